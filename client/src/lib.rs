@@ -1,0 +1,1 @@
+//! The engine of a cyx client: session, keyring, metadata calls, transfer, events.

@@ -1,0 +1,37 @@
+//! Pure building blocks that every cyx program shares.
+//!
+//! Nothing here does I/O, keeps state or is async. The client, the server and the nodes link this crate, so a
+//! definition that they must agree on (an id, a byte layout, a signature, the erasure code) stands here once.
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`ids`] | one type per identifier |
+//! | [`units`] | sizes and limits |
+//! | [`error`] | the stable error codes and what they mean over HTTP, gRPC and as an exit code |
+//! | [`scheme`] | Reed–Solomon schemes (k, m), write quorum and the ladder of fall-backs |
+//! | [`segment`] | geometry of a segment: which byte lies in which shard |
+//! | [`erasure`] | the code itself: parity and reconstruction |
+//! | [`chunk`] | chunk ids and hashes |
+//! | [`proof`] | Merkle proofs of chunk ranges |
+//! | [`extent`] | extents and the copy-on-write pages that hold them |
+//! | [`commit`] | what a writer signs when it commits a version |
+//! | [`grant`], [`receipt`], [`keeplist`] | what the server and the nodes sign |
+//! | [`auth`] | password stretching and the authentication key |
+//! | [`wire`] | the little encoder and decoder behind every layout above |
+
+pub mod auth;
+pub mod chunk;
+pub mod commit;
+pub mod erasure;
+pub mod error;
+pub mod extent;
+pub mod grant;
+pub mod ids;
+pub mod keeplist;
+pub mod proof;
+pub mod receipt;
+pub mod scheme;
+pub mod segment;
+pub mod sign;
+pub mod units;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Merkle proofs of chunk ranges.

@@ -1,0 +1,1 @@
+//! The cyx storage node: chunk store, grants, receipts, registration.

@@ -1,0 +1,1 @@
+//! The cyx server: accounts, encrypted tree, placement, nodes, jobs, events.
