@@ -1,1 +1,35 @@
-//! The wire: .proto files, generated code, validated conversions.
+//! The wire: what client, server and nodes say to each other.
+//!
+//! The `.proto` files in this crate's folder are the contract and carry its documentation; the modules here are generated
+//! from them. [`convert`] turns foreign fields into checked types of `cyx-core`, [`status`] carries stable error codes over
+//! gRPC.
+
+pub mod convert;
+pub mod status;
+
+/// Between clients and storage nodes.
+pub mod chunk {
+    /// Version 1.
+    #[expect(missing_docs, clippy::all, clippy::pedantic, reason = "generated; the .proto file documents it")]
+    pub mod v1 {
+        tonic::include_proto!("cyx.chunk.v1");
+    }
+}
+
+/// Between storage nodes and the server.
+pub mod node {
+    /// Version 1.
+    #[expect(missing_docs, clippy::all, clippy::pedantic, reason = "generated; the .proto file documents it")]
+    pub mod v1 {
+        tonic::include_proto!("cyx.node.v1");
+    }
+}
+
+/// Between clients and the server.
+pub mod meta {
+    /// Version 1.
+    #[expect(missing_docs, clippy::all, clippy::pedantic, reason = "generated; the .proto file documents it")]
+    pub mod v1 {
+        tonic::include_proto!("cyx.meta.v1");
+    }
+}
