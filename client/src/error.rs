@@ -1,0 +1,340 @@
+//! What can go wrong in a client, in one enum, with the stable code that decides a program's exit code.
+//!
+//! Errors of lower layers change their form here once. Messages are one sentence without a full stop; [`Error::advice`] has
+//! the second sentence, where there is something that a person can do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cyx_core::error::ErrorCode;
+use cyx_core::extent::TreeError;
+use cyx_core::wire::DecodeError;
+use cyx_proto::convert::InvalidField;
+use thiserror::Error;
+
+/// Short for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call of this crate failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server refused; it names the reason.
+    #[error("{message}")]
+    Server {
+        /// The stable code.
+        code: ErrorCode,
+        /// The server's sentence.
+        message: String,
+        /// Under which the server's log has the details.
+        request_id: Option<String>,
+    },
+    /// Nothing useful came back: no connection, no answer in time, or an answer that is none of ours.
+    #[error("{what}: {reason}")]
+    Network {
+        /// What was tried, for example `cannot reach http://localhost:8080`.
+        what: String,
+        /// What the transport said.
+        reason: String,
+    },
+    /// Too few storage nodes hold or take what is needed.
+    #[error("{what}: {reachable} shards are reachable, {needed} are needed")]
+    TooFewNodes {
+        /// What was tried, for example `cannot read photos/a.jpg`.
+        what: String,
+        /// Shards whose nodes answer.
+        reachable: usize,
+        /// Shards without which it is impossible.
+        needed: usize,
+    },
+    /// What was received is not what its owner wrote.
+    #[error("integrity error: {0}")]
+    Integrity(#[from] IntegrityError),
+    /// There are no credentials for this home folder, or the server no longer takes them.
+    #[error("not logged in{}", if *.ended { ": the session has ended" } else { "" })]
+    NotLoggedIn {
+        /// There were credentials once, and the server refused them.
+        ended: bool,
+    },
+    /// A gateway was named that is not the one logged in to.
+    #[error("logged in to {logged_in}, therefore nothing is sent to {asked}")]
+    OtherGateway {
+        /// The gateway of the credentials.
+        logged_in: String,
+        /// The one that was named.
+        asked: String,
+    },
+    /// The gateway's address cannot be used.
+    #[error("the gateway {url} is not usable: {reason}")]
+    Gateway {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The server's database was restored from a backup since this machine last saw it.
+    #[error("the server at {gateway} was restored from a backup")]
+    IncarnationChanged {
+        /// The gateway.
+        gateway: String,
+    },
+    /// A value given by the user breaks a rule that this program checks itself.
+    #[error("{message}")]
+    Invalid {
+        /// The stable code.
+        code: ErrorCode,
+        /// What is wrong, in one sentence.
+        message: String,
+        /// What would be right.
+        advice: Option<String>,
+    },
+    /// There is no such bucket, file or directory.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("{0} exists already")]
+    AlreadyExists(String),
+    /// A directory stands where something else is needed.
+    #[error("{0} is a directory")]
+    IsDirectory(String),
+    /// Something else stands where a directory is needed.
+    #[error("{0} is not a directory")]
+    NotDirectory(String),
+    /// Somebody else changed it first.
+    #[error("{0} was changed by somebody else at the same time")]
+    Conflict(String),
+    /// A file or folder of this machine.
+    #[error("{}: {source}", path.display())]
+    Local {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file of this program's own cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Some of many items failed; the others are done.
+    #[error("{failed} of {total} failed")]
+    Partial {
+        /// Items that failed.
+        failed: u64,
+        /// All items.
+        total: u64,
+    },
+    /// The user stopped it.
+    #[error("interrupted")]
+    Interrupted,
+    /// A defect of this program.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+/// What exactly is not as its owner wrote it. Failed decryption says nothing more than that.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum IntegrityError {
+    /// A name does not decrypt, or to something that is no name.
+    #[error("a name in directory {0} is not authentic")]
+    Name(String),
+    /// A wrapped key does not belong to its directory, name, child and kind.
+    #[error("the key of {0} is not authentic")]
+    WrappedKey(String),
+    /// A sealed field (link target, metadata, bucket name, private keys) does not decrypt.
+    #[error("the {0} is not authentic")]
+    Sealed(&'static str),
+    /// An answer is about something else than what was asked.
+    #[error("the server answered about something else: {0}")]
+    Mismatch(&'static str),
+    /// A signature is wrong or of somebody who may not write.
+    #[error("version {version} of {what} is not signed by a writer of its bucket")]
+    Signature {
+        /// The file.
+        what: String,
+        /// The version.
+        version: u64,
+    },
+    /// The writer list is broken.
+    #[error("the bucket's writer list is not authentic")]
+    Writers,
+    /// A bucket's owner key is not the one seen before.
+    #[error("the owner's key of the bucket is not the one known to this machine")]
+    OwnerKey,
+    /// An older version than one that was already seen.
+    #[error("the server shows version {shown} of {what}, but version {seen} was already seen")]
+    RolledBack {
+        /// The file.
+        what: String,
+        /// What it shows.
+        shown: u64,
+        /// What was seen.
+        seen: u64,
+    },
+    /// The same version with other content than before.
+    #[error("the server shows two different contents as version {version} of {what}")]
+    Forked {
+        /// The file.
+        what: String,
+        /// The version.
+        version: u64,
+    },
+    /// Extent pages are broken, missing or misplaced.
+    #[error("the extents of a file are broken: {0}")]
+    Extents(String),
+    /// Content does not decrypt.
+    #[error("the content of {0} is not authentic")]
+    Content(String),
+    /// The server asks for weaker password protection than allowed or than before.
+    #[error("the server asks for weaker password protection than this account has")]
+    WeakParameters,
+    /// The server asks for so much work that it would exhaust this machine.
+    #[error("the server asks for more password work than this program allows")]
+    CostlyParameters,
+    /// Foreign bytes cannot be decoded.
+    #[error("{what} is {why}")]
+    Decode {
+        /// What was decoded.
+        what: &'static str,
+        /// Why it failed.
+        why: DecodeError,
+    },
+    /// A field of a message is missing or impossible.
+    #[error("{0}")]
+    Field(InvalidField),
+}
+
+impl Error {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Server { code, .. } | Self::Invalid { code, .. } => *code,
+            Self::Network { .. } => ErrorCode::Unavailable,
+            Self::TooFewNodes { .. } => ErrorCode::TooFewNodes,
+            Self::Integrity(_) => ErrorCode::Integrity,
+            Self::NotLoggedIn { .. } => ErrorCode::InvalidCredentials,
+            Self::OtherGateway { .. } => ErrorCode::PermissionDenied,
+            Self::Gateway { .. } | Self::Config { .. } => ErrorCode::InvalidArgument,
+            Self::IncarnationChanged { .. } | Self::Conflict(_) => ErrorCode::Conflict,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::AlreadyExists(_) => ErrorCode::AlreadyExists,
+            Self::IsDirectory(_) => ErrorCode::IsDirectory,
+            Self::NotDirectory(_) => ErrorCode::NotDirectory,
+            Self::Local { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorCode::NotFound,
+                io::ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
+                _ => ErrorCode::Internal,
+            },
+            Self::Partial { .. } | Self::Interrupted | Self::Internal(_) => ErrorCode::Internal,
+        }
+    }
+
+    /// The exit code of a program that ends with this error.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Partial { .. } => 8,
+            Self::Interrupted => 130,
+            Self::IncarnationChanged { .. } => ErrorCode::PermissionDenied.exit_code(),
+            other => other.code().exit_code(),
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { advice, .. } => advice.as_deref(),
+            Self::NotLoggedIn { .. } => Some("Run `cyx login`."),
+            Self::OtherGateway { .. } => Some("Run `cyx logout` first, or leave out --gateway."),
+            Self::Gateway { .. } => {
+                Some("Use https://, or http:// for a server on this machine, for example http://localhost:8080.")
+            }
+            Self::IncarnationChanged { .. } => Some(
+                "Newer changes may be missing there. If its operator confirms it, go on with `cyx login --accept-changes`.",
+            ),
+            Self::Integrity(IntegrityError::RolledBack { .. } | IntegrityError::Forked { .. }) => {
+                Some("The server or somebody on it may be hiding newer data; do not overwrite the file.")
+            }
+            Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
+            Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
+            Self::Server { code, .. } => match code {
+                ErrorCode::QuotaExceeded => Some("Delete something (`cyx trash empty` frees it at once) or change the plan."),
+                ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
+                ErrorCode::OtpInvalid => Some("Check the newest mail; each code works once."),
+                ErrorCode::OtpExpired => Some("Run `cyx login` again for a new code."),
+                ErrorCode::TooFewNodes => Some("Try again later, when more storage nodes are online."),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Trying the same again later may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.code(), ErrorCode::Unavailable)
+    }
+
+    /// Names the local file or folder of an input/output error.
+    pub fn local(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Local { path: path.as_ref().to_owned(), source }
+    }
+
+    /// A value given by the user is not valid.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { code: ErrorCode::InvalidArgument, message: message.into(), advice: None }
+    }
+
+    /// Foreign bytes cannot be decoded.
+    pub fn decode(what: &'static str) -> impl FnOnce(DecodeError) -> Self {
+        move |why| Self::Integrity(IntegrityError::Decode { what, why })
+    }
+}
+
+impl From<InvalidField> for Error {
+    fn from(error: InvalidField) -> Self {
+        Self::Integrity(IntegrityError::Field(error))
+    }
+}
+
+impl From<TreeError> for Error {
+    fn from(error: TreeError) -> Self {
+        Self::Integrity(IntegrityError::Extents(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_stable_codes() {
+        assert_eq!(Error::NotLoggedIn { ended: false }.exit_code(), 4);
+        assert_eq!(Error::NotFound("a".into()).exit_code(), 3);
+        assert_eq!(Error::Conflict("a".into()).exit_code(), 7);
+        assert_eq!(Error::Partial { failed: 1, total: 2 }.exit_code(), 8);
+        assert_eq!(Error::TooFewNodes { what: "x".into(), reachable: 9, needed: 10 }.exit_code(), 6);
+        assert_eq!(Error::Integrity(IntegrityError::Writers).exit_code(), 1);
+        let quota = Error::Server { code: ErrorCode::QuotaExceeded, message: "full".into(), request_id: None };
+        assert_eq!(quota.exit_code(), 5);
+    }
+
+    #[test]
+    fn too_few_nodes_names_the_counts() {
+        let error = Error::TooFewNodes { what: "cannot read a".into(), reachable: 9, needed: 10 };
+        assert_eq!(error.to_string(), "cannot read a: 9 shards are reachable, 10 are needed");
+    }
+
+    #[test]
+    fn an_ended_session_is_told_from_a_missing_one() {
+        assert_eq!(Error::NotLoggedIn { ended: false }.to_string(), "not logged in");
+        assert_eq!(Error::NotLoggedIn { ended: true }.to_string(), "not logged in: the session has ended");
+    }
+}

@@ -1,0 +1,3 @@
+//! The encrypted tree as its owner sees it: paths, names and keys instead of tokens and wrapped bytes.
+
+pub mod types;

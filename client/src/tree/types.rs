@@ -1,0 +1,175 @@
+//! The types that the modules of a client hand to each other.
+//!
+//! What has been checked shows in the type: a [`Located`] has a key that was unwrapped for exactly this directory, name, child
+//! and kind; a [`VerifiedVersion`] has a signature of a writer of the bucket and is not older than what was seen before.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use cyx_core::extent::PageId;
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_crypto::{InodeKey, WriterSet};
+use cyx_proto::meta::v1 as pb;
+
+use crate::client::Client;
+
+/// A bucket whose root key is open and whose writer list was verified.
+pub struct OpenBucket {
+    /// The bucket.
+    pub id: BucketId,
+    /// Its root directory.
+    pub root: InodeId,
+    /// Key of the root directory.
+    pub root_key: InodeKey,
+    /// The owner's Ed25519 public key, which signs the writer list.
+    pub owner_key: [u8; 32],
+    /// Who may commit.
+    pub writers: Arc<WriterSet>,
+    /// The plain name.
+    pub name: String,
+    /// The bucket asks for 10+10.
+    pub durable: bool,
+    /// Bucket sequence when it was opened.
+    pub sequence: u64,
+}
+
+/// An open bucket and the client that opened it. Cheap to clone; everything below a bucket is done through it.
+#[derive(Clone)]
+pub struct Bucket {
+    pub(crate) client: Client,
+    pub(crate) open: Arc<OpenBucket>,
+}
+
+impl Bucket {
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The root directory.
+    #[must_use]
+    pub fn root_directory(&self) -> Directory {
+        Directory { id: self.open.root, key: self.open.root_key.clone(), attributes: None }
+    }
+}
+
+impl Deref for Bucket {
+    type Target = OpenBucket;
+
+    fn deref(&self) -> &OpenBucket {
+        &self.open
+    }
+}
+
+/// An opened directory: names in it can be encrypted and decrypted, keys of its children wrapped and unwrapped.
+#[derive(Clone)]
+pub struct Directory {
+    /// The directory.
+    pub id: InodeId,
+    /// Its key.
+    pub key: InodeKey,
+    /// Mode and times, where they were asked for (never for a root).
+    pub attributes: Option<pb::Attributes>,
+}
+
+/// An entry that was found, with everything needed to use it.
+#[derive(Clone)]
+pub struct Located {
+    /// The entry as the server has it.
+    pub entry: pb::Entry,
+    /// The plain name: no `/`, no NUL, neither `.` nor `..`, at most 255 bytes.
+    pub name: Vec<u8>,
+    /// The inode it leads to, with the same id and kind.
+    pub inode: pb::Inode,
+    /// That inode.
+    pub id: InodeId,
+    /// Key of the inode.
+    pub key: InodeKey,
+    /// The directory that has the entry.
+    pub parent: InodeId,
+}
+
+impl Located {
+    /// What kind of thing it is.
+    #[must_use]
+    pub fn kind(&self) -> pb::InodeKind {
+        self.inode.kind()
+    }
+
+    /// It is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.kind() == pb::InodeKind::Directory
+    }
+
+    /// As an opened directory, if it is one.
+    #[must_use]
+    pub fn directory(&self) -> Option<Directory> {
+        self.is_directory().then(|| Directory { id: self.id, key: self.key.clone(), attributes: self.inode.attributes })
+    }
+
+    /// What an operation on this entry expects to find.
+    #[must_use]
+    pub fn expected(&self) -> pb::Expected {
+        pb::Expected { child: self.entry.child.clone(), entry_version: self.entry.version }
+    }
+}
+
+/// An inode that does not exist yet, with the operation that creates it.
+pub struct NewInode {
+    /// Its id.
+    pub id: InodeId,
+    /// Its key.
+    pub key: InodeKey,
+    /// The directory it goes into.
+    pub parent: InodeId,
+    /// Its plain name.
+    pub name: Vec<u8>,
+    /// A `Create`, to stand first in a mutation.
+    pub operation: pb::Operation,
+}
+
+/// A version whose commit was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifiedVersion {
+    pub(crate) inode: InodeId,
+    pub(crate) version: u64,
+    pub(crate) size: u64,
+    pub(crate) root: PageId,
+}
+
+impl VerifiedVersion {
+    /// The file.
+    #[must_use]
+    pub const fn inode(&self) -> InodeId {
+        self.inode
+    }
+
+    /// Number of the version; 0 if nothing was committed yet.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Plain bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Root of the extent pages.
+    #[must_use]
+    pub const fn root(&self) -> PageId {
+        self.root
+    }
+}
+
+/// One thing that a listing found.
+#[derive(Clone)]
+pub struct Item {
+    /// Path from the bucket's root, parts joined by `/`.
+    pub path: Vec<u8>,
+    /// The entry.
+    pub located: Located,
+}
