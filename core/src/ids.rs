@@ -188,7 +188,6 @@ pub fn derive(context: &'static str, input: &[u8]) -> [u8; ID_LEN] {
 /// # Panics
 /// If the operating system cannot give any.
 #[must_use]
-#[expect(clippy::missing_panics_doc, reason = "documented above")]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

@@ -15,6 +15,8 @@
 //! | [`proof`] | Merkle proofs of chunk ranges |
 //! | [`extent`] | extents and the copy-on-write pages that hold them |
 //! | [`commit`] | what a writer signs when it commits a version |
+//! | [`writers`] | the list of keys whose commits count in a bucket |
+//! | [`name`], [`inode`] | encrypted names and the kinds of what they lead to |
 //! | [`grant`], [`receipt`], [`keeplist`] | what the server and the nodes sign |
 //! | [`auth`] | password stretching and the authentication key |
 //! | [`wire`] | the little encoder and decoder behind every layout above |
@@ -27,7 +29,9 @@ pub mod error;
 pub mod extent;
 pub mod grant;
 pub mod ids;
+pub mod inode;
 pub mod keeplist;
+pub mod name;
 pub mod proof;
 pub mod receipt;
 pub mod scheme;
@@ -35,3 +39,4 @@ pub mod segment;
 pub mod sign;
 pub mod units;
 pub mod wire;
+pub mod writers;
