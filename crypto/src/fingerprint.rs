@@ -1,0 +1,20 @@
+//! A keyed hash of a plaintext, kept beside a half-done upload: only if it still matches may the upload go on under the same
+//! blob id, because a blob id is encrypted once.
+//!
+//! `BLAKE3-keyed(fingerprint key, blob 16 ‖ plaintext)`. Without the key it tells nothing, not even whether two plaintexts are
+//! equal.
+
+use cyx_core::ids::BlobId;
+
+use crate::keys::FingerprintKey;
+
+/// A fingerprint.
+pub type Fingerprint = [u8; 32];
+
+/// The fingerprint of the plaintext that was, or is to be, sealed under this blob id.
+#[must_use]
+pub fn plaintext_fingerprint(key: &FingerprintKey, blob: BlobId, plain: &[u8]) -> Fingerprint {
+    let mut hasher = blake3::Hasher::new_keyed(key.bytes());
+    hasher.update(&blob.0).update(plain);
+    *hasher.finalize().as_bytes()
+}
