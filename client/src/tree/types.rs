@@ -6,12 +6,17 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, InodeId};
-use cyx_crypto::{InodeKey, WriterSet};
+use cyx_core::writers::WriterList;
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::{InodeKeyring, open_history};
 use cyx_proto::meta::v1 as pb;
 
 use crate::client::Client;
+use crate::error::{IntegrityError, Result};
+use crate::tree::path::shown;
 
 /// A bucket whose root key is open and whose writer list was verified.
 pub struct OpenBucket {
@@ -21,10 +26,12 @@ pub struct OpenBucket {
     pub root: InodeId,
     /// Key of the root directory.
     pub root_key: InodeKey,
+    /// Older keys of the root directory, as the server keeps them.
+    pub root_key_history: Bytes,
     /// The owner's Ed25519 public key, which signs the writer list.
     pub owner_key: [u8; 32],
     /// Who may commit.
-    pub writers: Arc<WriterSet>,
+    pub writers: Arc<WriterList>,
     /// The plain name.
     pub name: String,
     /// The bucket asks for 10+10.
@@ -50,7 +57,12 @@ impl Bucket {
     /// The root directory.
     #[must_use]
     pub fn root_directory(&self) -> Directory {
-        Directory { id: self.open.root, key: self.open.root_key.clone(), attributes: None }
+        Directory {
+            id: self.open.root,
+            key: self.open.root_key.clone(),
+            key_history: self.open.root_key_history.clone(),
+            attributes: None,
+        }
     }
 }
 
@@ -67,10 +79,23 @@ impl Deref for Bucket {
 pub struct Directory {
     /// The directory.
     pub id: InodeId,
-    /// Its key.
+    /// Its newest key.
     pub key: InodeKey,
+    /// Its older keys, as the server keeps them.
+    pub key_history: Bytes,
     /// Mode and times, where they were asked for (never for a root).
     pub attributes: Option<pb::Attributes>,
+}
+
+impl Directory {
+    /// All its keys.
+    ///
+    /// # Errors
+    /// [`IntegrityError::WrappedKey`].
+    pub fn keyring(&self) -> Result<InodeKeyring> {
+        open_history(self.key.clone(), self.id, &self.key_history)
+            .map_err(|_| IntegrityError::WrappedKey(format!("directory {}", self.id)).into())
+    }
 }
 
 /// An entry that was found, with everything needed to use it.
@@ -84,7 +109,7 @@ pub struct Located {
     pub inode: pb::Inode,
     /// That inode.
     pub id: InodeId,
-    /// Key of the inode.
+    /// Newest key of the inode: for everything new.
     pub key: InodeKey,
     /// The directory that has the entry.
     pub parent: InodeId,
@@ -106,7 +131,21 @@ impl Located {
     /// As an opened directory, if it is one.
     #[must_use]
     pub fn directory(&self) -> Option<Directory> {
-        self.is_directory().then(|| Directory { id: self.id, key: self.key.clone(), attributes: self.inode.attributes })
+        self.is_directory().then(|| Directory {
+            id: self.id,
+            key: self.key.clone(),
+            key_history: self.inode.key_history.clone(),
+            attributes: self.inode.attributes,
+        })
+    }
+
+    /// All keys of the inode: an extent names the epoch of the one that wraps its blob's key.
+    ///
+    /// # Errors
+    /// [`IntegrityError::WrappedKey`].
+    pub fn keyring(&self) -> Result<InodeKeyring> {
+        open_history(self.key.clone(), self.id, &self.inode.key_history)
+            .map_err(|_| IntegrityError::WrappedKey(shown(&self.name)).into())
     }
 
     /// What an operation on this entry expects to find.

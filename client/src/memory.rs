@@ -1,0 +1,308 @@
+//! What this machine remembers about a server, so that a server cannot quietly go back.
+//!
+//! For each gateway and account there is a folder below `state/` of the home folder:
+//!
+//! - `incarnation`: the database that was last talked to; a restore from a backup shows as another one;
+//! - `versions`: the newest version of each file that was seen ([`versions`]);
+//! - `buckets.json`: owner keys and writer lists that were seen ([`BucketMemory`]).
+//!
+//! Beside them, `state/stretch.json` has the password parameters of each account ([`StretchMemory`]), which are needed before
+//! the account is known.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use cyx_core::auth::StretchParams;
+use cyx_core::commit::Commit;
+use cyx_core::ids::{AccountId, BucketId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, IntegrityError, Result};
+use crate::files::{self, Lock};
+
+pub mod versions;
+
+use versions::Versions;
+
+const FOLDER_CONTEXT: &str = "cyx v1 client state folder";
+
+/// The memory of one gateway and account.
+pub struct Memory {
+    folder: PathBuf,
+    gateway: String,
+    incarnation: Mutex<Option<String>>,
+    versions: Versions,
+    buckets: Mutex<BTreeMap<BucketId, BucketMemory>>,
+}
+
+/// What is remembered of a bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketMemory {
+    /// The owner's public key, in hexadecimal digits.
+    #[serde(with = "hex_key")]
+    pub owner_key: [u8; 32],
+    /// Entries of the writer list.
+    pub writers: usize,
+    /// BLAKE3 of these entries, each with its length before it.
+    #[serde(with = "hex_key")]
+    pub writers_hash: [u8; 32],
+}
+
+impl Memory {
+    /// Opens or begins the memory of a gateway and account.
+    ///
+    /// # Errors
+    /// [`Error::Local`] or [`Error::Config`].
+    pub fn open(home: &Path, gateway: &str, account: AccountId) -> Result<Self> {
+        let key = [gateway.as_bytes(), b"\0", account.as_bytes()].concat();
+        let folder = home.join("state").join(hex::encode(cyx_core::ids::derive(FOLDER_CONTEXT, &key)));
+        files::make_private_folder(&folder)?;
+        let incarnation = match files::read_private(&folder.join("incarnation"))? {
+            Some(content) => Some(String::from_utf8_lossy(&content).trim().to_owned()),
+            None => None,
+        };
+        let buckets = read_json(&folder.join("buckets.json"))?;
+        let versions = Versions::open(&folder.join("versions"))?;
+        Ok(Self {
+            folder,
+            gateway: gateway.to_owned(),
+            incarnation: Mutex::new(incarnation),
+            versions,
+            buckets: Mutex::new(buckets),
+        })
+    }
+
+    /// Compares the incarnation that an answer names with the one remembered; remembers the first.
+    ///
+    /// # Errors
+    /// [`Error::IncarnationChanged`], or [`Error::Local`].
+    pub fn check_incarnation(&self, seen: &str) -> Result<()> {
+        let mut known = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.as_deref() {
+            Some(known) if known == seen => Ok(()),
+            Some(_) => Err(Error::IncarnationChanged { gateway: self.gateway.clone() }),
+            None if !seen.is_empty() && seen.len() <= 128 && seen.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                files::write_private(&self.folder.join("incarnation"), seen.as_bytes())?;
+                *known = Some(seen.to_owned());
+                Ok(())
+            }
+            None => Err(IntegrityError::Mismatch("its incarnation is not a number").into()),
+        }
+    }
+
+    /// Forgets everything that a restored database may contradict, and takes its incarnation as the known one. Owner keys stay.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn accept_incarnation(&self, accepted: &str) -> Result<()> {
+        {
+            let mut known = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+            files::write_private(&self.folder.join("incarnation"), accepted.as_bytes())?;
+            *known = Some(accepted.to_owned());
+        }
+        self.versions.forget()?;
+        self.change_buckets(|buckets| {
+            for bucket in buckets.values_mut() {
+                (bucket.writers, bucket.writers_hash) = (0, writers_hash(&[] as &[&[u8]]));
+            }
+        })
+    }
+
+    /// Checks that a commit is not older than what was seen of its file, and remembers it.
+    ///
+    /// # Errors
+    /// [`IntegrityError::RolledBack`] or [`IntegrityError::Forked`], naming `what`; [`Error::Local`].
+    pub fn check_version(&self, commit: &Commit, what: &str) -> Result<()> {
+        self.versions.check(commit, what)
+    }
+
+    /// Checks a bucket's owner key and that its writer list continues the one that was seen, and remembers both.
+    ///
+    /// # Errors
+    /// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`]; [`Error::Local`].
+    pub fn check_bucket<E: AsRef<[u8]>>(&self, bucket: BucketId, owner_key: [u8; 32], entries: &[E]) -> Result<()> {
+        let now = BucketMemory { owner_key, writers: entries.len(), writers_hash: writers_hash(entries) };
+        {
+            let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = buckets.get(&bucket) {
+                if known.owner_key != owner_key {
+                    return Err(IntegrityError::OwnerKey.into());
+                }
+                let begins_alike =
+                    entries.get(..known.writers).is_some_and(|begin| writers_hash(begin) == known.writers_hash);
+                if !begins_alike {
+                    return Err(IntegrityError::Writers.into());
+                }
+                if *known == now {
+                    return Ok(());
+                }
+            }
+        }
+        self.change_buckets(|buckets| {
+            buckets.insert(bucket, now);
+        })
+    }
+
+    fn change_buckets(&self, change: impl FnOnce(&mut BTreeMap<BucketId, BucketMemory>)) -> Result<()> {
+        let path = self.folder.join("buckets.json");
+        let _lock = Lock::acquire(&self.folder.join("lock"))?;
+        let mut buckets = read_json(&path)?;
+        change(&mut buckets);
+        write_json(&path, &buckets)?;
+        *self.buckets.lock().unwrap_or_else(PoisonError::into_inner) = buckets;
+        Ok(())
+    }
+}
+
+fn writers_hash<E: AsRef<[u8]>>(entries: &[E]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for entry in entries {
+        let entry = entry.as_ref();
+        hasher.update(&(entry.len() as u64).to_le_bytes()).update(entry);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The password parameters of each account that logged in from this home folder. They never become weaker.
+pub struct StretchMemory {
+    file: PathBuf,
+    lock: PathBuf,
+}
+
+impl StretchMemory {
+    /// The memory of a home folder.
+    #[must_use]
+    pub fn new(home: &Path) -> Self {
+        let folder = home.join("state");
+        Self { file: folder.join("stretch.json"), lock: folder.join("stretch.lock") }
+    }
+
+    /// Checks what a server answered before a password is stretched with it.
+    ///
+    /// # Errors
+    /// [`IntegrityError::WeakParameters`] below the floor or what this account had before,
+    /// [`IntegrityError::CostlyParameters`] above the ceiling; [`Error::Local`].
+    pub fn check(&self, gateway: &str, email: &str, params: StretchParams) -> Result<()> {
+        let (floor, ceiling) = (StretchParams::DEFAULT, StretchParams::CEILING);
+        let known: BTreeMap<String, StretchParams> = read_json(&self.file)?;
+        let known = known.get(&key(gateway, email)).copied().unwrap_or(floor);
+        let below = |least: StretchParams| {
+            params.memory_kib < least.memory_kib || params.passes < least.passes || params.lanes < least.lanes
+        };
+        if below(floor) || below(known) {
+            return Err(IntegrityError::WeakParameters.into());
+        }
+        if params.memory_kib > ceiling.memory_kib || params.passes > ceiling.passes || params.lanes > ceiling.lanes {
+            return Err(IntegrityError::CostlyParameters.into());
+        }
+        Ok(())
+    }
+
+    /// Remembers the parameters with which a login succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn remember(&self, gateway: &str, email: &str, params: StretchParams) -> Result<()> {
+        let _lock = Lock::acquire(&self.lock)?;
+        let mut known: BTreeMap<String, StretchParams> = read_json(&self.file)?;
+        if known.insert(key(gateway, email), params) == Some(params) {
+            return Ok(());
+        }
+        write_json(&self.file, &known)
+    }
+}
+
+fn key(gateway: &str, email: &str) -> String {
+    format!("{gateway} {}", email.to_lowercase())
+}
+
+fn read_json<T: Default + serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let Some(content) = files::read_private(path)? else { return Ok(T::default()) };
+    serde_json::from_slice(&content).map_err(|error| Error::Config {
+        path: path.to_owned(),
+        reason: format!("it is damaged at line {}", error.line()),
+    })
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let content = serde_json::to_vec_pretty(value).map_err(|_| Error::Internal("the memory is JSON"))?;
+    files::write_private(path, &content)
+}
+
+mod hex_key {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(key))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut key).map_err(D::Error::custom)?;
+        Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyx_core::ids::Random as _;
+
+    #[test]
+    fn another_incarnation_is_refused_until_it_is_accepted() {
+        let home = tempfile::tempdir().unwrap();
+        let account = AccountId::random();
+        let open = || Memory::open(home.path(), "http://localhost:1", account).unwrap();
+        open().check_incarnation("aa").unwrap();
+        open().check_incarnation("aa").unwrap();
+        let changed = open().check_incarnation("bb");
+        assert!(matches!(changed, Err(Error::IncarnationChanged { .. })));
+        open().accept_incarnation("bb").unwrap();
+        open().check_incarnation("bb").unwrap();
+        assert!(open().check_incarnation("aa").is_err());
+    }
+
+    #[test]
+    fn gateways_and_accounts_do_not_share_memory() {
+        let home = tempfile::tempdir().unwrap();
+        let account = AccountId::random();
+        Memory::open(home.path(), "http://localhost:1", account).unwrap().check_incarnation("aa").unwrap();
+        Memory::open(home.path(), "http://localhost:2", account).unwrap().check_incarnation("bb").unwrap();
+        Memory::open(home.path(), "http://localhost:1", AccountId::random()).unwrap().check_incarnation("cc").unwrap();
+    }
+
+    #[test]
+    fn a_bucket_keeps_its_owner_key_and_its_writer_list_only_grows() {
+        let home = tempfile::tempdir().unwrap();
+        let (account, bucket) = (AccountId::random(), BucketId::random());
+        let open = || Memory::open(home.path(), "http://localhost:1", account).unwrap();
+        open().check_bucket(bucket, [1; 32], &[b"one"]).unwrap();
+        open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"two"]).unwrap();
+        let is = |result: Result<()>, expected: IntegrityError| {
+            matches!(result, Err(Error::Integrity(found)) if found == expected)
+        };
+        assert!(is(open().check_bucket(bucket, [2; 32], &[&b"one"[..], b"two"]), IntegrityError::OwnerKey));
+        assert!(is(open().check_bucket(bucket, [1; 32], &[b"one"]), IntegrityError::Writers));
+        assert!(is(open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"2"]), IntegrityError::Writers));
+        open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"two"]).unwrap();
+    }
+
+    #[test]
+    fn password_parameters_never_become_weaker() {
+        let home = tempfile::tempdir().unwrap();
+        let memory = StretchMemory::new(home.path());
+        let strong = StretchParams { passes: 5, ..StretchParams::DEFAULT };
+        let check = |params| memory.check("https://a.test", "ada@example.org", params);
+        check(StretchParams::DEFAULT).unwrap();
+        memory.remember("https://a.test", "Ada@example.org", strong).unwrap();
+        check(strong).unwrap();
+        assert!(matches!(check(StretchParams::DEFAULT), Err(Error::Integrity(IntegrityError::WeakParameters))));
+        memory.check("https://b.test", "ada@example.org", StretchParams::DEFAULT).unwrap();
+        let weak = StretchParams { memory_kib: 8, ..StretchParams::DEFAULT };
+        assert!(memory.check("https://b.test", "x@example.org", weak).is_err());
+        let costly = StretchParams { memory_kib: u32::MAX, ..StretchParams::DEFAULT };
+        assert!(matches!(check(costly), Err(Error::Integrity(IntegrityError::CostlyParameters))));
+    }
+}

@@ -1,0 +1,163 @@
+//! What is remembered about nodes while the program runs: which failed, and how fast the rest answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cyx_core::ids::NodeId;
+
+/// A node is avoided for this long after its first failure, twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// A node that lied is avoided for the rest of most runs.
+const LIAR_PAUSE: Duration = Duration::from_secs(3600);
+/// Response times that are remembered per kind of work.
+const SAMPLES: usize = 128;
+/// Fewer samples than this say nothing.
+const SAMPLES_MIN: usize = 8;
+
+/// Kinds of work whose times are comparable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Reading up to 64 KiB.
+    SmallRead,
+    /// Reading more.
+    LargeRead,
+}
+
+impl Work {
+    /// The kind of a read of `bytes` bytes.
+    #[must_use]
+    pub const fn read(bytes: u64) -> Self {
+        if bytes <= 64 * 1024 { Self::SmallRead } else { Self::LargeRead }
+    }
+}
+
+/// The memory. Shared by all that use one pool.
+#[derive(Default)]
+pub struct Health {
+    nodes: Mutex<HashMap<NodeId, Record>>,
+    small: Mutex<Times>,
+    large: Mutex<Times>,
+}
+
+#[derive(Default)]
+struct Record {
+    failures: u32,
+    avoid_until: Option<Instant>,
+}
+
+/// The newest times, oldest first, in nanoseconds per unit of work.
+#[derive(Default)]
+struct Times(VecDeque<u64>);
+
+impl Health {
+    /// A node did what it was asked.
+    pub fn succeeded(&self, node: NodeId) {
+        lock(&self.nodes).remove(&node);
+    }
+
+    /// A node failed; `lied` if it did worse than that.
+    pub fn failed(&self, node: NodeId, lied: bool) {
+        let mut nodes = lock(&self.nodes);
+        let record = nodes.entry(node).or_default();
+        let pause = if lied {
+            LIAR_PAUSE
+        } else {
+            FIRST_PAUSE.saturating_mul(1 << record.failures.min(16)).min(LONGEST_PAUSE)
+        };
+        record.failures += 1;
+        let until = Instant::now() + pause;
+        record.avoid_until = Some(record.avoid_until.map_or(until, |before| before.max(until)));
+    }
+
+    /// Whether it is better to ask others for now.
+    #[must_use]
+    pub fn is_avoided(&self, node: NodeId) -> bool {
+        lock(&self.nodes).get(&node).and_then(|record| record.avoid_until).is_some_and(|until| until > Instant::now())
+    }
+
+    /// The nodes that are avoided now, for the server to leave out of placements.
+    #[must_use]
+    pub fn avoided(&self) -> Vec<NodeId> {
+        let now = Instant::now();
+        let nodes = lock(&self.nodes);
+        let avoided = |record: &Record| record.avoid_until.is_some_and(|until| until > now);
+        nodes.iter().filter(|(_, record)| avoided(record)).map(|(node, _)| *node).collect()
+    }
+
+    /// Remembers how long a piece of work took.
+    pub fn took(&self, work: Work, time: Duration) {
+        let mut times = lock(self.times(work));
+        if times.0.len() == SAMPLES {
+            times.0.pop_front();
+        }
+        times.0.push_back(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// The time within which 95 of 100 such pieces of work are done, once enough of them are known.
+    #[must_use]
+    pub fn p95(&self, work: Work) -> Option<Duration> {
+        let times = lock(self.times(work));
+        if times.0.len() < SAMPLES_MIN {
+            return None;
+        }
+        let mut sorted: Vec<u64> = times.0.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get((sorted.len() * 95).div_ceil(100) - 1).map(|nanos| Duration::from_nanos(*nanos))
+    }
+
+    const fn times(&self, work: Work) -> &Mutex<Times> {
+        match work {
+            Work::SmallRead => &self.small,
+            Work::LargeRead => &self.large,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_node_is_avoided_until_it_succeeds() {
+        let (health, node) = (Health::default(), NodeId([1; 16]));
+        assert!(!health.is_avoided(node));
+        health.failed(node, false);
+        assert!(health.is_avoided(node));
+        assert_eq!(health.avoided(), [node]);
+        health.succeeded(node);
+        assert!(!health.is_avoided(node));
+    }
+
+    #[test]
+    fn a_later_failure_never_shortens_the_pause_of_a_liar() {
+        let (health, node) = (Health::default(), NodeId([1; 16]));
+        health.failed(node, true);
+        health.failed(node, false);
+        let until = lock(&health.nodes)[&node].avoid_until.unwrap();
+        assert!(until > Instant::now() + LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn the_95th_percentile_needs_samples_and_forgets_old_ones() {
+        let health = Health::default();
+        assert_eq!(health.p95(Work::SmallRead), None);
+        for _ in 0..SAMPLES {
+            health.took(Work::SmallRead, Duration::from_secs(9));
+        }
+        for millis in 1..=100 {
+            health.took(Work::SmallRead, Duration::from_millis(millis));
+        }
+        assert_eq!(health.p95(Work::SmallRead), Some(Duration::from_secs(9)));
+        for _ in 0..SAMPLES {
+            health.took(Work::SmallRead, Duration::from_millis(7));
+        }
+        assert_eq!(health.p95(Work::SmallRead), Some(Duration::from_millis(7)));
+        assert_eq!(health.p95(Work::LargeRead), None);
+    }
+}

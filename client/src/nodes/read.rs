@@ -1,0 +1,223 @@
+//! Ranges of chunks, with or without a proof, and whether chunks are there at all.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use cyx_core::chunk::Root;
+use cyx_core::ids::ChunkId;
+use cyx_core::proof;
+use cyx_proto::chunk::v1::chunk_state::Presence;
+use cyx_proto::chunk::v1::{GetChunkRequest, VerifyChunkRequest};
+
+use super::access::NodeAccess;
+use super::health::Work;
+use super::store::Progress;
+use super::wire::{Wire, problem};
+use super::{NodeError, NodePool, Problem};
+
+/// A chunk and what is known about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkRef {
+    /// Its id.
+    pub id: ChunkId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// BLAKE3 of its bytes, as the server names it.
+    pub root: Root,
+}
+
+/// What a node says about a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkHealth {
+    /// It is there, of the right length and hash.
+    Present,
+    /// It is in the node's trash: storing it again restores it.
+    Trashed,
+    /// Its bytes changed on the node's disk.
+    Damaged,
+    /// It is not there.
+    Missing,
+}
+
+impl NodePool {
+    /// Reads `range` of a chunk into `out`, whose length must be zero and whose capacity should fit the range.
+    ///
+    /// Nothing is verified here but the lengths: frames authenticate themselves, and [`Self::read_proven`] finds who lied.
+    ///
+    /// # Errors
+    /// [`NodeError`]; what was read until then is lost.
+    pub async fn read_into(
+        &self,
+        access: &NodeAccess,
+        chunk: ChunkRef,
+        range: Range<u64>,
+        out: BytesMut,
+    ) -> Result<BytesMut, NodeError> {
+        let began = Instant::now();
+        let idle = self.patience().idle;
+        let out = std::sync::Mutex::new(Some(out));
+        let wanted = range.end.saturating_sub(range.start);
+        let read = self
+            .with_wire(access, |wire| {
+                let out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().unwrap_or_default();
+                read_range(wire, access, chunk, range.clone(), out, idle)
+            })
+            .await?;
+        self.health().took(Work::read(wanted), began.elapsed());
+        Ok(read)
+    }
+
+    /// Reads `range` of a chunk with a proof and checks it against the chunk's root.
+    ///
+    /// # Errors
+    /// [`NodeError`] with [`Problem::WrongData`] if the node cannot prove what it sends.
+    pub async fn read_proven(
+        &self,
+        access: &NodeAccess,
+        chunk: ChunkRef,
+        range: Range<u64>,
+    ) -> Result<Bytes, NodeError> {
+        let idle = self.patience().idle;
+        self.with_wire(access, |wire| read_proven(wire, access, chunk, range.clone(), idle)).await
+    }
+
+    /// Asks a node about chunks, in order. With `scrub` it reads them and compares their hashes.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn verify(
+        &self,
+        access: &NodeAccess,
+        chunks: &[ChunkRef],
+        scrub: bool,
+    ) -> Result<Vec<ChunkHealth>, NodeError> {
+        // Scrubbing reads everything that was asked about before the one answer comes.
+        let idle = self.patience().idle * if scrub { 10 } else { 1 };
+        self.with_wire(access, |wire| verify(wire, access, chunks, scrub, idle)).await
+    }
+}
+
+fn request(
+    access: &NodeAccess,
+    chunk: ChunkRef,
+    range: &Range<u64>,
+    with_proof: bool,
+) -> Result<GetChunkRequest, Problem> {
+    let grant = access.grant()?;
+    Ok(GetChunkRequest {
+        grant: grant.bytes.clone(),
+        bucket_tag: Bytes::copy_from_slice(&grant.tag.0),
+        chunk_id: Bytes::copy_from_slice(&chunk.id.0),
+        offset: range.start,
+        length: range.end - range.start,
+        with_proof,
+    })
+}
+
+async fn read_range(
+    wire: Wire,
+    access: &NodeAccess,
+    chunk: ChunkRef,
+    range: Range<u64>,
+    mut out: BytesMut,
+    idle: Duration,
+) -> Result<BytesMut, Problem> {
+    if range.is_empty() || range.end > chunk.length {
+        return Err(Problem::WrongData("the range lies outside the chunk"));
+    }
+    let wanted = usize::try_from(range.end - range.start).map_err(|_| Problem::WrongData("too large a range"))?;
+    let progress = Progress::default();
+    let mut client = wire.client();
+    let request = request(access, chunk, &range, false)?;
+    let answered = progress.watch(idle, client.get_chunk(request)).await?;
+    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    out.clear();
+    out.reserve(wanted);
+    let mut first = true;
+    loop {
+        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
+        progress.step();
+        let Some(message) = answer else { break };
+        if std::mem::take(&mut first) && message.chunk_length != chunk.length {
+            return Err(Problem::WrongData("the chunk has another length"));
+        }
+        if message.data.len() > wanted - out.len() {
+            return Err(Problem::WrongData("more bytes than were asked for"));
+        }
+        out.extend_from_slice(&message.data);
+    }
+    if out.len() == wanted { Ok(out) } else { Err(Problem::WrongData("fewer bytes than were asked for")) }
+}
+
+async fn read_proven(
+    wire: Wire,
+    access: &NodeAccess,
+    chunk: ChunkRef,
+    range: Range<u64>,
+    idle: Duration,
+) -> Result<Bytes, Problem> {
+    if range.is_empty() || range.end > chunk.length {
+        return Err(Problem::WrongData("the range lies outside the chunk"));
+    }
+    let limit = usize::try_from(proof_len_max(&range)).map_err(|_| Problem::WrongData("too large a range"))?;
+    let progress = Progress::default();
+    let mut client = wire.client();
+    let request = request(access, chunk, &range, true)?;
+    let answered = progress.watch(idle, client.get_chunk(request)).await?;
+    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    let mut stream = Vec::with_capacity(limit);
+    let mut first = true;
+    loop {
+        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
+        progress.step();
+        let Some(message) = answer else { break };
+        if std::mem::take(&mut first) && message.chunk_length != chunk.length {
+            return Err(Problem::WrongData("the chunk has another length"));
+        }
+        if message.data.len() > limit - stream.len() {
+            return Err(Problem::WrongData("a proof longer than any can be"));
+        }
+        stream.extend_from_slice(&message.data);
+    }
+    proof::verify(&chunk.root, chunk.length, range, &stream)
+        .map(Bytes::from)
+        .map_err(|_| Problem::WrongData("the proof does not lead to the chunk's hash"))
+}
+
+/// No proof of this range is longer: its groups, a hash pair for each, and two paths down the tree.
+fn proof_len_max(range: &Range<u64>) -> u64 {
+    let groups = range.end.div_ceil(proof::GROUP) - range.start / proof::GROUP;
+    groups.saturating_mul(proof::GROUP + 64) + 2 * 64 * 64 + 16
+}
+
+async fn verify(
+    wire: Wire,
+    access: &NodeAccess,
+    chunks: &[ChunkRef],
+    scrub: bool,
+    idle: Duration,
+) -> Result<Vec<ChunkHealth>, Problem> {
+    let grant = access.grant()?;
+    let request = VerifyChunkRequest {
+        grant: grant.bytes.clone(),
+        bucket_tag: Bytes::copy_from_slice(&grant.tag.0),
+        chunk_ids: chunks.iter().map(|chunk| Bytes::copy_from_slice(&chunk.id.0)).collect(),
+        scrub,
+    };
+    let mut client = wire.client();
+    let answered = Progress::default().watch(idle, client.verify_chunk(request)).await?;
+    let states = answered.map_err(|status| problem(&status))?.into_inner().states;
+    if states.len() != chunks.len() {
+        return Err(Problem::WrongData("an answer for other chunks than were asked about"));
+    }
+    let judge = |(chunk, state): (&ChunkRef, cyx_proto::chunk::v1::ChunkState)| match state.presence() {
+        Presence::Present if u64::from(state.length) == chunk.length && state.root == chunk.root[..] => {
+            ChunkHealth::Present
+        }
+        Presence::Present | Presence::Damaged => ChunkHealth::Damaged,
+        Presence::Trashed => ChunkHealth::Trashed,
+        Presence::Missing | Presence::Unspecified => ChunkHealth::Missing,
+    };
+    Ok(chunks.iter().zip(states).map(judge).collect())
+}

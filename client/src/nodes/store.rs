@@ -1,0 +1,202 @@
+//! Chunks out, receipts back: many chunks of one grant over one stream.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cyx_core::chunk::Root;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::ChunkId;
+use cyx_core::receipt::{Receipt, ReceivedChunk};
+use cyx_core::units::PIECE;
+use cyx_proto::chunk::v1::store_chunk_request::Part;
+use cyx_proto::chunk::v1::store_chunk_response::Part as Answer;
+use cyx_proto::chunk::v1::{ChunkHeader, Flush, StoreChunkRequest, StoreOpen};
+use futures_util::stream;
+
+use super::access::NodeAccess;
+use super::wire::{Wire, clean, problem};
+use super::{NodeError, NodePool, Problem};
+
+/// A chunk to be stored.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Its id.
+    pub id: ChunkId,
+    /// BLAKE3 of its bytes.
+    pub root: Root,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// What a node made durable.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Receipts as the node signed them, for the server. Together they cover every chunk that was sent and not refused.
+    pub receipts: Vec<Bytes>,
+}
+
+impl NodePool {
+    /// Stores chunks on one node and waits until all of them are durable.
+    ///
+    /// Storing a chunk that is there already is no error, so a failed call can simply be made again.
+    ///
+    /// # Errors
+    /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
+    pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
+        let idle = self.patience().idle;
+        self.with_wire(access, |wire| store(wire, access, Arc::clone(&chunks), idle)).await
+    }
+}
+
+async fn store(wire: Wire, access: &NodeAccess, chunks: Arc<[Chunk]>, idle: Duration) -> Result<Stored, Problem> {
+    let grant = access.grant()?;
+    let mut awaited = HashMap::with_capacity(chunks.len());
+    for chunk in chunks.iter() {
+        let length = u32::try_from(chunk.bytes.len()).map_err(|_| Problem::WrongData("a chunk beyond 4 GiB"))?;
+        awaited.insert(chunk.id, ReceivedChunk { id: chunk.id, length, root: chunk.root });
+    }
+    let progress = Progress::default();
+    let messages = Messages::new(grant.bytes.clone(), Bytes::copy_from_slice(&grant.tag.0), chunks);
+    let moved = progress.clone();
+    let requests = stream::iter(messages.inspect(move |_| moved.step()));
+    let mut client = wire.client();
+    let answered = progress.watch(idle, client.store_chunk(requests)).await?;
+    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    let mut stored = Stored::default();
+    while !awaited.is_empty() {
+        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
+        progress.step();
+        match answer.map(|message| message.part) {
+            Some(Some(Answer::Receipt(bytes))) => {
+                let receipt = Receipt::verify(&bytes, &access.public_key)
+                    .map_err(|_| Problem::WrongReceipt("not signed by the node"))?;
+                if receipt.grant != grant.id {
+                    return Err(Problem::WrongReceipt("for another grant"));
+                }
+                for chunk in &receipt.chunks {
+                    match awaited.remove(&chunk.id) {
+                        Some(sent) if sent == *chunk => {}
+                        Some(_) => return Err(Problem::WrongReceipt("for other bytes than were sent")),
+                        None => return Err(Problem::WrongReceipt("for a chunk that was not sent")),
+                    }
+                }
+                stored.receipts.push(bytes);
+            }
+            Some(Some(Answer::Refused(refused))) => {
+                let code = ErrorCode::parse(&refused.code).unwrap_or(ErrorCode::Internal);
+                return Err(Problem::Refused { code, message: clean(&refused.message) });
+            }
+            Some(None) => return Err(Problem::WrongReceipt("an answer of an unknown kind")),
+            None => return Err(Problem::WrongReceipt("not every chunk has one")),
+        }
+    }
+    Ok(stored)
+}
+
+/// Counts steps, so that a stream that moves is told from one that stands.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn step(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for `job`, unless `idle` passes without a step.
+    pub(super) async fn watch<T>(&self, idle: Duration, job: impl Future<Output = T>) -> Result<T, Problem> {
+        let mut job = std::pin::pin!(job);
+        loop {
+            let before = self.0.load(Ordering::Relaxed);
+            match tokio::time::timeout(idle, &mut job).await {
+                Ok(done) => return Ok(done),
+                Err(_elapsed) if self.0.load(Ordering::Relaxed) == before => return Err(Problem::Stalled),
+                Err(_elapsed) => {}
+            }
+        }
+    }
+}
+
+/// The messages of one stream, made as the connection takes them. Data is sliced, not copied.
+struct Messages {
+    open: Option<StoreOpen>,
+    tag: Bytes,
+    chunks: Arc<[Chunk]>,
+    next: usize,
+    rest: Bytes,
+    flushed: bool,
+}
+
+impl Messages {
+    fn new(grant: Bytes, tag: Bytes, chunks: Arc<[Chunk]>) -> Self {
+        Self { open: Some(StoreOpen { grant }), tag, chunks, next: 0, rest: Bytes::new(), flushed: false }
+    }
+
+    fn next_part(&mut self) -> Option<Part> {
+        if let Some(open) = self.open.take() {
+            return Some(Part::Open(open));
+        }
+        if !self.rest.is_empty() {
+            return Some(Part::Data(self.rest.split_to(self.rest.len().min(PIECE))));
+        }
+        if let Some(chunk) = self.chunks.get(self.next) {
+            self.next += 1;
+            self.rest = chunk.bytes.clone();
+            return Some(Part::Header(ChunkHeader {
+                chunk_id: Bytes::copy_from_slice(&chunk.id.0),
+                bucket_tag: self.tag.clone(),
+                length: u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX),
+                root: Bytes::copy_from_slice(&chunk.root),
+            }));
+        }
+        (!std::mem::replace(&mut self.flushed, true)).then_some(Part::Flush(Flush {}))
+    }
+}
+
+impl Iterator for Messages {
+    type Item = StoreChunkRequest;
+
+    fn next(&mut self) -> Option<StoreChunkRequest> {
+        self.next_part().map(|part| StoreChunkRequest { part: Some(part) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_opens_sends_every_byte_in_pieces_and_flushes_once() {
+        let big = Bytes::from(vec![7_u8; PIECE * 2 + 5]);
+        let chunk = |bytes: &Bytes| Chunk { id: ChunkId([1; 16]), root: [2; 32], bytes: bytes.clone() };
+        let chunks: Arc<[Chunk]> = Arc::new([chunk(&big), chunk(&Bytes::from_static(b"x"))]);
+        let messages = Messages::new(Bytes::from_static(b"grant"), Bytes::from_static(b"tag"), chunks);
+        let seen: Vec<String> = messages
+            .map(|message| match message.part.unwrap() {
+                Part::Open(_) => "open".to_owned(),
+                Part::Header(header) => format!("header {}", header.length),
+                Part::Data(data) => format!("data {}", data.len()),
+                Part::Flush(_) => "flush".to_owned(),
+            })
+            .collect();
+        let (piece, total) = (format!("data {PIECE}"), format!("header {}", big.len()));
+        assert_eq!(seen, ["open", &total, &piece, &piece, "data 5", "header 1", "data 1", "flush"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_stream_that_stands_still_is_given_up() {
+        let progress = Progress::default();
+        let idle = Duration::from_secs(10);
+        let moving = progress.clone();
+        let steps = async move {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(8)).await;
+                moving.step();
+            }
+        };
+        assert_eq!(progress.watch(idle, steps).await, Ok(()));
+        assert_eq!(progress.watch(idle, std::future::pending::<()>()).await, Err(Problem::Stalled));
+    }
+}

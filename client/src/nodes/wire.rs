@@ -1,0 +1,220 @@
+//! One HTTP/2 connection to a node, from the dial to the proof of possession.
+//!
+//! This is not a `tonic` channel, because a channel reconnects by itself, and the node would then face a connection on
+//! which nothing was proven.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use cyx_core::ids::NodeId;
+use cyx_core::units::MIB;
+use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
+use cyx_proto::chunk::v1::{GetChallengeRequest, ProvePossessionRequest};
+use cyx_proto::status::error_code;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::access::NodeAccess;
+use super::tls::pinned_config;
+use super::{Patience, Problem, SessionProof};
+
+/// Enough to keep a stream busy over a link of 1 Gbit/s and 30 ms.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+const FRAME: u32 = 1 << 20;
+/// Bytes that one stream may hold ready for the socket.
+const SEND_BUFFER: usize = 512 << 10;
+/// Largest message that is read: a piece of a chunk with its proof, and then some.
+const MESSAGE_MAX: usize = 4 << 20;
+/// A connection on which nothing moved for this long may have died unnoticed.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// The client that requests are made with.
+pub(crate) type NodeClient = ChunkServiceClient<Wire>;
+
+/// One connection. Clones share it; it is closed when the last is dropped.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    sender: SendRequest<Body>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: String,
+    opened: Instant,
+    /// Milliseconds after `opened` at which something last happened.
+    last_used: AtomicU64,
+    /// Whether the request under way was begun on a connection that had been idle.
+    was_idle: AtomicBool,
+    retired: AtomicBool,
+}
+
+impl Wire {
+    /// Connects, checks who is there, and proves who this is.
+    pub(crate) async fn open(
+        access: &NodeAccess,
+        session: &dyn SessionProof,
+        patience: Patience,
+    ) -> Result<Self, Problem> {
+        let opening = async {
+            let wire = Self::connect(access).await?;
+            wire.prove(access.node, session).await?;
+            Ok(wire)
+        };
+        match tokio::time::timeout(patience.connect, opening).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(Problem::Unreachable("no answer in time".to_owned())),
+        }
+    }
+
+    async fn connect(access: &NodeAccess) -> Result<Self, Problem> {
+        let unreachable = |error: std::io::Error| Problem::Unreachable(error.to_string());
+        let stream = TcpStream::connect(&access.address).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        if !access.tls {
+            let peer = stream.peer_addr().map_err(unreachable)?;
+            if !peer.ip().to_canonical().is_loopback() {
+                return Err(Problem::PlainText);
+            }
+            return Self::handshake(access, stream).await;
+        }
+        let config = pinned_config(access.public_key).map_err(|error| Problem::Unreachable(error.to_string()))?;
+        // The name is not checked: the key is. Nodes are found by address, and some have no name at all.
+        let name = ServerName::try_from("node.cyx.invalid").map_err(|_| Problem::Impostor("its name"))?;
+        match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+            Ok(stream) => Self::handshake(access, stream).await,
+            Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::InvalidCertificate(_)) => Err(Problem::Impostor("its TLS key is another")),
+                _ => Err(unreachable(error)),
+            },
+        }
+    }
+
+    async fn handshake<S>(access: &NodeAccess, stream: S) -> Result<Self, Problem>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let broken = |error: hyper::Error| Problem::Unreachable(error.to_string());
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        let node = access.node;
+        // Ends when the last sender is dropped or the connection breaks.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%node, %error, "connection to a storage node ended");
+            }
+        });
+        let shared = Shared {
+            address: access.address.clone(),
+            opened: Instant::now(),
+            last_used: AtomicU64::new(0),
+            was_idle: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+        };
+        Ok(Self { sender, shared: Arc::new(shared) })
+    }
+
+    async fn prove(&self, node: NodeId, session: &dyn SessionProof) -> Result<(), Problem> {
+        let mut client = self.client();
+        let answer = client.get_challenge(GetChallengeRequest {}).await.map_err(|status| problem(&status))?.into_inner();
+        if answer.node_id != node.0[..] {
+            return Err(Problem::Impostor("its id is another"));
+        }
+        if answer.challenge.len() != 32 {
+            return Err(Problem::Impostor("its challenge has the wrong length"));
+        }
+        let body = [&node.0[..], &answer.challenge[..]].concat();
+        let request = ProvePossessionRequest {
+            session_key: session.public_key().to_vec().into(),
+            signature: session.prove(&body).to_vec().into(),
+        };
+        client.prove_possession(request).await.map_err(|status| problem(&status))?;
+        Ok(())
+    }
+
+    /// A client over this connection.
+    pub(crate) fn client(&self) -> NodeClient {
+        let origin = http::Uri::builder()
+            .scheme("http")
+            .authority(self.shared.address.as_str())
+            .path_and_query("/")
+            .build()
+            .unwrap_or_else(|_| http::Uri::from_static("http://node.cyx.invalid/"));
+        ChunkServiceClient::with_origin(self.clone(), origin).max_decoding_message_size(MESSAGE_MAX)
+    }
+
+    /// Whether new requests to this node can be made over it.
+    pub(crate) fn is_usable_for(&self, access: &NodeAccess) -> bool {
+        !self.is_closed() && !self.shared.retired.load(Ordering::Relaxed) && self.shared.address == access.address
+    }
+
+    /// Whether the other side is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// No new requests are made over it.
+    pub(crate) fn retire(&self) {
+        self.shared.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the newest request began after a pause, so that a break says nothing about the node.
+    pub(crate) fn was_idle(&self) -> bool {
+        self.shared.was_idle.load(Ordering::Relaxed)
+    }
+}
+
+impl tower::Service<http::Request<Body>> for Wire {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.sender.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let now = u64::try_from(self.shared.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.shared.last_used.swap(now, Ordering::Relaxed);
+        let idle_ms = u64::try_from(IDLE_AFTER.as_millis()).unwrap_or(u64::MAX);
+        self.shared.was_idle.store(now.saturating_sub(last) > idle_ms, Ordering::Relaxed);
+        Box::pin(self.sender.send_request(request))
+    }
+}
+
+/// What a failed call means.
+pub(crate) fn problem(status: &Status) -> Problem {
+    use cyx_core::error::ErrorCode;
+    let carried = status.metadata().contains_key(cyx_proto::status::CODE_KEY);
+    match error_code(status) {
+        code if carried => Problem::Refused { code, message: clean(status.message()) },
+        ErrorCode::Unavailable | ErrorCode::Internal => Problem::Broken(clean(status.message())),
+        code => Problem::Refused { code, message: clean(status.message()) },
+    }
+}
+
+/// A node's words, cut to what may reach a log or a terminal.
+pub(crate) fn clean(message: &str) -> String {
+    message.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+const _: () = assert!(MESSAGE_MAX as u64 >= MIB);
