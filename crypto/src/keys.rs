@@ -201,6 +201,18 @@ impl PasswordKek {
     pub fn derive(stretched: &StretchedPassword) -> Self {
         Self(stretched.derive(PASSWORD_KEK_LABEL))
     }
+
+    /// A key that was kept while a login waited for its one-time code.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key itself, to keep it while a login waits for its one-time code. It must not be shown, logged or sent.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
 }
 
 impl RecoveryKey {
