@@ -1,1 +1,3 @@
-//! The cyx storage node: chunk store, grants, receipts, registration.
+//! The cyx storage node: keeps chunks durable, serves them to whoever holds a grant, and signs receipts for them.
+
+pub mod store;

@@ -1,1 +1,2 @@
+//! The cyx storage node.
 fn main() {}

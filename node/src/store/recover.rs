@@ -1,0 +1,140 @@
+//! Recovery: bringing the index up to date with the volumes after a crash at any byte.
+//!
+//! An acknowledged chunk is whole in its volume, so replaying finds it. What is not whole was never acknowledged: it is
+//! skipped, and cut off at the end of the file. Records begin at multiples of 4 KiB and their headers are keyed, so the scan finds the
+//! next one behind a torn one. An index that was lost altogether is rebuilt the same way, from the beginning of every volume.
+
+use std::sync::Arc;
+
+use cyx_core::units::MIB;
+use redb::Durability;
+
+use super::disk::Shared;
+use super::groups::GroupHasher;
+use super::index::Entry;
+use super::record::{ALIGN, RECORD_HEADER, RecordHeader, StoreKey, VOLUME_HEADER, record_len, span};
+use super::volume::Volume;
+use super::writer::Active;
+use super::{ChunkState, StoreError};
+
+/// Bytes read at a time.
+const WINDOW: u64 = MIB;
+
+struct Found {
+    header: RecordHeader,
+    offset: u64,
+}
+
+/// Opens all volumes, replays what the index does not know, and says where to append.
+pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
+    let numbers = Volume::list(&shared.volume_folder).map_err(StoreError::io("list the volumes"))?;
+    for missing in shared.index.volumes().into_iter().filter(|number| !numbers.contains(number)) {
+        let row = shared.index.row(missing);
+        if row.is_empty() {
+            shared.index.write(Durability::Immediate, |tables| tables.drop_volume(missing))?;
+        } else {
+            tracing::error!(volume = missing, chunks = row.live.chunks, "a volume is missing: its chunks are lost");
+        }
+    }
+    let mut last = None;
+    for number in numbers {
+        let io = Arc::clone(&shared.options.io);
+        let volume =
+            Volume::open(&shared.volume_folder, number, &shared.key, io).map_err(StoreError::io("open a volume"))?;
+        let volume = Arc::new(volume);
+        shared.add_volume(&volume);
+        replay(shared, &volume)?;
+        last = Some(volume);
+    }
+    let next = match last {
+        Some(volume) => {
+            let tail = shared.index.row(volume.number).tail;
+            if tail + ALIGN <= shared.options.volume_max {
+                return Ok(Active { volume, tail });
+            }
+            volume.number.saturating_add(1)
+        }
+        None => 1,
+    };
+    let io = Arc::clone(&shared.options.io);
+    let volume =
+        Volume::create(&shared.volume_folder, next, &shared.key, io).map_err(StoreError::io("make a volume"))?;
+    let volume = Arc::new(volume);
+    shared.add_volume(&volume);
+    Ok(Active { volume, tail: VOLUME_HEADER })
+}
+
+/// The key that the volumes of a directory carry, if there are any.
+pub(super) fn key_of_volumes(folder: &std::path::Path) -> Result<Option<StoreKey>, StoreError> {
+    for number in Volume::list(folder).map_err(StoreError::io("list the volumes"))? {
+        if let Some(key) = Volume::key(folder, number).map_err(StoreError::io("read a volume"))? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+fn replay(shared: &Shared, volume: &Volume) -> Result<(), StoreError> {
+    let row = shared.index.row(volume.number);
+    let len = volume.len().map_err(StoreError::io("size a volume"))?;
+    if len <= row.tail {
+        return Ok(());
+    }
+    let found = scan(&shared.key, volume, row.tail, len).map_err(StoreError::io("read a volume"))?;
+    let end = found.last().map_or(row.tail, |last| last.offset + record_len(last.header.len));
+    tracing::info!(volume = volume.number, chunks = found.len(), cut = len.saturating_sub(end), "replayed a volume");
+    // The records may be whole in memory only; the index must not say more than the disk.
+    volume.truncate(end.min(len)).map_err(StoreError::io("cut a volume"))?;
+    shared.index.write(Durability::Immediate, |tables| {
+        for Found { header, offset } in &found {
+            let entry = Entry {
+                volume: volume.number,
+                offset: *offset,
+                len: header.len,
+                root: header.root,
+                tag: header.tag,
+                stored_at: header.stored_at,
+                state: ChunkState::Live,
+                changed_at: header.stored_at,
+            };
+            match tables.get(header.id)? {
+                Some(known)
+                    if known.state != ChunkState::Damaged || !known.is(&header.root, header.tag, header.len) =>
+                {
+                    tables.reclaim(volume.number, *offset, span(header.len))?;
+                }
+                _ => tables.put(header.id, &entry)?,
+            }
+        }
+        let row = tables.row(volume.number);
+        row.tail = row.tail.max(end.next_multiple_of(ALIGN));
+        Ok(())
+    })
+}
+
+/// All whole records from `at` on, in order.
+fn scan(key: &StoreKey, volume: &Volume, mut at: u64, len: u64) -> std::io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    while at + RECORD_HEADER < len {
+        let header = volume.read(at, usize::try_from(RECORD_HEADER).unwrap_or_default())?;
+        match RecordHeader::decode(key, &header) {
+            Ok(header) if at + record_len(header.len) <= len && whole(volume, at, &header)? => {
+                found.push(Found { header, offset: at });
+                at += span(header.len);
+            }
+            _ => at += ALIGN,
+        }
+    }
+    Ok(found)
+}
+
+fn whole(volume: &Volume, offset: u64, header: &RecordHeader) -> std::io::Result<bool> {
+    let mut hasher = GroupHasher::new(header.len);
+    let mut at = 0;
+    while at < header.len {
+        let step = WINDOW.min(header.len - at);
+        hasher.update(&volume.read(offset + RECORD_HEADER + at, usize::try_from(step).unwrap_or_default())?);
+        at += step;
+    }
+    Ok(hasher.finish().is_some_and(|hashed| hashed.root == header.root))
+}

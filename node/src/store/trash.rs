@@ -1,0 +1,276 @@
+//! Trash, keep-lists and giving space back: everything that can end in a chunk's death, and what stands in its way.
+//!
+//! A chunk dies in three durable steps: it goes to the trash, seven days later it is purged from the index, and only then
+//! are its blocks punched out of the volume. A restart between any two of them carries on. When the server's database
+//! begins another life, the second step stops until the operator says that the new life is right.
+
+use cyx_core::ids::{ChunkId, ID_LEN};
+use cyx_core::keeplist::{Incarnation, KeepList};
+use cyx_core::units::NODE_TRASH_SECONDS;
+use redb::{Durability, ReadableTable as _, TableDefinition};
+
+use super::disk::Shared;
+use super::index::{Entry, Tables};
+use super::volume::Volume;
+use super::{ChunkState, KeepOutcome, MISSING_MAX, StoreError};
+
+const INCARNATION: &str = "incarnation";
+const HELD: &str = "incarnation to confirm";
+/// Chunks looked at or changed in one transaction.
+const STEP: usize = 2048;
+
+/// Ranges of the keep-lists applied under the current incarnation: (first, last) → (sequence, whether it was finished).
+const KEEP_LISTS: TableDefinition<'static, (&[u8; ID_LEN], &[u8; ID_LEN]), (u64, bool)> =
+    TableDefinition::new("keep-lists.v1");
+
+fn incarnation(bytes: Option<Vec<u8>>) -> Option<Incarnation> {
+    bytes.and_then(|bytes| bytes.try_into().ok()).map(Incarnation::from_bytes)
+}
+
+/// Moves a chunk to the trash or out of it.
+fn set_state(
+    tables: &mut Tables<'_>,
+    id: ChunkId,
+    entry: Entry,
+    state: ChunkState,
+    now: u64,
+) -> Result<(), StoreError> {
+    tables.put(id, &Entry { state, changed_at: now, ..entry })
+}
+
+impl Shared {
+    pub(super) fn trash(&self, ids: &[ChunkId]) -> Result<u32, StoreError> {
+        let now = self.now();
+        let mut moved = 0;
+        for step in ids.chunks(STEP) {
+            moved += self.index.write(Durability::Immediate, |tables| {
+                let mut moved = 0;
+                for id in step {
+                    match tables.get(*id)? {
+                        Some(entry) if entry.state != ChunkState::Trashed => {
+                            set_state(tables, *id, entry, ChunkState::Trashed, now)?;
+                            moved += 1;
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(moved)
+            })?;
+        }
+        Ok(moved)
+    }
+
+    pub(super) fn note_incarnation(&self, spoken: Incarnation) -> Result<(), StoreError> {
+        let known = incarnation(self.index.meta(INCARNATION)?);
+        match known {
+            Some(known) if spoken.to_bytes() <= known.to_bytes() => return Ok(()),
+            Some(known) => tracing::warn!(
+                ?known,
+                ?spoken,
+                "the server's database was restored: the trash is kept until the operator confirms"
+            ),
+            None => tracing::info!(?spoken, "first contact with the server's database"),
+        }
+        self.index.write(Durability::Immediate, |tables| {
+            tables.set_meta(INCARNATION, &spoken.to_bytes())?;
+            if known.is_some() {
+                tables.set_meta(HELD, &spoken.to_bytes())?;
+            }
+            tables.txn.delete_table(KEEP_LISTS)?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn held_incarnation(&self) -> Result<Option<Incarnation>, StoreError> {
+        Ok(incarnation(self.index.meta(HELD)?))
+    }
+
+    pub(super) fn confirm_incarnation(&self, confirmed: Incarnation) -> Result<bool, StoreError> {
+        if self.held_incarnation()? != Some(confirmed) {
+            return Ok(false);
+        }
+        self.index.write(Durability::Immediate, |tables| tables.set_meta(HELD, &[]))?;
+        tracing::info!(?confirmed, "the operator confirmed the server's database: the trash is emptied again");
+        Ok(true)
+    }
+
+    pub(super) fn apply_keep_list(&self, list: &KeepList, keep: &[ChunkId]) -> Result<KeepOutcome, StoreError> {
+        self.note_incarnation(list.incarnation)?;
+        if incarnation(self.index.meta(INCARNATION)?) != Some(list.incarnation) {
+            return Err(StoreError::StaleKeepList);
+        }
+        self.note_keep_list(list, false)?;
+        let mut outcome = KeepOutcome::default();
+        let mut keep = keep.iter().copied().peekable();
+        let mut next = Some(list.first);
+        while let Some(first) = next {
+            let found = self.index.range(first, list.last, STEP)?;
+            next = match found.last() {
+                Some((id, _)) if found.len() == STEP => successor(*id),
+                _ => None,
+            };
+            let mut moves = Vec::new();
+            for (id, entry) in found {
+                while let Some(missing) = keep.next_if(|kept| *kept < id) {
+                    note_missing(&mut outcome, missing);
+                }
+                let kept = keep.next_if_eq(&id).is_some();
+                match (kept, entry.state) {
+                    (true, ChunkState::Trashed) => moves.push((id, ChunkState::Live)),
+                    (false, ChunkState::Live | ChunkState::Damaged) if entry.stored_at < list.before => {
+                        moves.push((id, ChunkState::Trashed));
+                    }
+                    _ => {}
+                }
+            }
+            self.apply_moves(&moves, list.before, &mut outcome)?;
+        }
+        for missing in keep {
+            note_missing(&mut outcome, missing);
+        }
+        self.note_keep_list(list, true)?;
+        Ok(outcome)
+    }
+
+    /// Moves chunks that a keep-list decided on, unless they changed since they were looked at.
+    fn apply_moves(
+        &self,
+        moves: &[(ChunkId, ChunkState)],
+        before: u64,
+        outcome: &mut KeepOutcome,
+    ) -> Result<(), StoreError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        self.index.write(Durability::Immediate, |tables| {
+            for (id, wanted) in moves {
+                let Some(entry) = tables.get(*id)? else { continue };
+                match (wanted, entry.state) {
+                    (ChunkState::Trashed, ChunkState::Live | ChunkState::Damaged) if entry.stored_at < before => {
+                        outcome.trashed_chunks += 1;
+                        outcome.trashed_bytes += entry.len;
+                    }
+                    (ChunkState::Live, ChunkState::Trashed) => outcome.restored_chunks += 1,
+                    _ => continue,
+                }
+                set_state(tables, *id, entry, *wanted, now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Refuses a list that an applied one has overtaken; notes the others, first as begun and then as finished.
+    fn note_keep_list(&self, list: &KeepList, finished: bool) -> Result<(), StoreError> {
+        self.index.write(Durability::Immediate, |tables| {
+            let mut table = tables.txn.open_table(KEEP_LISTS)?;
+            let mut overtaken = Vec::new();
+            for item in table.iter()? {
+                let (range, applied) = item?;
+                let ((first, last), (sequence, done)) = (range.value(), applied.value());
+                let (first, last) = (ChunkId(*first), ChunkId(*last));
+                let same = (first, last) == (list.first, list.last);
+                let overlaps = first <= list.last && list.first <= last;
+                if overlaps && (sequence > list.sequence || (same && sequence == list.sequence && done)) {
+                    return Err(StoreError::StaleKeepList);
+                }
+                if first >= list.first && last <= list.last && !same {
+                    overtaken.push((first, last));
+                }
+            }
+            for (first, last) in overtaken {
+                table.remove((&first.0, &last.0))?;
+            }
+            table.insert((&list.first.0, &list.last.0), (list.sequence, finished))?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn expire_trash(&self) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        if self.held_incarnation()?.is_none() {
+            let until = self.now().saturating_sub(NODE_TRASH_SECONDS);
+            loop {
+                let ids = self.index.trashed_until(until, STEP)?;
+                purged += self.index.write(Durability::Immediate, |tables| {
+                    let mut purged = 0;
+                    for id in &ids {
+                        // It may have been restored since it was listed.
+                        if let Some(entry) = tables.get(*id)?
+                            && entry.state == ChunkState::Trashed
+                            && entry.changed_at <= until
+                        {
+                            tables.remove(*id, &entry)?;
+                            purged += entry.len;
+                        }
+                    }
+                    Ok(purged)
+                })?;
+                if ids.len() < STEP {
+                    break;
+                }
+            }
+        }
+        self.give_back()?;
+        if self.health() == super::Health::Full && self.room() >= super::disk::VOLUME_MIN {
+            self.set_full(false);
+        }
+        Ok(purged)
+    }
+
+    /// Deletes volumes in which nothing is left, and punches what is dead out of the others.
+    pub(crate) fn give_back(&self) -> Result<(), StoreError> {
+        let active = self.active.load(std::sync::atomic::Ordering::SeqCst);
+        for number in self.index.volumes() {
+            if self.index.row(number).is_empty() && u64::from(number) < active {
+                self.remove_volume(number);
+                match std::fs::remove_file(Volume::path(&self.volume_folder, number)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(StoreError::Io { doing: "delete an empty volume", source: error });
+                    }
+                    _ => self.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
+                }
+            }
+        }
+        loop {
+            let ranges = self.index.reclaimable(STEP)?;
+            for (number, offset, len) in &ranges {
+                if let Some(volume) = self.volume(*number) {
+                    volume.punch(*offset, *len).map_err(StoreError::io("give back space"))?;
+                }
+            }
+            if ranges.is_empty() {
+                return Ok(());
+            }
+            self.index.write(Durability::Immediate, |tables| {
+                ranges.iter().try_for_each(|(number, offset, _)| tables.reclaimed(*number, *offset))
+            })?;
+        }
+    }
+}
+
+fn note_missing(outcome: &mut KeepOutcome, id: ChunkId) {
+    if outcome.missing.len() < MISSING_MAX {
+        outcome.missing.push(id);
+    }
+}
+
+/// The next id, or `None` after the last one.
+fn successor(id: ChunkId) -> Option<ChunkId> {
+    u128::from_be_bytes(id.0).checked_add(1).map(|next| ChunkId(next.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_one_another() {
+        assert_eq!(successor(ChunkId([0xff; 16])), None);
+        let mut bytes = [0; 16];
+        bytes[15] = 0xff;
+        let mut next = [0; 16];
+        next[14] = 1;
+        assert_eq!(successor(ChunkId(bytes)), Some(ChunkId(next)));
+    }
+}

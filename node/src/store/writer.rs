@@ -1,0 +1,399 @@
+//! The two threads behind [`super::ChunkStore::store`]: one verifies and appends, the other syncs and acknowledges.
+//!
+//! While the second waits for the disk, the first appends what arrives; all of that is the next batch. A batch costs one
+//! `fdatasync` per volume it touched (nearly always one) and one index transaction, however many chunks it has. The order is
+//! what makes an acknowledgement true: bytes written, volume synced, index committed, then the answer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cyx_core::chunk::Root;
+use cyx_core::ids::{BucketTag, ChunkId};
+use cyx_core::units::CHUNK_MAX;
+use redb::Durability;
+use tokio::sync::oneshot;
+
+use super::disk::{Shared, VOLUME_MIN};
+use super::groups::{GroupHasher, Hashed};
+use super::index::{Entry, Tables};
+use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
+use super::volume::Volume;
+use super::{ChunkState, Health, NewChunk, StoreError, Stored};
+
+/// Most chunks of one batch.
+const BATCH_MAX: usize = 1024;
+/// The index is made durable when nothing was stored for this long.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Reply = oneshot::Sender<Result<Stored, StoreError>>;
+
+/// What the first thread is asked.
+pub(crate) enum Job {
+    /// Store a chunk; `rewrite` says that the copy which seemed to be there is not good.
+    Store { chunk: NewChunk, rewrite: bool, reply: Reply },
+    /// Finish what was asked before, make all durable, end.
+    Stop { reply: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// What the second thread is asked.
+enum Finish {
+    Chunk(Pending),
+    Stop { reply: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// A chunk on its way to being durable.
+struct Pending {
+    id: ChunkId,
+    tag: BucketTag,
+    root: Root,
+    len: u64,
+    /// Where it was appended, and the time in its header; otherwise it seems to be there already and only its time is renewed.
+    placed: Option<(Arc<Volume>, u64, u64)>,
+    /// Kept until it is certain that a chunk which seemed to be there really is.
+    chunk: Option<NewChunk>,
+    reply: Reply,
+}
+
+/// Where the next record goes.
+pub(crate) struct Active {
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) tail: u64,
+}
+
+/// The handle to both threads.
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(crate) fn start(shared: Arc<Shared>, active: Active) -> Result<Self, StoreError> {
+        shared.active.store(u64::from(active.volume.number), Ordering::SeqCst);
+        let (jobs, queue) = mpsc::channel();
+        let (finish, finishing) = mpsc::channel();
+        let syncer = Syncer { shared: Arc::clone(&shared), again: jobs.clone(), unsaved: 0 };
+        let appender = Appender { shared, active, finish };
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StoreError::io("start a thread"))
+        };
+        let threads = vec![
+            spawn("cyx-sync", Box::new(move || syncer.run(&finishing)))?,
+            spawn("cyx-append", Box::new(move || appender.run(&queue)))?,
+        ];
+        Ok(Self { jobs, threads: Mutex::new(threads) })
+    }
+
+    pub(crate) fn send(&self, job: Job) -> Result<(), StoreError> {
+        self.jobs.send(job).map_err(|_| StoreError::Stopped)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        // A thread that is gone already is what is wanted.
+        let _ = self.jobs.send(Job::Stop { reply });
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the chunk store panicked");
+            }
+        }
+    }
+}
+
+struct Appender {
+    shared: Arc<Shared>,
+    active: Active,
+    finish: mpsc::Sender<Finish>,
+}
+
+impl Appender {
+    fn run(mut self, queue: &mpsc::Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            match job {
+                Job::Store { chunk, rewrite, reply } => match self.take(&chunk, rewrite) {
+                    Ok(placed) => {
+                        let pending = Pending {
+                            id: chunk.id,
+                            tag: chunk.tag,
+                            root: chunk.root,
+                            len: chunk.len(),
+                            chunk: placed.is_none().then_some(chunk),
+                            placed,
+                            reply,
+                        };
+                        if self.finish.send(Finish::Chunk(pending)).is_err() {
+                            return;
+                        }
+                    }
+                    // Whoever asked may have gone; then nobody needs the answer.
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Job::Stop { reply } => {
+                    drop(self.finish.send(Finish::Stop { reply }));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Appends the chunk unless it is there already.
+    fn take(&mut self, chunk: &NewChunk, rewrite: bool) -> Result<Option<(Arc<Volume>, u64, u64)>, StoreError> {
+        let len = chunk.len();
+        if len == 0 || len > CHUNK_MAX {
+            return Err(StoreError::InvalidLength);
+        }
+        if let Health::Failed(reason) = self.shared.health() {
+            return Err(StoreError::ReadOnly(reason));
+        }
+        match self.shared.index.get(chunk.id)? {
+            Some(entry) if !entry.is(&chunk.root, chunk.tag, len) => return Err(StoreError::OtherContent),
+            Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok(None),
+            _ => {}
+        }
+        let hashed = hash(chunk, len).filter(|hashed| hashed.root == chunk.root).ok_or(StoreError::WrongBytes)?;
+        let span = span(len);
+        if self.shared.room() < span {
+            self.shared.set_full(self.shared.room() < VOLUME_MIN);
+            return Err(StoreError::Full);
+        }
+        let stored_at = self.shared.now();
+        let offset = self.append(chunk, len, &hashed, stored_at).map_err(|error| self.write_failed(&error))?;
+        if self.shared.health() == Health::Full {
+            self.shared.set_full(false);
+        }
+        self.shared.pending.fetch_add(span, Ordering::Relaxed);
+        Ok(Some((Arc::clone(&self.active.volume), offset, stored_at)))
+    }
+
+    fn append(&mut self, chunk: &NewChunk, len: u64, hashed: &Hashed, stored_at: u64) -> io::Result<u64> {
+        let options = &self.shared.options;
+        let full = self.active.tail + record_len(len) > options.volume_max.max(VOLUME_MIN);
+        if full && self.active.tail > VOLUME_HEADER {
+            let number = self.active.volume.number + 1;
+            let io = Arc::clone(&options.io);
+            let volume = Arc::new(Volume::create(&self.shared.volume_folder, number, &self.shared.key, io)?);
+            self.shared.add_volume(&volume);
+            self.active = Active { volume, tail: VOLUME_HEADER };
+        }
+        let header = RecordHeader { id: chunk.id, tag: chunk.tag, len, root: chunk.root, stored_at };
+        let header = header.encode(&self.shared.key);
+        let mut pieces: Vec<&[u8]> = Vec::with_capacity(chunk.pieces.len() + 2);
+        pieces.push(&header);
+        pieces.extend(chunk.pieces.iter().map(|piece| &piece[..]));
+        pieces.push(hashed.values.as_flattened());
+        self.active.volume.write(&pieces, self.active.tail)?;
+        let offset = self.active.tail;
+        self.active.tail += span(len);
+        Ok(offset)
+    }
+
+    /// A full disk is a state that passes; any other failure of a write is final.
+    fn write_failed(&self, error: &io::Error) -> StoreError {
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            // What was written of the record is overwritten by the next one or cut off by a recovery; giving it back now helps others.
+            let _ = self.active.volume.file.set_len(self.active.tail);
+            self.shared.set_full(true);
+            return StoreError::Full;
+        }
+        let reason = format!("cannot write a volume: {error}");
+        self.shared.set_failed(&reason);
+        StoreError::ReadOnly(reason)
+    }
+}
+
+fn hash(chunk: &NewChunk, len: u64) -> Option<Hashed> {
+    let mut hasher = GroupHasher::new(len);
+    for piece in &chunk.pieces {
+        hasher.update(piece);
+    }
+    hasher.finish()
+}
+
+struct Syncer {
+    shared: Arc<Shared>,
+    again: mpsc::Sender<Job>,
+    /// Bytes whose index entries are committed but not durable yet.
+    unsaved: u64,
+}
+
+/// What the index decided about a pending chunk.
+enum Decision {
+    Stored(Stored),
+    Refused(StoreError),
+    /// It seemed to be there and is not: append it after all.
+    Again,
+}
+
+impl Syncer {
+    fn run(mut self, finishing: &mpsc::Receiver<Finish>) {
+        loop {
+            let mut next = match finishing.recv_timeout(IDLE) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.save();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.save();
+                    return;
+                }
+            };
+            let mut batch = Vec::new();
+            let mut stop = None;
+            while let Some(finish) = next.take() {
+                match finish {
+                    Finish::Chunk(pending) => batch.push(pending),
+                    Finish::Stop { reply } => {
+                        stop = Some(reply);
+                        break;
+                    }
+                }
+                if batch.len() < BATCH_MAX {
+                    next = finishing.try_recv().ok();
+                }
+            }
+            if !batch.is_empty() {
+                self.finish(batch);
+            }
+            if let Some(reply) = stop {
+                drop(reply.send(self.shared.index.flush()));
+                return;
+            }
+        }
+    }
+
+    /// Makes the index durable if anything in it is not.
+    fn save(&mut self) {
+        if self.unsaved > 0 {
+            match self.shared.index.flush() {
+                Ok(()) => self.unsaved = 0,
+                Err(error) => self.shared.set_failed(&error.to_string()),
+            }
+        }
+    }
+
+    fn finish(&mut self, batch: Vec<Pending>) {
+        let spans = batch.iter().filter(|pending| pending.placed.is_some()).map(|pending| span(pending.len)).sum();
+        let decisions = self.sync(&batch).and_then(|()| self.commit(&batch, spans));
+        self.shared.pending.fetch_sub(spans, Ordering::Relaxed);
+        match decisions {
+            Ok(decisions) => {
+                for (pending, decision) in batch.into_iter().zip(decisions) {
+                    self.answer(pending, decision);
+                }
+            }
+            Err(error) => {
+                let reason = match error {
+                    StoreError::ReadOnly(reason) => reason,
+                    other => other.to_string(),
+                };
+                self.shared.set_failed(&reason);
+                for pending in batch {
+                    drop(pending.reply.send(Err(StoreError::ReadOnly(reason.clone()))));
+                }
+            }
+        }
+    }
+
+    fn answer(&self, pending: Pending, decision: Decision) {
+        let answer = match (decision, pending.chunk) {
+            (Decision::Stored(stored), _) => Ok(stored),
+            (Decision::Refused(error), _) => Err(error),
+            (Decision::Again, Some(chunk)) => {
+                // If the other thread has ended, dropping the reply says so.
+                let _ = self.again.send(Job::Store { chunk, rewrite: true, reply: pending.reply });
+                return;
+            }
+            (Decision::Again, None) => Err(StoreError::Stopped),
+        };
+        drop(pending.reply.send(answer));
+    }
+
+    fn sync(&self, batch: &[Pending]) -> Result<(), StoreError> {
+        let volumes: BTreeMap<u32, &Arc<Volume>> = batch
+            .iter()
+            .filter_map(|pending| pending.placed.as_ref())
+            .map(|(volume, ..)| (volume.number, volume))
+            .collect();
+        for volume in volumes.values() {
+            let begun = Instant::now();
+            volume.sync().map_err(|error| StoreError::ReadOnly(format!("cannot sync a volume: {error}")))?;
+            metrics::histogram!("cyx_node_fsync_seconds").record(begun.elapsed());
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &[Pending], spans: u64) -> Result<Vec<Decision>, StoreError> {
+        // Renewed times stand nowhere but in the index, so they have to be durable with it.
+        let renewals = batch.iter().any(|pending| pending.placed.is_none());
+        let durable = renewals || self.unsaved.saturating_add(spans) >= self.shared.options.checkpoint;
+        let durability = if durable { Durability::Immediate } else { Durability::None };
+        let now = self.shared.now();
+        let (decisions, renewed) = self.shared.index.write(durability, |tables| {
+            let mut renewed = false;
+            let decisions = batch
+                .iter()
+                .map(|pending| decide(tables, pending, now, &mut renewed))
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            Ok((decisions, renewed))
+        })?;
+        if renewed && !durable {
+            self.shared.index.flush()?;
+        }
+        self.unsaved = if durable || renewed { 0 } else { self.unsaved.saturating_add(spans.max(1)) };
+        let newest = batch.iter().filter_map(|pending| pending.placed.as_ref()).map(|(volume, ..)| volume.number).max();
+        if let Some(newest) = newest {
+            // Only now can an older volume be empty for good: nothing that was appended to it is on its way any more.
+            self.shared.active.fetch_max(u64::from(newest), Ordering::SeqCst);
+        }
+        metrics::histogram!("cyx_node_batch_chunks").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        Ok(decisions)
+    }
+}
+
+/// Enters one chunk into the index. `renewed` is set if that changed an entry that was there.
+fn decide(tables: &mut Tables<'_>, pending: &Pending, now: u64, renewed: &mut bool) -> Result<Decision, StoreError> {
+    if let Some((volume, offset, _)) = &pending.placed {
+        let row = tables.row(volume.number);
+        row.tail = row.tail.max(offset + span(pending.len));
+    }
+    let there = tables.get(pending.id)?;
+    let same = there.filter(|entry| entry.is(&pending.root, pending.tag, pending.len));
+    match (&pending.placed, there, same) {
+        (placed, Some(_), None) => {
+            if let Some((volume, offset, _)) = placed {
+                tables.reclaim(volume.number, *offset, span(pending.len))?;
+            }
+            Ok(Decision::Refused(StoreError::OtherContent))
+        }
+        (None, _, Some(entry)) if entry.state != ChunkState::Damaged => {
+            tables.put(pending.id, &Entry { stored_at: now, state: ChunkState::Live, changed_at: now, ..entry })?;
+            *renewed = true;
+            Ok(Decision::Stored(Stored { at: now, known: true }))
+        }
+        (None, ..) => Ok(Decision::Again),
+        (Some((volume, offset, at)), _, same) => {
+            let (number, offset, at) = (volume.number, *offset, *at);
+            *renewed |= same.is_some();
+            let entry = Entry {
+                volume: number,
+                offset,
+                len: pending.len,
+                root: pending.root,
+                tag: pending.tag,
+                stored_at: at.max(same.map_or(0, |entry| entry.stored_at)),
+                state: ChunkState::Live,
+                changed_at: at,
+            };
+            tables.put(pending.id, &entry)?;
+            Ok(Decision::Stored(Stored { at: entry.stored_at, known: same.is_some() }))
+        }
+    }
+}
