@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod error;
+pub mod nodes;
 pub mod tree;
 
 pub use config::{Config, Gateway, Overrides};
