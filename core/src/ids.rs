@@ -148,6 +148,10 @@ id!(
     SessionId
 );
 id!(
+    /// A machine that may run a storage node, as its operator registered it.
+    MachineId
+);
+id!(
     /// One attempt to change the tree; repeating it with the same id changes nothing more.
     TxnId
 );

@@ -1,0 +1,52 @@
+//! What every request handler shares.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Sessions;
+use crate::config::{Config, ConfigError};
+use crate::db::{Db, DbError};
+use crate::tokens::Tokens;
+
+/// The shared state, as handlers hold it.
+pub type AppState = Arc<App>;
+
+/// The server's parts. Made once by [`App::open`].
+pub struct App {
+    /// What it was told.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// Makes and checks tokens.
+    pub tokens: Tokens,
+    /// Sessions that are known to be good.
+    pub sessions: Sessions,
+    /// Ends everything that runs in the background.
+    pub shutdown: CancellationToken,
+}
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl App {
+    /// Opens the database, loads secrets and makes the shared state. Starts nothing.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: Config) -> Result<AppState, StartError> {
+        let tokens = Tokens::load(&config)?;
+        let db = Db::open(&config.database).await?;
+        Ok(Arc::new(Self { config, db, tokens, sessions: Sessions::default(), shutdown: CancellationToken::new() }))
+    }
+}

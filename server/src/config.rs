@@ -1,0 +1,323 @@
+//! What the server was told: flags over environment over `server.toml` over defaults.
+//!
+//! Every option stands once, in the table at the end of [`options`]; its flag, its environment variable, its key in the file, its
+//! place in `--help` and its line in the generated example follow from that. [`Config`] is what comes out: checked and complete.
+//! Secrets have no flags, since other users of a machine can read those: they come from the environment or from a file.
+
+mod options;
+mod secrets;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+pub use self::options::{Options, example};
+pub use self::secrets::Secret;
+
+use crate::accounts::plan::Plan;
+use crate::db::{DbConfig, Location};
+
+/// Why the server does not start with this configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration file is not valid.
+    #[error("{}: {reason}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A value makes no sense, alone or with others.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// How mail leaves the server.
+#[derive(Debug, Clone)]
+pub enum MailRoute {
+    /// Into a folder of `.eml` files.
+    Outbox(PathBuf),
+    /// To a mail server.
+    Smtp(SmtpConfig),
+}
+
+/// A mail server.
+#[derive(Debug, Clone)]
+pub struct SmtpConfig {
+    /// Its name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub security: SmtpSecurity,
+    /// User name and password, if it asks for them.
+    pub credentials: Option<(String, Secret)>,
+}
+
+/// How a connection to the mail server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// TLS from the first byte (port 465).
+    Tls,
+    /// TLS after `STARTTLS`, insisted on (port 587).
+    StartTls,
+    /// None: only for a mail server on the same machine.
+    Plain,
+}
+
+/// Certificate chain and key in PEM files.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// JSON web tokens.
+#[derive(Debug, Clone)]
+pub struct JwtConfig {
+    /// The shared secret. Absent: one is drawn and kept in the data folder.
+    pub secret: Option<Secret>,
+    /// Who issues tokens, `iss`.
+    pub issuer: String,
+    /// Whose tokens are accepted.
+    pub accepted_issuers: Vec<String>,
+    /// Whether `iss` is not looked at.
+    pub skip_issuer_validation: bool,
+}
+
+/// The server's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of everything the server keeps.
+    pub data_dir: PathBuf,
+    /// Where users come in.
+    pub http: SocketAddr,
+    /// Where nodes come in.
+    pub grpc: SocketAddr,
+    /// The database.
+    pub database: DbConfig,
+    /// Certificate of both listeners.
+    pub tls: Option<TlsFiles>,
+    /// Whether a proxy in front ends TLS and adds `X-Forwarded-For`.
+    pub behind_proxy: bool,
+    /// How mail leaves.
+    pub mail: MailRoute,
+    /// Sender of mail.
+    pub mail_from: String,
+    /// Tokens.
+    pub jwt: JwtConfig,
+    /// Enrols any number of machines.
+    pub enroll_token: Option<Secret>,
+    /// Plan of new accounts.
+    pub plan: Plan,
+    /// Whether several shards of a segment may lie on one machine or network.
+    pub allow_colocated: bool,
+    /// Largest file in bytes.
+    pub max_file_bytes: u64,
+    /// Life of an access token.
+    pub access_token: Duration,
+    /// Life of a refresh token.
+    pub refresh_token: Duration,
+    /// Life of a node's token.
+    pub node_token: Duration,
+    /// Life of a grant.
+    pub grant: Duration,
+    /// How often nodes report.
+    pub heartbeat: Duration,
+    /// After how long a silent node counts as dead.
+    pub node_dead: Duration,
+    /// How long trash is kept.
+    pub trash: Duration,
+    /// How long replaced content stays readable.
+    pub superseded: Duration,
+    /// How long staged segments are kept after the last call of their transaction.
+    pub staged: Duration,
+    /// How long changes are kept for subscribers that come back.
+    pub changes: Duration,
+    /// Chunks younger than this are never in question when nodes clean up.
+    pub keep_list_margin: Duration,
+    /// How often the collecting jobs run.
+    pub job: Duration,
+    /// Whether logs are JSON lines.
+    pub log_json: bool,
+    /// Whether a line on standard output says when and where the server listens.
+    pub print_ready: bool,
+}
+
+impl Config {
+    /// Completes options with their file and defaults, reads secrets from the environment and from files, and checks everything.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the option or file.
+    pub fn resolve(flags: Options) -> Result<Self, ConfigError> {
+        let options = flags.with_file()?;
+        let secret = |variable: &str, file: Option<&PathBuf>| secrets::find(variable, file.map(PathBuf::as_path));
+        let data_dir = options.data_dir()?;
+        let database = database(&options, &data_dir)?;
+        let seconds = Duration::from_secs;
+        let config = Self {
+            http: options.http()?,
+            grpc: options.grpc()?,
+            database,
+            tls: tls(&options)?,
+            behind_proxy: options.behind_proxy(),
+            mail: mail_route(&options, &data_dir)?,
+            mail_from: options.mail_from()?,
+            jwt: JwtConfig {
+                secret: secret("JWT_SECRET", options.jwt_secret_file.as_ref())?,
+                issuer: options.jwt_issuer()?,
+                accepted_issuers: list(&options.jwt_accepted_issuers()?),
+                skip_issuer_validation: options.jwt_skip_issuer_validation(),
+            },
+            enroll_token: secret("CYX_ENROLL_TOKEN", options.enroll_token_file.as_ref())?,
+            plan: options.plan()?.parse().map_err(|_| invalid("plan", "no such plan"))?,
+            allow_colocated: options.allow_colocated(),
+            max_file_bytes: options.max_file_bytes()?,
+            access_token: seconds(options.access_token_seconds()?),
+            refresh_token: seconds(options.refresh_token_seconds()?),
+            node_token: seconds(options.node_token_seconds()?),
+            grant: seconds(options.grant_seconds()?),
+            heartbeat: seconds(options.heartbeat_seconds()?),
+            node_dead: seconds(options.node_dead_seconds()?),
+            trash: seconds(options.trash_seconds()?),
+            superseded: seconds(options.superseded_seconds()?),
+            staged: seconds(options.staged_seconds()?),
+            changes: seconds(options.changes_seconds()?),
+            keep_list_margin: seconds(options.keep_list_margin_seconds()?),
+            job: seconds(options.job_seconds()?),
+            log_json: options.log_json(),
+            print_ready: options.print_ready(),
+            data_dir,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (name, address) in [("http", self.http), ("grpc", self.grpc)] {
+            if self.tls.is_none() && !self.behind_proxy && !address.ip().is_loopback() {
+                return Err(invalid(
+                    name,
+                    "plain text is refused off loopback: give --tls-cert and --tls-key, or --behind-proxy if a proxy adds TLS",
+                ));
+            }
+        }
+        if self.grant > Duration::from_secs(cyx_core::units::GRANT_LIFETIME_SECONDS) {
+            return Err(invalid("grant-seconds", "nodes refuse grants that live longer than an hour"));
+        }
+        let at_least_one = [
+            ("access-token-seconds", self.access_token),
+            ("refresh-token-seconds", self.refresh_token),
+            ("node-token-seconds", self.node_token),
+            ("grant-seconds", self.grant),
+            ("heartbeat-seconds", self.heartbeat),
+            ("node-dead-seconds", self.node_dead),
+            ("job-seconds", self.job),
+        ];
+        for (name, value) in at_least_one {
+            if value.is_zero() {
+                return Err(invalid(name, "must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a peer's `X-Forwarded-For` is believed.
+    #[must_use]
+    pub const fn trusts_forwarded(&self) -> bool {
+        self.behind_proxy
+    }
+}
+
+fn invalid(option: &str, reason: &str) -> ConfigError {
+    ConfigError::Value(format!("--{option}: {reason}"))
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn database(options: &Options, data_dir: &Path) -> Result<DbConfig, ConfigError> {
+    let connections = options.database_connections()?;
+    // DATABASE_URL is a secret in so far as it holds a password, hence its own file option.
+    let url = secrets::find("DATABASE_URL", options.database_url_file.as_deref())?;
+    let location = match url {
+        Some(url) => {
+            let text = Zeroizing::new(String::from_utf8_lossy(url.expose()).into_owned());
+            match text.strip_prefix("sqlite:") {
+                Some(path) => Location::Sqlite(PathBuf::from(path.trim_start_matches("//"))),
+                None if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+                    Location::Postgres(text.to_string())
+                }
+                None => return Err(invalid("database-url-file", "the URL begins with postgres:// or sqlite:")),
+            }
+        }
+        None => Location::Sqlite(data_dir.join("cyx.db")),
+    };
+    Ok(DbConfig { location, connections })
+}
+
+fn tls(options: &Options) -> Result<Option<TlsFiles>, ConfigError> {
+    match (options.tls_cert.clone(), options.tls_key.clone()) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        _ => Err(invalid("tls-cert", "--tls-cert and --tls-key belong together")),
+    }
+}
+
+fn mail_route(options: &Options, data_dir: &Path) -> Result<MailRoute, ConfigError> {
+    let Some(host) = options.smtp_host.clone() else {
+        return Ok(MailRoute::Outbox(options.outbox.clone().unwrap_or_else(|| data_dir.join("outbox"))));
+    };
+    if options.outbox.is_some() {
+        return Err(invalid("outbox", "mail goes either to --smtp-host or to --outbox"));
+    }
+    let security = match options.smtp_security()?.as_str() {
+        "tls" => SmtpSecurity::Tls,
+        "starttls" => SmtpSecurity::StartTls,
+        "none" => SmtpSecurity::Plain,
+        _ => return Err(invalid("smtp-security", "is tls, starttls or none")),
+    };
+    let port = options.smtp_port.unwrap_or(match security {
+        SmtpSecurity::Tls => 465,
+        SmtpSecurity::StartTls => 587,
+        SmtpSecurity::Plain => 25,
+    });
+    let password = secrets::find("SMTP_PASSWORD", options.smtp_password_file.as_deref())?;
+    let credentials = match (options.smtp_username.clone(), password) {
+        (Some(user), Some(password)) => Some((user, password)),
+        (None, None) => None,
+        _ => {
+            return Err(invalid(
+                "smtp-username",
+                "a user name needs SMTP_PASSWORD or --smtp-password-file, and the other way round",
+            ));
+        }
+    };
+    if credentials.is_some() && security == SmtpSecurity::Plain && !is_local(&host) {
+        return Err(invalid("smtp-security", "a password is not sent in the clear to another machine"));
+    }
+    Ok(MailRoute::Smtp(SmtpConfig { host, port, security, credentials }))
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

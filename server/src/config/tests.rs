@@ -1,0 +1,80 @@
+use super::*;
+
+fn resolve(change: impl FnOnce(&mut Options)) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options { data_dir: Some(folder.path().to_owned()), ..Options::default() };
+    change(&mut options);
+    Config::resolve(options)
+}
+
+#[test]
+fn plain_text_is_refused_off_loopback_unless_a_proxy_stands_in_front() {
+    let open = Some("0.0.0.0:8080".parse().unwrap());
+    assert!(resolve(|options| options.http = open).is_err());
+    assert!(resolve(|options| options.grpc = open).is_err());
+    let proxied = resolve(|options| {
+        options.http = open;
+        options.behind_proxy = Some(true);
+    });
+    assert!(proxied.is_ok());
+    let tls = resolve(|options| {
+        options.http = open;
+        options.tls_cert = Some("cert.pem".into());
+        options.tls_key = Some("key.pem".into());
+    });
+    assert!(tls.is_ok());
+}
+
+#[test]
+fn half_of_a_pair_is_refused() {
+    assert!(resolve(|options| options.tls_cert = Some("cert.pem".into())).is_err());
+    let user_without_password = resolve(|options| {
+        options.smtp_host = Some("mail.example".into());
+        options.smtp_username = Some("cyx".into());
+    });
+    assert!(user_without_password.is_err());
+}
+
+#[test]
+fn a_mail_password_never_travels_in_the_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let with = |host: &str, security: &str| {
+        resolve(|options| {
+            options.smtp_host = Some(host.into());
+            options.smtp_username = Some("cyx".into());
+            options.smtp_security = Some(security.into());
+            options.smtp_password_file = Some(file.clone());
+        })
+    };
+    assert!(with("mail.example", "none").is_err());
+    assert!(with("localhost", "none").is_ok());
+    let MailRoute::Smtp(smtp) = with("mail.example", "starttls").unwrap().mail else { panic!("not a mail server") };
+    assert_eq!(smtp.port, 587);
+    assert_eq!(smtp.credentials.unwrap().1.expose(), b"secret");
+}
+
+#[test]
+fn the_file_in_the_data_folder_is_read_and_a_missing_named_one_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("server.toml"), "trash-seconds = 5\n").unwrap();
+    let options = Options { data_dir: Some(folder.path().to_owned()), ..Options::default() };
+    assert_eq!(Config::resolve(options).unwrap().trash, Duration::from_secs(5));
+    assert!(resolve(|options| options.config = Some("/nonexistent/server.toml".into())).is_err());
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    assert!(resolve(|options| options.grant_seconds = Some(3601)).is_err());
+    assert!(resolve(|options| options.heartbeat_seconds = Some(0)).is_err());
+    assert!(resolve(|options| options.plan = Some("gold".into())).is_err());
+    assert!(resolve(|options| options.smtp_security = Some("maybe".into())).is_ok(), "unused without a mail server");
+}
+
+#[test]
+fn secrets_and_passwords_are_not_shown() {
+    let config = crate::test_support::config(Path::new("/nonexistent"));
+    let shown = format!("{config:?} {:?}", Location::Postgres("postgres://u:hunter2@h/d".into()));
+    assert!(!shown.contains("a secret for tests only") && !shown.contains("hunter2"));
+}

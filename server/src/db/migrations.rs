@@ -1,0 +1,97 @@
+//! Bringing the tables up to date.
+//!
+//! One file per area in `server/migrations/`. Each runs once, in a transaction, and is recorded by its number and the BLAKE3 of its
+//! text; a database whose record differs belongs to another version and is refused. Once released a file never changes: what is
+//! needed later comes as a new file. In the files `BYTES` stands for `BLOB` (SQLite) or `BYTEA` (PostgreSQL).
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use super::{Backend, Conn, DbError};
+
+/// Number and text of every migration, in order.
+const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_accounts.sql"))];
+
+/// Runs what has not been run.
+pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
+    let begin = match backend {
+        Backend::Sqlite => "BEGIN IMMEDIATE",
+        Backend::Postgres => "BEGIN",
+    };
+    let mut transaction = connection.begin_with(begin).await?;
+    if backend == Backend::Postgres {
+        // Two servers that start together take turns. The lock ends with the transaction.
+        transaction.execute(sqlx::raw_sql("DO $$ BEGIN PERFORM pg_advisory_xact_lock(7233174); END $$")).await?;
+    }
+    let record = "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, hash BYTES NOT NULL)";
+    transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(record, backend)))).await?;
+    transaction.commit().await?;
+    for (number, text) in MIGRATIONS {
+        run_one(connection, backend, begin, *number, text).await?;
+    }
+    Ok(())
+}
+
+async fn run_one(
+    connection: &mut Conn,
+    backend: Backend,
+    begin: &'static str,
+    number: i64,
+    text: &str,
+) -> Result<(), DbError> {
+    let hash = blake3::hash(text.as_bytes());
+    let mut transaction = connection.begin_with(begin).await?;
+    if backend == Backend::Postgres {
+        transaction.execute(sqlx::raw_sql("LOCK TABLE schema_migration IN EXCLUSIVE MODE")).await?;
+    }
+    let done: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM schema_migration WHERE number = $1")
+        .bind(number)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    match done {
+        Some(done) if done == hash.as_bytes() => return Ok(transaction.rollback().await?),
+        Some(_) => return Err(DbError::ForeignMigration { number }),
+        None => {}
+    }
+    transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(text, backend)))).await?;
+    sqlx::query("INSERT INTO schema_migration (number, hash) VALUES ($1, $2)")
+        .bind(number)
+        .bind(&hash.as_bytes()[..])
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Replaces the word `BYTES`.
+fn translate(text: &str, backend: Backend) -> String {
+    let name = match backend {
+        Backend::Sqlite => "BLOB",
+        Backend::Postgres => "BYTEA",
+    };
+    let mut parts = text.split("BYTES");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let inside_a_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        let stays = inside_a_word(out.chars().next_back()) || inside_a_word(part.chars().next());
+        out.push_str(if stays { "BYTES" } else { name });
+        out.push_str(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_word_bytes_is_replaced() {
+        assert_eq!(translate("a BYTES, b BYTES_USED, MYBYTES", Backend::Sqlite), "a BLOB, b BYTES_USED, MYBYTES");
+        assert_eq!(translate("BYTES)", Backend::Postgres), "BYTEA)");
+    }
+
+    #[test]
+    fn migrations_are_numbered_from_one_without_gaps() {
+        for (index, (number, _)) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(*number).unwrap(), index + 1);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::test_support::TestDb;
+
+async fn with_table() -> TestDb {
+    let test = TestDb::new().await;
+    let made: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("CREATE TABLE number (n BIGINT PRIMARY KEY, note TEXT)").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    made.unwrap();
+    test
+}
+
+fn insert(n: i64) -> impl for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<(), DbError>> + Send + Sync + 'static {
+    move |c| {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO number (n) VALUES ($1)").bind(n).execute(c).await?;
+            Ok(())
+        })
+    }
+}
+
+async fn numbers(db: &Db) -> Vec<i64> {
+    let mut tx = db.read().await.unwrap();
+    sqlx::query_scalar("SELECT n FROM number ORDER BY n").fetch_all(&mut *tx).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_fail_roll_back_alone() {
+    let test = with_table().await;
+    let jobs = (0..200_i64).map(|n| {
+        let db = test.db.clone();
+        tokio::spawn(async move {
+            db.write::<(), DbError, _>(move |c| {
+                Box::pin(async move {
+                    sqlx::query("INSERT INTO number (n) VALUES ($1)").bind(n).execute(&mut *c).await?;
+                    if n % 3 == 0 { Err(DbError::Corrupt("on purpose")) } else { Ok(()) }
+                })
+            })
+            .await
+        })
+    });
+    let jobs: Vec<_> = jobs.collect();
+    for (n, job) in jobs.into_iter().enumerate() {
+        assert_eq!(job.await.unwrap().is_ok(), n % 3 != 0);
+    }
+    let expected: Vec<i64> = (0..200).filter(|n| n % 3 != 0).collect();
+    assert_eq!(numbers(&test.db).await, expected);
+}
+
+#[tokio::test]
+async fn a_violated_key_is_told_apart_and_harms_nobody_else() {
+    let test = with_table().await;
+    test.db.write(insert(1)).await.unwrap();
+    let (again, other) = tokio::join!(test.db.write(insert(1)), test.db.write(insert(2)));
+    assert!(again.unwrap_err().is_unique_violation());
+    other.unwrap();
+    assert_eq!(numbers(&test.db).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_panicking_job_undoes_its_changes_and_spares_the_writer() {
+    let test = with_table().await;
+    let panicked = test
+        .db
+        .write::<(), DbError, _>(|c| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO number (n) VALUES (7)").execute(c).await?;
+                panic!("on purpose");
+            })
+        })
+        .await;
+    assert!(matches!(panicked, Err(DbError::Panicked)), "{panicked:?}");
+    test.db.write(insert(8)).await.unwrap();
+    assert_eq!(numbers(&test.db).await, [8]);
+}
+
+#[tokio::test]
+async fn a_job_can_undo_a_part_of_its_work() {
+    let test = with_table().await;
+    let done: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO number (n) VALUES (1)").execute(&mut *c).await?;
+                let mut part = c.begin().await?;
+                sqlx::query("INSERT INTO number (n) VALUES (2)").execute(&mut *part).await?;
+                part.rollback().await?;
+                let mut part = c.begin().await?;
+                sqlx::query("INSERT INTO number (n) VALUES (3)").execute(&mut *part).await?;
+                part.commit().await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(numbers(&test.db).await, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_snapshot_does_not_see_later_commits_and_cannot_write() {
+    let test = with_table().await;
+    test.db.write(insert(1)).await.unwrap();
+    let mut tx = test.db.read().await.unwrap();
+    let count = "SELECT CAST(COUNT(*) AS BIGINT) FROM number";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *tx).await.unwrap(), 1);
+    test.db.write(insert(2)).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *tx).await.unwrap(), 1);
+    assert!(sqlx::query("INSERT INTO number (n) VALUES (3)").execute(&mut *tx).await.is_err());
+    drop(tx);
+    assert_eq!(numbers(&test.db).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_opening_again() {
+    let test = with_table().await;
+    for n in 0..20 {
+        test.db.write(insert(n)).await.unwrap();
+    }
+    // The first handle stays open, as after a crash; nothing of it was flushed on purpose.
+    let again = Db::open(&test.config).await.unwrap();
+    assert_eq!(numbers(&again).await, (0..20).collect::<Vec<_>>());
+    again.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_waiting_does_not_stop_its_job() {
+    let test = with_table().await;
+    let (started, wait) = tokio::sync::oneshot::channel();
+    let started = std::sync::Mutex::new(Some(started));
+    let db = test.db.clone();
+    let caller = tokio::spawn(async move {
+        db.write::<(), DbError, _>(move |c| {
+            if let Some(started) = started.lock().unwrap().take() {
+                started.send(()).unwrap();
+            }
+            Box::pin(async move {
+                sqlx::query("INSERT INTO number (n) VALUES (1)").execute(&mut *c).await?;
+                sqlx::query("INSERT INTO number (n) VALUES (2)").execute(&mut *c).await?;
+                Ok(())
+            })
+        })
+        .await
+    });
+    wait.await.unwrap();
+    caller.abort();
+    let _ = caller.await;
+    // On SQLite jobs are done in order; on PostgreSQL the dropped one may still be on its way.
+    test.db.write(insert(3)).await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while numbers(&test.db).await.len() < 3 {
+        assert!(std::time::Instant::now() < deadline, "the job never happened");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(numbers(&test.db).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_closed_database_refuses_jobs_and_finishes_those_it_took() {
+    let test = with_table().await;
+    let db = test.db.clone();
+    let first = tokio::spawn(async move { db.write(insert(1)).await });
+    first.await.unwrap().unwrap();
+    test.db.close().await;
+    assert!(test.db.write(insert(2)).await.is_err());
+    assert!(test.db.read().await.is_err());
+    assert_eq!(numbers(&Db::open(&test.config).await.unwrap()).await, [1]);
+}
+
+#[tokio::test]
+async fn many_rows_go_in_few_statements() {
+    let test = with_table().await;
+    let done: Result<u64, DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                let rows: Vec<i64> = (0..333).collect();
+                insert_many(c, "INSERT INTO number (n, note)", 2, "ON CONFLICT DO NOTHING", &rows, |query, n| {
+                    query.bind(*n).bind(format!("note {n}"))
+                })
+                .await
+            })
+        })
+        .await;
+    assert_eq!(done.unwrap(), 333);
+    assert_eq!(numbers(&test.db).await.len(), 333);
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused() {
+    let test = TestDb::new().await;
+    let changed: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("UPDATE schema_migration SET hash = $1").bind(&[0_u8; 32][..]).execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    changed.unwrap();
+    assert!(matches!(Db::open(&test.config).await.err(), Some(DbError::ForeignMigration { number: 1 })));
+}
+
+#[tokio::test]
+async fn null_and_bytes_come_back_as_they_went() {
+    let test = TestDb::new().await;
+    let mut tx = test.db.read().await.unwrap();
+    let row: (Option<Vec<u8>>, Option<String>, i64) = match test.db.backend() {
+        Backend::Sqlite => sqlx::query_as("SELECT $1, $2, $3"),
+        Backend::Postgres => sqlx::query_as("SELECT $1::BYTEA, $2::TEXT, $3::BIGINT"),
+    }
+    .bind(vec![0_u8, 255])
+    .bind(None::<String>)
+    .bind(i64::MIN)
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(row, (Some(vec![0, 255]), None, i64::MIN));
+}

@@ -1,0 +1,167 @@
+//! The one writer of an SQLite database: many jobs, one durable commit.
+//!
+//! The writer takes all jobs that wait, runs each behind a savepoint and commits the whole group; only then are they answered. A
+//! job that fails rolls back to its savepoint. If the group itself cannot go on (an error that ended the transaction, a
+//! failed commit), every job of it is repeated alone, so that one job never takes others down with it.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sqlx::Connection as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Conn, DbError};
+
+/// Most jobs of one group: bounds how long the first one waits for the last.
+const GROUP_MAX: usize = 256;
+/// Jobs that may wait; further callers wait to be let in.
+const QUEUE_MAX: usize = 1024;
+
+/// A job without its types.
+pub(super) trait Job: Send {
+    /// Runs the job and keeps its outcome. Whether its changes are to stay.
+    fn run<'a>(&'a mut self, connection: &'a mut Conn) -> BoxFuture<'a, bool>;
+    /// Answers the caller: with the outcome, or with this error instead of a success that did not last.
+    fn finish(self: Box<Self>, durable: Result<(), DbError>);
+}
+
+/// A job with its caller.
+pub(super) struct Task<T, E, F> {
+    job: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Task<T, E, F> {
+    pub(super) const fn new(job: F, reply: oneshot::Sender<Result<T, E>>) -> Self {
+        Self { job, outcome: None, reply }
+    }
+}
+
+impl<T, E, F> Job for Task<T, E, F>
+where
+    F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T, E>> + Send + Sync,
+    T: Send,
+    E: From<DbError> + Send,
+{
+    fn run<'a>(&'a mut self, connection: &'a mut Conn) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.outcome = None;
+            // A panic ends this job, not the writer that all others depend on.
+            let call = AssertUnwindSafe(async { (self.job)(connection).await }).catch_unwind().await;
+            let outcome = call.unwrap_or_else(|_| Err(DbError::Panicked.into()));
+            let keep = outcome.is_ok();
+            self.outcome = Some(outcome);
+            keep
+        })
+    }
+
+    fn finish(self: Box<Self>, durable: Result<(), DbError>) {
+        let answer = match (self.outcome, durable) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Err(DbError::Closed.into()),
+        };
+        // The caller may have stopped waiting; the job happened all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the writer task.
+pub(super) struct Writer(mpsc::Sender<Message>);
+
+impl Writer {
+    /// Starts the task with its connection.
+    pub(super) fn start(connection: Conn) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(serve(connection, receiver));
+        Self(sender)
+    }
+
+    /// Hands over a job.
+    pub(super) async fn submit(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+        self.0.send(Message::Job(job)).await.map_err(|_| DbError::Closed)
+    }
+
+    /// Returns when all jobs handed over before are done and the connection is closed.
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Message::Close(done)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>) {
+    let mut messages = Vec::with_capacity(GROUP_MAX);
+    let mut closing = Vec::new();
+    while receiver.recv_many(&mut messages, GROUP_MAX).await > 0 {
+        let mut jobs = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            match message {
+                Message::Job(job) => jobs.push(job),
+                Message::Close(done) => {
+                    // What is in the queue is still done; then the loop ends.
+                    receiver.close();
+                    closing.push(done);
+                }
+            }
+        }
+        run_group(&mut connection, jobs).await;
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "the database did not close cleanly");
+    }
+    for done in closing {
+        let _ = done.send(());
+    }
+}
+
+async fn run_group(connection: &mut Conn, mut jobs: Vec<Box<dyn Job>>) {
+    if jobs.len() > 1 {
+        match try_group(connection, &mut jobs).await {
+            Ok(()) => {
+                for job in jobs {
+                    job.finish(Ok(()));
+                }
+                return;
+            }
+            Err(error) => tracing::warn!(%error, jobs = jobs.len(), "a group of jobs failed; each is repeated alone"),
+        }
+    }
+    for mut job in jobs {
+        let durable = try_alone(connection, job.as_mut()).await;
+        job.finish(durable);
+    }
+}
+
+/// Runs all jobs in one transaction, each behind a savepoint.
+async fn try_group(connection: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(), DbError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for job in jobs {
+        let mut savepoint = transaction.begin().await?;
+        if job.run(&mut savepoint).await {
+            savepoint.commit().await?;
+        } else {
+            savepoint.rollback().await?;
+        }
+    }
+    transaction.commit().await.map_err(|error| DbError::Commit(error.to_string()))
+}
+
+/// Runs one job in its own transaction.
+async fn try_alone(connection: &mut Conn, job: &mut dyn Job) -> Result<(), DbError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if job.run(&mut transaction).await {
+        transaction.commit().await.map_err(|error| DbError::Commit(error.to_string()))
+    } else {
+        Ok(transaction.rollback().await?)
+    }
+}

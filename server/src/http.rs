@@ -1,0 +1,3 @@
+//! The HTTP side: router, middleware and REST.
+
+pub mod request_id;

@@ -1,0 +1,128 @@
+//! Tokens and what they are made with.
+//!
+//! One secret stands behind all of them: `JWT_SECRET`, shared by every process that must accept the same tokens, or drawn once and
+//! kept in the data folder. It signs access tokens itself, as other services expect; everything else uses keys derived from it
+//! by purpose.
+
+pub mod jwt;
+mod secret;
+
+use cyx_core::ids::SessionId;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Config, ConfigError};
+
+pub use self::jwt::{Claims, Issued, UserType};
+
+/// Digits of a one-time code.
+pub const OTP_DIGITS: usize = 6;
+
+/// Makes and checks tokens.
+pub struct Tokens {
+    /// Access tokens.
+    pub jwt: jwt::Jwt,
+    prelogin_key: [u8; 32],
+    otp_key: [u8; 32],
+    refresh_key: [u8; 32],
+}
+
+impl Tokens {
+    /// Loads or draws the secret.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is too short or its file cannot be used.
+    pub fn load(config: &Config) -> Result<Self, ConfigError> {
+        let secret = secret::load(config)?;
+        Ok(Self {
+            jwt: jwt::Jwt::new(secret.expose(), &config.jwt),
+            prelogin_key: blake3::derive_key("cyx v1 server prelogin", secret.expose()),
+            otp_key: blake3::derive_key("cyx v1 server one-time codes", secret.expose()),
+            refresh_key: blake3::derive_key("cyx v1 server refresh tokens", secret.expose()),
+        })
+    }
+
+    /// The salt that an email without an account has always had.
+    #[must_use]
+    pub fn fake_salt(&self, email_key: &str) -> [u8; 16] {
+        first(blake3::keyed_hash(&self.prelogin_key, email_key.as_bytes()).as_bytes())
+    }
+
+    /// The one-time code of a login. It is derived, so that it lies nowhere; login ids are random and used once.
+    #[must_use]
+    pub fn otp(&self, login: SessionId) -> String {
+        let hash = blake3::keyed_hash(&self.otp_key, login.as_bytes());
+        // The bias of reducing 128 bits to a million is far below anything that could help a guess.
+        let number = u128::from_le_bytes(first(hash.as_bytes())) % 1_000_000;
+        format!("{number:0OTP_DIGITS$}")
+    }
+
+    /// A session's first refresh token.
+    #[must_use]
+    pub fn first_refresh_token(&self, session: SessionId) -> String {
+        let random = cyx_core::ids::random_bytes::<32>();
+        self.refresh_token(session, &random)
+    }
+
+    /// The successor of a refresh token. It is a function of its predecessor, so that a client which lost the answer, or two programs
+    /// that share credentials, get the same one.
+    #[must_use]
+    pub fn next_refresh_token(&self, session: SessionId, token: &str) -> String {
+        self.refresh_token(session, token.as_bytes())
+    }
+
+    fn refresh_token(&self, session: SessionId, input: &[u8]) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.refresh_key);
+        hasher.update(session.as_bytes()).update(input);
+        format!("cyxr_{}", hex::encode(hasher.finalize().as_bytes()))
+    }
+}
+
+/// What is stored of a token: its SHA-256. Tokens have 256 random bits, so no stretching is needed.
+#[must_use]
+pub fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn first(hash: &[u8; 32]) -> [u8; 16] {
+    let (head, _) = hash.split_at(16);
+    head.try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyx_core::ids::Random as _;
+
+    fn tokens(secret: u8) -> Tokens {
+        let config = crate::test_support::config(std::path::Path::new("/nonexistent"));
+        let secret = crate::config::Secret::new(vec![secret; 32]);
+        let jwt = crate::config::JwtConfig { secret: Some(secret), ..config.jwt.clone() };
+        Tokens::load(&Config { jwt, ..config }).unwrap()
+    }
+
+    #[test]
+    fn fakes_are_stable_and_depend_on_email_and_secret() {
+        let ours = tokens(1);
+        assert_eq!(ours.fake_salt("a@b.c"), ours.fake_salt("a@b.c"));
+        assert_ne!(ours.fake_salt("a@b.c"), ours.fake_salt("a@b.d"));
+        assert_ne!(ours.fake_salt("a@b.c"), tokens(2).fake_salt("a@b.c"));
+    }
+
+    #[test]
+    fn codes_have_six_digits_and_depend_on_the_login() {
+        let ours = tokens(1);
+        let codes: std::collections::HashSet<_> = (0..100).map(|_| ours.otp(SessionId::random())).collect();
+        assert!(codes.len() > 90);
+        assert!(codes.iter().all(|code| code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit())));
+    }
+
+    #[test]
+    fn a_successor_is_always_the_same_and_of_its_session() {
+        let ours = tokens(1);
+        let session = SessionId::random();
+        let token = ours.first_refresh_token(session);
+        assert_ne!(token, ours.first_refresh_token(session));
+        assert_eq!(ours.next_refresh_token(session, &token), ours.next_refresh_token(session, &token));
+        assert_ne!(ours.next_refresh_token(session, &token), ours.next_refresh_token(SessionId::random(), &token));
+    }
+}
