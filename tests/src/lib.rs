@@ -1,1 +1,59 @@
-//! End-to-end tests over the real programs and in-process clusters.
+//! End-to-end tests: the real programs as separate processes.
+//!
+//! A test starts a [`Cluster`] (one `cyx-server`, some `cyx-node`s, by `cyx dev up`), makes a [`User`] and then does what a
+//! person would do: runs `cyx`. What it checks is what a person sees: bytes, exit codes, sentences. The suites are in
+//! `tests/tests/`, one file per concern.
+//!
+//! The programs are those of the same build profile as the test itself; `scripts/test` builds them first, and the harness
+//! says so if they are missing.
+
+pub mod cluster;
+pub mod tree;
+pub mod user;
+
+pub use cluster::Cluster;
+pub use user::{Run, User};
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Path of a program of this build.
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.parent().and_then(std::path::Path::parent).expect("a test lies in target/<profile>/deps");
+    let path = profile.join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+/// Waits until `condition` holds. The limit is generous: it ends a test that would hang, it measures nothing.
+///
+/// # Panics
+/// If it does not hold within five minutes.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Bytes that look random and are the same for the same seed (SplitMix64, Steele et al. 2014).
+#[must_use]
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

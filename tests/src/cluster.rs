@@ -1,0 +1,172 @@
+//! A cluster of real processes in a temporary folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{User, program};
+
+/// A cluster; stopped and wiped when dropped.
+pub struct Cluster {
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a server and `nodes` nodes.
+    #[must_use]
+    pub fn start(nodes: usize) -> Self {
+        Self::start_with(nodes, &[], &[])
+    }
+
+    /// Starts them with further arguments, given as they would be typed.
+    ///
+    /// # Panics
+    /// If the cluster does not start.
+    #[must_use]
+    pub fn start_with(nodes: usize, server_args: &[&str], node_args: &[&str]) -> Self {
+        let cluster = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let mut args = vec!["up".to_owned(), "--nodes".to_owned(), nodes.to_string()];
+        args.extend(server_args.iter().map(|arg| format!("--server-arg={arg}")));
+        args.extend(node_args.iter().map(|arg| format!("--node-arg={arg}")));
+        cluster.dev(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        cluster
+    }
+
+    /// The cluster's folder.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("cluster")
+    }
+
+    /// Runs `cyx dev …` on this cluster.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn dev(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(program("cyx"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.folder.path()).env("CYXCLOUD_HOME", self.folder.path().join("home"));
+        command.args(["dev"]).args(args).arg("--dir").arg(self.dir()).arg("--json");
+        let output = command.output().expect("cyx runs");
+        assert!(
+            output.status.success(),
+            "cyx dev {args:?}: {}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log_tail("server.log"),
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// `cyx dev status --json`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.dev(&["status"])
+    }
+
+    /// Address of the server for users.
+    ///
+    /// # Panics
+    /// If the status has none.
+    #[must_use]
+    pub fn gateway(&self) -> String {
+        self.status()["gateway"].as_str().expect("the status has a gateway").to_owned()
+    }
+
+    /// Sends SIGKILL to a node.
+    pub fn kill_node(&self, index: usize) {
+        self.dev(&["stop-node", &index.to_string(), "--kill"]);
+    }
+
+    /// Starts a node that was stopped.
+    pub fn start_node(&self, index: usize) {
+        self.dev(&["start-node", &index.to_string()]);
+    }
+
+    /// Sends SIGKILL to the server and waits until it is gone.
+    ///
+    /// # Panics
+    /// If there is no server.
+    pub fn kill_server(&self) {
+        let pid = self.status()["server"]["pid"].as_i64().expect("a server runs");
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the server is ours");
+        crate::wait_until("the server is gone", || rustix::process::test_kill_process(pid).is_err() || is_zombie(pid));
+    }
+
+    /// Starts again whatever is down; ports and data stay.
+    pub fn up(&self) {
+        self.dev(&["up"]);
+    }
+
+    /// A registered and logged-in user.
+    #[must_use]
+    pub fn user(&self, name: &str) -> User {
+        User::register(self, name)
+    }
+
+    /// The newest code that was mailed to an address.
+    ///
+    /// # Panics
+    /// If none arrives.
+    #[must_use]
+    pub fn mailed_code(&self, email: &str) -> String {
+        let mut code = None;
+        crate::wait_until("a mail with a code arrives", || {
+            code = newest_code(&self.dir().join("outbox"), email);
+            code.is_some()
+        });
+        code.expect("just found")
+    }
+
+    /// The last lines of a log, for messages of failed assertions.
+    #[must_use]
+    pub fn log_tail(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.dir().join("logs").join(name)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint!("{}", self.last_words());
+        }
+        let mut command = Command::new(program("cyx"));
+        command.args(["dev", "down", "--wipe", "--dir"]).arg(self.dir());
+        command.env("CYXCLOUD_HOME", self.folder.path().join("home"));
+        let _ = command.output();
+    }
+}
+
+impl Cluster {
+    fn last_words(&self) -> String {
+        format!("--- last lines of the server's log ---\n{}\n", self.log_tail("server.log"))
+    }
+}
+
+fn is_zombie(pid: rustix::process::Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))
+}
+
+fn newest_code(outbox: &Path, email: &str) -> Option<String> {
+    let mut mails: Vec<_> = fs::read_dir(outbox)
+        .ok()?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "eml"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    mails.sort();
+    mails.iter().rev().find_map(|(_, path)| {
+        let text = fs::read_to_string(path).ok()?;
+        if !text.contains(email) {
+            return None;
+        }
+        let is_code = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit());
+        text.lines().map(str::trim).find(is_code).map(str::to_owned)
+    })
+}

@@ -1,0 +1,216 @@
+//! A person with a home folder who types commands.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Cluster, program};
+
+/// A password that passes the rules.
+pub const PASSWORD: &str = "Quarz-Lattice7-umbral";
+
+/// What a command left behind.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Run {
+    /// The one JSON document on standard output.
+    ///
+    /// # Panics
+    /// If it is not one.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The JSON documents on standard output, one per line.
+    ///
+    /// # Panics
+    /// If a line is not one.
+    #[must_use]
+    pub fn json_lines(&self) -> Vec<Value> {
+        let text = String::from_utf8_lossy(&self.stdout);
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON document per line")).collect()
+    }
+}
+
+/// A registered user with a home folder of their own.
+pub struct User {
+    home: TempDir,
+    gateway: String,
+    /// The address they registered with.
+    pub email: String,
+}
+
+impl User {
+    /// Registers and logs in with the mailed code.
+    #[must_use]
+    pub fn register(cluster: &Cluster, name: &str) -> Self {
+        let user = Self::new(cluster, name);
+        user.ok(["register", "--username", name, "--json"]);
+        user.login(cluster);
+        user
+    }
+
+    /// Somebody who has not registered yet.
+    ///
+    /// # Panics
+    /// If there is no room for a home folder.
+    #[must_use]
+    pub fn new(cluster: &Cluster, name: &str) -> Self {
+        Self {
+            home: tempfile::tempdir().expect("a temporary folder"),
+            gateway: cluster.gateway(),
+            email: format!("{name}@example.org"),
+        }
+    }
+
+    /// The same person on another machine: same account, empty home folder, logged in there too.
+    #[must_use]
+    pub fn elsewhere(&self, cluster: &Cluster) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let other = Self { home, gateway: self.gateway.clone(), email: self.email.clone() };
+        other.login(cluster);
+        other
+    }
+
+    /// Logs in with the mailed code.
+    ///
+    /// # Panics
+    /// If the login is refused.
+    pub fn login(&self, cluster: &Cluster) {
+        let begun = self.ok(["login", "--begin", "--json"]).json();
+        let session = begun["session_id"].as_str().expect("a session id").to_owned();
+        // A code that was mailed for an earlier login is refused; the mail of this one may still be on its way.
+        let mut run = None;
+        crate::wait_until("the mailed code is accepted", || {
+            let code = cluster.mailed_code(&self.email);
+            let attempt = self.cyx(["login", "--session", &session, "--otp", &code, "--json"]);
+            let done = attempt.code == 0;
+            run = Some(attempt);
+            done || run.as_ref().is_some_and(|run| !run.stderr.contains("code"))
+        });
+        let run = run.expect("at least one attempt");
+        assert_eq!(run.code, 0, "login: {run:?}");
+    }
+
+    /// A command of this user, ready to be spawned.
+    #[must_use]
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
+        let mut command = Command::new(program("cyx"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.home.path()).env("CYXCLOUD_HOME", self.home());
+        command.env("CYXCLOUD_GATEWAY", &self.gateway).env("CYXCLOUD_EMAIL", &self.email);
+        command.env("CYXCLOUD_PASSWORD", PASSWORD).env("RUST_BACKTRACE", "1");
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command and reports what it did.
+    ///
+    /// # Panics
+    /// If `cyx` cannot be started.
+    pub fn cyx<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
+        let output = self.command(args).output().expect("cyx runs");
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that reads `input` from standard input.
+    ///
+    /// # Panics
+    /// If `cyx` cannot be started.
+    pub fn cyx_with_input<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I, input: &[u8]) -> Run {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cyx runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // A command that fails early stops reading; its exit code says why.
+                let _ = stdin.write_all(input);
+            });
+            child.wait_with_output().expect("cyx ends")
+        });
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that must succeed.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn ok<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
+        let run = self.cyx(args);
+        assert_eq!(run.code, 0, "{run:?}");
+        run
+    }
+
+    /// Runs a command that must fail with this exit code.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    pub fn fails<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, code: i32, args: I) -> Run {
+        let run = self.cyx(args);
+        assert_eq!(run.code, code, "{run:?}");
+        run
+    }
+
+    /// Downloads one file and gives its bytes.
+    ///
+    /// # Panics
+    /// If it cannot be downloaded.
+    #[must_use]
+    pub fn read(&self, bucket: &str, key: &str) -> Vec<u8> {
+        self.ok(["download", bucket, "--key", key, "-o", "-"]).stdout
+    }
+
+    /// Uploads bytes as one file.
+    ///
+    /// # Panics
+    /// If the upload fails.
+    pub fn write(&self, bucket: &str, key: &str, content: &[u8]) {
+        let run = self.cyx_with_input(["upload", "-", "--bucket", bucket, "--key", key], content);
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+
+    /// The folder in `CYXCLOUD_HOME`.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.home.path().join(".cyxcloud")
+    }
+
+    /// A path for the user's own files.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes a local file and gives its path.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("a folder");
+        std::fs::write(&path, content).expect("a file");
+        path
+    }
+}

@@ -1,0 +1,99 @@
+//! Replacing, racing and refusing: what a second writer and a second upload see.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use cyx_tests::{Cluster, noise};
+
+#[test]
+fn preconditions_are_kept() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    user.write("docs", "f", b"one");
+    let source = user.file("f", b"two");
+    let upload = |extra: &[&str]| {
+        let mut args = vec!["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()];
+        args.extend(extra.iter().map(std::ffi::OsStr::new));
+        user.cyx(args)
+    };
+    assert_eq!(upload(&["--if-absent"]).code, 7);
+    assert_eq!(user.read("docs", "f"), b"one");
+    let version = user.ok(["stat", "docs", "f", "--json"]).json()["version"].as_u64().unwrap();
+    assert_eq!(upload(&["--if-match", &(version + 1).to_string()]).code, 7);
+    assert_eq!(user.read("docs", "f"), b"one");
+    let run = upload(&["--if-match", &version.to_string()]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(user.read("docs", "f"), b"two");
+}
+
+#[test]
+fn of_two_uploads_at_once_one_wins_whole() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let contents = [noise(1, 400_000), noise(2, 500_000)];
+    let sources = [user.file("one", &contents[0]), user.file("two", &contents[1])];
+    std::thread::scope(|scope| {
+        for source in &sources {
+            scope.spawn(|| {
+                let args = ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()];
+                let run = user.cyx(args.into_iter().chain(["--key".as_ref(), "f".as_ref()]));
+                assert!([0, 7].contains(&run.code), "{run:?}");
+            });
+        }
+    });
+    let found = user.read("docs", "f");
+    assert!(contents.contains(&found), "{} bytes of neither", found.len());
+}
+
+#[test]
+fn missing_things_are_not_found_and_nothing_is_made_in_passing() {
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    let source = user.file("f", b"x");
+    user.fails(3, ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "nowhere".as_ref()]);
+    assert!(user.ok(["bucket", "list", "--json"]).stdout.is_empty(), "uploads never create buckets");
+    user.ok(["bucket", "create", "docs"]);
+    user.fails(7, ["bucket", "create", "docs"]);
+    user.fails(3, ["download", "docs", "--key", "f", "-o", "-"]);
+    user.fails(3, ["delete", "docs", "f"]);
+    user.fails(3, ["list", "nowhere"]);
+    user.write("docs", "f", b"x");
+    user.fails(7, ["bucket", "delete", "docs"]);
+}
+
+#[test]
+fn moving_copying_and_listing_do_what_their_names_say() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(5, 100_000);
+    user.write("docs", "a/b/one", &content);
+    user.ok(["mkdir", "docs", "c"]);
+    user.ok(["mv", "docs", "a/b", "c/moved"]);
+    assert_eq!(user.read("docs", "c/moved/one"), content);
+    user.fails(3, ["stat", "docs", "a/b/one"]);
+    user.ok(["cp", "docs", "c/moved/one", "copy"]);
+    user.ok(["delete", "docs", "c", "-r", "--permanent"]);
+    assert_eq!(user.read("docs", "copy"), content);
+    let keys: Vec<String> = user
+        .ok(["list", "docs", "-r", "--json"])
+        .json_lines()
+        .iter()
+        .map(|item| item["key"].as_str().unwrap().trim_end_matches('/').to_owned())
+        .collect();
+    assert!(keys.contains(&"copy".to_owned()), "{keys:?}");
+    assert!(!keys.iter().any(|key| key.starts_with("c/")), "{keys:?}");
+}
+
+#[test]
+fn two_people_see_nothing_of_each_other() {
+    let cluster = Cluster::start(3);
+    let (ada, eve) = (cluster.user("ada"), cluster.user("eve"));
+    ada.ok(["bucket", "create", "docs"]);
+    ada.write("docs", "secret", b"for ada only");
+    assert!(eve.ok(["bucket", "list", "--json"]).stdout.is_empty());
+    eve.fails(3, ["list", "docs"]);
+    eve.ok(["bucket", "create", "docs"]);
+    eve.fails(3, ["download", "docs", "--key", "secret", "-o", "-"]);
+}

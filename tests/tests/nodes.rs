@@ -1,0 +1,101 @@
+//! Storage nodes fail: before, during and after a transfer.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::process::Stdio;
+
+use cyx_tests::{Cluster, noise, wait_until};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn with_five_of_fourteen_nodes_dead_a_download_says_so_and_leaves_nothing() {
+    let cluster = Cluster::start(14);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(1, 6 * MIB);
+    user.write("docs", "file", &content);
+
+    for index in 0..4 {
+        cluster.kill_node(index);
+    }
+    assert_eq!(user.read("docs", "file"), content);
+
+    cluster.kill_node(4);
+    let target = user.path("file");
+    let run = user.fails(
+        6,
+        ["download".as_ref(), "docs".as_ref(), "--key".as_ref(), "file".as_ref(), "-o".as_ref(), target.as_os_str()],
+    );
+    assert!(run.stderr.contains('9') && run.stderr.contains("10"), "names 9 of 10 shards: {run:?}");
+    assert!(!target.exists(), "nothing may stand under the final name");
+
+    cluster.start_node(2);
+    assert_eq!(user.read("docs", "file"), content);
+}
+
+#[test]
+fn what_stat_says_a_file_survives_is_what_it_survives() {
+    let cluster = Cluster::start(14);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(2, 3 * MIB);
+    user.write("docs", "file", &content);
+    let survives = |user: &cyx_tests::User| user.ok(["stat", "docs", "file", "--json"]).json()["survives"].as_u64();
+    assert_eq!(survives(&user), Some(4));
+    cluster.kill_node(3);
+    cluster.kill_node(11);
+    wait_until("stat notices the dead nodes", || survives(&user) == Some(2));
+    cluster.kill_node(5);
+    cluster.kill_node(6);
+    assert_eq!(user.read("docs", "file"), content);
+}
+
+#[test]
+fn two_nodes_dying_during_an_upload_leave_it_acknowledged() {
+    let cluster = Cluster::start(14);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(3, 96 * MIB);
+    let source = user.file("big", &content);
+    let mut command = user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    cluster.kill_node(1);
+    cluster.kill_node(8);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(user.read("docs", "big"), content);
+}
+
+#[test]
+fn with_ten_nodes_alive_the_next_scheme_is_used() {
+    let cluster = Cluster::start_with(14, &["--node-dead-seconds=3", "--heartbeat-seconds=1"], &[]);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    for index in 0..4 {
+        cluster.kill_node(index);
+    }
+    let content = noise(4, 2 * MIB);
+    user.write("docs", "file", &content);
+    let stat = user.ok(["stat", "docs", "file", "--json"]).json();
+    assert_eq!(stat["scheme"], "6+3", "{stat}");
+    assert_eq!(user.read("docs", "file"), content);
+    for index in 4..7 {
+        cluster.kill_node(index);
+    }
+    assert_eq!(user.read("docs", "file"), content);
+}
+
+#[test]
+fn a_cluster_without_enough_nodes_refuses_to_upload() {
+    let cluster = Cluster::start_with(3, &["--node-dead-seconds=3", "--heartbeat-seconds=1"], &[]);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    for index in 0..3 {
+        cluster.kill_node(index);
+    }
+    let source = user.file("file", &noise(5, MIB));
+    let run = user.fails(6, ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
+    assert!(!run.stderr.is_empty());
+    user.fails(3, ["stat", "docs", "file"]);
+}
