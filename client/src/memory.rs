@@ -15,7 +15,8 @@ use std::sync::{Mutex, PoisonError};
 
 use cyx_core::auth::StretchParams;
 use cyx_core::commit::Commit;
-use cyx_core::ids::{AccountId, BucketId};
+use cyx_core::ids::{AccountId, BucketId, InodeId};
+use cyx_core::writers::{NO_ENTRY, WriterList};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IntegrityError, Result};
@@ -44,9 +45,9 @@ pub struct BucketMemory {
     pub owner_key: [u8; 32],
     /// Entries of the writer list.
     pub writers: usize,
-    /// BLAKE3 of these entries, each with its length before it.
+    /// Hash of the last of them.
     #[serde(with = "hex_key")]
-    pub writers_hash: [u8; 32],
+    pub writers_head: [u8; 32],
 }
 
 impl Memory {
@@ -104,7 +105,7 @@ impl Memory {
         self.versions.forget()?;
         self.change_buckets(|buckets| {
             for bucket in buckets.values_mut() {
-                (bucket.writers, bucket.writers_hash) = (0, writers_hash(&[] as &[&[u8]]));
+                (bucket.writers, bucket.writers_head) = (0, NO_ENTRY);
             }
         })
     }
@@ -117,21 +118,30 @@ impl Memory {
         self.versions.check(commit, what)
     }
 
+    /// Checks that a file without any version never had one.
+    ///
+    /// # Errors
+    /// [`IntegrityError::RolledBack`], naming `what`.
+    pub fn check_unversioned(&self, bucket: BucketId, inode: InodeId, what: &str) -> Result<()> {
+        match self.versions.newest(bucket, inode) {
+            None => Ok(()),
+            Some(seen) => Err(IntegrityError::RolledBack { what: what.to_owned(), shown: 0, seen }.into()),
+        }
+    }
+
     /// Checks a bucket's owner key and that its writer list continues the one that was seen, and remembers both.
     ///
     /// # Errors
     /// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`]; [`Error::Local`].
-    pub fn check_bucket<E: AsRef<[u8]>>(&self, bucket: BucketId, owner_key: [u8; 32], entries: &[E]) -> Result<()> {
-        let now = BucketMemory { owner_key, writers: entries.len(), writers_hash: writers_hash(entries) };
+    pub fn check_bucket(&self, owner_key: [u8; 32], writers: &WriterList) -> Result<()> {
+        let now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head() };
         {
             let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = buckets.get(&bucket) {
+            if let Some(known) = buckets.get(&writers.bucket()) {
                 if known.owner_key != owner_key {
                     return Err(IntegrityError::OwnerKey.into());
                 }
-                let begins_alike =
-                    entries.get(..known.writers).is_some_and(|begin| writers_hash(begin) == known.writers_hash);
-                if !begins_alike {
+                if !writers.continues(known.writers, &known.writers_head) {
                     return Err(IntegrityError::Writers.into());
                 }
                 if *known == now {
@@ -140,7 +150,7 @@ impl Memory {
             }
         }
         self.change_buckets(|buckets| {
-            buckets.insert(bucket, now);
+            buckets.insert(writers.bucket(), now);
         })
     }
 
@@ -153,15 +163,6 @@ impl Memory {
         *self.buckets.lock().unwrap_or_else(PoisonError::into_inner) = buckets;
         Ok(())
     }
-}
-
-fn writers_hash<E: AsRef<[u8]>>(entries: &[E]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for entry in entries {
-        let entry = entry.as_ref();
-        hasher.update(&(entry.len() as u64).to_le_bytes()).update(entry);
-    }
-    *hasher.finalize().as_bytes()
 }
 
 /// The password parameters of each account that logged in from this home folder. They never become weaker.
@@ -249,6 +250,8 @@ mod hex_key {
 mod tests {
     use super::*;
     use cyx_core::ids::Random as _;
+    use cyx_core::writers::WriterAction;
+    use ed25519_dalek::SigningKey;
 
     #[test]
     fn another_incarnation_is_refused_until_it_is_accepted() {
@@ -278,15 +281,25 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (account, bucket) = (AccountId::random(), BucketId::random());
         let open = || Memory::open(home.path(), "http://localhost:1", account).unwrap();
-        open().check_bucket(bucket, [1; 32], &[b"one"]).unwrap();
-        open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"two"]).unwrap();
+        let owner = SigningKey::from_bytes(&[1; 32]);
+        let public = owner.verifying_key().to_bytes();
+        let list = |keys: &[u8]| {
+            let mut list = WriterList::empty(bucket);
+            for key in keys {
+                let entry = list.next(WriterAction::Add, [*key; 32], 0).sign(&owner);
+                list.append(&public, &entry).unwrap();
+            }
+            list
+        };
+        open().check_bucket(public, &list(&[1])).unwrap();
+        open().check_bucket(public, &list(&[1, 2])).unwrap();
         let is = |result: Result<()>, expected: IntegrityError| {
             matches!(result, Err(Error::Integrity(found)) if found == expected)
         };
-        assert!(is(open().check_bucket(bucket, [2; 32], &[&b"one"[..], b"two"]), IntegrityError::OwnerKey));
-        assert!(is(open().check_bucket(bucket, [1; 32], &[b"one"]), IntegrityError::Writers));
-        assert!(is(open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"2"]), IntegrityError::Writers));
-        open().check_bucket(bucket, [1; 32], &[&b"one"[..], b"two"]).unwrap();
+        assert!(is(open().check_bucket([2; 32], &list(&[1, 2])), IntegrityError::OwnerKey));
+        assert!(is(open().check_bucket(public, &list(&[1])), IntegrityError::Writers));
+        assert!(is(open().check_bucket(public, &list(&[1, 3])), IntegrityError::Writers));
+        open().check_bucket(public, &list(&[1, 2, 3])).unwrap();
     }
 
     #[test]

@@ -47,9 +47,15 @@ impl<'de> Deserialize<'de> for Secret32 {
     }
 }
 
+/// Reads a secret text that is erased when dropped.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
 /// Byte fields of REST bodies: standard base64 with padding.
 pub(crate) mod base64_bytes {
-    use super::{Deserialize, Deserializer, Engine as _, STANDARD, Serializer};
+    use super::{Deserialize, Deserializer, STANDARD, Serializer};
+    use base64::Engine as _;
     use serde::de::Error as _;
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 4;
 
 /// A REST client of one gateway.
 #[derive(Clone, Debug)]
-pub struct Rest {
+pub(crate) struct Rest {
     http: Client,
     gateway: Gateway,
 }
@@ -71,7 +71,7 @@ impl Rest {
 
     /// The gateway.
     #[must_use]
-    pub const fn gateway(&self) -> &Gateway {
+    pub(crate) const fn gateway(&self) -> &Gateway {
         &self.gateway
     }
 

@@ -127,6 +127,12 @@ impl Versions {
         self.append(&encode(commit, digest))
     }
 
+    /// The newest version that was seen of a file.
+    #[must_use]
+    pub fn newest(&self, bucket: BucketId, inode: InodeId) -> Option<u64> {
+        self.table().seen.get(&(bucket, inode)).map(|seen| seen.version)
+    }
+
     /// Forgets everything.
     ///
     /// # Errors

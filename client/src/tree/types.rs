@@ -17,6 +17,7 @@ use cyx_proto::meta::v1 as pb;
 use crate::client::Client;
 use crate::error::{IntegrityError, Result};
 use crate::tree::path::shown;
+use crate::tree::resolve::DirectoryCache;
 
 /// A bucket whose root key is open and whose writer list was verified.
 pub struct OpenBucket {
@@ -40,11 +41,25 @@ pub struct OpenBucket {
     pub sequence: u64,
 }
 
+impl OpenBucket {
+    /// The same with another writer list.
+    pub(crate) fn with_writers(&self, writers: Arc<WriterList>) -> Self {
+        Self {
+            writers,
+            root_key: self.root_key.clone(),
+            root_key_history: self.root_key_history.clone(),
+            name: self.name.clone(),
+            ..*self
+        }
+    }
+}
+
 /// An open bucket and the client that opened it. Cheap to clone; everything below a bucket is done through it.
 #[derive(Clone)]
 pub struct Bucket {
     pub(crate) client: Client,
     pub(crate) open: Arc<OpenBucket>,
+    pub(crate) directories: Arc<DirectoryCache>,
 }
 
 impl Bucket {

@@ -1,0 +1,266 @@
+//! Buckets: creating, listing, opening and deleting them.
+//!
+//! The server finds a bucket by a token of its name that only the account can make; the name itself is sealed under the
+//! bucket's root key. Opening a bucket checks that its owner key and its writer list are those seen before.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{AccountId, BucketId, InodeId, Random as _};
+use cyx_core::name::EncryptedName;
+use cyx_core::units::NAME_MAX;
+use cyx_core::writers::WriterList;
+use cyx_crypto::keys::{FIRST_EPOCH, RootKey};
+use cyx_crypto::names::{decrypt_bucket_token, encrypt_bucket_token};
+use cyx_crypto::wrap::{open_bucket_name, open_root_key, seal_bucket_name, seal_root_key};
+use cyx_proto::convert::{array, bytes_of, id, required};
+use cyx_proto::meta::v1 as pb;
+
+use crate::client::Client;
+use crate::clock;
+use crate::error::{Error, IntegrityError, Result};
+use crate::tree::path::{check_name, shown};
+use crate::tree::resolve::DirectoryCache;
+use crate::tree::types::{Bucket, OpenBucket};
+
+/// One of the caller's buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketInfo {
+    /// The bucket.
+    pub id: BucketId,
+    /// Its plain name.
+    pub name: String,
+    /// The account that owns it.
+    pub owner: AccountId,
+    /// It asks for 10+10.
+    pub durable: bool,
+    /// Bytes that its content takes before coding.
+    pub used_bytes: u64,
+    /// Files in it.
+    pub files: u64,
+    /// When it was created, Unix nanoseconds.
+    pub created_ns: i64,
+}
+
+/// A row of the server whose name and root key were opened.
+struct Opened {
+    info: BucketInfo,
+    root: InodeId,
+    root_key: RootKey,
+    owner_key: [u8; 32],
+    sequence: u64,
+}
+
+impl Client {
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::Invalid`] for a name that a bucket cannot have.
+    pub async fn create_bucket(&self, name: &str, durable: bool) -> Result<Bucket> {
+        check_bucket_name(name)?;
+        let (bucket, root, root_key) = (BucketId::random(), InodeId::random(), RootKey::make());
+        let secrets = self.secrets();
+        let owner_key = secrets.identity.public().signing;
+        let sealed_name = seal_bucket_name(&root_key, bucket, name.as_bytes()).map_err(|_| unusable(name))?;
+        let wrapped = seal_root_key(&secrets.key, &root_key, bucket, &owner_key, self.account());
+        let now = clock::unix_nanoseconds();
+        let request = pb::CreateBucketRequest {
+            id: bytes_of(bucket),
+            root: bytes_of(root),
+            name_token: self.bucket_token(name)?,
+            sealed_name: sealed_name.into(),
+            wrapped_root_key: wrapped.into(),
+            first_writer: secrets.identity.sign_first_writer(bucket).into(),
+            root_attributes: Some(pb::Attributes {
+                mode: 0o755,
+                mtime_ns: now,
+                ctime_ns: now,
+                atime_ns: now,
+                ..pb::Attributes::default()
+            }),
+            durable,
+        };
+        match self.meta.create_bucket(request).await {
+            Ok(_) => {}
+            // A repeated call whose first answer was lost finds its own bucket.
+            Err(error) if error.code() == ErrorCode::AlreadyExists => match self.find_bucket(name).await? {
+                Some(row) if row.info.id == bucket => {}
+                _ => return Err(Error::AlreadyExists(format!("the bucket {}", shown(name.as_bytes())))),
+            },
+            Err(error) => return Err(error),
+        }
+        self.bucket(name).await
+    }
+
+    /// The caller's buckets, sorted by name. One whose name or key is not authentic is an error in its place.
+    ///
+    /// # Errors
+    /// As every call of [`crate::meta::Meta`].
+    pub async fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
+        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        let mut buckets: Vec<_> =
+            answer.buckets.iter().map(|row| self.open_row(row).map(|opened| opened.info)).collect();
+        buckets.sort_by(|a, b| match (a, b) {
+            (Ok(a), Ok(b)) => a.name.cmp(&b.name),
+            (Ok(_), Err(_)) => std::cmp::Ordering::Less,
+            (Err(_), Ok(_)) => std::cmp::Ordering::Greater,
+            (Err(_), Err(_)) => std::cmp::Ordering::Equal,
+        });
+        Ok(buckets)
+    }
+
+    /// Opens a bucket by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; an integrity error if its name, key, owner or writer list is not what it was.
+    pub async fn bucket(&self, name: &str) -> Result<Bucket> {
+        check_bucket_name(name)?;
+        let opened = self
+            .find_bucket(name)
+            .await?
+            .ok_or_else(|| Error::NotFound(format!("the bucket {}", shown(name.as_bytes()))))?;
+        let writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+        let root_key = opened.root_key.derive_directory_key();
+        let root_key_history = self.fetch_root_history(&opened).await?;
+        let open = OpenBucket {
+            id: opened.info.id,
+            root: opened.root,
+            root_key,
+            root_key_history,
+            owner_key: opened.owner_key,
+            writers: Arc::new(writers),
+            name: opened.info.name,
+            durable: opened.info.durable,
+            sequence: opened.sequence,
+        };
+        Ok(Bucket { client: self.clone(), open: Arc::new(open), directories: Arc::new(DirectoryCache::default()) })
+    }
+
+    /// Deletes a bucket; `with_content` also if there is anything in it, without a trash.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; `NOT_EMPTY`.
+    pub async fn delete_bucket(&self, name: &str, with_content: bool) -> Result<()> {
+        check_bucket_name(name)?;
+        let missing = || Error::NotFound(format!("the bucket {}", shown(name.as_bytes())));
+        let opened = self.find_bucket(name).await?.ok_or_else(missing)?;
+        let request = pb::DeleteBucketRequest { id: bytes_of(opened.info.id), with_content };
+        match self.meta.delete_bucket(request).await {
+            Ok(_) => Ok(()),
+            // It was there a moment ago: a repeated call whose first answer was lost, or somebody else deleted it.
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A bucket's writer list, checked from its beginning and against the one seen before.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Writers`], [`IntegrityError::OwnerKey`].
+    pub(crate) async fn fetch_writers(&self, bucket: BucketId, owner_key: [u8; 32]) -> Result<WriterList> {
+        let answer = self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?;
+        let writers =
+            WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
+        if writers.is_empty() {
+            return Err(IntegrityError::Writers.into());
+        }
+        self.memory().check_bucket(owner_key, &writers)?;
+        Ok(writers)
+    }
+
+    async fn find_bucket(&self, name: &str) -> Result<Option<Opened>> {
+        let request = pb::ListBucketsRequest { name_token: self.bucket_token(name)? };
+        let answer = self.meta.list_buckets(request).await?;
+        let Some(row) = answer.buckets.first() else { return Ok(None) };
+        let opened = self.open_row(row)?;
+        if opened.info.name != name || answer.buckets.len() != 1 {
+            return Err(IntegrityError::Mismatch("it shows another bucket").into());
+        }
+        Ok(Some(opened))
+    }
+
+    fn open_row(&self, row: &pb::Bucket) -> Result<Opened> {
+        let secrets = self.secrets();
+        let bucket: BucketId = id(&row.id, "bucket.id")?;
+        let owner: AccountId = id(&row.owner, "bucket.owner")?;
+        let owner_key: [u8; 32] = array(&row.owner_key, "bucket.owner_key")?;
+        if owner == self.account() && owner_key != secrets.identity.public().signing {
+            return Err(IntegrityError::OwnerKey.into());
+        }
+        let root_key = open_root_key(&secrets.key, &row.wrapped_root_key, bucket, &owner_key, self.account())
+            .map_err(|_| IntegrityError::Sealed("bucket's root key"))?;
+        let name = open_bucket_name(&root_key, bucket, &row.sealed_name)
+            .map_err(|_| IntegrityError::Sealed("bucket's name"))?;
+        if owner == self.account() {
+            // The token is how the server finds it; one of another bucket would swap the two.
+            let token = EncryptedName::try_from(&row.name_token[..]).ok();
+            let found = token.and_then(|token| {
+                decrypt_bucket_token(&secrets.key.derive_bucket_token_key(), &token).ok()
+            });
+            if found.as_deref() != Some(&name[..]) {
+                return Err(IntegrityError::Mismatch("it shows a bucket under the name of another").into());
+            }
+        }
+        let name = String::from_utf8(name).map_err(|_| IntegrityError::Sealed("bucket's name"))?;
+        let info = BucketInfo {
+            id: bucket,
+            name,
+            owner,
+            durable: row.durable,
+            used_bytes: row.used_bytes,
+            files: row.files,
+            created_ns: row.created_ns,
+        };
+        Ok(Opened { info, root: id(&row.root, "bucket.root")?, root_key, owner_key, sequence: row.sequence })
+    }
+
+    /// The older keys of the root directory. There are none before the first key change.
+    async fn fetch_root_history(&self, opened: &Opened) -> Result<Bytes> {
+        if opened.root_key.epoch() == FIRST_EPOCH {
+            return Ok(Bytes::new());
+        }
+        let request =
+            pb::GetInodesRequest { bucket: bytes_of(opened.info.id), ids: vec![bytes_of(opened.root)] };
+        let inode = self.meta.get_inodes(request).await?.inodes.pop();
+        Ok(required(inode, "inode")?.key_history)
+    }
+
+    fn bucket_token(&self, name: &str) -> Result<Bytes> {
+        let key = self.secrets().key.derive_bucket_token_key();
+        let token = encrypt_bucket_token(&key, name.as_bytes()).map_err(|_| unusable(name))?;
+        Ok(token.into_bytes().into())
+    }
+}
+
+/// A bucket's name is that of a directory of the mount, in UTF-8 and without control characters.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_bucket_name(name: &str) -> Result<()> {
+    check_name(name.as_bytes())?;
+    if name.chars().any(char::is_control) { Err(unusable(name)) } else { Ok(()) }
+}
+
+fn unusable(name: &str) -> Error {
+    Error::Invalid {
+        code: ErrorCode::InvalidArgument,
+        message: format!("a bucket cannot be named {}", shown(name.as_bytes())),
+        advice: Some(format!("Use at most {NAME_MAX} bytes, without slashes and control characters.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_has_the_name_of_a_directory() {
+        for good in ["photos", "Über uns", "-rf", "a.b"] {
+            check_bucket_name(good).unwrap();
+        }
+        for bad in ["", ".", "..", "a/b", "a\nb", "a\0b", &"x".repeat(256)] {
+            assert!(check_bucket_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

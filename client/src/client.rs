@@ -1,0 +1,98 @@
+//! A client: one session, its keys, and the server's metadata service.
+
+use std::sync::Arc;
+
+use cyx_core::commit::Commit;
+use cyx_core::ids::AccountId;
+use cyx_crypto::account::AccountSecrets;
+use cyx_proto::meta::v1 as pb;
+
+use crate::config::{Config, Gateway};
+use crate::error::{IntegrityError, Result};
+use crate::identity::Identity;
+use crate::memory::Memory;
+use crate::meta::Meta;
+use crate::session::Session;
+
+/// A logged-in client. Cheap to clone; all clones share connections, tokens and memory.
+#[derive(Clone)]
+pub struct Client {
+    /// The metadata service.
+    pub meta: Meta,
+    /// The session.
+    pub session: Arc<Session>,
+    secrets: Arc<AccountSecrets>,
+    memory: Arc<Memory>,
+}
+
+impl Client {
+    /// Takes the credentials of the home folder and opens the account with them.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotLoggedIn`], [`crate::Error::OtherGateway`], network errors; an integrity error if the server's copy of
+    /// the keys was changed.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let session = Arc::new(Session::open(config)?);
+        let memory = Arc::new(Memory::open(&config.home, session.gateway().as_str(), session.account())?);
+        let secrets = Arc::new(session.fetch_secrets().await?);
+        let meta = Meta::new(config, Arc::clone(&session), Arc::clone(&memory))?;
+        Ok(Self { meta, session, secrets, memory })
+    }
+
+    /// The account's keys.
+    #[must_use]
+    pub fn secrets(&self) -> &AccountSecrets {
+        &self.secrets
+    }
+
+    /// The account.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        self.session.account()
+    }
+
+    /// The gateway logged in to.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        self.session.gateway()
+    }
+
+    /// What this machine remembers of the server.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Remembers a version that was just committed, so that the server cannot show an older one later.
+    ///
+    /// # Errors
+    /// An integrity error if a newer one was seen already.
+    pub fn remember(&self, commit: &Commit, what: &str) -> Result<()> {
+        self.memory.check_version(commit, what)
+    }
+
+    /// Who is logged in, as the server sees it.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotLoggedIn`], network errors.
+    pub async fn identity(&self) -> Result<Identity> {
+        self.session.identity().await
+    }
+
+    /// The account's space.
+    ///
+    /// # Errors
+    /// As every call of [`Meta`].
+    pub async fn quota(&self) -> Result<pb::Quota> {
+        let answer = self.meta.get_quota(pb::GetQuotaRequest {}).await?;
+        Ok(answer.quota.ok_or(IntegrityError::Mismatch("it says no quota"))?)
+    }
+
+    /// The storage nodes and the scheme that a new upload would get.
+    ///
+    /// # Errors
+    /// As every call of [`Meta`].
+    pub async fn cluster(&self) -> Result<pb::GetClusterResponse> {
+        self.meta.get_cluster(pb::GetClusterRequest {}).await
+    }
+}

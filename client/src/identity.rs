@@ -1,0 +1,321 @@
+//! Accounts: registering, logging in with a one-time code, logging out. REST, see `docs/openapi.json`.
+//!
+//! A password never leaves this machine. It is stretched to an authentication key, which the server compares, and a key that
+//! opens the account key, which the server keeps wrapped. After a login this device has a secret of its own; the server keeps
+//! the account key wrapped under it until the session ends.
+
+use cyx_core::auth::{SALT_LEN, StretchError};
+use cyx_core::error::ErrorCode;
+use cyx_crypto::account::{AccountError, AccountSecrets, Login, derive_login, make_account, open_account};
+use cyx_crypto::identity::PublicIdentity;
+use cyx_crypto::keys::{DeviceKey, PasswordKek};
+use cyx_crypto::wrap::{AccountKek, seal_account_key};
+use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
+
+use crate::clock;
+use crate::config::{Config, Gateway};
+use crate::credentials::{CredentialStore, Credentials, Tokens};
+use crate::error::{Error, IntegrityError, Result};
+use crate::memory::{Memory, StretchMemory};
+use crate::secret::Secret32;
+use crate::session::Session;
+use crate::tls;
+
+pub(crate) mod messages;
+pub mod password;
+mod pending;
+pub(crate) mod rest;
+
+pub use messages::{Identity, QuotaSummary};
+use messages::{
+    DeviceKeyRequest, LoginRequest, LoginResponse, PreloginRequest, PreloginResponse, RegisterRequest, VerifyRequest,
+    VerifyResponse, WrappedKeys,
+};
+use pending::{PendingFile, PendingStore};
+use rest::{Ignored, Rest};
+
+/// What a registration leaves to do: note the words, read the mail, log in.
+pub struct Registered {
+    /// 24 words that open the account if the password is lost. Shown once; nobody can show them again.
+    pub recovery_words: Zeroizing<String>,
+    /// Where the account is.
+    pub gateway: String,
+}
+
+/// A login whose one-time code is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingLogin {
+    /// Names it when it is finished, also in another process.
+    pub session_id: String,
+    /// How the code comes: `email`.
+    pub otp_method: String,
+    /// Until when it can be used, Unix seconds.
+    pub otp_expires_at: u64,
+    /// The gateway.
+    pub gateway: String,
+}
+
+/// Registers an account. The answer is the same whether or not the address has one already: a mail says more.
+///
+/// # Errors
+/// `INVALID_USERNAME`, `INVALID_EMAIL`, `WEAK_PASSWORD` (found here), `ALREADY_EXISTS` for a user name that is taken.
+pub async fn register(config: &Config, username: &str, email: &str, password: &str) -> Result<Registered> {
+    password::check_username(username)?;
+    password::check_email(email)?;
+    password::check_password(password, username, email)?;
+    let rest = rest_for(config, login_gateway(config)?)?;
+    let secret = Zeroizing::new(password.as_bytes().to_vec());
+    let made = blocking(move || make_account(&secret)).await?.map_err(|error| stretch_error(&error))?;
+    let registration = &made.registration;
+    let request = RegisterRequest {
+        username,
+        email,
+        salt: &registration.password.salt,
+        params: registration.password.params,
+        auth_key: Secret32::new(*registration.password.auth_key),
+        wrapped_account_key: &registration.password.wrapped_account_key,
+        recovery_wrapped_account_key: &registration.recovery_wrapped_account_key,
+        signing_public_key: &registration.identity.signing,
+        exchange_public_key: &registration.identity.exchange,
+        wrapped_private_keys: &registration.wrapped_identity,
+    };
+    rest.post::<_, Ignored>("/api/auth/register", None, &request).await?;
+    Ok(Registered { recovery_words: made.recovery_words, gateway: rest.gateway().to_string() })
+}
+
+/// Begins a login: proves the password and lets the server send a one-time code. `accept_changes` goes on with a server that
+/// was restored from a backup.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS`, `RATE_LIMITED`, `ACCOUNT_LOCKED`; an integrity error for password parameters that are too weak.
+pub async fn begin_login(config: &Config, email: &str, password: &str, accept_changes: bool) -> Result<PendingLogin> {
+    password::check_email(email)?;
+    let rest = rest_for(config, login_gateway(config)?)?;
+    let gateway = rest.gateway().to_string();
+    let answer = rest.post_again::<_, PreloginResponse>("/api/auth/prelogin", &PreloginRequest { email }).await?;
+    let PreloginResponse { salt, params } = answer.body;
+    let salt: [u8; SALT_LEN] =
+        salt.try_into().map_err(|_| IntegrityError::Mismatch("its salt has not the length of one"))?;
+    StretchMemory::new(&config.home).check(&gateway, email, params)?;
+
+    let secret = Zeroizing::new(password.as_bytes().to_vec());
+    let login = blocking(move || derive_login(&secret, &salt, params)).await?.map_err(|error| stretch_error(&error))?;
+    let Login { auth_key, kek } = login;
+    let device_name = device_name();
+    let request = LoginRequest { email, auth_key: Secret32::new(*auth_key), device_name: &device_name };
+    let answer = rest.post::<_, LoginResponse>("/api/auth/login", None, &request).await?.body;
+
+    let pending = PendingStore::new(&config.home);
+    pending.prune(clock::unix_seconds());
+    let file = PendingFile {
+        gateway: gateway.clone(),
+        email: email.to_owned(),
+        params,
+        password_kek: Secret32::new(*kek.expose()),
+        otp_expires_at: answer.otp_expires_at,
+        accept_changes,
+    };
+    pending.save(&answer.session_id, &file)?;
+    Ok(PendingLogin {
+        session_id: answer.session_id,
+        otp_method: answer.otp_method,
+        otp_expires_at: answer.otp_expires_at,
+        gateway,
+    })
+}
+
+/// Finishes a login with its one-time code and writes the credentials.
+///
+/// # Errors
+/// `OTP_INVALID` (the login still waits), `OTP_EXPIRED`; [`Error::IncarnationChanged`] unless changes are accepted; an integrity
+/// error if the server's copy of the keys does not open with the password it accepted.
+pub async fn finish_login(config: &Config, session_id: &str, otp: &str, accept_changes: bool) -> Result<Identity> {
+    let otp = otp.trim();
+    let store = PendingStore::new(&config.home);
+    let pending = store.load(session_id)?;
+    let gateway: Gateway = pending.gateway.parse()?;
+    if let Some(named) = &config.gateway
+        && *named != gateway
+    {
+        return Err(Error::OtherGateway { logged_in: gateway.to_string(), asked: named.to_string() });
+    }
+    let rest = rest_for(config, gateway.clone())?;
+    let seed = Secret32::random();
+    let public_key = SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes();
+    let request = VerifyRequest { session_id, otp, session_public_key: &public_key };
+    let answer = match rest.post::<_, VerifyResponse>("/api/auth/login/verify", None, &request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if matches!(error.code(), ErrorCode::OtpExpired | ErrorCode::NotFound) {
+                store.remove(session_id)?;
+            }
+            return Err(error);
+        }
+    };
+    store.remove(session_id)?;
+    let tokens = received(
+        &answer.body.access_token,
+        answer.body.access_expires_at,
+        &answer.body.refresh_token,
+        answer.server_time,
+    );
+    let access = Zeroizing::new(tokens.access.clone());
+    let accept = accept_changes || pending.accept_changes;
+    let finished = take_over(config, &rest, &pending, answer.body, seed, tokens, accept).await;
+    if finished.is_err() {
+        // A session that this machine cannot use is better ended than left to expire.
+        let ended: Result<_> = rest.post::<_, Ignored>("/api/auth/logout", Some(&access), &NoBody {}).await;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "an unusable session was not ended");
+        }
+    }
+    finished
+}
+
+async fn take_over(
+    config: &Config,
+    rest: &Rest,
+    pending: &PendingFile,
+    answer: VerifyResponse,
+    seed: Secret32,
+    tokens: Tokens,
+    accept_changes: bool,
+) -> Result<Identity> {
+    let gateway = rest.gateway().as_str();
+    let kek = PasswordKek::from_bytes(*pending.password_kek.expose());
+    let secrets = open_keys(AccountKek::Password(&kek), &answer.keys)?;
+
+    let memory = Memory::open(&config.home, gateway, answer.account.id)?;
+    if accept_changes {
+        memory.accept_incarnation(&answer.incarnation)?;
+    } else {
+        memory.check_incarnation(&answer.incarnation)?;
+    }
+
+    let device = DeviceKey::make();
+    let wrapped = seal_account_key(AccountKek::Device(&device), &secrets.key);
+    let request = DeviceKeyRequest { wrapped_account_key: &wrapped };
+    rest.put::<_, Ignored>("/api/auth/device-key", Some(&tokens.access), &request).await?;
+
+    let credentials = Credentials::new(
+        gateway.to_owned(),
+        answer.account.id,
+        answer.session_id,
+        answer.account.email.clone(),
+        answer.account.username.clone(),
+        Secret32::new(*device.expose()),
+        seed,
+        tokens,
+    );
+    let store = CredentialStore::new(&config.home);
+    let lock = store.lock().await?;
+    let before = store.load().unwrap_or_default();
+    store.save(&lock, &credentials)?;
+    drop(lock);
+    StretchMemory::new(&config.home).remember(gateway, &pending.email, pending.params)?;
+    if let Some(before) = before {
+        end_session(config, &before).await;
+    }
+    Ok(answer.account)
+}
+
+/// Ends this device's session. `false` if nobody was logged in. The credentials are forgotten even if the server cannot be
+/// reached; then its session lasts until it expires.
+///
+/// # Errors
+/// [`Error::Local`].
+pub async fn logout(config: &Config) -> Result<bool> {
+    let store = CredentialStore::new(&config.home);
+    let lock = store.lock().await?;
+    let Some(credentials) = store.load()? else { return Ok(false) };
+    store.remove(&lock)?;
+    drop(lock);
+    end_session(config, &credentials).await;
+    Ok(true)
+}
+
+/// Who is logged in, as the server sees it.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`], network errors.
+pub async fn whoami(config: &Config) -> Result<Identity> {
+    Session::open(config)?.identity().await
+}
+
+/// Ends a session whose credentials are no longer kept, as far as that works.
+async fn end_session(config: &Config, credentials: &Credentials) {
+    let end = async {
+        let rest = rest_for(config, credentials.gateway.parse()?)?;
+        let mut access = Zeroizing::new(credentials.tokens.access.clone());
+        if !credentials.tokens.is_fresh(clock::unix_seconds()) {
+            let request = messages::RefreshRequest { refresh_token: &credentials.tokens.refresh };
+            let answer = rest.post_again::<_, messages::RefreshResponse>("/api/auth/refresh", &request).await?;
+            access = answer.body.access_token;
+        }
+        rest.post::<_, Ignored>("/api/auth/logout", Some(&access), &NoBody {}).await
+    };
+    if let Err(error) = end.await {
+        tracing::debug!(%error, "the server was not told that a session ends");
+    }
+}
+
+#[derive(serde::Serialize)]
+struct NoBody {}
+
+/// Opens the account's keys and checks that the public halves belong to the private ones.
+pub(crate) fn open_keys(kek: AccountKek<'_>, keys: &WrappedKeys) -> Result<AccountSecrets> {
+    let public = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map_err(|_| IntegrityError::Sealed("account's public key"));
+    let identity =
+        PublicIdentity { signing: public(&keys.signing_public_key)?, exchange: public(&keys.exchange_public_key)? };
+    open_account(kek, &keys.wrapped_account_key, &identity, &keys.wrapped_private_keys)
+        .map_err(|_| IntegrityError::Sealed("account key").into())
+}
+
+/// Tokens as they were received, with their end by this machine's clock.
+pub(crate) fn received(access: &str, expires_at: u64, refresh: &str, server_time: Option<u64>) -> Tokens {
+    let now = clock::unix_seconds();
+    let life = expires_at.saturating_sub(server_time.unwrap_or(now));
+    Tokens {
+        access: access.to_owned(),
+        access_expires_at: now.saturating_add(life),
+        received_at: now,
+        refresh: refresh.to_owned(),
+    }
+}
+
+/// The gateway for a new login: the one named, else the one logged in to, else the default.
+fn login_gateway(config: &Config) -> Result<Gateway> {
+    if let Some(gateway) = &config.gateway {
+        return Ok(gateway.clone());
+    }
+    match CredentialStore::new(&config.home).load() {
+        Ok(Some(credentials)) => credentials.gateway.parse(),
+        // Damaged credentials must not stand in the way of the login that replaces them.
+        Ok(None) | Err(_) => config.gateway_or_default(),
+    }
+}
+
+pub(crate) fn rest_for(config: &Config, gateway: Gateway) -> Result<Rest> {
+    let tls = tls::settings(&gateway, config.ca_file.as_deref())?;
+    Rest::new(gateway, tls)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal("stretching a password was cut off"))
+}
+
+fn stretch_error(error: &StretchError) -> Error {
+    match error {
+        StretchError::TooWeak => IntegrityError::WeakParameters.into(),
+        StretchError::TooCostly => IntegrityError::CostlyParameters.into(),
+        StretchError::Failed => Error::invalid(AccountError::Stretch(*error).to_string()),
+    }
+}
+
+/// Shown in the list of sessions.
+fn device_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "unnamed".into() } else { name.chars().take(64).collect() }
+}
+

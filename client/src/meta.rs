@@ -1,0 +1,281 @@
+//! Calls of the server's metadata service: each one carries a fresh token and a request id, has a deadline, is repeated while
+//! the server is away, and comes back with an [`Error`] of this crate.
+//!
+//! Repeating is safe because everything that changes something names it by an id that the client chose: a mutation by its
+//! transaction, a bucket by its id, a stage by its transaction.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cyx_core::error::ErrorCode;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
+use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY, error_code};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::memory::Memory;
+use crate::request_id;
+use crate::session::{Session, is_ended};
+use crate::tls;
+
+/// Largest message either way. A batch of 1,024 inline files is 5 MiB.
+const MESSAGE_MAX: usize = 64 * 1024 * 1024;
+/// A call that takes longer is given up and repeated.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// For calls that move many rows.
+const LONG_DEADLINE: Duration = Duration::from_secs(120);
+/// Attempts of a call while the server is away: about 20 seconds with the pauses between them.
+const ATTEMPTS: u32 = 8;
+
+/// The metadata service of one gateway, as one session sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Meta {
+    service: MetaServiceClient<Channel>,
+    session: Arc<Session>,
+    memory: Arc<Memory>,
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $deadline:ident;)*) => {
+        impl Meta {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// What the server refuses, [`Error::Network`], [`Error::NotLoggedIn`], [`Error::IncarnationChanged`].
+                pub async fn $name(&self, request: pb::$request) -> Result<pb::$response> {
+                    self.call(stringify!($name), $deadline, request, |mut service, request| async move {
+                        service.$name(request).await
+                    })
+                    .await
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// Creates a bucket of an id chosen by the client.
+    create_bucket(CreateBucketRequest) -> CreateBucketResponse, DEADLINE;
+    /// The caller's buckets.
+    list_buckets(ListBucketsRequest) -> ListBucketsResponse, DEADLINE;
+    /// Deletes a bucket.
+    delete_bucket(DeleteBucketRequest) -> DeleteBucketResponse, LONG_DEADLINE;
+    /// A bucket's writer list.
+    get_writers(GetWritersRequest) -> GetWritersResponse, DEADLINE;
+    /// Adds an entry to a bucket's writer list.
+    append_writer(AppendWriterRequest) -> AppendWriterResponse, DEADLINE;
+    /// What names in one directory lead to.
+    lookup(LookupRequest) -> LookupResponse, DEADLINE;
+    /// Inodes by id.
+    get_inodes(GetInodesRequest) -> GetInodesResponse, DEADLINE;
+    /// All that is needed to read a part of a file.
+    get_file(GetFileRequest) -> GetFileResponse, DEADLINE;
+    /// Extent pages by id.
+    get_pages(GetPagesRequest) -> GetPagesResponse, DEADLINE;
+    /// Blobs by id.
+    get_blobs(GetBlobsRequest) -> GetBlobsResponse, DEADLINE;
+    /// Changes the tree. A repeated transaction gets its first answer again.
+    apply(ApplyRequest) -> ApplyResponse, LONG_DEADLINE;
+    /// Rights to store segments on nodes. A lease whose answer was lost expires unused.
+    lease_placement(LeasePlacementRequest) -> LeasePlacementResponse, DEADLINE;
+    /// Gives rights to store back.
+    release_lease(ReleaseLeaseRequest) -> ReleaseLeaseResponse, DEADLINE;
+    /// Rights to read from nodes.
+    get_read_access(GetReadAccessRequest) -> GetReadAccessResponse, DEADLINE;
+    /// Hands over segments before their commit.
+    stage(StageRequest) -> StageResponse, DEADLINE;
+    /// What was handed over under a transaction.
+    get_staged(GetStagedRequest) -> GetStagedResponse, DEADLINE;
+    /// Drops what was handed over under a transaction.
+    abort_staged(AbortStagedRequest) -> AbortStagedResponse, DEADLINE;
+    /// The account's space.
+    get_quota(GetQuotaRequest) -> GetQuotaResponse, DEADLINE;
+    /// The storage nodes.
+    get_cluster(GetClusterRequest) -> GetClusterResponse, DEADLINE;
+    /// Takes the right to decide a bucket's namespace locally.
+    acquire_write_lease(AcquireWriteLeaseRequest) -> WriteLease, DEADLINE;
+    /// Keeps that right.
+    renew_write_lease(RenewWriteLeaseRequest) -> WriteLease, DEADLINE;
+    /// Gives that right back.
+    release_write_lease(ReleaseWriteLeaseRequest) -> ReleaseWriteLeaseResponse, DEADLINE;
+}
+
+macro_rules! streams {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
+        impl Meta {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// As every call. What fails later comes out of the stream.
+                pub async fn $name(&self, request: pb::$request) -> Result<MetaStream<pb::$response>> {
+                    let messages = self
+                        .call(stringify!($name), LONG_DEADLINE, request, |mut service, mut request| async move {
+                            // The deadline is for the beginning; a stream may last as long as it likes.
+                            request.metadata_mut().remove("grpc-timeout");
+                            service.$name(request).await
+                        })
+                        .await?;
+                    Ok(MetaStream { messages, meta: self.clone() })
+                }
+            )*
+        }
+    };
+}
+
+streams! {
+    /// The entries of a directory, in the order of their encrypted names.
+    read_directory(ReadDirectoryRequest) -> ReadDirectoryResponse;
+    /// A bucket's trash.
+    list_trash(ListTrashRequest) -> ListTrashResponse;
+    /// Changes as they are committed.
+    subscribe(SubscribeRequest) -> Event;
+}
+
+/// Messages of one streaming call.
+pub struct MetaStream<T> {
+    messages: Streaming<T>,
+    meta: Meta,
+}
+
+impl<T> MetaStream<T> {
+    /// The next message; `None` at the end.
+    ///
+    /// # Errors
+    /// As every call. The stream is over then.
+    pub async fn next(&mut self) -> Result<Option<T>> {
+        self.messages.message().await.map_err(|status| self.meta.error(&status))
+    }
+}
+
+impl Meta {
+    /// The service of a session's gateway. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub(crate) fn new(config: &Config, session: Arc<Session>, memory: Arc<Memory>) -> Result<Self> {
+        let tls = tls::settings(session.gateway(), config.ca_file.as_deref())?;
+        let channel = tls::channel(session.gateway(), tls)?;
+        let service = MetaServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX);
+        Ok(Self { service, session, memory })
+    }
+
+    /// Applies one mutation and returns its result.
+    ///
+    /// # Errors
+    /// As every call, and what the server refuses about the mutation itself.
+    pub async fn apply_one(&self, bucket: &[u8], mutation: pb::Mutation) -> Result<pb::MutationResult> {
+        let request = pb::ApplyRequest {
+            bucket: bytes::Bytes::copy_from_slice(bucket),
+            mutations: vec![mutation],
+            ..pb::ApplyRequest::default()
+        };
+        let mut results = self.apply(request).await?.results;
+        let result = results.pop().ok_or(crate::IntegrityError::Mismatch("a mutation has no result"))?;
+        match &result.fault {
+            None => Ok(result),
+            Some(fault) => Err(fault_error(fault)),
+        }
+    }
+
+    async fn call<Q, A, F, R>(&self, name: &'static str, deadline: Duration, request: Q, send: F) -> Result<A>
+    where
+        Q: Clone,
+        F: Fn(MetaServiceClient<Channel>, Request<Q>) -> R,
+        R: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut backoff = Backoff::new(ATTEMPTS);
+        let mut token = self.session.access_token().await?;
+        let mut renewed = false;
+        loop {
+            let mut framed = Request::new(request.clone());
+            framed.set_timeout(deadline);
+            self.sign(framed.metadata_mut(), &token)?;
+            // The server keeps to the deadline if it is there at all; the margin is for one that is not.
+            let answer = tokio::time::timeout(deadline + Duration::from_secs(5), send(self.service.clone(), framed)).await;
+            let status = match answer {
+                Ok(Ok(response)) => {
+                    self.check_incarnation(response.metadata())?;
+                    return Ok(response.into_inner());
+                }
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
+            };
+            self.check_incarnation(status.metadata())?;
+            if error_code(&status) == ErrorCode::TokenExpired && !renewed {
+                renewed = true;
+                token = self.session.access_token_after(&token).await?;
+                continue;
+            }
+            let error = self.error(&status);
+            if !may_repeat(&status) || !backoff.wait().await {
+                return Err(error);
+            }
+            tracing::debug!(%error, name, "repeating a call");
+            token = self.session.access_token().await?;
+        }
+    }
+
+    fn sign(&self, metadata: &mut MetadataMap, token: &str) -> Result<()> {
+        let mut bearer = MetadataValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Error::Internal("an access token fits a header"))?;
+        bearer.set_sensitive(true);
+        metadata.insert("authorization", bearer);
+        let id = MetadataValue::try_from(request_id::new()).map_err(|_| Error::Internal("a request id fits a header"))?;
+        metadata.insert(REQUEST_ID_KEY, id);
+        Ok(())
+    }
+
+    fn check_incarnation(&self, metadata: &MetadataMap) -> Result<()> {
+        match metadata.get(INCARNATION_KEY).and_then(|value| value.to_str().ok()) {
+            Some(seen) => self.memory.check_incarnation(seen),
+            None => Ok(()),
+        }
+    }
+
+    fn error(&self, status: &Status) -> Error {
+        let code = error_code(status);
+        if is_ended(code) {
+            return Error::NotLoggedIn { ended: true };
+        }
+        let from_server = status.metadata().contains_key(cyx_proto::status::CODE_KEY);
+        if !from_server && code == ErrorCode::Unavailable {
+            let what = format!("cannot reach {}", self.session.gateway());
+            return Error::Network { what, reason: transport_reason(status) };
+        }
+        let request_id = status.metadata().get(REQUEST_ID_KEY).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Error::Server { code, message: status.message().to_owned(), request_id }
+    }
+}
+
+/// Everything is repeated that the server did not decide: see the module's documentation.
+fn may_repeat(status: &Status) -> bool {
+    error_code(status) == ErrorCode::Unavailable && status.code() != Code::Cancelled
+}
+
+/// The innermost reason: tonic itself says no more than `transport error`.
+fn transport_reason(status: &Status) -> String {
+    let mut source = std::error::Error::source(status);
+    let mut reason = status.message().to_owned();
+    while let Some(error) = source {
+        reason = error.to_string();
+        source = error.source();
+    }
+    reason
+}
+
+/// A mutation that the server refused.
+#[must_use]
+pub fn fault_error(fault: &pb::Fault) -> Error {
+    let code = ErrorCode::parse(&fault.code).unwrap_or(ErrorCode::Internal);
+    Error::Server { code, message: fault.message.clone(), request_id: None }
+}

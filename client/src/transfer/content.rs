@@ -1,0 +1,181 @@
+//! Content that is stored but not committed yet: a file's extents, and what the server needs to take them over.
+
+use bytes::Bytes;
+use cyx_core::extent::{BlobHeader, Extent, Page, tree};
+use cyx_core::ids::{BlobId, TxnId};
+use cyx_core::scheme::Scheme;
+use cyx_crypto::keys::{BlobKey, InodeKey};
+use cyx_crypto::wrap::{open_blob_key, seal_blob_key};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use std::sync::Arc;
+
+use super::lease::Lease;
+use crate::error::{Error, IntegrityError, Result};
+use crate::tree::types::Bucket;
+use cyx_core::commit::Commit;
+use cyx_core::ids::InodeId;
+
+/// One blob and where it lies in its file.
+pub(crate) struct SealedBlob {
+    pub(crate) id: BlobId,
+    pub(crate) key: BlobKey,
+    pub(crate) header: BlobHeader,
+}
+
+impl SealedBlob {
+    /// A new blob of `plain` bytes, at least 1.
+    pub(crate) fn draw(plain: u64) -> Result<Self> {
+        use cyx_core::ids::Random as _;
+        let header = BlobHeader::new(plain).map_err(|_| Error::Internal("a blob has a possible length"))?;
+        Ok(Self { id: BlobId::random(), key: BlobKey::make(), header })
+    }
+
+    /// The whole blob as an extent of a file.
+    pub(crate) fn extent(&self, file: &InodeKey, file_offset: u64) -> Extent {
+        Extent {
+            file_offset,
+            len: self.header.plain_len(),
+            blob: self.id,
+            blob_offset: 0,
+            key_epoch: file.epoch(),
+            header: self.header,
+            wrapped_key: seal_blob_key(file, self.id, self.header, &self.key),
+        }
+    }
+
+    /// The blob as a part of a segment.
+    pub(crate) fn placed(&self, segment: Bytes, offset: u64) -> pb::Blob {
+        let place = pb::blob::Place::Segment(pb::BlobPlace { segment, offset });
+        pb::Blob { id: bytes_of(self.id), length: self.header.sealed_len(), place: Some(place) }
+    }
+
+    /// The blob with its bytes.
+    pub(crate) fn inline(&self, sealed: Vec<u8>) -> pb::Blob {
+        let place = pb::blob::Place::Inline(sealed.into());
+        pb::Blob { id: bytes_of(self.id), length: self.header.sealed_len(), place: Some(place) }
+    }
+}
+
+/// How well one segment was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentOutcome {
+    /// Its scheme.
+    pub scheme: Scheme,
+    /// Shards that are durable.
+    pub present: usize,
+}
+
+/// What is stored of a file and has to be committed.
+#[derive(Default)]
+pub(crate) struct Content {
+    pub(crate) size: u64,
+    /// In order of their offsets.
+    pub(crate) extents: Vec<Extent>,
+    /// Blobs, segments and receipts that the server does not know yet.
+    pub(crate) blobs: Vec<pb::Blob>,
+    pub(crate) segments: Vec<pb::SegmentUpload>,
+    pub(crate) receipts: Vec<Bytes>,
+    /// The leases of those segments, once for each.
+    pub(crate) leases: Vec<Arc<Lease>>,
+    /// Transaction under which the rest was staged.
+    pub(crate) staged: Option<TxnId>,
+    pub(crate) outcomes: Vec<SegmentOutcome>,
+    pub(crate) warning: Option<String>,
+}
+
+impl Content {
+    /// The commit of this content as version `base + 1` of a file.
+    pub(crate) fn commit(
+        &self,
+        bucket: &Bucket,
+        inode: InodeId,
+        base: u64,
+        mtime_ns: i64,
+    ) -> Result<(pb::Commit, Commit)> {
+        let built = tree::build(&self.extents)?;
+        let signed = bucket.client().secrets().identity.sign_commit(bucket.id, inode, base, self.size, built.root);
+        let page = |(id, content): (cyx_core::extent::PageId, Vec<u8>)| pb::Page { id: id.to_vec().into(), content: content.into() };
+        let message = pb::Commit {
+            inode: bytes_of(inode),
+            base_version: base,
+            size: self.size,
+            root_page: built.root.to_vec().into(),
+            pages: built.pages.into_iter().map(page).collect(),
+            blobs: self.blobs.clone(),
+            segments: self.segments.clone(),
+            receipts: self.receipts.clone(),
+            writer: bytes_of(signed.commit.writer),
+            signature: signed.signature.to_vec().into(),
+            mtime_ns,
+            staged: self.staged.map(bytes_of).unwrap_or_default(),
+        };
+        Ok((message, signed.commit))
+    }
+
+    /// Wraps every blob's key for another file: the content becomes that file's.
+    pub(crate) fn rewrap(&mut self, from: &InodeKey, to: &InodeKey) -> Result<()> {
+        for extent in &mut self.extents {
+            let key = open_blob_key(from, extent.blob, extent.header, &extent.wrapped_key)
+                .map_err(|_| IntegrityError::WrappedKey("a blob".to_owned()))?;
+            extent.wrapped_key = seal_blob_key(to, extent.blob, extent.header, &key);
+            extent.key_epoch = to.epoch();
+        }
+        Ok(())
+    }
+
+    /// The server knows everything now.
+    pub(crate) fn settle(&mut self) {
+        for lease in self.leases.drain(..) {
+            lease.settled();
+        }
+    }
+
+    /// About as many bytes as its commit takes on the wire.
+    pub(crate) fn wire_size(&self) -> usize {
+        let blob = |blob: &pb::Blob| match &blob.place {
+            Some(pb::blob::Place::Inline(bytes)) => bytes.len() + 32,
+            _ => 64,
+        };
+        let receipts: usize = self.receipts.iter().map(Bytes::len).sum();
+        512 + self.extents.len() * 160 + self.blobs.iter().map(blob).sum::<usize>() + receipts + self.segments.len() * 640
+    }
+}
+
+/// Checks that a page is what its id says, and reads it.
+pub(crate) fn decode_page(page: &pb::Page) -> Result<(cyx_core::extent::PageId, Page)> {
+    let id = cyx_core::extent::PageId::of(&page.content);
+    if page.id != id.0[..] {
+        return Err(IntegrityError::Extents("a page is not what its id says".to_owned()).into());
+    }
+    let decoded = Page::decode(&page.content).map_err(Error::decode("a page of extents"))?;
+    Ok((id, decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrapped_content_opens_under_the_new_key_only() {
+        let (old, new) = (InodeKey::make(), InodeKey::make());
+        let blob = SealedBlob::draw(100).unwrap();
+        let mut content = Content { size: 100, extents: vec![blob.extent(&old, 0)], ..Content::default() };
+        content.rewrap(&old, &new).unwrap();
+        let extent = &content.extents[0];
+        assert!(open_blob_key(&new, blob.id, blob.header, &extent.wrapped_key).unwrap() == blob.key);
+        assert!(open_blob_key(&old, blob.id, blob.header, &extent.wrapped_key).is_err());
+        assert!(content.rewrap(&old, &new).is_err());
+    }
+
+    #[test]
+    fn a_page_under_another_id_is_refused() {
+        let blob = SealedBlob::draw(5).unwrap();
+        let built = tree::build(&[blob.extent(&InodeKey::make(), 0)]).unwrap();
+        let page = pb::Page { id: built.root.to_vec().into(), content: built.pages[0].1.clone().into() };
+        assert_eq!(decode_page(&page).unwrap().0, built.root);
+        let mut other = page.clone();
+        other.id = vec![1; 32].into();
+        assert!(decode_page(&other).is_err());
+    }
+}

@@ -1,0 +1,257 @@
+//! Placement leases: the right to put segments on certain nodes, used for many segments and files.
+//!
+//! A lease covers a number of sealed bytes and a time. What is left of it is counted here; the server counts again when
+//! segments are committed. After a failure of one of its nodes a lease is exchanged for one without it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{BucketId, NodeId};
+use cyx_core::scheme::Scheme;
+use cyx_core::units::MIB;
+use cyx_proto::convert::{self, InvalidField, bytes_of};
+use cyx_proto::meta::v1 as pb;
+
+use crate::clock::unix_seconds;
+use crate::error::{Error, IntegrityError, Result};
+use crate::meta::Meta;
+use crate::nodes::{NodeAccess, NodePool};
+
+/// A lease is not used any more this many seconds before it ends, so that what is under way can finish.
+const MARGIN_SECONDS: u64 = 120;
+/// Asked for at least, so that many small files share one.
+const LEAST: u64 = 64 * MIB;
+/// Asked for at most, so that an upload that breaks off does not block much of the quota.
+const MOST: u64 = 1024 * MIB;
+
+/// A lease as the server gave it.
+pub(crate) struct Lease {
+    pub(crate) id: Bytes,
+    pub(crate) placement: Bytes,
+    pub(crate) scheme: Scheme,
+    /// Node of shard i.
+    pub(crate) nodes: Vec<NodeAccess>,
+    pub(crate) spares: Vec<NodeAccess>,
+    /// What can be lost, if fewer nodes are alive than the bucket asks for.
+    pub(crate) warning: Option<String>,
+    expires: u64,
+    left: Mutex<u64>,
+    /// Segments under it that the server does not know yet.
+    outstanding: AtomicUsize,
+    /// Nodes that were left out when it was asked for.
+    avoided: HashSet<NodeId>,
+}
+
+impl TryFrom<pb::PlacementLease> for Lease {
+    type Error = InvalidField;
+
+    fn try_from(lease: pb::PlacementLease) -> std::result::Result<Self, InvalidField> {
+        let scheme = convert::scheme(lease.scheme, "lease.scheme")?;
+        let checked = |nodes: Vec<pb::NodeAccess>| nodes.into_iter().map(NodeAccess::try_from).collect();
+        let nodes: Vec<NodeAccess> = checked(lease.nodes)?;
+        if nodes.len() != scheme.n() {
+            return Err(InvalidField { field: "lease.nodes" });
+        }
+        Ok(Self {
+            id: lease.lease,
+            placement: lease.placement,
+            scheme,
+            nodes,
+            spares: checked(lease.spares)?,
+            warning: Some(lease.warning).filter(|warning| !warning.is_empty()),
+            expires: lease.expires_at,
+            left: Mutex::new(lease.allowance),
+            outstanding: AtomicUsize::new(0),
+            avoided: HashSet::new(),
+        })
+    }
+}
+
+impl Lease {
+    /// The server knows a segment that was stored under it now, or never will.
+    pub(crate) fn settled(&self) {
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        match left.checked_sub(bytes) {
+            Some(rest) if unix_seconds() + MARGIN_SECONDS < self.expires => {
+                *left = rest;
+                self.outstanding.fetch_add(usize::from(bytes > 0), Ordering::Relaxed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A lease of a test's own making.
+    #[cfg(test)]
+    pub(crate) fn for_tests(scheme: Scheme, nodes: Vec<NodeAccess>, spares: Vec<NodeAccess>) -> Self {
+        Self {
+            id: Bytes::from_static(&[1; 16]),
+            placement: Bytes::from_static(&[2; 16]),
+            scheme,
+            nodes,
+            spares,
+            warning: None,
+            expires: u64::MAX,
+            left: Mutex::new(u64::MAX),
+            outstanding: AtomicUsize::new(0),
+            avoided: HashSet::new(),
+        }
+    }
+}
+
+/// The leases of one bucket.
+pub(crate) struct Leases {
+    meta: Meta,
+    pool: NodePool,
+    bucket: BucketId,
+    current: tokio::sync::Mutex<Option<Arc<Lease>>>,
+    /// All that were taken and not given back.
+    taken: Mutex<Vec<Arc<Lease>>>,
+}
+
+impl Leases {
+    pub(crate) fn new(meta: Meta, pool: NodePool, bucket: BucketId) -> Self {
+        Self { meta, pool, bucket, current: tokio::sync::Mutex::default(), taken: Mutex::default() }
+    }
+
+    /// A lease under which a segment of `bytes` sealed bytes may be stored, which are counted as used. When the server knows the
+    /// segment, [`Lease::settled`] has to be told. `coming` is how many more will
+    /// probably follow.
+    pub(crate) async fn take(&self, bytes: u64, coming: u64) -> Result<Arc<Lease>> {
+        let mut current = self.current.lock().await;
+        if let Some(lease) = current.as_ref().filter(|lease| lease.take(bytes)) {
+            return Ok(Arc::clone(lease));
+        }
+        let wanted = bytes.saturating_add(coming).clamp(LEAST, MOST).max(bytes);
+        let lease = self.ask(wanted, bytes, None).await?;
+        *current = Some(Arc::clone(&lease));
+        Ok(lease)
+    }
+
+    /// The scheme of the lease at hand, or of a new one: what segments should be cut for.
+    pub(crate) async fn scheme(&self, coming: u64) -> Result<Scheme> {
+        let mut current = self.current.lock().await;
+        if let Some(lease) = current.as_ref().filter(|lease| lease.take(0)) {
+            return Ok(lease.scheme);
+        }
+        let lease = self.ask(coming.clamp(LEAST, MOST), 0, None).await?;
+        let scheme = lease.scheme;
+        *current = Some(lease);
+        Ok(scheme)
+    }
+
+    /// A lease for `bytes` sealed bytes under a narrower scheme than one that could not be stored.
+    pub(crate) async fn narrower(&self, than: Scheme, bytes: u64) -> Result<Option<Arc<Lease>>> {
+        let Some(next) = narrower(than) else { return Ok(None) };
+        match self.ask(bytes, bytes, Some(next)).await {
+            Ok(lease) if lease.scheme.n() < than.n() => Ok(Some(lease)),
+            Ok(_) => Ok(None),
+            Err(error) if error.code() == ErrorCode::TooFewNodes => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Drops a lease because one of its nodes failed; the next one is asked for without the nodes that fail. If nothing was
+    /// learned since this one was asked for, another would not be better.
+    pub(crate) async fn exchange(&self, failed: &Arc<Lease>) {
+        let learned = self.pool.health().avoided().iter().any(|node| !failed.avoided.contains(node));
+        let mut current = self.current.lock().await;
+        if learned && current.as_ref().is_some_and(|lease| Arc::ptr_eq(lease, failed)) {
+            *current = None;
+        }
+    }
+
+    /// Gives back leases that are spent or exchanged and have no segment under them that the server does not know.
+    pub(crate) async fn release_spent(&self) {
+        let current = self.current.lock().await.clone();
+        let is_done = |lease: &Arc<Lease>| {
+            lease.outstanding.load(Ordering::Relaxed) == 0 && !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
+        };
+        let done: Vec<Arc<Lease>> = self.taken().extract_if(.., |lease| is_done(lease)).collect();
+        self.give_back(&done).await;
+    }
+
+    /// Gives everything back. What was stored under the leases and not committed by now is lost.
+    pub(crate) async fn release(&self) {
+        self.current.lock().await.take();
+        let all = std::mem::take(&mut *self.taken());
+        self.give_back(&all).await;
+    }
+
+    async fn give_back(&self, leases: &[Arc<Lease>]) {
+        if leases.is_empty() {
+            return;
+        }
+        let leases = leases.iter().map(|lease| lease.id.clone()).collect();
+        if let Err(error) = self.meta.release_lease(pb::ReleaseLeaseRequest { leases }).await {
+            tracing::debug!(%error, "leases were not given back; they end by themselves");
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<Arc<Lease>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, wanted: u64, needed: u64, at_most: Option<Scheme>) -> Result<Arc<Lease>> {
+        let avoided = self.pool.health().avoided();
+        let request = |bytes| pb::LeasePlacementRequest {
+            bucket: bytes_of(self.bucket),
+            bytes,
+            avoid: avoided.iter().copied().map(bytes_of).collect(),
+            at_most: at_most.map(Into::into),
+            count: 1,
+        };
+        let mut answer = self.meta.lease_placement(request(wanted)).await;
+        if needed < wanted && answer.as_ref().is_err_and(|error| error.code() == ErrorCode::QuotaExceeded) {
+            // There may be room for what is needed now, if not for all that is to come.
+            answer = self.meta.lease_placement(request(needed.max(1))).await;
+        }
+        let lease = answer?.leases.into_iter().next();
+        let mut lease = Lease::try_from(lease.ok_or(IntegrityError::Mismatch("it gives no lease"))?)?;
+        lease.avoided = avoided.into_iter().collect();
+        let lease = Arc::new(lease);
+        self.taken().push(Arc::clone(&lease));
+        if !lease.take(needed) {
+            return Err(Error::Integrity(IntegrityError::Mismatch("a lease is for less than was asked for")));
+        }
+        Ok(lease)
+    }
+}
+
+/// The next scheme to try when there are too few nodes for this one.
+pub(crate) fn narrower(than: Scheme) -> Option<Scheme> {
+    Scheme::LADDER.into_iter().find(|scheme| scheme.n() < than.n())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ladder_is_climbed_down_step_by_step() {
+        let mut scheme = Scheme::DURABLE;
+        let mut steps = Vec::new();
+        while let Some(next) = narrower(scheme) {
+            steps.push(next.to_string());
+            scheme = next;
+        }
+        assert_eq!(steps, ["10+4", "6+3", "4+2", "2+1", "1+1", "1+0"]);
+    }
+
+    #[test]
+    fn a_lease_is_used_up_and_ends() {
+        let lease = Lease { left: Mutex::new(100), ..Lease::for_tests(Scheme::SINGLE, Vec::new(), Vec::new()) };
+        assert!(lease.take(60));
+        assert!(!lease.take(60));
+        assert!(lease.take(40));
+        let old = Lease { expires: unix_seconds() + 5, ..Lease::for_tests(Scheme::SINGLE, Vec::new(), Vec::new()) };
+        assert!(!old.take(1));
+    }
+}

@@ -1,0 +1,265 @@
+//! Puts one coded segment on the nodes of its placement: all shards at once, spares for nodes that fail or lag, and an end
+//! when enough shards are durable and the rest had its time.
+//!
+//! | when | what |
+//! |---|---|
+//! | a node fails | its shard goes to a spare |
+//! | half of the shards are stored and some time passed | spares get the missing shards as well; whoever is first counts |
+//! | the write quorum is reached and the tail is over | done; what is missing is left to repair |
+//! | nothing is under way any more | done, or too few |
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cyx_core::ids::NodeId;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::Instant;
+
+use super::coded::Coded;
+use super::lease::Lease;
+use super::tuning::Tuning;
+use crate::nodes::{Chunk, NodeAccess, NodeError, NodePool, Stored};
+
+/// A segment that is durable on enough nodes.
+pub(crate) struct Placed {
+    pub(crate) upload: pb::SegmentUpload,
+    pub(crate) receipts: Vec<Bytes>,
+    /// Shards that are durable.
+    pub(crate) present: usize,
+    /// Whether a node of the placement failed, so that the lease should be exchanged.
+    pub(crate) lease_is_poor: bool,
+}
+
+/// Too few nodes took their shard.
+pub(crate) struct Short {
+    /// Shards that are durable.
+    pub(crate) present: usize,
+    /// Shards that must be.
+    pub(crate) needed: usize,
+    /// What the last node that failed said.
+    pub(crate) last: Option<NodeError>,
+}
+
+/// Places a segment. With `all` every shard has to be durable, otherwise the write quorum.
+pub(crate) async fn place(
+    pool: &NodePool,
+    tuning: &Tuning,
+    lease: &Lease,
+    coded: &Coded,
+    all: bool,
+) -> Result<Placed, Short> {
+    let needed = if all { lease.scheme.n() } else { lease.scheme.write_quorum() };
+    let mut placing = Placing::new(pool, lease, coded);
+    placing.begin(needed);
+    let began = Instant::now();
+    let mut late: Option<Instant> = None;
+    let mut end: Option<Instant> = None;
+    loop {
+        let timer = [late, end].into_iter().flatten().min();
+        let event = tokio::select! {
+            biased;
+            event = placing.attempts.next(), if !placing.attempts.is_empty() => event,
+            () = sleep_until(timer), if timer.is_some() => None,
+            else => break,
+        };
+        let now = Instant::now();
+        match event {
+            Some(outcome) => {
+                placing.settle(outcome);
+                let stored = placing.stored();
+                if stored * 2 >= lease.scheme.n() && late.is_none() {
+                    late = Some(now + tuning.late_store.max(3 * (now - began)));
+                }
+                if stored >= needed && end.is_none() && !all {
+                    // Whoever is still busy gets as long again as the others took, then a spare may try for as long.
+                    end = Some(now + tuning.tail(now - began));
+                    late = late.map(|late| late.min(now + tuning.tail(now - began)));
+                }
+            }
+            None if late.is_some_and(|late| late <= now) => {
+                late = None;
+                if placing.hedge() && end.is_some() {
+                    end = Some(now + tuning.tail(now - began));
+                }
+                // Never again: half of the shards are stored for good.
+                late = late.or(Some(now + Duration::from_secs(86_400)));
+            }
+            None => break,
+        }
+        if placing.is_settled() && (placing.stored() >= needed || !placing.last_resort()) {
+            break;
+        }
+    }
+    placing.finish(needed)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One attempt's outcome: which shard, where, and how it went.
+struct Outcome<'a> {
+    shard: usize,
+    access: &'a NodeAccess,
+    result: Result<Stored, NodeError>,
+}
+
+type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome<'a>> + Send + 'a>>;
+
+struct Placing<'a> {
+    pool: &'a NodePool,
+    lease: &'a Lease,
+    coded: &'a Coded,
+    shards: Vec<Shard>,
+    spares: VecDeque<&'a NodeAccess>,
+    attempts: FuturesUnordered<Attempt<'a>>,
+    poor: bool,
+    last: Option<NodeError>,
+}
+
+#[derive(Default)]
+struct Shard {
+    under_way: usize,
+    tried_own_node: bool,
+    stored: Option<(NodeId, Vec<Bytes>)>,
+}
+
+impl<'a> Placing<'a> {
+    fn new(pool: &'a NodePool, lease: &'a Lease, coded: &'a Coded) -> Self {
+        let (mut good, avoided): (Vec<_>, Vec<_>) =
+            lease.spares.iter().partition(|spare| !pool.health().is_avoided(spare.node));
+        good.extend(avoided);
+        Self {
+            pool,
+            lease,
+            coded,
+            shards: (0..lease.scheme.n()).map(|_| Shard::default()).collect(),
+            spares: good.into(),
+            attempts: FuturesUnordered::new(),
+            poor: false,
+            last: None,
+        }
+    }
+
+    /// Sends every shard to its node. A node that failed lately is passed over for a spare; without spares it is tried all the
+    /// same if the quorum needs it.
+    fn begin(&mut self, needed: usize) {
+        let avoided: Vec<usize> =
+            (0..self.shards.len()).filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node)).collect();
+        for shard in (0..self.shards.len()).filter(|shard| !avoided.contains(shard)) {
+            self.attempt_own(shard);
+        }
+        self.poor |= !avoided.is_empty();
+        for shard in avoided {
+            let spare_is_good = self.spares.front().is_some_and(|spare| !self.pool.health().is_avoided(spare.node));
+            if spare_is_good {
+                self.attempt_spare(shard);
+            } else if self.attempts.len() < needed {
+                self.attempt_own(shard);
+            }
+        }
+    }
+
+    fn attempt_own(&mut self, shard: usize) {
+        self.shards[shard].tried_own_node = true;
+        self.attempt(shard, &self.lease.nodes[shard]);
+    }
+
+    fn attempt_spare(&mut self, shard: usize) -> bool {
+        let Some(spare) = self.spares.pop_front() else { return false };
+        self.attempt(shard, spare);
+        true
+    }
+
+    fn attempt(&mut self, shard: usize, access: &'a NodeAccess) {
+        let chunks: Arc<[Chunk]> = Arc::new([self.coded.chunk(shard)]);
+        self.shards[shard].under_way += 1;
+        let pool = self.pool;
+        self.attempts.push(Box::pin(async move {
+            let result = pool.store(access, chunks).await;
+            Outcome { shard, access, result }
+        }));
+    }
+
+    fn settle(&mut self, outcome: Outcome<'a>) {
+        let Outcome { shard, access, result } = outcome;
+        self.shards[shard].under_way -= 1;
+        match result {
+            Ok(stored) => {
+                self.shards[shard].stored.get_or_insert((access.node, stored.receipts));
+            }
+            Err(error) => {
+                tracing::debug!(%error, shard, "a shard was not stored");
+                self.poor = true;
+                self.last = Some(error);
+                if self.shards[shard].stored.is_none() && self.shards[shard].under_way == 0 {
+                    self.replace(shard);
+                }
+            }
+        }
+    }
+
+    fn replace(&mut self, shard: usize) {
+        if !self.attempt_spare(shard) && !self.shards[shard].tried_own_node {
+            self.attempt_own(shard);
+        }
+    }
+
+    /// Tries the nodes that were passed over because they failed lately. Whether there was any.
+    fn last_resort(&mut self) -> bool {
+        let untried = |shard: &Shard| shard.stored.is_none() && !shard.tried_own_node;
+        let untried: Vec<usize> = (0..self.shards.len()).filter(|index| untried(&self.shards[*index])).collect();
+        untried.iter().for_each(|shard| self.attempt_own(*shard));
+        !untried.is_empty()
+    }
+
+    /// Sends every shard that is not stored yet to a spare as well. Whether there was any.
+    fn hedge(&mut self) -> bool {
+        let waiting: Vec<usize> =
+            (0..self.shards.len()).filter(|shard| self.shards[*shard].stored.is_none()).collect();
+        let sent = waiting.into_iter().filter(|shard| self.attempt_spare(*shard)).count();
+        self.poor |= sent > 0;
+        sent > 0
+    }
+
+    fn stored(&self) -> usize {
+        self.shards.iter().filter(|shard| shard.stored.is_some()).count()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.shards.iter().all(|shard| shard.stored.is_some() || shard.under_way == 0)
+    }
+
+    fn finish(self, needed: usize) -> Result<Placed, Short> {
+        let stored = self.stored();
+        if stored < needed {
+            return Err(Short { present: stored, needed, last: self.last });
+        }
+        let mut segment = self.coded.describe();
+        segment.placement = self.lease.placement.clone();
+        let mut receipts = Vec::with_capacity(stored);
+        let mut poor = self.poor;
+        for (index, shard) in self.shards.into_iter().enumerate() {
+            let Some((node, signed)) = shard.stored else {
+                poor = true;
+                continue;
+            };
+            segment.present |= 1 << index;
+            if node != self.lease.nodes[index].node {
+                let shard = u32::try_from(index).unwrap_or(u32::MAX);
+                segment.overrides.push(pb::Override { shard, node: bytes_of(node) });
+            }
+            receipts.extend(signed);
+        }
+        let upload = pb::SegmentUpload { segment: Some(segment), lease: self.lease.id.clone() };
+        Ok(Placed { upload, receipts, present: stored, lease_is_poor: poor })
+    }
+}

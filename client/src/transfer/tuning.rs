@@ -1,0 +1,102 @@
+//! Sizes and times of the transfer engine, in one place. The defaults were chosen by measurement; tests choose their own.
+
+use std::time::Duration;
+
+use cyx_core::scheme::Scheme;
+use cyx_core::units::{CHUNK_MAX, FRAME_PLAIN, FRAME_SEALED, FRAMES_PER_SHARD, FRAMES_PER_SHARD_MAX, MIB};
+
+use crate::nodes::Patience;
+
+/// What the engine may use and how long it waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Bytes of content that may be in memory at a time, sealed, coded or plain, over all transfers of one engine.
+    pub memory: u64,
+    /// Data frames of an ordinary segment, before they are shared out to the k shards.
+    pub frames: u64,
+    /// Data frames of the segments of large files.
+    pub frames_large: u64,
+    /// Files of at least this many bytes are large. A stream counts as large once that many bytes came.
+    pub large_file: u64,
+    /// Segments of a large upload are handed over to the server, and may be resumed, after this many sealed bytes.
+    pub stage: u64,
+    /// When enough shards are durable, the rest has this long at least.
+    pub tail_min: Duration,
+    /// And this long at most.
+    pub tail_max: Duration,
+    /// A shard that is not stored this long after half of the others were is sent to a spare as well.
+    pub late_store: Duration,
+    /// No read is hedged sooner.
+    pub hedge_min: Duration,
+    /// Reads are hedged this late while nothing is known about the nodes.
+    pub hedge_unknown: Duration,
+    /// Plain bytes that are read from nodes in one go.
+    pub read_piece: u64,
+    /// Sealed bytes of a pack of small files.
+    pub pack: u64,
+    /// How long nodes may take.
+    pub patience: Patience,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            memory: 96 * MIB,
+            frames: FRAMES_PER_SHARD * 10,
+            frames_large: FRAMES_PER_SHARD * 40,
+            large_file: 64 * MIB,
+            stage: 64 * MIB,
+            tail_min: Duration::from_millis(1500),
+            tail_max: Duration::from_secs(15),
+            late_store: Duration::from_secs(4),
+            hedge_min: Duration::from_millis(150),
+            hedge_unknown: Duration::from_millis(1500),
+            read_piece: 20 * MIB,
+            pack: 5 * MIB,
+            patience: Patience::default(),
+        }
+    }
+}
+
+impl Tuning {
+    /// Frames of a full segment for a file of which `known` bytes are known to exist: a multiple of k, so that no frame lies
+    /// in two shards.
+    #[must_use]
+    pub fn segment_frames(&self, scheme: Scheme, known: u64) -> u64 {
+        let frames = if known >= self.large_file { self.frames_large } else { self.frames };
+        let k = scheme.k() as u64;
+        let most = FRAMES_PER_SHARD_MAX.max(CHUNK_MAX / 2 / FRAME_SEALED);
+        (frames / k).clamp(1, most) * k
+    }
+
+    /// Plain bytes of a full segment.
+    #[must_use]
+    pub fn segment_plain(&self, scheme: Scheme, known: u64) -> u64 {
+        self.segment_frames(scheme, known) * FRAME_PLAIN
+    }
+
+    /// How long the missing shards have, when enough of them took `taken`.
+    #[must_use]
+    pub fn tail(&self, taken: Duration) -> Duration {
+        taken.clamp(self.tail_min, self.tail_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_whole_frames_in_every_shard() {
+        let tuning = Tuning::default();
+        for scheme in Scheme::LADDER.into_iter().chain([Scheme::DURABLE]) {
+            for known in [0, tuning.large_file] {
+                let frames = tuning.segment_frames(scheme, known);
+                assert_eq!(frames % scheme.k() as u64, 0, "{scheme}");
+                assert!(frames / scheme.k() as u64 * FRAME_SEALED <= CHUNK_MAX, "{scheme}");
+            }
+        }
+        assert_eq!(tuning.segment_plain(Scheme::DEFAULT, 0), 5 * MIB);
+        assert_eq!(tuning.segment_plain(Scheme::DEFAULT, u64::MAX), 20 * MIB);
+    }
+}

@@ -1,0 +1,147 @@
+//! The trash: listing it, restoring from it, emptying it.
+//!
+//! An entry in the trash is still under the key of the directory it was in. The server sends the way from the root to that
+//! directory with it, entry by entry, and each is opened like any other.
+
+use bytes::Bytes;
+use cyx_core::ids::{InodeId, TrashId};
+use cyx_proto::convert::{bytes_of, id, required};
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+
+use crate::error::{Error, IntegrityError, Result};
+use crate::tree::change::{kind_of, mutation};
+use crate::tree::names::DirectoryKeys;
+use crate::tree::path::TreePath;
+use crate::tree::types::{Bucket, Directory, Located};
+
+/// Deeper ways are not followed.
+const DEPTH_MAX: usize = 2048;
+/// Entries removed for good in one mutation.
+const PURGE_PER_MUTATION: usize = 500;
+
+/// Something in the trash.
+#[derive(Clone)]
+pub struct Trashed {
+    /// Names it when it is restored.
+    pub id: TrashId,
+    /// Where it was.
+    pub path: Vec<u8>,
+    /// The entry.
+    pub located: Located,
+    /// When it was removed, Unix nanoseconds.
+    pub deleted_ns: i64,
+    /// When it goes away for good, Unix nanoseconds.
+    pub expires_ns: i64,
+    directory: Directory,
+}
+
+impl Bucket {
+    /// What is in the trash, the newest first. An entry that is not authentic is an error in its place.
+    ///
+    /// # Errors
+    /// As every call of [`crate::meta::Meta`].
+    pub async fn trash(&self) -> Result<Vec<Result<Trashed>>> {
+        let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
+        let mut stream = self.client.meta.list_trash(request).await?;
+        let mut found = Vec::new();
+        while let Some(message) = stream.next().await? {
+            found.extend(message.entries.into_iter().map(|entry| self.open_trashed(entry)));
+        }
+        found.sort_by_key(|entry| match entry {
+            Ok(entry) => (0, std::cmp::Reverse(entry.deleted_ns)),
+            Err(_) => (1, std::cmp::Reverse(0)),
+        });
+        Ok(found)
+    }
+
+    /// Puts something back under its old name or under another one of the same directory.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] if the name is taken; [`Error::NotFound`] if the directory is gone.
+    pub async fn restore(&self, trashed: &Trashed, new_name: Option<&[u8]>) -> Result<TreePath> {
+        let name = new_name.unwrap_or(&trashed.located.name);
+        let (names, wrapped_key) = match new_name {
+            None => (Vec::new(), Bytes::new()),
+            Some(name) => {
+                let keys = DirectoryKeys::new(&trashed.directory)?;
+                let names = keys.tokens(name)?;
+                let wrapped = keys.wrap(&names, trashed.located.id, kind_of(&trashed.located)?, &trashed.located.key)?;
+                (names, wrapped.into())
+            }
+        };
+        let above = TreePath::parse(&trashed.path)?.split().map_or_else(TreePath::root, |(above, _)| above);
+        let path = above.join(name)?;
+        let restore = pb::TrashRestore { trash: bytes_of(trashed.id), names, wrapped_key };
+        let operation = pb::Operation { operation: Some(Op::TrashRestore(restore)) };
+        let restored = self.apply_one(vec![operation]).await;
+        self.directories.forget();
+        restored.map_err(|error| super::change::named(error, &path))?;
+        Ok(path)
+    }
+
+    /// Removes entries of the trash for good. Says how many.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub async fn purge(&self, trash: &[TrashId]) -> Result<u64> {
+        let mutations = trash
+            .chunks(PURGE_PER_MUTATION)
+            .map(|part| {
+                let purge = pb::TrashPurge { trash: part.iter().map(|id| bytes_of(*id)).collect() };
+                mutation(vec![pb::Operation { operation: Some(Op::TrashPurge(purge)) }])
+            })
+            .collect();
+        for result in self.apply(mutations).await? {
+            result?;
+        }
+        Ok(trash.len() as u64)
+    }
+
+    /// Empties the trash: also of entries whose names are not authentic.
+    ///
+    /// # Errors
+    /// As [`Self::purge`].
+    pub async fn empty_trash(&self) -> Result<u64> {
+        let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
+        let mut stream = self.client.meta.list_trash(request).await?;
+        let mut ids = Vec::new();
+        while let Some(message) = stream.next().await? {
+            for entry in message.entries {
+                ids.push(id(&entry.id, "trash.id")?);
+            }
+        }
+        self.purge(&ids).await
+    }
+
+    fn open_trashed(&self, trashed: pb::TrashEntry) -> Result<Trashed> {
+        let entry = required(trashed.entry, "trash.entry")?;
+        let inode = required(trashed.inode, "trash.inode")?;
+        let parent: InodeId = id(&entry.directory, "trash.entry.directory")?;
+        let (directory, mut path) = self.follow(parent, &trashed.ancestors)?;
+        let located = DirectoryKeys::new(&directory)?.open(entry, inode)?;
+        path.push(located.name.clone());
+        Ok(Trashed {
+            id: id(&trashed.id, "trash.id")?,
+            path: path.join(&b'/'),
+            located,
+            deleted_ns: trashed.deleted_ns,
+            expires_ns: trashed.expires_ns,
+            directory,
+        })
+    }
+
+    /// Opens the directory `id` by the entries that lead to it from the root.
+    fn follow(&self, id: InodeId, ancestors: &[pb::Entry]) -> Result<(Directory, Vec<Vec<u8>>)> {
+        if ancestors.len() > DEPTH_MAX {
+            return Err(IntegrityError::Mismatch("a way from the root is far too long").into());
+        }
+        let (mut directory, mut path) = (self.root_directory(), Vec::new());
+        for entry in ancestors {
+            let (name, child, key) = DirectoryKeys::new(&directory)?.open_entry(entry)?;
+            directory = Directory { id: child, key, key_history: Bytes::new(), attributes: None };
+            path.push(name);
+        }
+        if directory.id == id { Ok((directory, path)) } else { Err(Error::NotFound(format!("directory {id}"))) }
+    }
+}

@@ -1,0 +1,215 @@
+//! Versions: signing a commit, and believing one.
+//!
+//! A version is believed if its commit is signed by a key of the bucket's writer list, says the same as the inode beside it, and
+//! is not older than what this machine saw before. Only then are its extents looked at, and each page must hash to the id by
+//! which the page above it (or the commit) names it.
+
+use cyx_core::commit::Commit;
+use cyx_core::extent::tree::extents_in;
+use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError};
+use cyx_core::ids::{InodeId, KeyId};
+use cyx_crypto::identity::SignedCommit;
+use cyx_proto::convert::{bytes_of, id, page_id, required};
+use cyx_proto::meta::v1 as pb;
+
+use crate::error::{Error, IntegrityError, Result};
+use crate::tree::types::{Bucket, VerifiedVersion};
+
+/// Pages asked for in one call.
+const PAGES_PER_CALL: usize = 64;
+/// Most pages of one file that are held at once: extents of a file far beyond the largest.
+const PAGES_MAX: usize = 1 << 16;
+
+impl Bucket {
+    /// Signs version `base + 1` of a file with the account's key.
+    #[must_use]
+    pub fn sign_commit(&self, inode: InodeId, base: u64, size: u64, root: PageId) -> SignedCommit {
+        self.client.secrets().identity.sign_commit(self.id, inode, base, size, root)
+    }
+
+    /// This account may write in the bucket. Asked before an upload, so that it does not fail at its end.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.writers.may_sign_now(self.client.secrets().identity.key_id()).is_some()
+    }
+
+    /// Believes the newest version of a file, or refuses it; `what` names the file in errors. A writer that was added since
+    /// the bucket was opened is found by asking for the writer list again.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Signature`], [`IntegrityError::RolledBack`], [`IntegrityError::Forked`],
+    /// [`IntegrityError::Mismatch`].
+    pub async fn verify_newest(
+        &self,
+        inode: &pb::Inode,
+        record: Option<&pb::VersionRecord>,
+        what: &str,
+    ) -> Result<VerifiedVersion> {
+        let file: InodeId = id(&inode.id, "inode.id")?;
+        let Some(record) = record else {
+            if inode.version != 0 || inode.size != 0 || !inode.root_page.iter().all(|byte| *byte == 0) {
+                return Err(IntegrityError::Mismatch("a version has no commit").into());
+            }
+            self.client.memory().check_unversioned(self.id, file, what)?;
+            return Ok(VerifiedVersion { inode: file, version: 0, size: 0, root: PageId::EMPTY });
+        };
+        let commit = self.verify_record(file, record, what).await?;
+        let root = page_id(&inode.root_page, "inode.root_page")?;
+        if (inode.version, inode.size, root) != (commit.version, commit.size, commit.root) {
+            return Err(IntegrityError::Mismatch("a file says something else than its commit").into());
+        }
+        self.client.memory().check_version(&commit, what)?;
+        Ok(believed(&commit))
+    }
+
+    /// Believes an older version that was asked for by number.
+    ///
+    /// # Errors
+    /// As [`Self::verify_newest`], but it may be older than what was seen.
+    pub async fn verify_older(
+        &self,
+        file: InodeId,
+        asked: u64,
+        record: &pb::VersionRecord,
+        what: &str,
+    ) -> Result<VerifiedVersion> {
+        let commit = self.verify_record(file, record, what).await?;
+        if commit.version == asked {
+            Ok(believed(&commit))
+        } else {
+            Err(IntegrityError::Mismatch("it shows another version than the one asked for").into())
+        }
+    }
+
+    async fn verify_record(&self, file: InodeId, record: &pb::VersionRecord, what: &str) -> Result<Commit> {
+        let commit = Commit {
+            bucket: self.id,
+            inode: file,
+            version: record.version,
+            base: record.base,
+            size: record.size,
+            root: page_id(&record.root_page, "version.root_page")?,
+            writer: id::<KeyId>(&record.writer, "version.writer")?,
+        };
+        let unsigned = || IntegrityError::Signature { what: what.to_owned(), version: record.version };
+        if commit.version == 0 || commit.base != commit.version - 1 {
+            return Err(unsigned().into());
+        }
+        if self.writers.verify_commit(&commit, &record.signature, None).is_ok() {
+            return Ok(commit);
+        }
+        if self.writers.ever(commit.writer).is_none() {
+            let writers = self.client.fetch_writers(self.id, self.owner_key).await?;
+            if writers.verify_commit(&commit, &record.signature, None).is_ok() {
+                return Ok(commit);
+            }
+        }
+        Err(unsigned().into())
+    }
+
+    /// The extents of a version in the file bytes `range`, whole and in order. `pages` may hold some of its pages and gets
+    /// those that were missing.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Extents`] for pages that are broken, misplaced or withheld, or that reach beyond the file's size.
+    pub async fn extents(
+        &self,
+        version: &VerifiedVersion,
+        range: std::ops::Range<u64>,
+        pages: &mut PageMap,
+    ) -> Result<Vec<Extent>> {
+        let range = range.start..range.end.min(version.size).min(OFFSET_MAX);
+        loop {
+            let missing = match extents_in(pages, version.root, range.clone()) {
+                Ok(extents) if extents.last().is_none_or(|last| last.end() <= version.size) => return Ok(extents),
+                Ok(_) => return Err(IntegrityError::Extents("they reach beyond the file".into()).into()),
+                Err(TreeError::MissingPage(missing)) => missing,
+                Err(error) => return Err(error.into()),
+            };
+            if pages.len() >= PAGES_MAX {
+                return Err(IntegrityError::Extents("there are far too many".into()).into());
+            }
+            let wanted = wanted(pages, version.root, &range, missing);
+            let request = pb::GetPagesRequest {
+                bucket: bytes_of(self.id),
+                ids: wanted.iter().map(|id| bytes::Bytes::copy_from_slice(&id.0)).collect(),
+            };
+            let answer = self.client.meta.get_pages(request).await?;
+            take_pages(answer.pages, pages)?;
+            if !pages.contains_key(&missing) {
+                return Err(IntegrityError::Extents(format!("page {missing} is withheld")).into());
+            }
+        }
+    }
+
+    /// Everything about one file that a reader needs: its newest version, believed, with the answer it came in.
+    ///
+    /// # Errors
+    /// As [`Self::verify_newest`]; [`Error::NotFound`].
+    pub async fn fetch_file(
+        &self,
+        file: InodeId,
+        range: std::ops::Range<u64>,
+        what: &str,
+    ) -> Result<(VerifiedVersion, PageMap, pb::GetFileResponse)> {
+        let request = pb::GetFileRequest {
+            bucket: bytes_of(self.id),
+            inode: bytes_of(file),
+            version: 0,
+            offset: range.start,
+            length: if range.end == u64::MAX { 0 } else { range.end.saturating_sub(range.start).max(1) },
+        };
+        let mut answer = self.client.meta.get_file(request).await.map_err(|error| match error {
+            Error::Server { code: cyx_core::error::ErrorCode::NotFound, .. } => Error::NotFound(what.to_owned()),
+            other => other,
+        })?;
+        let inode = required(answer.inode.as_ref(), "inode")?;
+        if id::<InodeId>(&inode.id, "inode.id")? != file {
+            return Err(IntegrityError::Mismatch("it shows another file").into());
+        }
+        let version = self.verify_newest(inode, answer.version.as_ref(), what).await?;
+        let mut pages = PageMap::new();
+        take_pages(std::mem::take(&mut answer.pages), &mut pages)?;
+        Ok((version, pages, answer))
+    }
+}
+
+const fn believed(commit: &Commit) -> VerifiedVersion {
+    VerifiedVersion { inode: commit.inode, version: commit.version, size: commit.size, root: commit.root }
+}
+
+/// Takes pages that hash to their ids; the tree decides whether they are in their place.
+///
+/// # Errors
+/// [`IntegrityError::Extents`], [`IntegrityError::Decode`].
+pub fn take_pages(received: Vec<pb::Page>, pages: &mut PageMap) -> Result<()> {
+    for page in received {
+        let named = page_id(&page.id, "page.id")?;
+        if PageId::of(&page.content) != named {
+            return Err(IntegrityError::Extents(format!("page {named} has other content")).into());
+        }
+        pages.insert(named, Page::decode(&page.content).map_err(Error::decode("an extent page"))?);
+    }
+    Ok(())
+}
+
+/// The missing page and others beside it that will be asked for next, so that a large file is not read page by page.
+fn wanted(pages: &PageMap, root: PageId, range: &std::ops::Range<u64>, missing: PageId) -> Vec<PageId> {
+    let mut wanted = vec![missing];
+    let mut waiting = vec![root];
+    while let Some(at) = waiting.pop() {
+        let Some(Page::Branch { children, .. }) = pages.get(&at) else { continue };
+        for (number, child) in children.iter().enumerate() {
+            let end = children.get(number + 1).map_or(OFFSET_MAX, |next| next.first_offset);
+            if child.first_offset >= range.end || end <= range.start {
+                continue;
+            }
+            match pages.get(&child.id) {
+                Some(_) => waiting.push(child.id),
+                None if wanted.len() < PAGES_PER_CALL && !wanted.contains(&child.id) => wanted.push(child.id),
+                None => {}
+            }
+        }
+    }
+    wanted
+}
