@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Sessions;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
+use crate::keys::KeyError;
+use crate::network::Network;
 use crate::tokens::Tokens;
 
 /// The shared state, as handlers hold it.
@@ -23,6 +25,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Sessions that are known to be good.
     pub sessions: Sessions,
+    /// The storage network.
+    pub network: Network,
     /// Ends everything that runs in the background.
     pub shutdown: CancellationToken,
 }
@@ -37,6 +41,9 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
 }
 
 impl App {
@@ -47,6 +54,8 @@ impl App {
     pub async fn open(config: Config) -> Result<AppState, StartError> {
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
-        Ok(Arc::new(Self { config, db, tokens, sessions: Sessions::default(), shutdown: CancellationToken::new() }))
+        let network = Network::open(&db, &config.data_dir, (&config).into()).await?;
+        let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
+        Ok(Arc::new(Self { config, db, tokens, sessions, network, shutdown }))
     }
 }

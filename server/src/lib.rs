@@ -10,15 +10,22 @@
 //! | [`error`] | the one error that leaves the server |
 //! | [`auth`] | who is calling |
 //! | [`accounts`], [`tokens`], [`http`] | registration, login, REST |
+//! | [`network`], [`keys`], [`nodes`], [`placement`] | the storage network: identity, nodes, where shards go |
+//! | [`collect`] | what is not needed any more, and how nodes learn of it |
 //! | [`time`] | the time |
 
 pub mod accounts;
 pub mod app;
 pub mod auth;
+pub mod collect;
 pub mod config;
 pub mod db;
 pub mod error;
 pub mod http;
+pub mod keys;
+pub mod network;
+pub mod nodes;
+pub mod placement;
 pub mod time;
 pub mod tokens;
 

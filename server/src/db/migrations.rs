@@ -9,7 +9,11 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use super::{Backend, Conn, DbError};
 
 /// Number and text of every migration, in order.
-const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("../../migrations/0001_accounts.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001_accounts.sql")),
+    (2, include_str!("../../migrations/0002_tree.sql")),
+    (3, include_str!("../../migrations/0003_network.sql")),
+];
 
 /// Runs what has not been run.
 pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {

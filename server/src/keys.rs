@@ -1,0 +1,227 @@
+//! Who the server is to its nodes: the key that signs grants and keep-lists, the secret behind bucket tags, the incarnation.
+//!
+//! The private signing keys are files in the data folder (see [`file`]); their public halves stand in the table `server_key`, so that
+//! several servers of one database announce each other's. The tag secret and the incarnation stand in the one row of the table
+//! `network`: losing the tag secret would make every stored chunk unreadable, so it shares the fate of the tree.
+//!
+//! A new key is announced for [`ANNOUNCE_SECONDS`] before it signs anything, because nodes learn of it with a heartbeat. Older keys stay
+//! announced: what they signed is still on its way.
+
+pub mod file;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cyx_core::grant::Grant;
+use cyx_core::ids::{BucketId, BucketTag, ChunkId, GrantId, ID_LEN, KeyId, LeaseId, NodeId, random_bytes};
+use cyx_core::keeplist::{Incarnation, KeepList};
+use ed25519_dalek::SigningKey;
+use sqlx::Row as _;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use self::file::KeyFile;
+use crate::db::{Conn, Db, DbError};
+
+/// A key signs nothing before it is this old, unless there is no older one.
+pub const ANNOUNCE_SECONDS: u64 = 3600;
+
+const GRANT_ID_CONTEXT: &str = "cyx v1 server grant ids";
+/// Most keys that are announced: the newest.
+const ANNOUNCED_MAX: i64 = 16;
+
+/// Why the keys cannot be used.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// A key file cannot be read or written.
+    #[error("the signing key {path}: {error}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        error: std::io::Error,
+    },
+    /// A key file is not one.
+    #[error("the signing key {0} is damaged; restore it from a backup, or remove it and let nodes learn a new one")]
+    Damaged(std::path::PathBuf),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A public key that nodes are told to believe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnnouncedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The key.
+    pub public: [u8; 32],
+}
+
+/// The server's keys and its identity.
+pub struct ServerKeys {
+    signing: SigningKey,
+    id: KeyId,
+    announced: RwLock<Arc<[AnnouncedKey]>>,
+    tag_secret: Zeroizing<[u8; 32]>,
+    grant_ids: Zeroizing<[u8; 32]>,
+    incarnation: Incarnation,
+}
+
+impl ServerKeys {
+    /// Loads keys and identity, making what is not there yet.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load(db: &Db, data_dir: &Path) -> Result<Self, KeyError> {
+        let now = crate::time::now_seconds();
+        let files = file::load_or_create(data_dir, now)?;
+        let public: Vec<(KeyId, [u8; 32], u64)> =
+            files.iter().map(|file| (file.id(), file.key.verifying_key().to_bytes(), file.created)).collect();
+        let (incarnation, tag_secret, announced) = db
+            .write(move |conn| {
+                let public = public.clone();
+                Box::pin(async move {
+                    announce(conn, &public).await?;
+                    let (incarnation, tag_secret) = identity(conn, now).await?;
+                    Ok::<_, DbError>((incarnation, tag_secret, announced_keys(conn).await?))
+                })
+            })
+            .await?;
+        let KeyFile { key, .. } = file::current(files, now);
+        let grant_ids = Zeroizing::new(blake3::derive_key(GRANT_ID_CONTEXT, &tag_secret[..]));
+        let id = cyx_core::sign::key_id(&key.verifying_key().to_bytes());
+        Ok(Self { signing: key, id, announced: RwLock::new(announced.into()), tag_secret, grant_ids, incarnation })
+    }
+
+    /// Looks for keys that other servers of the same database announce.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn refresh(&self, conn: &mut Conn) -> Result<(), DbError> {
+        let keys = announced_keys(conn).await?;
+        *self.announced.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+        Ok(())
+    }
+
+    /// Id of the key that signs now.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The keys that nodes are to believe.
+    #[must_use]
+    pub fn announced(&self) -> Arc<[AnnouncedKey]> {
+        Arc::clone(&self.announced.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which life of the database this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// What `node` knows `bucket` by: `BLAKE3-keyed(tag secret, node ‖ bucket)[..16]`.
+    #[must_use]
+    pub fn tag(&self, node: NodeId, bucket: BucketId) -> BucketTag {
+        BucketTag(keyed(&self.tag_secret, &node.0, &bucket.0))
+    }
+
+    /// The id of the store grant that a lease gave for a node, so that a receipt can be held against the lease without keeping grants.
+    #[must_use]
+    pub fn store_grant_id(&self, lease: LeaseId, node: NodeId) -> GrantId {
+        GrantId(keyed(&self.grant_ids, &lease.0, &node.0))
+    }
+
+    /// Signs a grant. Its key id must be [`Self::id`].
+    #[must_use]
+    pub fn sign_grant(&self, grant: &Grant) -> Vec<u8> {
+        grant.sign(&self.signing)
+    }
+
+    /// Signs a keep-list. Its key id must be [`Self::id`].
+    #[must_use]
+    pub fn sign_keep_list(&self, list: &KeepList, ids: &[ChunkId]) -> Vec<u8> {
+        list.sign(ids, &self.signing)
+    }
+}
+
+fn keyed(key: &[u8; 32], first: &[u8; ID_LEN], second: &[u8; ID_LEN]) -> [u8; ID_LEN] {
+    let mut input = [0; 2 * ID_LEN];
+    input[..ID_LEN].copy_from_slice(first);
+    input[ID_LEN..].copy_from_slice(second);
+    let mut out = [0; ID_LEN];
+    out.copy_from_slice(&blake3::keyed_hash(key, &input).as_bytes()[..ID_LEN]);
+    out
+}
+
+/// Draws a new incarnation and holds keep-lists back until an administrator resumes them: what a restored database does not know may
+/// still be somebody's acknowledged data.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn new_incarnation(conn: &mut Conn) -> Result<Incarnation, DbError> {
+    let (old, _) = identity(conn, crate::time::now_seconds()).await?;
+    // Later than any before it even if the clock went back, because nodes and clients take the later one for the newer.
+    let time = crate::time::now_seconds().max(old.time + 1);
+    let incarnation = Incarnation { time, random: u64::from_le_bytes(random_bytes()) };
+    sqlx::query("UPDATE network SET incarnation = $1, held = 1 WHERE id = 1")
+        .bind(&incarnation.to_bytes()[..])
+        .execute(conn)
+        .await?;
+    Ok(incarnation)
+}
+
+/// Reads the row of the network, making it in a new database.
+async fn identity(conn: &mut Conn, now: u64) -> Result<(Incarnation, Zeroizing<[u8; 32]>), DbError> {
+    let first = Incarnation { time: now, random: u64::from_le_bytes(random_bytes()) };
+    let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random_bytes());
+    sqlx::query(
+        "INSERT INTO network (id, incarnation, tag_secret, keep_list_sequence, held) VALUES (1, $1, $2, 0, 0) \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&first.to_bytes()[..])
+    .bind(&secret[..])
+    .execute(&mut *conn)
+    .await?;
+    let row = sqlx::query("SELECT incarnation, tag_secret FROM network WHERE id = 1").fetch_one(conn).await?;
+    let incarnation = row.try_get::<Vec<u8>, _>(0)?;
+    let incarnation = incarnation.try_into().map_err(|_| DbError::Corrupt("network.incarnation"))?;
+    let stored = Zeroizing::new(row.try_get::<Vec<u8>, _>(1)?);
+    let mut secret = Zeroizing::new([0; 32]);
+    if stored.len() != secret.len() {
+        return Err(DbError::Corrupt("network.tag_secret"));
+    }
+    secret.copy_from_slice(&stored);
+    Ok((Incarnation::from_bytes(incarnation), secret))
+}
+
+async fn announce(conn: &mut Conn, keys: &[(KeyId, [u8; 32], u64)]) -> Result<(), DbError> {
+    for (id, public, created) in keys {
+        sqlx::query("INSERT INTO server_key (id, public_key, created) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING")
+            .bind(&id.0[..])
+            .bind(&public[..])
+            .bind(i64::try_from(*created).unwrap_or(i64::MAX))
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn announced_keys(conn: &mut Conn) -> Result<Vec<AnnouncedKey>, DbError> {
+    let rows = sqlx::query("SELECT public_key FROM server_key ORDER BY created DESC, id LIMIT $1")
+        .bind(ANNOUNCED_MAX)
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let public: [u8; 32] =
+                row.try_get::<Vec<u8>, _>(0)?.try_into().map_err(|_| DbError::Corrupt("server_key.public_key"))?;
+            Ok(AnnouncedKey { id: cyx_core::sign::key_id(&public), public })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

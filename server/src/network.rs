@@ -1,0 +1,59 @@
+//! The storage network's part of the server, put together: who the server is to its nodes, the nodes, where shards go.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::keys::{KeyError, ServerKeys};
+use crate::nodes::registry::Patience;
+use crate::nodes::{NetworkOptions, Registry, rows, watch};
+use crate::placement::Placements;
+
+/// The parts.
+pub struct Network {
+    /// The server's keys and identity.
+    pub keys: Arc<ServerKeys>,
+    /// All nodes.
+    pub registry: Registry,
+    /// Leases, grants, read access.
+    pub placements: Arc<Placements>,
+    /// What an administrator decided.
+    pub options: NetworkOptions,
+}
+
+impl Network {
+    /// Loads everything from the database and the data folder. Starts nothing.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn open(db: &Db, data_dir: &Path, options: NetworkOptions) -> Result<Self, KeyError> {
+        let keys = Arc::new(ServerKeys::load(db, data_dir).await?);
+        let records = rows::load_all(&mut *db.read().await?).await?;
+        let registry = Registry::new(records, Patience::of_seconds(options.node_dead_seconds), Instant::now());
+        let placements = Placements::load(db.clone(), Arc::clone(&keys), registry.clone(), options).await?;
+        Ok(Self { keys, registry, placements: Arc::new(placements), options })
+    }
+
+    /// Starts watching the nodes.
+    pub fn start(&self, db: &Db, tasks: &TaskTracker, stop: &CancellationToken) {
+        tasks.spawn(watch::watch(db.clone(), Arc::clone(&self.keys), self.registry.clone(), stop.clone()));
+    }
+}
+
+impl From<&Config> for NetworkOptions {
+    fn from(config: &Config) -> Self {
+        Self {
+            allow_colocated: config.allow_colocated,
+            heartbeat_seconds: u32::try_from(config.heartbeat.as_secs()).unwrap_or(u32::MAX),
+            node_dead_seconds: config.node_dead.as_secs(),
+            grant_seconds: config.grant.as_secs(),
+            keep_list_margin_seconds: config.keep_list_margin.as_secs(),
+            job_seconds: config.job.as_secs(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Shards that a node lost: they count as missing from now on and wait for repair.
+//!
+//! Chunk ids lead nowhere by themselves, so what a node reports is looked for among all that it is supposed to hold. That costs one walk
+//! over its segments whatever the number of chunks, and only a few walks run at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cyx_core::ids::{ChunkId, NodeId};
+use tokio::sync::Semaphore;
+
+use crate::collect::holdings::{self, Held};
+use crate::db::{Conn, Db, DbError};
+use crate::time::now_ns;
+
+/// Most chunks of one report.
+pub const REPORT_MAX: usize = 10_000;
+/// Shards that are marked in one transaction.
+const BATCH: usize = 500;
+/// Walks at a time.
+const WALKS: usize = 2;
+
+/// Takes reports of damage.
+pub struct Damage {
+    walks: Semaphore,
+}
+
+impl Default for Damage {
+    fn default() -> Self {
+        Self { walks: Semaphore::new(WALKS) }
+    }
+}
+
+impl Damage {
+    /// Marks chunks that a node does not have (any more) as missing. How many shards were not marked before.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn mark_missing(&self, db: &Db, node: NodeId, chunks: HashSet<ChunkId>) -> Result<u64, DbError> {
+        if chunks.is_empty() {
+            return Ok(0);
+        }
+        let _permit = self.walks.acquire().await.map_err(|_| DbError::Closed)?;
+        let mut found = Vec::new();
+        let mut snapshot = db.read().await?;
+        holdings::walk(&mut snapshot, node, |held| {
+            if chunks.contains(&held.chunk()) {
+                found.push(held);
+            }
+        })
+        .await?;
+        drop(snapshot);
+        let mut marked = 0;
+        for batch in found.chunks(BATCH) {
+            let batch: Arc<[Held]> = batch.into();
+            marked += db
+                .write(move |conn| {
+                    let batch = Arc::clone(&batch);
+                    Box::pin(async move { mark(conn, node, &batch).await })
+                })
+                .await?;
+        }
+        Ok(marked)
+    }
+}
+
+/// Clears the bits of shards whose place is still this node, and queues their segments for repair.
+async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbError> {
+    let mut marked = 0;
+    for Held { segment, shard } in shards {
+        let bit = 1_i64 << shard;
+        let changed = sqlx::query(
+            "UPDATE segment SET present = present - $1 WHERE id = $2 AND (present & $1) <> 0 AND $3 = COALESCE(\
+             (SELECT o.node FROM segment_override o WHERE o.segment = segment.id AND o.shard = $4), \
+             (SELECT p.node FROM placement_node p WHERE p.placement = segment.placement AND p.shard = $4))",
+        )
+        .bind(bit)
+        .bind(&segment.0[..])
+        .bind(&node.0[..])
+        .bind(i64::from(*shard))
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+        if changed > 0 {
+            marked += changed;
+            sqlx::query("INSERT INTO segment_repair (segment, queued_ns) VALUES ($1, $2) ON CONFLICT (segment) DO NOTHING")
+                .bind(&segment.0[..])
+                .bind(now_ns())
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(marked)
+}

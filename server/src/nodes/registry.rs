@@ -1,0 +1,400 @@
+//! All nodes in memory: what the server decides from when it places, reads and reports.
+//!
+//! Liveness follows from the time since the last heartbeat, measured on the monotonic clock, which stands still while the machine
+//! sleeps: a server that wakes up does not find all of its nodes dead. After a start, nodes that were not dead before have
+//! one interval of grace, so that a restart interrupts no upload.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use cyx_core::ids::{AccountId, NodeId};
+use cyx_core::units::NODE_RESERVED;
+use tokio::sync::broadcast;
+
+use super::events::ClusterEvent;
+use crate::placement::choice::{Candidate, Subnet};
+
+/// The score of a node that nothing bad is known of.
+pub const SCORE_FULL: u32 = 1000;
+/// What a new node starts with.
+pub const SCORE_NEW: u32 = 500;
+/// No node falls below, so that one can recover.
+const SCORE_LEAST: u32 = 50;
+/// A node with less room than this gets no new placements: the largest chunk must fit.
+const ROOM_MIN: u64 = cyx_core::units::CHUNK_MAX;
+/// Events that a slow listener may lag behind.
+const EVENTS_KEPT: usize = 1024;
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Its heartbeats come.
+    Alive,
+    /// It has been silent for half the time: it is read from, but gets nothing new.
+    Suspect,
+    /// It has been silent too long.
+    Dead,
+}
+
+impl Liveness {
+    /// The word in the database and in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The opposite of [`Self::as_str`]; unknown words are dead.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "alive" => Self::Alive,
+            "suspect" => Self::Suspect,
+            _ => Self::Dead,
+        }
+    }
+}
+
+/// What is known about one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeRecord {
+    /// Its id.
+    pub id: NodeId,
+    /// Its Ed25519 key.
+    pub public_key: [u8; 32],
+    /// The account it belongs to.
+    pub operator: AccountId,
+    /// The machine id it got from its account.
+    pub machine: String,
+    /// Where clients reach it.
+    pub address: String,
+    /// What that resolved to.
+    pub ip: IpAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Of its program.
+    pub version: String,
+    /// Where it says it is.
+    pub region: String,
+    /// Bytes offered in all.
+    pub capacity: u64,
+    /// Newest report.
+    pub report: Report,
+    /// Whether it answers.
+    pub state: Liveness,
+    /// Thousandths.
+    pub score: u32,
+    /// Unix nanoseconds.
+    pub registered_ns: i64,
+    /// Unix nanoseconds.
+    pub last_heartbeat_ns: i64,
+    /// Sequence of the newest keep-list round; 0: none.
+    pub keep_list_sequence: u64,
+}
+
+/// What a node says about itself in a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Bytes of live chunks.
+    pub used: u64,
+    /// Bytes in its trash.
+    pub trash: u64,
+    /// Bytes it would still accept.
+    pub free: u64,
+    /// Live chunks.
+    pub chunks: u64,
+    /// Chunks found damaged.
+    pub damaged: u64,
+    /// Why it refuses to store; empty if it does not.
+    pub read_only: String,
+}
+
+impl NodeRecord {
+    /// Bytes that users' chunks may take: all but the reserve.
+    #[must_use]
+    pub const fn allocatable(&self) -> u64 {
+        self.capacity.saturating_sub(NODE_RESERVED)
+    }
+
+    /// Bytes that it can still take.
+    #[must_use]
+    pub fn available(&self) -> u64 {
+        self.allocatable().saturating_sub(self.report.used).min(self.report.free)
+    }
+
+    /// `used / allocatable`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    pub fn utilization(&self) -> f64 {
+        if self.allocatable() == 0 { 1.0 } else { self.report.used as f64 / self.allocatable() as f64 }
+    }
+
+    /// `alive`, `suspect`, `dead` or `read-only`.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        if self.state == Liveness::Alive && !self.report.read_only.is_empty() { "read-only" } else { self.state.as_str() }
+    }
+
+    /// Whether it may get new shards, each node `need` bytes.
+    #[must_use]
+    pub fn can_take(&self, need: u64) -> bool {
+        self.state == Liveness::Alive && self.report.read_only.is_empty() && self.available() >= need.max(ROOM_MIN)
+    }
+
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            node: self.id,
+            operator: self.operator,
+            subnet: Subnet::of(self.ip),
+            region: self.region.clone(),
+            free: self.available(),
+            score: f64::from(self.score) / f64::from(SCORE_FULL),
+        }
+    }
+}
+
+struct Slot {
+    record: NodeRecord,
+    seen: Instant,
+    /// Changed since it was last written down.
+    dirty: bool,
+}
+
+/// When silence means something.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A node is suspect after this.
+    pub suspect: Duration,
+    /// And dead after this.
+    pub dead: Duration,
+}
+
+impl Patience {
+    /// Dead after so many seconds, suspect after half of them.
+    #[must_use]
+    pub const fn of_seconds(dead: u64) -> Self {
+        Self { suspect: Duration::from_millis(dead.saturating_mul(500)), dead: Duration::from_secs(dead) }
+    }
+}
+
+/// The nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    nodes: Arc<RwLock<BTreeMap<NodeId, Slot>>>,
+    patience: Patience,
+    events: broadcast::Sender<ClusterEvent>,
+}
+
+impl Registry {
+    /// A registry of the nodes in the database, as they were last written down.
+    #[must_use]
+    pub fn new(records: Vec<NodeRecord>, patience: Patience, now: Instant) -> Self {
+        let slots = records.into_iter().map(|record| {
+            let silent = if record.state == Liveness::Dead { patience.dead } else { Duration::ZERO };
+            let seen = now.checked_sub(silent).unwrap_or(now);
+            (record.id, Slot { record, seen, dirty: false })
+        });
+        let nodes = Arc::new(RwLock::new(slots.collect()));
+        Self { nodes, patience, events: broadcast::channel(EVENTS_KEPT).0 }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Slot>> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<NodeId, Slot>> {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<ClusterEvent> {
+        self.events.subscribe()
+    }
+
+    /// Tells all listeners.
+    pub fn publish(&self, event: ClusterEvent) {
+        // Without listeners there is nobody to tell.
+        let _ = self.events.send(event);
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn get(&self, node: NodeId) -> Option<NodeRecord> {
+        self.read().get(&node).map(|slot| slot.record.clone())
+    }
+
+    /// All nodes, by id.
+    #[must_use]
+    pub fn all(&self) -> Vec<NodeRecord> {
+        self.read().values().map(|slot| slot.record.clone()).collect()
+    }
+
+    /// The nodes that can take `need` bytes each and are not to be avoided.
+    #[must_use]
+    pub fn candidates(&self, need: u64, avoid: &HashSet<NodeId>) -> Vec<Candidate> {
+        let nodes = self.read();
+        let able = nodes.values().filter(|slot| slot.record.can_take(need) && !avoid.contains(&slot.record.id));
+        able.map(|slot| slot.record.candidate()).collect()
+    }
+
+    /// A node registered: it is alive now. Keeps what an earlier registration is remembered for.
+    pub fn register(&self, mut record: NodeRecord, now: Instant) -> NodeRecord {
+        record.state = Liveness::Alive;
+        let mut nodes = self.write();
+        let old = nodes.get(&record.id).map(|slot| slot.record.clone());
+        if let Some(old) = &old {
+            record.score = old.score;
+            record.report = old.report.clone();
+            record.registered_ns = old.registered_ns;
+            record.keep_list_sequence = old.keep_list_sequence;
+        }
+        nodes.insert(record.id, Slot { record: record.clone(), seen: now, dirty: false });
+        drop(nodes);
+        let is_news = old.is_none_or(|old| old.state == Liveness::Dead || old.address != record.address);
+        if is_news {
+            self.publish(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
+        }
+        record
+    }
+
+    /// A heartbeat came. `None` if the node is unknown.
+    pub fn heartbeat(&self, node: NodeId, version: &str, report: Report, now: Instant, now_ns: i64) -> Option<NodeRecord> {
+        let mut nodes = self.write();
+        let slot = nodes.get_mut(&node)?;
+        let old_status = slot.record.status();
+        let was_dead = slot.record.state == Liveness::Dead;
+        if slot.record.version != version {
+            version.clone_into(&mut slot.record.version);
+        }
+        slot.record.report = report;
+        slot.record.last_heartbeat_ns = now_ns;
+        slot.record.state = Liveness::Alive;
+        slot.seen = now;
+        slot.dirty = true;
+        let record = slot.record.clone();
+        drop(nodes);
+        if was_dead {
+            self.publish(ClusterEvent::NodeJoined { node_id: node, address: record.address.clone() });
+        } else if old_status != record.status() {
+            self.publish(health_changed(&record));
+        }
+        Some(record)
+    }
+
+    /// Judges silence. Returns whether any node's state changed.
+    pub fn sweep(&self, now: Instant) -> bool {
+        let mut news = Vec::new();
+        for slot in self.write().values_mut() {
+            let silent = now.saturating_duration_since(slot.seen);
+            let state = if silent >= self.patience.dead {
+                Liveness::Dead
+            } else if silent >= self.patience.suspect {
+                Liveness::Suspect
+            } else {
+                Liveness::Alive
+            };
+            if state == slot.record.state {
+                continue;
+            }
+            slot.record.state = state;
+            slot.dirty = true;
+            if state == Liveness::Dead {
+                slot.record.score = (slot.record.score * 4 / 5).max(SCORE_LEAST);
+                let reason = format!("no heartbeat for {} seconds", silent.as_secs());
+                news.push(ClusterEvent::NodeLeft { node_id: slot.record.id, reason });
+            } else {
+                news.push(health_changed(&slot.record));
+            }
+        }
+        let changed = !news.is_empty();
+        for event in news {
+            self.publish(event);
+        }
+        changed
+    }
+
+    /// An hour of good service was done by all that are alive.
+    pub fn reward(&self) {
+        for slot in self.write().values_mut().filter(|slot| slot.record.state == Liveness::Alive) {
+            slot.record.score += (SCORE_FULL.saturating_sub(slot.record.score)).div_ceil(20);
+            slot.dirty = true;
+        }
+    }
+
+    /// A node lost shards.
+    pub fn punish(&self, node: NodeId) {
+        if let Some(slot) = self.write().get_mut(&node) {
+            slot.record.score = (slot.record.score * 9 / 10).max(SCORE_LEAST);
+            slot.dirty = true;
+        }
+    }
+
+    /// A new round of keep-lists was made for a node.
+    pub fn set_keep_list_sequence(&self, node: NodeId, sequence: u64) {
+        if let Some(slot) = self.write().get_mut(&node) {
+            slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(sequence);
+        }
+    }
+
+    /// Takes what changed since the last time, to write it down.
+    #[must_use]
+    pub fn take_dirty(&self) -> Vec<NodeRecord> {
+        let mut nodes = self.write();
+        let dirty = nodes.values_mut().filter(|slot| slot.dirty);
+        dirty
+            .map(|slot| {
+                slot.dirty = false;
+                slot.record.clone()
+            })
+            .collect()
+    }
+
+    /// Writing down failed: these are to be tried again.
+    pub fn mark_dirty(&self, records: &[NodeRecord]) {
+        let mut nodes = self.write();
+        for record in records {
+            if let Some(slot) = nodes.get_mut(&record.id) {
+                slot.dirty = true;
+            }
+        }
+    }
+
+    /// Takes over what other servers of the same database wrote down: new nodes, and heartbeats that went to them.
+    pub fn merge(&self, records: Vec<NodeRecord>, now: Instant, now_ns: i64) {
+        let mut joined = Vec::new();
+        let mut nodes = self.write();
+        for record in records {
+            let newer = nodes.get(&record.id).is_none_or(|slot| slot.record.last_heartbeat_ns < record.last_heartbeat_ns);
+            if !newer {
+                if let Some(slot) = nodes.get_mut(&record.id) {
+                    slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(record.keep_list_sequence);
+                }
+                continue;
+            }
+            let age = Duration::from_nanos(u64::try_from(now_ns.saturating_sub(record.last_heartbeat_ns)).unwrap_or(0));
+            let seen = now.checked_sub(age).unwrap_or(now);
+            if nodes.get(&record.id).is_none_or(|slot| slot.record.state == Liveness::Dead) {
+                joined.push(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
+            }
+            nodes.insert(record.id, Slot { record, seen, dirty: false });
+        }
+        drop(nodes);
+        for event in joined {
+            self.publish(event);
+        }
+    }
+}
+
+fn health_changed(record: &NodeRecord) -> ClusterEvent {
+    let details = if record.state == Liveness::Alive { record.report.read_only.clone() } else { String::new() };
+    ClusterEvent::NodeHealthChanged { node_id: record.id, status: record.status().to_owned(), details }
+}
+
+#[cfg(test)]
+mod tests;

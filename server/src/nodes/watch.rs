@@ -1,0 +1,81 @@
+//! The task that notices silence and writes heartbeats down.
+//!
+//! Heartbeats change the registry at once and the database in batches: one transaction every few seconds for all nodes that
+//! reported meanwhile, none when nobody did.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+
+use super::registry::Registry;
+use super::rows;
+use crate::db::{Backend, Db, DbError};
+use crate::keys::ServerKeys;
+use crate::time::now_ns;
+
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+const REWARD_EVERY: Duration = Duration::from_secs(3600);
+/// How often a server looks for what its siblings wrote; SQLite has no siblings.
+const MERGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Watches until it is to stop, then writes down what is left.
+pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut written, mut rewarded, mut merged) = (Instant::now(), Instant::now(), Instant::now());
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => {
+                write_down(&db, &registry).await;
+                return;
+            }
+        }
+        let now = Instant::now();
+        let changed = registry.sweep(now);
+        if now.duration_since(rewarded) >= REWARD_EVERY {
+            rewarded = now;
+            registry.reward();
+        }
+        if changed || now.duration_since(written) >= WRITE_EVERY {
+            written = now;
+            write_down(&db, &registry).await;
+        }
+        if db.backend() == Backend::Postgres && now.duration_since(merged) >= MERGE_EVERY {
+            merged = now;
+            if let Err(error) = merge(&db, &keys, &registry).await {
+                tracing::warn!(%error, "cannot read what other servers know of the nodes");
+            }
+        }
+    }
+}
+
+/// Writes all news about nodes in one transaction.
+pub async fn write_down(db: &Db, registry: &Registry) {
+    let dirty: Arc<[_]> = registry.take_dirty().into();
+    if dirty.is_empty() {
+        return;
+    }
+    let job = Arc::clone(&dirty);
+    let outcome = db
+        .write(move |conn| {
+            let job = Arc::clone(&job);
+            Box::pin(async move { rows::write_reports(conn, &job).await })
+        })
+        .await;
+    if let Err::<(), DbError>(error) = outcome {
+        tracing::warn!(%error, "cannot write down the state of the nodes");
+        registry.mark_dirty(&dirty);
+    }
+}
+
+async fn merge(db: &Db, keys: &ServerKeys, registry: &Registry) -> Result<(), DbError> {
+    let mut read = db.read().await?;
+    let records = rows::load_all(&mut read).await?;
+    keys.refresh(&mut read).await?;
+    registry.merge(records, Instant::now(), now_ns());
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Handing out, using up and releasing leases.
+//!
+//! A lease gives a session a placement, a store grant for each of its nodes and for a few spares, an allowance in sealed bytes and an
+//! end. What it allows counts against the quota of the bucket's owner until it is used, released or over. Nodes hold a client
+//! to its grants; the server holds it to the allowance when the segments are committed.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{AccountId, BucketId, LeaseId, NodeId, Random as _, SessionId};
+use cyx_core::scheme::Scheme;
+use cyx_core::units::{GIB, MIB};
+use cyx_proto::convert::{self, bytes_of};
+use cyx_proto::meta::v1 as pb;
+use thiserror::Error;
+
+use super::pool::{Picked, spares};
+use super::rows::{self, Lease};
+use super::{Placement, Placements, grants};
+use crate::db::{Backend, Conn, DbError};
+use crate::error::ApiError;
+use crate::nodes::NodeRecord;
+use crate::time::{now_ns, now_seconds};
+
+/// Most sealed bytes of one lease.
+pub const ALLOWANCE_MAX: u64 = 16 * GIB;
+/// Most leases of one call.
+const COUNT_MAX: u32 = 8;
+/// Most leases that a session may hold; a further one ends the oldest.
+const HELD_MAX: usize = 16;
+/// Spares of a lease.
+const SPARES: usize = 4;
+/// Most nodes that a client may avoid: more are not believed.
+const AVOID_MAX: usize = 256;
+
+/// Why a lease cannot be used.
+#[derive(Debug, Error)]
+pub enum LeaseError {
+    /// There is none of this id, session and bucket.
+    #[error("there is no such lease")]
+    Unknown,
+    /// More would be stored than it allows.
+    #[error("the lease does not allow that many bytes")]
+    Exhausted,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Unknown => Self::new(ErrorCode::Restage, "there is no such lease: upload again under a new one"),
+            LeaseError::Exhausted => Self::invalid(error.to_string()),
+            LeaseError::Db(error) => error.into(),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Session {
+    /// The logged-in device.
+    pub id: SessionId,
+    /// Its key, which grants are bound to.
+    pub key: [u8; 32],
+}
+
+/// What a lease is asked for.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// Whose quota it counts against: the bucket's owner.
+    pub owner: AccountId,
+    /// Whether the bucket asks for the widest scheme.
+    pub durable: bool,
+    /// Sealed bytes of each lease.
+    pub bytes: u64,
+    /// Nodes that failed the client.
+    pub avoid: HashSet<NodeId>,
+    /// Nothing wider than this.
+    pub at_most: Option<Scheme>,
+    /// Leases wanted.
+    pub count: usize,
+}
+
+impl LeaseRequest {
+    /// Checks a foreign request for a bucket that the caller may write.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`].
+    pub fn new(
+        request: &pb::LeasePlacementRequest,
+        bucket: BucketId,
+        owner: AccountId,
+        durable: bool,
+    ) -> Result<Self, ApiError> {
+        if request.bytes == 0 || request.bytes > ALLOWANCE_MAX {
+            return Err(ApiError::invalid(format!("a lease is for 1 to {ALLOWANCE_MAX} bytes")));
+        }
+        if request.avoid.len() > AVOID_MAX {
+            return Err(ApiError::invalid(format!("at most {AVOID_MAX} nodes can be avoided")));
+        }
+        let avoid = request.avoid.iter().map(|node| convert::id(node, "avoid")).collect::<Result<_, _>>()?;
+        let at_most = match &request.at_most {
+            Some(scheme) => Some(convert::scheme(Some(*scheme), "at_most")?),
+            None => None,
+        };
+        let count = usize::try_from(request.count.clamp(1, COUNT_MAX)).unwrap_or(1);
+        Ok(Self { bucket, owner, durable, bytes: request.bytes, avoid, at_most, count })
+    }
+
+    /// The schemes to try, the widest first.
+    fn schemes(&self) -> impl Iterator<Item = Scheme> + '_ {
+        let durable = self.durable.then_some(Scheme::DURABLE);
+        let fits = |scheme: &Scheme| self.at_most.is_none_or(|most| scheme.n() <= most.n());
+        durable.into_iter().chain(Scheme::LADDER).filter(fits)
+    }
+
+    /// What the bucket asks for.
+    const fn wish(&self) -> Scheme {
+        if self.durable { Scheme::DURABLE } else { Scheme::DEFAULT }
+    }
+}
+
+/// A lease before it is written down and signed.
+struct Draft {
+    lease: Lease,
+    placement: Arc<Placement>,
+    is_new: bool,
+}
+
+impl Placements {
+    /// Hands out leases: as many as asked for, or fewer if the quota does not suffice for all.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TooFewNodes`] if no scheme fits, [`ErrorCode::QuotaExceeded`] if not even one lease does.
+    pub async fn lease(&self, session: Session, request: &LeaseRequest) -> Result<pb::LeasePlacementResponse, ApiError> {
+        let now = now_seconds();
+        let drafts: Arc<[Draft]> = self.draft(session, request, now)?.into();
+        let granted = self.write_down(&drafts, request, now).await?;
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        for draft in drafts.iter().take(granted).filter(|draft| draft.is_new) {
+            pool.add(Arc::clone(&draft.placement));
+        }
+        drop(pool);
+        let leases = drafts.iter().take(granted).map(|draft| self.answer(session, request, draft, now));
+        Ok(pb::LeasePlacementResponse { leases: leases.collect::<Result<_, _>>()? })
+    }
+
+    fn draft(&self, session: Session, request: &LeaseRequest, now: u64) -> Result<Vec<Draft>, ApiError> {
+        let mut rng = rand::rng();
+        let diversity = self.diversity();
+        for scheme in request.schemes() {
+            let candidates = self.registry.candidates(node_allowance(scheme, request.bytes), &request.avoid);
+            let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut drafts = Vec::with_capacity(request.count);
+            for _ in 0..request.count {
+                let Some(Picked { placement, is_new }) = pool.pick(scheme, &candidates, diversity, &mut rng) else { break };
+                if is_new {
+                    pool.add(Arc::clone(&placement));
+                }
+                let spares = spares(&placement, &candidates, SPARES, diversity, &mut rng);
+                let lease = Lease {
+                    id: LeaseId::random(),
+                    session: session.id,
+                    account: request.owner,
+                    bucket: request.bucket,
+                    placement: placement.id,
+                    spares,
+                    allowance: request.bytes,
+                    used: 0,
+                    expires: now + self.options.grant_seconds,
+                };
+                drafts.push(Draft { lease, placement, is_new });
+            }
+            if !drafts.is_empty() {
+                return Ok(drafts);
+            }
+        }
+        Err(self.too_few(request))
+    }
+
+    fn too_few(&self, request: &LeaseRequest) -> ApiError {
+        let all: Vec<NodeRecord> = self.registry.all();
+        let usable = all.iter().filter(|node| node.can_take(0) && !request.avoid.contains(&node.id)).count();
+        let message = match (all.len(), usable) {
+            (0, _) => "no storage node has joined yet".to_owned(),
+            (all, 0) => format!("none of {all} storage nodes can store anything now"),
+            (all, usable) => format!("{usable} of {all} storage nodes are usable, too few for what was asked"),
+        };
+        ApiError::new(ErrorCode::TooFewNodes, message)
+    }
+
+    /// Writes down as many leases as the quota allows; how many.
+    async fn write_down(&self, drafts: &Arc<[Draft]>, request: &LeaseRequest, now: u64) -> Result<usize, ApiError> {
+        let (drafts, backend) = (Arc::clone(drafts), self.db.backend());
+        let (owner, bytes) = (request.owner, request.bytes);
+        self.db
+            .write(move |conn| {
+                let drafts = Arc::clone(&drafts);
+                Box::pin(async move {
+                    let left = left(conn, backend, owner, now).await?;
+                    let fit = usize::try_from(left / bytes).unwrap_or(usize::MAX).min(drafts.len());
+                    if fit == 0 {
+                        let message = format!("{bytes} bytes do not fit: {left} bytes of the plan are left");
+                        return Err(ApiError::new(ErrorCode::QuotaExceeded, message));
+                    }
+                    let granted = &drafts[..fit];
+                    for draft in granted.iter().filter(|draft| draft.is_new) {
+                        rows::insert(conn, &draft.placement, now_ns()).await?;
+                    }
+                    let leases: Vec<Lease> = granted.iter().map(|draft| draft.lease.clone()).collect();
+                    if let Some(first) = leases.first() {
+                        rows::end_oldest(conn, first.session, HELD_MAX - fit, now).await?;
+                    }
+                    rows::insert_leases(conn, &leases).await?;
+                    Ok(fit)
+                })
+            })
+            .await
+    }
+
+    fn answer(
+        &self,
+        session: Session,
+        request: &LeaseRequest,
+        draft: &Draft,
+        now: u64,
+    ) -> Result<pb::PlacementLease, ApiError> {
+        let Draft { lease, placement, .. } = draft;
+        let allowance = node_allowance(placement.scheme, lease.allowance);
+        let grant = |node: &NodeId| {
+            let record = self.registry.get(*node).ok_or_else(|| ApiError::internal("a placement names an unknown node"))?;
+            let tag = self.keys.tag(*node, request.bucket);
+            let times = (now, lease.expires);
+            let grant: Bytes = grants::sign_store(&self.keys, session.key, lease.id, (*node, tag), allowance, times);
+            Ok::<_, ApiError>(grants::access(&record, tag, grant))
+        };
+        Ok(pb::PlacementLease {
+            lease: bytes_of(lease.id),
+            placement: bytes_of(placement.id),
+            scheme: Some(placement.scheme.into()),
+            nodes: placement.nodes.iter().map(grant).collect::<Result<_, _>>()?,
+            spares: lease.spares.iter().map(grant).collect::<Result<_, _>>()?,
+            allowance: lease.allowance,
+            expires_at: lease.expires,
+            warning: warning(request.wish(), placement),
+        })
+    }
+
+    /// Ends leases that their session does not need any more. Unknown ones are none of its business.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`].
+    pub async fn release(&self, session: SessionId, leases: Vec<LeaseId>) -> Result<(), ApiError> {
+        let leases: Arc<[LeaseId]> = leases.into();
+        self.db
+            .write(move |conn| {
+                let leases = Arc::clone(&leases);
+                Box::pin(async move { Ok(rows::end(conn, session, &leases, now_seconds()).await?) })
+            })
+            .await
+    }
+}
+
+/// Bytes of the owner's plan that are neither used nor promised. Locks the account until the transaction ends.
+async fn left(conn: &mut Conn, backend: Backend, owner: AccountId, now: u64) -> Result<u64, DbError> {
+    let text = format!("SELECT limit_bytes - used_bytes FROM account WHERE id = $1{}", backend.for_update());
+    let row: Option<i64> =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(text)).bind(&owner.0[..]).fetch_optional(&mut *conn).await?;
+    let staged: i64 =
+        sqlx::query_scalar("SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM staged WHERE account = $1")
+            .bind(&owner.0[..])
+            .fetch_one(&mut *conn)
+            .await?;
+    let pending = rows::pending_bytes(conn, owner, now).await?;
+    let left = row.unwrap_or(0).saturating_sub(staged);
+    Ok(u64::try_from(left).unwrap_or(0).saturating_sub(pending))
+}
+
+/// Bytes of chunks that one node may get under a lease of `bytes` sealed bytes: its part, and an eighth and 1 MiB more for padding and for
+/// segments that are begun again.
+fn node_allowance(scheme: Scheme, bytes: u64) -> u64 {
+    let part = bytes.div_ceil(scheme.k() as u64);
+    part + part / 8 + MIB
+}
+
+/// What can be lost, if it is less than the bucket asks for. Empty otherwise.
+fn warning(wish: Scheme, placement: &Placement) -> String {
+    let (scheme, found) = (placement.scheme, placement.nodes.len());
+    if scheme == wish && found == scheme.n() {
+        return String::new();
+    }
+    let losses = found.saturating_sub(scheme.k());
+    let nodes = if found == 1 { "only 1 storage node is".to_owned() } else { format!("only {found} storage nodes are") };
+    let survives = match losses {
+        0 => "losing any of them loses this data".to_owned(),
+        1 => "this data survives the loss of 1 of them".to_owned(),
+        more => format!("this data survives the loss of {more} of them"),
+    };
+    let survives = if found == 1 { "this data has a single copy there, and losing the node loses it".to_owned() } else { survives };
+    format!("{nodes} usable together (of {} wanted), so {scheme} is used: {survives}", wish.n())
+}
+
+#[cfg(test)]
+mod tests;

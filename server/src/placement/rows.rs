@@ -1,0 +1,242 @@
+//! Placements and leases in the database.
+
+use cyx_core::ids::{AccountId, BucketId, ID_LEN, LeaseId, NodeId, PlacementId, SessionId};
+use cyx_core::scheme::Scheme;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::Placement;
+use super::lease::LeaseError;
+use crate::db::{Conn, DbError, insert_many};
+use crate::nodes::NodeRecord;
+
+/// A lease as it was handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// Who may use it.
+    pub session: SessionId,
+    /// Whose quota it counts against.
+    pub account: AccountId,
+    /// For which bucket.
+    pub bucket: BucketId,
+    /// Where.
+    pub placement: PlacementId,
+    /// Nodes that may take the place of those of the placement.
+    pub spares: Vec<NodeId>,
+    /// Sealed bytes, before coding.
+    pub allowance: u64,
+    /// Of which so many were committed or staged.
+    pub used: u64,
+    /// Unix seconds.
+    pub expires: u64,
+}
+
+/// Placements that new leases may use.
+pub(super) async fn load_open(conn: &mut Conn) -> Result<Vec<Placement>, DbError> {
+    let rows = sqlx::query("SELECT id, k, m, nodes FROM placement WHERE open = 1").fetch_all(conn).await?;
+    rows.iter().map(placement).collect()
+}
+
+/// One placement.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn load(conn: &mut Conn, id: PlacementId) -> Result<Option<Placement>, DbError> {
+    let row = sqlx::query("SELECT id, k, m, nodes FROM placement WHERE id = $1")
+        .bind(&id.0[..])
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(placement).transpose()
+}
+
+/// The nodes of a placement, in the order of the shards.
+///
+/// # Errors
+/// [`DbError`], also if one of them is unknown, which never happens.
+pub async fn nodes(conn: &mut Conn, id: PlacementId) -> Result<Vec<NodeRecord>, DbError> {
+    let Some(placement) = load(conn, id).await? else { return Ok(Vec::new()) };
+    let found = crate::nodes::rows::load(conn, &placement.nodes).await?;
+    if found.len() == placement.nodes.len() { Ok(found) } else { Err(DbError::Corrupt("placement.nodes")) }
+}
+
+/// Writes a new placement down. Two servers that write the same one agree.
+pub(crate) async fn insert(conn: &mut Conn, placement: &Placement, now_ns: i64) -> Result<(), DbError> {
+    let written = sqlx::query(
+        "INSERT INTO placement (id, k, m, nodes, open, created_ns) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&placement.id.0[..])
+    .bind(count(placement.scheme.k()))
+    .bind(count(placement.scheme.m()))
+    .bind(concat(&placement.nodes))
+    .bind(now_ns)
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    if written == 0 {
+        return Ok(());
+    }
+    let rows: Vec<(NodeId, i64)> = placement.nodes.iter().copied().zip(0..).collect();
+    let id = placement.id.to_vec();
+    let head = "INSERT INTO placement_node (node, placement, shard)";
+    insert_many(conn, head, 3, "", &rows, |statement, (node, shard)| {
+        statement.bind(node.to_vec()).bind(id.clone()).bind(*shard)
+    })
+    .await?;
+    Ok(())
+}
+
+/// Writes new leases down.
+pub(super) async fn insert_leases(conn: &mut Conn, leases: &[Lease]) -> Result<(), DbError> {
+    let head = "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires)";
+    insert_many(conn, head, 9, "", leases, |statement, lease| {
+        statement
+            .bind(lease.id.to_vec())
+            .bind(lease.session.to_vec())
+            .bind(lease.account.to_vec())
+            .bind(lease.bucket.to_vec())
+            .bind(lease.placement.to_vec())
+            .bind(concat(&lease.spares))
+            .bind(signed(lease.allowance))
+            .bind(signed(lease.used))
+            .bind(signed(lease.expires))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Uses `bytes` sealed bytes of a lease: for a commit or for staging, in its transaction. A lease whose time is over still counts what
+/// was stored in time, because its nodes refused everything later.
+///
+/// # Errors
+/// [`LeaseError::Unknown`] if there is no such lease of this session and bucket, [`LeaseError::Exhausted`] if it allows less.
+pub async fn consume(
+    conn: &mut Conn,
+    lease: LeaseId,
+    session: SessionId,
+    bucket: BucketId,
+    bytes: u64,
+) -> Result<Lease, LeaseError> {
+    let row = sqlx::query(
+        "UPDATE lease SET used = used + $1 WHERE id = $2 AND session = $3 AND bucket = $4 AND allowance - used >= $1 \
+         RETURNING id, session, account, bucket, placement, spares, allowance, used, expires",
+    )
+    .bind(signed(bytes))
+    .bind(&lease.0[..])
+    .bind(&session.0[..])
+    .bind(&bucket.0[..])
+    .fetch_optional(&mut *conn)
+    .await
+    .map_err(DbError::from)?;
+    if let Some(row) = row {
+        return Ok(lease_of(&row)?);
+    }
+    let exists = sqlx::query("SELECT 1 FROM lease WHERE id = $1 AND session = $2 AND bucket = $3")
+        .bind(&lease.0[..])
+        .bind(&session.0[..])
+        .bind(&bucket.0[..])
+        .fetch_optional(conn)
+        .await
+        .map_err(DbError::from)?;
+    Err(if exists.is_some() { LeaseError::Exhausted } else { LeaseError::Unknown })
+}
+
+/// Sealed bytes that an account's leases may still use: they count against its quota.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn pending_bytes(conn: &mut Conn, account: AccountId, now: u64) -> Result<u64, DbError> {
+    let sum: i64 = sqlx::query_scalar(
+        "SELECT CAST(COALESCE(SUM(allowance - used), 0) AS BIGINT) FROM lease WHERE account = $1 AND expires > $2",
+    )
+    .bind(&account.0[..])
+    .bind(signed(now))
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(sum).unwrap_or(0))
+}
+
+/// Ends all but the `keep` youngest leases of a session.
+pub(super) async fn end_oldest(conn: &mut Conn, session: SessionId, keep: usize, now: u64) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE lease SET expires = $1 WHERE session = $2 AND expires > $1 AND id NOT IN \
+         (SELECT id FROM lease WHERE session = $2 AND expires > $1 ORDER BY expires DESC, id LIMIT $3)",
+    )
+    .bind(signed(now))
+    .bind(&session.0[..])
+    .bind(count(keep))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends leases of a session.
+pub(super) async fn end(conn: &mut Conn, session: SessionId, leases: &[LeaseId], now: u64) -> Result<(), DbError> {
+    for lease in leases {
+        sqlx::query("UPDATE lease SET expires = $1 WHERE id = $2 AND session = $3 AND expires > $1")
+            .bind(signed(now))
+            .bind(&lease.0[..])
+            .bind(&session.0[..])
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forgets leases that ended before `before` (Unix seconds); how many.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn forget_leases(conn: &mut Conn, before: u64) -> Result<u64, DbError> {
+    let done = sqlx::query("DELETE FROM lease WHERE expires < $1").bind(signed(before)).execute(conn).await?;
+    Ok(done.rows_affected())
+}
+
+fn placement(row: &AnyRow) -> Result<Placement, DbError> {
+    let id: Vec<u8> = row.try_get(0)?;
+    let [k, m] = [row.try_get::<i64, _>(1)?, row.try_get(2)?].map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+    let nodes: Vec<u8> = row.try_get(3)?;
+    Ok(Placement {
+        id: PlacementId::try_from(&id[..]).map_err(|_| DbError::Corrupt("placement.id"))?,
+        scheme: Scheme::new(k, m).map_err(|_| DbError::Corrupt("placement.k"))?,
+        nodes: split(&nodes)?,
+    })
+}
+
+fn lease_of(row: &AnyRow) -> Result<Lease, DbError> {
+    let id = |column: usize| -> Result<[u8; ID_LEN], DbError> {
+        row.try_get::<Vec<u8>, _>(column)?.try_into().map_err(|_| DbError::Corrupt("lease.id"))
+    };
+    let number = |column: usize| -> Result<u64, DbError> {
+        u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| DbError::Corrupt("lease.allowance"))
+    };
+    Ok(Lease {
+        id: LeaseId(id(0)?),
+        session: SessionId(id(1)?),
+        account: AccountId(id(2)?),
+        bucket: BucketId(id(3)?),
+        placement: PlacementId(id(4)?),
+        spares: split(&row.try_get::<Vec<u8>, _>(5)?)?,
+        allowance: number(6)?,
+        used: number(7)?,
+        expires: number(8)?,
+    })
+}
+
+fn concat(nodes: &[NodeId]) -> Vec<u8> {
+    nodes.iter().flat_map(|node| node.0).collect()
+}
+
+fn split(bytes: &[u8]) -> Result<Vec<NodeId>, DbError> {
+    let (parts, rest) = bytes.as_chunks::<ID_LEN>();
+    if rest.is_empty() { Ok(parts.iter().copied().map(NodeId).collect()) } else { Err(DbError::Corrupt("a list of nodes")) }
+}
+
+fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
