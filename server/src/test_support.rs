@@ -158,13 +158,18 @@ impl Schema {
 
     fn url(&self) -> String {
         let sign = if self.server.contains('?') { '&' } else { '?' };
-        format!("{}{sign}options[search_path]={}", self.server, self.name)
+        format!("{}{sign}application_name={}&options[search_path]={}", self.server, self.name, self.name)
     }
 }
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        let (server, text) = (self.server.clone(), format!("DROP SCHEMA {} CASCADE", self.name));
+        let (server, name) = (self.server.clone(), &self.name);
+        // Connections that the test leaves open would hold locks on what is dropped.
+        let text = format!(
+            "DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'; END $$; \
+             DROP SCHEMA {name} CASCADE"
+        );
         // A runtime of its own, since dropping cannot wait inside the test's.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn it_is_drawn_once_and_private() {
         let folder = tempfile::tempdir().unwrap();
-        let config = crate::test_support::config(folder.path());
+        let mut config = crate::test_support::config(folder.path());
+        config.jwt.secret = None;
         let first = load(&config).unwrap();
         assert_eq!(load(&config).unwrap().expose(), first.expose());
         let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
