@@ -17,13 +17,14 @@
 //! | [`commit`] | what a writer signs when it commits a version |
 //! | [`writers`] | the list of keys whose commits count in a bucket |
 //! | [`name`], [`inode`] | encrypted names and the kinds of what they lead to |
-//! | [`grant`], [`receipt`], [`keeplist`] | what the server and the nodes sign |
+//! | [`grant`], [`receipt`], [`keeplist`], [`deletion`] | what the server and the nodes sign |
 //! | [`auth`] | password stretching and the authentication key |
 //! | [`wire`] | the little encoder and decoder behind every layout above |
 
 pub mod auth;
 pub mod chunk;
 pub mod commit;
+pub mod deletion;
 pub mod erasure;
 pub mod error;
 pub mod extent;

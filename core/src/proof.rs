@@ -8,7 +8,8 @@
 //!          |   a hash pair 64, or the bytes of a group (16,384, the chunk's last one may be shorter)
 //! ```
 //! The order is that of [Bao](https://github.com/oconnor663/bao) without its length header; length and range are not in the
-//! proof, because whoever checks it has asked for them.
+//! proof, because whoever checks it has asked for them. A proof shows what the bytes are; how long the chunk is, it shows only
+//! if the range touches the last group.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -124,7 +124,8 @@ impl BlobCipher {
         Ok(())
     }
 
-    /// Opens whole frames, the first of which has this index, and appends their plain bytes to `out`.
+    /// Opens whole frames, the first of which has this index, and appends their plain bytes to `out`: as many frames as
+    /// `sealed` holds. Whoever knows how many there should be uses [`Self::open_into`] or compares.
     ///
     /// # Errors
     /// [`Undecryptable`], also for bytes that are not whole frames; then `out` is as it was.
@@ -142,24 +143,30 @@ impl BlobCipher {
         opened
     }
 
-    /// As [`Self::open_frames`], into a buffer of exactly the plain length.
+    /// As [`Self::open_frames`], into a buffer of exactly the plain length of the frames expected.
     ///
     /// # Errors
     /// [`Undecryptable`]; then the buffer holds zeros.
     pub fn open_into(&self, first: u64, sealed: &[u8], plain: &mut [u8]) -> Result<(), Undecryptable> {
         let size = self.header.frame_plain() as usize;
         let frames = first..first.saturating_add(plain.len().div_ceil(size) as u64);
-        check_range(self.header.plain_range(frames.clone()), plain.len()).map_err(|_| Undecryptable)?;
-        check_range(self.header.sealed_range(frames), sealed.len()).map_err(|_| Undecryptable)?;
-        for (index, (sealed, plain)) in (first..).zip(sealed.chunks(size + TAG).zip(plain.chunks_mut(size))) {
-            let (ciphertext, tag) = sealed.split_at(plain.len());
-            let associated = self.associated(index);
-            if self.key.open_separate_gather(Self::nonce(index), associated, ciphertext, tag, plain).is_err() {
-                plain.fill(0);
-                return Err(Undecryptable);
-            }
+        let fits = check_range(self.header.plain_range(frames.clone()), plain.len())
+            .and_then(|()| check_range(self.header.sealed_range(frames), sealed.len()));
+        let opened = fits.map_err(|_| Undecryptable).and_then(|()| {
+            let mut pairs = (first..).zip(sealed.chunks(size + TAG).zip(plain.chunks_mut(size)));
+            pairs.try_for_each(|(index, (sealed, plain))| self.open_frame(index, sealed, plain))
+        });
+        if opened.is_err() {
+            plain.fill(0);
         }
-        Ok(())
+        opened
+    }
+
+    fn open_frame(&self, index: u64, sealed: &[u8], plain: &mut [u8]) -> Result<(), Undecryptable> {
+        let (ciphertext, tag) = sealed.split_at(plain.len());
+        self.key
+            .open_separate_gather(Self::nonce(index), self.associated(index), ciphertext, tag, plain)
+            .map_err(|_| Undecryptable)
     }
 }
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use cyx_core::commit::Commit;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{self, BucketId, InodeId, KeyId, random_bytes};
-use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
+use cyx_core::sign::{self, SIGNATURE_LEN};
 use cyx_core::writers::{WriterAction, WriterEntry, WriterList};
 
 use crate::Undecryptable;
@@ -137,11 +137,5 @@ impl IdentityKeys {
     #[must_use]
     pub fn sign_writer(&self, entry: &WriterEntry) -> Vec<u8> {
         entry.sign(&self.signing)
-    }
-
-    /// Proves that this account holds its signing key; `challenge` is drawn by whoever wants to know.
-    #[must_use]
-    pub fn prove_possession(&self, challenge: &[u8]) -> [u8; SIGNATURE_LEN] {
-        sign::sign(&self.signing, Purpose::Possession, challenge)
     }
 }

@@ -370,3 +370,43 @@ impl InodeKey {
         HistoryKey(expand(&self.key, HISTORY_LABEL))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_has_a_label_of_its_own() {
+        let mut labels = vec![
+            PASSWORD_KEK_LABEL,
+            RECOVERY_KEK_LABEL,
+            DEVICE_KEK_LABEL,
+            IDENTITY_WRAP_LABEL,
+            ROOT_WRAP_LABEL,
+            BUCKET_TOKEN_LABEL,
+            FINGERPRINT_LABEL,
+            ROOT_DIRECTORY_LABEL,
+            BUCKET_NAME_LABEL,
+            CHILD_WRAP_LABEL,
+            NAME_LABEL,
+            FIELD_LABEL,
+            BLOB_WRAP_LABEL,
+            HISTORY_LABEL,
+            b"cyx v1 auth key",
+        ];
+        let count = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), count);
+    }
+
+    #[test]
+    fn the_next_epoch_has_another_key() {
+        let first = InodeKey::make();
+        let next = first.make_next();
+        assert_eq!((first.epoch(), next.epoch()), (1, 2));
+        assert!(first.expose() != next.expose());
+        assert!(first == first.clone() && first != next);
+        assert!(InodeKey::from_parts(2, *first.expose()) != first, "the epoch is part of the key");
+    }
+}

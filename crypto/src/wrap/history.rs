@@ -24,16 +24,16 @@ const HISTORY_MAX: usize = 1024;
 /// All keys of one inode, found by epoch.
 #[derive(Clone)]
 pub struct InodeKeyring {
-    /// The newest last; never empty.
-    keys: Vec<InodeKey>,
     newest: InodeKey,
+    /// From newer to older.
+    older: Vec<InodeKey>,
 }
 
 impl InodeKeyring {
     /// A keyring of one key.
     #[must_use]
     pub fn single(key: InodeKey) -> Self {
-        Self { keys: Vec::new(), newest: key }
+        Self { newest: key, older: Vec::new() }
     }
 
     /// The key for everything new.
@@ -52,7 +52,7 @@ impl InodeKeyring {
 
     /// Every key, the newest first.
     pub fn all(&self) -> impl Iterator<Item = &InodeKey> {
-        std::iter::once(&self.newest).chain(&self.keys)
+        std::iter::once(&self.newest).chain(&self.older)
     }
 }
 
@@ -98,15 +98,15 @@ pub fn extend_history(
 /// # Errors
 /// [`Undecryptable`], also if epochs do not fall.
 pub fn open_history(newest: InodeKey, inode: InodeId, history: &[u8]) -> Result<InodeKeyring, Undecryptable> {
-    let mut keys: Vec<InodeKey> = Vec::new();
+    let mut found: Vec<InodeKey> = Vec::new();
     for sealed in split_history(history)?.iter().rev() {
-        let newer = keys.last().unwrap_or(&newest);
+        let newer = found.last().unwrap_or(&newest);
         let key = newer.derive_history_key();
         let (epoch, older) = split_key(&open(Purpose::OlderKey, newer.epoch(), key.bytes(), &inode.0, sealed)?)?;
         if epoch >= newer.epoch() {
             return Err(Undecryptable);
         }
-        keys.push(InodeKey::from_parts(epoch, older));
+        found.push(InodeKey::from_parts(epoch, older));
     }
-    Ok(InodeKeyring { keys, newest })
+    Ok(InodeKeyring { newest, older: found })
 }
