@@ -1,0 +1,17 @@
+//! Writer lists: a chain of foreign entries is never believed.
+#![no_main]
+
+use cyx_core::ids::BucketId;
+use cyx_core::writers::{WriterEntry, WriterList};
+use libfuzzer_sys::fuzz_target;
+
+/// Of no known private key.
+const OWNER: [u8; 32] = [
+    0x3d, 0x40, 0x17, 0xc3, 0xe8, 0x43, 0x89, 0x5a, 0x92, 0xb7, 0x0a, 0xa7, 0x4d, 0x1b, 0x7e, 0xbc, 0x9c, 0x98, 0x2c,
+    0xcf, 0x2e, 0xc4, 0x96, 0x8c, 0xc0, 0xcd, 0x55, 0xf1, 0x2a, 0xf4, 0x66, 0x0c,
+];
+
+fuzz_target!(|data: &[u8]| {
+    let _ = WriterEntry::read_unchecked(data);
+    assert!(WriterList::verify(BucketId([1; 16]), &OWNER, &[data]).is_err());
+});
