@@ -160,8 +160,7 @@ impl Client {
     /// [`IntegrityError::Writers`], [`IntegrityError::OwnerKey`].
     pub(crate) async fn fetch_writers(&self, bucket: BucketId, owner_key: [u8; 32]) -> Result<WriterList> {
         let answer = self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?;
-        let writers =
-            WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
+        let writers = WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
         if writers.is_empty() {
             return Err(IntegrityError::Writers.into());
         }
@@ -195,9 +194,8 @@ impl Client {
         if owner == self.account() {
             // The token is how the server finds it; one of another bucket would swap the two.
             let token = EncryptedName::try_from(&row.name_token[..]).ok();
-            let found = token.and_then(|token| {
-                decrypt_bucket_token(&secrets.key.derive_bucket_token_key(), &token).ok()
-            });
+            let found =
+                token.and_then(|token| decrypt_bucket_token(&secrets.key.derive_bucket_token_key(), &token).ok());
             if found.as_deref() != Some(&name[..]) {
                 return Err(IntegrityError::Mismatch("it shows a bucket under the name of another").into());
             }
@@ -220,8 +218,7 @@ impl Client {
         if opened.root_key.epoch() == FIRST_EPOCH {
             return Ok(Bytes::new());
         }
-        let request =
-            pb::GetInodesRequest { bucket: bytes_of(opened.info.id), ids: vec![bytes_of(opened.root)] };
+        let request = pb::GetInodesRequest { bucket: bytes_of(opened.info.id), ids: vec![bytes_of(opened.root)] };
         let inode = self.meta.get_inodes(request).await?.inodes.pop();
         Ok(required(inode, "inode")?.key_history)
     }

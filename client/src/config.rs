@@ -74,7 +74,7 @@ impl FromStr for Gateway {
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("an address cannot contain a user name or password");
         }
-        if url.query().is_some() || url.fragment().is_some() || url.path().trim_matches('/') != "" {
+        if url.query().is_some() || url.fragment().is_some() || !url.path().trim_matches('/').is_empty() {
             return refuse("an address ends after the port");
         }
         let Some(host) = url.host_str() else { return refuse("it names no host") };
@@ -198,10 +198,18 @@ mod tests {
         for good in ["http://localhost:8080", "http://127.0.0.1:1", "http://[::1]:9", "https://cloud.example.org"] {
             assert_eq!(gateway(good).unwrap(), good);
         }
-        for bad in ["http://cloud.example.org", "http://192.168.1.1:8080", "ftp://localhost", "localhost:8080", "",
-            "https://user:secret@cloud.example.org", "https://cloud.example.org/path", "https://cloud.example.org?x=1",
-            "http://localhost.example.org", "http://127.0.0.1.example.org"]
-        {
+        for bad in [
+            "http://cloud.example.org",
+            "http://192.168.1.1:8080",
+            "ftp://localhost",
+            "localhost:8080",
+            "",
+            "https://user:secret@cloud.example.org",
+            "https://cloud.example.org/path",
+            "https://cloud.example.org?x=1",
+            "http://localhost.example.org",
+            "http://127.0.0.1.example.org",
+        ] {
             assert!(matches!(gateway(bad), Err(Error::Gateway { .. })), "{bad}");
         }
     }

@@ -152,8 +152,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     fn sample() -> Credentials {
-        let tokens =
-            Tokens { access: "a".into(), access_expires_at: 1000, received_at: 0, refresh: "r".into() };
+        let tokens = Tokens { access: "a".into(), access_expires_at: 1000, received_at: 0, refresh: "r".into() };
         Credentials::new(
             "http://localhost:8080".into(),
             AccountId::random(),

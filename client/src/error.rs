@@ -264,7 +264,9 @@ impl Error {
             Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
             Self::Server { code, .. } => match code {
-                ErrorCode::QuotaExceeded => Some("Delete something (`cyx trash empty` frees it at once) or change the plan."),
+                ErrorCode::QuotaExceeded => {
+                    Some("Delete something (`cyx trash empty` frees it at once) or change the plan.")
+                }
                 ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
                 ErrorCode::OtpInvalid => Some("Check the newest mail; each code works once."),
                 ErrorCode::OtpExpired => Some("Run `cyx login` again for a new code."),

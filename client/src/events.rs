@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(35);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// A change. Each sequence number of a bucket comes once and in order.
-    Change(pb::Change),
+    Change(Box<pb::Change>),
     /// Changes of this bucket were missed: read it again.
     Resync(BucketId),
     /// Somebody else wants to write in this bucket: finish and give the write lease back.
@@ -126,7 +126,7 @@ impl Subscription {
                     return Ok(None);
                 }
                 *position = change.sequence;
-                Ok(Some(Notice::Change(change)))
+                Ok(Some(Notice::Change(Box::new(change))))
             }
             Some(Kind::Resync(resync)) => {
                 let bucket = id(&resync.bucket, "resync.bucket")?;

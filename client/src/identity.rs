@@ -27,11 +27,11 @@ pub mod password;
 mod pending;
 pub(crate) mod rest;
 
-pub use messages::{Identity, QuotaSummary};
 use messages::{
     DeviceKeyRequest, LoginRequest, LoginResponse, PreloginRequest, PreloginResponse, RegisterRequest, VerifyRequest,
     VerifyResponse, WrappedKeys,
 };
+pub use messages::{Identity, QuotaSummary};
 use pending::{PendingFile, PendingStore};
 use rest::{Ignored, Rest};
 
@@ -318,4 +318,3 @@ fn device_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "unnamed".into() } else { name.chars().take(64).collect() }
 }
-

@@ -59,10 +59,8 @@ impl Memory {
         let key = [gateway.as_bytes(), b"\0", account.as_bytes()].concat();
         let folder = home.join("state").join(hex::encode(cyx_core::ids::derive(FOLDER_CONTEXT, &key)));
         files::make_private_folder(&folder)?;
-        let incarnation = match files::read_private(&folder.join("incarnation"))? {
-            Some(content) => Some(String::from_utf8_lossy(&content).trim().to_owned()),
-            None => None,
-        };
+        let incarnation = files::read_private(&folder.join("incarnation"))?
+            .map(|content| String::from_utf8_lossy(&content).trim().to_owned());
         let buckets = read_json(&folder.join("buckets.json"))?;
         let versions = Versions::open(&folder.join("versions"))?;
         Ok(Self {
@@ -293,9 +291,7 @@ mod tests {
         };
         open().check_bucket(public, &list(&[1])).unwrap();
         open().check_bucket(public, &list(&[1, 2])).unwrap();
-        let is = |result: Result<()>, expected: IntegrityError| {
-            matches!(result, Err(Error::Integrity(found)) if found == expected)
-        };
+        let is = |result: Result<()>, expected: IntegrityError| matches!(result, Err(Error::Integrity(found)) if found == expected);
         assert!(is(open().check_bucket([2; 32], &list(&[1, 2])), IntegrityError::OwnerKey));
         assert!(is(open().check_bucket(public, &list(&[1])), IntegrityError::Writers));
         assert!(is(open().check_bucket(public, &list(&[1, 3])), IntegrityError::Writers));
@@ -315,7 +311,7 @@ mod tests {
         memory.check("https://b.test", "ada@example.org", StretchParams::DEFAULT).unwrap();
         let weak = StretchParams { memory_kib: 8, ..StretchParams::DEFAULT };
         assert!(memory.check("https://b.test", "x@example.org", weak).is_err());
-        let costly = StretchParams { memory_kib: u32::MAX, ..StretchParams::DEFAULT };
+        let costly = StretchParams { memory_kib: u32::MAX, ..strong };
         assert!(matches!(check(costly), Err(Error::Integrity(IntegrityError::CostlyParameters))));
     }
 }

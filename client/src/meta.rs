@@ -201,7 +201,8 @@ impl Meta {
             framed.set_timeout(deadline);
             self.sign(framed.metadata_mut(), &token)?;
             // The server keeps to the deadline if it is there at all; the margin is for one that is not.
-            let answer = tokio::time::timeout(deadline + Duration::from_secs(5), send(self.service.clone(), framed)).await;
+            let answer =
+                tokio::time::timeout(deadline + Duration::from_secs(5), send(self.service.clone(), framed)).await;
             let status = match answer {
                 Ok(Ok(response)) => {
                     self.check_incarnation(response.metadata())?;
@@ -230,7 +231,8 @@ impl Meta {
             .map_err(|_| Error::Internal("an access token fits a header"))?;
         bearer.set_sensitive(true);
         metadata.insert("authorization", bearer);
-        let id = MetadataValue::try_from(request_id::new()).map_err(|_| Error::Internal("a request id fits a header"))?;
+        let id =
+            MetadataValue::try_from(request_id::new()).map_err(|_| Error::Internal("a request id fits a header"))?;
         metadata.insert(REQUEST_ID_KEY, id);
         Ok(())
     }

@@ -120,7 +120,10 @@ impl Problem {
     /// Whether a new grant may help.
     #[must_use]
     pub const fn is_stale_grant(&self) -> bool {
-        matches!(self, Self::NoGrant | Self::Refused { code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired, .. })
+        matches!(
+            self,
+            Self::NoGrant | Self::Refused { code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired, .. }
+        )
     }
 }
 

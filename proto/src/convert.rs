@@ -102,7 +102,7 @@ pub fn bytes_of(id: impl AsRef16) -> Bytes {
 }
 
 /// Sixteen bytes: implemented by every id.
-pub trait AsRef16 {
+pub trait AsRef16: Copy {
     /// The bytes.
     fn as_ref16(&self) -> [u8; 16];
 }

@@ -19,7 +19,7 @@ pub mod chunk {
 /// Between storage nodes and the server.
 pub mod node {
     /// Version 1.
-    #[expect(missing_docs, clippy::all, clippy::pedantic, reason = "generated; the .proto file documents it")]
+    #[expect(missing_docs, clippy::pedantic, reason = "generated; the .proto file documents it")]
     pub mod v1 {
         tonic::include_proto!("cyx.node.v1");
     }

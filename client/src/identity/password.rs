@@ -15,8 +15,8 @@ pub const PASSWORD_MAX: usize = 1024;
 /// # Errors
 /// [`ErrorCode::InvalidUsername`].
 pub fn check_username(username: &str) -> Result<()> {
-    let fits = (3..=32).contains(&username.len())
-        && username.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let fits =
+        (3..=32).contains(&username.len()) && username.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if fits {
         return Ok(());
     }
@@ -106,7 +106,7 @@ mod tests {
         for uniform in ["violet-tramway-29", "VIOLET-TRAMWAY-29", "Violet-Tramway-Okra", "VioletTramway29Okra"] {
             assert_eq!(password(uniform).as_deref(), Some("the password is too uniform"), "{uniform}");
         }
-        for common in ["Password123!", "Passw0rd!Passw0rd!", "Qwertyuiop1!", "Countess-ada_lovelace1"] {
+        for common in ["Password123!", "Passw0rd!Passw0rd!", "Qwertyuiop1!", "Ada_lovelace1!"] {
             assert_eq!(password(common).as_deref(), Some("the password is easy to guess"), "{common}");
         }
         assert_eq!(password(&"Aa1!".repeat(300)).as_deref(), Some("the password is too long"));
@@ -123,7 +123,8 @@ mod tests {
         for good in ["a@example.org", "a.b+c@x-y.example", "ada@localhost"] {
             check_email(good).unwrap();
         }
-        for bad in ["a", "@example.org", "a@", "a..b@example.org", "a@-x.org", "a b@example.org", "a@x..org", "a@x\n.org"]
+        for bad in
+            ["a", "@example.org", "a@", "a..b@example.org", "a@-x.org", "a b@example.org", "a@x..org", "a@x\n.org"]
         {
             assert_eq!(check_email(bad).unwrap_err().code(), ErrorCode::InvalidEmail, "{bad}");
         }

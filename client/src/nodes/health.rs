@@ -61,11 +61,8 @@ impl Health {
     pub fn failed(&self, node: NodeId, lied: bool) {
         let mut nodes = lock(&self.nodes);
         let record = nodes.entry(node).or_default();
-        let pause = if lied {
-            LIAR_PAUSE
-        } else {
-            FIRST_PAUSE.saturating_mul(1 << record.failures.min(16)).min(LONGEST_PAUSE)
-        };
+        let pause =
+            if lied { LIAR_PAUSE } else { FIRST_PAUSE.saturating_mul(1 << record.failures.min(16)).min(LONGEST_PAUSE) };
         record.failures += 1;
         let until = Instant::now() + pause;
         record.avoid_until = Some(record.avoid_until.map_or(until, |before| before.max(until)));

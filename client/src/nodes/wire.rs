@@ -135,7 +135,8 @@ impl Wire {
 
     async fn prove(&self, node: NodeId, session: &dyn SessionProof) -> Result<(), Problem> {
         let mut client = self.client();
-        let answer = client.get_challenge(GetChallengeRequest {}).await.map_err(|status| problem(&status))?.into_inner();
+        let answer =
+            client.get_challenge(GetChallengeRequest {}).await.map_err(|status| problem(&status))?.into_inner();
         if answer.node_id != node.0[..] {
             return Err(Problem::Impostor("its id is another"));
         }

@@ -261,10 +261,8 @@ impl Bucket {
         for _ in 0..DECISIONS {
             let (old_directory, new_directory) =
                 (self.open_directory(&from_above).await?, self.open_directory(&to_above).await?);
-            let located = self
-                .lookup_one(&old_directory, from_name)
-                .await?
-                .ok_or_else(|| Error::NotFound(from.to_string()))?;
+            let located =
+                self.lookup_one(&old_directory, from_name).await?.ok_or_else(|| Error::NotFound(from.to_string()))?;
             let replaced = self.lookup_one(&new_directory, to_name).await?;
             if options.no_replace && replaced.is_some() {
                 return Err(Error::AlreadyExists(to.to_string()));
@@ -310,7 +308,11 @@ impl Bucket {
     ///
     /// # Errors
     /// Only those that concern all of them.
-    pub async fn remove_many(&self, paths: &[TreePath], options: RemoveOptions) -> Result<Vec<Result<Option<TrashId>>>> {
+    pub async fn remove_many(
+        &self,
+        paths: &[TreePath],
+        options: RemoveOptions,
+    ) -> Result<Vec<Result<Option<TrashId>>>> {
         let mut results: Vec<Option<Result<Option<TrashId>>>> = paths.iter().map(|_| None).collect();
         for _ in 0..DECISIONS {
             let open: Vec<usize> = (0..paths.len()).filter(|at| results[*at].is_none()).collect();

@@ -98,8 +98,7 @@ impl Bucket {
             let (above, name) = copy.split().ok_or(Error::Internal("a copy has a name"))?;
             let directory = self.make_directories(&above).await?;
             let existing = self.lookup_one(&directory, name).await?;
-            let (mutation, bytes) =
-                self.copy_mutation(&item.located, &directory, name, existing.as_ref()).await?;
+            let (mutation, bytes) = self.copy_mutation(&item.located, &directory, name, existing.as_ref()).await?;
             waiting.push((copy.clone(), mutation, bytes));
             if waiting.len() >= FILES_PER_CALL {
                 self.finish(&mut waiting, &mut copied).await?;

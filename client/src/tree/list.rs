@@ -106,7 +106,7 @@ impl Listing {
 /// What a walk found.
 pub enum Walked {
     /// An entry, a directory before what is below it.
-    Item(Item),
+    Item(Box<Item>),
     /// Something at or below this path cannot be listed; the walk goes on elsewhere.
     Failed {
         /// The directory that was read.
@@ -141,7 +141,7 @@ impl Walk {
         let mut items = Vec::new();
         while let Some(found) = self.next().await {
             match found {
-                Walked::Item(item) => items.push(item),
+                Walked::Item(item) => items.push(*item),
                 Walked::Failed { error, .. } => return Err(error),
             }
         }
@@ -234,7 +234,7 @@ impl Bucket {
             Some(directory) => self.walk_from(path.to_bytes(), directory, true, Vec::new()),
             None => nothing(),
         };
-        walk.first.push_back(Walked::Item(Item { path: path.to_bytes(), located }));
+        walk.first.push_back(Walked::Item(Box::new(Item { path: path.to_bytes(), located })));
         Ok(walk)
     }
 }
@@ -298,10 +298,12 @@ impl Walker {
                 match located {
                     Ok(located) if located.name.starts_with(&begin) => {
                         let path = join(&path, &located.name);
-                        if self.recursive && let Some(directory) = located.directory() {
+                        if self.recursive
+                            && let Some(directory) = located.directory()
+                        {
                             below.push((path.clone(), directory));
                         }
-                        self.send(Walked::Item(Item { path, located })).await?;
+                        self.send(Walked::Item(Box::new(Item { path, located }))).await?;
                     }
                     Ok(_) => {}
                     Err(error) => self.fail(path.clone(), error).await?,

@@ -87,8 +87,7 @@ impl DirectoryKeys {
         }
         let token = required(entry.name.as_ref(), "entry.name")?;
         let encrypted = EncryptedName::try_from(&token.name[..]).map_err(|_| broken_name())?;
-        let (_, name_key) =
-            self.names.iter().find(|(epoch, _)| *epoch == token.epoch).ok_or_else(broken_name)?;
+        let (_, name_key) = self.names.iter().find(|(epoch, _)| *epoch == token.epoch).ok_or_else(broken_name)?;
         let name = decrypt_name(name_key, self.id, &encrypted).map_err(|_| broken_name())?;
 
         let child: InodeId = id(&entry.child, "entry.child")?;
@@ -180,7 +179,7 @@ mod tests {
         assert_eq!(integrity(keys.open(swapped_key, first_inode.clone())), IntegrityError::WrappedKey("first".into()));
         let other_child = pb::Entry { child: second.child.clone(), ..first.clone() };
         assert_eq!(integrity(keys.open(other_child, second_inode.clone())), IntegrityError::WrappedKey("first".into()));
-        let other_name = pb::Entry { name: second.name.clone(), ..first.clone() };
+        let other_name = pb::Entry { name: second.name, ..first.clone() };
         assert_eq!(integrity(keys.open(other_name, first_inode.clone())), IntegrityError::WrappedKey("second".into()));
         let kind = i32::from(InodeKind::Directory.number());
         let other_kind = pb::Entry { kind, ..first.clone() };
@@ -190,8 +189,11 @@ mod tests {
         let elsewhere = self::directory();
         let moved = pb::Entry { directory: bytes_of(elsewhere.id), ..first.clone() };
         let elsewhere_keys = DirectoryKeys::new(&elsewhere).unwrap();
-        assert_eq!(integrity(elsewhere_keys.open(moved.clone(), first_inode.clone())), IntegrityError::Name(elsewhere.id.to_string()));
-        assert!(matches!(integrity(keys.open(moved, first_inode.clone())), IntegrityError::Mismatch(_)));
+        assert_eq!(
+            integrity(elsewhere_keys.open(moved.clone(), first_inode.clone())),
+            IntegrityError::Name(elsewhere.id.to_string())
+        );
+        assert!(matches!(integrity(keys.open(moved, first_inode)), IntegrityError::Mismatch(_)));
         assert!(matches!(integrity(keys.open(first, second_inode)), IntegrityError::Mismatch(_)));
     }
 
@@ -199,13 +201,13 @@ mod tests {
     fn names_of_an_older_epoch_are_still_read_and_asked_for() {
         let old = directory();
         let (entry, inode, _) = entry(&old, b"name", InodeKind::File);
-        let newer = old.key.make_next();
+        let (newer, old_epoch) = (old.key.make_next(), old.key.epoch());
         let history = extend_history(&[], old.id, &old.key, &newer).unwrap();
-        let new = Directory { key: newer.clone(), key_history: history.into(), ..old.clone() };
+        let new = Directory { key: newer.clone(), key_history: history.into(), ..old };
         let keys = DirectoryKeys::new(&new).unwrap();
         assert_eq!(keys.open(entry.clone(), inode).unwrap().name, b"name");
         let tokens = keys.tokens(b"name").unwrap();
-        assert_eq!(tokens.iter().map(|token| token.epoch).collect::<Vec<_>>(), [old.key.epoch(), newer.epoch()]);
+        assert_eq!(tokens.iter().map(|token| token.epoch).collect::<Vec<_>>(), [old_epoch, newer.epoch()]);
         assert_eq!(entry.name, tokens.first().cloned());
     }
 

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn any_other_byte_is_part_of_a_name() {
         let all: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
-        assert_eq!(names(&all), [all.clone()]);
+        assert_eq!(names(&all), std::slice::from_ref(&all));
         assert_eq!(names(b"-rf/...\n"), [&b"-rf"[..], b"...\n"]);
         assert!(check_name(&[b'x'; 255]).is_ok());
     }
@@ -188,7 +188,7 @@ mod tests {
         #[test]
         fn a_parsed_path_is_the_same_after_another_round(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(path) = TreePath::parse(&bytes) {
-                prop_assert_eq!(TreePath::parse(path.to_bytes()).unwrap(), path.clone());
+                prop_assert_eq!(&TreePath::parse(path.to_bytes()).unwrap(), &path);
                 for name in path.names() {
                     prop_assert!(check_name(name).is_ok());
                 }

@@ -162,16 +162,16 @@ impl Bucket {
         let mut results = Vec::with_capacity(names.len());
         for names in names.chunks(NAMES_PER_CALL) {
             let tokens: Vec<Result<Vec<pb::NameToken>>> = names.iter().map(|name| keys.tokens(name)).collect();
-            let questions: Vec<_> = tokens
-                .iter()
-                .flatten()
-                .map(|tokens| pb::NameQuestion { tokens: tokens.clone() })
-                .collect();
+            let questions: Vec<_> =
+                tokens.iter().flatten().map(|tokens| pb::NameQuestion { tokens: tokens.clone() }).collect();
             let asked = questions.len();
             let mut answers = Vec::new();
             if asked > 0 {
-                let request =
-                    pb::LookupRequest { bucket: bytes_of(self.id), directory: bytes_of(directory.id), names: questions };
+                let request = pb::LookupRequest {
+                    bucket: bytes_of(self.id),
+                    directory: bytes_of(directory.id),
+                    names: questions,
+                };
                 answers = self.client.meta.lookup(request).await?.answers;
             }
             if answers.len() != asked {

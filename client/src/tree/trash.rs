@@ -66,7 +66,8 @@ impl Bucket {
             Some(name) => {
                 let keys = DirectoryKeys::new(&trashed.directory)?;
                 let names = keys.tokens(name)?;
-                let wrapped = keys.wrap(&names, trashed.located.id, kind_of(&trashed.located)?, &trashed.located.key)?;
+                let wrapped =
+                    keys.wrap(&names, trashed.located.id, kind_of(&trashed.located)?, &trashed.located.key)?;
                 (names, wrapped.into())
             }
         };

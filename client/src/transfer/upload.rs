@@ -1,0 +1,352 @@
+//! Content out: a source is cut into blobs, each is sealed where it was read to, coded and put on nodes, several at a time as far
+//! as memory allows. What comes out is [`Content`], which [`super::put`] commits.
+//!
+//! ```text
+//! source ─fill─▶ buffer ─seal─▶ frames ─code─▶ shards, hashes ─place─▶ receipts ─▶ staged or kept for the commit
+//!         (one at a time)       (blocking threads, in parallel)  (all nodes at once)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cyx_core::extent::Extent;
+use cyx_core::ids::TxnId;
+use cyx_core::scheme::Scheme;
+use cyx_core::units::{FRAME_PLAIN, FRAME_SEALED, INLINE_MAX};
+use cyx_crypto::frames::BlobCipher;
+use cyx_crypto::keys::InodeKey;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use tokio::task::JoinSet;
+
+use super::Transfer;
+use super::budget::Lent;
+use super::coded::{Coded, blocking, buffer_len};
+use super::content::{Content, SealedBlob, SegmentOutcome};
+use super::lease::{Lease, Leases};
+use super::place::{Placed, place};
+use super::progress::Progress;
+use super::resume::{Finished, Resume};
+use super::source::{Feed, Source};
+use crate::error::{Error, Result};
+use crate::tree::types::Bucket;
+
+/// Uploads into one bucket, which share its placement leases. Cheap to clone. Call [`Self::finish`] at the end.
+#[derive(Clone)]
+pub struct Uploads {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) transfer: Transfer,
+    pub(crate) bucket: Bucket,
+    pub(crate) leases: Leases,
+}
+
+/// What one segment needs to be stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// Every shard has to be durable.
+    pub(crate) all_shards: bool,
+    /// Sealed bytes that will probably follow.
+    pub(crate) coming: u64,
+}
+
+/// A segment that is stored.
+pub(crate) struct Shipped {
+    pub(crate) placed: Placed,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) scheme: Scheme,
+}
+
+/// One blob that has become one segment.
+struct SentBlob {
+    extent: Extent,
+    blob: pb::Blob,
+    shipped: Shipped,
+    finished: Option<Finished>,
+}
+
+impl Uploads {
+    pub(crate) fn new(transfer: &Transfer, bucket: &Bucket) -> Self {
+        let leases = Leases::new(bucket.client().meta.clone(), transfer.pool().clone(), bucket.id);
+        Self { shared: Arc::new(Shared { transfer: transfer.clone(), bucket: bucket.clone(), leases }) }
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &Bucket {
+        &self.shared.bucket
+    }
+
+    /// Gives leases back that are not needed any more. Everything has to be committed by now.
+    pub async fn finish(&self) {
+        self.shared.leases.release().await;
+    }
+
+    /// Stores everything that a source has, and commits nothing.
+    pub(crate) async fn send(
+        &self,
+        file: &InodeKey,
+        mut feed: Feed,
+        known: Option<u64>,
+        options: SendOptions<'_>,
+    ) -> Result<Content> {
+        if known.is_none_or(|known| known <= INLINE_MAX) {
+            let first = feed.peek(usize::try_from(INLINE_MAX + 1).unwrap_or(usize::MAX)).await?;
+            if first.len() as u64 <= INLINE_MAX {
+                options.progress.bytes(first.len() as u64);
+                return inline(file, &first);
+            }
+        }
+        Sending { uploads: self, file, options, feed, known, sent: Sent::default(), jobs: JoinSet::new() }.run().await
+    }
+
+    /// Codes and places one segment; below the write quorum the same bytes are tried as a narrower one.
+    pub(crate) async fn ship(&self, buffer: Lent, length: u64, scheme: Scheme, wish: Wish) -> Result<Shipped> {
+        let Shared { transfer, leases, .. } = &*self.shared;
+        let (pool, tuning) = (transfer.pool(), transfer.tuning());
+        let mut lease = leases.take(length, wish.coming).await?;
+        let coder = transfer.coder(scheme);
+        let mut coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
+        let mut renewed = false;
+        loop {
+            if lease.scheme != coded.scheme {
+                coded = coded.recode(transfer.budget(), transfer.coder(lease.scheme)).await?;
+            }
+            let short = match place(pool, tuning, &lease, &coded, wish.all_shards).await {
+                Ok(placed) => {
+                    if placed.lease_is_poor {
+                        leases.exchange(&lease).await;
+                    }
+                    return Ok(Shipped { placed, scheme: lease.scheme, lease });
+                }
+                Err(short) => short,
+            };
+            tracing::debug!(present = short.present, needed = short.needed, scheme = %coded.scheme, "too few nodes took a segment");
+            leases.exchange(&lease).await;
+            lease.settled();
+            let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());
+            let next = if (wish.all_shards || stale) && !std::mem::replace(&mut renewed, true) {
+                Some(leases.take(length, wish.coming).await?)
+            } else if wish.all_shards {
+                None
+            } else {
+                leases.narrower(coded.scheme, length).await?
+            };
+            let Some(next) = next else {
+                if let Some(error) = short.last {
+                    tracing::warn!(%error, "the last storage node that failed");
+                }
+                return Err(Error::TooFewNodes {
+                    what: "cannot store a segment".to_owned(),
+                    reachable: short.present,
+                    needed: short.needed,
+                });
+            };
+            lease = next;
+        }
+    }
+}
+
+/// How content is sent.
+pub(crate) struct SendOptions<'a> {
+    pub(crate) all_shards: bool,
+    pub(crate) progress: &'a dyn Progress,
+    /// Transaction under which long uploads are staged.
+    pub(crate) txn: TxnId,
+    /// Remembers what is staged, if the upload can be resumed; then the transaction is its own.
+    pub(crate) resume: Option<&'a mut Resume>,
+}
+
+/// At most [`INLINE_MAX`] bytes, sealed for the server's database.
+pub(crate) fn inline(file: &InodeKey, plain: &[u8]) -> Result<Content> {
+    if plain.is_empty() {
+        return Ok(Content::default());
+    }
+    let blob = SealedBlob::draw(plain.len() as u64)?;
+    let mut sealed = Vec::new();
+    BlobCipher::new(&blob.key, blob.id, blob.header)
+        .seal(plain, &mut sealed)
+        .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+    Ok(Content {
+        size: plain.len() as u64,
+        extents: vec![blob.extent(file, 0)],
+        blobs: vec![blob.inline(sealed)],
+        ..Content::default()
+    })
+}
+
+/// What of one upload is done.
+#[derive(Default)]
+struct Sent {
+    extents: BTreeMap<u64, Extent>,
+    waiting: Content,
+    waiting_bytes: u64,
+    finished: Vec<Finished>,
+    staged: bool,
+}
+
+struct Sending<'a> {
+    uploads: &'a Uploads,
+    file: &'a InodeKey,
+    options: SendOptions<'a>,
+    feed: Feed,
+    known: Option<u64>,
+    sent: Sent,
+    jobs: JoinSet<Result<SentBlob>>,
+}
+
+impl Sending<'_> {
+    async fn run(mut self) -> Result<Content> {
+        let (transfer, leases) = (&self.uploads.shared.transfer, &self.uploads.shared.leases);
+        let mut offset = 0;
+        loop {
+            while let Some(done) = self.jobs.try_join_next() {
+                self.absorb(joined(done)?).await?;
+            }
+            let left = self.known.map(|known| known.saturating_sub(offset));
+            let coming = left.unwrap_or(offset.max(transfer.tuning().large_file));
+            let scheme = leases.scheme(sealed_about(coming)).await?;
+            let full = transfer.tuning().segment_frames(scheme, self.known.unwrap_or(offset));
+            let earlier = self.options.resume.as_ref().and_then(|resume| resume.finished_at(offset)).cloned();
+            let frames = match (&earlier, left) {
+                (Some(earlier), _) => earlier.header.frames(),
+                // One frame more than is known to be there finds out whether there is more.
+                (None, Some(left)) => full.min(left.div_ceil(FRAME_PLAIN).max(1)),
+                (None, None) => full,
+            };
+            let buffer = self.room(buffer_len(scheme, frames * FRAME_SEALED)?).await?;
+            let frames = usize::try_from(frames).map_err(|_| Error::Internal("a segment fits memory"))?;
+            let (mut buffer, filled) = self.feed.fill(buffer, frames).await?;
+            if filled == 0 {
+                break;
+            }
+            if let Some(earlier) = earlier
+                && let Some(resume) = self.options.resume.as_deref()
+            {
+                let (kept, same) = resume.matches(&earlier, buffer, filled).await?;
+                buffer = kept;
+                if same {
+                    self.sent.staged = true;
+                    self.options.progress.bytes(filled);
+                    self.sent.extents.insert(offset, earlier.extent(self.file));
+                    self.sent.waiting.outcomes.push(earlier.outcome);
+                    offset += filled;
+                    continue;
+                }
+            }
+            self.dispatch(buffer, filled, scheme, offset, sealed_about(coming.saturating_sub(filled)));
+            offset += filled;
+            if filled < frames as u64 * FRAME_PLAIN {
+                break;
+            }
+        }
+        while let Some(done) = self.jobs.join_next().await {
+            self.absorb(joined(done)?).await?;
+        }
+        let mut content = self.sent.waiting;
+        content.size = offset;
+        content.extents = self.sent.extents.into_values().collect();
+        content.staged = self.sent.staged.then_some(self.options.txn);
+        Ok(content)
+    }
+
+    /// Waits for memory, and meanwhile for segments whose memory that may be.
+    async fn room(&mut self, len: usize) -> Result<Lent> {
+        let budget = self.uploads.shared.transfer.budget().clone();
+        let mut lending = std::pin::pin!(budget.lend(len));
+        loop {
+            tokio::select! {
+                biased;
+                buffer = &mut lending => return Ok(buffer),
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => self.absorb(joined(done)?).await?,
+            }
+        }
+    }
+
+    fn dispatch(&mut self, buffer: Lent, filled: u64, scheme: Scheme, offset: u64, coming: u64) {
+        let (uploads, file) = (self.uploads.clone(), self.file.clone());
+        let wish = Wish { all_shards: self.options.all_shards, coming };
+        let fingerprints = self.options.resume.as_ref().map(|resume| resume.fingerprints());
+        self.jobs.spawn(async move {
+            let blob = SealedBlob::draw(filled)?;
+            let sealing = blocking(move || {
+                let mut buffer = buffer;
+                let length = usize::try_from(blob.header.sealed_len()).map_err(|_| Error::Internal("a blob fits memory"))?;
+                let frames = buffer.bytes.get_mut(..length).ok_or(Error::Internal("a buffer holds its blob"))?;
+                let fingerprint = fingerprints.map(|fingerprints| fingerprints.of_frames(blob.id, frames, blob.header));
+                BlobCipher::new(&blob.key, blob.id, blob.header)
+                    .seal_in_place(0, frames)
+                    .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+                Ok((buffer, blob, fingerprint))
+            });
+            let (buffer, blob, fingerprint) = sealing.await?;
+            let shipped = uploads.ship(buffer, blob.header.sealed_len(), scheme, wish).await?;
+            let segment = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
+            let outcome = SegmentOutcome { scheme: shipped.scheme, present: shipped.placed.present };
+            let finished = fingerprint.map(|fingerprint| Finished::new(&blob, offset, fingerprint, outcome));
+            Ok(SentBlob { extent: blob.extent(&file, offset), blob: blob.placed(segment, 0), shipped, finished })
+        });
+    }
+
+    async fn absorb(&mut self, sent: SentBlob) -> Result<()> {
+        self.options.progress.bytes(sent.extent.len);
+        self.sent.waiting_bytes += sent.blob.length;
+        self.sent.extents.insert(sent.extent.file_offset, sent.extent);
+        self.sent.waiting.blobs.push(sent.blob);
+        self.sent.waiting.take_over(sent.shipped);
+        self.sent.finished.extend(sent.finished);
+        if self.sent.waiting_bytes >= self.uploads.shared.transfer.tuning().stage {
+            self.stage().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is waiting, so that it is counted, kept, and found again after an interruption.
+    async fn stage(&mut self) -> Result<()> {
+        let waiting = &mut self.sent.waiting;
+        let request = pb::StageRequest {
+            bucket: bytes_of(self.uploads.shared.bucket.id),
+            txn: bytes_of(self.options.txn),
+            segments: std::mem::take(&mut waiting.segments),
+            blobs: std::mem::take(&mut waiting.blobs),
+            receipts: std::mem::take(&mut waiting.receipts),
+        };
+        self.uploads.shared.bucket.client().meta.stage(request).await?;
+        waiting.settle();
+        self.sent.waiting_bytes = 0;
+        self.sent.staged = true;
+        if let Some(resume) = self.options.resume.as_deref_mut() {
+            resume.record(std::mem::take(&mut self.sent.finished))?;
+        }
+        self.uploads.shared.leases.release_spent().await;
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Adds a segment that was shipped.
+    pub(crate) fn take_over(&mut self, shipped: Shipped) {
+        self.outcomes.push(SegmentOutcome { scheme: shipped.scheme, present: shipped.placed.present });
+        self.warning = self.warning.take().or_else(|| shipped.lease.warning.clone());
+        self.segments.push(shipped.placed.upload);
+        self.receipts.extend(shipped.placed.receipts);
+        self.leases.push(shipped.lease);
+    }
+}
+
+fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    match done {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(Error::Interrupted),
+        },
+    }
+}
+
+/// Sealed bytes of about so many plain ones.
+fn sealed_about(plain: u64) -> u64 {
+    plain.saturating_add(plain / 1000)
+}
