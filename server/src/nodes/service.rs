@@ -335,3 +335,6 @@ async fn send_parts(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
