@@ -104,6 +104,16 @@ CREATE TABLE keep_list_round (
 );
 
 
+-- Shards that should exist and do not.
+CREATE TABLE repair (
+    segment BYTES NOT NULL,
+    shard BIGINT NOT NULL,
+    -- unplaced (the upload left it out) or lost (its node reported it).
+    reason TEXT NOT NULL,
+    queued_ns BIGINT NOT NULL,
+    PRIMARY KEY (segment, shard)
+);
+
 CREATE TABLE job (
     id BYTES PRIMARY KEY,
     kind TEXT NOT NULL,

@@ -1,11 +1,95 @@
 //! What is not needed any more, and how nodes learn of it.
 //!
+//! A collection expires what the tree keeps only for a while, forgets leases whose receipts cannot come any more, retires placements of
+//! nodes that are gone, and begins rounds of keep-lists. Nothing here tells a node to drop a particular chunk: what nodes may drop
+//! follows from what the keep-lists do not name, days later.
+//!
 //! | file | what it does |
 //! |---|---|
 //! | [`holdings`] | what a node is supposed to hold |
 //! | [`ranges`] | cutting that into ranges of ids |
 //! | [`keep_lists`] | rounds of signed keep-lists |
+//! | [`retire`] | placements that nobody will use again |
 
 pub mod holdings;
 pub mod keep_lists;
 pub mod ranges;
+pub mod retire;
+
+use std::fmt;
+
+use cyx_core::units::RECEIPT_LIFETIME_SECONDS;
+
+use crate::app::App;
+use crate::db::DbError;
+use crate::error::ApiError;
+use crate::placement::rows::forget_leases;
+use crate::time::{now_ns, now_seconds};
+
+/// Leases are remembered a little longer than receipts under them are good for.
+const LEASE_MEMORY_SECONDS: u64 = RECEIPT_LIFETIME_SECONDS + 3600;
+
+/// How eager a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Rounds of keep-lists begin when it is time for them.
+    Regular,
+    /// They begin now.
+    Now,
+}
+
+/// What a collection did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Leases that were forgotten.
+    pub leases: u64,
+    /// Placements that were forgotten.
+    pub placements: u64,
+    /// Nodes for which a round of keep-lists began.
+    pub rounds: usize,
+    /// Whether an administrator has to resume the network after a restore.
+    pub held: bool,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} leases, {} placements; ",
+            self.leases, self.placements
+        )?;
+        if self.held {
+            f.write_str("keep-lists are held after a restore until `cyx-server collect --resume`")
+        } else {
+            write!(f, "keep-lists for {} nodes", self.rounds)
+        }
+    }
+}
+
+/// Collects once.
+///
+/// # Errors
+/// [`ApiError`] of the first step that fails; what was done before stays, and the next collection goes on.
+pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
+    let (db, network) = (&app.db, &app.network);
+    let now = now_ns();
+    let lease_before = now_seconds().saturating_sub(LEASE_MEMORY_SECONDS);
+    let leases = db.write(move |conn| Box::pin(forget_leases(conn, lease_before))).await?;
+    let placements = retire::retire(app, now).await?;
+    let rounds = keep_lists::begin_rounds(db, &network.options, pace == Pace::Now).await?;
+    for (node, sequence) in &rounds {
+        network.registry.set_keep_list_sequence(*node, *sequence);
+    }
+    let held = keep_lists::is_held(&mut *db.read().await?).await?;
+    let summary = Summary { leases, placements, rounds: rounds.len(), held };
+    tracing::info!(%summary, "collected");
+    Ok(summary)
+}
+
+/// Lets keep-lists begin again after a restore.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn resume(app: &App) -> Result<(), DbError> {
+    app.db.write(|conn| Box::pin(keep_lists::resume(conn))).await
+}

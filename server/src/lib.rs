@@ -22,10 +22,12 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod http;
+pub mod jobs;
 pub mod keys;
 pub mod network;
 pub mod nodes;
 pub mod placement;
+pub mod quota;
 pub mod time;
 pub mod tokens;
 

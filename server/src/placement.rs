@@ -20,7 +20,8 @@ pub mod lease;
 pub mod pool;
 pub mod rows;
 
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cyx_core::ids::{NodeId, PlacementId};
 use cyx_core::scheme::Scheme;
@@ -74,5 +75,16 @@ impl Placements {
 
     fn diversity(&self) -> Diversity {
         if self.options.allow_colocated { Diversity::Colocated } else { Diversity::Apart }
+    }
+
+    /// Takes a placement into use that is in the database already.
+    pub fn adopt(&self, placement: Placement) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).add(Arc::new(placement));
+    }
+
+    /// Takes all placements out of use that name one of these nodes; which they were.
+    pub fn close_those_of(&self, nodes: &HashSet<NodeId>) -> Vec<PlacementId> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.close(|placement| placement.nodes.iter().any(|node| nodes.contains(node)))
     }
 }

@@ -64,7 +64,7 @@ impl Damage {
     }
 }
 
-/// Clears the bits of shards whose place is still this node, and queues their segments for repair.
+/// Clears the bits of shards whose place is still this node, and queues them for repair.
 async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbError> {
     let mut marked = 0;
     for Held { segment, shard } in shards {
@@ -83,8 +83,10 @@ async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbE
         .rows_affected();
         if changed > 0 {
             marked += changed;
-            sqlx::query("INSERT INTO segment_repair (segment, queued_ns) VALUES ($1, $2) ON CONFLICT (segment) DO NOTHING")
+            let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, 'lost', $3) ON CONFLICT DO NOTHING";
+            sqlx::query(text)
                 .bind(&segment.0[..])
+                .bind(i64::from(*shard))
                 .bind(now_ns())
                 .execute(&mut *conn)
                 .await?;

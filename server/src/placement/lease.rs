@@ -22,6 +22,7 @@ use super::{Placement, Placements, grants};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::nodes::NodeRecord;
+use crate::quota;
 use crate::time::{now_ns, now_seconds};
 
 /// Most sealed bytes of one lease.
@@ -203,7 +204,7 @@ impl Placements {
             .write(move |conn| {
                 let drafts = Arc::clone(&drafts);
                 Box::pin(async move {
-                    let left = left(conn, backend, owner, now).await?;
+                    let left = left(conn, backend, owner).await?;
                     let fit = usize::try_from(left / bytes).unwrap_or(usize::MAX).min(drafts.len());
                     if fit == 0 {
                         let message = format!("{bytes} bytes do not fit: {left} bytes of the plan are left");
@@ -268,18 +269,10 @@ impl Placements {
 }
 
 /// Bytes of the owner's plan that are neither used nor promised. Locks the account until the transaction ends.
-async fn left(conn: &mut Conn, backend: Backend, owner: AccountId, now: u64) -> Result<u64, DbError> {
-    let text = format!("SELECT limit_bytes - used_bytes FROM account WHERE id = $1{}", backend.for_update());
-    let row: Option<i64> =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(text)).bind(&owner.0[..]).fetch_optional(&mut *conn).await?;
-    let staged: i64 =
-        sqlx::query_scalar("SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM staged WHERE account = $1")
-            .bind(&owner.0[..])
-            .fetch_one(&mut *conn)
-            .await?;
-    let pending = rows::pending_bytes(conn, owner, now).await?;
-    let left = row.unwrap_or(0).saturating_sub(staged);
-    Ok(u64::try_from(left).unwrap_or(0).saturating_sub(pending))
+async fn left(conn: &mut Conn, backend: Backend, owner: AccountId) -> Result<u64, DbError> {
+    let usage = quota::lock(conn, backend, owner).await?;
+    let pending = quota::pending(conn, owner, now_ns()).await?;
+    Ok(u64::try_from(usage.limit.saturating_sub(usage.used).saturating_sub(pending)).unwrap_or(0))
 }
 
 /// Bytes of chunks that one node may get under a lease of `bytes` sealed bytes: its part, and an eighth and 1 MiB more for padding and for

@@ -51,9 +51,11 @@ impl Pool {
         }
     }
 
-    /// Takes placements out of use.
-    pub fn remove(&mut self, ids: &[PlacementId]) {
-        self.open.retain(|open| !ids.contains(&open.id));
+    /// Takes placements out of use; which they were.
+    pub fn close(&mut self, which: impl Fn(&Placement) -> bool) -> Vec<PlacementId> {
+        let closed = self.open.iter().filter(|open| which(open)).map(|open| open.id).collect();
+        self.open.retain(|open| !which(open));
+        closed
     }
 
     /// Finds or makes a placement of `candidates` for a scheme. `None` if fewer than the write quorum of them may be together.

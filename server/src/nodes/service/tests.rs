@@ -438,13 +438,13 @@ async fn lost_shards_count_as_missing_and_wait_for_repair() {
     assert_eq!(app.network.registry.get(node).unwrap().score, score, "what it never had it cannot lose");
     cluster.server.report_damage(cluster.request(report(vec![held[0], foreign]))).await.unwrap();
     cluster.server.report_damage(cluster.request(report(vec![held[0]]))).await.unwrap();
-    assert_eq!(number(&cluster.test, "SELECT CAST(COUNT(*) AS BIGINT) FROM segment_repair").await, 1);
+    assert_eq!(number(&cluster.test, "SELECT CAST(COUNT(*) AS BIGINT) FROM repair").await, 1);
     assert!(app.network.registry.get(node).unwrap().score < score);
 
     // Missing from a keep-list is the same.
     let sequence = keep_lists::begin_rounds(&app.db, &app.network.options, true).await.unwrap()[0].1;
     cluster.confirm(node, sequence, ChunkId([0xff; 16]), held.clone()).await.unwrap();
-    assert_eq!(number(&cluster.test, "SELECT CAST(COUNT(*) AS BIGINT) FROM segment_repair").await, 3);
+    assert_eq!(number(&cluster.test, "SELECT CAST(COUNT(*) AS BIGINT) FROM repair").await, 3);
     // Bit 1 of two segments and bit 2 of one are gone, however often they were reported.
     assert_eq!(number(&cluster.test, shards).await, 4 * 7 - 2 - 2 - 4);
     let too_many = report(vec![foreign; REPORT_MAX + 1]);

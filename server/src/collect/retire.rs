@@ -1,0 +1,100 @@
+//! Placements that nobody will use again.
+//!
+//! A placement whose node has been silent for a week leaves the pool of those that new leases use. Rows of placements that are out of use
+//! and that no segment and no lease refers to are deleted.
+
+use std::collections::HashSet;
+
+use cyx_core::ids::{NodeId, PlacementId};
+use sqlx::Row as _;
+
+use crate::app::App;
+use crate::db::{Conn, DbError};
+use crate::nodes::Liveness;
+
+/// A node that was silent for this long is not waited for.
+const GONE_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+/// Placements that are deleted in one transaction.
+const STEP: i64 = 1000;
+
+/// Retires and deletes; how many rows were deleted. `now` in Unix nanoseconds.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
+    let all = app.network.registry.all();
+    let gone: HashSet<NodeId> = all
+        .iter()
+        .filter(|node| node.state == Liveness::Dead && node.last_heartbeat_ns < now.saturating_sub(GONE_NS))
+        .map(|node| node.id)
+        .collect();
+    let closed = app.network.placements.close_those_of(&gone);
+    app.db
+        .write(move |conn| {
+            let closed = closed.clone();
+            Box::pin(async move {
+                close(conn, &closed).await?;
+                delete_unused(conn).await
+            })
+        })
+        .await
+}
+
+async fn close(conn: &mut Conn, placements: &[PlacementId]) -> Result<(), DbError> {
+    for placement in placements {
+        sqlx::query("UPDATE placement SET open = 0 WHERE id = $1").bind(&placement.0[..]).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+async fn delete_unused(conn: &mut Conn) -> Result<u64, DbError> {
+    let rows = sqlx::query(
+        "SELECT p.id FROM placement p WHERE p.open = 0 AND NOT EXISTS (SELECT 1 FROM segment s WHERE s.placement = p.id) \
+         AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.placement = p.id) LIMIT $1",
+    )
+    .bind(STEP)
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in &rows {
+        let id: Vec<u8> = row.try_get(0)?;
+        sqlx::query("DELETE FROM placement_node WHERE placement = $1").bind(&id[..]).execute(&mut *conn).await?;
+        sqlx::query("DELETE FROM placement WHERE id = $1").bind(&id[..]).execute(&mut *conn).await?;
+    }
+    Ok(rows.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use cyx_core::ids::{Random as _, SegmentId};
+    use cyx_core::scheme::Scheme;
+
+    use super::*;
+    use crate::nodes::NodeRecord;
+    use crate::nodes::testing::{execute, node, number, placement, segment, server_with};
+    use crate::test_support::TestApp;
+    use crate::time::now_ns;
+
+    async fn placements(test: &TestApp, open: bool) -> i64 {
+        let text = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM placement WHERE open = {}", i64::from(open));
+        number(test, &text).await
+    }
+
+    #[tokio::test]
+    async fn only_placements_of_lost_nodes_that_nothing_refers_to_are_forgotten() {
+        let lost = NodeRecord { state: Liveness::Dead, last_heartbeat_ns: now_ns() - GONE_NS - 1, ..node(1) };
+        let away = NodeRecord { state: Liveness::Dead, last_heartbeat_ns: now_ns() - GONE_NS / 2, ..node(2) };
+        let test = server_with([lost, away, node(3)], |_| {}).await;
+        let single = Scheme::SINGLE;
+        let used = placement(&test, single, &[node(1).id]).await;
+        segment(&test, SegmentId::random(), &used).await;
+        let made = [placement(&test, single, &[node(1).id]).await, placement(&test, single, &[node(2).id]).await];
+        for placement in made.into_iter().chain([used]) {
+            test.app.network.placements.adopt(placement);
+        }
+        assert_eq!(retire(&test.app, now_ns()).await.unwrap(), 1);
+        assert_eq!((placements(&test, true).await, placements(&test, false).await), (1, 1));
+        execute(&test, &["DELETE FROM segment".to_owned()]).await;
+        assert_eq!(retire(&test.app, now_ns()).await.unwrap(), 1);
+        assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM placement_node").await, 1);
+    }
+}
