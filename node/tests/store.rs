@@ -1,5 +1,7 @@
 //! The disk store: the conformance suite, crashes, damage, full and failing disks.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that cannot go on has failed")]
+
 mod conformance;
 
 use std::fs::{File, OpenOptions};
@@ -82,7 +84,7 @@ async fn everything_survives_a_restart() {
         let store = open(folder.path());
         store.store(chunk(live, &bytes)).await.unwrap();
         store.store(chunk(trashed, &bytes)).await.unwrap();
-        store.trash(vec![trashed]).await.unwrap();
+        store.trash(vec![trashed], u64::MAX).await.unwrap();
     }
     let store = open(folder.path());
     assert_eq!(read_all(&store, live).await.unwrap(), bytes);
@@ -277,7 +279,7 @@ async fn purged_chunks_give_their_space_back() {
     assert!(files >= 4 && before >= 12 * MIB);
     // All of the first volume, and one of a later one.
     let dead: Vec<_> = [0, 1, 2, 7].map(|at: usize| chunks[at].0).to_vec();
-    store.trash(dead.clone()).await.unwrap();
+    store.trash(dead.clone(), u64::MAX).await.unwrap();
     clock.pass(NODE_TRASH_SECONDS);
     assert_eq!(store.expire_trash().await.unwrap(), 4 * MIB);
     assert_eq!(volumes(folder.path()).len(), files - 1, "a volume in which nothing is left is deleted");
@@ -312,7 +314,7 @@ async fn a_capacity_is_a_capacity_and_ends_when_there_is_room_again() {
     for (id, bytes) in &stored {
         assert_eq!(read_all(&store, *id).await.unwrap(), *bytes);
     }
-    store.trash(vec![stored[0].0]).await.unwrap();
+    store.trash(vec![stored[0].0], u64::MAX).await.unwrap();
     assert!(
         matches!(store.store(chunk(ChunkId::random(), &stored[0].1)).await, Err(StoreError::Full)),
         "trash takes room"

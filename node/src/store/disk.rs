@@ -369,8 +369,8 @@ impl ChunkStore for DiskStore {
         async move { self.blocking(move |shared| shared.scrub(id)).await }.boxed()
     }
 
-    fn trash(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<u32, StoreError>> {
-        async move { self.blocking(move |shared| shared.trash(&ids)).await }.boxed()
+    fn trash(&self, ids: Vec<ChunkId>, before: u64) -> BoxFuture<'_, Result<u32, StoreError>> {
+        async move { self.blocking(move |shared| shared.trash(&ids, before)).await }.boxed()
     }
 
     fn apply_keep_list(&self, list: KeepList, keep: Vec<ChunkId>) -> BoxFuture<'_, Result<KeepOutcome, StoreError>> {

@@ -5,6 +5,8 @@
 //! and each group that the range touches must hash to its entry. Nothing about a read has to be trusted, and a small read
 //! hashes 16 KiB, not the whole chunk. A chunk of one group has no list: its root is the hash of that group.
 
+use std::ops::Range;
+
 use blake3::Hasher;
 use blake3::hazmat::{
     ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
@@ -152,6 +154,51 @@ pub fn verify(root: &Root, values: &[Value], len: u64, offset: u64, bytes: &[u8]
     })
 }
 
+/// One part of a proof: see `cyx_core::proof`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofItem {
+    /// The values of a node's two children.
+    Pair([u8; 2 * VALUE_LEN]),
+    /// The next group of the range, with this many bytes.
+    Group(usize),
+}
+
+/// The parts of a proof of `range`, which must not be empty, in order; `None` if the values or the range do not fit the length.
+#[must_use]
+pub fn proof_items(values: &[Value], len: u64, range: &Range<u64>) -> Option<Vec<ProofItem>> {
+    if range.is_empty() || range.end > len || values.len() as u64 != stored_count(len) {
+        return None;
+    }
+    let mut items = Vec::new();
+    if values.is_empty() {
+        items.push(ProofItem::Group(usize::try_from(len).ok()?));
+    } else {
+        add_items(values, 0..len, range, &mut items)?;
+    }
+    Some(items)
+}
+
+/// Adds what proves the part of `range` that lies in the subtree over the bytes `part`.
+fn add_items(values: &[Value], part: Range<u64>, range: &Range<u64>, items: &mut Vec<ProofItem>) -> Option<()> {
+    if range.end <= part.start || part.end <= range.start {
+        return Some(());
+    }
+    let len = part.end - part.start;
+    if len <= GROUP {
+        items.push(ProofItem::Group(usize::try_from(len).ok()?));
+        return Some(());
+    }
+    let (left, right) = halves(values, len)?;
+    let mut pair = [0; 2 * VALUE_LEN];
+    pair[..VALUE_LEN].copy_from_slice(&left);
+    pair[VALUE_LEN..].copy_from_slice(&right);
+    items.push(ProofItem::Pair(pair));
+    let middle = part.start + left_subtree_len(len);
+    let (left, right) = values.split_at_checked(usize::try_from((middle - part.start) / GROUP).ok()?)?;
+    add_items(left, part.start..middle, range, items)?;
+    add_items(right, middle..part.end, range, items)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +253,37 @@ mod tests {
         }
         assert!(!verify(&root, &values, len, 1, &bytes[1..=GROUP_LEN]), "not at a group boundary");
         assert!(!verify(&root, &values, len, 0, &bytes[..100]), "half a group");
+    }
+
+    /// What a client would check with, and what the reference makes, for every range that begins or ends near a border.
+    #[test]
+    fn proofs_are_those_of_the_reference() {
+        for len in [1, 16_384, 16_385, 100_000, 5 * 16_384, 300_001] {
+            let bytes = sample(len);
+            let values = hash_in_pieces(&bytes, 1 << 20).unwrap().values;
+            let places = [0, 1, 16_383, 16_384, 16_385, 50_000, len - 1, len];
+            for (from, to) in places.iter().flat_map(|from| places.map(|to| (*from, to))) {
+                let range = from as u64..to as u64;
+                let items = proof_items(&values, len as u64, &range);
+                if from >= to || to > len {
+                    assert_eq!(items, None);
+                    continue;
+                }
+                let mut proof = b"cyxM\x01".to_vec();
+                let mut at = from / GROUP_LEN * GROUP_LEN;
+                for item in items.unwrap() {
+                    match item {
+                        ProofItem::Pair(pair) => proof.extend_from_slice(&pair),
+                        ProofItem::Group(group) => {
+                            proof.extend_from_slice(&bytes[at..at + group]);
+                            at += group;
+                        }
+                    }
+                }
+                let reference = cyx_core::proof::prove(std::io::Cursor::new(&bytes), len as u64, range.clone()).unwrap();
+                assert!(proof == reference.bytes, "{range:?} of {len}");
+            }
+        }
     }
 
     proptest! {

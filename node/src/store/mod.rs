@@ -298,11 +298,12 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// As [`Self::read`].
     fn scrub(&self, id: ChunkId) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Moves chunks to the trash, durably; returns how many were not there already.
+    /// Moves chunks to the trash, durably; returns how many were not there already. A chunk whose newest receipt is not
+    /// older than `before` stays.
     ///
     /// # Errors
     /// Only if the store itself fails.
-    fn trash(&self, ids: Vec<ChunkId>) -> BoxFuture<'_, Result<u32, StoreError>>;
+    fn trash(&self, ids: Vec<ChunkId>, before: u64) -> BoxFuture<'_, Result<u32, StoreError>>;
 
     /// Applies a keep-list whose signature has been checked. Repeating one that was cut short is allowed.
     ///

@@ -19,9 +19,11 @@ const HELD: &str = "incarnation to confirm";
 /// Chunks looked at or changed in one transaction.
 const STEP: usize = 2048;
 
-/// Ranges of the keep-lists applied under the current incarnation: (first, last) → (sequence, whether it was finished).
-const KEEP_LISTS: TableDefinition<'static, (&[u8; ID_LEN], &[u8; ID_LEN]), (u64, bool)> =
-    TableDefinition::new("keep-lists.v1");
+/// First and last chunk id of a range.
+type IdRange<'a> = (&'a [u8; ID_LEN], &'a [u8; ID_LEN]);
+
+/// Ranges of the keep-lists applied under the current incarnation → (sequence, whether it was finished).
+const KEEP_LISTS: TableDefinition<'static, IdRange<'static>, (u64, bool)> = TableDefinition::new("keep-lists.v1");
 
 fn incarnation(bytes: Option<Vec<u8>>) -> Option<Incarnation> {
     bytes.and_then(|bytes| bytes.try_into().ok()).map(Incarnation::from_bytes)
@@ -39,7 +41,7 @@ fn set_state(
 }
 
 impl Shared {
-    pub(super) fn trash(&self, ids: &[ChunkId]) -> Result<u32, StoreError> {
+    pub(super) fn trash(&self, ids: &[ChunkId], before: u64) -> Result<u32, StoreError> {
         let now = self.now();
         let mut moved = 0;
         for step in ids.chunks(STEP) {
@@ -47,7 +49,7 @@ impl Shared {
                 let mut moved = 0;
                 for id in step {
                     match tables.get(*id)? {
-                        Some(entry) if entry.state != ChunkState::Trashed => {
+                        Some(entry) if entry.state != ChunkState::Trashed && entry.stored_at < before => {
                             set_state(tables, *id, entry, ChunkState::Trashed, now)?;
                             moved += 1;
                         }

@@ -171,7 +171,7 @@ async fn storing_again_renews(store: &dyn ChunkStore, clock: &HandClock) {
     assert_eq!((second.at, second.known), (clock.now(), true));
     assert_eq!(store.stat(id).await.unwrap().unwrap().stored_at, clock.now());
     assert_eq!(store.usage().chunks, 1);
-    assert_eq!(store.trash(vec![id]).await.unwrap(), 1);
+    assert_eq!(store.trash(vec![id], u64::MAX).await.unwrap(), 1);
     assert_eq!(state(store, id).await, Some(ChunkState::Trashed));
     clock.pass(100);
     let third = store.store(chunk(id, &bytes)).await.unwrap();
@@ -198,8 +198,9 @@ async fn the_trash_keeps_for_seven_days(store: &dyn ChunkStore, clock: &HandCloc
     let other = ChunkId::random();
     store.store(chunk(id, &bytes)).await.unwrap();
     store.store(chunk(other, &content(2, 100))).await.unwrap();
-    assert_eq!(store.trash(vec![id, ChunkId::random()]).await.unwrap(), 1);
-    assert_eq!(store.trash(vec![id]).await.unwrap(), 0, "once is enough");
+    assert_eq!(store.trash(vec![id], clock.now()).await.unwrap(), 0, "too young");
+    assert_eq!(store.trash(vec![id, ChunkId::random()], clock.now() + 1).await.unwrap(), 1);
+    assert_eq!(store.trash(vec![id], u64::MAX).await.unwrap(), 0, "once is enough");
     assert!(matches!(store.read(id, 0..1).await, Err(StoreError::Trashed)));
     assert!(matches!(store.scrub(id).await, Err(StoreError::Trashed)));
     clock.pass(NODE_TRASH_SECONDS - 1);
@@ -290,7 +291,7 @@ async fn keep_lists_agree_with_a_simple_model(store: &dyn ChunkStore, clock: &Ha
                 model.insert(id, (now, None));
             }
             2 => {
-                store.trash(vec![id]).await.unwrap();
+                store.trash(vec![id], u64::MAX).await.unwrap();
                 if let Some((_, trashed @ None)) = model.get_mut(&id) {
                     *trashed = Some(now);
                 }

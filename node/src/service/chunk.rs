@@ -1,0 +1,187 @@
+//! The methods of `ChunkService`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::grant::Operations;
+use cyx_core::ids::{BucketTag, ChunkId};
+use cyx_proto::chunk::v1::chunk_service_server::ChunkService;
+use cyx_proto::chunk::v1::chunk_state::Presence;
+use cyx_proto::chunk::v1::{
+    ChunkState as ChunkStateMessage, DeleteChunkRequest, DeleteChunkResponse, GetChallengeRequest,
+    GetChallengeResponse, GetChunkRequest, GetChunkResponse, ProvePossessionRequest, ProvePossessionResponse,
+    StoreChunkRequest, StoreChunkResponse, VerifyChunkRequest, VerifyChunkResponse,
+};
+use cyx_proto::convert;
+use cyx_proto::status::status;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::listen::Connection;
+use super::{Node, VERSION, access, count_error, count_request, receive, serve, store_status};
+use crate::store::{ChunkInfo, ChunkState, StoreError};
+
+/// Most chunks of one `VerifyChunk`.
+const VERIFY_MAX: usize = 4096;
+/// Most chunks of one `VerifyChunk` that reads them.
+const SCRUB_MAX: usize = 64;
+
+/// The service, as `tonic` wants it.
+#[derive(Clone)]
+pub struct ChunkApi {
+    node: Arc<Node>,
+}
+
+impl ChunkApi {
+    /// Serves a node.
+    #[must_use]
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+fn connection<T>(request: &Request<T>) -> Result<Arc<Connection>, Status> {
+    let found = request.extensions().get::<Arc<Connection>>().cloned();
+    found.ok_or_else(|| status(ErrorCode::Internal, "the connection is unknown"))
+}
+
+#[tonic::async_trait]
+impl ChunkService for ChunkApi {
+    async fn get_challenge(
+        &self,
+        request: Request<GetChallengeRequest>,
+    ) -> Result<Response<GetChallengeResponse>, Status> {
+        count_request("GetChallenge");
+        let connection = connection(&request)?;
+        Ok(Response::new(GetChallengeResponse {
+            node_id: convert::bytes_of(self.node.identity.id()),
+            challenge: Bytes::copy_from_slice(connection.challenge()),
+            version: VERSION.to_owned(),
+        }))
+    }
+
+    async fn prove_possession(
+        &self,
+        request: Request<ProvePossessionRequest>,
+    ) -> Result<Response<ProvePossessionResponse>, Status> {
+        count_request("ProvePossession");
+        let connection = connection(&request)?;
+        let proof = request.into_inner();
+        let key = convert::array(&proof.session_key, "session_key")?;
+        self.node.access.prove(&connection, key, &proof.signature)?;
+        Ok(Response::new(ProvePossessionResponse {}))
+    }
+
+    type StoreChunkStream = ReceiverStream<Result<StoreChunkResponse, Status>>;
+
+    async fn store_chunk(
+        &self,
+        request: Request<Streaming<StoreChunkRequest>>,
+    ) -> Result<Response<Self::StoreChunkStream>, Status> {
+        count_request("StoreChunk");
+        let connection = connection(&request)?;
+        Ok(Response::new(receive::start(Arc::clone(&self.node), connection, request.into_inner())))
+    }
+
+    type GetChunkStream = BoxStream<'static, Result<GetChunkResponse, Status>>;
+
+    async fn get_chunk(&self, request: Request<GetChunkRequest>) -> Result<Response<Self::GetChunkStream>, Status> {
+        count_request("GetChunk");
+        let connection = connection(&request)?;
+        let wanted = request.into_inner();
+        let (tag, id) = self.reading(&connection, &wanted.grant, &wanted.bucket_tag)?.chunk(&wanted.chunk_id)?;
+        let info = self.find(tag, id).await?.ok_or_else(|| store_status(&StoreError::NotFound))?;
+        let end = match wanted.length {
+            0 => Some(info.len),
+            length => wanted.offset.checked_add(length),
+        };
+        let range = end.filter(|end| *end <= info.len && wanted.offset <= *end).map(|end| wanted.offset..end);
+        let range = range.ok_or_else(|| store_status(&StoreError::OutOfRange))?;
+        let stream = match wanted.with_proof {
+            false => serve::plain(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
+            true => serve::proven(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
+        };
+        Ok(Response::new(stream))
+    }
+
+    async fn verify_chunk(&self, request: Request<VerifyChunkRequest>) -> Result<Response<VerifyChunkResponse>, Status> {
+        count_request("VerifyChunk");
+        let connection = connection(&request)?;
+        let wanted = request.into_inner();
+        let reading = self.reading(&connection, &wanted.grant, &wanted.bucket_tag)?;
+        if wanted.chunk_ids.len() > if wanted.scrub { SCRUB_MAX } else { VERIFY_MAX } {
+            return Err(status(ErrorCode::TooLarge, "too many chunks in one request"));
+        }
+        let mut states = Vec::with_capacity(wanted.chunk_ids.len());
+        for id in &wanted.chunk_ids {
+            let (tag, id) = reading.chunk(id)?;
+            states.push(self.verify(tag, id, wanted.scrub).await?);
+        }
+        Ok(Response::new(VerifyChunkResponse { states }))
+    }
+
+    async fn delete_chunk(&self, request: Request<DeleteChunkRequest>) -> Result<Response<DeleteChunkResponse>, Status> {
+        count_request("DeleteChunk");
+        let order = self.node.access.deletion(&request.into_inner().order, self.node.clock.now()).map_err(|error| {
+            count_error(ErrorCode::PermissionDenied);
+            status(ErrorCode::PermissionDenied, error.to_string())
+        })?;
+        tracing::info!(chunks = order.chunks.len(), "the server orders a deletion");
+        let trashed = self.node.store.trash(order.chunks, order.issued).await;
+        Ok(Response::new(DeleteChunkResponse { trashed: trashed.map_err(|error| store_status(&error))? }))
+    }
+}
+
+/// The right to read one bucket's chunks, checked.
+struct Reading {
+    tag: BucketTag,
+}
+
+impl Reading {
+    fn chunk(&self, id: &[u8]) -> Result<(BucketTag, ChunkId), Status> {
+        Ok((self.tag, convert::id(id, "chunk_id")?))
+    }
+}
+
+impl ChunkApi {
+    fn reading(&self, connection: &Connection, grant: &[u8], tag: &[u8]) -> Result<Reading, Status> {
+        let grant = self.node.access.grant(connection, grant, Operations::READ, self.node.clock.now())?;
+        let tag = convert::id(tag, "bucket_tag")?;
+        access::covers(&grant, tag)?;
+        Ok(Reading { tag })
+    }
+
+    /// A chunk of the bucket. One of another bucket is not there.
+    async fn find(&self, tag: BucketTag, id: ChunkId) -> Result<Option<ChunkInfo>, Status> {
+        let found = self.node.store.stat(id).await.map_err(|error| store_status(&error))?;
+        Ok(found.filter(|info| info.tag == tag))
+    }
+
+    async fn verify(&self, tag: BucketTag, id: ChunkId, scrub: bool) -> Result<ChunkStateMessage, Status> {
+        let Some(info) = self.find(tag, id).await? else {
+            return Ok(ChunkStateMessage { presence: Presence::Missing.into(), length: 0, root: Bytes::new() });
+        };
+        let mut state = info.state;
+        if scrub && state != ChunkState::Trashed {
+            let _permit = self.node.reads.acquire().await.map_err(|_| store_status(&StoreError::Stopped))?;
+            state = match self.node.store.scrub(id).await {
+                Ok(()) => ChunkState::Live,
+                Err(StoreError::Damaged) => ChunkState::Damaged,
+                Err(error) => return Err(store_status(&error)),
+            };
+        }
+        let presence = match state {
+            ChunkState::Live => Presence::Present,
+            ChunkState::Trashed => Presence::Trashed,
+            ChunkState::Damaged => Presence::Damaged,
+        };
+        Ok(ChunkStateMessage {
+            presence: presence.into(),
+            length: u32::try_from(info.len).unwrap_or(u32::MAX),
+            root: Bytes::copy_from_slice(&info.root),
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Connections: plain on loopback, TLS with the node's own key everywhere else, each with a challenge of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use cyx_core::ids::random_bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// TLS handshakes at the same time.
+const HANDSHAKES_MAX: usize = 64;
+/// Session keys that one connection may prove.
+const PROVEN_MAX: usize = 16;
+
+/// What is known about one connection: its challenge and the session keys whose possession was proved on it.
+#[derive(Debug)]
+pub struct Connection {
+    challenge: [u8; 32],
+    proven: Mutex<Vec<[u8; 32]>>,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self { challenge: random_bytes(), proven: Mutex::default() }
+    }
+
+    /// What has to be signed on this connection.
+    #[must_use]
+    pub fn challenge(&self) -> &[u8; 32] {
+        &self.challenge
+    }
+
+    /// Remembers that a session key's possession was proved. The oldest of too many is forgotten.
+    pub(super) fn prove(&self, session_key: [u8; 32]) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if !proven.contains(&session_key) {
+            if proven.len() >= PROVEN_MAX {
+                proven.remove(0);
+            }
+            proven.push(session_key);
+        }
+    }
+
+    /// Whether a session key's possession was proved on this connection.
+    #[must_use]
+    pub fn has_proven(&self, session_key: &[u8; 32]) -> bool {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(session_key)
+    }
+}
+
+/// A connection's bytes.
+pub struct Wire {
+    io: Io,
+    connection: Arc<Connection>,
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connected for Wire {
+    type ConnectInfo = Arc<Connection>;
+    fn connect_info(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $io:ident => $call:expr) => {
+        match &mut $self.get_mut().io {
+            Io::Plain(inner) => {
+                let $io = Pin::new(inner);
+                $call
+            }
+            Io::Tls(inner) => {
+                let $io = Pin::new(&mut **inner);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, io => io.poll_write(cx, buf))
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, io => io.poll_write_vectored(cx, bufs))
+    }
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
+        }
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_flush(cx))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_shutdown(cx))
+    }
+}
+
+/// Accepts connections until the receiver is dropped; handshakes do not hold each other up.
+pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> mpsc::Receiver<io::Result<Wire>> {
+    let (ready, accepted) = mpsc::channel(16);
+    let tls = tls.map(TlsAcceptor::from);
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    tokio::spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                () = ready.closed() => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file descriptors, most likely: trying again at once would only burn the processor.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "the connection is gone already");
+                continue;
+            }
+            let Some(acceptor) = &tls else {
+                if ready.send(Ok(wire(Io::Plain(stream)))).await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+            let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            tokio::spawn(async move {
+                let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+                drop(permit);
+                match shaken {
+                    Ok(Ok(stream)) => drop(ready.send(Ok(wire(Io::Tls(Box::new(stream))))).await),
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                }
+            });
+        }
+    });
+    accepted
+}
+
+fn wire(io: Io) -> Wire {
+    metrics::counter!("cyx_node_connections_total").increment(1);
+    Wire { io, connection: Arc::new(Connection::new()) }
+}
+
+/// Whether connections to this listener may be plain: only those that never leave the machine.
+#[must_use]
+pub fn may_be_plain(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_may_be_plain() {
+        for (address, plain) in
+            [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("[::]:1", false), ("10.0.0.1:1", false)]
+        {
+            assert_eq!(may_be_plain(address.parse().unwrap()), plain, "{address}");
+        }
+    }
+
+    #[test]
+    fn challenges_differ_and_proofs_stay_with_their_connection() {
+        let [one, other] = [Connection::new(), Connection::new()];
+        assert_ne!(one.challenge(), other.challenge());
+        one.prove([1; 32]);
+        assert!(one.has_proven(&[1; 32]) && !other.has_proven(&[1; 32]));
+        for key in 2..=17 {
+            one.prove([key; 32]);
+        }
+        assert!(!one.has_proven(&[1; 32]), "the oldest of too many is forgotten");
+    }
+}
