@@ -23,11 +23,10 @@ use std::time::{Duration, Instant};
 /// If it was not built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.parent().and_then(std::path::Path::parent).expect("a test lies in target/<profile>/deps");
-    let path = profile.join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
-    path
+    let this = std::env::current_exe().expect("a test knows its own path");
+    // A program of this workspace lies beside the others, a test one folder below.
+    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo build --workspace --bins` first"))
 }
 
 /// Waits until `condition` holds. The limit is generous: it ends a test that would hang, it measures nothing.
