@@ -20,6 +20,7 @@ mod request_id;
 pub mod secret;
 pub mod session;
 mod tls;
+pub mod transfer;
 pub mod tree;
 
 pub use client::Client;

@@ -44,6 +44,8 @@ const ROOT_WRAP_LABEL: &[u8] = b"cyx v1 root wrap";
 const BUCKET_TOKEN_LABEL: &[u8] = b"cyx v1 bucket name token";
 /// Fingerprints of plaintexts.
 const FINGERPRINT_LABEL: &[u8] = b"cyx v1 plaintext fingerprint";
+/// What seals journals of transfers on this machine.
+const JOURNAL_LABEL: &[u8] = b"cyx v1 transfer journal";
 /// From a bucket's root key to the key of its root directory.
 const ROOT_DIRECTORY_LABEL: &[u8] = b"cyx v1 root directory";
 /// What seals a bucket's name for its members.
@@ -171,6 +173,10 @@ derived_key!(
     FingerprintKey, KEY_LEN
 );
 derived_key!(
+    /// Seals journals of transfers on this machine.
+    JournalKey, KEY_LEN
+);
+derived_key!(
     /// Seals a bucket's name for its members.
     BucketNameKey, KEY_LEN
 );
@@ -254,6 +260,12 @@ impl AccountKey {
     #[must_use]
     pub fn derive_fingerprint_key(&self) -> FingerprintKey {
         FingerprintKey(expand(&self.0, FINGERPRINT_LABEL))
+    }
+
+    /// What seals journals of transfers on this machine.
+    #[must_use]
+    pub fn derive_journal_key(&self) -> JournalKey {
+        JournalKey(expand(&self.0, JOURNAL_LABEL))
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod account;
 mod history;
+mod journal;
 mod tree;
 
 use aes_gcm::aead::AeadInOut as _;
@@ -28,6 +29,7 @@ pub use account::{
 };
 pub(crate) use account::{open_identity, seal_identity};
 pub use history::{InodeKeyring, extend_history, open_history};
+pub use journal::{open_journal_record, seal_journal_record};
 pub use tree::{Edge, Field, open_blob_key, open_child_key, open_field, seal_blob_key, seal_child_key, seal_field};
 
 const MAGIC: &[u8; 4] = b"cyxW";
@@ -53,6 +55,7 @@ enum Purpose {
     ChildKey = 7,
     OlderKey = 8,
     Field = 9,
+    JournalRecord = 10,
 }
 
 fn header(purpose: Purpose, epoch: u32) -> [u8; HEADER_LEN] {

@@ -1,9 +1,10 @@
 //! Ranges of chunks, with or without a proof, and whether chunks are there at all.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cyx_core::chunk::Root;
 use cyx_core::ids::ChunkId;
 use cyx_core::proof;
@@ -41,31 +42,27 @@ pub enum ChunkHealth {
 }
 
 impl NodePool {
-    /// Reads `range` of a chunk into `out`, whose length must be zero and whose capacity should fit the range.
+    /// Reads `range` of a chunk into `out`, which is exactly as long.
     ///
     /// Nothing is verified here but the lengths: frames authenticate themselves, and [`Self::read_proven`] finds who lied.
     ///
     /// # Errors
-    /// [`NodeError`]; what was read until then is lost.
+    /// [`NodeError`]; then `out` holds anything.
     pub async fn read_into(
         &self,
         access: &NodeAccess,
         chunk: ChunkRef,
         range: Range<u64>,
-        out: BytesMut,
-    ) -> Result<BytesMut, NodeError> {
+        out: &mut [u8],
+    ) -> Result<(), NodeError> {
         let began = Instant::now();
         let idle = self.patience().idle;
-        let out = std::sync::Mutex::new(Some(out));
-        let wanted = range.end.saturating_sub(range.start);
-        let read = self
-            .with_wire(access, |wire| {
-                let out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().unwrap_or_default();
-                read_range(wire, access, chunk, range.clone(), out, idle)
-            })
-            .await?;
+        let wanted = out.len() as u64;
+        // Shared with a job that may be begun twice, one after the other.
+        let out = Mutex::new(out);
+        self.with_wire(access, |wire| read_range(wire, access, chunk, range.clone(), &out, idle)).await?;
         self.health().took(Work::read(wanted), began.elapsed());
-        Ok(read)
+        Ok(())
     }
 
     /// Reads `range` of a chunk with a proof and checks it against the chunk's root.
@@ -120,21 +117,20 @@ async fn read_range(
     access: &NodeAccess,
     chunk: ChunkRef,
     range: Range<u64>,
-    mut out: BytesMut,
+    out: &Mutex<&mut [u8]>,
     idle: Duration,
-) -> Result<BytesMut, Problem> {
-    if range.is_empty() || range.end > chunk.length {
+) -> Result<(), Problem> {
+    let room = || out.lock().unwrap_or_else(PoisonError::into_inner);
+    let wanted = room().len();
+    if wanted == 0 || range.end > chunk.length || range.end.checked_sub(range.start) != Some(wanted as u64) {
         return Err(Problem::WrongData("the range lies outside the chunk"));
     }
-    let wanted = usize::try_from(range.end - range.start).map_err(|_| Problem::WrongData("too large a range"))?;
     let progress = Progress::default();
     let mut client = wire.client();
     let request = request(access, chunk, &range, false)?;
     let answered = progress.watch(idle, client.get_chunk(request)).await?;
     let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
-    out.clear();
-    out.reserve(wanted);
-    let mut first = true;
+    let (mut first, mut filled) = (true, 0);
     loop {
         let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
         progress.step();
@@ -142,12 +138,14 @@ async fn read_range(
         if std::mem::take(&mut first) && message.chunk_length != chunk.length {
             return Err(Problem::WrongData("the chunk has another length"));
         }
-        if message.data.len() > wanted - out.len() {
-            return Err(Problem::WrongData("more bytes than were asked for"));
+        let end = filled + message.data.len();
+        match room().get_mut(filled..end) {
+            Some(place) => place.copy_from_slice(&message.data),
+            None => return Err(Problem::WrongData("more bytes than were asked for")),
         }
-        out.extend_from_slice(&message.data);
+        filled = end;
     }
-    if out.len() == wanted { Ok(out) } else { Err(Problem::WrongData("fewer bytes than were asked for")) }
+    if filled == wanted { Ok(()) } else { Err(Problem::WrongData("fewer bytes than were asked for")) }
 }
 
 async fn read_proven(

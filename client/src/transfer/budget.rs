@@ -50,16 +50,47 @@ impl Budget {
     /// Waits for a buffer of `len` bytes. Whoever asked first is served first. One that is larger than the whole budget waits
     /// until everything else is back.
     pub(crate) async fn lend(&self, len: usize) -> Lent {
-        let wanted = u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX).clamp(1, self.shared.total);
-        // The semaphore is never closed.
-        let permit = loop {
+        let permit = self.lend_permit(len).await;
+        self.fill(len, Some(permit))
+    }
+
+    /// Two buffers at once, so that nobody waits for the second while others hold what is left.
+    pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (Lent, Lent) {
+        let both = self.lend_permit(first.saturating_add(second)).await;
+        self.fill_two(first, second, both)
+    }
+
+    /// As [`Self::lend_two`], if there is room now.
+    pub(crate) fn try_lend_two(&self, first: usize, second: usize) -> Option<(Lent, Lent)> {
+        let wanted = self.permits_for(first.saturating_add(second));
+        let both = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok()?;
+        Some(self.fill_two(first, second, both))
+    }
+
+    fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (Lent, Lent) {
+        // If the two are larger than the whole budget, the first has all of the permit.
+        let split = both.split((second as u64).div_ceil(KIB).try_into().unwrap_or(usize::MAX));
+        (self.fill(first, Some(both)), self.fill(second, split))
+    }
+
+    fn permits_for(&self, len: usize) -> u32 {
+        u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX).clamp(1, self.shared.total)
+    }
+
+    async fn lend_permit(&self, len: usize) -> OwnedSemaphorePermit {
+        let wanted = self.permits_for(len);
+        loop {
+            // The semaphore is never closed.
             if let Ok(permit) = Arc::clone(&self.shared.permits).acquire_many_owned(wanted).await {
-                break permit;
+                return permit;
             }
-        };
+        }
+    }
+
+    fn fill(&self, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
         let mut bytes = self.shared.take_idle(len).unwrap_or_else(|| BytesMut::with_capacity(len));
         bytes.resize(len, 0);
-        Lent { bytes, hold: Hold { permit: Some(permit), shared: Arc::clone(&self.shared) } }
+        Lent { bytes, hold: Hold { permit, shared: Arc::clone(&self.shared) } }
     }
 
     /// A buffer for somebody who holds one already and will give that one back in exchange. It is not waited for, because

@@ -72,11 +72,6 @@ impl Coded {
         blocking(move || Self::code(&coder, buffer, length)).await
     }
 
-    /// Length of every chunk.
-    pub(crate) fn shard_len(&self) -> usize {
-        self.shard_len
-    }
-
     /// The chunk of shard `index`, which is below n.
     pub(crate) fn chunk(&self, index: usize) -> Chunk {
         let start = index * self.shard_len;
@@ -101,7 +96,12 @@ impl Coded {
 
 /// Runs work that takes long on a thread that may.
 pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(job).await {
+    joined(tokio::task::spawn_blocking(job).await)
+}
+
+/// The outcome of a task. A panic in it goes on here.
+pub(crate) fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    match done {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -131,10 +131,11 @@ mod tests {
             let segment = coded(Scheme::DEFAULT, length).await;
             let chunks: Vec<Chunk> = (0..14).map(|index| segment.chunk(index)).collect();
             let present: Vec<(usize, &[u8])> = (4..14).map(|index| (index, &chunks[index].bytes[..])).collect();
-            let mut lost: Vec<Vec<u8>> = vec![vec![0; segment.shard_len()]; 4];
+            let mut lost: Vec<Vec<u8>> = vec![vec![0; segment.shard_len]; 4];
             let mut wanted: Vec<(usize, &mut [u8])> = lost.iter_mut().map(Vec::as_mut_slice).enumerate().collect();
             Coder::new(Scheme::DEFAULT).reconstruct(&present, &mut wanted).unwrap();
-            let all: Vec<u8> = lost.concat().into_iter().chain(chunks[4..10].iter().flat_map(|c| c.bytes.to_vec())).collect();
+            let all: Vec<u8> =
+                lost.concat().into_iter().chain(chunks[4..10].iter().flat_map(|c| c.bytes.to_vec())).collect();
             assert!(all[..length].iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251));
             assert!(all[length..].iter().all(|byte| *byte == 0), "padding is zeros, whatever was in the buffer");
             assert!(chunks.iter().all(|chunk| root(&chunk.bytes) == chunk.root));

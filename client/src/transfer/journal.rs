@@ -144,15 +144,17 @@ mod tests {
             drop(journal);
             assert_eq!(records(&path, &key).last().unwrap(), b"more", "cut at {cut}");
         }
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions()) & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn another_accounts_journal_is_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.upload");
-        let (mut journal, _) =
-            Journal::open(path.clone(), AccountKey::make().derive_journal_key()).unwrap().unwrap();
+        let (mut journal, _) = Journal::open(path.clone(), AccountKey::make().derive_journal_key()).unwrap().unwrap();
         journal.append(b"secret").unwrap();
         drop(journal);
         assert!(!std::fs::read(&path).unwrap().windows(6).any(|window| window == b"secret"));

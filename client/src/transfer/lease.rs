@@ -50,8 +50,9 @@ impl TryFrom<pb::PlacementLease> for Lease {
 
     fn try_from(lease: pb::PlacementLease) -> std::result::Result<Self, InvalidField> {
         let scheme = convert::scheme(lease.scheme, "lease.scheme")?;
-        let checked = |nodes: Vec<pb::NodeAccess>| nodes.into_iter().map(NodeAccess::try_from).collect();
-        let nodes: Vec<NodeAccess> = checked(lease.nodes)?;
+        type Nodes = std::result::Result<Vec<NodeAccess>, InvalidField>;
+        let checked = |nodes: Vec<pb::NodeAccess>| nodes.into_iter().map(NodeAccess::try_from).collect::<Nodes>();
+        let nodes = checked(lease.nodes)?;
         if nodes.len() != scheme.n() {
             return Err(InvalidField { field: "lease.nodes" });
         }
@@ -172,7 +173,8 @@ impl Leases {
     pub(crate) async fn release_spent(&self) {
         let current = self.current.lock().await.clone();
         let is_done = |lease: &Arc<Lease>| {
-            lease.outstanding.load(Ordering::Relaxed) == 0 && !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
+            lease.outstanding.load(Ordering::Relaxed) == 0
+                && !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
         };
         let done: Vec<Arc<Lease>> = self.taken().extract_if(.., |lease| is_done(lease)).collect();
         self.give_back(&done).await;

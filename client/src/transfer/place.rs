@@ -152,8 +152,9 @@ impl<'a> Placing<'a> {
     /// Sends every shard to its node. A node that failed lately is passed over for a spare; without spares it is tried all the
     /// same if the quorum needs it.
     fn begin(&mut self, needed: usize) {
-        let avoided: Vec<usize> =
-            (0..self.shards.len()).filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node)).collect();
+        let avoided: Vec<usize> = (0..self.shards.len())
+            .filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node))
+            .collect();
         for shard in (0..self.shards.len()).filter(|shard| !avoided.contains(shard)) {
             self.attempt_own(shard);
         }
@@ -223,8 +224,7 @@ impl<'a> Placing<'a> {
 
     /// Sends every shard that is not stored yet to a spare as well. Whether there was any.
     fn hedge(&mut self) -> bool {
-        let waiting: Vec<usize> =
-            (0..self.shards.len()).filter(|shard| self.shards[*shard].stored.is_none()).collect();
+        let waiting: Vec<usize> = (0..self.shards.len()).filter(|shard| self.shards[*shard].stored.is_none()).collect();
         let sent = waiting.into_iter().filter(|shard| self.attempt_spare(*shard)).count();
         self.poor |= sent > 0;
         sent > 0

@@ -161,15 +161,17 @@ impl Resume {
         };
         if let Some((txn, file, finished)) = decode(&records).filter(|(_, file, _)| fits(file)) {
             let staged = staged(client, bucket, txn).await?;
-            let finished: BTreeMap<u64, Finished> =
-                finished.into_iter().filter(|done| staged.contains(&done.blob)).map(|done| (done.offset, done)).collect();
+            let finished: BTreeMap<u64, Finished> = finished
+                .into_iter()
+                .filter(|done| staged.contains(&done.blob))
+                .map(|done| (done.offset, done))
+                .collect();
             if !finished.is_empty() {
                 return Ok(Some(Self { journal, txn, file, fingerprints, finished }));
             }
         }
         let file = existing.unwrap_or_else(|| FileIdentity { inode: InodeId::random(), key: InodeKey::make() });
-        let mut resume =
-            Self { journal, txn: TxnId::random(), file, fingerprints, finished: BTreeMap::new() };
+        let mut resume = Self { journal, txn: TxnId::random(), file, fingerprints, finished: BTreeMap::new() };
         resume.journal.clear()?;
         resume.journal.append(&encode_head(resume.txn, &resume.file))?;
         Ok(Some(resume))
@@ -199,11 +201,6 @@ impl Resume {
     /// The transaction under which segments are staged.
     pub(crate) fn txn(&self) -> TxnId {
         self.txn
-    }
-
-    /// Whether anything is staged.
-    pub(crate) fn has_staged(&self) -> bool {
-        !self.finished.is_empty()
     }
 
     /// Plain bytes that earlier runs have staged.
@@ -276,7 +273,6 @@ pub(crate) async fn abort_staged(client: &Client, bucket: BucketId, txn: TxnId) 
         _ => Ok(()),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

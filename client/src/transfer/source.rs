@@ -85,7 +85,8 @@ impl Feed {
             }
             Source::File(mut file) => {
                 blocking(move || {
-                    let filled = fill_frames(&mut file, &mut ahead, &mut buffer.bytes, frames).map_err(reading(&name))?;
+                    let filled =
+                        fill_frames(&mut file, &mut ahead, &mut buffer.bytes, frames).map_err(reading(&name))?;
                     Ok((Source::File(file), buffer, filled))
                 })
                 .await?

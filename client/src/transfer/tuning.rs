@@ -20,6 +20,8 @@ pub struct Tuning {
     pub large_file: u64,
     /// Segments of a large upload are handed over to the server, and may be resumed, after this many sealed bytes.
     pub stage: u64,
+    /// Or when this time has passed since the last hand-over.
+    pub stage_after: Duration,
     /// When enough shards are durable, the rest has this long at least.
     pub tail_min: Duration,
     /// And this long at most.
@@ -46,6 +48,7 @@ impl Default for Tuning {
             frames_large: FRAMES_PER_SHARD * 40,
             large_file: 64 * MIB,
             stage: 64 * MIB,
+            stage_after: Duration::from_secs(10),
             tail_min: Duration::from_millis(1500),
             tail_max: Duration::from_secs(15),
             late_store: Duration::from_secs(4),

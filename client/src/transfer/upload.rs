@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use cyx_core::extent::Extent;
 use cyx_core::ids::TxnId;
@@ -21,13 +22,13 @@ use tokio::task::JoinSet;
 
 use super::Transfer;
 use super::budget::Lent;
-use super::coded::{Coded, blocking, buffer_len};
+use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::lease::{Lease, Leases};
 use super::place::{Placed, place};
 use super::progress::Progress;
 use super::resume::{Finished, Resume};
-use super::source::{Feed, Source};
+use super::source::Feed;
 use crate::error::{Error, Result};
 use crate::tree::types::Bucket;
 
@@ -99,7 +100,10 @@ impl Uploads {
                 return inline(file, &first);
             }
         }
-        Sending { uploads: self, file, options, feed, known, sent: Sent::default(), jobs: JoinSet::new() }.run().await
+        let sent = Sent::default();
+        Sending { uploads: self, file, options, feed, known, sent, last_stage: Instant::now(), jobs: JoinSet::new() }
+            .run()
+            .await
     }
 
     /// Codes and places one segment; below the write quorum the same bytes are tried as a narrower one.
@@ -194,6 +198,7 @@ struct Sending<'a> {
     feed: Feed,
     known: Option<u64>,
     sent: Sent,
+    last_stage: Instant,
     jobs: JoinSet<Result<SentBlob>>,
 }
 
@@ -273,7 +278,8 @@ impl Sending<'_> {
             let blob = SealedBlob::draw(filled)?;
             let sealing = blocking(move || {
                 let mut buffer = buffer;
-                let length = usize::try_from(blob.header.sealed_len()).map_err(|_| Error::Internal("a blob fits memory"))?;
+                let length =
+                    usize::try_from(blob.header.sealed_len()).map_err(|_| Error::Internal("a blob fits memory"))?;
                 let frames = buffer.bytes.get_mut(..length).ok_or(Error::Internal("a buffer holds its blob"))?;
                 let fingerprint = fingerprints.map(|fingerprints| fingerprints.of_frames(blob.id, frames, blob.header));
                 BlobCipher::new(&blob.key, blob.id, blob.header)
@@ -297,7 +303,9 @@ impl Sending<'_> {
         self.sent.waiting.blobs.push(sent.blob);
         self.sent.waiting.take_over(sent.shipped);
         self.sent.finished.extend(sent.finished);
-        if self.sent.waiting_bytes >= self.uploads.shared.transfer.tuning().stage {
+        let tuning = self.uploads.shared.transfer.tuning();
+        // On a slow link a little is worth much: there it is the time that counts.
+        if self.sent.waiting_bytes >= tuning.stage || self.last_stage.elapsed() >= tuning.stage_after {
             self.stage().await?;
         }
         Ok(())
@@ -317,6 +325,7 @@ impl Sending<'_> {
         waiting.settle();
         self.sent.waiting_bytes = 0;
         self.sent.staged = true;
+        self.last_stage = Instant::now();
         if let Some(resume) = self.options.resume.as_deref_mut() {
             resume.record(std::mem::take(&mut self.sent.finished))?;
         }
@@ -333,16 +342,6 @@ impl Content {
         self.segments.push(shipped.placed.upload);
         self.receipts.extend(shipped.placed.receipts);
         self.leases.push(shipped.lease);
-    }
-}
-
-fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    match done {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(Error::Interrupted),
-        },
     }
 }
 

@@ -343,10 +343,7 @@ impl ChunkService for Service {
 
     type GetChunkStream = Answers<pb::GetChunkResponse>;
 
-    async fn get_chunk(
-        &self,
-        request: Request<pb::GetChunkRequest>,
-    ) -> Result<Response<Self::GetChunkStream>, Status> {
+    async fn get_chunk(&self, request: Request<pb::GetChunkRequest>) -> Result<Response<Self::GetChunkStream>, Status> {
         let request = request.into_inner();
         self.state.reads.fetch_add(1, Ordering::SeqCst);
         self.pause().await;
@@ -464,4 +461,3 @@ impl Service {
         Ok(())
     }
 }
-

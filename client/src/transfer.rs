@@ -1,0 +1,124 @@
+//! Content in both directions: seal, code and place; fetch, verify, decode and open.
+//!
+//! A [`Transfer`] owns what all transfers of a program share: connections to nodes, memory, coders. [`Transfer::uploads`]
+//! begins uploads into a bucket. One upload can be read in this order:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`tuning`] | sizes and times |
+//! | [`budget`] | memory by permits |
+//! | [`source`] | plain bytes into a segment's buffer |
+//! | [`upload`] | cuts, seals and sends a source, segment by segment |
+//! | [`coded`] | shards and hashes of a segment |
+//! | [`lease`] | the right to put segments on nodes |
+//! | [`place`] | one segment onto its nodes, with spares and a quorum |
+//! | [`content`] | what is stored and not committed yet |
+//! | [`put`], [`pack`] | commits: one file of any size, many small ones |
+//! | [`resume`], [`journal`] | an interrupted upload goes on |
+//!
+//! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
+//! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cyx_core::erasure::Coder;
+use cyx_core::scheme::Scheme;
+
+pub(crate) mod budget;
+pub(crate) mod coded;
+pub mod content;
+pub mod download;
+pub(crate) mod fetch;
+pub(crate) mod journal;
+pub(crate) mod lease;
+pub(crate) mod liar;
+pub mod pack;
+pub(crate) mod place;
+pub mod progress;
+pub mod put;
+pub mod reader;
+pub(crate) mod resume;
+pub mod source;
+pub mod tuning;
+pub mod upload;
+
+pub use content::SegmentOutcome;
+pub use pack::SmallFile;
+pub use progress::{FileOutcome, Progress, Silent};
+pub use put::{Condition, OnConflict, Place, Put, PutOptions};
+pub use reader::FileReader;
+pub use source::Source;
+pub use tuning::Tuning;
+pub use upload::Uploads;
+
+use crate::client::Client;
+use crate::nodes::{NodePool, SessionProof};
+use crate::tree::types::Bucket;
+use budget::Budget;
+use coded::Coders;
+
+/// The transfer engine. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Transfer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: NodePool,
+    budget: Budget,
+    coders: Coders,
+    tuning: Tuning,
+    home: Option<PathBuf>,
+}
+
+impl Transfer {
+    /// An engine for a client. `home` is the folder of the program's private files, in which interrupted transfers are
+    /// remembered; without one nothing is resumed.
+    #[must_use]
+    pub fn new(client: &Client, home: Option<&Path>, tuning: Tuning) -> Self {
+        Self::with_session(Arc::<crate::session::Session>::clone(&client.session), home, tuning)
+    }
+
+    /// An engine for whoever proves a session.
+    pub(crate) fn with_session(session: Arc<dyn SessionProof>, home: Option<&Path>, tuning: Tuning) -> Self {
+        let shared = Shared {
+            pool: NodePool::new(session, tuning.patience),
+            budget: Budget::new(tuning.memory),
+            coders: Coders::default(),
+            tuning,
+            home: home.map(Path::to_owned),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins uploads into a bucket.
+    #[must_use]
+    pub fn uploads(&self, bucket: &Bucket) -> Uploads {
+        Uploads::new(self, bucket)
+    }
+
+    /// The connections to storage nodes.
+    #[must_use]
+    pub fn pool(&self) -> &NodePool {
+        &self.shared.pool
+    }
+
+    /// Sizes and times.
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.shared.tuning
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
+    pub(crate) fn coder(&self, scheme: Scheme) -> Arc<Coder> {
+        self.shared.coders.get(scheme)
+    }
+
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.shared.home.as_deref()
+    }
+}

@@ -1,0 +1,415 @@
+//! One range of one segment from its nodes: from the data shards it lies in if they answer, else from any k.
+//!
+//! | when | what |
+//! |---|---|
+//! | at once | each data shard that the range touches is read, only the touched bytes; a node that failed lately is passed over |
+//! | a node fails | more shards are read in the same columns, until k are there |
+//! | a read is late | the same, beside it; whoever is complete first counts |
+//! | everything is there | what is still under way is dropped; missing bytes are computed |
+//!
+//! Nothing is believed here. The frames' authentication decides, and [`super::liar`] finds out who is to blame.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::pin::Pin;
+
+use cyx_core::chunk::{Root, chunk_id};
+use cyx_core::erasure::Coder;
+use cyx_core::ids::{NodeId, SegmentId};
+use cyx_core::scheme::Scheme;
+use cyx_core::segment::locate;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::Instant;
+
+use super::tuning::Tuning;
+use crate::nodes::read::ChunkRef;
+use crate::nodes::{NodeAccess, NodeError, NodePool, Work};
+
+/// A segment and where its shards are.
+pub(crate) struct SegmentAt {
+    pub(crate) id: SegmentId,
+    pub(crate) scheme: Scheme,
+    /// Sealed bytes in it.
+    pub(crate) length: u64,
+    pub(crate) shard_len: u64,
+    /// Node of shard i, if it is stored.
+    pub(crate) holders: Vec<Option<NodeId>>,
+    pub(crate) roots: Vec<Root>,
+}
+
+impl SegmentAt {
+    /// The chunk of shard `index`, which is below n.
+    pub(crate) fn chunk(&self, index: usize) -> ChunkRef {
+        let id = chunk_id(self.id, u8::try_from(index).unwrap_or(u8::MAX));
+        ChunkRef { id, length: self.shard_len, root: self.roots.get(index).copied().unwrap_or_default() }
+    }
+}
+
+/// Nodes that may be asked.
+pub(crate) type AccessMap = HashMap<NodeId, NodeAccess>;
+
+/// Fewer than k shards can be read.
+#[derive(Debug)]
+pub(crate) struct TooFew {
+    pub(crate) reachable: usize,
+    pub(crate) needed: usize,
+    /// New grants may help.
+    pub(crate) stale_grant: bool,
+    pub(crate) last: Option<NodeError>,
+}
+
+/// Bytes of a shard that were read.
+pub(crate) struct ShardBytes {
+    pub(crate) shard: usize,
+    pub(crate) columns: Range<u64>,
+    /// Where they are in the buffer, or the bytes themselves.
+    pub(crate) bytes: Held,
+}
+
+pub(crate) enum Held {
+    InBuffer(Range<usize>),
+    Apart(Vec<u8>),
+}
+
+/// What was read for a range.
+pub(crate) struct Fetched {
+    pub(crate) got: Vec<ShardBytes>,
+    /// Parts of the buffer that must be computed: shard, columns, where.
+    pub(crate) missing: Vec<(usize, Range<u64>, Range<usize>)>,
+}
+
+impl ShardBytes {
+    pub(crate) fn slice<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        match &self.bytes {
+            Held::InBuffer(range) => buffer.get(range.clone()).unwrap_or_default(),
+            Held::Apart(bytes) => bytes,
+        }
+    }
+
+    /// Whether it has all of these columns.
+    fn covers(&self, columns: &Range<u64>) -> bool {
+        self.columns.start <= columns.start && self.columns.end >= columns.end
+    }
+}
+
+impl Fetched {
+    /// Computes what is missing. Takes a while for large ranges: not for an async thread.
+    pub(crate) fn complete(&self, coder: &Coder, buffer: &mut [u8]) -> bool {
+        for (shard, columns, place) in &self.missing {
+            let own = self.got.iter().position(|got| got.shard == *shard && got.covers(columns));
+            if let Some(Held::Apart(bytes)) = own.map(|own| &self.got[own].bytes) {
+                // The shard itself, asked for late.
+                match buffer.get_mut(place.clone()).filter(|missing| missing.len() == bytes.len()) {
+                    Some(missing) => missing.copy_from_slice(bytes),
+                    None => return false,
+                }
+                continue;
+            }
+            let mut restored = vec![0; place.len()];
+            let present: Vec<(usize, &[u8])> = self
+                .got
+                .iter()
+                .filter(|got| got.covers(columns) && got.shard != *shard)
+                .filter_map(|got| {
+                    let start = usize::try_from(columns.start - got.columns.start).ok()?;
+                    Some((got.shard, got.slice(buffer).get(start..start + place.len())?))
+                })
+                .collect();
+            if coder.reconstruct(&present, &mut [(*shard, &mut restored)]).is_err() {
+                return false;
+            }
+            match buffer.get_mut(place.clone()) {
+                Some(missing) => missing.copy_from_slice(&restored),
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+/// Reads the segment bytes `range` into a buffer of exactly that length, as far as data shards answer, and enough of others to
+/// compute the rest.
+pub(crate) async fn fetch(
+    pool: &NodePool,
+    tuning: &Tuning,
+    segment: &SegmentAt,
+    access: &AccessMap,
+    excluded: &HashSet<NodeId>,
+    range: Range<u64>,
+    buffer: &mut [u8],
+) -> Result<Fetched, TooFew> {
+    let mut parts = Vec::new();
+    let mut rest = buffer;
+    let mut at = 0;
+    let mut fetching = Fetching::new(pool, segment, access, excluded);
+    for part in locate(segment.scheme, segment.length, range) {
+        let len = usize::try_from(part.bytes.end - part.bytes.start).unwrap_or(usize::MAX);
+        let Some((slice, behind)) = std::mem::take(&mut rest).split_at_mut_checked(len) else { break };
+        rest = behind;
+        let index = parts.len();
+        parts.push(Part { shard: part.shard, columns: part.bytes.clone(), place: at..at + len, state: State::Lost });
+        at += len;
+        if fetching.is_good(part.shard) {
+            parts[index].state = State::Waiting;
+            fetching.read_direct(index, part.shard, part.bytes, slice);
+        }
+    }
+    fetching.run(tuning, &mut parts).await
+}
+
+/// A run of the range that lies in one data shard.
+struct Part {
+    shard: usize,
+    columns: Range<u64>,
+    place: Range<usize>,
+    state: State,
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum State {
+    Waiting,
+    /// Waiting still, but others are asked as well.
+    Late,
+    Done,
+    Lost,
+}
+
+enum Purpose {
+    Direct(usize),
+    Extra(usize, Range<u64>),
+}
+
+struct Attempted {
+    purpose: Purpose,
+    result: Result<Vec<u8>, NodeError>,
+}
+
+type Attempt<'a> = Pin<Box<dyn Future<Output = Attempted> + Send + 'a>>;
+
+struct Fetching<'a> {
+    pool: &'a NodePool,
+    segment: &'a SegmentAt,
+    access: &'a AccessMap,
+    excluded: &'a HashSet<NodeId>,
+    attempts: FuturesUnordered<Attempt<'a>>,
+    extras: Vec<ShardBytes>,
+    /// Shards and columns that were asked for beside the direct reads.
+    asked: Vec<(usize, Range<u64>)>,
+    failed: HashSet<usize>,
+    stale_grant: bool,
+    last: Option<NodeError>,
+}
+
+impl<'a> Fetching<'a> {
+    fn new(
+        pool: &'a NodePool,
+        segment: &'a SegmentAt,
+        access: &'a AccessMap,
+        excluded: &'a HashSet<NodeId>,
+    ) -> Self {
+        Self {
+            pool,
+            segment,
+            access,
+            excluded,
+            attempts: FuturesUnordered::new(),
+            extras: Vec::new(),
+            asked: Vec::new(),
+            failed: HashSet::new(),
+            stale_grant: false,
+            last: None,
+        }
+    }
+
+    /// The node that holds a shard, if it may be asked.
+    fn holder(&self, shard: usize) -> Option<&'a NodeAccess> {
+        let node = (*self.segment.holders.get(shard)?)?;
+        self.access.get(&node).filter(|_| !self.excluded.contains(&node))
+    }
+
+    /// Whether the holder of a shard is worth asking first.
+    fn is_good(&self, shard: usize) -> bool {
+        self.holder(shard).is_some_and(|access| access.alive && !self.pool.health().is_avoided(access.node))
+    }
+
+    fn read_direct(&mut self, part: usize, shard: usize, columns: Range<u64>, slice: &'a mut [u8]) {
+        let Some(access) = self.holder(shard) else { return };
+        let (pool, chunk) = (self.pool, self.segment.chunk(shard));
+        self.attempts.push(Box::pin(async move {
+            let result = pool.read_into(access, chunk, columns, slice).await.map(|()| Vec::new());
+            Attempted { purpose: Purpose::Direct(part), result }
+        }));
+    }
+
+    fn read_extra(&mut self, shard: usize, columns: Range<u64>) {
+        let Some(access) = self.holder(shard) else { return };
+        let (pool, chunk) = (self.pool, self.segment.chunk(shard));
+        self.asked.push((shard, columns.clone()));
+        self.attempts.push(Box::pin(async move {
+            let len = usize::try_from(columns.end - columns.start).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; len];
+            let result = pool.read_into(access, chunk, columns.clone(), &mut bytes).await.map(|()| bytes);
+            Attempted { purpose: Purpose::Extra(shard, columns), result }
+        }));
+    }
+
+    async fn run(mut self, tuning: &Tuning, parts: &mut [Part]) -> Result<Fetched, TooFew> {
+        let largest = parts.iter().map(|part| part.columns.end - part.columns.start).max().unwrap_or(0);
+        let known = self.pool.health().p95(Work::read(largest));
+        let pause = known.map_or(tuning.hedge_unknown, |p95| (p95 * 3 / 2).max(tuning.hedge_min));
+        let began = Instant::now();
+        let mut hedge_at = began + pause;
+        loop {
+            self.recover(parts);
+            if (0..parts.len()).all(|part| self.is_covered(parts, part)) {
+                break;
+            }
+            if self.attempts.is_empty() {
+                return Err(self.too_few(parts));
+            }
+            tokio::select! {
+                biased;
+                Some(attempted) = self.attempts.next() => self.settle(attempted, parts),
+                () = tokio::time::sleep_until(hedge_at) => {
+                    hedge_at = Instant::now() + pause;
+                    // On a slow link every shard takes long; late is what takes longer than the others.
+                    let done = parts.iter().filter(|part| part.state == State::Done).count();
+                    if parts.len() <= 2 || done * 2 >= parts.len() || began.elapsed() >= pause * 8 {
+                        self.hedge(parts);
+                    }
+                }
+            }
+        }
+        // Drops the losers.
+        drop(std::mem::take(&mut self.attempts));
+        let mut got = std::mem::take(&mut self.extras);
+        let mut missing = Vec::new();
+        for part in parts.iter() {
+            if part.state == State::Done {
+                let bytes = Held::InBuffer(part.place.clone());
+                got.push(ShardBytes { shard: part.shard, columns: part.columns.clone(), bytes });
+            } else {
+                missing.push((part.shard, part.columns.clone(), part.place.clone()));
+            }
+        }
+        if missing.is_empty() {
+            // Extra reads that were not needed must not be blamed for anything.
+            got.retain(|got| matches!(got.bytes, Held::InBuffer(_)));
+        }
+        Ok(Fetched { got, missing })
+    }
+
+    fn settle(&mut self, attempted: Attempted, parts: &mut [Part]) {
+        match (attempted.purpose, attempted.result) {
+            (Purpose::Direct(part), Ok(_)) => parts[part].state = State::Done,
+            (Purpose::Extra(shard, columns), Ok(bytes)) => {
+                self.extras.push(ShardBytes { shard, columns, bytes: Held::Apart(bytes) });
+            }
+            (purpose, Err(error)) => {
+                tracing::debug!(%error, "a shard was not read");
+                self.stale_grant |= error.problem.is_stale_grant();
+                self.last = Some(error);
+                match purpose {
+                    Purpose::Direct(part) => {
+                        self.failed.insert(parts[part].shard);
+                        parts[part].state = State::Lost;
+                    }
+                    Purpose::Extra(shard, columns) => {
+                        self.failed.insert(shard);
+                        self.asked.retain(|asked| *asked != (shard, columns.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shards whose bytes in these columns are here.
+    fn present(&self, parts: &[Part], columns: &Range<u64>) -> HashSet<usize> {
+        let covers = |have: &Range<u64>| have.start <= columns.start && have.end >= columns.end;
+        let direct = parts.iter().filter(|part| part.state == State::Done && covers(&part.columns)).map(|part| part.shard);
+        direct.chain(self.extras.iter().filter(|extra| covers(&extra.columns)).map(|extra| extra.shard)).collect()
+    }
+
+    /// Shards whose bytes in these columns are here or on their way and not late.
+    fn expected(&self, parts: &[Part], columns: &Range<u64>) -> HashSet<usize> {
+        let covers = |have: &Range<u64>| have.start <= columns.start && have.end >= columns.end;
+        let mut expected = self.present(parts, columns);
+        let waiting = parts.iter().filter(|part| part.state == State::Waiting && covers(&part.columns));
+        expected.extend(waiting.map(|part| part.shard));
+        expected.extend(self.asked.iter().filter(|(_, asked)| covers(asked)).map(|(shard, _)| *shard));
+        expected
+    }
+
+    fn is_covered(&self, parts: &[Part], part: usize) -> bool {
+        let part = &parts[part];
+        let present = self.present(parts, &part.columns);
+        part.state == State::Done || present.contains(&part.shard) || present.len() >= self.segment.scheme.k()
+    }
+
+    /// Asks more shards for the columns of parts that are lost or late, until k are expected.
+    fn recover(&mut self, parts: &[Part]) {
+        for at in 0..parts.len() {
+            let part = &parts[at];
+            if !matches!(part.state, State::Lost | State::Late) || self.is_covered(parts, at) {
+                continue;
+            }
+            let columns = part.columns.clone();
+            while self.expected(parts, &columns).len() < self.segment.scheme.k() {
+                let Some(next) = self.next_candidate(parts, &columns) else { break };
+                self.read_extra(next, columns.clone());
+            }
+        }
+    }
+
+    /// Another shard to ask for these columns: good nodes first, then those that failed lately.
+    fn next_candidate(&self, parts: &[Part], columns: &Range<u64>) -> Option<usize> {
+        let expected = self.expected(parts, columns);
+        let under_way = |shard: usize| {
+            parts.iter().any(|part| part.shard == shard && part.state == State::Late && part.columns == *columns)
+        };
+        let open = |shard: &usize| {
+            !expected.contains(shard)
+                && !self.failed.contains(shard)
+                && !under_way(*shard)
+                && self.holder(*shard).is_some()
+        };
+        let candidates = || (0..self.segment.scheme.n()).filter(open);
+        candidates().find(|shard| self.is_good(*shard)).or_else(|| candidates().next())
+    }
+
+    /// What is still waited for is late: others are asked as well, one more each time.
+    fn hedge(&mut self, parts: &mut [Part]) {
+        let mut late = false;
+        for part in parts.iter_mut().filter(|part| part.state == State::Waiting) {
+            part.state = State::Late;
+            late = true;
+        }
+        if late {
+            return;
+        }
+        let waiting: Vec<Range<u64>> = (0..parts.len())
+            .filter(|part| !self.is_covered(parts, *part))
+            .map(|part| parts[part].columns.clone())
+            .collect();
+        let mut done: Vec<Range<u64>> = Vec::new();
+        for columns in waiting {
+            if done.contains(&columns) {
+                continue;
+            }
+            if let Some(next) = self.next_candidate(parts, &columns) {
+                self.read_extra(next, columns.clone());
+            }
+            done.push(columns);
+        }
+    }
+
+    fn too_few(self, parts: &[Part]) -> TooFew {
+        let reachable = parts
+            .iter()
+            .filter(|part| part.state != State::Done)
+            .map(|part| self.present(parts, &part.columns).len())
+            .min()
+            .unwrap_or(0);
+        TooFew { reachable, needed: self.segment.scheme.k(), stale_grant: self.stale_grant, last: self.last }
+    }
+}

@@ -1,0 +1,539 @@
+//! A file for reading: its verified version, and any range of it.
+//!
+//! What the server says about a file is asked for once and kept: extent pages (believed because the signed commit leads to
+//! them), blobs and segments (believed because only the right bytes authenticate), and grants, which are renewed before they
+//! end. Clones share all of it.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use cyx_core::extent::{Extent, PageMap};
+use cyx_core::ids::{BlobId, InodeId, NodeId, PlacementId, SegmentId};
+use cyx_core::segment::shard_len;
+use cyx_crypto::frames::BlobCipher;
+use cyx_crypto::wrap::{InodeKeyring, open_blob_key, open_history};
+use cyx_proto::convert::{self, bytes_of, id, required};
+use cyx_proto::meta::v1 as pb;
+
+use super::Transfer;
+use super::budget::{Lent, Shelved};
+use super::coded::blocking;
+use super::fetch::{AccessMap, Fetched, SegmentAt, TooFew, fetch};
+use super::liar::judge;
+use crate::clock::unix_seconds;
+use crate::error::{Error, IntegrityError, Result};
+use crate::nodes::NodeAccess;
+use crate::tree::path::shown;
+use crate::tree::types::{Bucket, Located, VerifiedVersion};
+
+/// Grants that end within so many seconds are renewed first.
+const GRANT_MARGIN_SECONDS: u64 = 60;
+/// Blobs asked for in one call.
+const BLOBS_PER_CALL: usize = 1024;
+/// Nodes asked for in one call.
+const NODES_PER_CALL: usize = 256;
+/// Ranges of at most this many sealed bytes are opened where they are; larger ones on a thread of their own.
+const SMALL: usize = 256 * 1024;
+/// How often a range is read again without the nodes that lied.
+const TRIES: usize = 6;
+
+/// A version of a file, opened for reading. Cheap to clone.
+#[derive(Clone)]
+pub struct FileReader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transfer: Transfer,
+    bucket: Bucket,
+    version: VerifiedVersion,
+    keys: InodeKeyring,
+    what: String,
+    map: tokio::sync::Mutex<Map>,
+    access: Mutex<AccessMap>,
+    excluded: Mutex<HashSet<NodeId>>,
+    liars: Mutex<HashSet<NodeId>>,
+}
+
+/// What is known about a file.
+#[derive(Default)]
+struct Map {
+    pages: PageMap,
+    blobs: HashMap<BlobId, BlobAt>,
+    segments: HashMap<SegmentId, Arc<SegmentAt>>,
+    placements: HashMap<PlacementId, Vec<NodeId>>,
+}
+
+#[derive(Clone)]
+enum BlobAt {
+    Inline(Bytes),
+    Segment { segment: SegmentId, offset: u64 },
+}
+
+/// A run of a file that is read in one go.
+#[derive(Clone)]
+pub(crate) enum Piece {
+    Hole(Range<u64>),
+    Inline { extent: Extent, sealed: Bytes },
+    Segment { extent: Extent, segment: Arc<SegmentAt>, offset: u64 },
+}
+
+impl Piece {
+    /// The file bytes that it is.
+    pub(crate) fn range(&self) -> Range<u64> {
+        match self {
+            Self::Hole(range) => range.clone(),
+            Self::Inline { extent, .. } | Self::Segment { extent, .. } => extent.file_offset..extent.end(),
+        }
+    }
+}
+
+/// Plain bytes of a file.
+pub(crate) struct Plain {
+    buffer: Shelved,
+    range: Range<usize>,
+}
+
+impl std::ops::Deref for Plain {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl Transfer {
+    /// Opens the newest version of a file.
+    ///
+    /// # Errors
+    /// Integrity errors if the server does not show what a writer signed; [`Error::IsDirectory`], network errors.
+    pub async fn open(&self, bucket: &Bucket, located: &Located) -> Result<FileReader> {
+        self.open_at(bucket, located, 0..u64::MAX).await
+    }
+
+    /// As [`Self::open`], when only a part will be read: the first answer is no larger than that needs.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_at(&self, bucket: &Bucket, located: &Located, range: Range<u64>) -> Result<FileReader> {
+        let what = shown(&located.name);
+        match located.kind() {
+            pb::InodeKind::File => {}
+            pb::InodeKind::Directory => return Err(Error::IsDirectory(what)),
+            _ => return Err(Error::invalid(format!("{what} is not a file"))),
+        }
+        let (version, pages, answer) = bucket.fetch_file(located.id, range, &what).await?;
+        let history = answer.inode.as_ref().map(|inode| inode.key_history.clone()).unwrap_or_default();
+        let keys = open_history(located.key.clone(), located.id, &history)
+            .map_err(|_| IntegrityError::WrappedKey(what.clone()))?;
+        let shared = Shared {
+            transfer: self.clone(),
+            bucket: bucket.clone(),
+            version,
+            keys,
+            what,
+            map: tokio::sync::Mutex::new(Map { pages, ..Map::default() }),
+            access: Mutex::default(),
+            excluded: Mutex::default(),
+            liars: Mutex::default(),
+        };
+        let reader = FileReader { shared: Arc::new(shared) };
+        let mut map = reader.shared.map.lock().await;
+        reader.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
+        drop(map);
+        Ok(reader)
+    }
+}
+
+impl FileReader {
+    /// The version that is read.
+    #[must_use]
+    pub fn version(&self) -> VerifiedVersion {
+        self.shared.version
+    }
+
+    /// Plain bytes of the file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.shared.version.size()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn inode(&self) -> InodeId {
+        self.shared.version.inode()
+    }
+
+    /// Its name, as errors show it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.what
+    }
+
+    pub(crate) fn transfer(&self) -> &Transfer {
+        &self.shared.transfer
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.shared.bucket
+    }
+
+    /// Nodes that sent other bytes than they were given to keep.
+    #[must_use]
+    pub fn liars(&self) -> Vec<NodeId> {
+        lock(&self.shared.liars).iter().copied().collect()
+    }
+
+    /// The file bytes `range`; what lies beyond the end is cut off. Holes are zeros.
+    ///
+    /// # Errors
+    /// [`Error::TooFewNodes`], integrity errors, network errors.
+    pub async fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let range = range.start..range.end.min(self.size());
+        let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| Error::invalid("too large a range"))?;
+        let mut out = Vec::with_capacity(len);
+        for piece in self.plan(range.clone()).await? {
+            let end = piece.range().end;
+            match self.read(&piece).await? {
+                Some(plain) => out.extend_from_slice(&plain),
+                None => out.resize(usize::try_from(end - range.start).unwrap_or(usize::MAX), 0),
+            }
+        }
+        Ok(out)
+    }
+
+    /// The pieces that the file bytes `range` are, in order and without gaps.
+    pub(crate) async fn plan(&self, range: Range<u64>) -> Result<Vec<Piece>> {
+        let range = range.start..range.end.min(self.size());
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut map = self.shared.map.lock().await;
+        let extents = self.shared.bucket.extents(&self.shared.version, range.clone(), &mut map.pages).await?;
+        let mut unknown: Vec<BlobId> =
+            extents.iter().map(|extent| extent.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for blobs in unknown.chunks(BLOBS_PER_CALL) {
+            let request = pb::GetBlobsRequest {
+                bucket: bytes_of(self.shared.bucket.id),
+                ids: blobs.iter().copied().map(bytes_of).collect(),
+            };
+            let answer = self.shared.bucket.client().meta.get_blobs(request).await?;
+            self.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
+        }
+        let mut pieces = Vec::with_capacity(extents.len());
+        let mut at = range.start;
+        for extent in extents {
+            let Some(extent) = extent.clip(&range) else { continue };
+            if extent.file_offset > at {
+                pieces.push(Piece::Hole(at..extent.file_offset));
+            }
+            at = extent.end();
+            self.cut(&map, extent, &mut pieces)?;
+        }
+        if at < range.end {
+            pieces.push(Piece::Hole(at..range.end));
+        }
+        Ok(pieces)
+    }
+
+    /// Cuts an extent into pieces of a size that memory is lent for.
+    fn cut(&self, map: &Map, extent: Extent, pieces: &mut Vec<Piece>) -> Result<()> {
+        let withheld = || IntegrityError::Mismatch("it withholds a blob");
+        let at = map.blobs.get(&extent.blob).ok_or_else(withheld)?;
+        let most = self.shared.transfer.tuning().read_piece;
+        let mut rest = extent.file_offset..extent.end();
+        while !rest.is_empty() {
+            let end = rest.end.min(rest.start.saturating_add(most));
+            let Some(part) = extent.clip(&(rest.start..end)) else { break };
+            rest.start = end;
+            pieces.push(match at {
+                BlobAt::Inline(sealed) => Piece::Inline { extent: part, sealed: sealed.clone() },
+                BlobAt::Segment { segment, offset } => {
+                    let segment = map.segments.get(segment).ok_or_else(withheld)?;
+                    Piece::Segment { extent: part, segment: Arc::clone(segment), offset: *offset }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Memory that reading a piece takes: sealed and plain bytes.
+    pub(crate) fn need(&self, piece: &Piece) -> Result<(usize, usize)> {
+        match piece {
+            Piece::Hole(_) => Ok((0, 0)),
+            Piece::Inline { extent, .. } => Ok((0, self.job(extent)?.plain_len)),
+            Piece::Segment { extent, .. } => {
+                let job = self.job(extent)?;
+                let sealed = usize::try_from(job.sealed.end - job.sealed.start);
+                Ok((sealed.map_err(|_| Error::Internal("a piece fits memory"))?, job.plain_len))
+            }
+        }
+    }
+
+    /// Reads one piece; `None` for a hole.
+    pub(crate) async fn read(&self, piece: &Piece) -> Result<Option<Plain>> {
+        let (sealed, plain) = self.need(piece)?;
+        let room = self.shared.transfer.budget().lend_two(sealed, plain).await;
+        self.read_in(piece, room).await
+    }
+
+    /// As [`Self::read`], in the memory that [`Self::need`] asks for.
+    pub(crate) async fn read_in(&self, piece: &Piece, room: (Lent, Lent)) -> Result<Option<Plain>> {
+        match piece {
+            Piece::Hole(_) => Ok(None),
+            Piece::Inline { extent, sealed } => {
+                let job = self.job(extent)?;
+                let sealed = slice(sealed, &job.sealed).ok_or_else(|| self.not_authentic())?;
+                let (_, mut plain) = room;
+                job.cipher.open_into(job.first, sealed, &mut plain.bytes).map_err(|_| self.not_authentic())?;
+                Ok(Some(Plain { buffer: plain.shelve(), range: job.wanted }))
+            }
+            Piece::Segment { extent, segment, offset } => {
+                self.read_segment(extent, segment, *offset, room).await.map(Some)
+            }
+        }
+    }
+
+    async fn read_segment(
+        &self,
+        extent: &Extent,
+        segment: &Arc<SegmentAt>,
+        offset: u64,
+        room: (Lent, Lent),
+    ) -> Result<Plain> {
+        let transfer = &self.shared.transfer;
+        let mut job = self.job(extent)?;
+        let range = offset.saturating_add(job.sealed.start)..offset.saturating_add(job.sealed.end);
+        if range.end > segment.length {
+            return Err(IntegrityError::Mismatch("a blob lies beyond its segment").into());
+        }
+        let sealed_len = room.0.bytes.len();
+        let (mut sealed, mut plain) = room;
+        for _ in 0..TRIES {
+            let fetched = self.fetch(segment, range.clone(), &mut sealed).await?;
+            let opening = Opening { fetched, job, sealed, plain };
+            let coder = transfer.coder(segment.scheme);
+            let opened = if sealed_len <= SMALL {
+                opening.open(&coder)
+            } else {
+                blocking(move || Ok(opening.open(&coder))).await?
+            };
+            if opened.authentic {
+                let Opening { job, plain, .. } = opened.opening;
+                return Ok(Plain { buffer: plain.shelve(), range: job.wanted });
+            }
+            let access = lock(&self.shared.access).clone();
+            let Opening { fetched, job: again, sealed: buffer, plain: room } = opened.opening;
+            let verdict = judge(transfer.pool(), segment, &access, &fetched, &buffer.bytes).await;
+            lock(&self.shared.liars).extend(&verdict.liars);
+            let mut excluded = lock(&self.shared.excluded);
+            let before = excluded.len();
+            excluded.extend(verdict.suspects());
+            if excluded.len() == before {
+                // Every node proves that it keeps what it was given: what it was given is not what the owner wrote.
+                break;
+            }
+            drop(excluded);
+            (job, sealed, plain) = (again, buffer, room);
+        }
+        Err(self.not_authentic())
+    }
+
+    async fn fetch(&self, segment: &Arc<SegmentAt>, range: Range<u64>, buffer: &mut Lent) -> Result<Fetched> {
+        let transfer = &self.shared.transfer;
+        let mut renewed = false;
+        loop {
+            let access = self.access_to(segment, renewed).await?;
+            let excluded = lock(&self.shared.excluded).clone();
+            let fetching =
+                fetch(transfer.pool(), transfer.tuning(), segment, &access, &excluded, range.clone(), &mut buffer.bytes);
+            match fetching.await {
+                Ok(fetched) => return Ok(fetched),
+                Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
+                Err(TooFew { reachable, needed, last, .. }) => {
+                    if let Some(error) = last {
+                        tracing::warn!(%error, "the last storage node that failed");
+                    }
+                    return Err(Error::TooFewNodes {
+                        what: format!("cannot read {}", self.shared.what),
+                        reachable,
+                        needed,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Grants for the nodes of a segment, good for some time to come.
+    async fn access_to(&self, segment: &SegmentAt, anew: bool) -> Result<AccessMap> {
+        let good_until = unix_seconds() + GRANT_MARGIN_SECONDS;
+        let holders: Vec<NodeId> = segment.holders.iter().flatten().copied().collect();
+        let missing: Vec<NodeId> = {
+            let known = lock(&self.shared.access);
+            let is_good = |node: &NodeId| {
+                let grant = known.get(node).and_then(|access| access.grant.as_ref());
+                !anew && grant.is_some_and(|grant| grant.expires > good_until)
+            };
+            holders.iter().copied().filter(|node| !is_good(node)).collect()
+        };
+        for nodes in missing.chunks(NODES_PER_CALL) {
+            let request = pb::GetReadAccessRequest {
+                bucket: bytes_of(self.shared.bucket.id),
+                nodes: nodes.iter().copied().map(bytes_of).collect(),
+            };
+            let answer = self.shared.bucket.client().meta.get_read_access(request).await?;
+            self.take_access(answer.nodes)?;
+        }
+        let known = lock(&self.shared.access);
+        Ok(holders.iter().filter_map(|node| Some((*node, known.get(node)?.clone()))).collect())
+    }
+
+    fn take_access(&self, nodes: Vec<pb::NodeAccess>) -> Result<()> {
+        let nodes: Vec<NodeAccess> = nodes.into_iter().map(NodeAccess::try_from).collect::<std::result::Result<_, _>>()?;
+        lock(&self.shared.access).extend(nodes.into_iter().map(|access| (access.node, access)));
+        Ok(())
+    }
+
+    /// Takes over what the server says, checked as far as it can be.
+    fn take(
+        &self,
+        map: &mut Map,
+        blobs: Vec<pb::Blob>,
+        segments: Vec<pb::Segment>,
+        nodes: Vec<pb::NodeAccess>,
+        placements: Vec<pb::Placement>,
+    ) -> Result<()> {
+        self.take_access(nodes)?;
+        for placement in placements {
+            let scheme = convert::scheme(placement.scheme, "placement.scheme")?;
+            let nodes: Vec<NodeId> =
+                placement.nodes.iter().map(|node| id(node, "placement.node")).collect::<std::result::Result<_, _>>()?;
+            if nodes.len() != scheme.n() {
+                return Err(IntegrityError::Mismatch("a placement has the wrong number of nodes").into());
+            }
+            map.placements.insert(id(&placement.id, "placement.id")?, nodes);
+        }
+        for segment in segments {
+            let segment = segment_at(&segment, &map.placements)?;
+            map.segments.insert(segment.id, Arc::new(segment));
+        }
+        for blob in blobs {
+            let at = match required(blob.place, "blob.place")? {
+                pb::blob::Place::Inline(sealed) => BlobAt::Inline(sealed),
+                pb::blob::Place::Segment(place) => {
+                    BlobAt::Segment { segment: id(&place.segment, "blob.segment")?, offset: place.offset }
+                }
+            };
+            map.blobs.insert(id(&blob.id, "blob.id")?, at);
+        }
+        Ok(())
+    }
+
+    fn job(&self, extent: &Extent) -> Result<Job> {
+        let broken = || IntegrityError::WrappedKey(self.shared.what.clone());
+        let file = self.shared.keys.of_epoch(extent.key_epoch).map_err(|_| broken())?;
+        let key = open_blob_key(file, extent.blob, extent.header, &extent.wrapped_key).map_err(|_| broken())?;
+        let wanted = extent.blob_range();
+        let frames = extent.header.frames_of(wanted.clone());
+        let (plain, sealed) = (extent.header.plain_range(frames.clone()), extent.header.sealed_range(frames.clone()));
+        let local = |at: u64| usize::try_from(at - plain.start).map_err(|_| Error::Internal("a piece fits memory"));
+        Ok(Job {
+            cipher: BlobCipher::new(&key, extent.blob, extent.header),
+            first: frames.start,
+            sealed,
+            plain_len: local(plain.end)?,
+            wanted: local(wanted.start)?..local(wanted.end)?,
+        })
+    }
+
+    fn not_authentic(&self) -> Error {
+        IntegrityError::Content(self.shared.what.clone()).into()
+    }
+
+    /// Every segment that the file bytes `range` lie in, once each.
+    pub(crate) async fn segments(&self, range: Range<u64>) -> Result<Vec<Arc<SegmentAt>>> {
+        let mut seen = HashSet::new();
+        let segment = |piece: Piece| match piece {
+            Piece::Segment { segment, .. } => Some(segment),
+            Piece::Hole(_) | Piece::Inline { .. } => None,
+        };
+        let pieces = self.plan(range).await?;
+        Ok(pieces.into_iter().filter_map(segment).filter(|segment| seen.insert(segment.id)).collect())
+    }
+
+    /// Grants for the nodes of a segment.
+    pub(crate) async fn access(&self, segment: &SegmentAt) -> Result<AccessMap> {
+        self.access_to(segment, false).await
+    }
+}
+
+/// How the frames of one piece are opened.
+struct Job {
+    cipher: BlobCipher,
+    /// Index of the first frame.
+    first: u64,
+    /// Where the frames lie in the sealed blob.
+    sealed: Range<u64>,
+    /// Plain bytes of the frames.
+    plain_len: usize,
+    /// Those of them that are the piece.
+    wanted: Range<usize>,
+}
+
+/// A piece that was fetched.
+struct Opening {
+    fetched: Fetched,
+    job: Job,
+    sealed: Lent,
+    plain: Lent,
+}
+
+struct Opened {
+    opening: Opening,
+    authentic: bool,
+}
+
+impl Opening {
+    fn open(mut self, coder: &cyx_core::erasure::Coder) -> Opened {
+        let complete = self.fetched.complete(coder, &mut self.sealed.bytes);
+        let authentic =
+            complete && self.job.cipher.open_into(self.job.first, &self.sealed.bytes, &mut self.plain.bytes).is_ok();
+        Opened { opening: self, authentic }
+    }
+}
+
+fn segment_at(segment: &pb::Segment, placements: &HashMap<PlacementId, Vec<NodeId>>) -> Result<SegmentAt> {
+    let scheme = convert::scheme(segment.scheme, "segment.scheme")?;
+    let roots = convert::roots(&segment.roots, scheme, "segment.roots")?;
+    let placement: PlacementId = id(&segment.placement, "segment.placement")?;
+    let nodes = placements.get(&placement).ok_or(IntegrityError::Mismatch("it withholds a placement"))?;
+    let is_present = |index: usize| segment.present & (1 << index) != 0;
+    let mut holders: Vec<Option<NodeId>> =
+        (0..scheme.n()).map(|index| nodes.get(index).copied().filter(|_| is_present(index))).collect();
+    for moved in &segment.overrides {
+        let index = usize::try_from(moved.shard).unwrap_or(usize::MAX);
+        if let Some(holder) = holders.get_mut(index).filter(|_| index < scheme.n() && is_present(index)) {
+            *holder = Some(id(&moved.node, "segment.override")?);
+        }
+    }
+    Ok(SegmentAt {
+        id: id(&segment.id, "segment.id")?,
+        scheme,
+        length: segment.length,
+        shard_len: shard_len(scheme, segment.length),
+        holders,
+        roots,
+    })
+}
+
+fn slice<'a>(bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
+    bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
