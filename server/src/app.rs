@@ -6,11 +6,14 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Sessions;
+use crate::changes::Bus;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
 use crate::keys::KeyError;
+use crate::mail::Post;
 use crate::network::Network;
 use crate::tokens::Tokens;
+use crate::tree::buckets::WriterCache;
 
 /// The shared state, as handlers hold it.
 pub type AppState = Arc<App>;
@@ -25,8 +28,14 @@ pub struct App {
     pub tokens: Tokens,
     /// Sessions that are known to be good.
     pub sessions: Sessions,
+    /// The post office.
+    pub post: Post,
     /// The storage network.
     pub network: Network,
+    /// Tells those who watch what changed.
+    pub changes: Bus,
+    /// Writer lists that were checked.
+    pub writers: WriterCache,
     /// Ends everything that runs in the background.
     pub shutdown: CancellationToken,
 }
@@ -52,10 +61,20 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<AppState, StartError> {
+        let post = Post::open(&config)?;
+        Self::open_with(config, post).await
+    }
+
+    /// As [`App::open`], with a post office of the caller's choice.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open_with(config: Config, post: Post) -> Result<AppState, StartError> {
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
         let network = Network::open(&db, &config.data_dir, (&config).into()).await?;
         let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
-        Ok(Arc::new(Self { config, db, tokens, sessions, network, shutdown }))
+        let (changes, writers) = (Bus::default(), WriterCache::default());
+        Ok(Arc::new(Self { config, db, tokens, sessions, post, network, changes, writers, shutdown }))
     }
 }

@@ -1,3 +1,13 @@
-//! The HTTP side: router, middleware and REST.
+//! The HTTP side: listeners, middleware, REST, WebSocket.
+//!
+//! A request comes in at [`server`], passes [`middleware`] and finds its handler by the table in [`router`]. Handlers in
+//! [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
 
+pub mod body;
+pub mod extract;
+pub mod middleware;
 pub mod request_id;
+pub mod rest;
+pub mod router;
+pub mod server;
+pub mod tls;

@@ -12,11 +12,17 @@
 //! | [`accounts`], [`tokens`], [`http`] | registration, login, REST |
 //! | [`network`], [`keys`], [`nodes`], [`placement`] | the storage network: identity, nodes, where shards go |
 //! | [`collect`] | what is not needed any more, and how nodes learn of it |
-//! | [`time`] | the time |
+//! | [`meta`], [`tree`], [`changes`], [`quota`] | the encrypted tree and its gRPC service, what changed, what it counts |
+//! | [`mail`] | letters to people |
+//! | [`cli`], [`run`] | from the command line to a running server, and down again |
+//! | [`metrics`], [`time`] | numbers for Prometheus; the time |
 
 pub mod accounts;
 pub mod app;
 pub mod auth;
+pub mod backup;
+pub mod changes;
+pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod db;
@@ -24,12 +30,17 @@ pub mod error;
 pub mod http;
 pub mod jobs;
 pub mod keys;
+pub mod mail;
+pub mod meta;
+pub mod metrics;
 pub mod network;
 pub mod nodes;
 pub mod placement;
 pub mod quota;
+pub mod run;
 pub mod time;
 pub mod tokens;
+pub mod tree;
 
 #[cfg(test)]
 pub mod test_support;

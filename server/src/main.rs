@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `cyx-server`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    cyx_server::cli::main()
+}

@@ -107,6 +107,19 @@ impl TestApp {
         Self { app, place }
     }
 
+    /// Makes one that sends letters in another way.
+    ///
+    /// # Panics
+    /// If there is no database to be had.
+    pub async fn with_carrier(carrier: Box<dyn crate::mail::Carrier>) -> Self {
+        let place = Place::new().await;
+        let mut config = config(place.folder.path());
+        config.database.location = place.location();
+        let post = crate::mail::Post::with(carrier, &config.mail_from).expect("the sender is an address");
+        let app = App::open_with(config, post).await.expect("the test server opens");
+        Self { app, place }
+    }
+
     /// Its data folder.
     #[must_use]
     pub fn folder(&self) -> PathBuf {

@@ -7,10 +7,14 @@
 pub mod jwt;
 mod secret;
 
-use cyx_core::ids::SessionId;
+use std::time::Duration;
+
+use cyx_core::ids::{AccountId, MachineId, SessionId};
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::ALL_PERMISSIONS;
 use crate::config::{Config, ConfigError};
+use crate::error::ApiError;
 
 pub use self::jwt::{Claims, Issued, UserType};
 
@@ -24,6 +28,8 @@ pub struct Tokens {
     prelogin_key: [u8; 32],
     otp_key: [u8; 32],
     refresh_key: [u8; 32],
+    access_life: Duration,
+    machine_life: Duration,
 }
 
 impl Tokens {
@@ -38,7 +44,27 @@ impl Tokens {
             prelogin_key: blake3::derive_key("cyx v1 server prelogin", secret.expose()),
             otp_key: blake3::derive_key("cyx v1 server one-time codes", secret.expose()),
             refresh_key: blake3::derive_key("cyx v1 server refresh tokens", secret.expose()),
+            access_life: config.access_token,
+            machine_life: config.node_token,
         })
+    }
+
+    /// An access token for a session.
+    ///
+    /// # Errors
+    /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
+    pub fn access(&self, account: AccountId, session: SessionId) -> Result<Issued, ApiError> {
+        let permissions = ALL_PERMISSIONS.map(|permission| permission.as_str().to_owned()).to_vec();
+        let (subject, session) = (account.to_string(), Some(session.to_string()));
+        self.jwt.issue(UserType::User, subject, session, permissions, self.access_life)
+    }
+
+    /// An access token for a storage node's machine.
+    ///
+    /// # Errors
+    /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
+    pub fn machine(&self, machine: MachineId) -> Result<Issued, ApiError> {
+        self.jwt.issue(UserType::Node, machine.to_string(), None, Vec::new(), self.machine_life)
     }
 
     /// The salt that an email without an account has always had.
@@ -77,10 +103,11 @@ impl Tokens {
     }
 }
 
-/// What is stored of a token: its SHA-256. Tokens have 256 random bits, so no stretching is needed.
+/// What is stored of a token or an auth key: its SHA-256. Tokens have 256 random bits and auth keys are stretched by the client, so
+/// more work here would only invite others to cause it.
 #[must_use]
-pub fn token_hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+pub fn stored_hash(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
 }
 
 fn first(hash: &[u8; 32]) -> [u8; 16] {

@@ -1,0 +1,151 @@
+//! Counting of failures and mails in windows of time, in the database: limits hold across processes and restarts.
+//!
+//! A counter is named by what it counts, for example failed logins of one account. Once it reaches its limit it stays there for a
+//! whole window. What is counted exists for unknown accounts just as for known ones.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::db::{Conn, DbError};
+use crate::time::{nanos, now_ns};
+
+/// A limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    name: &'static str,
+    count: i64,
+    window: Duration,
+}
+
+/// Failed logins of an account or from an address: 5 in 15 minutes.
+pub const FAILED_LOGINS: Limit = Limit { name: "failed login", count: 5, window: Duration::from_secs(15 * 60) };
+/// Login codes mailed for an account.
+pub const LOGIN_CODES: Limit = Limit { name: "login code", count: 30, window: Duration::from_secs(15 * 60) };
+/// Registration mails to one email address.
+pub const REGISTRATION_MAILS: Limit = Limit { name: "registration mail", count: 5, window: Duration::from_secs(3600) };
+/// Registrations from an address.
+pub const REGISTRATIONS: Limit = Limit { name: "registration", count: 200, window: Duration::from_secs(3600) };
+/// Failed attempts with machine keys or enrolment tokens from an address.
+pub const FAILED_MACHINES: Limit = Limit { name: "failed machine", count: 30, window: Duration::from_secs(15 * 60) };
+
+impl Limit {
+    fn key(&self, who: &str) -> Vec<u8> {
+        let mut hasher = blake3::Hasher::new_derive_key("cyx v1 server counters");
+        hasher.update(self.name.as_bytes()).update(&[0]).update(who.as_bytes());
+        hasher.finalize().as_bytes()[..16].to_vec()
+    }
+
+    /// Whether the limit is reached.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn is_reached(&self, connection: &mut Conn, who: &str) -> Result<bool, DbError> {
+        let count: Option<i64> = sqlx::query_scalar("SELECT count FROM attempt WHERE key = $1 AND since_ns > $2")
+            .bind(self.key(who))
+            .bind(now_ns().saturating_sub(nanos(self.window)))
+            .fetch_optional(connection)
+            .await?;
+        Ok(count.unwrap_or(0) >= self.count)
+    }
+
+    /// Counts one. The count that reaches the limit starts the window anew, so that the lock lasts a whole window.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn count(&self, connection: &mut Conn, who: &str) -> Result<(), DbError> {
+        let now = now_ns();
+        sqlx::query(
+            "INSERT INTO attempt (key, count, since_ns) VALUES ($1, 1, $2) ON CONFLICT (key) DO UPDATE SET \
+             count = CASE WHEN attempt.since_ns > $3 THEN attempt.count + 1 ELSE 1 END, \
+             since_ns = CASE WHEN attempt.since_ns > $3 AND attempt.count + 1 <> $4 THEN attempt.since_ns ELSE $2 END",
+        )
+        .bind(self.key(who))
+        .bind(now)
+        .bind(now.saturating_sub(nanos(self.window)))
+        .bind(self.count)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets what was counted.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn clear(&self, connection: &mut Conn, who: &str) -> Result<(), DbError> {
+        sqlx::query("DELETE FROM attempt WHERE key = $1").bind(self.key(who)).execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// How an account is named in counters: by its email address, whether it exists or not.
+#[must_use]
+pub fn account(email_key: &str) -> String {
+    format!("account {email_key}")
+}
+
+/// How a network address is named in counters. One household often has a whole IPv6 /64.
+#[must_use]
+pub fn address(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => format!("address {v4}"),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("address {a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::TestDb;
+
+    const LIMIT: Limit = Limit { name: "test", count: 3, window: Duration::from_secs(900) };
+
+    async fn with<T: Send + 'static>(
+        test: &TestDb,
+        job: impl for<'c> Fn(&'c mut Conn) -> futures_util::future::BoxFuture<'c, Result<T, DbError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> T {
+        test.db.write(job).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_reached_per_name_and_forgotten_when_cleared_or_old() {
+        let test = TestDb::new().await;
+        for _ in 0..2 {
+            with(&test, |c| Box::pin(LIMIT.count(c, "a"))).await;
+        }
+        assert!(!with(&test, |c| Box::pin(LIMIT.is_reached(c, "a"))).await);
+        with(&test, |c| Box::pin(LIMIT.count(c, "a"))).await;
+        assert!(with(&test, |c| Box::pin(LIMIT.is_reached(c, "a"))).await);
+        assert!(!with(&test, |c| Box::pin(LIMIT.is_reached(c, "b"))).await);
+        with(&test, |c| Box::pin(LIMIT.clear(c, "a"))).await;
+        assert!(!with(&test, |c| Box::pin(LIMIT.is_reached(c, "a"))).await);
+
+        for _ in 0..3 {
+            with(&test, |c| Box::pin(LIMIT.count(c, "a"))).await;
+        }
+        with(&test, |c| {
+            Box::pin(async move {
+                sqlx::query("UPDATE attempt SET since_ns = since_ns - 900000000001").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+        assert!(!with(&test, |c| Box::pin(LIMIT.is_reached(c, "a"))).await);
+        with(&test, |c| Box::pin(LIMIT.count(c, "a"))).await;
+        assert!(!with(&test, |c| Box::pin(LIMIT.is_reached(c, "a"))).await, "the old count does not come back");
+    }
+
+    #[test]
+    fn addresses_of_one_household_count_together() {
+        let of = |text: &str| address(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Machines of storage nodes: registered with a person's token or an enrolment token, then known by a key of their own.
+
+use std::net::IpAddr;
+
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{AccountId, MachineId, Random as _, random_bytes};
+use subtle::ConstantTimeEq as _;
+
+use super::limits::{self, FAILED_MACHINES};
+use crate::app::App;
+use crate::auth::{self, Machine, Permission, column_array};
+use crate::db::{Conn, DbError};
+use crate::error::ApiError;
+use crate::time::now_ns;
+use crate::tokens::{Issued, stored_hash};
+
+/// Most bytes of the texts that a machine says of itself.
+const TEXT_MAX: usize = 256;
+/// Most bytes of the description of its hardware.
+const HARDWARE_MAX: usize = 4096;
+
+/// A machine that was registered.
+#[derive(Clone)]
+pub struct Registered {
+    /// Its id.
+    pub machine: MachineId,
+    /// Its key, shown once.
+    pub api_key: String,
+    /// Its first access token.
+    pub access: Issued,
+}
+
+/// Registers a machine.
+///
+/// # Errors
+/// [`ErrorCode::InvalidCredentials`], [`ErrorCode::RateLimited`] after many wrong tokens, [`ErrorCode::InvalidArgument`].
+pub async fn register(
+    app: &App,
+    bearer: &str,
+    hostname: &str,
+    os: &str,
+    hardware: &str,
+    ip: IpAddr,
+) -> Result<Registered, ApiError> {
+    for (field, text, max) in
+        [("hostname", hostname, TEXT_MAX), ("os", os, TEXT_MAX), ("hardware", hardware, HARDWARE_MAX)]
+    {
+        if text.len() > max {
+            return Err(ApiError::invalid(format!("the field {field} is too long")));
+        }
+    }
+    let owner = owner(app, bearer, ip).await?;
+    let machine = MachineId::random();
+    let api_key = format!("cyxm_{}", hex::encode(random_bytes::<32>()));
+    let hash = stored_hash(api_key.as_bytes());
+    let (hostname, os, hardware) = (hostname.to_owned(), os.to_owned(), hardware.to_owned());
+    app.db
+        .write::<(), ApiError, _>(move |c| {
+            let texts = [hostname.clone(), os.clone(), hardware.clone()];
+            Box::pin(async move { Ok(insert(c, machine, owner, &hash, texts).await?) })
+        })
+        .await?;
+    Ok(Registered { machine, api_key, access: app.tokens.machine(machine)? })
+}
+
+/// Whose machine it will be.
+async fn owner(app: &App, bearer: &str, ip: IpAddr) -> Result<Option<AccountId>, ApiError> {
+    let by_address = limits::address(ip);
+    if FAILED_MACHINES.is_reached(&mut *app.db.read().await?, &by_address).await? {
+        return Err(too_many());
+    }
+    if let Some(expected) = &app.config.enroll_token {
+        // Hashes, so that the comparison takes the same time for every length.
+        let equal = stored_hash(expected.expose()).ct_eq(&stored_hash(bearer.as_bytes()));
+        if bool::from(equal) {
+            return Ok(None);
+        }
+    }
+    let caller = match auth::authenticate(app, bearer).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            count_failure(app, by_address).await?;
+            return Err(error);
+        }
+    };
+    caller.require(Permission::StorageWrite)?;
+    Ok(Some(caller.account))
+}
+
+fn too_many() -> ApiError {
+    ApiError::new(ErrorCode::RateLimited, "too many failed attempts from this address; try again later")
+}
+
+async fn count_failure(app: &App, who: String) -> Result<(), ApiError> {
+    app.db
+        .write::<(), ApiError, _>(move |c| {
+            let who = who.clone();
+            Box::pin(async move { Ok(FAILED_MACHINES.count(c, &who).await?) })
+        })
+        .await
+}
+
+async fn insert(
+    c: &mut Conn,
+    machine: MachineId,
+    owner: Option<AccountId>,
+    hash: &[u8; 32],
+    [hostname, os, hardware]: [String; 3],
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO machine (id, owner, hostname, os, hardware, api_key_hash, created_ns, last_seen_ns) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+    )
+    .bind(machine.to_vec())
+    .bind(owner.map(AccountId::to_vec))
+    .bind(hostname)
+    .bind(os)
+    .bind(hardware)
+    .bind(&hash[..])
+    .bind(now_ns())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// A new access token for a machine's key.
+///
+/// # Errors
+/// [`ErrorCode::InvalidCredentials`], [`ErrorCode::RateLimited`].
+pub async fn token(app: &App, machine: MachineId, api_key: &str, ip: IpAddr) -> Result<Issued, ApiError> {
+    let by_address = limits::address(ip);
+    let mut tx = app.db.read().await?;
+    if FAILED_MACHINES.is_reached(&mut tx, &by_address).await? {
+        return Err(too_many());
+    }
+    let row = sqlx::query("SELECT api_key_hash FROM machine WHERE id = $1 AND revoked_ns IS NULL")
+        .bind(machine.to_vec())
+        .fetch_optional(&mut *tx)
+        .await?;
+    drop(tx);
+    let stored = row.as_ref().map(|row| column_array::<32>(row, 0)).transpose()?;
+    let equal = stored.unwrap_or_default().ct_eq(&stored_hash(api_key.as_bytes()));
+    if stored.is_none() || !bool::from(equal) {
+        count_failure(app, by_address).await?;
+        return Err(ApiError::new(ErrorCode::InvalidCredentials, "machine id or key is wrong"));
+    }
+    app.tokens.machine(machine)
+}
+
+/// What a machine reports of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Where its node listens.
+    pub address: String,
+    /// Version of its program.
+    pub version: String,
+    /// One-minute load average.
+    pub load: f64,
+}
+
+/// Records a machine's sign of life.
+///
+/// # Errors
+/// [`ErrorCode::InvalidArgument`] for texts that are too long.
+pub async fn heartbeat(app: &App, machine: &Machine, report: Report) -> Result<(), ApiError> {
+    if report.address.len() > TEXT_MAX || report.version.len() > TEXT_MAX {
+        return Err(ApiError::invalid("the fields address and version have at most 256 bytes"));
+    }
+    let id = machine.id;
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to a range that fits")]
+    let load = (report.load.clamp(0.0, 1e9) * 1000.0) as i64;
+    app.db
+        .write::<(), ApiError, _>(move |c| {
+            let report = report.clone();
+            Box::pin(async move {
+                sqlx::query("UPDATE machine SET address = $2, version = $3, load_thousandths = $4, last_seen_ns = $5 WHERE id = $1")
+                    .bind(id.to_vec())
+                    .bind(report.address)
+                    .bind(report.version)
+                    .bind(load)
+                    .bind(now_ns())
+                    .execute(c)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+}

@@ -1,0 +1,112 @@
+//! The command line of `cyx-server`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Options, example};
+use crate::run::run;
+
+/// The cyx server: accounts, the encrypted tree, and where the pieces of files are.
+///
+/// Without a command it serves. Options come from flags, then from the environment, then from server.toml, then from defaults.
+#[derive(Debug, Parser)]
+#[command(name = "cyx-server", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Something else than serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// About the configuration
+    Config {
+        /// What about it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// About the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print an example of server.toml with every option
+    Example,
+    /// Say whether the configuration is valid, and start nothing
+    Check,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "cyx-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Some(Command::Config { command: ConfigCommand::Example }) => {
+            std::io::stdout().write_all(example().as_bytes())?;
+            Ok(())
+        }
+        Some(Command::Config { command: ConfigCommand::Check }) => {
+            Config::resolve(cli.options)?;
+            writeln!(std::io::stdout(), "the configuration is valid")?;
+            Ok(())
+        }
+        None => {
+            let config = Config::resolve(cli.options)?;
+            start_logging(config.log_json);
+            runtime()?.block_on(run(config))?;
+            Ok(())
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Logs go to standard error; `RUST_LOG` says how much.
+fn start_logging(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process can only be a test's; the first one stays.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_behind_a_command() {
+        for arguments in [
+            ["cyx-server", "--job-seconds", "5", "config", "check"],
+            ["cyx-server", "config", "check", "--job-seconds", "5"],
+        ] {
+            assert_eq!(Cli::try_parse_from(arguments).unwrap().options.job_seconds, Some(5));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What every request passes: its id, a span for the log, metrics, headers, and for REST a limit of time.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use cyx_core::error::ErrorCode;
+use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY};
+use http::{HeaderName, HeaderValue, header};
+use tracing::Instrument as _;
+
+use super::request_id;
+use crate::app::AppState;
+use crate::error::ApiError;
+
+/// Longest time of a REST request.
+const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests slower than this are worth a line in the log.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Headers that keep browsers from doing anything with an answer but showing it to who asked.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// The outermost layer.
+pub async fn observe(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let id = request_id::of(request.headers());
+    let method = request.method().clone();
+    let grpc = is_grpc(&request);
+    // Never the query: it may hold a token.
+    let path = request.uri().path().to_owned();
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", id = %id, %method, path = %path);
+    let begun = Instant::now();
+    let mut response = request_id::scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let (elapsed, status) = (begun.elapsed(), response.status());
+
+    let label = label(grpc, &path, matched, &response);
+    let labels = [("path", label), ("method", method.to_string()), ("status", status.as_str().to_owned())];
+    metrics::counter!("cyx_requests_total", &labels).increment(1);
+    metrics::histogram!("cyx_request_seconds", &labels[..1]).record(elapsed);
+    span.in_scope(|| {
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        if status.is_server_error() || elapsed > SLOW {
+            tracing::info!(status = status.as_u16(), milliseconds, "answered");
+        } else {
+            tracing::debug!(status = status.as_u16(), milliseconds, "answered");
+        }
+    });
+
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID_KEY, value);
+    }
+    let incarnation = hex::encode(app.network.keys.incarnation().to_bytes());
+    if let Ok(value) = HeaderValue::from_str(&incarnation) {
+        headers.insert(INCARNATION_KEY, value);
+    }
+    if !grpc {
+        for (name, value) in SECURITY_HEADERS {
+            headers.entry(name).or_insert(value);
+        }
+        if app.config.tls.is_some() {
+            let value = HeaderValue::from_static("max-age=31536000");
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+        }
+    }
+    response
+}
+
+/// A label with few values: what routes match, and of gRPC the methods that exist.
+fn label(grpc: bool, path: &str, matched: Option<String>, response: &Response) -> String {
+    const UNIMPLEMENTED: &[u8] = b"12";
+    let known = |response: &Response| {
+        response.headers().get("grpc-status").is_none_or(|status| status.as_bytes() != UNIMPLEMENTED)
+    };
+    match matched {
+        Some(_) if grpc && path.len() <= 64 && known(response) => path.to_owned(),
+        Some(matched) => matched,
+        None => "other".to_owned(),
+    }
+}
+
+/// Whether a request is gRPC.
+#[must_use]
+pub fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Ends REST requests that take too long.
+pub async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(ErrorCode::Unavailable, "the server took too long; try again").into_response(),
+    }
+}

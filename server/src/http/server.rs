@@ -1,0 +1,158 @@
+//! Listeners: connections in, requests out to a router.
+//!
+//! HTTP/1.1 and HTTP/2 are told apart by their first bytes. Connections that say nothing or read nothing are ended; when the server stops,
+//! requests that are under way get some time to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::extract::Peer;
+
+/// Connections at once, per listener.
+const CONNECTIONS_MAX: usize = 8192;
+/// A TLS handshake, and the head of an HTTP/1.1 request, must come within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
+/// An HTTP/2 connection is asked for a sign of life this often, and ended without an answer after [`PING_TIMEOUT`].
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 512;
+/// HTTP/2 flow control: enough that a batch of small files needs no round trip in between.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// How long requests may go on when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A bound listener with its router.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// Of the operating system, for example if the address is taken.
+    pub async fn bind(address: SocketAddr, router: Router, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, router, tls: tls.map(TlsAcceptor::from) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Of the operating system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until told to stop, then lets requests end.
+    pub async fn serve(self, stop: CancellationToken) {
+        let connections = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&self.listener, &permits) => accepted,
+                () = stop.cancelled() => break,
+            };
+            let (stream, peer, permit) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, for example: going on at once would only burn time.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (router, tls, stop) = (self.router.clone(), self.tls.clone(), stop.clone());
+            connections.spawn(async move {
+                serve_stream(stream, peer, router, tls, stop).await;
+                drop(permit);
+            });
+        }
+        connections.close();
+        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "connections were cut off");
+        }
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+async fn serve_stream(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
+    // Small answers must not wait for earlier ones to be acknowledged.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "a connection was gone at once");
+        return;
+    }
+    let Some(tls) = tls else { return serve_connection(stream, peer, router, stop).await };
+    match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve_connection(stream, peer, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+}
+
+async fn serve_connection<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.map(axum::body::Body::new)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HELLO_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "a connection ended");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Mail: letters to people, kept in the database until they are sent.
+//!
+//! Whoever wants a letter sent calls [`enqueue`] inside its transaction and [`Post::wake`] after it; a task of its own ([`deliver`])
+//! then sends it, again and again until it is accepted or of no use any more. So no request waits for a mail server, and no letter
+//! is lost or sent for something that was rolled back. The text is written when it is sent: no one-time code lies in the database.
+
+mod deliver;
+mod letter;
+mod outbox;
+mod smtp;
+
+use cyx_core::ids::random_bytes;
+use futures_util::future::BoxFuture;
+use lettre::Message;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::config::{Config, ConfigError, MailRoute};
+use crate::db::{Conn, DbError};
+use crate::time::now_ns;
+
+pub use self::deliver::deliver;
+pub use self::letter::{CODE_LIFETIME, Letter};
+
+/// A letter could not be sent now.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct MailError(String);
+
+/// A way to send letters.
+pub trait Carrier: Send + Sync {
+    /// Sends one; returning means that it was accepted.
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), MailError>>;
+}
+
+/// The server's post office.
+pub struct Post {
+    carrier: Box<dyn Carrier>,
+    sender: lettre::message::Mailbox,
+    waiting: Notify,
+}
+
+impl Post {
+    /// As configured.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a sender that is no address, an outbox that cannot be made, or a mail server without a valid name.
+    pub fn open(config: &Config) -> Result<Self, ConfigError> {
+        let carrier: Box<dyn Carrier> = match &config.mail {
+            MailRoute::Outbox(folder) => Box::new(outbox::Outbox::open(folder)?),
+            MailRoute::Smtp(smtp) => Box::new(smtp::Smtp::new(smtp)?),
+        };
+        Self::with(carrier, &config.mail_from)
+    }
+
+    /// With a carrier of the caller's choice.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a sender that is no address.
+    pub fn with(carrier: Box<dyn Carrier>, sender: &str) -> Result<Self, ConfigError> {
+        let sender = sender.parse().map_err(|_| ConfigError::Value("--mail-from: not an address".into()))?;
+        Ok(Self { carrier, sender, waiting: Notify::new() })
+    }
+
+    /// Says that letters were put in.
+    pub fn wake(&self) {
+        self.waiting.notify_one();
+    }
+}
+
+/// Puts a letter into the queue, as part of the caller's transaction.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn enqueue(connection: &mut Conn, recipient: &str, letter: &Letter) -> Result<(), DbError> {
+    let now = now_ns();
+    let (kind, detail) = letter.to_columns();
+    sqlx::query(
+        "INSERT INTO mail (id, recipient, letter, detail, next_ns, expires_ns) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(random_bytes::<16>().to_vec())
+    .bind(recipient)
+    .bind(kind)
+    .bind(detail)
+    .bind(now)
+    .bind(now.saturating_add(crate::time::nanos(letter.useful_for())))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cyx_core::ids::{Random as _, SessionId};
+
+use super::deliver::deliver_batch;
+use super::*;
+use crate::app::App;
+use crate::test_support::TestApp;
+
+async fn put(app: &App, letter: Letter) {
+    let done: Result<(), DbError> = app
+        .db
+        .write(move |c| {
+            let letter = letter.clone();
+            Box::pin(async move { enqueue(c, "ada@example.org", &letter).await })
+        })
+        .await;
+    done.unwrap();
+}
+
+async fn waiting(app: &App) -> i64 {
+    let mut tx = app.db.read().await.unwrap();
+    sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM mail").fetch_one(&mut *tx).await.unwrap()
+}
+
+fn letters(test: &TestApp) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(test.folder().join("outbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_code_stands_alone_on_a_line_and_not_in_the_subject_or_the_database() {
+    let test = TestApp::new().await;
+    let login = SessionId::random();
+    let code = test.app.tokens.otp(login);
+    put(&test.app, Letter::LoginCode { login, device: "laptop".into() }).await;
+
+    let mut tx = test.app.db.read().await.unwrap();
+    let detail: String = sqlx::query_scalar("SELECT detail FROM mail").fetch_one(&mut *tx).await.unwrap();
+    drop(tx);
+    assert!(!detail.contains(&code));
+
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 1);
+    let letters = letters(&test);
+    let [letter] = &letters[..] else { panic!("{} letters", letters.len()) };
+    assert_eq!(letter.lines().filter(|line| line.trim() == code).count(), 1);
+    let subject = letter.lines().find(|line| line.starts_with("Subject:")).unwrap();
+    assert!(!subject.contains(&code));
+    assert!(letter.contains("To: ada@example.org"));
+    assert_eq!(waiting(&test.app).await, 0);
+}
+
+/// A mail server that is down until told otherwise.
+struct Moody(Arc<AtomicBool>);
+
+impl Carrier for Moody {
+    fn send<'a>(&'a self, _: &'a Message) -> BoxFuture<'a, Result<(), MailError>> {
+        let up = self.0.load(Ordering::SeqCst);
+        Box::pin(async move { if up { Ok(()) } else { Err(MailError("no answer".into())) } })
+    }
+}
+
+#[tokio::test]
+async fn a_letter_waits_while_the_mail_server_is_down() {
+    let up = Arc::new(AtomicBool::new(false));
+    let test = TestApp::with_carrier(Box::new(Moody(Arc::clone(&up)))).await;
+    put(&test.app, Letter::AlreadyRegistered).await;
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 1);
+    assert_eq!(waiting(&test.app).await, 1);
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 0, "it is not tried again at once");
+
+    up.store(true, Ordering::SeqCst);
+    let done: Result<(), DbError> = test
+        .app
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("UPDATE mail SET next_ns = 0").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 1);
+    assert_eq!(waiting(&test.app).await, 0);
+}
+
+#[tokio::test]
+async fn a_letter_that_is_of_no_use_any_more_is_dropped() {
+    let test = TestApp::new().await;
+    put(&test.app, Letter::LoginCode { login: SessionId::random(), device: "laptop".into() }).await;
+    let done: Result<(), DbError> = test
+        .app
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("UPDATE mail SET expires_ns = 1").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 0);
+    assert_eq!(waiting(&test.app).await, 0);
+    assert!(letters(&test).is_empty());
+}
+
+#[test]
+fn letters_survive_the_database() {
+    let all = [
+        Letter::Welcome { username: "ada".into() },
+        Letter::AlreadyRegistered,
+        Letter::LoginCode { login: SessionId::random(), device: "my old laptop".into() },
+    ];
+    for letter in all {
+        let (kind, detail) = letter.to_columns();
+        assert_eq!(Letter::from_columns(kind, &detail), Some(letter));
+    }
+}

@@ -1,0 +1,47 @@
+//! Metrics for Prometheus. Names begin with `cyx_`; `docs/operations-server.md` lists them.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Bounds of the histograms in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+fn handle() -> Option<&'static PrometheusHandle> {
+    let install = || {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS).ok()?;
+        // Only fails if another recorder is there already, which then gets everything.
+        builder.install_recorder().ok()
+    };
+    HANDLE.get_or_init(install).as_ref()
+}
+
+/// Begins to collect. Further calls change nothing.
+pub fn install() {
+    let _ = handle();
+    metrics::describe_counter!("cyx_requests_total", "Requests, by path, method and HTTP status");
+    metrics::describe_histogram!("cyx_request_seconds", "Time until the answer's head was ready, by path");
+    metrics::describe_counter!("cyx_mails_total", "Letters that were accepted by the mail server or the outbox");
+    metrics::describe_counter!("cyx_mail_failures_total", "Failed attempts to send a letter");
+    metrics::describe_counter!(
+        "cyx_refresh_token_reuses_total",
+        "Sessions ended because an old refresh token was used"
+    );
+    metrics::describe_counter!("cyx_db_jobs_total", "Jobs that the database writer did");
+    metrics::describe_counter!("cyx_db_commits_total", "Durable commits of the database writer");
+}
+
+/// Everything that was collected, as text.
+#[must_use]
+pub fn render() -> String {
+    handle().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Merges samples of histograms; call it now and then.
+pub fn upkeep() {
+    if let Some(handle) = handle() {
+        handle.run_upkeep();
+    }
+}

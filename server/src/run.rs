@@ -1,0 +1,149 @@
+//! From a configuration to a running server, and down again.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::app::{App, AppState, StartError};
+use crate::config::Config;
+use crate::http::server::Server;
+use crate::http::{router, tls};
+use crate::nodes::service::NodeServer;
+use crate::{accounts, mail, metrics};
+use cyx_proto::node::v1::node_service_server::NodeServiceServer;
+
+/// How often samples of metrics are merged.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long background work may take to end.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why the server ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The operating system refuses something else.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A server with its listeners bound.
+pub struct Running {
+    /// The shared state.
+    pub app: AppState,
+    /// Where users come in.
+    pub http: SocketAddr,
+    /// Where nodes come in.
+    pub grpc: SocketAddr,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Opens everything and starts to serve.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn start(config: Config) -> Result<Self, RunError> {
+        metrics::install();
+        let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
+        let app = App::open(config).await?;
+        let users = bind(app.config.http, router::users(&app, user_services(&app)), tls.clone()).await?;
+        let nodes = bind(app.config.grpc, router::nodes(&app, node_services(&app)), tls).await?;
+        let (http, grpc) = (users.local_addr()?, nodes.local_addr()?);
+        let tasks = TaskTracker::new();
+        tasks.spawn(users.serve(app.shutdown.clone()));
+        tasks.spawn(nodes.serve(app.shutdown.clone()));
+        start_background(&app, &tasks);
+        tracing::info!(%http, %grpc, version = env!("CARGO_PKG_VERSION"), "the server is ready");
+        Ok(Self { app, http, grpc, tasks })
+    }
+
+    /// Lets requests and background work end, then closes the database.
+    pub async fn stop(self) {
+        self.app.shutdown.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("background work was cut off");
+        }
+        self.app.db.close().await;
+        tracing::info!("the server stopped");
+    }
+}
+
+/// gRPC services on the users' address.
+fn user_services(_app: &AppState) -> Routes {
+    Routes::default()
+}
+
+/// gRPC services on the nodes' address.
+fn node_services(app: &AppState) -> Routes {
+    Routes::new(NodeServiceServer::new(NodeServer::new(app.clone())))
+}
+
+fn start_background(app: &AppState, tasks: &TaskTracker) {
+    tasks.spawn(mail::deliver(app.clone()));
+    tasks.spawn(accounts::housekeeping::run(app.clone()));
+    app.network.start(&app.db, tasks, &app.shutdown);
+    let stop = app.shutdown.clone();
+    tasks.spawn(async move {
+        while tokio::time::timeout(UPKEEP, stop.cancelled()).await.is_err() {
+            metrics::upkeep();
+        }
+    });
+}
+
+async fn bind(
+    address: SocketAddr,
+    router: axum::Router,
+    tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+) -> Result<Server, RunError> {
+    Server::bind(address, router, tls).await.map_err(|source| RunError::Listen { address, source })
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let print_ready = config.print_ready;
+    let running = Running::start(config).await?;
+    if print_ready {
+        print_ready_line(&running)?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    running.stop().await;
+    Ok(())
+}
+
+/// The line by which a script learns the addresses.
+fn print_ready_line(running: &Running) -> std::io::Result<()> {
+    let line = serde_json::json!({
+        "ready": true,
+        "http": running.http.to_string(),
+        "grpc": running.grpc.to_string(),
+        "incarnation": hex::encode(running.app.network.keys.incarnation().to_bytes()),
+    });
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
