@@ -1,0 +1,256 @@
+//! The gRPC service for clients: the encrypted tree, transfer, events. The contract is `proto/cyx/meta/v1/meta.proto`.
+//!
+//! Handlers authenticate, check fields, call [`crate::tree`] and [`crate::placement`] and turn the outcome into messages; the rules
+//! themselves are there.
+//!
+//! | file | what it serves |
+//! |---|---|
+//! | [`buckets`] | buckets, writer lists, write leases |
+//! | [`read`] | names, inodes, files, trash |
+//! | [`write`] | mutations, staging |
+//! | [`transfer`] | leases of placements, read access, quota, cluster |
+//! | [`subscribe`] | the stream of changes |
+
+mod buckets;
+mod read;
+mod subscribe;
+mod transfer;
+mod write;
+
+use std::pin::Pin;
+
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::BucketId;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::meta_service_server::{MetaService, MetaServiceServer};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::app::AppState;
+use crate::auth::{Caller, Permission, caller_of};
+use crate::db::ReadTx;
+use crate::error::ApiError;
+use crate::tree::model::BucketRow;
+use crate::tree::{Actor, TreeError};
+
+/// Most bytes of a request: a batch of a thousand inline files, with room.
+const REQUEST_MAX: usize = 64 * 1024 * 1024;
+
+/// The service.
+pub struct MetaServer {
+    app: AppState,
+}
+
+impl MetaServer {
+    /// Serves an app's trees.
+    #[must_use]
+    pub fn service(app: AppState) -> MetaServiceServer<Self> {
+        MetaServiceServer::new(Self { app })
+            .max_decoding_message_size(REQUEST_MAX)
+            .max_encoding_message_size(REQUEST_MAX)
+    }
+
+    async fn caller<T>(&self, request: &Request<T>, permission: Permission) -> Result<Caller, ApiError> {
+        let caller = caller_of(&self.app, request.metadata()).await?;
+        caller.require(permission)?;
+        Ok(caller)
+    }
+
+    /// A snapshot, and the bucket in it if the caller may see it.
+    async fn open(&self, caller: &Caller, bucket: BucketId) -> Result<(ReadTx, BucketRow), ApiError> {
+        let mut read = self.app.db.read().await?;
+        let bucket = crate::tree::buckets::open(&mut read, caller.account, bucket).await?;
+        Ok((read, bucket))
+    }
+}
+
+const fn actor(caller: &Caller) -> Actor {
+    Actor { account: caller.account, session: caller.session }
+}
+
+impl From<TreeError> for ApiError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Refused(refusal) => Self::new(refusal.code, refusal.message),
+            TreeError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// An answer that comes in parts.
+type Parts<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn too_many(what: &str, most: usize) -> ApiError {
+    ApiError::new(ErrorCode::TooLarge, format!("at most {most} {what} in one call"))
+}
+
+/// Answers a request by the method of the same name.
+macro_rules! answer {
+    ($self:ident.$method:ident($request:ident) as $permission:ident) => {{
+        let caller = $self.caller(&$request, Permission::$permission).await?;
+        Ok(Response::new($self.$method(&caller, $request.into_inner()).await?))
+    }};
+}
+
+#[tonic::async_trait]
+impl MetaService for MetaServer {
+    type ReadDirectoryStream = Parts<pb::ReadDirectoryResponse>;
+    type ListTrashStream = Parts<pb::ListTrashResponse>;
+    type SubscribeStream = Parts<pb::Event>;
+
+    async fn create_bucket(
+        &self,
+        request: Request<pb::CreateBucketRequest>,
+    ) -> Result<Response<pb::CreateBucketResponse>, Status> {
+        answer!(self.make_bucket(request) as StorageWrite)
+    }
+
+    async fn list_buckets(
+        &self,
+        request: Request<pb::ListBucketsRequest>,
+    ) -> Result<Response<pb::ListBucketsResponse>, Status> {
+        answer!(self.all_buckets(request) as StorageRead)
+    }
+
+    async fn delete_bucket(
+        &self,
+        request: Request<pb::DeleteBucketRequest>,
+    ) -> Result<Response<pb::DeleteBucketResponse>, Status> {
+        answer!(self.remove_bucket(request) as StorageWrite)
+    }
+
+    async fn get_writers(
+        &self,
+        request: Request<pb::GetWritersRequest>,
+    ) -> Result<Response<pb::GetWritersResponse>, Status> {
+        answer!(self.writers(request) as StorageRead)
+    }
+
+    async fn append_writer(
+        &self,
+        request: Request<pb::AppendWriterRequest>,
+    ) -> Result<Response<pb::AppendWriterResponse>, Status> {
+        answer!(self.add_writer(request) as StorageWrite)
+    }
+
+    async fn lookup(&self, request: Request<pb::LookupRequest>) -> Result<Response<pb::LookupResponse>, Status> {
+        answer!(self.look_up(request) as StorageRead)
+    }
+
+    async fn read_directory(
+        &self,
+        request: Request<pb::ReadDirectoryRequest>,
+    ) -> Result<Response<Self::ReadDirectoryStream>, Status> {
+        answer!(self.list_directory(request) as StorageRead)
+    }
+
+    async fn get_inodes(
+        &self,
+        request: Request<pb::GetInodesRequest>,
+    ) -> Result<Response<pb::GetInodesResponse>, Status> {
+        answer!(self.inodes(request) as StorageRead)
+    }
+
+    async fn get_file(&self, request: Request<pb::GetFileRequest>) -> Result<Response<pb::GetFileResponse>, Status> {
+        answer!(self.file(request) as StorageRead)
+    }
+
+    async fn get_pages(&self, request: Request<pb::GetPagesRequest>) -> Result<Response<pb::GetPagesResponse>, Status> {
+        answer!(self.pages(request) as StorageRead)
+    }
+
+    async fn get_blobs(&self, request: Request<pb::GetBlobsRequest>) -> Result<Response<pb::GetBlobsResponse>, Status> {
+        answer!(self.blobs(request) as StorageRead)
+    }
+
+    async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
+        answer!(self.apply_batch(request) as StorageWrite)
+    }
+
+    async fn lease_placement(
+        &self,
+        request: Request<pb::LeasePlacementRequest>,
+    ) -> Result<Response<pb::LeasePlacementResponse>, Status> {
+        answer!(self.lease(request) as StorageWrite)
+    }
+
+    async fn release_lease(
+        &self,
+        request: Request<pb::ReleaseLeaseRequest>,
+    ) -> Result<Response<pb::ReleaseLeaseResponse>, Status> {
+        answer!(self.end_leases(request) as StorageWrite)
+    }
+
+    async fn get_read_access(
+        &self,
+        request: Request<pb::GetReadAccessRequest>,
+    ) -> Result<Response<pb::GetReadAccessResponse>, Status> {
+        answer!(self.read_access(request) as StorageRead)
+    }
+
+    async fn stage(&self, request: Request<pb::StageRequest>) -> Result<Response<pb::StageResponse>, Status> {
+        answer!(self.stage_upload(request) as StorageWrite)
+    }
+
+    async fn get_staged(
+        &self,
+        request: Request<pb::GetStagedRequest>,
+    ) -> Result<Response<pb::GetStagedResponse>, Status> {
+        answer!(self.staged(request) as StorageWrite)
+    }
+
+    async fn abort_staged(
+        &self,
+        request: Request<pb::AbortStagedRequest>,
+    ) -> Result<Response<pb::AbortStagedResponse>, Status> {
+        answer!(self.drop_staged(request) as StorageWrite)
+    }
+
+    async fn list_trash(
+        &self,
+        request: Request<pb::ListTrashRequest>,
+    ) -> Result<Response<Self::ListTrashStream>, Status> {
+        answer!(self.trash(request) as StorageRead)
+    }
+
+    async fn get_quota(&self, request: Request<pb::GetQuotaRequest>) -> Result<Response<pb::GetQuotaResponse>, Status> {
+        answer!(self.quota(request) as StorageRead)
+    }
+
+    async fn get_cluster(
+        &self,
+        request: Request<pb::GetClusterRequest>,
+    ) -> Result<Response<pb::GetClusterResponse>, Status> {
+        answer!(self.cluster(request) as StorageRead)
+    }
+
+    async fn acquire_write_lease(
+        &self,
+        request: Request<pb::AcquireWriteLeaseRequest>,
+    ) -> Result<Response<pb::WriteLease>, Status> {
+        answer!(self.acquire(request) as StorageWrite)
+    }
+
+    async fn renew_write_lease(
+        &self,
+        request: Request<pb::RenewWriteLeaseRequest>,
+    ) -> Result<Response<pb::WriteLease>, Status> {
+        answer!(self.renew(request) as StorageWrite)
+    }
+
+    async fn release_write_lease(
+        &self,
+        request: Request<pb::ReleaseWriteLeaseRequest>,
+    ) -> Result<Response<pb::ReleaseWriteLeaseResponse>, Status> {
+        answer!(self.release(request) as StorageWrite)
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<pb::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let token = crate::auth::bearer(request.metadata().as_ref())?.to_owned();
+        let caller = self.caller(&request, Permission::StorageRead).await?;
+        Ok(Response::new(self.watch(&caller, token, request.into_inner()).await?))
+    }
+}

@@ -1,0 +1,88 @@
+//! The stream of changes.
+//!
+//! It ends with the token it was begun with, or when the session is revoked; a client begins anew with a fresh token and the
+//! positions it has, and misses nothing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cyx_core::ids::BucketId;
+use cyx_proto::convert;
+use cyx_proto::meta::v1 as pb;
+use pb::event::Event as Pb;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{MetaServer, Parts, too_many};
+use crate::app::AppState;
+use crate::auth::{Caller, authenticate};
+use crate::changes::feed::{Feed, event};
+use crate::db::Backend;
+use crate::error::ApiError;
+use crate::time::now_seconds;
+
+const BEAT: Duration = Duration::from_secs(10);
+/// Events that wait for a slow client.
+const WAITING: usize = 64;
+const POSITIONS_MAX: usize = 10_000;
+
+impl MetaServer {
+    pub(super) async fn watch(
+        &self,
+        caller: &Caller,
+        token: String,
+        request: pb::SubscribeRequest,
+    ) -> Result<Parts<pb::Event>, ApiError> {
+        if request.from.len() > POSITIONS_MAX {
+            return Err(too_many("positions", POSITIONS_MAX));
+        }
+        let mut from: HashMap<BucketId, u64> = HashMap::with_capacity(request.from.len());
+        for position in &request.from {
+            from.insert(convert::id(&position.bucket, "bucket")?, position.sequence);
+        }
+        let feed = Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(serve(self.app.clone(), feed, token, sender));
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+async fn serve(app: AppState, mut feed: Feed, token: String, sender: mpsc::Sender<Result<pb::Event, Status>>) {
+    let end = tokio::select! {
+        end = pump(&app, &mut feed, &token, &sender) => end,
+        () = sender.closed() => return,
+        () = app.shutdown.cancelled() => Err(ApiError::new(cyx_core::error::ErrorCode::Unavailable, "the server is stopping")),
+    };
+    if let Err(error) = end {
+        let _ = sender.try_send(Err(error.into()));
+    }
+}
+
+/// Passes events on until something ends it. `Ok`: the client is gone.
+async fn pump(
+    app: &AppState,
+    feed: &mut Feed,
+    token: &str,
+    sender: &mpsc::Sender<Result<pb::Event, Status>>,
+) -> Result<(), ApiError> {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let next = tokio::select! {
+            biased;
+            _ = beat.tick() => {
+                authenticate(app, token).await?;
+                if app.db.backend() == Backend::Postgres {
+                    // Other servers may have changed something that this one's bus does not tell.
+                    feed.look_everywhere().await?;
+                }
+                event(Pb::Beat(pb::Beat { server_time: now_seconds() }))
+            }
+            next = feed.next() => next?,
+        };
+        if sender.send(Ok(next)).await.is_err() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Leases of placements, read access, quota, cluster.
+
+use cyx_core::ids::{LeaseId, NodeId};
+use cyx_proto::convert;
+use cyx_proto::meta::v1 as pb;
+
+use super::{MetaServer, too_many};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::placement::{LeaseRequest, Session};
+use crate::quota;
+use crate::time::now_ns;
+
+/// Most nodes of one question.
+const NODES_MAX: usize = 256;
+/// Most leases that are ended by one call.
+const LEASES_MAX: usize = 64;
+
+impl MetaServer {
+    pub(super) async fn lease(
+        &self,
+        caller: &Caller,
+        request: pb::LeasePlacementRequest,
+    ) -> Result<pb::LeasePlacementResponse, ApiError> {
+        let (read, bucket) = self.open(caller, convert::id(&request.bucket, "bucket")?).await?;
+        drop(read);
+        let wanted = LeaseRequest::new(&request, bucket.id, bucket.owner, bucket.durable)?;
+        let session = Session { id: caller.session, key: caller.session_key };
+        self.app.network.placements.lease(session, &wanted).await
+    }
+
+    pub(super) async fn end_leases(
+        &self,
+        caller: &Caller,
+        request: pb::ReleaseLeaseRequest,
+    ) -> Result<pb::ReleaseLeaseResponse, ApiError> {
+        if request.leases.len() > LEASES_MAX {
+            return Err(too_many("leases", LEASES_MAX));
+        }
+        let leases = request.leases.iter().map(|lease| convert::id(lease, "leases"));
+        let leases: Vec<LeaseId> = leases.collect::<Result<_, _>>()?;
+        self.app.network.placements.release(caller.session, leases).await?;
+        Ok(pb::ReleaseLeaseResponse {})
+    }
+
+    pub(super) async fn read_access(
+        &self,
+        caller: &Caller,
+        request: pb::GetReadAccessRequest,
+    ) -> Result<pb::GetReadAccessResponse, ApiError> {
+        if request.nodes.len() > NODES_MAX {
+            return Err(too_many("nodes", NODES_MAX));
+        }
+        let nodes: Vec<NodeId> =
+            request.nodes.iter().map(|node| convert::id(node, "nodes")).collect::<Result<_, _>>()?;
+        let (read, bucket) = self.open(caller, convert::id(&request.bucket, "bucket")?).await?;
+        drop(read);
+        let nodes = self.app.network.placements.read_access(caller.session_key, bucket.id, &nodes);
+        Ok(pb::GetReadAccessResponse { nodes })
+    }
+
+    pub(super) async fn quota(
+        &self,
+        caller: &Caller,
+        _request: pb::GetQuotaRequest,
+    ) -> Result<pb::GetQuotaResponse, ApiError> {
+        let mut read = self.app.db.read().await?;
+        Ok(pb::GetQuotaResponse { quota: Some(quota::of_account(&mut read, caller.account, now_ns()).await?) })
+    }
+
+    #[expect(clippy::unused_async, reason = "all handlers have one shape")]
+    pub(super) async fn cluster(
+        &self,
+        _caller: &Caller,
+        _request: pb::GetClusterRequest,
+    ) -> Result<pb::GetClusterResponse, ApiError> {
+        Ok(self.app.network.placements.cluster())
+    }
+}
