@@ -18,7 +18,7 @@ pub(crate) const VOLUME_HEADER: u64 = ALIGN;
 pub(crate) const RECORD_HEADER: u64 = 128;
 
 const VOLUME_MAGIC: &[u8; 4] = b"cyxV";
-const RECORD_MAGIC: &[u8; 4] = b"cyxC";
+const RECORD_MAGIC: &[u8; 4] = b"cyxE";
 const VERSION: u8 = 1;
 const CHECK: usize = 16;
 const VOLUME_HEADER_USED: usize = 64;
