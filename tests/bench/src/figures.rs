@@ -248,12 +248,9 @@ impl<'a> Bench<'a> {
         let page = http_get(&self.cluster.gateway(), "/metrics")?;
         let mut sum = 0.0;
         let mut counters = 0.0;
-        for line in page.lines().filter(|line| line.starts_with("cyx_server_") && !line.contains("/metrics")) {
-            let name = line.split(['{', ' ']).next().unwrap_or_default();
-            if name.ends_with("requests_total") {
-                sum += line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?;
-                counters += 1.0;
-            }
+        for line in page.lines().filter(|line| line.starts_with("cyx_requests_total") && !line.contains("/metrics")) {
+            sum += line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?;
+            counters += 1.0;
         }
         if counters > 0.0 { Ok((sum, counters)) } else { Err("the server's metrics count no requests".into()) }
     }
