@@ -11,3 +11,4 @@ pub mod rest;
 pub mod router;
 pub mod server;
 pub mod tls;
+pub mod ws;

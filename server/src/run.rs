@@ -13,8 +13,9 @@ use crate::app::{App, AppState, StartError};
 use crate::config::Config;
 use crate::http::server::Server;
 use crate::http::{router, tls};
+use crate::meta::MetaServer;
 use crate::nodes::service::NodeServer;
-use crate::{accounts, mail, metrics};
+use crate::{accounts, jobs, mail, metrics};
 use cyx_proto::node::v1::node_service_server::NodeServiceServer;
 
 /// How often samples of metrics are merged.
@@ -86,8 +87,8 @@ impl Running {
 }
 
 /// gRPC services on the users' address.
-fn user_services(_app: &AppState) -> Routes {
-    Routes::default()
+fn user_services(app: &AppState) -> Routes {
+    Routes::new(MetaServer::service(app.clone()))
 }
 
 /// gRPC services on the nodes' address.
@@ -99,6 +100,8 @@ fn start_background(app: &AppState, tasks: &TaskTracker) {
     tasks.spawn(mail::deliver(app.clone()));
     tasks.spawn(accounts::housekeeping::run(app.clone()));
     app.network.start(&app.db, tasks, &app.shutdown);
+    let jobs = app.clone();
+    tasks.spawn(async move { jobs::run(&jobs, jobs.shutdown.clone()).await });
     let stop = app.shutdown.clone();
     tasks.spawn(async move {
         while tokio::time::timeout(UPKEEP, stop.cancelled()).await.is_err() {

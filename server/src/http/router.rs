@@ -13,6 +13,7 @@ use tonic::service::Routes;
 
 use super::middleware::{is_grpc, limit_time, observe};
 use super::rest::{account, auth, machines, system};
+use super::ws;
 use crate::app::AppState;
 use crate::error::ApiError;
 
@@ -49,7 +50,10 @@ pub fn routes() -> Vec<Route> {
         post POST "/api/auth/validate" => auth::validate;
         get GET "/api/identity" => account::identity;
         get GET "/api/v1/identity" => account::identity;
+        get GET "/api/v1/quota" => account::quota;
+        get GET "/api/v1/buckets" => account::buckets;
         get GET "/api/v1/nodes" => account::nodes;
+        get GET "/ws" => ws::events;
         post POST "/api/machines/register" => machines::register;
         post POST "/api/machines/token" => machines::token;
         post POST "/api/machines/{id}/heartbeat" => machines::heartbeat;

@@ -7,10 +7,12 @@ use serde::Serialize;
 use super::unsigned;
 use crate::accounts::identity;
 use crate::app::{App, AppState};
-use crate::auth::Caller;
+use crate::auth::{Caller, Permission};
 use crate::error::ApiError;
+use crate::http::body::Base64;
 use crate::placement::cluster::NodeView;
-use crate::time::rfc3339;
+use crate::time::{now_ns, rfc3339};
+use crate::{quota as quotas, tree};
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
 
@@ -63,4 +65,77 @@ pub struct NodesResponse {
 /// `GET /api/v1/nodes`
 pub async fn nodes(State(app): State<AppState>, _caller: Caller) -> Answer<NodesResponse> {
     Ok(axum::Json(NodesResponse { nodes: app.network.placements.node_views() }))
+}
+
+/// Answer of `GET /api/v1/quota`.
+#[derive(Serialize)]
+pub struct FullQuota {
+    plan: String,
+    limit_bytes: u64,
+    used_bytes: u64,
+    pending_bytes: u64,
+    superseded_bytes: u64,
+    traffic_limit_bytes: u64,
+}
+
+/// `GET /api/v1/quota`
+pub async fn quota(State(app): State<AppState>, caller: Caller) -> Answer<FullQuota> {
+    let mut tx = app.db.read().await?;
+    let quota = quotas::of_account(&mut tx, caller.account, now_ns()).await?;
+    Ok(axum::Json(FullQuota {
+        plan: quota.plan,
+        limit_bytes: quota.limit_bytes,
+        used_bytes: quota.used_bytes,
+        pending_bytes: quota.pending_bytes,
+        superseded_bytes: quota.superseded_bytes,
+        traffic_limit_bytes: quota.traffic_limit_bytes,
+    }))
+}
+
+/// A bucket. Its name is sealed: only its members can read it.
+#[derive(Serialize)]
+pub struct BucketBody {
+    id: String,
+    root: String,
+    sealed_name: Base64,
+    name_token: Base64,
+    wrapped_root_key: Base64,
+    owner: String,
+    owner_key: Base64,
+    sequence: u64,
+    created_at: String,
+    durable: bool,
+    used_bytes: u64,
+    files: u64,
+}
+
+/// Answer of `GET /api/v1/buckets`.
+#[derive(Serialize)]
+pub struct BucketsResponse {
+    buckets: Vec<BucketBody>,
+}
+
+/// `GET /api/v1/buckets`
+pub async fn buckets(State(app): State<AppState>, caller: Caller) -> Answer<BucketsResponse> {
+    caller.require(Permission::StorageRead)?;
+    let mut tx = app.db.read().await?;
+    let memberships = tree::buckets::list(&mut tx, caller.account, &[]).await?;
+    let buckets = memberships.iter().map(|membership| {
+        let bucket = membership.to_pb();
+        BucketBody {
+            id: hex::encode(&bucket.id),
+            root: hex::encode(&bucket.root),
+            sealed_name: bucket.sealed_name.to_vec().into(),
+            name_token: bucket.name_token.to_vec().into(),
+            wrapped_root_key: bucket.wrapped_root_key.to_vec().into(),
+            owner: hex::encode(&bucket.owner),
+            owner_key: bucket.owner_key.to_vec().into(),
+            sequence: bucket.sequence,
+            created_at: rfc3339(bucket.created_ns),
+            durable: bucket.durable,
+            used_bytes: bucket.used_bytes,
+            files: bucket.files,
+        }
+    });
+    Ok(axum::Json(BucketsResponse { buckets: buckets.collect() }))
 }
