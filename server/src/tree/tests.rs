@@ -1,6 +1,8 @@
 //! Tests of the tree.
 
+mod content;
 mod names;
+mod segments;
 mod support;
 
 use std::sync::Arc;

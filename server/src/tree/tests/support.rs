@@ -205,9 +205,38 @@ impl TestTree {
         })
     }
 
+    /// The bucket's newest change.
+    pub(super) async fn sequence(&self) -> u64 {
+        let mut read = self.test.db.read().await.unwrap();
+        buckets::open(&mut read, self.actor.account, self.bucket).await.unwrap().sequence
+    }
+
+    /// Does a request; whether it was done, or held up by a write lease.
+    pub(super) async fn applied(&self, request: pb::ApplyRequest) -> Result<bool, ErrorCode> {
+        match self.attempt(request).await {
+            Ok(Outcome::Applied(applied)) => {
+                applied.results.iter().for_each(ok);
+                Ok(true)
+            }
+            Ok(Outcome::Held { .. }) => Ok(false),
+            Err(error) => Err(error.code()),
+        }
+    }
+
     pub(super) async fn attempt(&self, request: pb::ApplyRequest) -> Result<Outcome, TreeError> {
-        let context = self.context().await?;
-        let mut batch = Batch::check(request, self.actor, self.settings, &context)?;
+        self.attempt_in(request, &self.context().await?).await
+    }
+
+    /// Does a request that is checked with what was known earlier.
+    pub(super) async fn attempt_with(&self, request: pb::ApplyRequest, context: &PlanContext) -> Vec<pb::MutationResult> {
+        match self.attempt_in(request, context).await.unwrap() {
+            Outcome::Applied(applied) => applied.results,
+            Outcome::Held { .. } => panic!("somebody holds the write lease"),
+        }
+    }
+
+    async fn attempt_in(&self, request: pb::ApplyRequest, context: &PlanContext) -> Result<Outcome, TreeError> {
+        let mut batch = Batch::check(request, self.actor, self.settings, context)?;
         batch.fast = self.fast;
         let (batch, backend, now) = (Arc::new(batch), self.test.db.backend(), self.now());
         self.test

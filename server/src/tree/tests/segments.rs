@@ -1,0 +1,309 @@
+//! Segments: proofs, placements, staging, slack, and when they are freed.
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::extent::Extent;
+use cyx_core::ids::{InodeId, NodeId, Random as _, SegmentId, TxnId};
+use cyx_core::scheme::Scheme;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use pb::operation::Operation as Op;
+use pb::unlink::Mode;
+
+use super::support::*;
+use crate::tree::model::InodeKind::File;
+use crate::tree::{collect, file, staging};
+
+const SCHEME: (u32, u32) = (4, 2);
+const PLAIN: u64 = 50_000;
+
+fn scheme() -> Scheme {
+    Scheme::new(SCHEME.0, SCHEME.1).unwrap()
+}
+
+/// A commit of one blob that fills one segment with these shards.
+struct Upload {
+    tree: TestTree,
+    lease: TestLease,
+    file: InodeId,
+    segment: pb::SegmentUpload,
+    receipts: Vec<Bytes>,
+    extent: Extent,
+    blob: pb::Blob,
+}
+
+impl Upload {
+    async fn new(shards: &[usize]) -> Self {
+        let tree = TestTree::new().await;
+        let lease = tree.lease(scheme(), 10 * PLAIN).await;
+        let file = tree.make(tree.root, "f", File).await;
+        let (segment, receipts) = tree.upload(&lease, sealed(PLAIN), shards);
+        let (extent, blob) = placed(0, PLAIN, segment.segment.as_ref().unwrap(), 0);
+        Self { tree, lease, file, segment, receipts, extent, blob }
+    }
+
+    fn segment(&mut self) -> &mut pb::Segment {
+        self.segment.segment.as_mut().unwrap()
+    }
+
+    fn commit(&self) -> pb::Commit {
+        let mut commit = self.tree.commit(self.file, 0, std::slice::from_ref(&self.extent), vec![self.blob.clone()]);
+        commit.segments = vec![self.segment.clone()];
+        commit.receipts.clone_from(&self.receipts);
+        commit
+    }
+
+    async fn result(&self) -> Option<ErrorCode> {
+        let result = code(&self.tree.one(Op::Commit(self.commit())).await);
+        if result.is_some() {
+            assert_eq!(self.tree.bytes().await, (0, 0, 10 * PLAIN), "a refusal leaves nothing behind");
+        }
+        self.tree.check().await;
+        result
+    }
+}
+
+#[tokio::test]
+async fn a_proven_segment_is_committed_and_found_again() {
+    let upload = Upload::new(&[0, 1, 2, 3, 5]).await;
+    assert_eq!(upload.result().await, None);
+    let tree = &upload.tree;
+    assert_eq!(tree.bytes().await, (sealed(PLAIN), 0, 10 * PLAIN - sealed(PLAIN)));
+    let mut read = tree.test.db.read().await.unwrap();
+    let found = file::file(&mut read, tree.bucket, upload.file, 0, 0..u64::MAX).await.unwrap();
+    assert_eq!(found.answer.blobs, [upload.blob.clone()]);
+    assert_eq!(found.answer.segments, [upload.segment.segment.clone().unwrap()]);
+    assert_eq!(found.answer.placements[0].nodes.len(), 6);
+    let mut nodes = found.nodes;
+    nodes.sort();
+    let mut holders: Vec<NodeId> = [0, 1, 2, 3, 5].map(|shard| upload.lease.nodes[shard]).to_vec();
+    holders.sort();
+    assert_eq!(nodes, holders);
+    // What is missing waits to be repaired.
+    let row = sqlx::query("SELECT shard FROM repair").fetch_all(&mut *read).await.unwrap();
+    let shards: Vec<i64> = row.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    assert_eq!(shards, [4]);
+}
+
+#[tokio::test]
+async fn too_few_shards_are_refused() {
+    assert_eq!(Upload::new(&[0, 1, 2, 3]).await.result().await, Some(ErrorCode::InvalidArgument));
+}
+
+#[tokio::test]
+async fn every_present_shard_needs_its_receipt() {
+    let mut upload = Upload::new(&[0, 1, 2, 3, 4, 5]).await;
+    let receipts = upload.receipts.clone();
+    let segment = upload.segment().clone();
+    for shard in 0..6 {
+        upload.receipts.clone_from(&receipts);
+        upload.receipts.remove(shard);
+        assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument), "shard {shard} without receipt");
+        // The receipt of another node, of another lease, or a broken one proves nothing.
+        let wrong_node = upload.tree.receipt(&upload.lease, &segment, shard, upload.lease.spares[0]);
+        let other = TestLease { lease: cyx_core::ids::LeaseId::random(), ..clone_of(&upload.lease) };
+        let wrong_lease = upload.tree.receipt(&other, &segment, shard, upload.lease.nodes[shard]);
+        let mut broken = receipts[shard].to_vec();
+        broken[30] ^= 1;
+        for receipt in [wrong_node, wrong_lease, broken.into(), Bytes::from_static(b"cyxR")] {
+            upload.receipts.push(receipt);
+            assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
+            upload.receipts.pop();
+        }
+    }
+    upload.receipts = receipts;
+    assert_eq!(upload.result().await, None);
+}
+
+fn clone_of(lease: &TestLease) -> TestLease {
+    TestLease {
+        lease: lease.lease,
+        placement: lease.placement,
+        scheme: lease.scheme,
+        nodes: lease.nodes.clone(),
+        spares: lease.spares.clone(),
+    }
+}
+
+#[tokio::test]
+async fn receipts_expire() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    upload.tree.pass_seconds(24 * 3600 + 1);
+    let result = code(&upload.tree.one(Op::Commit(upload.commit())).await);
+    assert_eq!(result, Some(ErrorCode::InvalidArgument));
+}
+
+#[tokio::test]
+async fn receipts_must_fit_the_segment_exactly() {
+    for change in 0..4 {
+        let mut upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+        let segment = upload.segment();
+        match change {
+            0 => segment.length += 4,
+            1 => segment.id = bytes_of(SegmentId::random()),
+            2 => segment.roots = vec![9; 32 * 6].into(),
+            _ => segment.present = 0b10_1111,
+        }
+        if change == 1 {
+            let (extent, blob) = placed(0, PLAIN, &upload.segment().clone(), 0);
+            (upload.extent, upload.blob) = (extent, blob);
+        }
+        assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument), "change {change}");
+    }
+}
+
+#[tokio::test]
+async fn shards_may_lie_on_spares_of_the_lease_only() {
+    let mut upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let segment = upload.segment().clone();
+    let spare = upload.lease.spares[0];
+    let on = |node: NodeId| vec![pb::Override { shard: 4, node: bytes_of(node) }];
+    let known: Vec<NodeId> = upload.lease.nodes.iter().chain(&upload.lease.spares).copied().collect();
+    let outsider = *upload.tree.network.keys.keys().find(|node| !known.contains(node)).unwrap();
+    // Not named by the lease; the node of another shard; somebody who did not sign.
+    for node in [outsider, upload.lease.nodes[0]] {
+        upload.segment().overrides = on(node);
+        let receipt = upload.tree.receipt(&upload.lease, &segment, 4, node);
+        upload.receipts.push(receipt);
+        assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
+    }
+    upload.segment().overrides = on(spare);
+    assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
+    let receipt = upload.tree.receipt(&upload.lease, &segment, 4, spare);
+    upload.receipts.push(receipt);
+    assert_eq!(upload.result().await, None);
+}
+
+#[tokio::test]
+async fn a_lease_belongs_to_a_session_and_ends_with_its_allowance() {
+    let mut upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let session = upload.tree.actor.session;
+    upload.tree.actor.session = cyx_core::ids::SessionId([99; 16]);
+    assert_eq!(upload.result().await, Some(ErrorCode::Restage));
+    upload.tree.actor.session = session;
+    let small = upload.tree.lease(scheme(), PLAIN).await;
+    let (segment, receipts) = upload.tree.upload(&small, sealed(PLAIN), &[0, 1, 2, 3, 4]);
+    let (extent, blob) = placed(0, PLAIN, segment.segment.as_ref().unwrap(), 0);
+    let mut commit = upload.tree.commit(upload.file, 0, &[extent], vec![blob]);
+    (commit.segments, commit.receipts) = (vec![segment], receipts);
+    assert_eq!(code(&upload.tree.one(Op::Commit(commit)).await), Some(ErrorCode::InvalidArgument));
+    upload.tree.check().await;
+}
+
+#[tokio::test]
+async fn blobs_lie_inside_their_segment_and_leave_no_free_room() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let tree = &upload.tree;
+    let segment = upload.segment.segment.clone().unwrap();
+    let attempt = async |extent: Extent, blob: pb::Blob, with_segment: bool| {
+        let mut commit = tree.commit(upload.file, 0, &[extent], vec![blob]);
+        if with_segment {
+            commit.segments = vec![upload.segment.clone()];
+            commit.receipts.clone_from(&upload.receipts);
+        }
+        code(&tree.one(Op::Commit(commit)).await)
+    };
+    let (extent, blob) = placed(0, PLAIN, &segment, 1);
+    assert_eq!(attempt(extent, blob, true).await, Some(ErrorCode::InvalidArgument));
+    let (extent, blob) = placed(0, 10, &segment, 0);
+    assert_eq!(attempt(extent, blob, false).await, Some(ErrorCode::InvalidArgument), "no such segment");
+    let (extent, blob) = inline(0, 10);
+    assert_eq!(attempt(extent, blob, true).await, Some(ErrorCode::InvalidArgument), "no blob lies in the segment");
+    // A small blob in a large segment: the rest counts all the same.
+    let (extent, blob) = placed(0, 10, &segment, 0);
+    assert_eq!(attempt(extent, blob, true).await, None);
+    assert_eq!(tree.bytes().await.0, sealed(PLAIN));
+    tree.check().await;
+    // Others may be placed behind it while there is room.
+    let other = tree.make(tree.root, "g", File).await;
+    let (extent, blob) = placed(0, 20_000, &segment, sealed(10));
+    ok(&tree.one(Op::Commit(tree.commit(other, 0, &[extent], vec![blob]))).await);
+    assert_eq!(tree.bytes().await.0, sealed(PLAIN));
+    let (extent, blob) = placed(0, 40_000, &segment, 0);
+    let refused = tree.one(Op::Commit(tree.commit(other, 1, &[extent], vec![blob]))).await;
+    assert_eq!(code(&refused), Some(ErrorCode::InvalidArgument));
+    tree.check().await;
+}
+
+#[tokio::test]
+async fn a_segment_is_freed_with_its_last_blob_and_forgotten_later() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    assert_eq!(upload.result().await, None);
+    let tree = &upload.tree;
+    ok(&tree.one(unlink(tree.root, "f", upload.file, Mode::Purge)).await);
+    assert_eq!(tree.bytes().await.0, 0);
+    tree.check().await;
+    let forget = |before: i64| {
+        tree.test.db.write(move |conn| {
+            Box::pin(async move { Ok::<_, crate::tree::TreeError>(collect::forget_segments(conn, before).await?) })
+        })
+    };
+    assert_eq!(forget(tree.now() - 1).await.unwrap(), 0);
+    // Until then its id stays taken.
+    let id = tree.make(tree.root, "g", File).await;
+    let again = pb::Commit { inode: bytes_of(id), ..upload.commit() };
+    let mut again = again;
+    tree.sign(&mut again);
+    assert_eq!(code(&tree.one(Op::Commit(again)).await), Some(ErrorCode::AlreadyExists));
+    assert_eq!(forget(tree.now()).await.unwrap(), 1);
+    let mut read = tree.test.db.read().await.unwrap();
+    for table in ["segment", "segment_override", "repair"] {
+        let text = sqlx::AssertSqlSafe(format!("SELECT 1 FROM {table}"));
+        assert!(sqlx::query(text).fetch_optional(&mut *read).await.unwrap().is_none(), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn staged_segments_count_and_are_taken_by_commits() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let tree = &upload.tree;
+    let txn = TxnId::random();
+    let segment = upload.segment.segment.clone().unwrap();
+    let (first, second) = (placed(0, 20_000, &segment, 0), placed(0, 25_000, &segment, sealed(20_000)));
+    let blobs = vec![first.1.clone(), second.1.clone()];
+    let stage = || tree.stage(txn, vec![upload.segment.clone()], blobs.clone(), &upload.receipts);
+    stage().await.unwrap();
+    let slack = sealed(PLAIN) - sealed(20_000) - sealed(25_000);
+    let leased = 10 * PLAIN - sealed(PLAIN);
+    let staged = sealed(20_000) + sealed(25_000);
+    assert_eq!(tree.bytes().await, (slack, 0, leased + staged));
+    tree.check().await;
+    // A lost reply.
+    stage().await.unwrap();
+    assert_eq!(tree.bytes().await, (slack, 0, leased + staged));
+    let mut read = tree.test.db.read().await.unwrap();
+    let found = staging::staged(&mut read, tree.bucket, txn).await.unwrap();
+    assert_eq!((found.segments.len(), found.blobs.len()), (1, 2));
+    drop(read);
+    // A commit that does not name the transaction cannot have its blobs.
+    let mut commit = tree.commit(upload.file, 0, &[first.0.clone()], vec![]);
+    assert_eq!(code(&tree.one(Op::Commit(commit.clone())).await), Some(ErrorCode::AlreadyExists));
+    commit.staged = bytes_of(txn);
+    ok(&tree.one(Op::Commit(commit)).await);
+    assert_eq!(tree.bytes().await, (slack + sealed(20_000), 0, leased + sealed(25_000)));
+    tree.check().await;
+    // What nobody commits goes after a while, and then it has to be staged again.
+    tree.pass_seconds(7 * 24 * 3600);
+    assert_eq!(tree.collect().await.staged, 1);
+    assert_eq!(tree.bytes().await, (slack + sealed(20_000), 0, 0));
+    let other = tree.make(tree.root, "g", File).await;
+    let mut commit = tree.commit(other, 0, &[second.0], vec![]);
+    commit.staged = bytes_of(txn);
+    assert_eq!(code(&tree.one(Op::Commit(commit)).await), Some(ErrorCode::Restage));
+    tree.check().await;
+}
+
+#[tokio::test]
+async fn an_aborted_upload_leaves_nothing() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let tree = &upload.tree;
+    let txn = TxnId::random();
+    let (_, inline_blob) = inline(0, 10);
+    let blobs = vec![upload.blob.clone(), inline_blob];
+    tree.stage(txn, vec![upload.segment.clone()], blobs, &upload.receipts).await.unwrap();
+    let abort = || tree.in_bucket(move |work| Box::pin(work.abort_staged(txn)));
+    abort().await.unwrap();
+    abort().await.unwrap();
+    assert_eq!(tree.bytes().await, (0, 0, 10 * PLAIN - sealed(PLAIN)));
+    tree.check().await;
+}
