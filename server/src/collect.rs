@@ -21,13 +21,17 @@ use std::fmt;
 use cyx_core::units::RECEIPT_LIFETIME_SECONDS;
 
 use crate::app::App;
+use crate::config::Config;
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::placement::rows::forget_leases;
 use crate::time::{now_ns, now_seconds};
+use crate::tree;
 
 /// Leases are remembered a little longer than receipts under them are good for.
 const LEASE_MEMORY_SECONDS: u64 = RECEIPT_LIFETIME_SECONDS + 3600;
+/// Freed segments stay named in keep-lists for as long as nodes may be asked for what was just deleted.
+const FREED_MEMORY_NS: i64 = 3600 * 1_000_000_000;
 
 /// How eager a collection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub enum Pace {
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
+    /// What the tree gave up.
+    pub tree: tree::collect::Collected,
+    /// Segments whose chunks keep-lists do not name any more.
+    pub segments: u64,
     /// Leases that were forgotten.
     pub leases: u64,
     /// Placements that were forgotten.
@@ -53,10 +61,11 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tree = &self.tree;
         write!(
             f,
-            "{} leases, {} placements; ",
-            self.leases, self.placements
+            "{} trash entries, {} inodes, {} versions, {} staged uploads, {} buckets, {} segments, {} leases, {} placements; ",
+            tree.trash, tree.inodes, tree.versions, tree.staged, tree.buckets, self.segments, self.leases, self.placements
         )?;
         if self.held {
             f.write_str("keep-lists are held after a restore until `cyx-server collect --resume`")
@@ -73,6 +82,18 @@ impl fmt::Display for Summary {
 pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let (db, network) = (&app.db, &app.network);
     let now = now_ns();
+    let tree = tree::collect::collect(db, &app.changes, settings(&app.config), now).await?;
+    // A shorter margin is for tests, where the memory of freed segments has to be short as well.
+    let margin_ns = i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    let forget_before = now.saturating_sub(FREED_MEMORY_NS.min(margin_ns));
+    let mut segments = 0;
+    loop {
+        let forgotten: u64 = db.write(move |conn| Box::pin(tree::collect::forget_segments(conn, forget_before))).await?;
+        segments += forgotten;
+        if forgotten == 0 {
+            break;
+        }
+    }
     let lease_before = now_seconds().saturating_sub(LEASE_MEMORY_SECONDS);
     let leases = db.write(move |conn| Box::pin(forget_leases(conn, lease_before))).await?;
     let placements = retire::retire(app, now).await?;
@@ -81,9 +102,19 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
         network.registry.set_keep_list_sequence(*node, *sequence);
     }
     let held = keep_lists::is_held(&mut *db.read().await?).await?;
-    let summary = Summary { leases, placements, rounds: rounds.len(), held };
+    let summary = Summary { tree, segments, leases, placements, rounds: rounds.len(), held };
     tracing::info!(%summary, "collected");
     Ok(summary)
+}
+
+/// How long the tree keeps things, as configured.
+fn settings(config: &Config) -> tree::Settings {
+    tree::Settings {
+        trash_seconds: config.trash.as_secs(),
+        superseded_seconds: config.superseded.as_secs(),
+        staged_seconds: config.staged.as_secs(),
+        history_seconds: config.changes.as_secs(),
+    }
 }
 
 /// Lets keep-lists begin again after a restore.

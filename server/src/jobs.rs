@@ -128,10 +128,11 @@ pub struct JobView {
 /// [`DbError`].
 pub async fn newest(conn: &mut Conn, limit: u32) -> Result<Vec<JobView>, DbError> {
     use sqlx::Row as _;
-    let rows = sqlx::query("SELECT id, kind, status, progress, detail, started_ns FROM job ORDER BY started_ns DESC LIMIT $1")
-        .bind(i64::from(limit))
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, kind, status, progress, detail, started_ns FROM job ORDER BY started_ns DESC LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
     rows.iter()
         .map(|row| {
             Ok(JobView {

@@ -93,7 +93,8 @@ async fn walk_overrides(conn: &mut Conn, node: NodeId, each: &mut (impl FnMut(He
         .fetch_all(&mut *conn)
         .await?;
         for row in &rows {
-            let shard = u8::try_from(row.try_get::<i64, _>(1)?).map_err(|_| DbError::Corrupt("segment_override.shard"))?;
+            let shard =
+                u8::try_from(row.try_get::<i64, _>(1)?).map_err(|_| DbError::Corrupt("segment_override.shard"))?;
             each(Held { segment: segment(row)?, shard });
         }
         let Some(last) = rows.last() else { return Ok(()) };

@@ -73,7 +73,11 @@ fn check(ip: IpAddr, tls: bool, allow_loopback: bool) -> Result<(), AddressError
     }
     let unreachable = match ip {
         IpAddr::V4(v4) => {
-            v4.is_unspecified() || v4.is_multicast() || v4.is_link_local() || v4 == Ipv4Addr::BROADCAST || v4.octets()[0] == 0
+            v4.is_unspecified()
+                || v4.is_multicast()
+                || v4.is_link_local()
+                || v4 == Ipv4Addr::BROADCAST
+                || v4.octets()[0] == 0
         }
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local(),
     };
@@ -93,9 +97,20 @@ mod tests {
         for good in ["192.0.2.1:50051", "node-1.example.org:1", "[2001:db8::1]:443"] {
             assert!(split(good).is_ok(), "{good}");
         }
-        for bad in ["", ":1", "host", "host:", "host:0", "host:65536", "a b:1", "host/x:1", "user@host:1", "2001:db8::1:443",
-            "[::1:5", "[fe80::1%eth0]:1"]
-        {
+        for bad in [
+            "",
+            ":1",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "a b:1",
+            "host/x:1",
+            "user@host:1",
+            "2001:db8::1:443",
+            "[::1:5",
+            "[fe80::1%eth0]:1",
+        ] {
             assert_eq!(split(bad), Err(AddressError::Malformed), "{bad}");
         }
         assert_eq!(split(&format!("{}:1", "a".repeat(260))), Err(AddressError::Malformed));
@@ -103,7 +118,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_clients_cannot_reach_is_refused() {
-        for bad in ["0.0.0.0:1", "169.254.169.254:80", "224.0.0.1:1", "255.255.255.255:1", "[::]:1", "[fe80::1]:1", "[ff02::1]:1"] {
+        for bad in [
+            "0.0.0.0:1",
+            "169.254.169.254:80",
+            "224.0.0.1:1",
+            "255.255.255.255:1",
+            "[::]:1",
+            "[fe80::1]:1",
+            "[ff02::1]:1",
+        ] {
             assert!(matches!(resolve(bad, true, true).await, Err(AddressError::Unreachable(_))), "{bad}");
         }
         assert!(resolve("192.0.2.1:5", true, false).await.is_ok());

@@ -84,12 +84,7 @@ async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbE
         if changed > 0 {
             marked += changed;
             let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, 'lost', $3) ON CONFLICT DO NOTHING";
-            sqlx::query(text)
-                .bind(&segment.0[..])
-                .bind(i64::from(*shard))
-                .bind(now_ns())
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query(text).bind(&segment.0[..]).bind(i64::from(*shard)).bind(now_ns()).execute(&mut *conn).await?;
         }
     }
     Ok(marked)

@@ -137,7 +137,11 @@ impl NodeRecord {
     /// `alive`, `suspect`, `dead` or `read-only`.
     #[must_use]
     pub fn status(&self) -> &'static str {
-        if self.state == Liveness::Alive && !self.report.read_only.is_empty() { "read-only" } else { self.state.as_str() }
+        if self.state == Liveness::Alive && !self.report.read_only.is_empty() {
+            "read-only"
+        } else {
+            self.state.as_str()
+        }
     }
 
     /// Whether it may get new shards, each node `need` bytes.
@@ -264,7 +268,14 @@ impl Registry {
     }
 
     /// A heartbeat came. `None` if the node is unknown.
-    pub fn heartbeat(&self, node: NodeId, version: &str, report: Report, now: Instant, now_ns: i64) -> Option<NodeRecord> {
+    pub fn heartbeat(
+        &self,
+        node: NodeId,
+        version: &str,
+        report: Report,
+        now: Instant,
+        now_ns: i64,
+    ) -> Option<NodeRecord> {
         let mut nodes = self.write();
         let slot = nodes.get_mut(&node)?;
         let old_status = slot.record.status();
@@ -370,7 +381,8 @@ impl Registry {
         let mut joined = Vec::new();
         let mut nodes = self.write();
         for record in records {
-            let newer = nodes.get(&record.id).is_none_or(|slot| slot.record.last_heartbeat_ns < record.last_heartbeat_ns);
+            let newer =
+                nodes.get(&record.id).is_none_or(|slot| slot.record.last_heartbeat_ns < record.last_heartbeat_ns);
             if !newer {
                 if let Some(slot) = nodes.get_mut(&record.id) {
                     slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(record.keep_list_sequence);

@@ -17,8 +17,8 @@ use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::node::v1 as pb;
 use cyx_proto::node::v1::node_service_server::NodeService;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::damage::{Damage, REPORT_MAX};
@@ -220,7 +220,10 @@ impl NodeService for NodeServer {
         }))
     }
 
-    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Result<Response<pb::HeartbeatResponse>, Status> {
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
         let known = self.caller(&request, &request.get_ref().node_id).await?;
         let request = request.into_inner();
         if known.address != request.address {

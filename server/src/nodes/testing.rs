@@ -44,7 +44,10 @@ pub(crate) fn node(number: u8) -> NodeRecord {
 }
 
 /// A server with nodes that are there from the start, each alone in its network unless `allow_colocated`.
-pub(crate) async fn server_with(nodes: impl IntoIterator<Item = NodeRecord>, change: impl FnOnce(&mut Config)) -> TestApp {
+pub(crate) async fn server_with(
+    nodes: impl IntoIterator<Item = NodeRecord>,
+    change: impl FnOnce(&mut Config),
+) -> TestApp {
     let test = TestApp::with(|config| {
         config.allow_colocated = false;
         change(config);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-
 use super::registry::Registry;
 use super::rows;
 use crate::db::{Backend, Db, DbError};

@@ -306,7 +306,14 @@ mod tests {
     fn regions_get_equal_parts_whatever_their_size() {
         let mut candidates: Vec<Candidate> = (0..20).map(|i| candidate(i, i, i, 100)).collect();
         for (index, candidate) in candidates.iter_mut().enumerate() {
-            candidate.region = if index < 14 { "eu" } else if index < 17 { "us" } else { "ap" }.to_owned();
+            candidate.region = if index < 14 {
+                "eu"
+            } else if index < 17 {
+                "us"
+            } else {
+                "ap"
+            }
+            .to_owned();
         }
         for seed in 0..50 {
             let chosen = choose(&candidates, 9, Diversity::Apart, &mut StdRng::seed_from_u64(seed));

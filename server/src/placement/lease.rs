@@ -53,7 +53,9 @@ pub enum LeaseError {
 impl From<LeaseError> for ApiError {
     fn from(error: LeaseError) -> Self {
         match error {
-            LeaseError::Unknown => Self::new(ErrorCode::Restage, "there is no such lease: upload again under a new one"),
+            LeaseError::Unknown => {
+                Self::new(ErrorCode::Restage, "there is no such lease: upload again under a new one")
+            }
             LeaseError::Exhausted => Self::invalid(error.to_string()),
             LeaseError::Db(error) => error.into(),
         }
@@ -139,7 +141,11 @@ impl Placements {
     ///
     /// # Errors
     /// [`ErrorCode::TooFewNodes`] if no scheme fits, [`ErrorCode::QuotaExceeded`] if not even one lease does.
-    pub async fn lease(&self, session: Session, request: &LeaseRequest) -> Result<pb::LeasePlacementResponse, ApiError> {
+    pub async fn lease(
+        &self,
+        session: Session,
+        request: &LeaseRequest,
+    ) -> Result<pb::LeasePlacementResponse, ApiError> {
         let now = now_seconds();
         let drafts: Arc<[Draft]> = self.draft(session, request, now)?.into();
         let granted = self.write_down(&drafts, request, now).await?;
@@ -160,7 +166,9 @@ impl Placements {
             let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut drafts = Vec::with_capacity(request.count);
             for _ in 0..request.count {
-                let Some(Picked { placement, is_new }) = pool.pick(scheme, &candidates, diversity, &mut rng) else { break };
+                let Some(Picked { placement, is_new }) = pool.pick(scheme, &candidates, diversity, &mut rng) else {
+                    break;
+                };
                 if is_new {
                     pool.add(Arc::clone(&placement));
                 }
@@ -235,7 +243,8 @@ impl Placements {
         let Draft { lease, placement, .. } = draft;
         let allowance = node_allowance(placement.scheme, lease.allowance);
         let grant = |node: &NodeId| {
-            let record = self.registry.get(*node).ok_or_else(|| ApiError::internal("a placement names an unknown node"))?;
+            let record =
+                self.registry.get(*node).ok_or_else(|| ApiError::internal("a placement names an unknown node"))?;
             let tag = self.keys.tag(*node, request.bucket);
             let times = (now, lease.expires);
             let grant: Bytes = grants::sign_store(&self.keys, session.key, lease.id, (*node, tag), allowance, times);
@@ -289,13 +298,18 @@ fn warning(wish: Scheme, placement: &Placement) -> String {
         return String::new();
     }
     let losses = found.saturating_sub(scheme.k());
-    let nodes = if found == 1 { "only 1 storage node is".to_owned() } else { format!("only {found} storage nodes are") };
+    let nodes =
+        if found == 1 { "only 1 storage node is".to_owned() } else { format!("only {found} storage nodes are") };
     let survives = match losses {
         0 => "losing any of them loses this data".to_owned(),
         1 => "this data survives the loss of 1 of them".to_owned(),
         more => format!("this data survives the loss of {more} of them"),
     };
-    let survives = if found == 1 { "this data has a single copy there, and losing the node loses it".to_owned() } else { survives };
+    let survives = if found == 1 {
+        "this data has a single copy there, and losing the node loses it".to_owned()
+    } else {
+        survives
+    };
     format!("{nodes} usable together (of {} wanted), so {scheme} is used: {survives}", wish.n())
 }
 

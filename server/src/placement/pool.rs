@@ -84,7 +84,13 @@ impl Pool {
         }
         // The fuller its fullest node, the less often a placement is used.
         let room = |placement: &Placement| {
-            placement.nodes.iter().filter_map(|node| by_node.get(node)).map(|candidate| candidate.free).min().unwrap_or(0)
+            placement
+                .nodes
+                .iter()
+                .filter_map(|node| by_node.get(node))
+                .map(|candidate| candidate.free)
+                .min()
+                .unwrap_or(0)
         };
         let rooms: Vec<u64> = usable.iter().map(|placement| (room(placement) >> 20).max(1)).collect();
         let mut ticket = rng.random_range(0..rooms.iter().sum::<u64>().max(1));
@@ -196,7 +202,8 @@ mod tests {
         let (mut pool, mut rng) = (Pool::default(), StdRng::seed_from_u64(3));
         let all = candidates(20);
         for round in 0..250_u8 {
-            let some: Vec<Candidate> = all.iter().filter(|c| (u32::from(round) + u32::from(c.node.0[0])) % 7 != 0).cloned().collect();
+            let some: Vec<Candidate> =
+                all.iter().filter(|c| (u32::from(round) + u32::from(c.node.0[0])) % 7 != 0).cloned().collect();
             use_up(&mut pool, &some, 3, &mut rng);
         }
         assert!(pool.open.len() <= 60, "{}", pool.open.len());

@@ -44,10 +44,8 @@ pub(super) async fn load_open(conn: &mut Conn) -> Result<Vec<Placement>, DbError
 /// # Errors
 /// [`DbError`].
 pub async fn load(conn: &mut Conn, id: PlacementId) -> Result<Option<Placement>, DbError> {
-    let row = sqlx::query("SELECT id, k, m, nodes FROM placement WHERE id = $1")
-        .bind(&id.0[..])
-        .fetch_optional(conn)
-        .await?;
+    let row =
+        sqlx::query("SELECT id, k, m, nodes FROM placement WHERE id = $1").bind(&id.0[..]).fetch_optional(conn).await?;
     row.as_ref().map(placement).transpose()
 }
 
@@ -230,7 +228,11 @@ fn concat(nodes: &[NodeId]) -> Vec<u8> {
 
 fn split(bytes: &[u8]) -> Result<Vec<NodeId>, DbError> {
     let (parts, rest) = bytes.as_chunks::<ID_LEN>();
-    if rest.is_empty() { Ok(parts.iter().copied().map(NodeId).collect()) } else { Err(DbError::Corrupt("a list of nodes")) }
+    if rest.is_empty() {
+        Ok(parts.iter().copied().map(NodeId).collect())
+    } else {
+        Err(DbError::Corrupt("a list of nodes"))
+    }
 }
 
 fn count(value: usize) -> i64 {

@@ -37,7 +37,13 @@ fn silence_makes_a_node_suspect_then_dead_and_a_heartbeat_brings_it_back() {
         .map(|event| match event {
             ClusterEvent::NodeJoined { .. } => "joined",
             ClusterEvent::NodeLeft { .. } => "left",
-            ClusterEvent::NodeHealthChanged { status, .. } => if status == "suspect" { "suspect" } else { "?" },
+            ClusterEvent::NodeHealthChanged { status, .. } => {
+                if status == "suspect" {
+                    "suspect"
+                } else {
+                    "?"
+                }
+            }
             ClusterEvent::JobStatusChanged { .. } => "job",
         })
         .collect();

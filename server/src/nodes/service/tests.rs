@@ -77,7 +77,8 @@ fn tls_config(key: &SigningKey) -> rustls::ServerConfig {
     pkcs8.extend_from_slice(&key.to_bytes());
     let der = PrivatePkcs8KeyDer::from(pkcs8);
     let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_ED25519).unwrap();
-    let certificate = rcgen::CertificateParams::new(["node.cyx.invalid".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(["node.cyx.invalid".to_owned()]).unwrap().self_signed(&pair).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -154,7 +155,12 @@ impl Cluster {
         (NodeId::try_from(&answer.node_id[..]).unwrap(), address)
     }
 
-    async fn beat(&self, node: NodeId, address: &str, metrics: pb::NodeMetrics) -> Result<pb::HeartbeatResponse, Status> {
+    async fn beat(
+        &self,
+        node: NodeId,
+        address: &str,
+        metrics: pb::NodeMetrics,
+    ) -> Result<pb::HeartbeatResponse, Status> {
         let beat = pb::HeartbeatRequest {
             node_id: bytes_of(node),
             address: address.to_owned(),
@@ -242,7 +248,8 @@ async fn a_node_that_answers_at_its_address_is_registered() {
 async fn tls_is_pinned_to_the_nodes_own_key() {
     let cluster = Cluster::new().await;
     let own = answer_as(&node_key(1), Some(&node_key(1))).await;
-    let with_tls = |address: &str| pb::RegisterNodeRequest { tls: true, ..registration(&node_key(1), cluster.machine, address) };
+    let with_tls =
+        |address: &str| pb::RegisterNodeRequest { tls: true, ..registration(&node_key(1), cluster.machine, address) };
     cluster.register(with_tls(&own)).await.unwrap();
     let other = answer_as(&node_key(1), Some(&node_key(2))).await;
     let refused = cluster.register(with_tls(&other)).await.unwrap_err();
@@ -273,7 +280,8 @@ async fn nobody_registers_for_somebody_else() {
     let refused = cluster.server.register_node(Request::new(good.clone())).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::InvalidCredentials);
     let tokens = &cluster.test.app.tokens;
-    let person = tokens.jwt.issue(UserType::User, cluster.machine.to_string(), None, vec![], Duration::from_secs(9)).unwrap();
+    let person =
+        tokens.jwt.issue(UserType::User, cluster.machine.to_string(), None, vec![], Duration::from_secs(9)).unwrap();
     let refused = cluster.server.register_node(with_token(&person.token, good)).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::PermissionDenied);
     assert!(cluster.test.app.network.registry.all().is_empty());
@@ -305,7 +313,13 @@ async fn impossible_registrations_say_why() {
 async fn heartbeats_are_believed_from_the_nodes_own_machine() {
     let cluster = Cluster::new().await;
     let (node, address) = cluster.join(&node_key(1)).await;
-    let metrics = pb::NodeMetrics { used_bytes: 5, free_bytes: 7, read_only: true, read_only_reason: "full\u{7}".to_owned(), ..Default::default() };
+    let metrics = pb::NodeMetrics {
+        used_bytes: 5,
+        free_bytes: 7,
+        read_only: true,
+        read_only_reason: "full\u{7}".to_owned(),
+        ..Default::default()
+    };
     let answer = cluster.beat(node, &address, metrics).await.unwrap();
     assert_eq!((answer.keep_list_sequence, answer.heartbeat_seconds), (0, 30));
     assert!(answer.server_time.abs_diff(now_seconds()) < 60);

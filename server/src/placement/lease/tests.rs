@@ -25,7 +25,13 @@ async fn lease(test: &TestApp, request: &LeaseRequest) -> Result<Vec<pb::Placeme
     Ok(test.app.network.placements.lease(SESSION, request).await?.leases)
 }
 
-async fn consume(test: &TestApp, id: LeaseId, session: SessionId, bucket: BucketId, bytes: u64) -> Result<Lease, LeaseError> {
+async fn consume(
+    test: &TestApp,
+    id: LeaseId,
+    session: SessionId,
+    bucket: BucketId,
+    bytes: u64,
+) -> Result<Lease, LeaseError> {
     test.app.db.write(move |conn| Box::pin(rows::consume(conn, id, session, bucket, bytes))).await
 }
 
@@ -68,10 +74,26 @@ async fn a_lease_has_a_grant_for_every_node_and_spare_that_fits_it() {
 async fn fewer_nodes_give_a_narrower_scheme_and_say_what_can_be_lost() {
     for (nodes, scheme, warning) in [
         (14, "10+4", ""),
-        (12, "10+4", "only 12 storage nodes are usable together (of 14 wanted), so 10+4 is used: this data survives the loss of 2 of them"),
-        (10, "6+3", "only 9 storage nodes are usable together (of 14 wanted), so 6+3 is used: this data survives the loss of 3 of them"),
-        (3, "2+1", "only 3 storage nodes are usable together (of 14 wanted), so 2+1 is used: this data survives the loss of 1 of them"),
-        (1, "1+0", "only 1 storage node is usable together (of 14 wanted), so 1+0 is used: this data has a single copy there, and losing the node loses it"),
+        (
+            12,
+            "10+4",
+            "only 12 storage nodes are usable together (of 14 wanted), so 10+4 is used: this data survives the loss of 2 of them",
+        ),
+        (
+            10,
+            "6+3",
+            "only 9 storage nodes are usable together (of 14 wanted), so 6+3 is used: this data survives the loss of 3 of them",
+        ),
+        (
+            3,
+            "2+1",
+            "only 3 storage nodes are usable together (of 14 wanted), so 2+1 is used: this data survives the loss of 1 of them",
+        ),
+        (
+            1,
+            "1+0",
+            "only 1 storage node is usable together (of 14 wanted), so 1+0 is used: this data has a single copy there, and losing the node loses it",
+        ),
     ] {
         let test = cluster(nodes, 1 << 40).await;
         let lease = lease(&test, &request(MIB, 1)).await.unwrap().remove(0);
@@ -95,7 +117,8 @@ async fn a_durable_bucket_gets_more_parity_when_nodes_suffice() {
 async fn failed_nodes_are_avoided_and_a_narrower_scheme_can_be_asked_for() {
     let test = cluster(14, 1 << 40).await;
     let avoid: HashSet<NodeId> = (1..=4).map(|number| node(number).id).collect();
-    let lease_without = lease(&test, &LeaseRequest { avoid: avoid.clone(), ..request(MIB, 1) }).await.unwrap().remove(0);
+    let lease_without =
+        lease(&test, &LeaseRequest { avoid: avoid.clone(), ..request(MIB, 1) }).await.unwrap().remove(0);
     assert_eq!(scheme_of(&lease_without), "6+3");
     assert!(lease_without.nodes.iter().all(|access| !avoid.contains(&NodeId::try_from(&access.node[..]).unwrap())));
     let narrower = LeaseRequest { at_most: Some(Scheme::new(4, 2).unwrap()), ..request(MIB, 1) };
@@ -112,7 +135,10 @@ async fn leases_share_few_placements() {
         }
     }
     assert!(placements.len() <= 4, "{}", placements.len());
-    assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM placement").await, i64::try_from(placements.len()).unwrap());
+    assert_eq!(
+        number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM placement").await,
+        i64::try_from(placements.len()).unwrap()
+    );
     assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM lease WHERE expires > 1").await, 160);
 }
 

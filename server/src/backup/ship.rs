@@ -1,0 +1,337 @@
+//! Shipping the write-ahead log of a running server.
+//!
+//! Several times a second everything that was committed since is written to the folder as a piece and made durable there. SQLite itself
+//! never checkpoints while this runs; the shipper does, in three steps: it copies what it can while others write, then takes the
+//! write lock for a moment, ships the rest and copies the rest. Only then may the log begin a new life, and nothing of the old one is
+//! missing. A new generation begins once a day, when the pieces of one have become much larger than its copy, and whenever the
+//! log is not the continuation of what was shipped; while its copy is made, the old generation goes on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, Executor as _, Row as _};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::generation::{Generation, prune};
+use super::tail::{Checkpoint, Step, Tail, log_of};
+use crate::db::{Backend, Conn, Db, DbError};
+use crate::time::now_ns;
+
+/// How often the log is looked at.
+const EVERY: Duration = Duration::from_millis(200);
+/// The log is checkpointed when so much of it was shipped.
+const CHECKPOINT_BYTES: u64 = 8 << 20;
+/// A checkpoint that readers kept from being complete is tried again after this.
+const CHECKPOINT_AGAIN: Duration = Duration::from_secs(5);
+/// If nothing can be shipped, the log may grow to this before it is checkpointed all the same and shipping begins anew.
+const UNSHIPPED_MAX: u64 = 1 << 30;
+/// A generation lasts at most this long.
+const GENERATION_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Or until its pieces are this many times as large as its copy, and at least so many bytes.
+const GROWTH: u64 = 4;
+const GROWTH_LEAST: u64 = 256 << 20;
+/// How often a failure is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// Where to ship to.
+#[derive(Debug, Clone)]
+pub struct ShipOptions {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The server's data folder, whose secrets are copied too.
+    pub data_dir: PathBuf,
+    /// How long superseded generations are kept.
+    pub keep: Duration,
+}
+
+/// Why the log cannot be shipped.
+#[derive(Debug, Error)]
+pub enum ShipError {
+    /// The database is a PostgreSQL server.
+    #[error("only the embedded database ships its log: PostgreSQL has `archive_command` and `pg_receivewal`")]
+    Postgres,
+    /// The folder cannot be used.
+    #[error("shipping the write-ahead log: {0}")]
+    Folder(#[from] io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<sqlx::Error> for ShipError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// A generation that is being copied.
+struct Copying {
+    generation: Generation,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// The generation that pieces go to.
+struct Current {
+    generation: Generation,
+    tail: Tail,
+    began: Instant,
+    base_bytes: u64,
+    shipped: u64,
+}
+
+/// Ships the log of one database.
+pub struct Shipper {
+    options: ShipOptions,
+    database: PathBuf,
+    /// Holds the write lock during a checkpoint.
+    lock: Conn,
+    /// Does the checkpoints.
+    copy: Conn,
+    current: Option<Current>,
+    copying: Option<Copying>,
+    checkpoint: Option<Checkpoint>,
+    next_checkpoint: Instant,
+    next_report: Instant,
+}
+
+impl Shipper {
+    /// Keeps the database from checkpointing by itself, and goes on with the newest generation if the log continues it.
+    ///
+    /// # Errors
+    /// [`ShipError`].
+    pub async fn start(db: &Db, options: ShipOptions) -> Result<Self, ShipError> {
+        let database = match (db.backend(), db.path()) {
+            (Backend::Sqlite, Some(path)) => path.to_owned(),
+            _ => return Err(ShipError::Postgres),
+        };
+        db.write(|conn| {
+            Box::pin(async move {
+                conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
+                Ok::<_, DbError>(())
+            })
+        })
+        .await?;
+        let (mut lock, mut copy) = (db.connect().await?, db.connect().await?);
+        for conn in [&mut lock, &mut copy] {
+            conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
+        }
+        super::copy::private_folder(&options.folder)?;
+        let now = Instant::now();
+        let current = resume(&options.folder, &database)?;
+        Ok(Self {
+            options,
+            database,
+            lock,
+            copy,
+            current,
+            copying: None,
+            checkpoint: None,
+            next_checkpoint: now,
+            next_report: now,
+        })
+    }
+
+    /// Ships until it is to stop, then ships the rest and closes. To be stopped after the last write.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            if let Err(error) = self.step().await {
+                self.report(&error);
+            }
+        }
+        if let Err(error) = self.finish().await {
+            tracing::error!(%error, "the last changes were not shipped");
+        }
+    }
+
+    fn report(&mut self, error: &ShipError) {
+        let now = Instant::now();
+        if now >= self.next_report {
+            self.next_report = now + REPORT_EVERY;
+            tracing::error!(%error, "the write-ahead log is not shipped at present");
+        }
+    }
+
+    /// Ships what is there, and does whatever else it is time for.
+    ///
+    /// # Errors
+    /// [`ShipError`]; the step can be repeated.
+    pub async fn step(&mut self) -> Result<(), ShipError> {
+        self.adopt_copy().await?;
+        let shipped = self.ship().await;
+        if shipped.is_err() {
+            self.give_up_if_too_long().await?;
+        }
+        shipped?;
+        if self.copying.is_none() && self.wants_generation() {
+            self.begin_generation()?;
+        }
+        let is_long = self.current.as_ref().is_some_and(|current| current.tail.offset() >= CHECKPOINT_BYTES);
+        // Not while a copy is made: the file must not change under it.
+        if is_long && self.copying.is_none() && Instant::now() >= self.next_checkpoint {
+            self.next_checkpoint = Instant::now() + CHECKPOINT_AGAIN;
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Ships everything that is committed now, into a finished generation.
+    ///
+    /// # Errors
+    /// [`ShipError`].
+    pub async fn flush(&mut self) -> Result<(), ShipError> {
+        loop {
+            if let Some(copying) = &mut self.copying {
+                let outcome = (&mut copying.task).await;
+                self.adopt(outcome.map_err(io::Error::other)?)?;
+            }
+            self.ship().await?;
+            if self.current.is_some() {
+                return Ok(());
+            }
+            self.begin_generation()?;
+        }
+    }
+
+    async fn finish(mut self) -> Result<(), ShipError> {
+        self.flush().await?;
+        self.lock.close().await?;
+        self.copy.close().await?;
+        Ok(())
+    }
+
+    /// Ships until nothing is left. A broken tail ends its generation.
+    async fn ship(&mut self) -> Result<(), ShipError> {
+        loop {
+            let Some(mut current) = self.current.take() else { return Ok(()) };
+            let (checkpoint, now) = (self.checkpoint, unix_ms());
+            let (current, step) = tokio::task::spawn_blocking(move || {
+                let step = current.tail.step(checkpoint, now);
+                (current, step)
+            })
+            .await
+            .map_err(io::Error::other)?;
+            let current = self.current.insert(current);
+            match step? {
+                Step::UpToDate => return Ok(()),
+                Step::Shipped(bytes) => {
+                    current.shipped += bytes;
+                    metrics::counter!("cyx_server_wal_shipped_bytes_total").increment(bytes);
+                }
+                Step::Broken(reason) => {
+                    tracing::warn!(reason, "shipping begins anew with a copy of the database");
+                    self.current = None;
+                }
+            }
+        }
+    }
+
+    fn wants_generation(&self) -> bool {
+        self.current.as_ref().is_none_or(|current| {
+            let is_old = current.began.elapsed() >= GENERATION_LIFE && current.shipped > 0;
+            is_old || current.shipped > (current.base_bytes * GROWTH).max(GROWTH_LEAST)
+        })
+    }
+
+    fn begin_generation(&mut self) -> Result<(), ShipError> {
+        let generation = Generation::create(&self.options.folder, unix_ms())?;
+        let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
+        let task = tokio::task::spawn_blocking(move || copy.fill(&database, &data_dir));
+        self.copying = Some(Copying { generation, task });
+        Ok(())
+    }
+
+    async fn adopt_copy(&mut self) -> Result<(), ShipError> {
+        match &mut self.copying {
+            Some(copying) if copying.task.is_finished() => {
+                let outcome = (&mut copying.task).await;
+                self.adopt(outcome.map_err(io::Error::other)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns to the generation whose copy is finished. The whole present life of the log goes to it: no checkpoint happened since
+    /// its copy began, so this and the copy are everything.
+    fn adopt(&mut self, outcome: io::Result<()>) -> Result<(), ShipError> {
+        let Some(Copying { generation, .. }) = self.copying.take() else { return Ok(()) };
+        outcome?;
+        tracing::info!(folder = %generation.folder.display(), "shipping into a new generation");
+        let tail = Tail::new(log_of(&self.database), generation.wal());
+        let base_bytes = std::fs::metadata(generation.base())?.len();
+        self.current = Some(Current { generation, tail, began: Instant::now(), base_bytes, shipped: 0 });
+        let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
+        prune(&self.options.folder, unix_ms().saturating_sub(keep))?;
+        Ok(())
+    }
+
+    /// Copies the log into the database file, so that it may begin a new life.
+    async fn checkpoint(&mut self) -> Result<(), ShipError> {
+        passive(&mut self.copy).await?;
+        self.lock.execute(sqlx::raw_sql("BEGIN IMMEDIATE")).await?;
+        let outcome = self.checkpoint_locked().await;
+        // Nothing was written under it; if even this fails, closing the connection ends it.
+        self.lock.execute(sqlx::raw_sql("ROLLBACK")).await?;
+        outcome
+    }
+
+    async fn checkpoint_locked(&mut self) -> Result<(), ShipError> {
+        self.ship().await?;
+        let whole = passive(&mut self.copy).await?;
+        self.checkpoint = whole.zip(self.current.as_ref()).and_then(|(frames, current)| current.tail.checkpointed(frames));
+        Ok(())
+    }
+
+    /// A log that cannot be shipped must not fill the server's own disk.
+    async fn give_up_if_too_long(&mut self) -> Result<(), ShipError> {
+        let length = std::fs::metadata(log_of(&self.database)).map_or(0, |metadata| metadata.len());
+        if length > UNSHIPPED_MAX && self.copying.is_none() && Instant::now() >= self.next_checkpoint {
+            self.next_checkpoint = Instant::now() + CHECKPOINT_AGAIN;
+            tracing::error!(length, "the write-ahead log could not be shipped for too long; shipping will begin anew");
+            self.current = None;
+            self.checkpoint = None;
+            passive(&mut self.copy).await?;
+        }
+        Ok(())
+    }
+
+    /// The generation that pieces go to.
+    #[must_use]
+    pub fn generation(&self) -> Option<&Path> {
+        self.current.as_ref().map(|current| current.generation.folder.as_path())
+    }
+}
+
+/// The newest generation, if the log continues it.
+fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
+    let Some(generation) = Generation::list(folder)?.pop() else { return Ok(None) };
+    let tail = match Tail::resume(log_of(database), generation.wal()) {
+        Ok(tail) => tail,
+        Err(error) => {
+            tracing::warn!(%error, folder = %generation.folder.display(), "cannot go on with the newest generation");
+            None
+        }
+    };
+    let Some(tail) = tail else { return Ok(None) };
+    let base_bytes = std::fs::metadata(generation.base())?.len();
+    Ok(Some(Current { generation, tail, began: Instant::now(), base_bytes, shipped: 0 }))
+}
+
+/// Copies as much of the log as nobody is in the way of. How many frames there are, if all were copied.
+async fn passive(conn: &mut Conn) -> Result<Option<u64>, DbError> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(conn).await?;
+    let [busy, frames, copied] = [row.try_get::<i64, _>(0)?, row.try_get(1)?, row.try_get(2)?];
+    Ok(if busy == 0 && frames == copied { u64::try_from(frames).ok() } else { None })
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(now_ns() / 1_000_000).unwrap_or(0)
+}

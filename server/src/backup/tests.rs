@@ -1,0 +1,288 @@
+//! Backups of real databases, always embedded ones.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::{Executor as _, Row as _};
+
+use super::generation::Generation;
+use super::online::{MANIFEST, backup};
+use super::restore::{RestoreError, Restored, restore};
+use super::ship::{ShipOptions, Shipper};
+use super::{DATABASE, piece};
+use crate::db::{Db, DbConfig, DbError, Location};
+use crate::keys::ServerKeys;
+
+struct Server {
+    dir: tempfile::TempDir,
+    db: Db,
+    keys: ServerKeys,
+}
+
+impl Server {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        let db = open(&dir.path().join("data")).await;
+        let keys = ServerKeys::load(&db, &dir.path().join("data")).await.unwrap();
+        execute(&db, "CREATE TABLE word (number BIGINT PRIMARY KEY, filler BLOB)").await;
+        Self { dir, db, keys }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn shipper(&self) -> Shipper {
+        shipper(&self.db, self.dir.path()).await
+    }
+
+    async fn restore(&self, from: &str, at: Option<u64>) -> Result<(Restored, BTreeSet<i64>), RestoreError> {
+        let target = self.path(&format!("restored-{}", hex::encode(cyx_core::ids::random_bytes::<4>())));
+        let restored = restore(&self.path(from), at, &target).await?;
+        let db = open(&target).await;
+        let numbers = numbers(&db).await;
+        let keys = ServerKeys::load(&db, &target).await.unwrap();
+        assert_eq!(keys.id(), self.keys.id(), "the signing key came along");
+        assert_eq!(keys.incarnation(), restored.incarnation);
+        assert!(restored.incarnation.time > self.keys.incarnation().time);
+        db.close().await;
+        Ok((restored, numbers))
+    }
+}
+
+async fn open(data_dir: &Path) -> Db {
+    let location = Location::Sqlite(data_dir.join(DATABASE));
+    Db::open(&DbConfig { location, connections: 2 }).await.unwrap()
+}
+
+async fn shipper(db: &Db, dir: &Path) -> Shipper {
+    let options = ShipOptions { folder: dir.join("shipped"), data_dir: dir.join("data"), keep: Duration::ZERO };
+    Shipper::start(db, options).await.unwrap()
+}
+
+async fn execute(db: &Db, text: &'static str) {
+    let write = db.write(move |conn| {
+        Box::pin(async move {
+            conn.execute(sqlx::raw_sql(text)).await?;
+            Ok::<_, DbError>(())
+        })
+    });
+    write.await.unwrap();
+}
+
+/// Writes a row with this many random bytes.
+async fn add(db: &Db, number: i64, filler: i64) {
+    let write = db.write(move |conn| {
+        Box::pin(async move {
+            let text = "INSERT INTO word (number, filler) VALUES ($1, randomblob($2))";
+            sqlx::query(text).bind(number).bind(filler).execute(conn).await?;
+            Ok::<_, DbError>(())
+        })
+    });
+    write.await.unwrap();
+}
+
+async fn numbers(db: &Db) -> BTreeSet<i64> {
+    let mut read = db.read().await.unwrap();
+    let rows = sqlx::query("SELECT number FROM word").fetch_all(&mut *read).await.unwrap();
+    rows.iter().map(|row| row.get::<i64, _>(0)).collect()
+}
+
+fn generations(server: &Server) -> Vec<Generation> {
+    Generation::list(&server.path("shipped")).unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_server_comes_back_as_another_incarnation() {
+    let server = Server::new().await;
+    std::fs::write(server.path("data/jwt.secret"), b"the secret of tokens").unwrap();
+    add(&server.db, 1, 10_000).await;
+    backup(&server.db, &server.path("data"), &server.path("copy")).await.unwrap();
+    add(&server.db, 2, 10).await;
+    let (restored, found) = server.restore("copy", None).await.unwrap();
+    assert_eq!(found, BTreeSet::from([1]));
+    assert_eq!(restored.replayed, None);
+    assert!(matches!(server.restore("copy", Some(1)).await, Err(RestoreError::NoTimes)));
+    let again = backup(&server.db, &server.path("data"), &server.path("copy")).await;
+    assert!(again.is_err(), "a backup never overwrites another");
+    let target = server.path("with-secret");
+    restore(&server.path("copy"), None, &target).await.unwrap();
+    assert_eq!(std::fs::read(target.join("jwt.secret")).unwrap(), b"the secret of tokens");
+    let twice = restore(&server.path("copy"), None, &target).await;
+    assert!(matches!(twice, Err(RestoreError::Exists(_))));
+}
+
+#[tokio::test]
+async fn a_damaged_or_incomplete_backup_is_refused_and_leaves_nothing_behind() {
+    let server = Server::new().await;
+    backup(&server.db, &server.path("data"), &server.path("copy")).await.unwrap();
+    let file = server.path("copy").join(DATABASE);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[5000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert!(matches!(server.restore("copy", None).await, Err(RestoreError::Damaged(_))));
+    std::fs::remove_file(server.path("copy").join(MANIFEST)).unwrap();
+    assert!(matches!(server.restore("copy", None).await, Err(RestoreError::NoBackup(_))));
+    let left: Vec<String> = std::fs::read_dir(server.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("restored"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn everything_committed_before_the_last_ship_is_restored() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    add(&server.db, 0, 10).await;
+    shipper.flush().await.unwrap();
+    let mut shipped = 0;
+    for number in 1..=60 {
+        add(&server.db, number, 300_000).await;
+        if number % 3 == 0 {
+            shipper.step().await.unwrap();
+            shipped = number;
+        }
+    }
+    let wal = std::fs::metadata(server.path("data").join("cyx.db-wal")).unwrap().len();
+    assert!(wal < 60 * 300_000, "the log was checkpointed meanwhile: {wal} bytes");
+    add(&server.db, 1000, 10).await;
+    let logs: BTreeSet<u64> =
+        piece::list(&generations(&server)[0].wal()).unwrap().iter().map(|(head, _)| head.log).collect();
+    assert!(logs.len() >= 2, "{logs:?}");
+    let (restored, found) = server.restore("shipped", None).await.unwrap();
+    assert_eq!(found, (0..=shipped).collect());
+    assert!(restored.replayed.is_some_and(|replayed| replayed.commits >= 60));
+    assert_eq!(generations(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn any_shipped_time_can_be_restored() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    let mut times = Vec::new();
+    for number in 1..=5 {
+        add(&server.db, number, 10).await;
+        shipper.flush().await.unwrap();
+        let generation = generations(&server).pop().unwrap();
+        times.push((generation.newest().unwrap(), number));
+        // The next piece gets a later time.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    for (time, number) in &times {
+        let (restored, found) = server.restore("shipped", Some(*time)).await.unwrap();
+        assert_eq!((restored.until, found), (*time, (1..=*number).collect()));
+    }
+    assert!(matches!(server.restore("shipped", Some(5)).await, Err(RestoreError::NoBackup(_))));
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_piece_is_named_and_what_came_before_it_can_be_had() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    for number in 1..=4 {
+        add(&server.db, number, 10).await;
+        shipper.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let pieces = piece::list(&generations(&server)[0].wal()).unwrap();
+    assert_eq!(pieces.len(), 4);
+    let (last, third) = (&pieces[3].1, &pieces[2]);
+    let whole = std::fs::read(last).unwrap();
+    let mut changed = whole.clone();
+    let end = changed.len() - 1;
+    changed[end] ^= 1;
+    std::fs::write(last, changed).unwrap();
+    let refused = server.restore("shipped", None).await.unwrap_err().to_string();
+    assert!(refused.contains("damaged") && refused.contains("--at"), "{refused}");
+    assert_eq!(server.restore("shipped", Some(third.0.time)).await.unwrap().1, (1..=3).collect());
+    std::fs::write(last, whole).unwrap();
+    std::fs::remove_file(&third.1).unwrap();
+    let refused = server.restore("shipped", None).await.unwrap_err().to_string();
+    assert!(refused.contains("missing"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_by_somebody_else_begins_a_new_generation() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    shipper.flush().await.unwrap();
+    add(&server.db, 2, 10).await;
+    let mut other = server.db.connect().await.unwrap();
+    other.execute(sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")).await.unwrap();
+    add(&server.db, 3, 10).await;
+    shipper.flush().await.unwrap();
+    assert_eq!(generations(&server).len(), 2);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=3).collect());
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_long_delays_the_checkpoint_and_loses_nothing() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    add(&server.db, 0, 10).await;
+    shipper.flush().await.unwrap();
+    let mut reader = server.db.read().await.unwrap();
+    sqlx::query("SELECT number FROM word").fetch_all(&mut *reader).await.unwrap();
+    for number in 1..=40 {
+        add(&server.db, number, 300_000).await;
+        shipper.step().await.unwrap();
+    }
+    drop(reader);
+    for number in 41..=50 {
+        add(&server.db, number, 300_000).await;
+        shipper.step().await.unwrap();
+    }
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..=50).collect());
+    assert_eq!(generations(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stopped_and_started_ships_on() {
+    let server = Server::new().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let task = tokio::spawn(server.shipper().await.run(stop.clone()));
+    add(&server.db, 1, 10).await;
+    server.db.close().await;
+    stop.cancel();
+    task.await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1]));
+
+    let db = open(&server.path("data")).await;
+    let mut second = shipper(&db, server.dir.path()).await;
+    add(&db, 2, 10).await;
+    second.flush().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+}
+
+#[tokio::test]
+async fn a_crashed_shipper_goes_on_in_its_generation() {
+    let server = Server::new().await;
+    let mut first = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    first.flush().await.unwrap();
+    drop(first);
+    add(&server.db, 2, 10).await;
+    let mut second = server.shipper().await;
+    second.step().await.unwrap();
+    assert_eq!(second.generation(), Some(generations(&server)[0].folder.as_path()));
+    assert_eq!(generations(&server).len(), 1);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+}
+
+#[tokio::test]
+async fn changes_go_on_while_a_generation_is_copied() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    for number in 0..30 {
+        add(&server.db, number, 50_000).await;
+        // The first steps begin a copy and adopt it whenever it is finished.
+        shipper.step().await.unwrap();
+    }
+    shipper.flush().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..30).collect());
+}
