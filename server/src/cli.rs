@@ -1,6 +1,9 @@
 //! The command line of `cyx-server`.
 
+mod maintenance;
+
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +34,29 @@ pub enum Command {
         /// What about it.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Copy the database of a running or stopped server, with its keys, into a new folder
+    Backup {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Make a new data folder (--data-dir) from a backup or from shipped logs
+    Restore {
+        /// Folder of the backup, or the one given to --ship-wal
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Restore the state of this time (RFC 3339 or Unix seconds) instead of the newest; from shipped logs only
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+    /// Say that the database was restored by other means, so that clients ask and nodes drop nothing
+    NewIncarnation,
+    /// Collect trash and unused segments now, and begin new rounds of keep-lists
+    Collect {
+        /// Also let keep-lists begin again after a restore
+        #[arg(long)]
+        resume: bool,
     },
 }
 
@@ -69,6 +95,16 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             writeln!(std::io::stdout(), "the configuration is valid")?;
             Ok(())
         }
+        Some(Command::Backup { to }) => maintain(cli.options, async |config| maintenance::run_backup(&config, &to).await),
+        Some(Command::Restore { from, at }) => {
+            maintain(cli.options, async |config| maintenance::run_restore(&config, &from, at.as_deref()).await)
+        }
+        Some(Command::NewIncarnation) => {
+            maintain(cli.options, async |config| maintenance::run_new_incarnation(&config).await)
+        }
+        Some(Command::Collect { resume }) => {
+            maintain(cli.options, async |config| maintenance::run_collect(config, resume).await)
+        }
         None => {
             let config = Config::resolve(cli.options)?;
             start_logging(config.log_json);
@@ -76,6 +112,13 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Runs a command that needs the configuration and the database.
+fn maintain(options: Options, command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
+    let config = Config::resolve(options)?;
+    start_logging(config.log_json);
+    runtime()?.block_on(command(config))
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

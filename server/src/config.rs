@@ -153,6 +153,10 @@ pub struct Config {
     pub keep_list_margin: Duration,
     /// How often the collecting jobs run.
     pub job: Duration,
+    /// Where the log of the embedded database is shipped to.
+    pub ship_wal: Option<PathBuf>,
+    /// How long superseded generations of shipped logs are kept.
+    pub ship_wal_keep: Duration,
     /// Whether logs are JSON lines.
     pub log_json: bool,
     /// Whether a line on standard output says when and where the server listens.
@@ -200,6 +204,8 @@ impl Config {
             changes: seconds(options.changes_seconds()?),
             keep_list_margin: seconds(options.keep_list_margin_seconds()?),
             job: seconds(options.job_seconds()?),
+            ship_wal: options.ship_wal.clone(),
+            ship_wal_keep: seconds(options.ship_wal_keep_seconds()?),
             log_json: options.log_json(),
             print_ready: options.print_ready(),
             data_dir,

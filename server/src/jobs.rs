@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use cyx_core::ids::random_bytes;
-use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::AppState;
 use crate::collect;
 use crate::db::{Conn, Db, DbError};
 use crate::error::ApiError;
@@ -23,8 +22,9 @@ const REMEMBERED_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Longest description of a failure.
 const DETAIL_MAX: usize = 500;
 
-/// Collects at the configured interval until it is to stop.
-pub async fn run(app: &App, stop: CancellationToken) {
+/// Collects at the configured interval until the server stops.
+pub async fn run(app: AppState) {
+    let stop = app.shutdown.clone();
     let every = Duration::from_secs(app.network.options.job_seconds.max(1));
     let first = tokio::time::Instant::now() + every.min(FIRST_AFTER);
     let mut tick = tokio::time::interval_at(first, every);
@@ -34,7 +34,7 @@ pub async fn run(app: &App, stop: CancellationToken) {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        let work = collect::collect(app, collect::Pace::Regular);
+        let work = collect::collect(&app, collect::Pace::Regular);
         let outcome = tokio::select! {
             outcome = record(&app.db, &app.network.registry, "collect", work) => outcome,
             // Every step of a collection is a transaction of its own, so it can stop anywhere.

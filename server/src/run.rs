@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::app::{App, AppState, StartError};
+use crate::backup::ship::{ShipError, ShipOptions, Shipper};
 use crate::config::Config;
 use crate::http::server::Server;
 use crate::http::{router, tls};
@@ -38,6 +41,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The log of the database cannot be shipped.
+    #[error(transparent)]
+    Ship(#[from] ShipError),
     /// The operating system refuses something else.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -52,6 +58,13 @@ pub struct Running {
     /// Where nodes come in.
     pub grpc: SocketAddr,
     tasks: TaskTracker,
+    shipping: Option<Shipping>,
+}
+
+/// The log is shipped until after the last write, so it does not end with the other tasks.
+struct Shipping {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -63,6 +76,7 @@ impl Running {
         metrics::install();
         let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
         let app = App::open(config).await?;
+        let shipping = start_shipping(&app).await?;
         let users = bind(app.config.http, router::users(&app, user_services(&app)), tls.clone()).await?;
         let nodes = bind(app.config.grpc, router::nodes(&app, node_services(&app)), tls).await?;
         let (http, grpc) = (users.local_addr()?, nodes.local_addr()?);
@@ -71,7 +85,7 @@ impl Running {
         tasks.spawn(nodes.serve(app.shutdown.clone()));
         start_background(&app, &tasks);
         tracing::info!(%http, %grpc, version = env!("CARGO_PKG_VERSION"), "the server is ready");
-        Ok(Self { app, http, grpc, tasks })
+        Ok(Self { app, http, grpc, tasks, shipping })
     }
 
     /// Lets requests and background work end, then closes the database.
@@ -82,6 +96,12 @@ impl Running {
             tracing::warn!("background work was cut off");
         }
         self.app.db.close().await;
+        if let Some(Shipping { stop, task }) = self.shipping {
+            stop.cancel();
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the last changes were not shipped");
+            }
+        }
         tracing::info!("the server stopped");
     }
 }
@@ -100,14 +120,22 @@ fn start_background(app: &AppState, tasks: &TaskTracker) {
     tasks.spawn(mail::deliver(app.clone()));
     tasks.spawn(accounts::housekeeping::run(app.clone()));
     app.network.start(&app.db, tasks, &app.shutdown);
-    let jobs = app.clone();
-    tasks.spawn(async move { jobs::run(&jobs, jobs.shutdown.clone()).await });
+    tasks.spawn(jobs::run(app.clone()));
     let stop = app.shutdown.clone();
     tasks.spawn(async move {
         while tokio::time::timeout(UPKEEP, stop.cancelled()).await.is_err() {
             metrics::upkeep();
         }
     });
+}
+
+async fn start_shipping(app: &AppState) -> Result<Option<Shipping>, ShipError> {
+    let Some(folder) = app.config.ship_wal.clone() else { return Ok(None) };
+    let options = ShipOptions { folder, data_dir: app.config.data_dir.clone(), keep: app.config.ship_wal_keep };
+    let shipper = Shipper::start(&app.db, options).await?;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(shipper.run(stop.clone()));
+    Ok(Some(Shipping { stop, task }))
 }
 
 async fn bind(

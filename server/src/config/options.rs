@@ -119,6 +119,8 @@ options! {
         keep_list_margin_seconds: u64, "keep-list-margin-seconds", "CYX_KEEP_LIST_MARGIN_SECONDS", "172800";
         /// How often trash and unused segments are collected, in seconds
         job_seconds: u64, "job-seconds", "CYX_JOB_SECONDS", "600";
+        /// How long superseded copies and logs are kept in the folder of --ship-wal, in seconds
+        ship_wal_keep_seconds: u64, "ship-wal-keep-seconds", "CYX_SHIP_WAL_KEEP_SECONDS", "604800";
     }
     optional {
         /// File with the PostgreSQL URL; without it and without DATABASE_URL an embedded database is used
@@ -141,6 +143,8 @@ options! {
         jwt_secret_file: PathBuf, "jwt-secret-file", "JWT_SECRET_FILE";
         /// File with a token that enrols any number of storage nodes; also from CYX_ENROLL_TOKEN
         enroll_token_file: PathBuf, "enroll-token-file", "CYX_ENROLL_TOKEN_FILE";
+        /// Folder, best on another disk, that every change of the embedded database is copied to within a second
+        ship_wal: PathBuf, "ship-wal", "CYX_SHIP_WAL";
     }
     flags {
         /// A proxy in front of the server ends TLS and sets X-Forwarded-For

@@ -1,0 +1,111 @@
+//! Commands for whoever runs the server: copies of the database, coming back from them, collecting.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use sqlx::Executor as _;
+
+use super::Failure;
+use crate::app::App;
+use crate::backup::online::backup;
+use crate::backup::restore::restore;
+use crate::collect::{Pace, collect, resume};
+use crate::config::Config;
+use crate::db::{Backend, Db, DbError, Location};
+use crate::jobs::record;
+use crate::keys::new_incarnation;
+use crate::time::rfc3339;
+
+/// `cyx-server backup --to DIR`
+pub(super) async fn run_backup(config: &Config, to: &Path) -> Result<(), Failure> {
+    let db = open(config).await?;
+    let outcome = backup(&db, &config.data_dir, to).await;
+    db.close().await;
+    let manifest = outcome?;
+    say(&format!("{} bytes in {}", manifest.length, to.display()))
+}
+
+/// `cyx-server restore --from DIR [--at TIME] --data-dir NEW`
+pub(super) async fn run_restore(config: &Config, from: &Path, at: Option<&str>) -> Result<(), Failure> {
+    if matches!(config.database.location, Location::Postgres(_)) {
+        return Err("a PostgreSQL database is restored with its own tools; afterwards run `cyx-server new-incarnation`".into());
+    }
+    let at = at.map(parse_time).transpose()?;
+    let restored = restore(from, at, &config.data_dir).await?;
+    let until = i64::try_from(restored.until).unwrap_or(0).saturating_mul(1_000_000);
+    say(&format!("{} holds the state of {}", config.data_dir.display(), rfc3339(until)))?;
+    say("its incarnation is new: clients ask before they go on, and nodes drop nothing")?;
+    say("once the server runs and everything is as it should be, run `cyx-server collect --resume`")
+}
+
+/// `cyx-server new-incarnation`
+pub(super) async fn run_new_incarnation(config: &Config) -> Result<(), Failure> {
+    let db = open(config).await?;
+    let outcome = db.write(|conn| Box::pin(new_incarnation(conn))).await;
+    db.close().await;
+    let incarnation: cyx_core::keeplist::Incarnation = outcome.map_err(|error: DbError| error)?;
+    say(&format!("the incarnation is {} now; restart every server of this database", hex::encode(incarnation.to_bytes())))
+}
+
+/// `cyx-server collect [--resume]`
+pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<(), Failure> {
+    let app = App::open(config).await?;
+    let outcome = async {
+        leave_log_alone(&app.db).await?;
+        if resume_first {
+            resume(&app).await?;
+        }
+        record(&app.db, &app.network.registry, "collect", collect(&app, Pace::Now)).await
+    }
+    .await;
+    app.db.close().await;
+    say(&outcome?.to_string())
+}
+
+/// Opens the database beside a server that may be running.
+async fn open(config: &Config) -> Result<Db, DbError> {
+    let db = Db::open(&config.database).await?;
+    leave_log_alone(&db).await?;
+    Ok(db)
+}
+
+/// A running server may be shipping its log: only it may checkpoint then.
+async fn leave_log_alone(db: &Db) -> Result<(), DbError> {
+    if db.backend() != Backend::Sqlite {
+        return Ok(());
+    }
+    db.write(|conn| {
+        Box::pin(async move {
+            conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// RFC 3339, or seconds since 1970; milliseconds. A time without fraction means all of its second.
+fn parse_time(text: &str) -> Result<u64, Failure> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(seconds.saturating_mul(1000).saturating_add(999));
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|error| format!("--at: {error}"))?;
+    let ms = u64::try_from(time.as_millisecond()).map_err(|_| "--at: before 1970")?;
+    Ok(if ms % 1000 == 0 { ms + 999 } else { ms })
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_unix_seconds() {
+        assert_eq!(parse_time("5").unwrap(), 5999);
+        assert_eq!(parse_time("1970-01-01T00:00:05Z").unwrap(), 5999);
+        assert_eq!(parse_time("1970-01-01T01:00:05.25+01:00").unwrap(), 5250);
+        assert!(parse_time("yesterday").is_err());
+    }
+}
