@@ -34,8 +34,9 @@ pub struct Memory {
     gateway: String,
     incarnation: Mutex<Option<String>>,
     versions: Versions,
-    buckets: Mutex<BTreeMap<BucketId, BucketMemory>>,
 }
+
+type Buckets = BTreeMap<BucketId, BucketMemory>;
 
 /// What is remembered of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -61,15 +62,8 @@ impl Memory {
         files::make_private_folder(&folder)?;
         let incarnation = files::read_private(&folder.join("incarnation"))?
             .map(|content| String::from_utf8_lossy(&content).trim().to_owned());
-        let buckets = read_json(&folder.join("buckets.json"))?;
         let versions = Versions::open(&folder.join("versions"))?;
-        Ok(Self {
-            folder,
-            gateway: gateway.to_owned(),
-            incarnation: Mutex::new(incarnation),
-            versions,
-            buckets: Mutex::new(buckets),
-        })
+        Ok(Self { folder, gateway: gateway.to_owned(), incarnation: Mutex::new(incarnation), versions })
     }
 
     /// Compares the incarnation that an answer names with the one remembered; remembers the first.
@@ -101,11 +95,12 @@ impl Memory {
             *known = Some(accepted.to_owned());
         }
         self.versions.forget()?;
-        self.change_buckets(|buckets| {
-            for bucket in buckets.values_mut() {
-                (bucket.writers, bucket.writers_head) = (0, NO_ENTRY);
-            }
-        })
+        let _lock = self.lock()?;
+        let mut buckets = self.buckets()?;
+        for bucket in buckets.values_mut() {
+            (bucket.writers, bucket.writers_head) = (0, NO_ENTRY);
+        }
+        self.keep_buckets(&buckets)
     }
 
     /// Checks that a commit is not older than what was seen of its file, and remembers it.
@@ -133,33 +128,35 @@ impl Memory {
     /// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`]; [`Error::Local`].
     pub fn check_bucket(&self, owner_key: [u8; 32], writers: &WriterList) -> Result<()> {
         let now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head() };
-        {
-            let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = buckets.get(&writers.bucket()) {
-                if known.owner_key != owner_key {
-                    return Err(IntegrityError::OwnerKey.into());
-                }
-                if !writers.continues(known.writers, &known.writers_head) {
-                    return Err(IntegrityError::Writers.into());
-                }
-                if *known == now {
-                    return Ok(());
-                }
+        // Read again each time: another process may have seen more.
+        let mut buckets = self.buckets()?;
+        if let Some(known) = buckets.get(&writers.bucket()) {
+            if known.owner_key != owner_key {
+                return Err(IntegrityError::OwnerKey.into());
+            }
+            if !writers.continues(known.writers, &known.writers_head) {
+                return Err(IntegrityError::Writers.into());
+            }
+            if *known == now {
+                return Ok(());
             }
         }
-        self.change_buckets(|buckets| {
-            buckets.insert(writers.bucket(), now);
-        })
+        let _lock = self.lock()?;
+        buckets = self.buckets()?;
+        buckets.insert(writers.bucket(), now);
+        self.keep_buckets(&buckets)
     }
 
-    fn change_buckets(&self, change: impl FnOnce(&mut BTreeMap<BucketId, BucketMemory>)) -> Result<()> {
-        let path = self.folder.join("buckets.json");
-        let _lock = Lock::acquire(&self.folder.join("lock"))?;
-        let mut buckets = read_json(&path)?;
-        change(&mut buckets);
-        write_json(&path, &buckets)?;
-        *self.buckets.lock().unwrap_or_else(PoisonError::into_inner) = buckets;
-        Ok(())
+    fn buckets(&self) -> Result<Buckets> {
+        read_json(&self.folder.join("buckets.json"))
+    }
+
+    fn keep_buckets(&self, buckets: &Buckets) -> Result<()> {
+        write_json(&self.folder.join("buckets.json"), buckets)
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Lock::acquire(&self.folder.join("lock"))
     }
 }
 

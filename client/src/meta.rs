@@ -200,9 +200,10 @@ impl Meta {
             let mut framed = Request::new(request.clone());
             framed.set_timeout(deadline);
             self.sign(framed.metadata_mut(), &token)?;
+            // Boxed: the futures of tonic are large and lie in those of everybody who calls.
+            let sent = Box::pin(send(self.service.clone(), framed));
             // The server keeps to the deadline if it is there at all; the margin is for one that is not.
-            let answer =
-                tokio::time::timeout(deadline + Duration::from_secs(5), send(self.service.clone(), framed)).await;
+            let answer = tokio::time::timeout(deadline + Duration::from_secs(5), sent).await;
             let status = match answer {
                 Ok(Ok(response)) => {
                     self.check_incarnation(response.metadata())?;

@@ -2,6 +2,7 @@
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
+use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
 use cyx_crypto::account::AccountSecrets;
 use cyx_crypto::keys::DeviceKey;
 use cyx_crypto::wrap::AccountKek;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::identity::messages::{RefreshRequest, RefreshResponse, WrappedKeys};
 use crate::identity::rest::Rest;
 use crate::identity::{self, Identity};
+use crate::nodes::SessionProof;
 use crate::secret::Secret32;
 
 /// A session of this device.
@@ -79,18 +81,6 @@ impl Session {
     #[must_use]
     pub fn email(&self) -> &str {
         &self.email
-    }
-
-    /// The key that grants of this session are bound to.
-    #[must_use]
-    pub const fn signing_key(&self) -> &SigningKey {
-        &self.signing
-    }
-
-    /// Its public half.
-    #[must_use]
-    pub fn public_key(&self) -> [u8; 32] {
-        self.signing.verifying_key().to_bytes()
     }
 
     /// An access token that is good for some time to come.
@@ -174,6 +164,16 @@ impl Session {
             other => other,
         };
         result.map_err(|error| if is_ended(error.code()) { Error::NotLoggedIn { ended: true } } else { error })
+    }
+}
+
+impl SessionProof for Session {
+    fn public_key(&self) -> [u8; 32] {
+        self.signing.verifying_key().to_bytes()
+    }
+
+    fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign::sign(&self.signing, Purpose::Possession, body)
     }
 }
 
