@@ -160,7 +160,7 @@ mod tests {
         record(db, registry, "good", async { Ok("did it") }).await.unwrap();
         let failed = record::<String>(db, registry, "bad", async { Err(ApiError::invalid("no")) }).await;
         assert!(failed.is_err());
-        let runs = newest(&mut *db.read().await.unwrap(), 10).await.unwrap();
+        let runs = newest(&mut db.read().await.unwrap(), 10).await.unwrap();
         let seen: Vec<(&str, &str, &str)> =
             runs.iter().map(|run| (run.kind.as_str(), run.status.as_str(), run.detail.as_str())).collect();
         assert_eq!(seen, [("bad", "failed", "INVALID_ARGUMENT: no"), ("good", "done", "did it")]);

@@ -84,6 +84,7 @@ pub fn replay(folder: &Path, database: &Path, until: u64) -> Result<Replayed, Re
 }
 
 /// Where a piece begins.
+#[derive(Clone, Copy)]
 enum From {
     /// With the header of a life of the log.
     Header,

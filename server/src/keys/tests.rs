@@ -35,7 +35,7 @@ async fn servers_of_one_database_announce_each_others_keys() {
     let second = ServerKeys::load(db, other_dir.path()).await.unwrap();
     assert_ne!(first.id(), second.id());
     assert_eq!(second.announced().len(), 2);
-    first.refresh(&mut *db.read().await.unwrap()).await.unwrap();
+    first.refresh(&mut db.read().await.unwrap()).await.unwrap();
     assert!(first.announced().iter().any(|key| key.id == second.id()));
     let [lease, other] = [(); 2].map(|()| LeaseId::random());
     let node = NodeId::random();

@@ -178,7 +178,7 @@ fn check_identity(request: &pb::RegisterNodeRequest, machine: MachineId) -> Resu
 }
 
 /// A report with foreign text made harmless.
-fn report(metrics: pb::NodeMetrics) -> Report {
+fn report(metrics: &pb::NodeMetrics) -> Report {
     let reason: String = metrics.read_only_reason.chars().filter(|c| !c.is_control()).take(SENTENCE_MAX).collect();
     let read_only = match (metrics.read_only, reason.trim()) {
         (false, _) => String::new(),
@@ -230,7 +230,7 @@ impl NodeService for NodeServer {
             return Err(ApiError::not_found("this node registered with another address: register again").into());
         }
         let version: String = request.version.chars().filter(char::is_ascii_graphic).take(WORD_MAX).collect();
-        let report = report(request.metrics.unwrap_or_default());
+        let report = report(&request.metrics.unwrap_or_default());
         let network = self.network();
         let record = network.registry.heartbeat(known.id, &version, report, Instant::now(), now_ns());
         let record = record.ok_or_else(|| ApiError::not_found("this node is not registered"))?;

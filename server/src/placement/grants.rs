@@ -37,10 +37,10 @@ impl ReadGrants {
         life: u64,
     ) -> Bytes {
         let key = (session_key, node, bucket);
-        if let Some((expires, bytes)) = self.signed.get(&key) {
-            if *expires >= now + life.div_ceil(2) {
-                return bytes.clone();
-            }
+        if let Some((expires, bytes)) = self.signed.get(&key)
+            && *expires >= now + life.div_ceil(2)
+        {
+            return bytes.clone();
         }
         if self.signed.len() >= REMEMBERED_MAX {
             self.signed.retain(|_, (expires, _)| *expires >= now + life.div_ceil(2));

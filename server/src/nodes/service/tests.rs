@@ -240,7 +240,7 @@ async fn a_node_that_answers_at_its_address_is_registered() {
     let record = cluster.test.app.network.registry.get(node).unwrap();
     assert_eq!((record.address.as_str(), record.status()), (address.as_str(), "alive"));
     // After a restart it is there again.
-    let rows = rows::load_all(&mut *cluster.test.app.db.read().await.unwrap()).await.unwrap();
+    let rows = rows::load_all(&mut cluster.test.app.db.read().await.unwrap()).await.unwrap();
     assert_eq!(rows, [record]);
 }
 

@@ -65,7 +65,7 @@ async fn a_lease_has_a_grant_for_every_node_and_spare_that_fits_it() {
         assert!(seen.insert(node));
     }
     let placement = cyx_core::ids::PlacementId::try_from(&lease.placement[..]).unwrap();
-    let nodes = rows::nodes(&mut *test.app.db.read().await.unwrap(), placement).await.unwrap();
+    let nodes = rows::nodes(&mut test.app.db.read().await.unwrap(), placement).await.unwrap();
     let order: Vec<&[u8]> = lease.nodes.iter().map(|access| &access.node[..]).collect();
     assert_eq!(nodes.iter().map(|node| &node.id.0[..]).collect::<Vec<_>>(), order);
 }
