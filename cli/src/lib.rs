@@ -1,1 +1,61 @@
 //! The command line of cyx: arguments, output, exit codes.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`args`] | what can be typed, one file per concern |
+//! | [`commands`] | one file per command: arguments in, calls of the engine, output out |
+//! | [`output`] | everything that is printed |
+//! | [`prompt`] | everything that is asked |
+//! | [`error`] | why a command failed, and the exit code |
+//! | [`dev`] | a whole cluster on this machine |
+//! | [`generate`] | man pages and completions from [`args`] |
+//!
+//! Encryption, coding and transfer are the business of `cyx-client`.
+
+pub mod args;
+pub mod commands;
+pub mod dev;
+pub mod error;
+pub mod generate;
+pub mod output;
+pub mod prompt;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Global};
+use error::Report;
+use output::{Output, write_err};
+
+/// Parses the arguments of this process, does what they say and returns the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli.global);
+    let output = Output::new(&cli.global);
+    match commands::run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is_silent() {
+                write_err(&Report(&error).to_string());
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Logs go to standard error. Without `-v` only warnings of our own programs.
+fn start_logging(global: &Global) {
+    let default = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0 | 1) => "warn",
+        (false, 2) => "warn,cyx_cli=debug,cyx_client=debug",
+        (false, _) => "debug,cyx_cli=trace,cyx_client=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+}

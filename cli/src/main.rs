@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `cyx`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cyx_cli::run()
+}

@@ -1,0 +1,147 @@
+//! `cyx logout`, `cyx whoami`, `cyx quota` and `cyx status`.
+
+use cyx_client::identity::{self, Identity};
+use cyx_core::scheme::Scheme;
+use serde::Serialize;
+
+use super::Context;
+use crate::error::Result;
+use crate::output::human;
+
+#[derive(Serialize)]
+struct LoggedOut {
+    logged_out: bool,
+}
+
+/// Ends the session of this machine.
+///
+/// # Errors
+/// If the credentials cannot be removed.
+pub async fn logout(context: &Context) -> Result<()> {
+    let logged_out = identity::logout(&context.config).await?;
+    if context.output.json() {
+        return context.output.document(&LoggedOut { logged_out });
+    }
+    context.output.note(if logged_out { "Logged out." } else { "Nobody was logged in." });
+    Ok(())
+}
+
+/// Shows the account.
+///
+/// # Errors
+/// If nobody is logged in, or the server cannot be reached.
+pub async fn whoami(context: &Context) -> Result<()> {
+    let account = identity::whoami(&context.config).await?;
+    if context.output.json() {
+        return context.output.document(&account);
+    }
+    let Identity { id, username, email, plan, role, .. } = account;
+    context.output.line(format!("{username} <{email}>"))?;
+    context.output.line(format!("plan {plan}, role {role}"))?;
+    context.output.line(format!("account {id}"))
+}
+
+#[derive(Serialize)]
+struct Quota {
+    plan: String,
+    limit_bytes: u64,
+    used_bytes: u64,
+    pending_bytes: u64,
+    superseded_bytes: u64,
+    traffic_limit_bytes: u64,
+}
+
+/// Shows how much space is used.
+///
+/// # Errors
+/// If nobody is logged in, or the server cannot be reached.
+pub async fn quota(context: &Context) -> Result<()> {
+    let found = context.client().await?.quota().await?;
+    let quota = Quota {
+        plan: found.plan,
+        limit_bytes: found.limit_bytes,
+        used_bytes: found.used_bytes,
+        pending_bytes: found.pending_bytes,
+        superseded_bytes: found.superseded_bytes,
+        traffic_limit_bytes: found.traffic_limit_bytes,
+    };
+    if context.output.json() {
+        return context.output.document(&quota);
+    }
+    let free = quota.limit_bytes.saturating_sub(quota.used_bytes).saturating_sub(quota.pending_bytes);
+    let line = |name: &str, bytes| context.output.line(format!("{name:<11}{:>10}", human::bytes(bytes)));
+    context.output.line(format!("{:<11}{:>10}", "plan", quota.plan))?;
+    line("limit", quota.limit_bytes)?;
+    line("used", quota.used_bytes)?;
+    line("pending", quota.pending_bytes)?;
+    line("free", free)?;
+    line("superseded", quota.superseded_bytes)
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    gateway: &'a str,
+    version: &'a str,
+    scheme: Option<String>,
+    survives: Option<usize>,
+    nodes: Vec<Node<'a>>,
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    node: String,
+    address: &'a str,
+    state: &'a str,
+    version: &'a str,
+    region: &'a str,
+    allocatable_bytes: u64,
+    used_bytes: u64,
+    last_heartbeat: String,
+}
+
+/// Shows the server and the storage nodes.
+///
+/// # Errors
+/// If nobody is logged in, or the server cannot be reached.
+pub async fn status(context: &Context) -> Result<()> {
+    let client = context.client().await?;
+    let cluster = client.cluster().await?;
+    let scheme = cluster.scheme.and_then(|scheme| Scheme::new(scheme.k, scheme.m).ok());
+    let nodes = cluster.nodes.iter().map(|node| Node {
+        node: hex::encode(&node.node),
+        address: &node.address,
+        state: &node.state,
+        version: &node.version,
+        region: &node.region,
+        allocatable_bytes: node.allocatable_bytes,
+        used_bytes: node.used_bytes,
+        last_heartbeat: human::rfc3339(node.last_heartbeat_ns),
+    });
+    let status = Status {
+        gateway: client.gateway().as_str(),
+        version: &cluster.version,
+        scheme: scheme.map(|scheme| scheme.to_string()),
+        survives: scheme.map(Scheme::m),
+        nodes: nodes.collect(),
+    };
+    if context.output.json() {
+        return context.output.document(&status);
+    }
+    context.output.line(format!("server {} (version {})", status.gateway, status.version))?;
+    let alive = status.nodes.iter().filter(|node| node.state == "alive").count();
+    context
+        .output
+        .line(format!("{alive} of {} are alive", human::count(status.nodes.len() as u64, "node", "nodes")))?;
+    match (&status.scheme, status.survives) {
+        (Some(scheme), Some(survives)) => {
+            let losses = human::count(survives as u64, "node", "nodes");
+            context.output.line(format!("a new upload is stored {scheme} and survives the loss of {losses}"))?;
+        }
+        _ => context.output.line("nothing can be uploaded")?,
+    }
+    for node in &status.nodes {
+        let space = format!("{} of {}", human::bytes(node.used_bytes), human::bytes(node.allocatable_bytes));
+        context.output.name_line("", format!("{:<10} {:<22} {space}", node.state, node.address).as_bytes(), "")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `cyx cat`.
+
+use cyx_client::transfer::{Silent, Transfer, Tuning};
+use cyx_client::{Bucket, TreePath};
+
+use super::{Context, Failures, bucket_name};
+use crate::args::tree::Cat;
+use crate::error::{Error, Result};
+
+/// Writes files to standard output, one after the other.
+///
+/// # Errors
+/// If the bucket or a key does not exist, or is not a file; integrity and network errors.
+pub async fn run(context: &Context, args: &Cat) -> Result<()> {
+    let client = context.client().await?;
+    let bucket = client.bucket(bucket_name(&args.bucket)?).await?;
+    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    let end = args.length.map_or(u64::MAX, |length| args.offset.saturating_add(length));
+    let mut failures = Failures::among(args.keys.len());
+    for key in &args.keys {
+        failures.count();
+        let key = key.as_encoded_bytes();
+        match write(&transfer, &bucket, key, args.offset..end).await {
+            Err(Error::OutputClosed) => return Err(Error::OutputClosed),
+            Err(error) => failures.add(context, key, error),
+            Ok(()) => {}
+        }
+    }
+    failures.result()
+}
+
+async fn write(transfer: &Transfer, bucket: &Bucket, key: &[u8], range: std::ops::Range<u64>) -> Result<()> {
+    let located = bucket.resolve(&TreePath::parse(key)?).await?;
+    let reader = transfer.open_at(bucket, &located, range.clone()).await?;
+    let mut out = tokio::io::stdout();
+    Ok(reader.copy_to(range, &mut out, &Silent).await?)
+}

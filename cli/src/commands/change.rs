@@ -1,0 +1,131 @@
+//! `cyx delete`, `cyx mkdir`, `cyx mv` and `cyx cp`.
+
+use cyx_client::TreePath;
+use cyx_client::tree::change::RemoveOptions;
+use serde::Serialize;
+
+use super::{Context, Failures, bucket_name, ends_with_slash};
+use crate::args::tree::{Cp, Delete, Mkdir, Mv};
+use crate::error::{Error, Result};
+use crate::output::names::{self, Key};
+
+/// Mode of new directories.
+const DIRECTORY_MODE: u32 = 0o755;
+
+#[derive(Serialize)]
+struct Deleted {
+    #[serde(flatten)]
+    key: Key,
+    /// Id in the trash; absent if it was deleted for good.
+    trash: Option<String>,
+}
+
+/// Deletes keys.
+///
+/// # Errors
+/// If the bucket or a key does not exist, or a key is a directory and `-r` was not given.
+pub async fn delete(context: &Context, args: &Delete) -> Result<()> {
+    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let keys: Vec<&[u8]> = args.keys.iter().map(|key| key.as_encoded_bytes()).collect();
+    let paths = keys.iter().map(TreePath::parse).collect::<Result<Vec<_>, _>>()?;
+    if paths.iter().any(TreePath::is_root) {
+        return Err(Error::usage_with(
+            "the root of a bucket cannot be deleted",
+            "To delete a bucket with all it contains use `cyx bucket delete --force`.",
+        ));
+    }
+    let options = RemoveOptions { recursive: args.recursive, permanent: args.permanent };
+    let mut failures = Failures::among(paths.len());
+    for (path, result) in paths.iter().zip(bucket.remove_many(&paths, options).await?) {
+        failures.count();
+        let key = path.to_bytes();
+        match result {
+            Ok(trash) if context.output.json() => {
+                context.output.document(&Deleted { key: Key::new(&key), trash: trash.map(|id| id.to_string()) })?;
+            }
+            Ok(Some(_)) => context.output.note(format!("Moved {} to the trash.", names::escape(&key))),
+            Ok(None) => context.output.note(format!("Deleted {}.", names::escape(&key))),
+            Err(cyx_client::Error::IsDirectory(_)) => {
+                failures.add(context, &key, Error::NeedsRecursive(names::escape(&key)));
+            }
+            Err(error) => failures.add(context, &key, error.into()),
+        }
+    }
+    failures.result()
+}
+
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    key: Key,
+    inode: String,
+}
+
+/// Makes directories.
+///
+/// # Errors
+/// If the bucket does not exist; without `-p` if a directory exists or the one above does not.
+pub async fn mkdir(context: &Context, args: &Mkdir) -> Result<()> {
+    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let paths = args.keys.iter().map(|key| TreePath::parse(key.as_encoded_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let mut failures = Failures::among(paths.len());
+    for path in paths {
+        failures.count();
+        let key = path.to_bytes();
+        let made = if args.parents {
+            bucket.make_directories(&path).await
+        } else {
+            bucket.make_directory(&path, DIRECTORY_MODE).await
+        };
+        match made {
+            Ok(directory) if context.output.json() => {
+                context.output.document(&Made { key: Key::new(&key), inode: directory.id.to_string() })?;
+            }
+            Ok(_) => context.output.detail(format!("Made {}.", names::escape(&key))),
+            Err(error) => failures.add(context, &key, error.into()),
+        }
+    }
+    failures.result()
+}
+
+/// Renames or moves.
+///
+/// # Errors
+/// If the key or the directory to move into does not exist, or with `--no-clobber` if the new key does.
+pub async fn mv(context: &Context, args: &Mv) -> Result<()> {
+    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let from = TreePath::parse(args.from.as_encoded_bytes())?;
+    let to = TreePath::parse(args.to.as_encoded_bytes())?;
+    if ends_with_slash(&args.to) {
+        bucket.open_directory(&to).await?;
+    }
+    let target = bucket.move_to(&from, &to, args.no_clobber).await?;
+    super::report_pair(context, "Moved", &from.to_bytes(), &target.to_bytes())
+}
+
+/// Copies within a bucket.
+///
+/// # Errors
+/// If the key or the directory to copy into does not exist, or with `--no-clobber` if the new key does.
+pub async fn cp(context: &Context, args: &Cp) -> Result<()> {
+    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let from = TreePath::parse(args.from.as_encoded_bytes())?;
+    let to = TreePath::parse(args.to.as_encoded_bytes())?;
+    if ends_with_slash(&args.to) {
+        bucket.open_directory(&to).await?;
+    }
+    if args.no_clobber && !to.is_root() {
+        let target = match (bucket.try_resolve(&to).await?, from.name()) {
+            (Some(found), Some(name)) if found.is_directory() => to.clone().join(name)?,
+            _ => to.clone(),
+        };
+        if bucket.try_resolve(&target).await?.is_some() {
+            return Err(cyx_client::Error::AlreadyExists(target.to_string()).into());
+        }
+    }
+    let (target, _) = bucket.copy(&from, &to, args.recursive).await.map_err(|error| match error {
+        cyx_client::Error::IsDirectory(key) => Error::NeedsRecursive(key),
+        other => other.into(),
+    })?;
+    super::report_pair(context, "Copied", &from.to_bytes(), &target.to_bytes())
+}

@@ -1,0 +1,83 @@
+//! `cyx download`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cyx_client::local::DownloadOptions;
+use cyx_client::transfer::{Transfer, Tuning};
+use cyx_client::{Bucket, Located, TreePath};
+
+use super::filter::Filter;
+use super::progress::Bar;
+use super::summary::{Direction, report};
+use super::{Context, bucket_name};
+use crate::args::transfer::Download;
+use crate::error::{Error, Result};
+
+/// Downloads files and directories.
+///
+/// # Errors
+/// Usage errors; what the downloads fail with.
+pub async fn run(context: &Context, args: &Download) -> Result<()> {
+    let to_stdout = args.output.as_deref().is_some_and(|output| output.as_os_str() == "-");
+    if to_stdout && args.recursive {
+        return Err(Error::usage("a directory cannot be written to standard output"));
+    }
+    let filter = Filter::new(&args.filter)?;
+    let name = bucket_name(&args.bucket)?;
+    let key = args.key.as_deref().map_or(&b""[..], |key| key.as_encoded_bytes());
+    let path = TreePath::parse(key)?;
+    let client = context.client().await?;
+    let bucket = client.bucket(name).await?;
+    let located = if path.is_root() { None } else { Some(bucket.resolve(&path).await?) };
+    if located.as_ref().is_none_or(Located::is_directory) && !args.recursive {
+        return Err(Error::NeedsRecursive(path.to_string()));
+    }
+    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    if let (true, Some(located)) = (to_stdout, &located) {
+        return to_standard_output(context, args, &transfer, &bucket, located).await;
+    }
+    let target = target(args, located.as_ref(), &bucket.name);
+    let options = DownloadOptions { no_clobber: args.no_clobber, dry_run: args.dry_run };
+    let bar = Arc::new(Bar::new(&context.output, false, args.dry_run));
+    let summary = transfer.download(&bucket, &path, &target, options, Arc::new(filter), Arc::clone(&bar) as _).await;
+    bar.finish();
+    report(context, Direction::Down, summary, bar.planned().as_deref())
+}
+
+/// Where a file or the content of a directory goes.
+fn target(args: &Download, located: Option<&Located>, bucket: &str) -> PathBuf {
+    let own_name = located.map_or_else(|| OsStr::new(bucket), |located| OsStr::from_bytes(&located.name));
+    match &args.output {
+        None => PathBuf::from(own_name),
+        Some(output) if located.is_some_and(|located| !located.is_directory()) && is_folder(output) => {
+            output.join(own_name)
+        }
+        Some(output) => output.clone(),
+    }
+}
+
+/// It is a directory, or is written like one.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
+}
+
+async fn to_standard_output(
+    context: &Context,
+    args: &Download,
+    transfer: &Transfer,
+    bucket: &Bucket,
+    located: &Located,
+) -> Result<()> {
+    if args.dry_run {
+        return Ok(());
+    }
+    let reader = transfer.open(bucket, located).await?;
+    let bar = Bar::of_bytes(&context.output, reader.size());
+    let mut out = tokio::io::stdout();
+    let copied = reader.copy_to(0..reader.size(), &mut out, &bar).await;
+    bar.finish();
+    Ok(copied?)
+}

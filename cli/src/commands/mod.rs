@@ -1,0 +1,202 @@
+//! One file per concern: arguments in, calls of the engine, output out.
+
+pub mod account;
+pub mod bucket;
+pub mod cat;
+pub mod change;
+pub mod completions;
+pub mod download;
+pub mod filter;
+pub mod list;
+pub mod login;
+pub mod progress;
+pub mod register;
+pub mod stat;
+pub mod summary;
+pub mod trash;
+pub mod upload;
+
+use std::ffi::OsStr;
+use std::future::Future;
+
+use cyx_client::{Client, Config, Located, Overrides};
+use cyx_core::inode::InodeKind;
+
+use crate::args::{Cli, Command, Global};
+use crate::dev;
+use crate::error::{Error, Result};
+use crate::output::{Output, names};
+
+/// What every command that talks to a server needs.
+pub struct Context {
+    /// Where the server and the credentials are.
+    pub config: Config,
+    /// How to print.
+    pub output: Output,
+}
+
+impl Context {
+    fn new(global: &Global, output: Output) -> Result<Self> {
+        let overrides = Overrides {
+            gateway: global.gateway.clone().filter(|gateway| !gateway.is_empty()),
+            ca_file: global.ca_file.clone().filter(|file| !file.as_os_str().is_empty()),
+            ..Overrides::default()
+        };
+        Ok(Self { config: Config::load(overrides)?, output })
+    }
+
+    /// A logged-in client.
+    ///
+    /// # Errors
+    /// If nobody is logged in, or the server cannot be reached.
+    pub async fn client(&self) -> Result<Client> {
+        Ok(Client::open(&self.config).await?)
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// As the commands say.
+pub fn run(cli: Cli, output: Output) -> Result<()> {
+    match cli.command {
+        Command::Completions(args) => completions::run(&args),
+        Command::Generate(args) => completions::generate(&args),
+        Command::Dev(command) => dev::run(command, &output),
+        command => {
+            cyx_core::erasure::check_cpu()?;
+            let context = Context::new(&cli.global, output)?;
+            let resumable = matches!(command, Command::Upload(_) | Command::Download(_));
+            until_interrupted(dispatch(context, command), resumable)
+        }
+    }
+}
+
+async fn dispatch(context: Context, command: Command) -> Result<()> {
+    match command {
+        Command::Register(args) => Box::pin(register::run(&context, args)).await,
+        Command::Login(args) => Box::pin(login::run(&context, args)).await,
+        Command::Logout(_) => Box::pin(account::logout(&context)).await,
+        Command::Whoami(_) => Box::pin(account::whoami(&context)).await,
+        Command::Quota(_) => Box::pin(account::quota(&context)).await,
+        Command::Status(_) => Box::pin(account::status(&context)).await,
+        Command::Bucket(command) => Box::pin(bucket::run(&context, command)).await,
+        Command::List(args) => Box::pin(list::run(&context, &args)).await,
+        Command::Delete(args) => Box::pin(change::delete(&context, &args)).await,
+        Command::Mkdir(args) => Box::pin(change::mkdir(&context, &args)).await,
+        Command::Mv(args) => Box::pin(change::mv(&context, &args)).await,
+        Command::Cp(args) => Box::pin(change::cp(&context, &args)).await,
+        Command::Cat(args) => Box::pin(cat::run(&context, &args)).await,
+        Command::Upload(args) => Box::pin(upload::run(&context, &args)).await,
+        Command::Download(args) => Box::pin(download::run(&context, &args)).await,
+        Command::Stat(args) => Box::pin(stat::run(&context, &args)).await,
+        Command::Trash(command) => Box::pin(trash::run(&context, command)).await,
+        Command::Completions(_) | Command::Generate(_) | Command::Dev(_) => Ok(()),
+    }
+}
+
+/// Runs a command until it ends or Ctrl-C is pressed. What a command leaves behind when it is dropped is what a re-run needs.
+fn until_interrupted(command: impl Future<Output = Result<()>>, resumable: bool) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Stream { action: "start the runtime", source })?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = command => result,
+            signal = tokio::signal::ctrl_c() => match signal {
+                Ok(()) => Err(Error::Interrupted { resumable }),
+                Err(source) => Err(Error::Stream { action: "wait for Ctrl-C", source }),
+            },
+        }
+    });
+    // Reads of standard input cannot be cut off, so nothing is waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// The name of a bucket as it was typed.
+///
+/// # Errors
+/// A usage error unless it is UTF-8.
+pub fn bucket_name(name: &OsStr) -> Result<&str> {
+    name.to_str().ok_or_else(|| Error::usage("the name of a bucket must be UTF-8"))
+}
+
+/// A key as it was typed ends with a slash: it names a directory.
+#[must_use]
+pub fn ends_with_slash(key: &OsStr) -> bool {
+    key.as_encoded_bytes().ends_with(b"/")
+}
+
+/// What kind of thing an entry is, in JSON.
+#[must_use]
+pub fn kind_word(located: &Located) -> &'static str {
+    match InodeKind::from_number(located.inode.kind) {
+        Ok(InodeKind::File) => "file",
+        Ok(InodeKind::Directory) => "directory",
+        Ok(InodeKind::Symlink) => "symlink",
+        Ok(InodeKind::Fifo) => "fifo",
+        Ok(InodeKind::Socket) => "socket",
+        Ok(InodeKind::CharDevice) => "char-device",
+        Ok(InodeKind::BlockDevice) => "block-device",
+        Err(_) => "unknown",
+    }
+}
+
+/// Reports what went from one key to another.
+fn report_pair(context: &Context, done: &str, from: &[u8], to: &[u8]) -> Result<()> {
+    if context.output.json() {
+        let mut document = serde_json::Map::new();
+        names::insert(&mut document, "from", from);
+        names::insert(&mut document, "to", to);
+        return context.output.document(&document);
+    }
+    context.output.detail(format!("{done} {} to {}.", names::escape(from), names::escape(to)));
+    Ok(())
+}
+
+/// Counts what failed among many items; each failure is reported when it happens. Of one item it is the command's own error.
+#[derive(Debug, Default)]
+pub struct Failures {
+    single: bool,
+    failed: u64,
+    total: u64,
+    first: Option<Error>,
+}
+
+impl Failures {
+    /// For a known number of items.
+    #[must_use]
+    pub fn among(items: usize) -> Self {
+        Self { single: items == 1, ..Self::default() }
+    }
+
+    /// One more item.
+    pub fn count(&mut self) {
+        self.total += 1;
+    }
+
+    /// It failed.
+    pub fn add(&mut self, context: &Context, key: &[u8], error: Error) {
+        if !self.single {
+            context.output.failure(key, &error);
+        }
+        self.failed += 1;
+        self.first.get_or_insert(error);
+    }
+
+    /// What the command ends with.
+    ///
+    /// # Errors
+    /// [`Error::Partly`] if something failed. If everything did, with the exit code of the first failure.
+    pub fn result(self) -> Result<()> {
+        match self.first {
+            None => Ok(()),
+            Some(error) if self.single => Err(error),
+            Some(error) => {
+                Err(Error::Partly { failed: self.failed, total: self.total.max(self.failed), worst: error.exit_code() })
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `cyx register`.
+
+use cyx_client::identity;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::Context;
+use crate::args::account::Register;
+use crate::error::{Error, Result};
+use crate::prompt;
+
+/// Tries to repeat a recovery word before the program gives up asking.
+const TRIES: u32 = 3;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    email: &'a str,
+    username: &'a str,
+    gateway: &'a str,
+    recovery_words: &'a str,
+}
+
+/// Creates an account and shows its recovery words.
+///
+/// # Errors
+/// As [`identity::register`]; a usage error if something is missing and nobody can be asked.
+pub async fn run(context: &Context, args: Register) -> Result<()> {
+    let email = match args.email.or_else(|| context.config.email.clone()) {
+        Some(email) => email,
+        None => prompt::ask("Email address", "Use --email.")?,
+    };
+    let username = match args.username {
+        Some(username) => username,
+        None => prompt::ask("User name", "Use --username.")?,
+    };
+    let password = prompt::password(args.password_stdin, true)?;
+    let registered = identity::register(&context.config, &username, &email, &password).await?;
+    let words = &registered.recovery_words;
+    let output = &context.output;
+    if output.json() {
+        let document =
+            Document { email: &email, username: &username, gateway: &registered.gateway, recovery_words: words };
+        return output.document(&document);
+    }
+    output.note(
+        "These 24 words open your files if you lose your password. Nobody can show them again: write them down now.",
+    );
+    show(context, words)?;
+    if prompt::possible() {
+        ask_back(context, words)?;
+    }
+    output.note(format!("Registered. Check the mail for {email}, then go on with: cyx login --email {email}"));
+    Ok(())
+}
+
+/// Six lines of four numbered words, or one line where a program reads it.
+fn show(context: &Context, words: &str) -> Result<()> {
+    if !context.output.is_terminal() {
+        return context.output.line(words);
+    }
+    let numbered: Vec<Zeroizing<String>> = words
+        .split_whitespace()
+        .enumerate()
+        .map(|(index, word)| Zeroizing::new(format!("{:>2} {word:<10}", index + 1)))
+        .collect();
+    for row in numbered.chunks(4) {
+        let row = Zeroizing::new(row.iter().map(|word| word.as_str()).collect::<Vec<_>>().join("  "));
+        context.output.line(&*row)?;
+    }
+    Ok(())
+}
+
+/// Asks for one of the words, which shows whether they were written down.
+fn ask_back(context: &Context, words: &str) -> Result<()> {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let mut random = [0; 1];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::Stream { action: "draw a random number", source: error.into() })?;
+    let index = usize::from(random[0]) % words.len().max(1);
+    for _ in 0..TRIES {
+        let answer = Zeroizing::new(prompt::ask(&format!("To check, word number {}", index + 1), "")?);
+        if words.get(index).is_some_and(|word| answer.eq_ignore_ascii_case(word)) {
+            return Ok(());
+        }
+        context.output.note("That is not the word.");
+    }
+    context.output.warn("the words may not have been written down; without them a lost password means lost files");
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! `cyx upload`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cyx_client::local::{Filter as _, Summary, UploadOptions};
+use cyx_client::transfer::{Condition, OnConflict, PutOptions, Source, Transfer, Tuning, Uploads};
+use cyx_client::{Bucket, TreePath};
+use serde::Serialize;
+
+use super::filter::Filter;
+use super::progress::Bar;
+use super::summary::{Direction, report};
+use super::{Context, bucket_name, ends_with_slash};
+use crate::args::transfer::{Durability, Upload};
+use crate::error::{Error, Result};
+use crate::output::human;
+
+/// Uploads files and directories, or standard input.
+///
+/// # Errors
+/// Usage errors; what the uploads fail with.
+pub async fn run(context: &Context, args: &Upload) -> Result<()> {
+    let from_stdin = args.paths.iter().any(|path| is_stdin(path));
+    let filter = Filter::new(&args.filter)?;
+    let items = if from_stdin { vec![(PathBuf::new(), stdin_key(args)?)] } else { targets(args)? };
+    let client = context.client().await?;
+    let bucket = client.bucket(bucket_name(&args.bucket)?).await?;
+    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    let uploads = transfer.uploads(&bucket);
+    if args.abort {
+        return abort(context, &uploads, items, &filter).await;
+    }
+    let bar = Arc::new(Bar::new(&context.output, from_stdin, args.dry_run));
+    let summary = if from_stdin {
+        stdin(args, &uploads, &items[0].1, &bar).await?
+    } else {
+        let options = tree_options(context, args);
+        Box::pin(uploads.upload(items, options, Arc::new(filter), Arc::clone(&bar) as _)).await
+    };
+    uploads.finish().await;
+    bar.finish();
+    report(context, Direction::Up, summary, bar.planned().as_deref())
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The key that standard input is stored under.
+fn stdin_key(args: &Upload) -> Result<TreePath> {
+    if args.paths.len() > 1 {
+        return Err(Error::usage("standard input cannot be uploaded together with other paths"));
+    }
+    if args.abort {
+        return Err(Error::usage("an upload of standard input leaves nothing to drop"));
+    }
+    let Some(key) = &args.key else {
+        return Err(Error::usage_with("standard input has no name of its own", "Name it with --key."));
+    };
+    let path = TreePath::parse(key.as_encoded_bytes())?;
+    if path.is_root() || ends_with_slash(key) {
+        return Err(Error::usage("standard input is stored as a file, so its --key names one"));
+    }
+    Ok(path)
+}
+
+/// Where each path goes.
+fn targets(args: &Upload) -> Result<Vec<(PathBuf, TreePath)>> {
+    let single = args.paths.len() == 1;
+    let mut targets = Vec::with_capacity(args.paths.len());
+    for path in &args.paths {
+        let is_directory = path.is_dir();
+        if is_directory && !args.recursive {
+            return Err(Error::usage_with(
+                format!("{} is a directory", path.display()),
+                "Use -r to upload it with all it contains.",
+            ));
+        }
+        let target = match &args.key {
+            Some(key) if single && is_directory && key.is_empty() => TreePath::root(),
+            Some(key) if single && !key.is_empty() && !ends_with_slash(key) => TreePath::parse(key.as_encoded_bytes())?,
+            Some(key) => TreePath::parse(key.as_encoded_bytes())?.join(&own_name(path)?)?,
+            None => TreePath::root().join(&own_name(path)?)?,
+        };
+        targets.push((path.clone(), target));
+    }
+    Ok(targets)
+}
+
+/// The last name of a path; of `.` and the like, that of the directory they stand for.
+fn own_name(path: &Path) -> Result<Vec<u8>> {
+    let name = path.file_name().map(OsStr::to_owned);
+    let name = name.or_else(|| path.canonicalize().ok()?.file_name().map(OsStr::to_owned));
+    name.map(|name| name.as_encoded_bytes().to_vec())
+        .ok_or_else(|| Error::usage_with(format!("{} has no name of its own", path.display()), "Name it with --key."))
+}
+
+fn conditions(args: &Upload) -> (Condition, OnConflict) {
+    match (args.if_absent, args.if_match) {
+        (true, _) => (Condition::IfAbsent, OnConflict::Fail),
+        (false, Some(version)) => (Condition::IfVersion(version), OnConflict::Fail),
+        // The last upload wins; the other one is the superseded version.
+        (false, None) => (Condition::Replace, OnConflict::Replace),
+    }
+}
+
+fn tree_options(context: &Context, args: &Upload) -> UploadOptions {
+    let (condition, on_conflict) = conditions(args);
+    UploadOptions {
+        condition,
+        on_conflict,
+        all_shards: args.durability == Durability::All,
+        checksum: args.checksum,
+        dry_run: args.dry_run,
+        list_uploaded: context.output.json(),
+    }
+}
+
+async fn stdin(args: &Upload, uploads: &Uploads, path: &TreePath, bar: &Bar) -> Result<Summary> {
+    if args.dry_run {
+        bar.plan(&path.to_bytes());
+        return Ok(Summary { files: 1, ..Summary::default() });
+    }
+    let (condition, on_conflict) = conditions(args);
+    let all_shards = args.durability == Durability::All;
+    let options = PutOptions { condition, on_conflict, all_shards, ..PutOptions::default() };
+    let place = uploads.place(path).await?;
+    let source = Source::Stream(Box::pin(tokio::io::stdin()));
+    let put = uploads.put(place, source, None, &options, bar).await?;
+    Ok(Summary {
+        files: 1,
+        bytes: put.size,
+        survives: put.survives(),
+        missing_shards: put.missing_shards(),
+        warning: put.warning.clone(),
+        uploaded: vec![(path.to_bytes(), put)],
+        ..Summary::default()
+    })
+}
+
+#[derive(Serialize)]
+struct Dropped {
+    dropped: u64,
+}
+
+/// Drops what interrupted uploads of these paths left behind.
+async fn abort(context: &Context, uploads: &Uploads, items: Vec<(PathBuf, TreePath)>, filter: &Filter) -> Result<()> {
+    let mut dropped = 0;
+    let mut waiting: Vec<_> = items.into_iter().map(|(path, target)| (path, target, Vec::new())).collect();
+    while let Some((path, target, relative)) = waiting.pop() {
+        if (relative.is_empty() || !path.is_symlink()) && path.is_dir() {
+            let listed = std::fs::read_dir(&path).map_err(cyx_client::Error::local(&path))?;
+            for entry in listed {
+                let name = entry.map_err(cyx_client::Error::local(&path))?.file_name();
+                let below =
+                    [&relative[..], name.as_encoded_bytes()].join(if relative.is_empty() { &b""[..] } else { b"/" });
+                if filter.enters(&below) {
+                    waiting.push((path.join(&name), target.clone().join(name.as_encoded_bytes())?, below));
+                }
+            }
+        } else if abort_one(uploads.bucket(), uploads, &target).await? {
+            dropped += 1;
+        }
+    }
+    if context.output.json() {
+        return context.output.document(&Dropped { dropped });
+    }
+    let what = human::count(dropped, "interrupted upload", "interrupted uploads");
+    context.output.note(format!("Dropped {what}."));
+    Ok(())
+}
+
+async fn abort_one(bucket: &Bucket, uploads: &Uploads, target: &TreePath) -> Result<bool> {
+    let Some((above, name)) = target.split() else { return Ok(false) };
+    match bucket.open_directory(&above).await {
+        Ok(directory) => Ok(uploads.abort(&directory, name).await?),
+        Err(cyx_client::Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn parsed(words: &[&str]) -> Upload {
+        let cli = crate::args::Cli::parse_from([&["cyx", "upload", "--bucket", "b"], words].concat());
+        match cli.command {
+            crate::args::Command::Upload(args) => args,
+            _ => panic!("not an upload"),
+        }
+    }
+
+    fn target(words: &[&str]) -> Vec<String> {
+        targets(&parsed(words)).unwrap().into_iter().map(|(_, target)| target.to_string()).collect()
+    }
+
+    #[test]
+    fn a_file_is_stored_under_its_name_or_its_key() {
+        assert_eq!(target(&["a/b.txt"]), ["b.txt"]);
+        assert_eq!(target(&["a/b.txt", "--key", "x/y"]), ["x/y"]);
+        assert_eq!(target(&["a/b.txt", "--key", "x/"]), ["x/b.txt"]);
+        assert_eq!(target(&["a/b.txt", "c", "--key", "x"]), ["x/b.txt", "x/c"]);
+    }
+
+    #[test]
+    fn a_directory_goes_to_its_key_or_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        let tree = tree.to_str().unwrap();
+        assert_eq!(target(&[tree, "-r"]), ["tree"]);
+        assert_eq!(target(&[&format!("{tree}/."), "-r"]), ["tree"]);
+        assert_eq!(target(&[&format!("{tree}/../tree/"), "-r"]), ["tree"]);
+        assert_eq!(target(&[tree, "-r", "--key", ""]), ["/"]);
+        assert_eq!(target(&[tree, "-r", "--key", "x"]), ["x"]);
+        assert_eq!(target(&[tree, "-r", "--key", "x/"]), ["x/tree"]);
+        assert_eq!(targets(&parsed(&[tree])).unwrap_err().exit_code(), 2, "without -r");
+    }
+
+    #[test]
+    fn standard_input_needs_the_key_of_a_file() {
+        assert_eq!(stdin_key(&parsed(&["-", "--key", "a/b"])).unwrap().to_string(), "a/b");
+        for words in [&["-"][..], &["-", "--key", ""], &["-", "--key", "a/"], &["-", "c", "--key", "a"]] {
+            assert_eq!(stdin_key(&parsed(words)).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+    }
+}

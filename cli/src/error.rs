@@ -1,0 +1,181 @@
+//! Why a command failed: one sentence, perhaps a second one with advice, and an exit code.
+
+use std::fmt;
+use std::io;
+
+use cyx_core::error::ErrorCode;
+use thiserror::Error;
+
+use crate::dev;
+
+/// Short for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Exit code of a usage error.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code when some of many items failed.
+pub const EXIT_PARTLY: u8 = 8;
+/// Exit code after Ctrl-C, as shells expect it.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The engine failed.
+    #[error(transparent)]
+    Client(cyx_client::Error),
+    /// This machine's processor is too old.
+    #[error(transparent)]
+    Cpu(#[from] cyx_core::erasure::UnsupportedCpu),
+    /// The development cluster failed.
+    #[error(transparent)]
+    Dev(#[from] dev::Error),
+    /// What was typed does not make sense.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        advice: Option<String>,
+    },
+    /// A directory was named where only `-r` takes one.
+    #[error("{0} is a directory")]
+    NeedsRecursive(String),
+    /// Nothing of this key or id is in the trash.
+    #[error("{0} is not in the trash")]
+    NotInTrash(String),
+    /// Standard input or output failed.
+    #[error("cannot {action}: {source}")]
+    Stream {
+        /// What was tried, for example `read the password`.
+        action: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Some of many items failed; each was reported when it happened.
+    #[error("{failed} of {total} failed")]
+    Partly {
+        /// Items that failed.
+        failed: u64,
+        /// All items.
+        total: u64,
+        /// Exit code if nothing succeeded.
+        worst: u8,
+    },
+    /// Whoever read the standard output has closed it, as `head` does.
+    #[error("standard output was closed")]
+    OutputClosed,
+    /// The user pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted {
+        /// A re-run goes on where it was.
+        resumable: bool,
+    },
+}
+
+impl From<cyx_client::Error> for Error {
+    fn from(error: cyx_client::Error) -> Self {
+        match error {
+            cyx_client::Error::Local { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            other => Self::Client(other),
+        }
+    }
+}
+
+impl Error {
+    /// A usage error without advice.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), advice: None }
+    }
+
+    /// A usage error with a sentence of advice.
+    #[must_use]
+    pub fn usage_with(message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), advice: Some(advice.into()) }
+    }
+
+    /// Standard input or output failed; a closed standard output is an error of its own.
+    pub fn stream(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Stream { action, source },
+        }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) => error.exit_code(),
+            Self::Dev(error) => error.exit_code(),
+            Self::Usage { .. } => EXIT_USAGE,
+            Self::NotInTrash(_) => ErrorCode::NotFound.exit_code(),
+            Self::NeedsRecursive(_) => ErrorCode::IsDirectory.exit_code(),
+            Self::Stream { .. } | Self::Cpu(_) => 1,
+            Self::Partly { failed, total, worst } if failed == total => *worst,
+            Self::Partly { .. } => EXIT_PARTLY,
+            // The reader has what it wanted.
+            Self::OutputClosed => 0,
+            Self::Interrupted { .. } => EXIT_INTERRUPTED,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Client(error) => error.advice(),
+            Self::Dev(error) => error.advice(),
+            Self::Usage { advice, .. } => advice.as_deref(),
+            Self::Interrupted { resumable: true } => Some("Run it again to go on where it was."),
+            Self::NeedsRecursive(_) => Some("Use -r to take it with all it contains."),
+            _ => None,
+        }
+    }
+
+    /// Nothing needs to be said about it.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::OutputClosed)
+    }
+}
+
+/// An error as it is shown: `cyx: what happened. What to do.`
+pub struct Report<'a>(pub &'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.0.to_string();
+        let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+        write!(f, "cyx: {message}{stop}")?;
+        match self.0.advice() {
+            Some(advice) => write!(f, " {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_a_sentence_and_advice() {
+        let error = Error::usage_with("there is no terminal to ask on", "Use --password-stdin.");
+        assert_eq!(Report(&error).to_string(), "cyx: there is no terminal to ask on. Use --password-stdin.");
+        assert_eq!(Report(&Error::usage("no.")).to_string(), "cyx: no.");
+    }
+
+    #[test]
+    fn partly_done_is_told_from_all_failed() {
+        assert_eq!(Error::Partly { failed: 1, total: 2, worst: 3 }.exit_code(), 8);
+        assert_eq!(Error::Partly { failed: 2, total: 2, worst: 3 }.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_closed_output_is_no_failure() {
+        let error = Error::stream("write")(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit_code(), error.is_silent()), (0, true));
+    }
+}

@@ -1,0 +1,98 @@
+//! Numbers and times as people read them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/// A number of bytes with three significant digits: `999 B`, `1.46 KiB`, `20.0 GiB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = count as f64;
+    let mut unit = 0;
+    // 1023.5 would be shown as 1024.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// A time in nanoseconds since 1970 as RFC 3339, for JSON. Times that cannot be shown are clamped.
+#[must_use]
+pub fn rfc3339(nanoseconds: i64) -> String {
+    timestamp(nanoseconds).to_string()
+}
+
+/// A time in nanoseconds since 1970 in the local time zone, for people.
+#[must_use]
+pub fn local_time(nanoseconds: i64) -> String {
+    timestamp(nanoseconds).to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    // Every i64 of nanoseconds lies between the years 1677 and 2262, which a Timestamp can hold.
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Permission bits as `ls -l` shows them: `rwxr-xr-x`.
+#[must_use]
+pub fn permissions(mode: u32) -> String {
+    let special = [(0o4000, 2, 's', 'S'), (0o2000, 5, 's', 'S'), (0o1000, 8, 't', 'T')];
+    let mut shown: Vec<char> =
+        (0..9).map(|index| if mode & (0o400 >> index) == 0 { '-' } else { ['r', 'w', 'x'][index % 3] }).collect();
+    for (bit, at, with, without) in special {
+        if mode & bit != 0 {
+            shown[at] = if shown[at] == 'x' { with } else { without };
+        }
+    }
+    shown.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (count, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (1500, "1.46 KiB"),
+            (10_240, "10.0 KiB"),
+            (104_857_600, "100 MiB"),
+            (1_048_575, "1.00 MiB"),
+            (21_474_836_480, "20.0 GiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(bytes(count), shown);
+        }
+    }
+
+    #[test]
+    fn permissions_look_as_in_ls() {
+        assert_eq!(permissions(0o755), "rwxr-xr-x");
+        assert_eq!(permissions(0o4755), "rwsr-xr-x");
+        assert_eq!(permissions(0o1640), "rw-r----T");
+    }
+
+    #[test]
+    fn any_time_can_be_shown() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_700_000_000_123_000_000), "2023-11-14T22:13:20.123Z");
+        assert!(rfc3339(i64::MIN).starts_with("1677"));
+        assert!(rfc3339(i64::MAX).starts_with("2262"));
+    }
+}

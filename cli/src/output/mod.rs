@@ -1,0 +1,142 @@
+//! Everything that is printed goes through here, so that `--json`, `-q` and terminals are respected in one place.
+//!
+//! Standard output carries what was asked for and nothing else; remarks, progress and errors go to standard error.
+
+pub mod human;
+pub mod names;
+pub mod progress;
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::error::{Error, Result};
+
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    out_is_terminal: bool,
+    err_is_terminal: bool,
+}
+
+impl Output {
+    /// As the options and the terminal say.
+    #[must_use]
+    pub fn new(global: &Global) -> Self {
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose > 0,
+            out_is_terminal: io::stdout().is_terminal(),
+            err_is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// JSON is wanted.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Standard output is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.out_is_terminal
+    }
+
+    /// Progress bars make sense.
+    #[must_use]
+    pub fn progress(&self) -> bool {
+        self.err_is_terminal && !self.quiet && !self.json
+    }
+
+    /// Details are wanted.
+    #[must_use]
+    pub fn verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Prints a JSON document on one line of standard output.
+    ///
+    /// # Errors
+    /// If standard output fails.
+    pub fn document(&self, value: &impl Serialize) -> Result<()> {
+        let mut line =
+            serde_json::to_vec(value).map_err(|error| Error::Stream { action: "write JSON", source: error.into() })?;
+        line.push(b'\n');
+        write_out(&line)
+    }
+
+    /// Prints a line of standard output.
+    ///
+    /// # Errors
+    /// If standard output fails.
+    pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
+        let mut line = text.as_ref().as_bytes().to_vec();
+        line.push(b'\n');
+        write_out(&line)
+    }
+
+    /// Prints bytes that stand on a line of their own: a name. Terminals get it escaped.
+    ///
+    /// # Errors
+    /// If standard output fails.
+    pub fn name_line(&self, before: &str, name: &[u8], after: &str) -> Result<()> {
+        let mut line = before.as_bytes().to_vec();
+        line.extend_from_slice(&self.shown(name));
+        line.extend_from_slice(after.as_bytes());
+        line.push(b'\n');
+        write_out(&line)
+    }
+
+    /// A name as it may be printed on standard output.
+    #[must_use]
+    pub fn shown<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.out_is_terminal { Cow::Owned(names::escape(name).into_bytes()) } else { Cow::Borrowed(name) }
+    }
+
+    /// Prints a remark on standard error, unless `-q` was given.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            write_err(text.as_ref());
+        }
+    }
+
+    /// Prints a remark on standard error if `-v` was given.
+    pub fn detail(&self, text: impl AsRef<str>) {
+        if self.verbose {
+            write_err(text.as_ref());
+        }
+    }
+
+    /// Prints a warning on standard error.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        write_err(&format!("cyx: warning: {}", text.as_ref()));
+    }
+
+    /// Prints the failure of one of many items on standard error.
+    pub fn failure(&self, what: &[u8], error: &Error) {
+        let report = crate::error::Report(error).to_string();
+        let sentence = report.strip_prefix("cyx: ").unwrap_or(&report);
+        write_err(&format!("cyx: {}: {sentence}", names::escape(what)));
+    }
+}
+
+/// Writes to standard output and flushes, so that a failure is noticed.
+///
+/// # Errors
+/// If standard output fails.
+pub fn write_out(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::stream("write to standard output"))
+}
+
+/// Writes a line to standard error. If that fails there is nobody left to tell.
+pub fn write_err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,82 @@
+//! A progress bar, shown on terminals only.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Output, names};
+
+const TEMPLATE: &str =
+    "{spinner} {msg:30!} {bytes:>12} of {total_bytes:>12} {bar:20} {binary_bytes_per_sec:>14} {eta:>5}";
+const TEMPLATE_OPEN: &str = "{spinner} {msg:30!} {bytes:>12} {binary_bytes_per_sec:>14}";
+
+/// Shows how far a transfer is. Does nothing where no bar belongs.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// A bar for a number of bytes; `None` if it is not known how many there will be.
+    #[must_use]
+    pub fn new(output: &Output, total: Option<u64>) -> Self {
+        if !output.progress() {
+            return Self { bar: None };
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let template = if total.is_some() { TEMPLATE } else { TEMPLATE_OPEN };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar: Some(bar) }
+    }
+
+    /// More bytes are to be moved than was known.
+    pub fn add_total(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc_length(bytes);
+        }
+    }
+
+    /// Bytes were moved.
+    pub fn add(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+        }
+    }
+
+    /// What is being moved now.
+    pub fn name(&self, name: &[u8]) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(names::escape(name));
+        }
+    }
+
+    /// Runs something that prints, without tearing the bar.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [TEMPLATE, TEMPLATE_OPEN] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+}

@@ -1,0 +1,776 @@
+
+using namespace System.Management.Automation
+using namespace System.Management.Automation.Language
+
+Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commandElements = $commandAst.CommandElements
+    $command = @(
+        'cyx'
+        for ($i = 1; $i -lt $commandElements.Count; $i++) {
+            $element = $commandElements[$i]
+            if ($element -isnot [StringConstantExpressionAst] -or
+                $element.StringConstantType -ne [StringConstantType]::BareWord -or
+                $element.Value.StartsWith('-') -or
+                $element.Value -eq $wordToComplete) {
+                break
+        }
+        $element.Value
+    }) -join ';'
+
+    $completions = @(switch ($command) {
+        'cyx' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('register', 'register', [CompletionResultType]::ParameterValue, 'Creates an account')
+            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code')
+            [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Logs this machine out: the server forgets the session, this machine its keys')
+            [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Shows the account that is logged in')
+            [CompletionResult]::new('quota', 'quota', [CompletionResultType]::ParameterValue, 'Shows how much of the plan is used')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows the server, the storage nodes and what a new upload would survive')
+            [CompletionResult]::new('bucket', 'bucket', [CompletionResultType]::ParameterValue, 'Creates, lists and deletes buckets')
+            [CompletionResult]::new('upload', 'upload', [CompletionResultType]::ParameterValue, 'Uploads files and directories')
+            [CompletionResult]::new('download', 'download', [CompletionResultType]::ParameterValue, 'Downloads files and directories')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists buckets, or what is in one')
+            [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Moves files and directories to the trash, or deletes them for good')
+            [CompletionResult]::new('stat', 'stat', [CompletionResultType]::ParameterValue, 'Shows all about a file or directory, and how many lost nodes it survives')
+            [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Writes files to standard output')
+            [CompletionResult]::new('cp', 'cp', [CompletionResultType]::ParameterValue, 'Copies a file or directory within its bucket')
+            [CompletionResult]::new('mv', 'mv', [CompletionResultType]::ParameterValue, 'Renames or moves a file or directory within its bucket')
+            [CompletionResult]::new('mkdir', 'mkdir', [CompletionResultType]::ParameterValue, 'Makes directories')
+            [CompletionResult]::new('trash', 'trash', [CompletionResultType]::ParameterValue, 'Lists, restores and empties the trash of a bucket')
+            [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
+            [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;register' {
+            [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Email address; codes for logging in go there')
+            [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'Email address; codes for logging in go there')
+            [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'User name: 3 to 32 letters, digits and underscores')
+            [CompletionResult]::new('--username', '--username', [CompletionResultType]::ParameterName, 'User name: 3 to 32 letters, digits and underscores')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;login' {
+            [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Email address of the account')
+            [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'Email address of the account')
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Finishes the login that `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has the code sent; prints what `--session` needs')
+            [CompletionResult]::new('--accept-changes', '--accept-changes', [CompletionResultType]::ParameterName, 'Goes on although the server was restored from a backup or changed its parameters for this account')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;logout' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;whoami' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;quota' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;status' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;bucket' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('create', 'create', [CompletionResultType]::ParameterValue, 'Creates a bucket')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the buckets')
+            [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Deletes a bucket, which must be empty unless --force is given')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;bucket;create' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--durable', '--durable', [CompletionResultType]::ParameterName, 'Stores 10+10 instead of 10+4 shards: any 10 of 20 nodes may vanish, for twice the space')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;bucket;list' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;bucket;delete' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Deletes all that is in it, for good')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;bucket;help' {
+            [CompletionResult]::new('create', 'create', [CompletionResultType]::ParameterValue, 'Creates a bucket')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the buckets')
+            [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Deletes a bucket, which must be empty unless --force is given')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;bucket;help;create' {
+            break
+        }
+        'cyx;bucket;help;list' {
+            break
+        }
+        'cyx;bucket;help;delete' {
+            break
+        }
+        'cyx;bucket;help;help' {
+            break
+        }
+        'cyx;upload' {
+            [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'The bucket')
+            [CompletionResult]::new('--bucket', '--bucket', [CompletionResultType]::ParameterName, 'The bucket')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Key to store under; with several paths or a trailing slash, the folder to store them in')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Key to store under; with several paths or a trailing slash, the folder to store them in')
+            [CompletionResult]::new('--include', '--include', [CompletionResultType]::ParameterName, 'Only files that match; may be repeated. `*` and `?` stop at slashes, `**` does not; a pattern without a slash matches at any depth')
+            [CompletionResult]::new('--exclude', '--exclude', [CompletionResultType]::ParameterName, 'Not what matches; may be repeated and wins over --include. A directory that matches is left out with all it contains')
+            [CompletionResult]::new('--if-match', '--if-match', [CompletionResultType]::ParameterName, 'Refuses (exit code 7) unless this is the version that would be replaced')
+            [CompletionResult]::new('--durability', '--durability', [CompletionResultType]::ParameterName, 'When an upload counts as done')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Uploads directories with all they contain')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Uploads directories with all they contain')
+            [CompletionResult]::new('--if-absent', '--if-absent', [CompletionResultType]::ParameterName, 'Refuses (exit code 7) if the key exists')
+            [CompletionResult]::new('--checksum', '--checksum', [CompletionResultType]::ParameterName, 'Compares contents, not sizes and times, to find what is unchanged')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Says what would be uploaded and uploads nothing')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Says what would be uploaded and uploads nothing')
+            [CompletionResult]::new('--abort', '--abort', [CompletionResultType]::ParameterName, 'Drops what an interrupted upload of these paths left behind instead of uploading')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;download' {
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'Key of a file, or of a directory with -r; without it, the whole bucket (needs -r)')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Key of a file, or of a directory with -r; without it, the whole bucket (needs -r)')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Where to: a file, a directory, or `-` for standard output')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Where to: a file, a directory, or `-` for standard output')
+            [CompletionResult]::new('--include', '--include', [CompletionResultType]::ParameterName, 'Only files that match; may be repeated. `*` and `?` stop at slashes, `**` does not; a pattern without a slash matches at any depth')
+            [CompletionResult]::new('--exclude', '--exclude', [CompletionResultType]::ParameterName, 'Not what matches; may be repeated and wins over --include. A directory that matches is left out with all it contains')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Downloads a directory with all it contains')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Downloads a directory with all it contains')
+            [CompletionResult]::new('--no-clobber', '--no-clobber', [CompletionResultType]::ParameterName, 'Leaves files that exist as they are')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Says what would be downloaded and downloads nothing')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Says what would be downloaded and downloads nothing')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;list' {
+            [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Only keys that begin like this')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Shows permissions, size, time and version')
+            [CompletionResult]::new('--long', '--long', [CompletionResultType]::ParameterName, 'Shows permissions, size, time and version')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Lists directories with all they contain')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Lists directories with all they contain')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;delete' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Deletes directories with all they contain')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Deletes directories with all they contain')
+            [CompletionResult]::new('--permanent', '--permanent', [CompletionResultType]::ParameterName, 'Deletes for good instead of moving to the trash')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;stat' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;cat' {
+            [CompletionResult]::new('--offset', '--offset', [CompletionResultType]::ParameterName, 'Begins at this byte')
+            [CompletionResult]::new('--length', '--length', [CompletionResultType]::ParameterName, 'Stops after this many bytes')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;cp' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Copies a directory with all it contains')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Copies a directory with all it contains')
+            [CompletionResult]::new('--no-clobber', '--no-clobber', [CompletionResultType]::ParameterName, 'Refuses (exit code 7) if the new key exists')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;mv' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--no-clobber', '--no-clobber', [CompletionResultType]::ParameterName, 'Refuses (exit code 7) if the new key exists')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;mkdir' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Makes missing parents too, and does not mind if the directory exists')
+            [CompletionResult]::new('--parents', '--parents', [CompletionResultType]::ParameterName, 'Makes missing parents too, and does not mind if the directory exists')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;trash' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists what is in the trash of a bucket, newest first')
+            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restores from the trash to where it was')
+            [CompletionResult]::new('empty', 'empty', [CompletionResultType]::ParameterValue, 'Deletes what is in the trash for good')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;trash;list' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;trash;restore' {
+            [CompletionResult]::new('--as', '--as', [CompletionResultType]::ParameterName, 'Restores under another name in the same directory; with one key only')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;trash;empty' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;trash;help' {
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists what is in the trash of a bucket, newest first')
+            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restores from the trash to where it was')
+            [CompletionResult]::new('empty', 'empty', [CompletionResultType]::ParameterValue, 'Deletes what is in the trash for good')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;trash;help;list' {
+            break
+        }
+        'cyx;trash;help;restore' {
+            break
+        }
+        'cyx;trash;help;empty' {
+            break
+        }
+        'cyx;trash;help;help' {
+            break
+        }
+        'cyx;dev' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('up', 'up', [CompletionResultType]::ParameterValue, 'Starts the cluster and returns when it is ready; leaves it running')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows what is running')
+            [CompletionResult]::new('stop-node', 'stop-node', [CompletionResultType]::ParameterValue, 'Stops one storage node')
+            [CompletionResult]::new('start-node', 'start-node', [CompletionResultType]::ParameterValue, 'Starts a storage node that was stopped')
+            [CompletionResult]::new('down', 'down', [CompletionResultType]::ParameterValue, 'Stops the cluster')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;dev;up' {
+            [CompletionResult]::new('--dir', '--dir', [CompletionResultType]::ParameterName, 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)')
+            [CompletionResult]::new('--nodes', '--nodes', [CompletionResultType]::ParameterName, 'Number of storage nodes; default 14, or as many as the folder has')
+            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Port of the server; default: a free one')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Seconds to wait for the cluster to become ready')
+            [CompletionResult]::new('--server-arg', '--server-arg', [CompletionResultType]::ParameterName, 'Passes an argument to cyx-server, now and at later starts; may be repeated')
+            [CompletionResult]::new('--node-arg', '--node-arg', [CompletionResultType]::ParameterName, 'Passes an argument to every cyx-node, now and at later starts; may be repeated')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;dev;status' {
+            [CompletionResult]::new('--dir', '--dir', [CompletionResultType]::ParameterName, 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;dev;stop-node' {
+            [CompletionResult]::new('--dir', '--dir', [CompletionResultType]::ParameterName, 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--kill', '--kill', [CompletionResultType]::ParameterName, 'Kills it (SIGKILL) as a crash would, instead of letting it finish')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;dev;start-node' {
+            [CompletionResult]::new('--dir', '--dir', [CompletionResultType]::ParameterName, 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Seconds to wait for the node to become ready')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;dev;down' {
+            [CompletionResult]::new('--dir', '--dir', [CompletionResultType]::ParameterName, 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--wipe', '--wipe', [CompletionResultType]::ParameterName, 'Deletes the cluster''s data as well')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;dev;help' {
+            [CompletionResult]::new('up', 'up', [CompletionResultType]::ParameterValue, 'Starts the cluster and returns when it is ready; leaves it running')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows what is running')
+            [CompletionResult]::new('stop-node', 'stop-node', [CompletionResultType]::ParameterValue, 'Stops one storage node')
+            [CompletionResult]::new('start-node', 'start-node', [CompletionResultType]::ParameterValue, 'Starts a storage node that was stopped')
+            [CompletionResult]::new('down', 'down', [CompletionResultType]::ParameterValue, 'Stops the cluster')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;dev;help;up' {
+            break
+        }
+        'cyx;dev;help;status' {
+            break
+        }
+        'cyx;dev;help;stop-node' {
+            break
+        }
+        'cyx;dev;help;start-node' {
+            break
+        }
+        'cyx;dev;help;down' {
+            break
+        }
+        'cyx;dev;help;help' {
+            break
+        }
+        'cyx;completions' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;_generate' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;help' {
+            [CompletionResult]::new('register', 'register', [CompletionResultType]::ParameterValue, 'Creates an account')
+            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code')
+            [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Logs this machine out: the server forgets the session, this machine its keys')
+            [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Shows the account that is logged in')
+            [CompletionResult]::new('quota', 'quota', [CompletionResultType]::ParameterValue, 'Shows how much of the plan is used')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows the server, the storage nodes and what a new upload would survive')
+            [CompletionResult]::new('bucket', 'bucket', [CompletionResultType]::ParameterValue, 'Creates, lists and deletes buckets')
+            [CompletionResult]::new('upload', 'upload', [CompletionResultType]::ParameterValue, 'Uploads files and directories')
+            [CompletionResult]::new('download', 'download', [CompletionResultType]::ParameterValue, 'Downloads files and directories')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists buckets, or what is in one')
+            [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Moves files and directories to the trash, or deletes them for good')
+            [CompletionResult]::new('stat', 'stat', [CompletionResultType]::ParameterValue, 'Shows all about a file or directory, and how many lost nodes it survives')
+            [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Writes files to standard output')
+            [CompletionResult]::new('cp', 'cp', [CompletionResultType]::ParameterValue, 'Copies a file or directory within its bucket')
+            [CompletionResult]::new('mv', 'mv', [CompletionResultType]::ParameterValue, 'Renames or moves a file or directory within its bucket')
+            [CompletionResult]::new('mkdir', 'mkdir', [CompletionResultType]::ParameterValue, 'Makes directories')
+            [CompletionResult]::new('trash', 'trash', [CompletionResultType]::ParameterValue, 'Lists, restores and empties the trash of a bucket')
+            [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
+            [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;help;register' {
+            break
+        }
+        'cyx;help;login' {
+            break
+        }
+        'cyx;help;logout' {
+            break
+        }
+        'cyx;help;whoami' {
+            break
+        }
+        'cyx;help;quota' {
+            break
+        }
+        'cyx;help;status' {
+            break
+        }
+        'cyx;help;bucket' {
+            [CompletionResult]::new('create', 'create', [CompletionResultType]::ParameterValue, 'Creates a bucket')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the buckets')
+            [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Deletes a bucket, which must be empty unless --force is given')
+            break
+        }
+        'cyx;help;bucket;create' {
+            break
+        }
+        'cyx;help;bucket;list' {
+            break
+        }
+        'cyx;help;bucket;delete' {
+            break
+        }
+        'cyx;help;upload' {
+            break
+        }
+        'cyx;help;download' {
+            break
+        }
+        'cyx;help;list' {
+            break
+        }
+        'cyx;help;delete' {
+            break
+        }
+        'cyx;help;stat' {
+            break
+        }
+        'cyx;help;cat' {
+            break
+        }
+        'cyx;help;cp' {
+            break
+        }
+        'cyx;help;mv' {
+            break
+        }
+        'cyx;help;mkdir' {
+            break
+        }
+        'cyx;help;trash' {
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists what is in the trash of a bucket, newest first')
+            [CompletionResult]::new('restore', 'restore', [CompletionResultType]::ParameterValue, 'Restores from the trash to where it was')
+            [CompletionResult]::new('empty', 'empty', [CompletionResultType]::ParameterValue, 'Deletes what is in the trash for good')
+            break
+        }
+        'cyx;help;trash;list' {
+            break
+        }
+        'cyx;help;trash;restore' {
+            break
+        }
+        'cyx;help;trash;empty' {
+            break
+        }
+        'cyx;help;dev' {
+            [CompletionResult]::new('up', 'up', [CompletionResultType]::ParameterValue, 'Starts the cluster and returns when it is ready; leaves it running')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows what is running')
+            [CompletionResult]::new('stop-node', 'stop-node', [CompletionResultType]::ParameterValue, 'Stops one storage node')
+            [CompletionResult]::new('start-node', 'start-node', [CompletionResultType]::ParameterValue, 'Starts a storage node that was stopped')
+            [CompletionResult]::new('down', 'down', [CompletionResultType]::ParameterValue, 'Stops the cluster')
+            break
+        }
+        'cyx;help;dev;up' {
+            break
+        }
+        'cyx;help;dev;status' {
+            break
+        }
+        'cyx;help;dev;stop-node' {
+            break
+        }
+        'cyx;help;dev;start-node' {
+            break
+        }
+        'cyx;help;dev;down' {
+            break
+        }
+        'cyx;help;completions' {
+            break
+        }
+        'cyx;help;_generate' {
+            break
+        }
+        'cyx;help;help' {
+            break
+        }
+    })
+
+    $completions.Where{ $_.CompletionText -like "$wordToComplete*" } |
+        Sort-Object -Property ListItemText
+}

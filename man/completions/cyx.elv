@@ -1,0 +1,689 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[cyx] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'cyx'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'cyx'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand register 'Creates an account'
+            cand login 'Logs this machine in: password, then a one-time code'
+            cand logout 'Logs this machine out: the server forgets the session, this machine its keys'
+            cand whoami 'Shows the account that is logged in'
+            cand quota 'Shows how much of the plan is used'
+            cand status 'Shows the server, the storage nodes and what a new upload would survive'
+            cand bucket 'Creates, lists and deletes buckets'
+            cand upload 'Uploads files and directories'
+            cand download 'Downloads files and directories'
+            cand list 'Lists buckets, or what is in one'
+            cand delete 'Moves files and directories to the trash, or deletes them for good'
+            cand stat 'Shows all about a file or directory, and how many lost nodes it survives'
+            cand cat 'Writes files to standard output'
+            cand cp 'Copies a file or directory within its bucket'
+            cand mv 'Renames or moves a file or directory within its bucket'
+            cand mkdir 'Makes directories'
+            cand trash 'Lists, restores and empties the trash of a bucket'
+            cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
+            cand completions 'Prints a completion script for a shell'
+            cand _generate 'Writes the man pages and completions that are kept in the repository'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;register'= {
+            cand -e 'Email address; codes for logging in go there'
+            cand --email 'Email address; codes for logging in go there'
+            cand -u 'User name: 3 to 32 letters, digits and underscores'
+            cand --username 'User name: 3 to 32 letters, digits and underscores'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;login'= {
+            cand -e 'Email address of the account'
+            cand --email 'Email address of the account'
+            cand --session 'Finishes the login that `--begin` began'
+            cand --otp 'The one-time code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has the code sent; prints what `--session` needs'
+            cand --accept-changes 'Goes on although the server was restored from a backup or changed its parameters for this account'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;logout'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;whoami'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;quota'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;status'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;bucket'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand create 'Creates a bucket'
+            cand list 'Lists the buckets'
+            cand delete 'Deletes a bucket, which must be empty unless --force is given'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;bucket;create'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --durable 'Stores 10+10 instead of 10+4 shards: any 10 of 20 nodes may vanish, for twice the space'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;bucket;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;bucket;delete'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --force 'Deletes all that is in it, for good'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;bucket;help'= {
+            cand create 'Creates a bucket'
+            cand list 'Lists the buckets'
+            cand delete 'Deletes a bucket, which must be empty unless --force is given'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;bucket;help;create'= {
+        }
+        &'cyx;bucket;help;list'= {
+        }
+        &'cyx;bucket;help;delete'= {
+        }
+        &'cyx;bucket;help;help'= {
+        }
+        &'cyx;upload'= {
+            cand -b 'The bucket'
+            cand --bucket 'The bucket'
+            cand -k 'Key to store under; with several paths or a trailing slash, the folder to store them in'
+            cand --key 'Key to store under; with several paths or a trailing slash, the folder to store them in'
+            cand --include 'Only files that match; may be repeated. `*` and `?` stop at slashes, `**` does not; a pattern without a slash matches at any depth'
+            cand --exclude 'Not what matches; may be repeated and wins over --include. A directory that matches is left out with all it contains'
+            cand --if-match 'Refuses (exit code 7) unless this is the version that would be replaced'
+            cand --durability 'When an upload counts as done'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -r 'Uploads directories with all they contain'
+            cand --recursive 'Uploads directories with all they contain'
+            cand --if-absent 'Refuses (exit code 7) if the key exists'
+            cand --checksum 'Compares contents, not sizes and times, to find what is unchanged'
+            cand -n 'Says what would be uploaded and uploads nothing'
+            cand --dry-run 'Says what would be uploaded and uploads nothing'
+            cand --abort 'Drops what an interrupted upload of these paths left behind instead of uploading'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;download'= {
+            cand -k 'Key of a file, or of a directory with -r; without it, the whole bucket (needs -r)'
+            cand --key 'Key of a file, or of a directory with -r; without it, the whole bucket (needs -r)'
+            cand -o 'Where to: a file, a directory, or `-` for standard output'
+            cand --output 'Where to: a file, a directory, or `-` for standard output'
+            cand --include 'Only files that match; may be repeated. `*` and `?` stop at slashes, `**` does not; a pattern without a slash matches at any depth'
+            cand --exclude 'Not what matches; may be repeated and wins over --include. A directory that matches is left out with all it contains'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -r 'Downloads a directory with all it contains'
+            cand --recursive 'Downloads a directory with all it contains'
+            cand --no-clobber 'Leaves files that exist as they are'
+            cand -n 'Says what would be downloaded and downloads nothing'
+            cand --dry-run 'Says what would be downloaded and downloads nothing'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;list'= {
+            cand --prefix 'Only keys that begin like this'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -l 'Shows permissions, size, time and version'
+            cand --long 'Shows permissions, size, time and version'
+            cand -r 'Lists directories with all they contain'
+            cand --recursive 'Lists directories with all they contain'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;delete'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -r 'Deletes directories with all they contain'
+            cand --recursive 'Deletes directories with all they contain'
+            cand --permanent 'Deletes for good instead of moving to the trash'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;stat'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;cat'= {
+            cand --offset 'Begins at this byte'
+            cand --length 'Stops after this many bytes'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;cp'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -r 'Copies a directory with all it contains'
+            cand --recursive 'Copies a directory with all it contains'
+            cand --no-clobber 'Refuses (exit code 7) if the new key exists'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;mv'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --no-clobber 'Refuses (exit code 7) if the new key exists'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;mkdir'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -p 'Makes missing parents too, and does not mind if the directory exists'
+            cand --parents 'Makes missing parents too, and does not mind if the directory exists'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;trash'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand list 'Lists what is in the trash of a bucket, newest first'
+            cand restore 'Restores from the trash to where it was'
+            cand empty 'Deletes what is in the trash for good'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;trash;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;trash;restore'= {
+            cand --as 'Restores under another name in the same directory; with one key only'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;trash;empty'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;trash;help'= {
+            cand list 'Lists what is in the trash of a bucket, newest first'
+            cand restore 'Restores from the trash to where it was'
+            cand empty 'Deletes what is in the trash for good'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;trash;help;list'= {
+        }
+        &'cyx;trash;help;restore'= {
+        }
+        &'cyx;trash;help;empty'= {
+        }
+        &'cyx;trash;help;help'= {
+        }
+        &'cyx;dev'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand up 'Starts the cluster and returns when it is ready; leaves it running'
+            cand status 'Shows what is running'
+            cand stop-node 'Stops one storage node'
+            cand start-node 'Starts a storage node that was stopped'
+            cand down 'Stops the cluster'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;dev;up'= {
+            cand --dir 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --nodes 'Number of storage nodes; default 14, or as many as the folder has'
+            cand --port 'Port of the server; default: a free one'
+            cand --timeout 'Seconds to wait for the cluster to become ready'
+            cand --server-arg 'Passes an argument to cyx-server, now and at later starts; may be repeated'
+            cand --node-arg 'Passes an argument to every cyx-node, now and at later starts; may be repeated'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;dev;status'= {
+            cand --dir 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;dev;stop-node'= {
+            cand --dir 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --kill 'Kills it (SIGKILL) as a crash would, instead of letting it finish'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;dev;start-node'= {
+            cand --dir 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --timeout 'Seconds to wait for the node to become ready'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;dev;down'= {
+            cand --dir 'The cluster''s folder; default: dev/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --wipe 'Deletes the cluster''s data as well'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;dev;help'= {
+            cand up 'Starts the cluster and returns when it is ready; leaves it running'
+            cand status 'Shows what is running'
+            cand stop-node 'Stops one storage node'
+            cand start-node 'Starts a storage node that was stopped'
+            cand down 'Stops the cluster'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;dev;help;up'= {
+        }
+        &'cyx;dev;help;status'= {
+        }
+        &'cyx;dev;help;stop-node'= {
+        }
+        &'cyx;dev;help;start-node'= {
+        }
+        &'cyx;dev;help;down'= {
+        }
+        &'cyx;dev;help;help'= {
+        }
+        &'cyx;completions'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;_generate'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;help'= {
+            cand register 'Creates an account'
+            cand login 'Logs this machine in: password, then a one-time code'
+            cand logout 'Logs this machine out: the server forgets the session, this machine its keys'
+            cand whoami 'Shows the account that is logged in'
+            cand quota 'Shows how much of the plan is used'
+            cand status 'Shows the server, the storage nodes and what a new upload would survive'
+            cand bucket 'Creates, lists and deletes buckets'
+            cand upload 'Uploads files and directories'
+            cand download 'Downloads files and directories'
+            cand list 'Lists buckets, or what is in one'
+            cand delete 'Moves files and directories to the trash, or deletes them for good'
+            cand stat 'Shows all about a file or directory, and how many lost nodes it survives'
+            cand cat 'Writes files to standard output'
+            cand cp 'Copies a file or directory within its bucket'
+            cand mv 'Renames or moves a file or directory within its bucket'
+            cand mkdir 'Makes directories'
+            cand trash 'Lists, restores and empties the trash of a bucket'
+            cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
+            cand completions 'Prints a completion script for a shell'
+            cand _generate 'Writes the man pages and completions that are kept in the repository'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;help;register'= {
+        }
+        &'cyx;help;login'= {
+        }
+        &'cyx;help;logout'= {
+        }
+        &'cyx;help;whoami'= {
+        }
+        &'cyx;help;quota'= {
+        }
+        &'cyx;help;status'= {
+        }
+        &'cyx;help;bucket'= {
+            cand create 'Creates a bucket'
+            cand list 'Lists the buckets'
+            cand delete 'Deletes a bucket, which must be empty unless --force is given'
+        }
+        &'cyx;help;bucket;create'= {
+        }
+        &'cyx;help;bucket;list'= {
+        }
+        &'cyx;help;bucket;delete'= {
+        }
+        &'cyx;help;upload'= {
+        }
+        &'cyx;help;download'= {
+        }
+        &'cyx;help;list'= {
+        }
+        &'cyx;help;delete'= {
+        }
+        &'cyx;help;stat'= {
+        }
+        &'cyx;help;cat'= {
+        }
+        &'cyx;help;cp'= {
+        }
+        &'cyx;help;mv'= {
+        }
+        &'cyx;help;mkdir'= {
+        }
+        &'cyx;help;trash'= {
+            cand list 'Lists what is in the trash of a bucket, newest first'
+            cand restore 'Restores from the trash to where it was'
+            cand empty 'Deletes what is in the trash for good'
+        }
+        &'cyx;help;trash;list'= {
+        }
+        &'cyx;help;trash;restore'= {
+        }
+        &'cyx;help;trash;empty'= {
+        }
+        &'cyx;help;dev'= {
+            cand up 'Starts the cluster and returns when it is ready; leaves it running'
+            cand status 'Shows what is running'
+            cand stop-node 'Stops one storage node'
+            cand start-node 'Starts a storage node that was stopped'
+            cand down 'Stops the cluster'
+        }
+        &'cyx;help;dev;up'= {
+        }
+        &'cyx;help;dev;status'= {
+        }
+        &'cyx;help;dev;stop-node'= {
+        }
+        &'cyx;help;dev;start-node'= {
+        }
+        &'cyx;help;dev;down'= {
+        }
+        &'cyx;help;completions'= {
+        }
+        &'cyx;help;_generate'= {
+        }
+        &'cyx;help;help'= {
+        }
+    ]
+    $completions[$command]
+}
