@@ -13,12 +13,15 @@ pub mod error;
 pub mod events;
 mod files;
 pub mod identity;
+pub mod local;
 pub mod memory;
 pub mod meta;
 pub mod nodes;
 mod request_id;
 pub mod secret;
 pub mod session;
+#[cfg(test)]
+mod test_nodes;
 mod tls;
 pub mod transfer;
 pub mod tree;

@@ -17,7 +17,8 @@
 //! | [`resume`], [`journal`] | an interrupted upload goes on |
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
-//! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order).
+//! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order), [`save`] (into the
+//! local filesystem). [`check`] asks whether all of it is still there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use cyx_core::erasure::Coder;
 use cyx_core::scheme::Scheme;
 
 pub(crate) mod budget;
+pub mod check;
 pub(crate) mod coded;
 pub mod content;
 pub mod download;
@@ -39,15 +41,18 @@ pub mod progress;
 pub mod put;
 pub mod reader;
 pub(crate) mod resume;
+pub mod save;
 pub mod source;
 pub mod tuning;
 pub mod upload;
 
+pub use check::FileHealth;
 pub use content::SegmentOutcome;
 pub use pack::SmallFile;
 pub use progress::{FileOutcome, Progress, Silent};
 pub use put::{Condition, OnConflict, Place, Put, PutOptions};
 pub use reader::FileReader;
+pub use save::SaveOptions;
 pub use source::Source;
 pub use tuning::Tuning;
 pub use upload::Uploads;

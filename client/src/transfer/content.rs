@@ -94,10 +94,7 @@ impl Content {
     ) -> Result<(pb::Commit, Commit)> {
         let built = tree::build(&self.extents)?;
         let signed = bucket.sign_commit(inode, base, self.size, built.root);
-        let page = |(id, content): (PageId, Vec<u8>)| pb::Page {
-            id: id.to_vec().into(),
-            content: content.into(),
-        };
+        let page = |(id, content): (PageId, Vec<u8>)| pb::Page { id: id.to_vec().into(), content: content.into() };
         let message = pb::Commit {
             inode: bytes_of(inode),
             base_version: base,

@@ -18,53 +18,71 @@ const WINDOW: u64 = 1 << 30;
 const AHEAD: usize = 6;
 
 /// What is written next.
-pub(crate) enum Run<'a> {
+pub(crate) enum Run {
     /// Bytes.
-    Data(&'a Plain),
+    Data(Plain),
     /// As many zeros as this range is long.
     Hole,
 }
 
+/// The runs of a file in order. Pieces that are under way are given up when this is dropped.
+pub(crate) struct Runs {
+    reader: FileReader,
+    /// Where the planning is.
+    at: u64,
+    end: u64,
+    waiting: VecDeque<Piece>,
+    ahead: FuturesOrdered<AbortOnDropHandle<Result<(Range<u64>, Option<Plain>)>>>,
+}
+
+impl Runs {
+    /// The next run, with its place in the file.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Range<u64>, Run)>> {
+        self.begin_more().await?;
+        let Some(done) = self.ahead.next().await else { return Ok(None) };
+        let (range, plain) = joined(done)?;
+        // What comes next is fetched while this run is written.
+        self.begin_more().await?;
+        Ok(Some((range, plain.map_or(Run::Hole, Run::Data))))
+    }
+
+    async fn begin_more(&mut self) -> Result<()> {
+        let budget = self.reader.transfer().budget().clone();
+        while self.ahead.len() < AHEAD {
+            if self.waiting.is_empty() && self.at < self.end {
+                let window = self.at..self.end.min(self.at.saturating_add(WINDOW));
+                self.at = window.end;
+                self.waiting.extend(self.reader.plan(window).await?);
+            }
+            let Some(piece) = self.waiting.front() else { break };
+            let (sealed, plain) = self.reader.need(piece)?;
+            // Memory is taken in the order of the pieces: a later one that holds what an earlier one waits for would never be
+            // written. And it is waited for only if nothing is ahead that will give some back.
+            let room = match budget.try_lend_two(sealed, plain) {
+                Some(room) => room,
+                None if self.ahead.is_empty() => budget.lend_two(sealed, plain).await,
+                None => break,
+            };
+            let Some(piece) = self.waiting.pop_front() else { break };
+            let reader = self.reader.clone();
+            self.ahead.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
+                let plain = reader.read_in(&piece, room).await?;
+                Ok((piece.range(), plain))
+            })));
+        }
+        Ok(())
+    }
+}
+
 impl FileReader {
-    /// Reads the file bytes `range` in order and hands each run to `write`, with its place in the file.
-    pub(crate) async fn stream<W>(&self, range: Range<u64>, mut write: W) -> Result<()>
-    where
-        W: AsyncFnMut(Range<u64>, Run<'_>) -> Result<()>,
-    {
-        let end = range.end.min(self.size());
-        let mut at = range.start;
-        let budget = self.transfer().budget();
-        let mut ahead = FuturesOrdered::new();
-        let mut waiting: VecDeque<Piece> = VecDeque::new();
-        loop {
-            while ahead.len() < AHEAD {
-                if waiting.is_empty() && at < end {
-                    let window = at..end.min(at.saturating_add(WINDOW));
-                    at = window.end;
-                    waiting.extend(self.plan(window).await?);
-                }
-                let Some(piece) = waiting.front() else { break };
-                let (sealed, plain) = self.need(piece)?;
-                // Memory is taken in the order of the pieces: a later one that holds what an earlier one waits for would never
-                // be written. And it is waited for only if nothing is ahead that will give some back.
-                let room = match budget.try_lend_two(sealed, plain) {
-                    Some(room) => room,
-                    None if ahead.is_empty() => budget.lend_two(sealed, plain).await,
-                    None => break,
-                };
-                let Some(piece) = waiting.pop_front() else { break };
-                let reader = self.clone();
-                ahead.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
-                    let plain = reader.read_in(&piece, room).await?;
-                    Ok::<_, Error>((piece.range(), plain))
-                })));
-            }
-            let Some(done) = ahead.next().await else { return Ok(()) };
-            let (range, plain) = joined(done)?;
-            match &plain {
-                Some(plain) => write(range, Run::Data(plain)).await?,
-                None => write(range, Run::Hole).await?,
-            }
+    /// The runs of the file bytes `range`.
+    pub(crate) fn runs(&self, range: Range<u64>) -> Runs {
+        Runs {
+            reader: self.clone(),
+            at: range.start,
+            end: range.end.min(self.size()),
+            waiting: VecDeque::new(),
+            ahead: FuturesOrdered::new(),
         }
     }
 
@@ -77,10 +95,11 @@ impl FileReader {
         O: AsyncWrite + Unpin + Send + ?Sized,
     {
         const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-        self.stream(range, async |range, run| {
+        let mut runs = self.runs(range);
+        while let Some((range, run)) = runs.next().await? {
             let len = range.end - range.start;
             match run {
-                Run::Data(bytes) => out.write_all(bytes).await.map_err(Error::local(self.name()))?,
+                Run::Data(bytes) => out.write_all(&bytes).await.map_err(Error::local(self.name()))?,
                 Run::Hole => {
                     let mut left = len;
                     while left > 0 {
@@ -91,9 +110,7 @@ impl FileReader {
                 }
             }
             progress.bytes(len);
-            Ok(())
-        })
-        .await?;
+        }
         out.flush().await.map_err(Error::local(self.name()))
     }
 }

@@ -96,20 +96,26 @@ impl Fetched {
     /// Computes what is missing. Takes a while for large ranges: not for an async thread.
     pub(crate) fn complete(&self, coder: &Coder, buffer: &mut [u8]) -> bool {
         for (shard, columns, place) in &self.missing {
-            let own = self.got.iter().position(|got| got.shard == *shard && got.covers(columns));
-            if let Some(Held::Apart(bytes)) = own.map(|own| &self.got[own].bytes) {
-                // The shard itself, asked for late.
-                match buffer.get_mut(place.clone()).filter(|missing| missing.len() == bytes.len()) {
-                    Some(missing) => missing.copy_from_slice(bytes),
+            let own = self.got.iter().find(|got| got.shard == *shard && got.covers(columns));
+            if let Some(own) = own {
+                // The shard itself, asked for late or for another part.
+                let start = usize::try_from(columns.start - own.columns.start).unwrap_or(usize::MAX);
+                let Some(bytes) = own.slice(buffer).get(start..start + place.len()).map(<[u8]>::to_vec) else {
+                    return false;
+                };
+                match buffer.get_mut(place.clone()) {
+                    Some(missing) => missing.copy_from_slice(&bytes),
                     None => return false,
                 }
                 continue;
             }
             let mut restored = vec![0; place.len()];
+            // A shard may have been read twice, for different parts of the range.
+            let mut seen = HashSet::from([*shard]);
             let present: Vec<(usize, &[u8])> = self
                 .got
                 .iter()
-                .filter(|got| got.covers(columns) && got.shard != *shard)
+                .filter(|got| got.covers(columns) && seen.insert(got.shard))
                 .filter_map(|got| {
                     let start = usize::try_from(columns.start - got.columns.start).ok()?;
                     Some((got.shard, got.slice(buffer).get(start..start + place.len())?))
@@ -201,12 +207,7 @@ struct Fetching<'a> {
 }
 
 impl<'a> Fetching<'a> {
-    fn new(
-        pool: &'a NodePool,
-        segment: &'a SegmentAt,
-        access: &'a AccessMap,
-        excluded: &'a HashSet<NodeId>,
-    ) -> Self {
+    fn new(pool: &'a NodePool, segment: &'a SegmentAt, access: &'a AccessMap, excluded: &'a HashSet<NodeId>) -> Self {
         Self {
             pool,
             segment,
@@ -326,7 +327,8 @@ impl<'a> Fetching<'a> {
     /// Shards whose bytes in these columns are here.
     fn present(&self, parts: &[Part], columns: &Range<u64>) -> HashSet<usize> {
         let covers = |have: &Range<u64>| have.start <= columns.start && have.end >= columns.end;
-        let direct = parts.iter().filter(|part| part.state == State::Done && covers(&part.columns)).map(|part| part.shard);
+        let direct =
+            parts.iter().filter(|part| part.state == State::Done && covers(&part.columns)).map(|part| part.shard);
         direct.chain(self.extras.iter().filter(|extra| covers(&extra.columns)).map(|extra| extra.shard)).collect()
     }
 
@@ -411,5 +413,160 @@ impl<'a> Fetching<'a> {
             .min()
             .unwrap_or(0);
         TooFew { reachable, needed: self.segment.scheme.k(), stale_grant: self.stale_grant, last: self.last }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_nodes::node::{FakeNode, Manner};
+    use crate::test_nodes::{Cluster, coded, patient, segment_at};
+    use crate::transfer::coded::Coded;
+    use crate::transfer::liar::judge;
+    use std::sync::atomic::Ordering;
+
+    /// A segment on 14 nodes, its first 200,003 bytes in shards of 20,001.
+    struct Stored {
+        cluster: Cluster,
+        coded: Coded,
+        segment: SegmentAt,
+        pool: NodePool,
+        access: AccessMap,
+    }
+
+    const LENGTH: u64 = 200_003;
+
+    impl Stored {
+        async fn new() -> Self {
+            let cluster = Cluster::start(14).await;
+            let coded = coded(Scheme::DEFAULT, usize::try_from(LENGTH).unwrap()).await;
+            for (index, node) in cluster.nodes.iter().enumerate() {
+                let chunk = coded.chunk(index);
+                node.state.chunks.lock().unwrap().insert(chunk.id, chunk.bytes);
+            }
+            let (segment, access) = (segment_at(&cluster, &coded), cluster.access());
+            let pool = cluster.pool();
+            Self { cluster, coded, segment, pool, access }
+        }
+
+        fn plain(&self, range: Range<u64>) -> Vec<u8> {
+            let all: Vec<u8> = (0..10).flat_map(|index| self.coded.chunk(index).bytes.to_vec()).collect();
+            all[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec()
+        }
+
+        async fn fetch(&self, range: Range<u64>) -> Result<(Fetched, Vec<u8>), TooFew> {
+            let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap()];
+            let (excluded, tuning) = (HashSet::new(), patient());
+            let fetching =
+                fetch(&self.pool, &tuning, &self.segment, &self.access, &excluded, range, &mut buffer);
+            let fetched = fetching.await?;
+            assert!(fetched.complete(&Coder::new(Scheme::DEFAULT), &mut buffer));
+            Ok((fetched, buffer))
+        }
+
+        async fn check(&self, range: Range<u64>) {
+            let (_, bytes) = self.fetch(range.clone()).await.unwrap();
+            assert!(bytes == self.plain(range.clone()), "{range:?}");
+        }
+
+        fn reads(&self) -> Vec<u64> {
+            self.cluster.nodes.iter().map(|node| node.state.reads.load(Ordering::SeqCst)).collect()
+        }
+    }
+
+    const RANGES: [Range<u64>; 7] =
+        [0..LENGTH, 0..1, LENGTH - 1..LENGTH, 20_000..20_002, 19_000..61_000, 40_002..60_003, 180_009..LENGTH];
+
+    #[tokio::test]
+    async fn a_small_range_touches_one_node_and_no_more_bytes_than_asked_for() {
+        let stored = Stored::new().await;
+        stored.check(45_000..46_000).await;
+        let mut expected = vec![0; 14];
+        expected[2] = 1;
+        assert_eq!(stored.reads(), expected);
+        assert_eq!(stored.cluster.nodes[2].state.read_bytes.load(Ordering::SeqCst), 1000);
+    }
+
+    #[tokio::test]
+    async fn every_range_reads_back_while_any_four_nodes_are_dead() {
+        for dead in [[0, 1, 2, 3], [10, 11, 12, 13], [2, 9, 10, 13]] {
+            let stored = Stored::new().await;
+            for range in RANGES {
+                stored.check(range).await;
+            }
+            dead.iter().for_each(|index| stored.cluster.nodes[*index].kill());
+            for range in RANGES {
+                stored.check(range).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_degraded_read_moves_only_the_columns_it_needs() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[2].kill();
+        stored.check(45_000..46_000).await;
+        let moved: u64 = stored.cluster.nodes.iter().map(|node| node.state.read_bytes.load(Ordering::SeqCst)).sum();
+        assert_eq!(moved, 10 * 1000);
+    }
+
+    #[tokio::test]
+    async fn with_five_dead_the_error_says_how_many_are_reachable() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[..5].iter().for_each(FakeNode::kill);
+        for range in [0..LENGTH, 0..1] {
+            let error = stored.fetch(range).await.err().unwrap();
+            assert_eq!((error.reachable, error.needed), (9, 10));
+        }
+        // What lies on nodes that are alive is still read.
+        stored.check(180_009..LENGTH).await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_hangs_is_left_behind() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[4].behave(Manner::Hanging);
+        stored.check(0..LENGTH).await;
+        stored.check(90_000..90_100).await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_forgot_or_sends_too_little_is_as_good_as_dead() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[0].behave(Manner::Forgets);
+        stored.cluster.nodes[1].behave(Manner::Truncates);
+        stored.check(0..LENGTH).await;
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_was_never_stored_is_not_asked_for() {
+        let mut stored = Stored::new().await;
+        stored.segment.holders[3] = None;
+        stored.check(0..LENGTH).await;
+        assert_eq!(stored.reads()[3], 0);
+    }
+
+    #[tokio::test]
+    async fn a_liar_is_named_whether_it_sent_a_whole_shard_or_a_part() {
+        for (range, manner) in [(0..LENGTH, Manner::FlipsBits), (45_000..47_500, Manner::FlipsBits)] {
+            let stored = Stored::new().await;
+            stored.cluster.nodes[2].behave(manner);
+            let (fetched, bytes) = stored.fetch(range.clone()).await.unwrap();
+            assert!(bytes != stored.plain(range));
+            let verdict = judge(&stored.pool, &stored.segment, &stored.access, &fetched, &bytes).await;
+            assert_eq!(verdict.liars, HashSet::from([stored.cluster.nodes[2].id()]));
+            assert!(verdict.unproven.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_liar_among_the_sources_of_a_restored_range_is_named() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[2].kill();
+        stored.cluster.nodes[7].behave(Manner::FlipsBits);
+        let (fetched, bytes) = stored.fetch(45_000..47_500).await.unwrap();
+        assert!(bytes != stored.plain(45_000..47_500));
+        let verdict = judge(&stored.pool, &stored.segment, &stored.access, &fetched, &bytes).await;
+        assert_eq!(verdict.liars, HashSet::from([stored.cluster.nodes[7].id()]));
     }
 }

@@ -263,3 +263,107 @@ impl<'a> Placing<'a> {
         Ok(Placed { upload, receipts, present: stored, lease_is_poor: poor })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_nodes::node::{FakeNode, Manner};
+    use crate::test_nodes::{Cluster, coded, patient};
+    use cyx_core::scheme::Scheme;
+    use std::sync::atomic::Ordering;
+
+    async fn put(cluster: &Cluster, spares: usize, all: bool) -> Result<Placed, Short> {
+        let (lease, pool) = (cluster.lease(Scheme::DEFAULT, spares), cluster.pool());
+        let coded = coded(Scheme::DEFAULT, 300_000).await;
+        let placed = place(&pool, &patient(), &lease, &coded, all).await;
+        if let Ok(placed) = &placed {
+            let segment = placed.upload.segment.as_ref().unwrap();
+            assert_eq!(segment.present.count_ones() as usize, placed.present);
+            assert_eq!(placed.receipts.len(), placed.present);
+            for index in (0..14).filter(|index| segment.present & (1 << index) != 0) {
+                let moved = segment.overrides.iter().find(|moved| moved.shard as usize == index);
+                let holder = moved.map_or(lease.nodes[index].node.0.to_vec(), |moved| moved.node.to_vec());
+                let chunk = coded.chunk(index);
+                let node = cluster.nodes.iter().find(|node| node.id().0[..] == holder[..]).unwrap();
+                assert_eq!(node.state.chunks.lock().unwrap()[&chunk.id], chunk.bytes, "shard {index}");
+            }
+        }
+        placed
+    }
+
+    fn overrides(placed: &Placed) -> Vec<u32> {
+        placed.upload.segment.as_ref().unwrap().overrides.iter().map(|moved| moved.shard).collect()
+    }
+
+    #[tokio::test]
+    async fn every_node_gets_its_shard() {
+        let cluster = Cluster::start(14).await;
+        let placed = put(&cluster, 0, false).await.ok().unwrap();
+        assert_eq!((placed.present, placed.lease_is_poor), (14, false));
+    }
+
+    #[tokio::test]
+    async fn a_spare_takes_the_place_of_a_dead_node() {
+        let cluster = Cluster::start(16).await;
+        cluster.nodes[3].kill();
+        let placed = put(&cluster, 2, false).await.ok().unwrap();
+        assert_eq!((placed.present, overrides(&placed)), (14, vec![3]));
+        assert!(placed.lease_is_poor);
+    }
+
+    #[tokio::test]
+    async fn nodes_that_break_off_or_lie_about_what_they_store_are_replaced_too() {
+        let cluster = Cluster::start(18).await;
+        cluster.nodes[0].behave(Manner::BreaksAfter(1000));
+        cluster.nodes[1].behave(Manner::WrongRoot);
+        cluster.nodes[2].behave(Manner::NoReceipt);
+        cluster.nodes[3].behave(Manner::Refuses(cyx_core::error::ErrorCode::InsufficientStorage));
+        let placed = put(&cluster, 4, true).await.ok().unwrap();
+        assert_eq!((placed.present, overrides(&placed)), (14, vec![0, 1, 2, 3]));
+    }
+
+    #[tokio::test]
+    async fn two_dead_nodes_without_spares_leave_twelve() {
+        let cluster = Cluster::start(14).await;
+        cluster.nodes[0].kill();
+        cluster.nodes[13].kill();
+        let placed = put(&cluster, 0, false).await.ok().unwrap();
+        assert_eq!((placed.present, placed.lease_is_poor), (12, true));
+    }
+
+    #[tokio::test]
+    async fn three_dead_nodes_are_too_few() {
+        let cluster = Cluster::start(14).await;
+        cluster.nodes[..3].iter().for_each(FakeNode::kill);
+        let short = put(&cluster, 0, false).await.err().unwrap();
+        assert_eq!((short.present, short.needed), (11, 12));
+        let cluster = Cluster::start(14).await;
+        cluster.nodes[0].kill();
+        let short = put(&cluster, 0, true).await.err().unwrap();
+        assert_eq!((short.present, short.needed), (13, 14));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_node_that_hangs_once_the_quorum_is_there() {
+        let cluster = Cluster::start(15).await;
+        cluster.nodes[5].behave(Manner::Hanging);
+        cluster.nodes[6].behave(Manner::Hanging);
+        let placed = put(&cluster, 1, false).await.ok().unwrap();
+        assert_eq!(placed.present, 13);
+        assert!(overrides(&placed) == [5] || overrides(&placed) == [6]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_failed_lately_is_tried_again_when_nobody_else_is_left() {
+        let cluster = Cluster::start(14).await;
+        let (lease, pool) = (cluster.lease(Scheme::DEFAULT, 0), cluster.pool());
+        for node in &cluster.nodes[..4] {
+            pool.health().failed(node.id(), false);
+        }
+        let coded = coded(Scheme::DEFAULT, 1000).await;
+        let placed = place(&pool, &patient(), &lease, &coded, false).await.ok().unwrap();
+        assert!(placed.present >= 12);
+        let asked = cluster.nodes[..4].iter().filter(|node| node.state.stores.load(Ordering::SeqCst) > 0).count();
+        assert!(asked >= 2);
+    }
+}

@@ -192,7 +192,8 @@ impl FileReader {
     /// [`Error::TooFewNodes`], integrity errors, network errors.
     pub async fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let range = range.start..range.end.min(self.size());
-        let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| Error::invalid("too large a range"))?;
+        let len =
+            usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| Error::invalid("too large a range"))?;
         let mut out = Vec::with_capacity(len);
         for piece in self.plan(range.clone()).await? {
             let end = piece.range().end;
@@ -349,8 +350,15 @@ impl FileReader {
         loop {
             let access = self.access_to(segment, renewed).await?;
             let excluded = lock(&self.shared.excluded).clone();
-            let fetching =
-                fetch(transfer.pool(), transfer.tuning(), segment, &access, &excluded, range.clone(), &mut buffer.bytes);
+            let fetching = fetch(
+                transfer.pool(),
+                transfer.tuning(),
+                segment,
+                &access,
+                &excluded,
+                range.clone(),
+                &mut buffer.bytes,
+            );
             match fetching.await {
                 Ok(fetched) => return Ok(fetched),
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
@@ -393,7 +401,8 @@ impl FileReader {
     }
 
     fn take_access(&self, nodes: Vec<pb::NodeAccess>) -> Result<()> {
-        let nodes: Vec<NodeAccess> = nodes.into_iter().map(NodeAccess::try_from).collect::<std::result::Result<_, _>>()?;
+        let nodes: Vec<NodeAccess> =
+            nodes.into_iter().map(NodeAccess::try_from).collect::<std::result::Result<_, _>>()?;
         lock(&self.shared.access).extend(nodes.into_iter().map(|access| (access.node, access)));
         Ok(())
     }

@@ -1,0 +1,417 @@
+//! Files and directories down.
+//!
+//! Everything is made relative to open directories, one name at a time, and links are made but never followed: neither those
+//! that come with the tree nor those that stand where it goes. Modes and times of directories are set last, because making
+//! something in a directory changes its time.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cyx_proto::meta::v1 as pb;
+use tokio::task::JoinSet;
+
+use super::folder::{Folder, Found};
+use super::walk::below;
+use super::{SharedFilter, Summary, stops_all};
+use crate::error::{Error, Result};
+use crate::transfer::coded::{blocking, joined};
+use crate::transfer::download::Run as Piece;
+use crate::transfer::{FileOutcome, FileReader, Progress, SaveOptions, Transfer, Uploads};
+use crate::tree::path::TreePath;
+use crate::tree::types::{Bucket, Directory, Located};
+
+/// Files under way; how many have memory is the engine's business.
+const AT_A_TIME: usize = 16;
+
+/// How files and directories are downloaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DownloadOptions {
+    /// Whatever exists already is left as it is.
+    pub no_clobber: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+impl Transfer {
+    /// Downloads a file to the path `to`, or a directory with all it contains into the directory `to`, which is made.
+    ///
+    /// # Errors
+    /// None of its own: everything is in the summary.
+    pub async fn download(
+        &self,
+        bucket: &Bucket,
+        from: &TreePath,
+        to: &Path,
+        options: DownloadOptions,
+        filter: SharedFilter,
+        progress: Arc<dyn Progress>,
+    ) -> Summary {
+        let run = Run {
+            transfer: self.clone(),
+            bucket: bucket.clone(),
+            options,
+            filter,
+            progress,
+            summary: Summary::default(),
+            jobs: JoinSet::new(),
+            folders: Vec::new(),
+        };
+        run.all(from, to).await
+    }
+}
+
+struct Run {
+    transfer: Transfer,
+    bucket: Bucket,
+    options: DownloadOptions,
+    filter: SharedFilter,
+    progress: Arc<dyn Progress>,
+    summary: Summary,
+    jobs: JoinSet<Done>,
+    /// Directories whose mode and time are still to be set, by the names that lead to them.
+    folders: Vec<(Vec<Vec<u8>>, pb::Attributes)>,
+}
+
+struct Done {
+    path: Vec<u8>,
+    bytes: u64,
+    liars: Vec<cyx_core::ids::NodeId>,
+    result: Result<FileOutcome>,
+}
+
+/// A directory that is still to be read.
+struct Waiting {
+    directory: Directory,
+    /// Where it goes: a name in an open directory; `None` for the directory that was named.
+    above: Option<(Folder, Vec<u8>)>,
+    names: Vec<Vec<u8>>,
+}
+
+impl Run {
+    async fn all(mut self, from: &TreePath, to: &Path) -> Summary {
+        if let Err(error) = self.begin(from, to).await {
+            let path = from.to_bytes();
+            if stops_all(&error) {
+                self.summary.stopped = Some(error);
+            } else {
+                self.summary.add_failure(path, error);
+            }
+        }
+        self.summary
+    }
+
+    async fn begin(&mut self, from: &TreePath, to: &Path) -> Result<()> {
+        let located = if from.is_root() { None } else { Some(self.bucket.resolve(from).await?) };
+        match located {
+            Some(located) if !located.is_directory() => {
+                let (folder, name) = place(to)?;
+                let folder = open(folder).await?;
+                self.entry(&folder, name, from.to_bytes(), located).await?;
+                self.drain().await
+            }
+            located => {
+                let directory = match &located {
+                    Some(located) => located.directory().ok_or_else(|| Error::NotDirectory(from.to_string()))?,
+                    None => self.bucket.root_directory(),
+                };
+                self.tree(directory, to).await
+            }
+        }
+    }
+
+    async fn tree(&mut self, directory: Directory, to: &Path) -> Result<()> {
+        let root = if self.options.dry_run {
+            None
+        } else {
+            let to = to.to_owned();
+            let made = blocking(move || {
+                std::fs::create_dir_all(&to).map_err(Error::local(&to))?;
+                Folder::open(&to)
+            });
+            Some(made.await?)
+        };
+        let mut waiting = vec![Waiting { directory, above: None, names: Vec::new() }];
+        while let Some(next) = waiting.pop() {
+            let path = next.names.join(&b'/');
+            match self.directory(root.as_ref(), next).await {
+                Ok(more) => waiting.extend(more.into_iter().rev()),
+                Err(error) => self.fail(path, error)?,
+            }
+        }
+        self.drain().await?;
+        if let Some(root) = root {
+            let folders = std::mem::take(&mut self.folders);
+            let failed = blocking(move || Ok(set_folders(&root, folders))).await?;
+            for (path, error) in failed {
+                self.fail(path, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what is in one directory, and says which directories are below it.
+    async fn directory(&mut self, root: Option<&Folder>, waiting: Waiting) -> Result<Vec<Waiting>> {
+        let Waiting { directory, above, names } = waiting;
+        let folder = match (above, root) {
+            (Some((above, name)), Some(_)) => Some(blocking(move || above.enter(&name)).await?),
+            (_, root) => root.cloned(),
+        };
+        if let Some(attributes) = directory.attributes.filter(|_| !names.is_empty()) {
+            self.folders.push((names.clone(), attributes));
+        }
+        let mut more = Vec::new();
+        let mut listing = self.bucket.read(&directory)?;
+        while let Some(batch) = listing.next_batch().await? {
+            for located in batch {
+                let located = match located {
+                    Ok(located) => located,
+                    Err(error) => {
+                        self.fail(below(&names.join(&b'/'), b"?"), error)?;
+                        continue;
+                    }
+                };
+                let mut deeper = names.clone();
+                deeper.push(located.name.clone());
+                let path = deeper.join(&b'/');
+                if let Some(directory) = located.directory() {
+                    if self.filter.enters(&path) {
+                        self.summary.directories += 1;
+                        let above = folder.clone().map(|folder| (folder, located.name.clone()));
+                        more.push(Waiting { directory, above, names: deeper });
+                    }
+                } else if self.filter.takes(&path) {
+                    let name = located.name.clone();
+                    let result = match &folder {
+                        Some(folder) => self.entry(folder, name, path.clone(), located).await,
+                        None => self.would(&path, &located),
+                    };
+                    if let Err(error) = result {
+                        self.fail(path, error)?;
+                    }
+                }
+            }
+        }
+        more.sort_by(|a, b| a.names.cmp(&b.names));
+        Ok(more)
+    }
+
+    fn would(&mut self, path: &[u8], located: &Located) -> Result<()> {
+        self.summary.files += 1;
+        self.summary.bytes += located.inode.size;
+        self.progress.ends(path, &FileOutcome::Done);
+        Ok(())
+    }
+
+    /// A file, a link or something special.
+    async fn entry(&mut self, folder: &Folder, name: Vec<u8>, path: Vec<u8>, located: Located) -> Result<()> {
+        if !matches!(located.kind(), pb::InodeKind::File | pb::InodeKind::Symlink) {
+            self.summary.skipped += 1;
+            self.progress.ends(&path, &FileOutcome::Skipped("it is neither a file nor a link".to_owned()));
+            return Ok(());
+        }
+        if self.options.dry_run {
+            return self.would(&path, &located);
+        }
+        while self.jobs.len() >= AT_A_TIME {
+            if let Some(done) = self.jobs.join_next().await {
+                self.absorb(done)?;
+            }
+        }
+        self.progress.found(1, located.inode.size);
+        let job = One {
+            transfer: self.transfer.clone(),
+            bucket: self.bucket.clone(),
+            folder: folder.clone(),
+            name,
+            located,
+            no_clobber: self.options.no_clobber,
+            progress: Arc::clone(&self.progress),
+        };
+        self.jobs.spawn(async move {
+            job.progress.begins(&path, Some(job.located.inode.size));
+            let mut liars = Vec::new();
+            let result = job.run(&mut liars).await;
+            Done { path, bytes: job.located.inode.size, liars, result }
+        });
+        Ok(())
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        while let Some(done) = self.jobs.join_next().await {
+            self.absorb(done)?;
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Result<()> {
+        let Done { path, bytes, liars, result } = joined(done.map(Ok))?;
+        for liar in liars {
+            if !self.summary.liars.contains(&liar) {
+                self.summary.liars.push(liar);
+            }
+        }
+        match result {
+            Ok(outcome) => {
+                match outcome {
+                    FileOutcome::Done => {
+                        self.summary.files += 1;
+                        self.summary.bytes += bytes;
+                    }
+                    FileOutcome::Unchanged => {
+                        self.summary.unchanged += 1;
+                        self.progress.bytes(bytes);
+                    }
+                    FileOutcome::Skipped(_) | FileOutcome::Failed(_) => self.summary.skipped += 1,
+                }
+                self.progress.ends(&path, &outcome);
+                Ok(())
+            }
+            Err(error) => self.fail(path, error),
+        }
+    }
+
+    fn fail(&mut self, path: Vec<u8>, error: Error) -> Result<()> {
+        if stops_all(&error) {
+            return Err(error);
+        }
+        self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
+        self.summary.add_failure(path, error);
+        Ok(())
+    }
+}
+
+/// One file or link.
+struct One {
+    transfer: Transfer,
+    bucket: Bucket,
+    folder: Folder,
+    name: Vec<u8>,
+    located: Located,
+    no_clobber: bool,
+    progress: Arc<dyn Progress>,
+}
+
+impl One {
+    async fn run(&self, liars: &mut Vec<cyx_core::ids::NodeId>) -> Result<FileOutcome> {
+        let (folder, name) = (self.folder.clone(), self.name.clone());
+        let found = blocking(move || folder.find(&name)).await?;
+        match found {
+            Some(_) if self.no_clobber => return Ok(FileOutcome::Skipped("it exists".to_owned())),
+            Some(Found::Folder) => {
+                return Err(Error::IsDirectory(self.folder.path_of(&self.name).display().to_string()));
+            }
+            Some(Found::Special) => {
+                let path = self.folder.path_of(&self.name);
+                return Err(Error::invalid(format!("{} is neither a file nor a link", path.display())));
+            }
+            _ => {}
+        }
+        if self.located.kind() == pb::InodeKind::Symlink {
+            let (folder, name, target) = (self.folder.clone(), self.name.clone(), self.located.link_target()?);
+            return blocking(move || {
+                if folder.links_to(&name, &target) {
+                    return Ok(FileOutcome::Unchanged);
+                }
+                folder.link(&name, &target)?;
+                Ok(FileOutcome::Done)
+            })
+            .await;
+        }
+        let attributes = self.located.inode.attributes.unwrap_or_default();
+        let same = Found::File { size: self.located.inode.size, mtime_ns: attributes.mtime_ns };
+        if found == Some(same) {
+            return Ok(FileOutcome::Unchanged);
+        }
+        let reader = self.transfer.open(&self.bucket, &self.located).await?;
+        let options = SaveOptions {
+            no_clobber: self.no_clobber,
+            mode: Some(attributes.mode),
+            mtime_ns: Some(attributes.mtime_ns),
+            resumable: true,
+        };
+        let saved = reader.save(&self.folder, &self.name, options, &*self.progress).await;
+        *liars = reader.liars();
+        saved.map(|()| FileOutcome::Done)
+    }
+}
+
+async fn open(folder: PathBuf) -> Result<Folder> {
+    blocking(move || Folder::open(&folder)).await
+}
+
+/// The folder and the name of a path that a user named.
+fn place(path: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format!("{} is not a file name", path.display())))?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((folder.to_owned(), name.as_bytes().to_vec()))
+}
+
+/// Sets modes and times, the deepest first.
+fn set_folders(root: &Folder, mut folders: Vec<(Vec<Vec<u8>>, pb::Attributes)>) -> Vec<(Vec<u8>, Error)> {
+    folders.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()));
+    let mut failed = Vec::new();
+    for (names, attributes) in folders {
+        let set = names
+            .iter()
+            .try_fold(root.clone(), |folder, name| folder.enter(name))
+            .and_then(|folder| folder.set(Some(attributes.mode), Some(attributes.mtime_ns)));
+        if let Err(error) = set {
+            failed.push((names.join(&b'/'), error));
+        }
+    }
+    failed
+}
+
+impl Uploads {
+    /// Whether a local file has exactly the bytes of a file in the bucket.
+    pub(crate) async fn has_same_content(&self, located: &Located, path: PathBuf) -> Result<bool> {
+        let reader = self.shared.transfer.open(self.bucket(), located).await?;
+        let size = reader.size();
+        let file = {
+            let path = path.clone();
+            blocking(move || {
+                let file = std::fs::File::open(&path).map_err(Error::local(&path))?;
+                let length = file.metadata().map_err(Error::local(&path))?.len();
+                Ok((length == size).then(|| Arc::new(file)))
+            })
+        };
+        let Some(file) = file.await? else { return Ok(false) };
+        same_content(&reader, &file, &path).await
+    }
+}
+
+async fn same_content(reader: &FileReader, file: &Arc<std::fs::File>, path: &Path) -> Result<bool> {
+    let mut runs = reader.runs(0..reader.size());
+    while let Some((range, run)) = runs.next().await? {
+        let (file, path) = (Arc::clone(file), path.to_owned());
+        if !blocking(move || has_run(&file, range, &run).map_err(Error::local(path))).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a file has these bytes at this place.
+fn has_run(file: &std::fs::File, range: std::ops::Range<u64>, run: &Piece) -> std::io::Result<bool> {
+    use std::os::unix::fs::FileExt as _;
+    let mut at = range.start;
+    let mut bytes = vec![0; 256 * 1024];
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
+        match file.read_exact_at(&mut bytes[..len], at) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            other => other?,
+        }
+        let start = usize::try_from(at - range.start).unwrap_or(usize::MAX);
+        let same = match run {
+            Piece::Data(plain) => plain.get(start..start + len) == Some(&bytes[..len]),
+            Piece::Hole => bytes[..len].iter().all(|byte| *byte == 0),
+        };
+        if !same {
+            return Ok(false);
+        }
+        at += len as u64;
+    }
+    Ok(true)
+}

@@ -1,0 +1,534 @@
+//! Files and directories up.
+//!
+//! Directories are read one after the other, each with one listing of what the bucket has there; missing ones are made a
+//! directory at a time. Small files gather into batches, large ones go by themselves; both run beside the reading.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cyx_core::units::PACK_FILE_MAX;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::walk::{Local, LocalKind, below, read_folder};
+use super::{SharedFilter, Summary, stops_all};
+use crate::error::{Error, Result};
+use crate::transfer::coded::{blocking, joined};
+use crate::transfer::{
+    Condition, FileOutcome, OnConflict, Place, Progress, Put, PutOptions, SmallFile, Source, Uploads,
+};
+use crate::tree::change::{NewKind, attributes_now, mutation};
+use crate::tree::path::TreePath;
+use crate::tree::types::{Directory, Located};
+
+/// Small files of one batch.
+const BATCH_FILES: usize = 500;
+/// Their plain bytes.
+const BATCH_BYTES: u64 = 5 << 20;
+/// Batches and large files under way.
+const AT_A_TIME: usize = 4;
+
+/// How files and directories are uploaded.
+#[derive(Debug, Clone, Default)]
+pub struct UploadOptions {
+    /// What must be true for each file.
+    pub condition: Condition,
+    /// If somebody else commits the same file meanwhile.
+    pub on_conflict: OnConflict,
+    /// Not acknowledged before every shard is durable.
+    pub all_shards: bool,
+    /// Contents are compared, not sizes and times, to find what is unchanged.
+    pub checksum: bool,
+    /// Nothing is uploaded.
+    pub dry_run: bool,
+    /// [`Summary::uploaded`] is wanted.
+    pub list_uploaded: bool,
+}
+
+impl Uploads {
+    /// Uploads files and directories, each to the path beside it. Directories on the way there are made.
+    ///
+    /// # Errors
+    /// None of its own: everything is in the summary.
+    pub async fn upload(
+        &self,
+        items: Vec<(PathBuf, TreePath)>,
+        options: UploadOptions,
+        filter: SharedFilter,
+        progress: Arc<dyn Progress>,
+    ) -> Summary {
+        let mut run = Run {
+            uploads: self.clone(),
+            options,
+            filter,
+            progress,
+            summary: Summary::default(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            jobs: JoinSet::new(),
+        };
+        if let Err(error) = run.all(items).await {
+            run.summary.stopped = Some(error);
+        }
+        run.summary
+    }
+
+    /// Where a file of this path goes, and what is there now. Directories on the way are made.
+    ///
+    /// # Errors
+    /// [`Error::NotDirectory`], [`Error::IsDirectory`] for the root; network errors.
+    pub async fn place(&self, path: &TreePath) -> Result<Place> {
+        let (above, name) = path.split().ok_or_else(|| Error::IsDirectory("the root of a bucket".to_owned()))?;
+        let directory = self.bucket().make_directories(&above).await?;
+        let found = self.bucket().lookup_one(&directory, name).await?;
+        Ok(Place { directory, name: name.to_vec(), found })
+    }
+}
+
+/// A file to be uploaded.
+struct Candidate {
+    /// Shown to people.
+    path: Vec<u8>,
+    local: Local,
+    size: u64,
+    place: Place,
+}
+
+type Outcomes = Vec<(Vec<u8>, u64, Outcome)>;
+
+enum Outcome {
+    Put(Result<Put>),
+    Unchanged,
+}
+
+struct Run {
+    uploads: Uploads,
+    options: UploadOptions,
+    filter: SharedFilter,
+    progress: Arc<dyn Progress>,
+    summary: Summary,
+    batch: Vec<Candidate>,
+    batch_bytes: u64,
+    jobs: JoinSet<Result<Outcomes>>,
+}
+
+/// A directory of which the bucket has, or will have, the same.
+struct Pair {
+    local: PathBuf,
+    /// Shown to people, and what the filter sees below `named`.
+    shown: Vec<u8>,
+    relative: Vec<u8>,
+    /// `None` in a dry run for a directory that does not exist.
+    remote: Option<Directory>,
+    is_new: bool,
+}
+
+impl Run {
+    async fn all(&mut self, items: Vec<(PathBuf, TreePath)>) -> Result<()> {
+        for (path, target) in items {
+            let local = {
+                let path = path.clone();
+                blocking(move || Local::at(&path, true)).await
+            };
+            let shown = path.as_os_str().as_encoded_bytes().to_vec();
+            let result = match local {
+                Ok(local) if local.kind == LocalKind::Folder => self.tree(local, shown.clone(), &target).await,
+                Ok(local) => self.single(local, shown.clone(), &target).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.fail(shown, error)?;
+            }
+        }
+        self.flush().await?;
+        while let Some(done) = self.jobs.join_next().await {
+            self.absorb(joined(done)?)?;
+        }
+        Ok(())
+    }
+
+    async fn single(&mut self, local: Local, shown: Vec<u8>, target: &TreePath) -> Result<()> {
+        let place = if self.options.dry_run {
+            let (_, name) = target.split().ok_or_else(|| Error::IsDirectory("the root of a bucket".to_owned()))?;
+            let found = self.uploads.bucket().try_resolve(target).await?;
+            Place { directory: self.uploads.bucket().root_directory(), name: name.to_vec(), found }
+        } else {
+            self.uploads.place(target).await?
+        };
+        match local.kind {
+            LocalKind::File { size } => self.file(Candidate { path: shown, size, local, place }).await,
+            LocalKind::Folder | LocalKind::Symlink { .. } | LocalKind::Special => {
+                Err(Error::invalid(format!("{} is not a file", local.path.display())))
+            }
+        }
+    }
+
+    async fn tree(&mut self, local: Local, shown: Vec<u8>, target: &TreePath) -> Result<()> {
+        let bucket = self.uploads.bucket().clone();
+        let (remote, is_new) = if self.options.dry_run {
+            match bucket.open_directory(target).await {
+                Ok(directory) => (Some(directory), false),
+                Err(Error::NotFound(_)) => (None, true),
+                Err(error) => return Err(error),
+            }
+        } else {
+            (Some(bucket.make_directories(target).await?), false)
+        };
+        let mut waiting = vec![Pair { local: local.path, shown, relative: Vec::new(), remote, is_new }];
+        while let Some(pair) = waiting.pop() {
+            let shown = pair.shown.clone();
+            match self.directory(pair).await {
+                // The last one pushed is the next one read: in the order of the names.
+                Ok(below) => waiting.extend(below.into_iter().rev()),
+                Err(error) => self.fail(shown, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what is in one directory, and says which directories are below it.
+    async fn directory(&mut self, pair: Pair) -> Result<Vec<Pair>> {
+        let path = pair.local.clone();
+        let entries = blocking(move || read_folder(&path)).await?;
+        let mut there = self.there(&pair).await?;
+        let mut below_it = Vec::new();
+        let mut operations: Vec<(Vec<u8>, Vec<pb::Operation>, Option<Pair>)> = Vec::new();
+        for entry in entries {
+            let local = match entry {
+                Ok(local) => local,
+                Err((name, error)) => {
+                    self.fail(below(&pair.shown, &name), error)?;
+                    continue;
+                }
+            };
+            let (shown, relative) = (below(&pair.shown, &local.name), below(&pair.relative, &local.name));
+            let found = match there.remove(&local.name) {
+                Some(Err(error)) => {
+                    self.fail(shown, error)?;
+                    continue;
+                }
+                Some(Ok(located)) => Some(located),
+                None => None,
+            };
+            let wanted = match local.kind {
+                LocalKind::Folder => self.filter.enters(&relative),
+                _ => self.filter.takes(&relative),
+            };
+            if !wanted {
+                continue;
+            }
+            match &local.kind {
+                LocalKind::Folder => match self.folder(&pair, &local, found, shown.clone(), relative) {
+                    Ok((Some(operation), new)) => operations.push((shown, vec![operation], Some(new))),
+                    Ok((None, known)) => below_it.push(known),
+                    Err(error) => self.fail(shown, error)?,
+                },
+                LocalKind::Symlink { target } => match self.symlink(&pair, &local, target, found.as_ref()) {
+                    Ok(Some(new)) => operations.push((shown, new, None)),
+                    Ok(None) => self.unchanged(&shown, 0),
+                    Err(error) => self.fail(shown, error)?,
+                },
+                LocalKind::File { size } => {
+                    let size = *size;
+                    let directory = pair.remote.clone().unwrap_or_else(|| self.uploads.bucket().root_directory());
+                    let place = Place { directory, name: local.name.clone(), found };
+                    if let Err(error) = self.file(Candidate { path: shown.clone(), size, local, place }).await {
+                        self.fail(shown, error)?;
+                    }
+                }
+                LocalKind::Special => {
+                    self.summary.skipped += 1;
+                    self.progress.ends(&shown, &FileOutcome::Skipped("it is neither a file nor a link".to_owned()));
+                }
+            }
+        }
+        self.make(operations, &mut below_it).await?;
+        below_it.sort_by(|a, b| a.relative.cmp(&b.relative));
+        Ok(below_it)
+    }
+
+    /// What the bucket has in a directory, by name.
+    async fn there(&self, pair: &Pair) -> Result<HashMap<Vec<u8>, Result<Located>>> {
+        let mut there = HashMap::new();
+        let Some(directory) = pair.remote.as_ref().filter(|_| !pair.is_new) else { return Ok(there) };
+        let mut listing = self.uploads.bucket().read(directory)?;
+        while let Some(batch) = listing.next_batch().await? {
+            for located in batch {
+                match located {
+                    Ok(located) => {
+                        there.insert(located.name.clone(), Ok(located));
+                    }
+                    // Its name is not known, so it can be in nobody's way.
+                    Err(error) => tracing::warn!(%error, "an entry was left out"),
+                }
+            }
+        }
+        Ok(there)
+    }
+
+    fn folder(
+        &self,
+        pair: &Pair,
+        local: &Local,
+        found: Option<Located>,
+        shown: Vec<u8>,
+        relative: Vec<u8>,
+    ) -> Result<(Option<pb::Operation>, Pair)> {
+        let known = |remote, is_new| Pair { local: local.path.clone(), shown, relative, remote, is_new };
+        match (found, &pair.remote) {
+            (Some(located), _) => match located.directory() {
+                Some(directory) => Ok((None, known(Some(directory), false))),
+                None => Err(Error::NotDirectory(crate::tree::path::shown(&local.name))),
+            },
+            (None, Some(above)) => {
+                let mut attributes = attributes_now(local.mode);
+                attributes.mtime_ns = local.mtime_ns;
+                let new = self.uploads.bucket().prepare(above, &local.name, NewKind::Directory, attributes)?;
+                Ok((Some(new.operation.clone()), known(Some(new.directory()), true)))
+            }
+            (None, None) => Ok((Some(pb::Operation::default()), known(None, true))),
+        }
+    }
+
+    fn symlink(
+        &self,
+        pair: &Pair,
+        local: &Local,
+        target: &[u8],
+        found: Option<&Located>,
+    ) -> Result<Option<Vec<pb::Operation>>> {
+        let mut operations = Vec::new();
+        match found {
+            Some(located) if located.is_directory() => {
+                return Err(Error::IsDirectory(crate::tree::path::shown(&local.name)));
+            }
+            Some(located) if located.kind() == pb::InodeKind::Symlink && located.link_target()? == target => {
+                return Ok(None);
+            }
+            Some(_) if self.options.condition == Condition::IfAbsent => {
+                return Err(Error::AlreadyExists(crate::tree::path::shown(&local.name)));
+            }
+            Some(located) => operations.push(pb::Operation {
+                operation: Some(Op::Unlink(pb::Unlink {
+                    directory: bytes_of(located.parent),
+                    names: located.entry.name.iter().cloned().collect(),
+                    expected: Some(located.expected()),
+                    mode: pb::unlink::Mode::Trash.into(),
+                })),
+            }),
+            None => {}
+        }
+        if let Some(directory) = &pair.remote {
+            let mut attributes = attributes_now(0o777);
+            attributes.mtime_ns = local.mtime_ns;
+            let kind = NewKind::Symlink(target);
+            operations.push(self.uploads.bucket().prepare(directory, &local.name, kind, attributes)?.operation);
+        }
+        Ok(Some(operations))
+    }
+
+    /// Makes directories and links, and says which directories may be read now.
+    async fn make(
+        &mut self,
+        operations: Vec<(Vec<u8>, Vec<pb::Operation>, Option<Pair>)>,
+        below_it: &mut Vec<Pair>,
+    ) -> Result<()> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let results = if self.options.dry_run {
+            operations.iter().map(|_| Ok(())).collect::<Vec<Result<()>>>()
+        } else {
+            let mutations = operations.iter().map(|(_, operations, _)| mutation(operations.clone())).collect();
+            let done = self.uploads.bucket().apply(mutations).await?;
+            done.into_iter().map(|result| result.map(drop)).collect()
+        };
+        for ((shown, _, pair), result) in operations.into_iter().zip(results) {
+            match (result, pair) {
+                (Ok(()), Some(pair)) => {
+                    self.summary.directories += 1;
+                    below_it.push(pair);
+                }
+                (Ok(()), None) => {
+                    self.summary.files += 1;
+                    self.progress.ends(&shown, &FileOutcome::Done);
+                }
+                (Err(error), _) => self.fail(shown, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn file(&mut self, candidate: Candidate) -> Result<()> {
+        let size = candidate.size;
+        self.progress.found(1, size);
+        if !self.options.checksum && is_same(&candidate) {
+            self.unchanged(&candidate.path, size);
+            return Ok(());
+        }
+        if self.options.dry_run {
+            self.summary.files += 1;
+            self.summary.bytes += size;
+            self.progress.ends(&candidate.path, &FileOutcome::Done);
+            return Ok(());
+        }
+        let compares = self.options.checksum && candidate.place.found.as_ref().is_some_and(|it| it.inode.size == size);
+        if size > PACK_FILE_MAX || compares {
+            let job = large(self.uploads.clone(), candidate, self.put_options(), compares, Arc::clone(&self.progress));
+            return self.begin(job).await;
+        }
+        self.batch_bytes += size;
+        self.batch.push(candidate);
+        if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn put_options(&self) -> PutOptions {
+        PutOptions {
+            condition: self.options.condition,
+            on_conflict: self.options.on_conflict.clone(),
+            all_shards: self.options.all_shards,
+            resumable: true,
+            ..PutOptions::default()
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let job = small(self.uploads.clone(), batch, self.put_options(), Arc::clone(&self.progress));
+        self.begin(job).await
+    }
+
+    async fn begin(&mut self, job: impl Future<Output = Result<Outcomes>> + Send + 'static) -> Result<()> {
+        while self.jobs.len() >= AT_A_TIME {
+            if let Some(done) = self.jobs.join_next().await {
+                self.absorb(joined(done)?)?;
+            }
+        }
+        self.jobs.spawn(job);
+        Ok(())
+    }
+
+    fn absorb(&mut self, outcomes: Outcomes) -> Result<()> {
+        let mut stop = None;
+        for (path, size, outcome) in outcomes {
+            match outcome {
+                Outcome::Unchanged => self.unchanged(&path, size),
+                Outcome::Put(Ok(put)) => {
+                    self.progress.ends(&path, &FileOutcome::Done);
+                    self.summary.add_put(path, put, self.options.list_uploaded);
+                }
+                Outcome::Put(Err(error)) if stops_all(&error) => stop = stop.or(Some(error)),
+                Outcome::Put(Err(error)) => self.fail(path, error)?,
+            }
+        }
+        stop.map_or(Ok(()), Err)
+    }
+
+    fn unchanged(&mut self, path: &[u8], size: u64) {
+        self.summary.unchanged += 1;
+        self.progress.bytes(size);
+        self.progress.ends(path, &FileOutcome::Unchanged);
+    }
+
+    fn fail(&mut self, path: Vec<u8>, error: Error) -> Result<()> {
+        if stops_all(&error) {
+            return Err(error);
+        }
+        self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
+        self.summary.add_failure(path, error);
+        Ok(())
+    }
+}
+
+/// Whether a file's size and time are those of the version there is.
+fn is_same(candidate: &Candidate) -> bool {
+    candidate.place.found.as_ref().is_some_and(|located| {
+        located.kind() == pb::InodeKind::File
+            && located.inode.version > 0
+            && located.inode.size == candidate.size
+            && located.inode.attributes.as_ref().is_some_and(|there| there.mtime_ns == candidate.local.mtime_ns)
+    })
+}
+
+/// A large file, or one that is compared first.
+async fn large(
+    uploads: Uploads,
+    candidate: Candidate,
+    options: PutOptions,
+    compare: bool,
+    progress: Arc<dyn Progress>,
+) -> Result<Outcomes> {
+    let Candidate { path, local, size, place } = candidate;
+    progress.begins(&path, Some(size));
+    if let Some(located) = place.found.as_ref().filter(|_| compare)
+        && let Ok(true) = uploads.has_same_content(located, local.path.clone()).await
+    {
+        return Ok(vec![(path, size, Outcome::Unchanged)]);
+    }
+    let options = PutOptions { mode: Some(local.mode), mtime_ns: Some(local.mtime_ns), ..options };
+    let opened = {
+        let path = local.path.clone();
+        blocking(move || std::fs::File::open(&path).map_err(Error::local(&path))).await
+    };
+    let put = match opened {
+        Ok(file) => uploads.put(place, Source::File(file), Some(size), &options, &*progress).await,
+        Err(error) => Err(error),
+    };
+    Ok(vec![(path, size, Outcome::Put(put))])
+}
+
+/// A batch of small files.
+async fn small(
+    uploads: Uploads,
+    batch: Vec<Candidate>,
+    options: PutOptions,
+    progress: Arc<dyn Progress>,
+) -> Result<Outcomes> {
+    let reading = blocking(move || {
+        let read = |candidate: Candidate| {
+            let plain = std::fs::read(&candidate.local.path).map(Zeroizing::new);
+            let plain = plain.map_err(Error::local(&candidate.local.path));
+            (candidate, plain)
+        };
+        Ok(batch.into_iter().map(read).collect::<Vec<_>>())
+    });
+    let (mut outcomes, mut files, mut paths, mut grown) = (Outcomes::new(), Vec::new(), Vec::new(), Vec::new());
+    for (candidate, plain) in reading.await? {
+        match plain {
+            // It grew since it was looked at.
+            Ok(plain) if plain.len() as u64 > PACK_FILE_MAX => grown.push(candidate),
+            Ok(plain) => {
+                let options = PutOptions {
+                    mode: Some(candidate.local.mode),
+                    mtime_ns: Some(candidate.local.mtime_ns),
+                    ..options.clone()
+                };
+                progress.begins(&candidate.path, Some(plain.len() as u64));
+                paths.push((candidate.path, plain.len() as u64));
+                files.push(SmallFile { place: candidate.place, plain, options });
+            }
+            Err(error) => outcomes.push((candidate.path, candidate.size, Outcome::Put(Err(error)))),
+        }
+    }
+    for ((path, size), put) in paths.into_iter().zip(uploads.put_small(files).await) {
+        if put.is_ok() {
+            progress.bytes(size);
+        }
+        outcomes.push((path, size, Outcome::Put(put)));
+    }
+    for candidate in grown {
+        outcomes.extend(large(uploads.clone(), candidate, options.clone(), false, Arc::clone(&progress)).await?);
+    }
+    Ok(outcomes)
+}

@@ -1,0 +1,109 @@
+//! Is a file still there? Every node that should hold a shard of it is asked.
+
+use std::collections::HashMap;
+
+use cyx_core::ids::NodeId;
+use futures_util::stream::{StreamExt as _, iter};
+
+use super::fetch::AccessMap;
+use super::reader::FileReader;
+use crate::error::Result;
+use crate::nodes::read::{ChunkHealth, ChunkRef};
+
+/// Chunks asked about in one call.
+const CHUNKS_PER_CALL: usize = 256;
+/// Nodes asked at a time.
+const NODES_AT_A_TIME: usize = 32;
+
+/// What nodes say about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileHealth {
+    /// Segments in which it lies; none if it lies in the server's database.
+    pub segments: usize,
+    /// Shards of its worst segment.
+    pub shards_total: usize,
+    /// Those of them that are there and intact.
+    pub shards_healthy: usize,
+    /// How many more nodes may be lost; `None` if it cannot be read any more, or if it needs no node.
+    pub survives: Option<usize>,
+    /// It can be read.
+    pub readable: bool,
+    /// Nodes that did not answer.
+    pub unreachable: Vec<NodeId>,
+    /// Nodes that lost or damaged a shard.
+    pub faulty: Vec<NodeId>,
+}
+
+impl FileReader {
+    /// Asks all nodes about all shards. With `scrub` they read them; without they say what they believe.
+    ///
+    /// # Errors
+    /// Network and integrity errors about the file itself. Nodes that fail are counted, not errors.
+    pub async fn check(&self, scrub: bool) -> Result<FileHealth> {
+        let segments = self.segments(0..self.size()).await?;
+        let mut questions: HashMap<NodeId, Vec<(usize, ChunkRef)>> = HashMap::new();
+        let mut access = AccessMap::new();
+        for (number, segment) in segments.iter().enumerate() {
+            access.extend(self.access(segment).await?);
+            for (shard, holder) in segment.holders.iter().enumerate() {
+                if let Some(node) = holder {
+                    questions.entry(*node).or_default().push((number, segment.chunk(shard)));
+                }
+            }
+        }
+        let mut healthy = vec![0; segments.len()];
+        let (mut unreachable, mut faulty) = (Vec::new(), Vec::new());
+        let pool = self.transfer().pool();
+        let mut answers = iter(questions)
+            .map(|(node, questions)| {
+                let access = access.get(&node).cloned();
+                async move {
+                    let mut good = Vec::new();
+                    let mut fault = false;
+                    let Some(access) = access else { return (node, None) };
+                    for part in questions.chunks(CHUNKS_PER_CALL) {
+                        let chunks: Vec<ChunkRef> = part.iter().map(|(_, chunk)| *chunk).collect();
+                        match pool.verify(&access, &chunks, scrub).await {
+                            Ok(states) => {
+                                for ((segment, _), state) in part.iter().zip(states) {
+                                    match state {
+                                        ChunkHealth::Present => good.push(*segment),
+                                        _ => fault = true,
+                                    }
+                                }
+                            }
+                            Err(error) => {
+                                tracing::debug!(%error, "a storage node was not verified");
+                                return (node, None);
+                            }
+                        }
+                    }
+                    (node, Some((good, fault)))
+                }
+            })
+            .buffer_unordered(NODES_AT_A_TIME);
+        while let Some((node, answer)) = answers.next().await {
+            match answer {
+                None => unreachable.push(node),
+                Some((good, fault)) => {
+                    good.into_iter().for_each(|segment| healthy[segment] += 1);
+                    faulty.extend(fault.then_some(node));
+                }
+            }
+        }
+        let worst = segments
+            .iter()
+            .zip(&healthy)
+            .map(|(segment, healthy)| (segment.scheme.survives(*healthy), segment.scheme.n(), *healthy))
+            .min();
+        Ok(FileHealth {
+            segments: segments.len(),
+            shards_total: worst.map_or(0, |(_, total, _)| total),
+            shards_healthy: worst.map_or(0, |(_, _, healthy)| healthy),
+            survives: worst.and_then(|(survives, ..)| survives),
+            readable: worst.is_none_or(|(survives, ..)| survives.is_some()),
+            unreachable,
+            faulty,
+        })
+    }
+}
