@@ -81,3 +81,6 @@ impl Bus {
         self.0.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests;

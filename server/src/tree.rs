@@ -43,7 +43,7 @@ pub mod work;
 pub mod write_lease;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::error::{Refusal, TreeError};
 pub use self::work::{Actor, Changes, Work};

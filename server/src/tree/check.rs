@@ -212,7 +212,7 @@ impl Check<'_> {
             self.found(format!("{stray} is to be purged and does not exist"));
         }
         self.check_loops(&parents);
-        if !inodes.contains_key(&bucket.root) {
+        if bucket.deleted_ns == 0 && !inodes.contains_key(&bucket.root) {
             self.found("has no root directory");
         }
         Ok(())
@@ -227,7 +227,8 @@ impl Check<'_> {
         let linked = id == bucket.root || links.entries > 0;
         if inode.is_directory() {
             let removed = nlink == 0 && links.subdirectories == 0 && !linked;
-            if nlink != 2 + links.subdirectories && !removed {
+            // What is being cleared away loses its subdirectories without counting.
+            if nlink != 2 + links.subdirectories && !removed && !purged {
                 self.found(format!("directory {id} says {nlink} links and has {}", 2 + links.subdirectories));
             }
             if links.entries + links.trashed > 1 {

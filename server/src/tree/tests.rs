@@ -1,9 +1,12 @@
 //! Tests of the tree.
 
 mod content;
+mod fast;
+mod model;
 mod names;
 mod segments;
-mod support;
+pub(crate) mod support;
+mod trash;
 
 use std::sync::Arc;
 

@@ -230,10 +230,10 @@ async fn blob_ids_are_used_once_and_lengths_agree() {
     let tree = TestTree::new().await;
     let file = tree.make(tree.root, "f", File).await;
     let (extent, blob) = inline(0, 100);
-    ok(&tree.one(Op::Commit(tree.commit(file, 0, &[extent.clone()], vec![blob.clone()]))).await);
+    ok(&tree.one(Op::Commit(tree.commit(file, 0, std::slice::from_ref(&extent), vec![blob.clone()]))).await);
     // The same id with other content.
     let second = cyx_core::extent::Extent { wrapped_key: [4; 60], ..extent.clone() };
-    let reused = tree.commit(file, 1, &[second.clone()], vec![blob]);
+    let reused = tree.commit(file, 1, std::slice::from_ref(&second), vec![blob]);
     assert_eq!(code(&tree.one(Op::Commit(reused)).await), Some(ErrorCode::AlreadyExists));
     // The same blob with another length.
     let longer = cyx_core::extent::Extent { header: cyx_core::extent::BlobHeader::new(101).unwrap(), ..second.clone() };
@@ -379,7 +379,7 @@ async fn a_blob_of_another_bucket_does_not_exist() {
     let mut tree = TestTree::new().await;
     let file = tree.make(tree.root, "f", File).await;
     let (extent, blob) = inline(0, 100);
-    ok(&tree.one(Op::Commit(tree.commit(file, 0, &[extent.clone()], vec![blob]))).await);
+    ok(&tree.one(Op::Commit(tree.commit(file, 0, std::slice::from_ref(&extent), vec![blob]))).await);
     let root = InodeId::random();
     tree.bucket = tree.make_bucket("other", cyx_core::ids::BucketId::random(), root).await.unwrap();
     let thief = tree.make(root, "t", File).await;

@@ -276,7 +276,7 @@ async fn staged_segments_count_and_are_taken_by_commits() {
     assert_eq!((found.segments.len(), found.blobs.len()), (1, 2));
     drop(read);
     // A commit that does not name the transaction cannot have its blobs.
-    let mut commit = tree.commit(upload.file, 0, &[first.0.clone()], vec![]);
+    let mut commit = tree.commit(upload.file, 0, std::slice::from_ref(&first.0), vec![]);
     assert_eq!(code(&tree.one(Op::Commit(commit.clone())).await), Some(ErrorCode::AlreadyExists));
     commit.staged = bytes_of(txn);
     ok(&tree.one(Op::Commit(commit)).await);

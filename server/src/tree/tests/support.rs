@@ -32,11 +32,11 @@ use crate::tree::plan::{Network, PlanContext, UploadPlan};
 use crate::tree::{Actor, SECOND_NS, Settings, TreeError, Work, read};
 
 /// Seconds at which every test begins.
-pub(super) const BEGIN: i64 = 1_800_000_000;
+pub(crate) const BEGIN: i64 = 1_800_000_000;
 
 /// Nodes with known keys.
-pub(super) struct TestNetwork {
-    pub(super) keys: HashMap<NodeId, SigningKey>,
+pub(crate) struct TestNetwork {
+    pub(crate) keys: HashMap<NodeId, SigningKey>,
 }
 
 impl TestNetwork {
@@ -60,55 +60,55 @@ impl Network for TestNetwork {
 }
 
 /// A placement that may be used, and the lease that says so.
-pub(super) struct TestLease {
-    pub(super) lease: LeaseId,
-    pub(super) placement: PlacementId,
-    pub(super) scheme: Scheme,
-    pub(super) nodes: Vec<NodeId>,
-    pub(super) spares: Vec<NodeId>,
+pub(crate) struct TestLease {
+    pub(crate) lease: LeaseId,
+    pub(crate) placement: PlacementId,
+    pub(crate) scheme: Scheme,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) spares: Vec<NodeId>,
 }
 
 /// A bucket of an account in a database of its own.
-pub(super) struct TestTree {
-    pub(super) test: TestDb,
-    pub(super) network: Arc<TestNetwork>,
-    pub(super) actor: Actor,
-    pub(super) key: SigningKey,
-    pub(super) bucket: BucketId,
-    pub(super) root: InodeId,
-    pub(super) settings: Settings,
-    pub(super) writers: WriterCache,
+pub(crate) struct TestTree {
+    pub(crate) test: TestDb,
+    pub(crate) network: Arc<TestNetwork>,
+    pub(crate) actor: Actor,
+    pub(crate) key: SigningKey,
+    pub(crate) bucket: BucketId,
+    pub(crate) root: InodeId,
+    pub(crate) settings: Settings,
+    pub(crate) writers: WriterCache,
     /// Whether runs of small files may take the short way.
-    pub(super) fast: bool,
+    pub(crate) fast: bool,
     now: AtomicI64,
 }
 
-pub(super) fn attributes() -> pb::Attributes {
+pub(crate) fn attributes() -> pb::Attributes {
     pb::Attributes { mode: 0o644, uid: 1000, gid: 1000, mtime_ns: 5, ctime_ns: 6, atime_ns: 7, rdev: 0 }
 }
 
-pub(super) fn token(name: &str) -> pb::NameToken {
+pub(crate) fn token(name: &str) -> pb::NameToken {
     pb::NameToken { epoch: 0, name: name.as_bytes().to_vec().into() }
 }
 
-pub(super) fn tokens(name: &str) -> Vec<pb::NameToken> {
+pub(crate) fn tokens(name: &str) -> Vec<pb::NameToken> {
     vec![token(name)]
 }
 
-pub(super) fn expect(child: InodeId) -> Option<pb::Expected> {
+pub(crate) fn expect(child: InodeId) -> Option<pb::Expected> {
     Some(pb::Expected { child: bytes_of(child), entry_version: 0 })
 }
 
-pub(super) fn code(result: &pb::MutationResult) -> Option<ErrorCode> {
+pub(crate) fn code(result: &pb::MutationResult) -> Option<ErrorCode> {
     result.fault.as_ref().map(|fault| ErrorCode::parse(&fault.code).expect("codes are known"))
 }
 
-pub(super) fn ok(result: &pb::MutationResult) {
+pub(crate) fn ok(result: &pb::MutationResult) {
     assert!(result.fault.is_none(), "refused: {:?}", result.fault);
 }
 
 /// Adds an account with this limit.
-pub(super) async fn account(test: &TestDb, id: AccountId, key: &SigningKey, limit: i64) {
+pub(crate) async fn account(test: &TestDb, id: AccountId, key: &SigningKey, limit: i64) {
     let public = key.verifying_key().to_bytes();
     test.db
         .write(move |conn| {
@@ -134,11 +134,11 @@ pub(super) async fn account(test: &TestDb, id: AccountId, key: &SigningKey, limi
 }
 
 impl TestTree {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_limit(1 << 40).await
     }
 
-    pub(super) async fn with_limit(limit: i64) -> Self {
+    pub(crate) async fn with_limit(limit: i64) -> Self {
         let test = TestDb::new().await;
         let key = SigningKey::from_bytes(&[200; 32]);
         let actor = Actor { account: AccountId([1; 16]), session: SessionId([2; 16]) };
@@ -149,7 +149,7 @@ impl TestTree {
             actor,
             key,
             bucket: BucketId([3; 16]),
-            root: InodeId([4; 16]),
+            root: InodeId([240; 16]),
             settings: Settings::default(),
             writers: WriterCache::default(),
             fast: true,
@@ -159,15 +159,15 @@ impl TestTree {
         tree
     }
 
-    pub(super) fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         self.now.load(Ordering::Relaxed)
     }
 
-    pub(super) fn pass_seconds(&self, seconds: i64) {
+    pub(crate) fn pass_seconds(&self, seconds: i64) {
         self.now.fetch_add(seconds * SECOND_NS, Ordering::Relaxed);
     }
 
-    pub(super) async fn make_bucket(&self, name: &str, id: BucketId, root: InodeId) -> Result<BucketId, TreeError> {
+    pub(crate) async fn make_bucket(&self, name: &str, id: BucketId, root: InodeId) -> Result<BucketId, TreeError> {
         let public = self.key.verifying_key().to_bytes();
         let first = WriterList::empty(id).next(WriterAction::Add, public, 0).sign(&self.key);
         let request = pb::CreateBucketRequest {
@@ -193,7 +193,7 @@ impl TestTree {
         Ok(made.bucket.id)
     }
 
-    pub(super) async fn context(&self) -> Result<PlanContext, TreeError> {
+    pub(crate) async fn context(&self) -> Result<PlanContext, TreeError> {
         let mut read = self.test.db.read().await?;
         let bucket = buckets::open(&mut read, self.actor.account, self.bucket).await?;
         Ok(PlanContext {
@@ -206,13 +206,13 @@ impl TestTree {
     }
 
     /// The bucket's newest change.
-    pub(super) async fn sequence(&self) -> u64 {
+    pub(crate) async fn sequence(&self) -> u64 {
         let mut read = self.test.db.read().await.unwrap();
         buckets::open(&mut read, self.actor.account, self.bucket).await.unwrap().sequence
     }
 
     /// Does a request; whether it was done, or held up by a write lease.
-    pub(super) async fn applied(&self, request: pb::ApplyRequest) -> Result<bool, ErrorCode> {
+    pub(crate) async fn applied(&self, request: pb::ApplyRequest) -> Result<bool, ErrorCode> {
         match self.attempt(request).await {
             Ok(Outcome::Applied(applied)) => {
                 applied.results.iter().for_each(ok);
@@ -223,12 +223,12 @@ impl TestTree {
         }
     }
 
-    pub(super) async fn attempt(&self, request: pb::ApplyRequest) -> Result<Outcome, TreeError> {
+    pub(crate) async fn attempt(&self, request: pb::ApplyRequest) -> Result<Outcome, TreeError> {
         self.attempt_in(request, &self.context().await?).await
     }
 
     /// Does a request that is checked with what was known earlier.
-    pub(super) async fn attempt_with(&self, request: pb::ApplyRequest, context: &PlanContext) -> Vec<pb::MutationResult> {
+    pub(crate) async fn attempt_with(&self, request: pb::ApplyRequest, context: &PlanContext) -> Vec<pb::MutationResult> {
         match self.attempt_in(request, context).await.unwrap() {
             Outcome::Applied(applied) => applied.results,
             Outcome::Held { .. } => panic!("somebody holds the write lease"),
@@ -248,7 +248,7 @@ impl TestTree {
             .await
     }
 
-    pub(super) async fn apply(&self, mutations: Vec<pb::Mutation>) -> Vec<pb::MutationResult> {
+    pub(crate) async fn apply(&self, mutations: Vec<pb::Mutation>) -> Vec<pb::MutationResult> {
         let request = pb::ApplyRequest { bucket: bytes_of(self.bucket), mutations, ..pb::ApplyRequest::default() };
         match self.attempt(request).await.unwrap() {
             Outcome::Applied(applied) => applied.results,
@@ -257,17 +257,17 @@ impl TestTree {
     }
 
     /// Does one mutation of one operation.
-    pub(super) async fn one(&self, operation: Op) -> pb::MutationResult {
+    pub(crate) async fn one(&self, operation: Op) -> pb::MutationResult {
         self.apply(vec![mutation(vec![operation])]).await.remove(0)
     }
 
-    pub(super) async fn make(&self, directory: InodeId, name: &str, kind: InodeKind) -> InodeId {
+    pub(crate) async fn make(&self, directory: InodeId, name: &str, kind: InodeKind) -> InodeId {
         let id = InodeId::random();
         ok(&self.one(create(id, directory, name, kind)).await);
         id
     }
 
-    pub(super) async fn in_bucket<T, F>(&self, job: F) -> Result<T, TreeError>
+    pub(crate) async fn in_bucket<T, F>(&self, job: F) -> Result<T, TreeError>
     where
         T: Send + 'static,
         F: for<'w, 'c> Fn(&'w mut Work<'c>) -> futures_util::future::BoxFuture<'w, Result<T, TreeError>>
@@ -292,42 +292,42 @@ impl TestTree {
             .await
     }
 
-    pub(super) async fn inode(&self, id: InodeId) -> Option<InodeRow> {
+    pub(crate) async fn inode(&self, id: InodeId) -> Option<InodeRow> {
         let mut read = self.test.db.read().await.unwrap();
         read::inodes_of(&mut read, self.bucket, &[id]).await.unwrap().pop()
     }
 
-    pub(super) async fn lookup(&self, directory: InodeId, name: &str) -> Option<pb::LookupAnswer> {
+    pub(crate) async fn lookup(&self, directory: InodeId, name: &str) -> Option<pb::LookupAnswer> {
         let mut read = self.test.db.read().await.unwrap();
         let question = vec![Token { name: name.as_bytes().to_vec().into(), epoch: 0 }];
         let answer = read::lookup(&mut read, self.bucket, directory, &[question]).await.unwrap().remove(0);
         answer.entry.is_some().then_some(answer)
     }
 
-    pub(super) async fn list(&self, directory: InodeId) -> Vec<(EntryRow, InodeRow)> {
+    pub(crate) async fn list(&self, directory: InodeId) -> Vec<(EntryRow, InodeRow)> {
         let mut read = self.test.db.read().await.unwrap();
         read::page(&mut read, self.bucket, directory, None, u32::MAX).await.unwrap()
     }
 
     /// Used, superseded and pending bytes of the account.
-    pub(super) async fn bytes(&self) -> (u64, u64, u64) {
+    pub(crate) async fn bytes(&self) -> (u64, u64, u64) {
         let mut read = self.test.db.read().await.unwrap();
         let quota = crate::quota::of_account(&mut read, self.actor.account, self.now()).await.unwrap();
         (quota.used_bytes, quota.superseded_bytes, quota.pending_bytes)
     }
 
-    pub(super) async fn check(&self) {
+    pub(crate) async fn check(&self) {
         let findings = check(&mut *self.test.db.read().await.unwrap()).await.unwrap();
         assert!(findings.is_empty(), "{findings:#?}");
     }
 
-    pub(super) async fn collect(&self) -> crate::tree::collect::Collected {
+    pub(crate) async fn collect(&self) -> crate::tree::collect::Collected {
         let bus = crate::changes::Bus::default();
         crate::tree::collect::collect(&self.test.db, &bus, self.settings, self.now()).await.unwrap()
     }
 
     /// A placement of the scheme on the first nodes, and a lease of it.
-    pub(super) async fn lease(&self, scheme: Scheme, allowance: u64) -> TestLease {
+    pub(crate) async fn lease(&self, scheme: Scheme, allowance: u64) -> TestLease {
         let mut all: Vec<NodeId> = self.network.keys.keys().copied().collect();
         all.sort();
         let spares = all.split_off(scheme.n());
@@ -381,7 +381,7 @@ impl TestTree {
     }
 
     /// A segment with these shards, as uploaded under the lease, and the receipts that prove it.
-    pub(super) fn upload(&self, lease: &TestLease, length: u64, shards: &[usize]) -> (pb::SegmentUpload, Vec<Bytes>) {
+    pub(crate) fn upload(&self, lease: &TestLease, length: u64, shards: &[usize]) -> (pb::SegmentUpload, Vec<Bytes>) {
         let id = SegmentId::random();
         let present = shards.iter().fold(0_u64, |bits, shard| bits | 1 << shard);
         let roots: Vec<[u8; 32]> = (0..lease.scheme.n()).map(|shard| [u8::try_from(shard).unwrap(); 32]).collect();
@@ -398,7 +398,7 @@ impl TestTree {
         (pb::SegmentUpload { segment: Some(segment), lease: bytes_of(lease.lease) }, receipts)
     }
 
-    pub(super) fn receipt(&self, lease: &TestLease, segment: &pb::Segment, shard: usize, node: NodeId) -> Bytes {
+    pub(crate) fn receipt(&self, lease: &TestLease, segment: &pb::Segment, shard: usize, node: NodeId) -> Bytes {
         let id = SegmentId::try_from(&segment.id[..]).unwrap();
         let chunk = ReceivedChunk {
             id: chunk_id(id, u8::try_from(shard).unwrap()),
@@ -414,7 +414,7 @@ impl TestTree {
         receipt.sign(&self.network.keys[&node]).into()
     }
 
-    pub(super) async fn stage(
+    pub(crate) async fn stage(
         &self,
         txn: TxnId,
         segments: Vec<pb::SegmentUpload>,
@@ -431,7 +431,7 @@ impl TestTree {
     }
 
     /// Signs a commit.
-    pub(super) fn sign(&self, commit: &mut pb::Commit) {
+    pub(crate) fn sign(&self, commit: &mut pb::Commit) {
         let public = self.key.verifying_key().to_bytes();
         commit.writer = bytes_of(sign::key_id(&public));
         let signed = cyx_core::commit::Commit {
@@ -447,13 +447,13 @@ impl TestTree {
     }
 
     /// A commit of these pieces.
-    pub(super) fn commit(&self, inode: InodeId, base: u64, extents: &[Extent], blobs: Vec<pb::Blob>) -> pb::Commit {
+    pub(crate) fn commit(&self, inode: InodeId, base: u64, extents: &[Extent], blobs: Vec<pb::Blob>) -> pb::Commit {
         let built = tree::build(extents).unwrap();
         let size = extents.last().map_or(0, Extent::end);
         self.commit_built(inode, base, size, built, blobs)
     }
 
-    pub(super) fn commit_built(
+    pub(crate) fn commit_built(
         &self,
         inode: InodeId,
         base: u64,
@@ -477,13 +477,13 @@ impl TestTree {
     }
 
     /// A commit of one new inline blob of `len` plain bytes.
-    pub(super) fn small(&self, inode: InodeId, base: u64, len: u64) -> pb::Commit {
+    pub(crate) fn small(&self, inode: InodeId, base: u64, len: u64) -> pb::Commit {
         let (extent, blob) = inline(0, len);
         self.commit(inode, base, &[extent], vec![blob])
     }
 
     /// A new file with one inline blob.
-    pub(super) async fn make_small(&self, directory: InodeId, name: &str, len: u64) -> InodeId {
+    pub(crate) async fn make_small(&self, directory: InodeId, name: &str, len: u64) -> InodeId {
         let id = InodeId::random();
         let operations = vec![create(id, directory, name, InodeKind::File), Op::Commit(self.small(id, 0, len))];
         ok(&self.apply(vec![mutation(operations)]).await[0]);
@@ -491,12 +491,12 @@ impl TestTree {
     }
 }
 
-pub(super) fn mutation(operations: Vec<Op>) -> pb::Mutation {
+pub(crate) fn mutation(operations: Vec<Op>) -> pb::Mutation {
     let operations = operations.into_iter().map(|operation| pb::Operation { operation: Some(operation) }).collect();
     pb::Mutation { txn: bytes_of(TxnId::random()), operations }
 }
 
-pub(super) fn create(inode: InodeId, directory: InodeId, name: &str, kind: InodeKind) -> Op {
+pub(crate) fn create(inode: InodeId, directory: InodeId, name: &str, kind: InodeKind) -> Op {
     let sealed_target = if kind == InodeKind::Symlink { vec![1; 32].into() } else { Bytes::new() };
     Op::Create(pb::Create {
         inode: bytes_of(inode),
@@ -510,7 +510,7 @@ pub(super) fn create(inode: InodeId, directory: InodeId, name: &str, kind: Inode
     })
 }
 
-pub(super) fn link(inode: InodeId, directory: InodeId, name: &str) -> Op {
+pub(crate) fn link(inode: InodeId, directory: InodeId, name: &str) -> Op {
     Op::Link(pb::Link {
         inode: bytes_of(inode),
         directory: bytes_of(directory),
@@ -519,7 +519,7 @@ pub(super) fn link(inode: InodeId, directory: InodeId, name: &str) -> Op {
     })
 }
 
-pub(super) fn unlink(directory: InodeId, name: &str, child: InodeId, mode: pb::unlink::Mode) -> Op {
+pub(crate) fn unlink(directory: InodeId, name: &str, child: InodeId, mode: pb::unlink::Mode) -> Op {
     Op::Unlink(pb::Unlink {
         directory: bytes_of(directory),
         names: tokens(name),
@@ -528,7 +528,7 @@ pub(super) fn unlink(directory: InodeId, name: &str, child: InodeId, mode: pb::u
     })
 }
 
-pub(super) fn rename_of(from: (InodeId, &str), child: InodeId, to: (InodeId, &str)) -> pb::Rename {
+pub(crate) fn rename_of(from: (InodeId, &str), child: InodeId, to: (InodeId, &str)) -> pb::Rename {
     pb::Rename {
         directory: bytes_of(from.0),
         names: tokens(from.1),
@@ -540,7 +540,7 @@ pub(super) fn rename_of(from: (InodeId, &str), child: InodeId, to: (InodeId, &st
     }
 }
 
-pub(super) fn extent_of(at: u64, blob: BlobId, plain: u64) -> Extent {
+pub(crate) fn extent_of(at: u64, blob: BlobId, plain: u64) -> Extent {
     Extent {
         file_offset: at,
         len: plain,
@@ -553,7 +553,7 @@ pub(super) fn extent_of(at: u64, blob: BlobId, plain: u64) -> Extent {
 }
 
 /// A new inline blob at a file offset.
-pub(super) fn inline(at: u64, plain: u64) -> (Extent, pb::Blob) {
+pub(crate) fn inline(at: u64, plain: u64) -> (Extent, pb::Blob) {
     let extent = extent_of(at, BlobId::random(), plain);
     let length = extent.header.sealed_len();
     let place = Some(pb::blob::Place::Inline(vec![0; usize::try_from(length).unwrap()].into()));
@@ -562,7 +562,7 @@ pub(super) fn inline(at: u64, plain: u64) -> (Extent, pb::Blob) {
 }
 
 /// A new blob at a file offset, at an offset of a segment.
-pub(super) fn placed(at: u64, plain: u64, segment: &pb::Segment, offset: u64) -> (Extent, pb::Blob) {
+pub(crate) fn placed(at: u64, plain: u64, segment: &pb::Segment, offset: u64) -> (Extent, pb::Blob) {
     let extent = extent_of(at, BlobId::random(), plain);
     let place = Some(pb::blob::Place::Segment(pb::BlobPlace { segment: segment.id.clone(), offset }));
     let blob = pb::Blob { id: bytes_of(extent.blob), length: extent.header.sealed_len(), place };
@@ -570,6 +570,6 @@ pub(super) fn placed(at: u64, plain: u64, segment: &pb::Segment, offset: u64) ->
 }
 
 /// Sealed bytes of a blob.
-pub(super) fn sealed(plain: u64) -> u64 {
+pub(crate) fn sealed(plain: u64) -> u64 {
     BlobHeader::new(plain).unwrap().sealed_len()
 }

@@ -1,0 +1,137 @@
+//! Subscribers miss nothing and hear nothing twice.
+
+use std::time::Duration;
+
+use cyx_core::ids::{BucketId, InodeId, Random as _};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use pb::event::Event as Pb;
+
+use super::feed::Feed;
+use super::log::{self, Since};
+use super::{Bus, Notice};
+use crate::tree::apply::Outcome;
+use crate::tree::model::InodeKind::File;
+use crate::tree::tests::support::{TestTree, create, mutation};
+
+async fn begin(tree: &TestTree, bus: &Bus, after: Option<u64>) -> Feed {
+    let from = after.map(|after| (tree.bucket, after)).into_iter().collect();
+    Feed::begin(tree.test.db.clone(), bus, tree.actor.account, &from).await.unwrap()
+}
+
+/// Makes a file; the changes are returned, not published.
+async fn change(tree: &TestTree, name: &str) -> Vec<pb::Change> {
+    let request = pb::ApplyRequest {
+        bucket: bytes_of(tree.bucket),
+        mutations: vec![mutation(vec![create(InodeId::random(), tree.root, name, File)])],
+        ..pb::ApplyRequest::default()
+    };
+    let Outcome::Applied(applied) = tree.attempt(request).await.unwrap() else { panic!("nobody holds a lease") };
+    applied.changes
+}
+
+async fn next(feed: &mut Feed) -> Pb {
+    let event = tokio::time::timeout(Duration::from_secs(60), feed.next()).await.expect("an event comes");
+    event.unwrap().event.unwrap()
+}
+
+async fn next_sequence(feed: &mut Feed) -> u64 {
+    match next(feed).await {
+        Pb::Change(change) => change.sequence,
+        other => panic!("{other:?} instead of a change"),
+    }
+}
+
+#[tokio::test]
+async fn a_feed_begins_now_or_where_it_stopped() {
+    let (tree, bus) = (TestTree::new().await, Bus::default());
+    for name in ["a", "b", "c"] {
+        change(&tree, name).await;
+    }
+    let mut resumed = begin(&tree, &bus, Some(1)).await;
+    let mut fresh = begin(&tree, &bus, None).await;
+    bus.publish_changes(tree.bucket, change(&tree, "d").await);
+    for expected in [2, 3, 4] {
+        assert_eq!(next_sequence(&mut resumed).await, expected);
+    }
+    assert_eq!(next_sequence(&mut fresh).await, 4);
+}
+
+#[tokio::test]
+async fn order_and_completeness_come_from_the_log() {
+    let (tree, bus) = (TestTree::new().await, Bus::default());
+    let mut feed = begin(&tree, &bus, None).await;
+    let (first, second, third) = (change(&tree, "a").await, change(&tree, "b").await, change(&tree, "c").await);
+    // Announced out of order, twice, and one not at all.
+    bus.publish_changes(tree.bucket, third);
+    bus.publish_changes(tree.bucket, first.clone());
+    bus.publish_changes(tree.bucket, first);
+    drop(second);
+    bus.publish_changes(tree.bucket, change(&tree, "d").await);
+    for expected in [1, 2, 3, 4] {
+        assert_eq!(next_sequence(&mut feed).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_reads_the_log() {
+    let (tree, bus) = (TestTree::new().await, Bus::default());
+    let mut feed = begin(&tree, &bus, None).await;
+    change(&tree, "a").await;
+    for _ in 0..3000 {
+        bus.publish(Notice::Released { bucket: BucketId::random() });
+    }
+    assert_eq!(next_sequence(&mut feed).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_kept_means_reading_again() {
+    let (tree, bus) = (TestTree::new().await, Bus::default());
+    change(&tree, "a").await;
+    tree.pass_seconds(8 * 24 * 3600);
+    change(&tree, "b").await;
+    tree.collect().await;
+    let mut feed = begin(&tree, &bus, Some(0)).await;
+    let Pb::Resync(resync) = next(&mut feed).await else { panic!("the first change is gone") };
+    assert_eq!(resync.sequence, 2);
+    bus.publish_changes(tree.bucket, change(&tree, "c").await);
+    assert_eq!(next_sequence(&mut feed).await, 3);
+    // A position from the future: the database was restored.
+    let mut feed = begin(&tree, &bus, Some(99)).await;
+    assert!(matches!(next(&mut feed).await, Pb::Resync(resync) if resync.sequence == 3));
+    tree.check().await;
+}
+
+#[tokio::test]
+async fn only_ones_own_buckets_are_heard() {
+    let (mut tree, bus) = (TestTree::new().await, Bus::default());
+    let owner = tree.actor;
+    tree.actor.account = cyx_core::ids::AccountId([9; 16]);
+    let mut stranger = begin(&tree, &bus, Some(0)).await;
+    tree.actor = owner;
+    let changes = change(&tree, "a").await;
+    let mut read = tree.test.db.read().await.unwrap();
+    assert!(matches!(log::since(&mut read, BucketId::random(), 0, 10).await.unwrap(), Since::Gone));
+    drop(read);
+    bus.publish_changes(tree.bucket, changes);
+    bus.publish(Notice::Recall { bucket: tree.bucket });
+    // A notice that it is not meant for does not let it in either.
+    bus.publish(Notice::Joined { account: cyx_core::ids::AccountId([9; 16]), bucket: tree.bucket });
+    let heard = tokio::time::timeout(Duration::from_millis(300), stranger.next()).await;
+    assert!(heard.is_err(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn new_buckets_join_and_recalls_are_passed_on() {
+    let (mut tree, bus) = (TestTree::new().await, Bus::default());
+    let mut feed = begin(&tree, &bus, None).await;
+    let root = InodeId::random();
+    tree.bucket = tree.make_bucket("second", BucketId::random(), root).await.unwrap();
+    tree.root = root;
+    change(&tree, "a").await;
+    bus.publish(Notice::Joined { account: tree.actor.account, bucket: tree.bucket });
+    let Pb::Change(first) = next(&mut feed).await else { panic!("the new bucket has a change") };
+    assert_eq!((first.bucket, first.sequence), (bytes_of(tree.bucket), 1));
+    bus.publish(Notice::Recall { bucket: tree.bucket });
+    assert!(matches!(next(&mut feed).await, Pb::Recall(recall) if recall.bucket == bytes_of(tree.bucket)));
+}
