@@ -53,7 +53,8 @@ impl TryFrom<pb::PlacementLease> for Lease {
         type Nodes = std::result::Result<Vec<NodeAccess>, InvalidField>;
         let checked = |nodes: Vec<pb::NodeAccess>| nodes.into_iter().map(NodeAccess::try_from).collect::<Nodes>();
         let nodes = checked(lease.nodes)?;
-        if nodes.len() != scheme.n() {
+        // Shards behind the last node have none: fewer nodes than the scheme wants are there.
+        if !(scheme.write_quorum()..=scheme.n()).contains(&nodes.len()) {
             return Err(InvalidField { field: "lease.nodes" });
         }
         Ok(Self {
