@@ -66,9 +66,9 @@ impl Client {
     /// Remembers a version that was just committed, so that the server cannot show an older one later.
     ///
     /// # Errors
-    /// An integrity error if a newer one was seen already.
+    /// An integrity error if the server showed another version of the same number.
     pub fn remember(&self, commit: &Commit, what: &str) -> Result<()> {
-        self.memory.check_version(commit, what)
+        self.memory.versions().remember(commit, what)
     }
 
     /// Who is logged in, as the server sees it.

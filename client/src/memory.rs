@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use cyx_core::auth::StretchParams;
-use cyx_core::commit::Commit;
-use cyx_core::ids::{AccountId, BucketId, InodeId};
+use cyx_core::ids::{AccountId, BucketId};
 use cyx_core::writers::{NO_ENTRY, WriterList};
 use serde::{Deserialize, Serialize};
 
@@ -103,23 +102,10 @@ impl Memory {
         self.keep_buckets(&buckets)
     }
 
-    /// Checks that a commit is not older than what was seen of its file, and remembers it.
-    ///
-    /// # Errors
-    /// [`IntegrityError::RolledBack`] or [`IntegrityError::Forked`], naming `what`; [`Error::Local`].
-    pub fn check_version(&self, commit: &Commit, what: &str) -> Result<()> {
-        self.versions.check(commit, what)
-    }
-
-    /// Checks that a file without any version never had one.
-    ///
-    /// # Errors
-    /// [`IntegrityError::RolledBack`], naming `what`.
-    pub fn check_unversioned(&self, bucket: BucketId, inode: InodeId, what: &str) -> Result<()> {
-        match self.versions.newest(bucket, inode) {
-            None => Ok(()),
-            Some(seen) => Err(IntegrityError::RolledBack { what: what.to_owned(), shown: 0, seen }.into()),
-        }
+    /// What was seen of the versions of files.
+    #[must_use]
+    pub const fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// Checks a bucket's owner key and that its writer list continues the one that was seen, and remembers both.

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
 use cyx_proto::meta::v1 as pb;
@@ -30,6 +30,8 @@ const MESSAGE_MAX: usize = 64 * 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// For calls that move many rows.
 const LONG_DEADLINE: Duration = Duration::from_secs(120);
+/// No attempt begins later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Attempts of a call while the server is away: about 20 seconds with the pauses between them.
 const ATTEMPTS: u32 = 8;
 
@@ -196,6 +198,7 @@ impl Meta {
         let mut backoff = Backoff::new(ATTEMPTS);
         let mut token = self.session.access_token().await?;
         let mut renewed = false;
+        let began = Instant::now();
         loop {
             let mut framed = Request::new(request.clone());
             framed.set_timeout(deadline);
@@ -219,7 +222,7 @@ impl Meta {
                 continue;
             }
             let error = self.error(&status);
-            if !may_repeat(&status) || !backoff.wait().await {
+            if !may_repeat(&status) || began.elapsed() > PATIENCE || !backoff.wait().await {
                 return Err(error);
             }
             tracing::debug!(%error, name, "repeating a call");

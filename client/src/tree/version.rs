@@ -13,6 +13,7 @@ use cyx_proto::convert::{bytes_of, id, page_id, required};
 use cyx_proto::meta::v1 as pb;
 
 use crate::error::{Error, IntegrityError, Result};
+use crate::memory::versions::{Seen, Versions};
 use crate::tree::types::{Bucket, VerifiedVersion};
 
 /// Pages asked for in one call.
@@ -33,14 +34,16 @@ impl Bucket {
         self.writers.may_sign_now(self.client.secrets().identity.key_id()).is_some()
     }
 
-    /// Believes the newest version of a file, or refuses it; `what` names the file in errors. A writer that was added since
-    /// the bucket was opened is found by asking for the writer list again.
+    /// Believes the newest version of a file, or refuses it; `before` is what was seen of it before the server was asked, and
+    /// `what` names the file in errors. A writer that was added since the bucket was opened is found by asking for the writer
+    /// list again.
     ///
     /// # Errors
     /// [`IntegrityError::Signature`], [`IntegrityError::RolledBack`], [`IntegrityError::Forked`],
     /// [`IntegrityError::Mismatch`].
     pub async fn verify_newest(
         &self,
+        before: Option<Seen>,
         inode: &pb::Inode,
         record: Option<&pb::VersionRecord>,
         what: &str,
@@ -50,7 +53,7 @@ impl Bucket {
             if inode.version != 0 || inode.size != 0 || !inode.root_page.iter().all(|byte| *byte == 0) {
                 return Err(IntegrityError::Mismatch("a version has no commit").into());
             }
-            self.client.memory().check_unversioned(self.id, file, what)?;
+            Versions::check_none(before, what)?;
             return Ok(VerifiedVersion { inode: file, version: 0, size: 0, root: PageId::EMPTY });
         };
         let commit = self.verify_record(file, record, what).await?;
@@ -58,7 +61,7 @@ impl Bucket {
         if (inode.version, inode.size, root) != (commit.version, commit.size, commit.root) {
             return Err(IntegrityError::Mismatch("a file says something else than its commit").into());
         }
-        self.client.memory().check_version(&commit, what)?;
+        self.client.memory().versions().check(before, &commit, what)?;
         Ok(believed(&commit))
     }
 
@@ -159,6 +162,7 @@ impl Bucket {
             offset: range.start,
             length: if range.end == u64::MAX { 0 } else { range.end.saturating_sub(range.start).max(1) },
         };
+        let before = self.client.memory().versions().seen(self.id, file);
         let mut answer = self.client.meta.get_file(request).await.map_err(|error| match error {
             Error::Server { code: cyx_core::error::ErrorCode::NotFound, .. } => Error::NotFound(what.to_owned()),
             other => other,
@@ -167,7 +171,7 @@ impl Bucket {
         if id::<InodeId>(&inode.id, "inode.id")? != file {
             return Err(IntegrityError::Mismatch("it shows another file").into());
         }
-        let version = self.verify_newest(inode, answer.version.as_ref(), what).await?;
+        let version = self.verify_newest(before, inode, answer.version.as_ref(), what).await?;
         let mut pages = PageMap::new();
         take_pages(std::mem::take(&mut answer.pages), &mut pages)?;
         Ok((version, pages, answer))
