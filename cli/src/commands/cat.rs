@@ -3,7 +3,7 @@
 use cyx_client::transfer::{Silent, Transfer, Tuning};
 use cyx_client::{Bucket, TreePath};
 
-use super::{Context, Failures, bucket_name};
+use super::{Context, Failures};
 use crate::args::tree::Cat;
 use crate::error::{Error, Result};
 
@@ -12,9 +12,8 @@ use crate::error::{Error, Result};
 /// # Errors
 /// If the bucket or a key does not exist, or is not a file; integrity and network errors.
 pub async fn run(context: &Context, args: &Cat) -> Result<()> {
-    let client = context.client().await?;
-    let bucket = client.bucket(bucket_name(&args.bucket)?).await?;
-    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    let bucket = context.bucket(&args.bucket).await?;
+    let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
     let end = args.length.map_or(u64::MAX, |length| args.offset.saturating_add(length));
     let mut failures = Failures::among(args.keys.len());
     for key in &args.keys {

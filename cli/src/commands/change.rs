@@ -4,7 +4,7 @@ use cyx_client::TreePath;
 use cyx_client::tree::change::RemoveOptions;
 use serde::Serialize;
 
-use super::{Context, Failures, bucket_name, ends_with_slash};
+use super::{Context, Failures, ends_with_slash};
 use crate::args::tree::{Cp, Delete, Mkdir, Mv};
 use crate::error::{Error, Result};
 use crate::output::names::{self, Key};
@@ -25,7 +25,6 @@ struct Deleted {
 /// # Errors
 /// If the bucket or a key does not exist, or a key is a directory and `-r` was not given.
 pub async fn delete(context: &Context, args: &Delete) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
     let keys: Vec<&[u8]> = args.keys.iter().map(|key| key.as_encoded_bytes()).collect();
     let paths = keys.iter().map(TreePath::parse).collect::<Result<Vec<_>, _>>()?;
     if paths.iter().any(TreePath::is_root) {
@@ -34,6 +33,7 @@ pub async fn delete(context: &Context, args: &Delete) -> Result<()> {
             "To delete a bucket with all it contains use `cyx bucket delete --force`.",
         ));
     }
+    let bucket = context.bucket(&args.bucket).await?;
     let options = RemoveOptions { recursive: args.recursive, permanent: args.permanent };
     let mut failures = Failures::among(paths.len());
     for (path, result) in paths.iter().zip(bucket.remove_many(&paths, options).await?) {
@@ -66,8 +66,8 @@ struct Made {
 /// # Errors
 /// If the bucket does not exist; without `-p` if a directory exists or the one above does not.
 pub async fn mkdir(context: &Context, args: &Mkdir) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
     let paths = args.keys.iter().map(|key| TreePath::parse(key.as_encoded_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let bucket = context.bucket(&args.bucket).await?;
     let mut failures = Failures::among(paths.len());
     for path in paths {
         failures.count();
@@ -93,9 +93,9 @@ pub async fn mkdir(context: &Context, args: &Mkdir) -> Result<()> {
 /// # Errors
 /// If the key or the directory to move into does not exist, or with `--no-clobber` if the new key does.
 pub async fn mv(context: &Context, args: &Mv) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
     let from = TreePath::parse(args.from.as_encoded_bytes())?;
     let to = TreePath::parse(args.to.as_encoded_bytes())?;
+    let bucket = context.bucket(&args.bucket).await?;
     if ends_with_slash(&args.to) {
         bucket.open_directory(&to).await?;
     }
@@ -108,9 +108,9 @@ pub async fn mv(context: &Context, args: &Mv) -> Result<()> {
 /// # Errors
 /// If the key or the directory to copy into does not exist, or with `--no-clobber` if the new key does.
 pub async fn cp(context: &Context, args: &Cp) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
     let from = TreePath::parse(args.from.as_encoded_bytes())?;
     let to = TreePath::parse(args.to.as_encoded_bytes())?;
+    let bucket = context.bucket(&args.bucket).await?;
     if ends_with_slash(&args.to) {
         bucket.open_directory(&to).await?;
     }

@@ -9,10 +9,10 @@ use cyx_client::local::DownloadOptions;
 use cyx_client::transfer::{Transfer, Tuning};
 use cyx_client::{Bucket, Located, TreePath};
 
+use super::Context;
 use super::filter::Filter;
 use super::progress::Bar;
 use super::summary::{Direction, report};
-use super::{Context, bucket_name};
 use crate::args::transfer::Download;
 use crate::error::{Error, Result};
 
@@ -26,16 +26,14 @@ pub async fn run(context: &Context, args: &Download) -> Result<()> {
         return Err(Error::usage("a directory cannot be written to standard output"));
     }
     let filter = Filter::new(&args.filter)?;
-    let name = bucket_name(&args.bucket)?;
     let key = args.key.as_deref().map_or(&b""[..], |key| key.as_encoded_bytes());
     let path = TreePath::parse(key)?;
-    let client = context.client().await?;
-    let bucket = client.bucket(name).await?;
+    let bucket = context.bucket(&args.bucket).await?;
     let located = if path.is_root() { None } else { Some(bucket.resolve(&path).await?) };
     if located.as_ref().is_none_or(Located::is_directory) && !args.recursive {
         return Err(Error::NeedsRecursive(path.to_string()));
     }
-    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
     if let (true, Some(located)) = (to_stdout, &located) {
         return to_standard_output(context, args, &transfer, &bucket, located).await;
     }

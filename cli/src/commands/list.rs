@@ -4,7 +4,7 @@ use cyx_client::tree::list::{Walk, Walked};
 use cyx_client::{Item, Located};
 use serde::Serialize;
 
-use super::{Context, Failures, bucket_name, kind_word};
+use super::{Context, Failures, kind_word};
 use crate::args::tree::List;
 use crate::error::Result;
 use crate::output::human;
@@ -39,7 +39,7 @@ struct Document<'a> {
 /// If the bucket does not exist; if something in it is not authentic, after the rest was listed.
 pub async fn run(context: &Context, args: &List) -> Result<()> {
     let Some(bucket) = &args.bucket else { return super::bucket::list(context, args.long).await };
-    let bucket = context.client().await?.bucket(bucket_name(bucket)?).await?;
+    let bucket = context.bucket(bucket).await?;
     let prefix = args.prefix.as_deref().map_or(&b""[..], |prefix| prefix.as_encoded_bytes());
     let mut failures = Failures::default();
     let mut rows = collect(context, bucket.list(prefix, args.recursive).await?, &mut failures).await;
@@ -105,6 +105,6 @@ fn show(context: &Context, row: &Row, long: bool) -> Result<()> {
     };
     let size = if directory { "-".to_owned() } else { human::bytes(row.size) };
     let (permissions, time) = (human::permissions(row.mode), human::local_time(row.mtime_ns));
-    let version = format!("v{}", row.version);
+    let version = if row.version == 0 { String::new() } else { format!("v{}", row.version) };
     context.output.name_line(&format!("{letter}{permissions}  {size:>10}  {time}  {version:>5}  "), &row.key, after)
 }

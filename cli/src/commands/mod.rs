@@ -19,7 +19,7 @@ pub mod upload;
 use std::ffi::OsStr;
 use std::future::Future;
 
-use cyx_client::{Client, Config, Located, Overrides};
+use cyx_client::{Bucket, Client, Config, Located, Overrides};
 use cyx_core::inode::InodeKind;
 
 use crate::args::{Cli, Command, Global};
@@ -51,6 +51,15 @@ impl Context {
     /// If nobody is logged in, or the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
         Ok(Client::open(&self.config).await?)
+    }
+
+    /// A bucket, opened by a logged-in client.
+    ///
+    /// # Errors
+    /// A usage error for a name that a bucket cannot have; as [`Self::client`]; if it does not exist.
+    pub async fn bucket(&self, name: &OsStr) -> Result<Bucket> {
+        let name = bucket_name(name)?;
+        Ok(self.client().await?.bucket(name).await?)
     }
 }
 

@@ -4,7 +4,7 @@ use cyx_client::tree::durability::Durability;
 use cyx_client::{Bucket, Located, TreePath};
 use serde::Serialize;
 
-use super::{Context, bucket_name, kind_word};
+use super::{Context, kind_word};
 use crate::args::tree::Stat;
 use crate::error::Result;
 use crate::output::human;
@@ -62,7 +62,7 @@ impl From<Durability> for Content {
 /// If the bucket or the key does not exist; integrity errors.
 pub async fn run(context: &Context, args: &Stat) -> Result<()> {
     let path = TreePath::parse(args.key.as_encoded_bytes())?;
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let bucket = context.bucket(&args.bucket).await?;
     let located = bucket.resolve(&path).await?;
     let document = describe(&bucket, &path, &located).await?;
     if context.output.json() {

@@ -7,7 +7,7 @@ use cyx_client::{Bucket, TreePath};
 use cyx_core::ids::TrashId;
 use serde::Serialize;
 
-use super::{Context, Failures, bucket_name, kind_word};
+use super::{Context, Failures, kind_word};
 use crate::args::trash::{Empty, List, Restore, Trash};
 use crate::error::{Error, Result};
 use crate::output::human;
@@ -49,7 +49,7 @@ pub async fn run(context: &Context, command: Trash) -> Result<()> {
 }
 
 async fn list(context: &Context, args: &List) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let bucket = context.bucket(&args.bucket).await?;
     let mut failures = Failures::default();
     for trashed in bucket.trash().await? {
         failures.count();
@@ -82,7 +82,7 @@ async fn restore(context: &Context, args: &Restore) -> Result<()> {
     if args.rename.is_some() && args.keys.len() > 1 {
         return Err(Error::usage("--as goes with one key only"));
     }
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let bucket = context.bucket(&args.bucket).await?;
     let new_name = args.rename.as_deref().map(|name| name.as_encoded_bytes());
     let mut trash = readable(&bucket).await?;
     let mut failures = Failures::among(args.keys.len());
@@ -104,7 +104,7 @@ async fn restore(context: &Context, args: &Restore) -> Result<()> {
 }
 
 async fn empty(context: &Context, args: &Empty) -> Result<()> {
-    let bucket = context.client().await?.bucket(bucket_name(&args.bucket)?).await?;
+    let bucket = context.bucket(&args.bucket).await?;
     let mut failures = Failures::among(args.keys.len());
     let deleted = if args.keys.is_empty() {
         bucket.empty_trash().await?

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::filter::Filter;
 use super::progress::Bar;
 use super::summary::{Direction, report};
-use super::{Context, bucket_name, ends_with_slash};
+use super::{Context, ends_with_slash};
 use crate::args::transfer::{Durability, Upload};
 use crate::error::{Error, Result};
 use crate::output::human;
@@ -25,9 +25,8 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
     let from_stdin = args.paths.iter().any(|path| is_stdin(path));
     let filter = Filter::new(&args.filter)?;
     let items = if from_stdin { vec![(PathBuf::new(), stdin_key(args)?)] } else { targets(args)? };
-    let client = context.client().await?;
-    let bucket = client.bucket(bucket_name(&args.bucket)?).await?;
-    let transfer = Transfer::new(&client, Some(&context.config.home), Tuning::default());
+    let bucket = context.bucket(&args.bucket).await?;
+    let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
     let uploads = transfer.uploads(&bucket);
     if args.abort {
         return abort(context, &uploads, items, &filter).await;
@@ -37,7 +36,12 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
         stdin(args, &uploads, &items[0].1, &bar).await?
     } else {
         let options = tree_options(context, args);
-        Box::pin(uploads.upload(items, options, Arc::new(filter), Arc::clone(&bar) as _)).await
+        let mut summary =
+            Box::pin(uploads.upload(items.clone(), options, Arc::new(filter), Arc::clone(&bar) as _)).await;
+        for (path, _) in &mut summary.uploaded {
+            *path = key_of(path, &items);
+        }
+        summary
     };
     uploads.finish().await;
     bar.finish();
@@ -95,6 +99,23 @@ fn own_name(path: &Path) -> Result<Vec<u8>> {
     let name = name.or_else(|| path.canonicalize().ok()?.file_name().map(OsStr::to_owned));
     name.map(|name| name.as_encoded_bytes().to_vec())
         .ok_or_else(|| Error::usage_with(format!("{} has no name of its own", path.display()), "Name it with --key."))
+}
+
+/// The key of a local path that lies at or below one of those that were named.
+fn key_of(path: &[u8], items: &[(PathBuf, TreePath)]) -> Vec<u8> {
+    let below = items.iter().filter_map(|(named, target)| {
+        let rest = path.strip_prefix(named.as_os_str().as_encoded_bytes())?;
+        (rest.is_empty() || rest.starts_with(b"/") || named.as_os_str().as_encoded_bytes().ends_with(b"/"))
+            .then_some((rest, target))
+    });
+    // Of several that it lies below, the nearest.
+    let Some((rest, target)) = below.min_by_key(|(rest, _)| rest.len()) else { return path.to_vec() };
+    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+    match (target.is_root(), rest.is_empty()) {
+        (true, _) => rest.to_vec(),
+        (false, true) => target.to_bytes(),
+        (false, false) => [&target.to_bytes()[..], rest].join(&b'/'),
+    }
 }
 
 fn conditions(args: &Upload) -> (Condition, OnConflict) {
@@ -219,6 +240,19 @@ mod tests {
         assert_eq!(target(&[tree, "-r", "--key", "x"]), ["x"]);
         assert_eq!(target(&[tree, "-r", "--key", "x/"]), ["x/tree"]);
         assert_eq!(targets(&parsed(&[tree])).unwrap_err().exit_code(), 2, "without -r");
+    }
+
+    #[test]
+    fn a_local_path_is_reported_under_its_key() {
+        let items = |pairs: &[(&str, &str)]| -> Vec<(PathBuf, TreePath)> {
+            pairs.iter().map(|(path, key)| (PathBuf::from(path), TreePath::parse(key).unwrap())).collect()
+        };
+        let key = |path: &str, pairs| String::from_utf8(key_of(path.as_bytes(), &items(pairs))).unwrap();
+        assert_eq!(key("/t/a/b", &[("/t", "x")]), "x/a/b");
+        assert_eq!(key("/t/a", &[("/t/", "")]), "a");
+        assert_eq!(key("f", &[("f", "x/y")]), "x/y");
+        assert_eq!(key("ab/c", &[("a", "x"), ("ab", "y")]), "y/c");
+        assert_eq!(key("a/b/c", &[("a", "x"), ("a/b", "y")]), "y/c");
     }
 
     #[test]
