@@ -58,6 +58,8 @@ pub enum Command {
         #[arg(long)]
         resume: bool,
     },
+    /// Recompute every counter and link of the database and say where it contradicts itself
+    Check,
 }
 
 /// About the configuration.
@@ -95,7 +97,9 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             writeln!(std::io::stdout(), "the configuration is valid")?;
             Ok(())
         }
-        Some(Command::Backup { to }) => maintain(cli.options, async |config| maintenance::run_backup(&config, &to).await),
+        Some(Command::Backup { to }) => {
+            maintain(cli.options, async |config| maintenance::run_backup(&config, &to).await)
+        }
         Some(Command::Restore { from, at }) => {
             maintain(cli.options, async |config| maintenance::run_restore(&config, &from, at.as_deref()).await)
         }
@@ -105,6 +109,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Collect { resume }) => {
             maintain(cli.options, async |config| maintenance::run_collect(config, resume).await)
         }
+        Some(Command::Check) => maintain(cli.options, async |config| maintenance::run_check(&config).await),
         None => {
             let config = Config::resolve(cli.options)?;
             start_logging(config.log_json);

@@ -65,7 +65,14 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} trash entries, {} inodes, {} versions, {} staged uploads, {} buckets, {} segments, {} leases, {} placements; ",
-            tree.trash, tree.inodes, tree.versions, tree.staged, tree.buckets, self.segments, self.leases, self.placements
+            tree.trash,
+            tree.inodes,
+            tree.versions,
+            tree.staged,
+            tree.buckets,
+            self.segments,
+            self.leases,
+            self.placements
         )?;
         if self.held {
             f.write_str("keep-lists are held after a restore until `cyx-server collect --resume`")
@@ -84,11 +91,13 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let now = now_ns();
     let tree = tree::collect::collect(db, &app.changes, settings(&app.config), now).await?;
     // A shorter margin is for tests, where the memory of freed segments has to be short as well.
-    let margin_ns = i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    let margin_ns =
+        i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
     let forget_before = now.saturating_sub(FREED_MEMORY_NS.min(margin_ns));
     let mut segments = 0;
     loop {
-        let forgotten: u64 = db.write(move |conn| Box::pin(tree::collect::forget_segments(conn, forget_before))).await?;
+        let forgotten: u64 =
+            db.write(move |conn| Box::pin(tree::collect::forget_segments(conn, forget_before))).await?;
         segments += forgotten;
         if forgotten == 0 {
             break;

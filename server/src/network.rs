@@ -34,7 +34,11 @@ impl Network {
     pub async fn open(db: &Db, data_dir: &Path, options: NetworkOptions) -> Result<Self, KeyError> {
         let keys = Arc::new(ServerKeys::load(db, data_dir).await?);
         let records = rows::load_all(&mut *db.read().await?).await?;
-        let registry = Registry::new(records, Patience::of_seconds(options.node_dead_seconds), Instant::now());
+        let registry = Registry::new(
+            records,
+            Patience::of_seconds(options.node_dead_seconds, options.heartbeat_seconds),
+            Instant::now(),
+        );
         let placements = Placements::load(db.clone(), Arc::clone(&keys), registry.clone(), options).await?;
         Ok(Self { keys, registry, placements: Arc::new(placements), options })
     }

@@ -34,7 +34,7 @@ pub struct NetworkOptions {
     pub allow_colocated: bool,
     /// How often nodes are told to report, in seconds.
     pub heartbeat_seconds: u32,
-    /// After how many seconds of silence a node counts as dead. Half of it makes a node suspect.
+    /// After how many seconds of silence a node counts as dead. About half of it makes a node suspect.
     pub node_dead_seconds: u64,
     /// Life of a grant in seconds.
     pub grant_seconds: u64,

@@ -78,7 +78,9 @@ pub async fn restore(from: &Path, at: Option<u64>, data_dir: &Path) -> Result<Re
     let outcome = restore_into(from, at, &unfinished).await;
     match outcome {
         Ok(restored) => {
-            std::fs::rename(&unfinished, data_dir).and_then(|()| copy::sync_parent(data_dir)).map_err(failed(data_dir))?;
+            std::fs::rename(&unfinished, data_dir)
+                .and_then(|()| copy::sync_parent(data_dir))
+                .map_err(failed(data_dir))?;
             Ok(restored)
         }
         Err(error) => {

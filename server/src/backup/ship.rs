@@ -28,6 +28,8 @@ const CHECKPOINT_BYTES: u64 = 8 << 20;
 const CHECKPOINT_AGAIN: Duration = Duration::from_secs(5);
 /// If nothing can be shipped, the log may grow to this before it is checkpointed all the same and shipping begins anew.
 const UNSHIPPED_MAX: u64 = 1 << 30;
+/// A generation whose copy failed is followed by the next attempt after this.
+const GENERATION_AGAIN: Duration = Duration::from_secs(30);
 /// A generation lasts at most this long.
 const GENERATION_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Or until its pieces are this many times as large as its copy, and at least so many bytes.
@@ -94,6 +96,7 @@ pub struct Shipper {
     copying: Option<Copying>,
     checkpoint: Option<Checkpoint>,
     next_checkpoint: Instant,
+    next_generation: Instant,
     next_report: Instant,
 }
 
@@ -130,6 +133,7 @@ impl Shipper {
             copying: None,
             checkpoint: None,
             next_checkpoint: now,
+            next_generation: now,
             next_report: now,
         })
     }
@@ -165,13 +169,18 @@ impl Shipper {
     /// # Errors
     /// [`ShipError`]; the step can be repeated.
     pub async fn step(&mut self) -> Result<(), ShipError> {
-        self.adopt_copy().await?;
-        let shipped = self.ship().await;
-        if shipped.is_err() {
+        let outcome = self.advance().await;
+        if outcome.is_err() {
             self.give_up_if_too_long().await?;
         }
-        shipped?;
-        if self.copying.is_none() && self.wants_generation() {
+        outcome
+    }
+
+    async fn advance(&mut self) -> Result<(), ShipError> {
+        self.adopt_copy().await?;
+        self.ship().await?;
+        if self.copying.is_none() && self.wants_generation() && Instant::now() >= self.next_generation {
+            self.next_generation = Instant::now() + GENERATION_AGAIN;
             self.begin_generation()?;
         }
         let is_long = self.current.as_ref().is_some_and(|current| current.tail.offset() >= CHECKPOINT_BYTES);
@@ -229,6 +238,7 @@ impl Shipper {
                 Step::Broken(reason) => {
                     tracing::warn!(reason, "shipping begins anew with a copy of the database");
                     self.current = None;
+                    self.next_generation = Instant::now();
                 }
             }
         }
@@ -263,7 +273,11 @@ impl Shipper {
     /// its copy began, so this and the copy are everything.
     fn adopt(&mut self, outcome: io::Result<()>) -> Result<(), ShipError> {
         let Some(Copying { generation, .. }) = self.copying.take() else { return Ok(()) };
-        outcome?;
+        if let Err(error) = outcome {
+            // It may have taken the space that the next attempt needs.
+            let _ = std::fs::remove_dir_all(&generation.folder);
+            return Err(error.into());
+        }
         tracing::info!(folder = %generation.folder.display(), "shipping into a new generation");
         let tail = Tail::new(log_of(&self.database), generation.wal());
         let base_bytes = std::fs::metadata(generation.base())?.len();
@@ -286,7 +300,8 @@ impl Shipper {
     async fn checkpoint_locked(&mut self) -> Result<(), ShipError> {
         self.ship().await?;
         let whole = passive(&mut self.copy).await?;
-        self.checkpoint = whole.zip(self.current.as_ref()).and_then(|(frames, current)| current.tail.checkpointed(frames));
+        self.checkpoint =
+            whole.zip(self.current.as_ref()).and_then(|(frames, current)| current.tail.checkpointed(frames));
         Ok(())
     }
 

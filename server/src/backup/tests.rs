@@ -140,22 +140,22 @@ async fn everything_committed_before_the_last_ship_is_restored() {
     add(&server.db, 0, 10).await;
     shipper.flush().await.unwrap();
     let mut shipped = 0;
-    for number in 1..=60 {
-        add(&server.db, number, 300_000).await;
+    for number in 1..=18 {
+        add(&server.db, number, 1_000_000).await;
         if number % 3 == 0 {
             shipper.step().await.unwrap();
             shipped = number;
         }
     }
     let wal = std::fs::metadata(server.path("data").join("cyx.db-wal")).unwrap().len();
-    assert!(wal < 60 * 300_000, "the log was checkpointed meanwhile: {wal} bytes");
+    assert!(wal < 18 * 1_000_000, "the log was checkpointed meanwhile: {wal} bytes");
     add(&server.db, 1000, 10).await;
     let logs: BTreeSet<u64> =
         piece::list(&generations(&server)[0].wal()).unwrap().iter().map(|(head, _)| head.log).collect();
     assert!(logs.len() >= 2, "{logs:?}");
     let (restored, found) = server.restore("shipped", None).await.unwrap();
     assert_eq!(found, (0..=shipped).collect());
-    assert!(restored.replayed.is_some_and(|replayed| replayed.commits >= 60));
+    assert!(restored.replayed.is_some_and(|replayed| replayed.commits >= 18));
     assert_eq!(generations(&server).len(), 1);
 }
 
@@ -228,16 +228,16 @@ async fn a_reader_that_stays_long_delays_the_checkpoint_and_loses_nothing() {
     shipper.flush().await.unwrap();
     let mut reader = server.db.read().await.unwrap();
     sqlx::query("SELECT number FROM word").fetch_all(&mut *reader).await.unwrap();
-    for number in 1..=40 {
-        add(&server.db, number, 300_000).await;
+    for number in 1..=12 {
+        add(&server.db, number, 1_000_000).await;
         shipper.step().await.unwrap();
     }
     drop(reader);
-    for number in 41..=50 {
-        add(&server.db, number, 300_000).await;
+    for number in 13..=16 {
+        add(&server.db, number, 1_000_000).await;
         shipper.step().await.unwrap();
     }
-    assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..=50).collect());
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..=16).collect());
     assert_eq!(generations(&server).len(), 1);
 }
 
@@ -272,6 +272,25 @@ async fn a_crashed_shipper_goes_on_in_its_generation() {
     assert_eq!(second.generation(), Some(generations(&server)[0].folder.as_path()));
     assert_eq!(generations(&server).len(), 1);
     assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_holds_up_nothing_and_is_caught_up_with() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    shipper.flush().await.unwrap();
+    std::fs::rename(server.path("shipped"), server.path("away")).unwrap();
+    std::fs::write(server.path("shipped"), b"not a folder").unwrap();
+    for number in 2..=12 {
+        add(&server.db, number, 1_000_000).await;
+        assert!(shipper.step().await.is_err());
+    }
+    std::fs::remove_file(server.path("shipped")).unwrap();
+    std::fs::rename(server.path("away"), server.path("shipped")).unwrap();
+    shipper.step().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=12).collect());
+    assert_eq!(generations(&server).len(), 1, "nothing had to begin anew");
 }
 
 #[tokio::test]

@@ -28,7 +28,9 @@ pub(super) async fn run_backup(config: &Config, to: &Path) -> Result<(), Failure
 /// `cyx-server restore --from DIR [--at TIME] --data-dir NEW`
 pub(super) async fn run_restore(config: &Config, from: &Path, at: Option<&str>) -> Result<(), Failure> {
     if matches!(config.database.location, Location::Postgres(_)) {
-        return Err("a PostgreSQL database is restored with its own tools; afterwards run `cyx-server new-incarnation`".into());
+        return Err(
+            "a PostgreSQL database is restored with its own tools; afterwards run `cyx-server new-incarnation`".into(),
+        );
     }
     let at = at.map(parse_time).transpose()?;
     let restored = restore(from, at, &config.data_dir).await?;
@@ -44,7 +46,10 @@ pub(super) async fn run_new_incarnation(config: &Config) -> Result<(), Failure> 
     let outcome = db.write(|conn| Box::pin(new_incarnation(conn))).await;
     db.close().await;
     let incarnation: cyx_core::keeplist::Incarnation = outcome.map_err(|error: DbError| error)?;
-    say(&format!("the incarnation is {} now; restart every server of this database", hex::encode(incarnation.to_bytes())))
+    say(&format!(
+        "the incarnation is {} now; restart every server of this database",
+        hex::encode(incarnation.to_bytes())
+    ))
 }
 
 /// `cyx-server collect [--resume]`
@@ -60,6 +65,21 @@ pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<()
     .await;
     app.db.close().await;
     say(&outcome?.to_string())
+}
+
+/// `cyx-server check`: one line per contradiction, and a failure if there is any.
+pub(super) async fn run_check(config: &Config) -> Result<(), Failure> {
+    let db = open(config).await?;
+    let outcome = async { crate::tree::check::check(&mut *db.read().await?).await }.await;
+    db.close().await;
+    let findings = outcome?;
+    for finding in &findings {
+        say(finding)?;
+    }
+    match findings.len() {
+        0 => say("the database agrees with itself"),
+        count => Err(format!("{count} contradictions were found").into()),
+    }
 }
 
 /// Opens the database beside a server that may be running.

@@ -179,10 +179,12 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Dead after so many seconds, suspect after half of them.
+    /// Dead after so many seconds; suspect after half of them, but not before two heartbeats failed to come.
     #[must_use]
-    pub const fn of_seconds(dead: u64) -> Self {
-        Self { suspect: Duration::from_millis(dead.saturating_mul(500)), dead: Duration::from_secs(dead) }
+    pub fn of_seconds(dead: u64, heartbeat: u32) -> Self {
+        let dead = Duration::from_secs(dead);
+        let missed = Duration::from_secs(u64::from(heartbeat) * 5 / 2);
+        Self { suspect: (dead / 2).max(missed).min(dead), dead }
     }
 }
 

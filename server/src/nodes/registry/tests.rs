@@ -3,7 +3,7 @@ use cyx_core::units::GIB;
 use super::*;
 use crate::nodes::testing::node;
 
-const PATIENCE: Patience = Patience::of_seconds(100);
+const PATIENCE: Patience = Patience { suspect: Duration::from_secs(50), dead: Duration::from_secs(100) };
 
 fn after(start: Instant, seconds: u64) -> Instant {
     start + Duration::from_secs(seconds)
@@ -11,6 +11,18 @@ fn after(start: Instant, seconds: u64) -> Instant {
 
 fn drain(events: &mut broadcast::Receiver<ClusterEvent>) -> Vec<ClusterEvent> {
     std::iter::from_fn(|| events.try_recv().ok()).collect()
+}
+
+#[test]
+fn one_late_heartbeat_makes_nobody_suspect() {
+    let patience = |dead, heartbeat| {
+        let Patience { suspect, dead } = Patience::of_seconds(dead, heartbeat);
+        (suspect.as_secs(), dead.as_secs())
+    };
+    assert_eq!(patience(120, 30), (75, 120));
+    assert_eq!(patience(300, 30), (150, 300));
+    assert_eq!(patience(3, 1), (2, 3));
+    assert_eq!(patience(3, 30), (3, 3));
 }
 
 #[test]
