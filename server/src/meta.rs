@@ -17,6 +17,9 @@ mod subscribe;
 mod transfer;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 
 use cyx_core::error::ErrorCode;

@@ -323,7 +323,7 @@ impl Work<'_> {
                 Kind::Unlinked
             }
             UnlinkMode::Trash => {
-                trash = bytes_of(self.to_trash(&entry, &mut inode).await?);
+                trash = bytes_of(self.put_into_trash(&entry, &mut inode).await?);
                 Kind::Trashed
             }
             UnlinkMode::Purge => {
@@ -374,7 +374,7 @@ impl Work<'_> {
         Ok(found.is_some())
     }
 
-    async fn to_trash(&mut self, entry: &EntryRow, inode: &mut InodeRow) -> Result<TrashId, TreeError> {
+    async fn put_into_trash(&mut self, entry: &EntryRow, inode: &mut InodeRow) -> Result<TrashId, TreeError> {
         let id = TrashId::random();
         inode.ctime_ns = self.now;
         inode.trashed += 1;

@@ -221,7 +221,9 @@ async fn pages_are_reused_only_where_they_fit() {
         let result = tree.one(Op::Commit(tree.commit_built(file, 1, size, built, vec![]))).await;
         assert_eq!(code(&result), Some(ErrorCode::InvalidArgument), "{what}");
     }
-    ok(&tree.one(Op::Commit(tree.commit_built(file, 1, 6000, branch(1, vec![children[0], children[2]]), vec![]))).await);
+    ok(&tree
+        .one(Op::Commit(tree.commit_built(file, 1, 6000, branch(1, vec![children[0], children[2]]), vec![])))
+        .await);
     tree.check().await;
 }
 

@@ -88,8 +88,7 @@ type Outcome = Result<(), ErrorCode>;
 
 impl Model {
     fn new() -> Self {
-        let root =
-            Node { kind: InodeKind::Directory, entries: BTreeMap::new(), size: 0, version: 0, unlinked: None };
+        let root = Node { kind: InodeKind::Directory, entries: BTreeMap::new(), size: 0, version: 0, unlinked: None };
         Self { nodes: HashMap::from([(0, root)]), trash: Vec::new(), day: 0 }
     }
 
@@ -340,7 +339,9 @@ async fn run(steps: &[Step]) {
     assert_eq!(tree.bytes().await, (0, 0, 0));
     tree.check().await;
     let mut read = tree.test.db.read().await.unwrap();
-    for (table, left) in [("inode", 1), ("entry", 0), ("trash", 0), ("purge", 0), ("version", 0), ("extent_page", 0), ("blob", 0)] {
+    for (table, left) in
+        [("inode", 1), ("entry", 0), ("trash", 0), ("purge", 0), ("version", 0), ("extent_page", 0), ("blob", 0)]
+    {
         let text = sqlx::AssertSqlSafe(format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}"));
         let count: i64 = sqlx::query_scalar(text).fetch_one(&mut *read).await.unwrap();
         assert_eq!(count, left, "{table}");
@@ -428,12 +429,8 @@ async fn compare(tree: &TestTree, model: &Model) {
         let says = (inode.kind, inode.nlink as usize, inode.size, inode.version, inode.deleted_ns != 0);
         let is = (node.kind, model.nlink(*number), node.size, node.version, node.unlinked.is_some());
         assert_eq!(says, is, "inode {number}");
-        let entries: BTreeMap<Vec<u8>, InodeId> = tree
-            .list(inode.id)
-            .await
-            .into_iter()
-            .map(|(entry, _)| (entry.token.name.to_vec(), entry.child))
-            .collect();
+        let entries: BTreeMap<Vec<u8>, InodeId> =
+            tree.list(inode.id).await.into_iter().map(|(entry, _)| (entry.token.name.to_vec(), entry.child)).collect();
         let expected: BTreeMap<Vec<u8>, InodeId> =
             node.entries.iter().map(|(name, child)| (NAMES[*name].as_bytes().to_vec(), id(tree, *child))).collect();
         assert_eq!(entries, expected, "directory {number}");
@@ -446,8 +443,10 @@ async fn compare(tree: &TestTree, model: &Model) {
 #[test]
 fn random_sequences_do_what_a_plain_tree_does() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let cases = if std::env::var(crate::test_support::POSTGRES_VARIABLE).is_ok_and(|url| !url.is_empty()) { 16 } else { 64 };
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() };
+    let cases =
+        if std::env::var(crate::test_support::POSTGRES_VARIABLE).is_ok_and(|url| !url.is_empty()) { 16 } else { 64 };
+    let config =
+        ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let steps = prop::collection::vec(step(), 1..60);
     let outcome = runner.run(&steps, |steps| {

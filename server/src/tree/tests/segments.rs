@@ -71,7 +71,7 @@ async fn a_proven_segment_is_committed_and_found_again() {
     assert_eq!(tree.bytes().await, (sealed(PLAIN), 0, 10 * PLAIN - sealed(PLAIN)));
     let mut read = tree.test.db.read().await.unwrap();
     let found = file::file(&mut read, tree.bucket, upload.file, 0, 0..u64::MAX).await.unwrap();
-    assert_eq!(found.answer.blobs, [upload.blob.clone()]);
+    assert_eq!(found.answer.blobs, std::slice::from_ref(&upload.blob));
     assert_eq!(found.answer.segments, [upload.segment.segment.clone().unwrap()]);
     assert_eq!(found.answer.placements[0].nodes.len(), 6);
     let mut nodes = found.nodes;

@@ -228,7 +228,11 @@ impl TestTree {
     }
 
     /// Does a request that is checked with what was known earlier.
-    pub(crate) async fn attempt_with(&self, request: pb::ApplyRequest, context: &PlanContext) -> Vec<pb::MutationResult> {
+    pub(crate) async fn attempt_with(
+        &self,
+        request: pb::ApplyRequest,
+        context: &PlanContext,
+    ) -> Vec<pb::MutationResult> {
         match self.attempt_in(request, context).await.unwrap() {
             Outcome::Applied(applied) => applied.results,
             Outcome::Held { .. } => panic!("somebody holds the write lease"),
@@ -317,7 +321,7 @@ impl TestTree {
     }
 
     pub(crate) async fn check(&self) {
-        let findings = check(&mut *self.test.db.read().await.unwrap()).await.unwrap();
+        let findings = check(&mut self.test.db.read().await.unwrap()).await.unwrap();
         assert!(findings.is_empty(), "{findings:#?}");
     }
 

@@ -169,7 +169,9 @@ async fn deleted_buckets_vanish_at_once_and_are_cleared_away() {
     assert_eq!(tree.bytes().await, (0, 0, 0));
     tree.check().await;
     let mut read = tree.test.db.read().await.unwrap();
-    for table in ["bucket", "bucket_member", "writer_entry", "inode", "entry", "blob", "change", "mutation_result", "staged"] {
+    for table in
+        ["bucket", "bucket_member", "writer_entry", "inode", "entry", "blob", "change", "mutation_result", "staged"]
+    {
         let text = sqlx::AssertSqlSafe(format!("SELECT 1 FROM {table}"));
         assert!(sqlx::query(text).fetch_optional(&mut *read).await.unwrap().is_none(), "{table}");
     }

@@ -1,0 +1,380 @@
+//! The service over a real connection: what a client sends, what nodes sign, what comes back.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cyx_core::chunk::chunk_id;
+use cyx_core::error::ErrorCode;
+use cyx_core::extent::{BlobHeader, Extent, tree};
+use cyx_core::grant::{Grant, Operations};
+use cyx_core::ids::{AccountId, BlobId, BucketId, InodeId, NodeId, Random as _, SegmentId, SessionId, TxnId};
+use cyx_core::receipt::{Receipt, ReceivedChunk};
+use cyx_core::segment::shard_len;
+use cyx_core::sign;
+use cyx_core::writers::{WriterAction, WriterList};
+use cyx_proto::convert::{bytes_of, id};
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
+use cyx_proto::status::error_code;
+use ed25519_dalek::SigningKey;
+use pb::operation::Operation as Op;
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint, Server};
+
+use super::MetaServer;
+use crate::nodes::testing::{node, node_key, server_with};
+use crate::test_support::TestApp;
+use crate::time::now_seconds;
+use crate::tree::check::check;
+use crate::tree::tests::support::{attributes, code, create, mutation, ok};
+
+/// How long a test waits for something that certainly comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Client {
+    test: TestApp,
+    meta: MetaServiceClient<Channel>,
+    token: String,
+    key: SigningKey,
+    bucket: BucketId,
+    root: InodeId,
+}
+
+impl Client {
+    /// A client with a bucket on a server with this many nodes.
+    async fn new(nodes: u8) -> Self {
+        let test = server_with((1..=nodes).map(node), |_| {}).await;
+        let key = SigningKey::from_bytes(&[222; 32]);
+        let (account, session) = (AccountId::random(), SessionId::random());
+        add_session(&test, account, session, &key).await;
+        let token = test.app.tokens.access(account, session).unwrap().token;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = MetaServer::service(test.app.clone());
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let meta =
+            MetaServiceClient::new(channel).max_encoding_message_size(64 << 20).max_decoding_message_size(64 << 20);
+        let mut client = Self { test, meta, token, key, bucket: BucketId::random(), root: InodeId::random() };
+        client.make_bucket().await;
+        client
+    }
+
+    async fn make_bucket(&mut self) {
+        let public = self.key.verifying_key().to_bytes();
+        let first_writer = WriterList::empty(self.bucket).next(WriterAction::Add, public, 0).sign(&self.key);
+        let request = self.request(pb::CreateBucketRequest {
+            id: bytes_of(self.bucket),
+            root: bytes_of(self.root),
+            name_token: b"token".as_slice().into(),
+            sealed_name: b"sealed".as_slice().into(),
+            wrapped_root_key: vec![1; 60].into(),
+            first_writer: first_writer.into(),
+            root_attributes: Some(attributes()),
+            durable: false,
+        });
+        let made = self.meta.create_bucket(request).await.unwrap().into_inner().bucket.unwrap();
+        assert_eq!((made.owner_key, made.sequence), (Bytes::copy_from_slice(&public), 0));
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        request
+    }
+
+    async fn apply(&mut self, mutations: Vec<pb::Mutation>) -> pb::ApplyResponse {
+        let request = pb::ApplyRequest { bucket: bytes_of(self.bucket), mutations, ..Default::default() };
+        let request = self.request(request);
+        self.meta.apply(request).await.unwrap().into_inner()
+    }
+
+    async fn subscribe(&mut self, from: Vec<pb::Position>) -> tonic::Streaming<pb::Event> {
+        let request = self.request(pb::SubscribeRequest { from });
+        self.meta.subscribe(request).await.unwrap().into_inner()
+    }
+
+    fn commit(&self, inode: InodeId, extent: &Extent, blob: pb::Blob) -> pb::Commit {
+        let built = tree::build(std::slice::from_ref(extent)).unwrap();
+        let writer = sign::key_id(&self.key.verifying_key().to_bytes());
+        let signed = cyx_core::commit::Commit {
+            bucket: self.bucket,
+            inode,
+            version: 1,
+            base: 0,
+            size: extent.len,
+            root: built.root,
+            writer,
+        };
+        let page = |(id, content): (cyx_core::extent::PageId, Vec<u8>)| pb::Page {
+            id: id.to_vec().into(),
+            content: content.into(),
+        };
+        pb::Commit {
+            inode: bytes_of(inode),
+            size: extent.len,
+            root_page: built.root.to_vec().into(),
+            pages: built.pages.into_iter().map(page).collect(),
+            blobs: vec![blob],
+            writer: bytes_of(writer),
+            signature: signed.sign(&self.key).to_vec().into(),
+            ..pb::Commit::default()
+        }
+    }
+}
+
+async fn add_session(test: &TestApp, account: AccountId, session: SessionId, key: &SigningKey) {
+    crate::nodes::testing::account(test, account, 1 << 40).await;
+    let public = key.verifying_key().to_bytes().to_vec();
+    let write = test.app.db.write(move |conn| {
+        let public = public.clone();
+        Box::pin(async move {
+            sqlx::query("UPDATE account SET signing_public_key = $2 WHERE id = $1")
+                .bind(account.to_vec())
+                .bind(public.clone())
+                .execute(&mut *conn)
+                .await?;
+            sqlx::query(
+                "INSERT INTO session (id, account, device_name, public_key, generation, created_ns, expires_ns) \
+                 VALUES ($1, $2, 'test', $3, 0, 0, $4)",
+            )
+            .bind(session.to_vec())
+            .bind(account.to_vec())
+            .bind(public)
+            .bind(i64::MAX)
+            .execute(conn)
+            .await?;
+            Ok::<_, crate::db::DbError>(())
+        })
+    });
+    write.await.unwrap();
+}
+
+fn extent(blob: BlobId, plain: u64) -> Extent {
+    Extent {
+        file_offset: 0,
+        len: plain,
+        blob,
+        blob_offset: 0,
+        key_epoch: 0,
+        header: BlobHeader::new(plain).unwrap(),
+        wrapped_key: [5; 60],
+    }
+}
+
+/// A segment as it would have been stored under the lease, with what its nodes sign.
+fn upload(lease: &pb::PlacementLease, length: u64) -> (pb::SegmentUpload, Vec<Bytes>) {
+    let scheme = cyx_proto::convert::scheme(lease.scheme, "scheme").unwrap();
+    let segment_id = SegmentId::random();
+    let roots: Vec<[u8; 32]> = (0..scheme.n()).map(|shard| [u8::try_from(shard).unwrap(); 32]).collect();
+    let receipts = lease.nodes.iter().enumerate().map(|(shard, access)| {
+        let number = (1..=20).find(|number| node(*number).id.0 == access.node[..]).unwrap();
+        let grant = Grant::read_unchecked(&access.grant).unwrap();
+        assert!(grant.operations.allows(Operations::STORE));
+        let chunk = ReceivedChunk {
+            id: chunk_id(segment_id, u8::try_from(shard).unwrap()),
+            length: u32::try_from(shard_len(scheme, length)).unwrap(),
+            root: roots[shard],
+        };
+        let receipt = Receipt { node: grant.node, grant: grant.id, issued: now_seconds(), chunks: vec![chunk] };
+        Bytes::from(receipt.sign(&node_key(number)))
+    });
+    let receipts: Vec<Bytes> = receipts.collect();
+    let segment = pb::Segment {
+        id: bytes_of(segment_id),
+        scheme: lease.scheme,
+        length,
+        placement: lease.placement.clone(),
+        present: (1 << receipts.len()) - 1,
+        overrides: Vec::new(),
+        roots: roots.concat().into(),
+    };
+    (pb::SegmentUpload { segment: Some(segment), lease: lease.lease.clone() }, receipts)
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_under_a_lease_and_read_back() {
+    let mut client = Client::new(14).await;
+    let plain = 100_000;
+    let length = BlobHeader::new(plain).unwrap().sealed_len();
+    let wanted =
+        pb::LeasePlacementRequest { bucket: bytes_of(client.bucket), bytes: length, count: 1, ..Default::default() };
+    let request = client.request(wanted);
+    let lease = client.meta.lease_placement(request).await.unwrap().into_inner().leases.remove(0);
+    assert_eq!(lease.nodes.len(), 14);
+    let (segment, receipts) = upload(&lease, length);
+    let (inode, extent) = (InodeId::random(), extent(BlobId::random(), plain));
+    let place = pb::BlobPlace { segment: segment.segment.as_ref().unwrap().id.clone(), offset: 0 };
+    let blob = pb::Blob { id: bytes_of(extent.blob), length, place: Some(pb::blob::Place::Segment(place)) };
+    let mut commit = client.commit(inode, &extent, blob.clone());
+    (commit.segments, commit.receipts) = (vec![segment.clone()], receipts);
+    let file = create(inode, client.root, "f", pb::InodeKind::File);
+    let mutation = mutation(vec![file, Op::Commit(commit)]);
+    let answer = client.apply(vec![mutation.clone()]).await;
+    ok(&answer.results[0]);
+    assert_eq!(answer.sequence, 2);
+    // The reply was lost.
+    let again = client.apply(vec![mutation]).await;
+    assert!(again.results[0].replayed);
+
+    let question = pb::GetFileRequest { bucket: bytes_of(client.bucket), inode: bytes_of(inode), ..Default::default() };
+    let request = client.request(question);
+    let found = client.meta.get_file(request).await.unwrap().into_inner();
+    assert!(found.complete);
+    assert_eq!((found.blobs, found.segments), (vec![blob], vec![segment.segment.unwrap()]));
+    assert_eq!(found.placements.len(), 1);
+    let nodes: HashSet<Bytes> = found.nodes.iter().map(|access| access.node.clone()).collect();
+    assert_eq!(nodes.len(), 14);
+    for access in &found.nodes {
+        let grant = Grant::read_unchecked(&access.grant).unwrap();
+        assert!(grant.operations.allows(Operations::READ) && !grant.operations.allows(Operations::STORE));
+        assert_eq!(grant.node, id::<NodeId>(&access.node, "node").unwrap());
+    }
+    let request = client.request(pb::GetQuotaRequest {});
+    let quota = client.meta.get_quota(request).await.unwrap().into_inner().quota.unwrap();
+    assert_eq!((quota.used_bytes, quota.pending_bytes), (length, 0));
+    let findings = check(&mut client.test.app.db.read().await.unwrap()).await.unwrap();
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[tokio::test]
+async fn ten_thousand_entries_come_in_parts() {
+    let mut client = Client::new(1).await;
+    for part in 0..10 {
+        let files = (0..1000).map(|number| {
+            let (inode, extent) = (InodeId::random(), extent(BlobId::random(), 10));
+            let length = extent.header.sealed_len();
+            let place = Some(pb::blob::Place::Inline(vec![0; usize::try_from(length).unwrap()].into()));
+            let blob = pb::Blob { id: bytes_of(extent.blob), length, place };
+            let file = create(inode, client.root, &format!("{part}-{number:03}"), pb::InodeKind::File);
+            mutation(vec![file, Op::Commit(client.commit(inode, &extent, blob))])
+        });
+        let files = files.collect();
+        client.apply(files).await.results.iter().for_each(ok);
+    }
+    let question = pb::ReadDirectoryRequest {
+        bucket: bytes_of(client.bucket),
+        directory: bytes_of(client.root),
+        ..Default::default()
+    };
+    let request = client.request(question.clone());
+    let mut parts = client.meta.read_directory(request).await.unwrap().into_inner();
+    let (mut names, mut messages) = (Vec::new(), 0);
+    while let Some(part) = parts.next().await {
+        let part = part.unwrap();
+        messages += 1;
+        assert_eq!((part.entries.len(), part.sequence), (part.inodes.len(), 20_000));
+        for (entry, inode) in part.entries.iter().zip(&part.inodes) {
+            assert_eq!((&entry.child, inode.size, inode.version), (&inode.id, 10, 1));
+            names.push(entry.name.clone().unwrap().name);
+        }
+    }
+    assert!(names.is_sorted() && names.len() == 10_000, "{} names", names.len());
+    assert!(messages >= 10);
+    let after = Some(pb::NameToken { epoch: 0, name: names[9_995].clone() });
+    let request = client.request(pb::ReadDirectoryRequest { after, limit: 3, ..question });
+    let mut parts = client.meta.read_directory(request).await.unwrap().into_inner();
+    let part = parts.next().await.unwrap().unwrap();
+    let rest: Vec<Bytes> = part.entries.into_iter().map(|entry| entry.name.unwrap().name).collect();
+    assert_eq!(rest, names[9_996..9_999]);
+    assert!(parts.next().await.is_none());
+}
+
+async fn next_event(events: &mut tonic::Streaming<pb::Event>) -> pb::event::Event {
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("an event comes").unwrap().unwrap();
+        match event.event.unwrap() {
+            pb::event::Event::Beat(_) => {}
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_are_pushed_and_can_be_resumed() {
+    let mut client = Client::new(1).await;
+    let mut events = client.subscribe(vec![]).await;
+    let made = create(InodeId::random(), client.root, "a", pb::InodeKind::Directory);
+    client.apply(vec![mutation(vec![made])]).await;
+    let pb::event::Event::Change(change) = next_event(&mut events).await else { panic!("a change comes") };
+    assert_eq!((change.sequence, change.kind()), (1, pb::change::Kind::Created));
+    drop(events);
+    let made = create(InodeId::random(), client.root, "b", pb::InodeKind::Directory);
+    client.apply(vec![mutation(vec![made])]).await;
+    let from = vec![pb::Position { bucket: bytes_of(client.bucket), sequence: 1 }];
+    let mut events = client.subscribe(from).await;
+    let pb::event::Event::Change(change) = next_event(&mut events).await else { panic!("a change comes") };
+    assert_eq!((change.sequence, change.name.unwrap().name), (2, Bytes::from_static(b"b")));
+}
+
+#[tokio::test]
+async fn another_writer_waits_until_the_lease_is_given_back() {
+    let mut client = Client::new(1).await;
+    let mut events = client.subscribe(vec![]).await;
+    let request = client.request(pb::AcquireWriteLeaseRequest { bucket: bytes_of(client.bucket), holder: "a".into() });
+    let lease = client.meta.acquire_write_lease(request).await.unwrap().into_inner();
+    let made = create(InodeId::random(), client.root, "a", pb::InodeKind::File);
+    let other = pb::ApplyRequest {
+        bucket: bytes_of(client.bucket),
+        mutations: vec![mutation(vec![made])],
+        ..Default::default()
+    };
+    let (request, mut meta) = (client.request(other), client.meta.clone());
+    let waiting = tokio::spawn(async move { meta.apply(request).await.unwrap().into_inner() });
+    assert!(matches!(next_event(&mut events).await, pb::event::Event::Recall(_)));
+    assert!(!waiting.is_finished());
+    let request =
+        client.request(pb::RenewWriteLeaseRequest { bucket: bytes_of(client.bucket), lease: lease.lease.clone() });
+    assert!(client.meta.renew_write_lease(request).await.unwrap().into_inner().recalled);
+    let request = client.request(pb::AcquireWriteLeaseRequest { bucket: bytes_of(client.bucket), holder: "b".into() });
+    assert_eq!(error_code(&client.meta.acquire_write_lease(request).await.unwrap_err()), ErrorCode::Retry);
+    let request = client.request(pb::ReleaseWriteLeaseRequest { bucket: bytes_of(client.bucket), lease: lease.lease });
+    client.meta.release_write_lease(request).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.expect("the other writer goes on").unwrap();
+    ok(&answer.results[0]);
+}
+
+#[tokio::test]
+async fn staged_uploads_are_seen_and_dropped() {
+    let mut client = Client::new(1).await;
+    let (txn, extent) = (TxnId::random(), extent(BlobId::random(), 10));
+    let length = extent.header.sealed_len();
+    let place = Some(pb::blob::Place::Inline(vec![0; usize::try_from(length).unwrap()].into()));
+    let blob = pb::Blob { id: bytes_of(extent.blob), length, place };
+    let (bucket, txn) = (bytes_of(client.bucket), bytes_of(txn));
+    let stage = pb::StageRequest { bucket: bucket.clone(), txn: txn.clone(), blobs: vec![blob], ..Default::default() };
+    let request = client.request(stage);
+    client.meta.stage(request).await.unwrap();
+    let request = client.request(pb::GetStagedRequest { bucket: bucket.clone(), txn: txn.clone() });
+    let staged = client.meta.get_staged(request).await.unwrap().into_inner();
+    assert_eq!((staged.blobs.len(), staged.blobs[0].length), (1, length));
+    let request = client.request(pb::AbortStagedRequest { bucket: bucket.clone(), txn: txn.clone() });
+    client.meta.abort_staged(request).await.unwrap();
+    let request = client.request(pb::GetStagedRequest { bucket, txn });
+    assert!(client.meta.get_staged(request).await.unwrap().into_inner().blobs.is_empty());
+}
+
+#[tokio::test]
+async fn refusals_name_the_field_and_strangers_find_nothing() {
+    let mut client = Client::new(1).await;
+    let request = client.request(pb::LookupRequest { bucket: vec![1; 3].into(), ..Default::default() });
+    let refused = client.meta.lookup(request).await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::InvalidArgument);
+    let mutations = vec![pb::Mutation::default(); 1025];
+    let request = client.request(pb::ApplyRequest { bucket: bytes_of(client.bucket), mutations, ..Default::default() });
+    assert_eq!(error_code(&client.meta.apply(request).await.unwrap_err()), ErrorCode::TooLarge);
+    let unlinked = mutation(vec![create(InodeId::random(), InodeId::random(), "x", pb::InodeKind::File)]);
+    let answer = client.apply(vec![unlinked]).await;
+    assert_eq!(code(&answer.results[0]), Some(ErrorCode::NotFound));
+    let (account, session) = (AccountId::random(), SessionId::random());
+    add_session(&client.test, account, session, &SigningKey::from_bytes(&[7; 32])).await;
+    client.token = client.test.app.tokens.access(account, session).unwrap().token;
+    let request = client.request(pb::GetWritersRequest { bucket: bytes_of(client.bucket) });
+    assert_eq!(error_code(&client.meta.get_writers(request).await.unwrap_err()), ErrorCode::NotFound);
+    let request = client.request(pb::ListBucketsRequest::default());
+    assert!(client.meta.list_buckets(request).await.unwrap().into_inner().buckets.is_empty());
+}
