@@ -1,5 +1,6 @@
 //! Fake storage nodes for the tests inside the crate; the same ones as in `tests/`.
 
+#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #[path = "../tests/support/node.rs"]
 pub(crate) mod node;
 

@@ -349,7 +349,7 @@ fn place(path: &Path) -> Result<(PathBuf, Vec<u8>)> {
 
 /// Sets modes and times, the deepest first.
 fn set_folders(root: &Folder, mut folders: Vec<(Vec<Vec<u8>>, pb::Attributes)>) -> Vec<(Vec<u8>, Error)> {
-    folders.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()));
+    folders.sort_by_key(|(names, _)| std::cmp::Reverse(names.len()));
     let mut failed = Vec::new();
     for (names, attributes) in folders {
         let set = names

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use cyx_core::units::PACK_FILE_MAX;
@@ -18,6 +19,7 @@ use super::walk::{Local, LocalKind, below, read_folder};
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
+use crate::transfer::put::Target;
 use crate::transfer::{
     Condition, FileOutcome, OnConflict, Place, Progress, Put, PutOptions, SmallFile, Source, Uploads,
 };
@@ -366,6 +368,12 @@ impl Run {
     async fn file(&mut self, candidate: Candidate) -> Result<()> {
         let size = candidate.size;
         self.progress.found(1, size);
+        // Also of a file that need not be sent: whoever asks for a condition wants to know whether it holds.
+        if self.options.condition != Condition::Replace
+            && let Err(error) = Target::decide(&candidate.place, self.options.condition)
+        {
+            return self.fail(candidate.path, error);
+        }
         if !self.options.checksum && is_same(&candidate) {
             self.unchanged(&candidate.path, size);
             return Ok(());
@@ -379,7 +387,7 @@ impl Run {
         let compares = self.options.checksum && candidate.place.found.as_ref().is_some_and(|it| it.inode.size == size);
         if size > PACK_FILE_MAX || compares {
             let job = large(self.uploads.clone(), candidate, self.put_options(), compares, Arc::clone(&self.progress));
-            return self.begin(job).await;
+            return self.begin(Box::pin(job)).await;
         }
         self.batch_bytes += size;
         self.batch.push(candidate);
@@ -406,10 +414,10 @@ impl Run {
             return Ok(());
         }
         let job = small(self.uploads.clone(), batch, self.put_options(), Arc::clone(&self.progress));
-        self.begin(job).await
+        self.begin(Box::pin(job)).await
     }
 
-    async fn begin(&mut self, job: impl Future<Output = Result<Outcomes>> + Send + 'static) -> Result<()> {
+    async fn begin(&mut self, job: Pin<Box<dyn Future<Output = Result<Outcomes>> + Send>>) -> Result<()> {
         while self.jobs.len() >= AT_A_TIME {
             if let Some(done) = self.jobs.join_next().await {
                 self.absorb(joined(done)?)?;
@@ -521,7 +529,7 @@ async fn small(
             Err(error) => outcomes.push((candidate.path, candidate.size, Outcome::Put(Err(error)))),
         }
     }
-    for ((path, size), put) in paths.into_iter().zip(uploads.put_small(files).await) {
+    for ((path, size), put) in paths.into_iter().zip(Box::pin(uploads.put_small(files)).await) {
         if put.is_ok() {
             progress.bytes(size);
         }

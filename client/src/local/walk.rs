@@ -61,8 +61,11 @@ fn kind(path: &Path, metadata: &Metadata) -> Result<LocalKind> {
     })
 }
 
+/// An entry, or the name of one that cannot be looked at.
+pub(crate) type Entry = std::result::Result<Local, (Vec<u8>, Error)>;
+
 /// Reads a directory. Entries that vanish meanwhile are left out, others that fail are errors in their place.
-pub(crate) fn read_folder(path: &Path) -> Result<Vec<std::result::Result<Local, (Vec<u8>, Error)>>> {
+pub(crate) fn read_folder(path: &Path) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::local(path))? {
         let entry = entry.map_err(Error::local(path))?;
@@ -72,7 +75,7 @@ pub(crate) fn read_folder(path: &Path) -> Result<Vec<std::result::Result<Local, 
             Err(error) => found.push(Err((entry.file_name().into_vec(), error))),
         }
     }
-    fn name(entry: &std::result::Result<Local, (Vec<u8>, Error)>) -> &[u8] {
+    fn name(entry: &Entry) -> &[u8] {
         match entry {
             Ok(local) => &local.name,
             Err((name, _)) => name,

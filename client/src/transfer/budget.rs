@@ -98,7 +98,7 @@ impl Budget {
     pub(crate) fn lend_beside(&self, len: usize) -> Lent {
         let wanted = u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok();
-        Lent { bytes: BytesMut::zeroed(len), hold: Hold { permit: permit, shared: Arc::clone(&self.shared) } }
+        Lent { bytes: BytesMut::zeroed(len), hold: Hold { permit, shared: Arc::clone(&self.shared) } }
     }
 }
 

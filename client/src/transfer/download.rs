@@ -25,6 +25,9 @@ pub(crate) enum Run {
     Hole,
 }
 
+/// A piece that was read; no bytes for a hole.
+type Fetched = Result<(Range<u64>, Option<Plain>)>;
+
 /// The runs of a file in order. Pieces that are under way are given up when this is dropped.
 pub(crate) struct Runs {
     reader: FileReader,
@@ -32,7 +35,7 @@ pub(crate) struct Runs {
     at: u64,
     end: u64,
     waiting: VecDeque<Piece>,
-    ahead: FuturesOrdered<AbortOnDropHandle<Result<(Range<u64>, Option<Plain>)>>>,
+    ahead: FuturesOrdered<AbortOnDropHandle<Fetched>>,
 }
 
 impl Runs {
@@ -94,7 +97,7 @@ impl FileReader {
     where
         O: AsyncWrite + Unpin + Send + ?Sized,
     {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut runs = self.runs(range);
         while let Some((range, run)) = runs.next().await? {
             let len = range.end - range.start;

@@ -20,7 +20,8 @@ use crate::error::{Error, IntegrityError, Result};
 use crate::meta::Meta;
 use crate::nodes::{NodeAccess, NodePool};
 
-/// A lease is not used any more this many seconds before it ends, so that what is under way can finish.
+/// A lease is not used any more this many seconds before it ends, so that what is under way can finish; but for three quarters
+/// of its life at least.
 const MARGIN_SECONDS: u64 = 120;
 /// Asked for at least, so that many small files share one.
 const LEAST: u64 = 64 * MIB;
@@ -32,12 +33,12 @@ pub(crate) struct Lease {
     pub(crate) id: Bytes,
     pub(crate) placement: Bytes,
     pub(crate) scheme: Scheme,
-    /// Node of shard i.
+    /// Node of shard i; fewer than shards if there are no more nodes.
     pub(crate) nodes: Vec<NodeAccess>,
     pub(crate) spares: Vec<NodeAccess>,
     /// What can be lost, if fewer nodes are alive than the bucket asks for.
     pub(crate) warning: Option<String>,
-    expires: u64,
+    use_until: u64,
     left: Mutex<u64>,
     /// Segments under it that the server does not know yet.
     outstanding: AtomicUsize,
@@ -64,7 +65,7 @@ impl TryFrom<pb::PlacementLease> for Lease {
             nodes,
             spares: checked(lease.spares)?,
             warning: Some(lease.warning).filter(|warning| !warning.is_empty()),
-            expires: lease.expires_at,
+            use_until: use_until(lease.expires_at, unix_seconds()),
             left: Mutex::new(lease.allowance),
             outstanding: AtomicUsize::new(0),
             avoided: HashSet::new(),
@@ -81,7 +82,7 @@ impl Lease {
     fn take(&self, bytes: u64) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         match left.checked_sub(bytes) {
-            Some(rest) if unix_seconds() + MARGIN_SECONDS < self.expires => {
+            Some(rest) if unix_seconds() < self.use_until => {
                 *left = rest;
                 self.outstanding.fetch_add(usize::from(bytes > 0), Ordering::Relaxed);
                 true
@@ -100,7 +101,7 @@ impl Lease {
             nodes,
             spares,
             warning: None,
-            expires: u64::MAX,
+            use_until: u64::MAX,
             left: Mutex::new(u64::MAX),
             outstanding: AtomicUsize::new(0),
             avoided: HashSet::new(),
@@ -203,18 +204,26 @@ impl Leases {
     }
 
     async fn ask(&self, wanted: u64, needed: u64, at_most: Option<Scheme>) -> Result<Arc<Lease>> {
-        let avoided = self.pool.health().avoided();
-        let request = |bytes| pb::LeasePlacementRequest {
+        let mut avoided = self.pool.health().avoided();
+        let request = |bytes, avoided: &[NodeId]| pb::LeasePlacementRequest {
             bucket: bytes_of(self.bucket),
             bytes,
             avoid: avoided.iter().copied().map(bytes_of).collect(),
             at_most: at_most.map(Into::into),
             count: 1,
         };
-        let mut answer = self.meta.lease_placement(request(wanted)).await;
-        if needed < wanted && answer.as_ref().is_err_and(|error| error.code() == ErrorCode::QuotaExceeded) {
+        let failed = |answer: &Result<pb::LeasePlacementResponse>, code| {
+            answer.as_ref().is_err_and(|error| error.code() == code)
+        };
+        let mut answer = self.meta.lease_placement(request(wanted, &avoided)).await;
+        if failed(&answer, ErrorCode::TooFewNodes) && !avoided.is_empty() {
+            // Nodes that failed lately are better than none.
+            avoided.clear();
+            answer = self.meta.lease_placement(request(wanted, &avoided)).await;
+        }
+        if needed < wanted && failed(&answer, ErrorCode::QuotaExceeded) {
             // There may be room for what is needed now, if not for all that is to come.
-            answer = self.meta.lease_placement(request(needed.max(1))).await;
+            answer = self.meta.lease_placement(request(needed.max(1), &avoided)).await;
         }
         let lease = answer?.leases.into_iter().next();
         let mut lease = Lease::try_from(lease.ok_or(IntegrityError::Mismatch("it gives no lease"))?)?;
@@ -226,6 +235,10 @@ impl Leases {
         }
         Ok(lease)
     }
+}
+
+fn use_until(expires: u64, now: u64) -> u64 {
+    expires - MARGIN_SECONDS.min(expires.saturating_sub(now) / 4)
 }
 
 /// The next scheme to try when there are too few nodes for this one.
@@ -254,7 +267,8 @@ mod tests {
         assert!(lease.take(60));
         assert!(!lease.take(60));
         assert!(lease.take(40));
-        let old = Lease { expires: unix_seconds() + 5, ..Lease::for_tests(Scheme::SINGLE, Vec::new(), Vec::new()) };
+        let old = Lease { use_until: unix_seconds(), ..Lease::for_tests(Scheme::SINGLE, Vec::new(), Vec::new()) };
         assert!(!old.take(1));
+        assert_eq!((use_until(4600, 1000), use_until(1040, 1000), use_until(900, 1000)), (4480, 1030, 900));
     }
 }

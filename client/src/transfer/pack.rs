@@ -68,14 +68,14 @@ impl Uploads {
                 || call_bytes + wire > CALL_BYTES
                 || (pack_bytes > 0 && pack_bytes + sealed > self.shared.transfer.tuning().pack);
             if full && !batch.is_empty() {
-                self.put_batch(std::mem::take(&mut batch), pack_bytes, &mut results).await;
+                Box::pin(self.put_batch(std::mem::take(&mut batch), pack_bytes, &mut results)).await;
                 (pack_bytes, call_bytes) = (0, 0);
             }
             pack_bytes += sealed;
             call_bytes += wire;
             batch.push(packed);
         }
-        self.put_batch(batch, pack_bytes, &mut results).await;
+        Box::pin(self.put_batch(batch, pack_bytes, &mut results)).await;
         results.into_iter().map(|result| result.unwrap_or(Err(Error::Internal("a file has no result")))).collect()
     }
 

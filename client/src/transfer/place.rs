@@ -152,10 +152,12 @@ impl<'a> Placing<'a> {
     /// Sends every shard to its node. A node that failed lately is passed over for a spare; without spares it is tried all the
     /// same if the quorum needs it.
     fn begin(&mut self, needed: usize) {
-        let avoided: Vec<usize> = (0..self.shards.len())
+        // The shards behind have no node of their own.
+        let placed = self.lease.nodes.len().min(self.shards.len());
+        let avoided: Vec<usize> = (0..placed)
             .filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node))
             .collect();
-        for shard in (0..self.shards.len()).filter(|shard| !avoided.contains(shard)) {
+        for shard in (0..placed).filter(|shard| !avoided.contains(shard)) {
             self.attempt_own(shard);
         }
         self.poor |= !avoided.is_empty();
@@ -171,7 +173,9 @@ impl<'a> Placing<'a> {
 
     fn attempt_own(&mut self, shard: usize) {
         self.shards[shard].tried_own_node = true;
-        self.attempt(shard, &self.lease.nodes[shard]);
+        if let Some(node) = self.lease.nodes.get(shard) {
+            self.attempt(shard, node);
+        }
     }
 
     fn attempt_spare(&mut self, shard: usize) -> bool {
@@ -219,7 +223,7 @@ impl<'a> Placing<'a> {
         let untried = |shard: &Shard| shard.stored.is_none() && !shard.tried_own_node;
         let untried: Vec<usize> = (0..self.shards.len()).filter(|index| untried(&self.shards[*index])).collect();
         untried.iter().for_each(|shard| self.attempt_own(*shard));
-        !untried.is_empty()
+        !self.attempts.is_empty()
     }
 
     /// Sends every shard that is not stored yet to a spare as well. Whether there was any.
@@ -249,11 +253,11 @@ impl<'a> Placing<'a> {
         let mut poor = self.poor;
         for (index, shard) in self.shards.into_iter().enumerate() {
             let Some((node, signed)) = shard.stored else {
-                poor = true;
+                poor |= index < self.lease.nodes.len();
                 continue;
             };
             segment.present |= 1 << index;
-            if node != self.lease.nodes[index].node {
+            if self.lease.nodes.get(index).is_none_or(|own| own.node != node) {
                 let shard = u32::try_from(index).unwrap_or(u32::MAX);
                 segment.overrides.push(pb::Override { shard, node: bytes_of(node) });
             }
@@ -282,7 +286,7 @@ mod tests {
             assert_eq!(placed.receipts.len(), placed.present);
             for index in (0..14).filter(|index| segment.present & (1 << index) != 0) {
                 let moved = segment.overrides.iter().find(|moved| moved.shard as usize == index);
-                let holder = moved.map_or(lease.nodes[index].node.0.to_vec(), |moved| moved.node.to_vec());
+                let holder = moved.map_or_else(|| lease.nodes[index].node.0.to_vec(), |moved| moved.node.to_vec());
                 let chunk = coded.chunk(index);
                 let node = cluster.nodes.iter().find(|node| node.id().0[..] == holder[..]).unwrap();
                 assert_eq!(node.state.chunks.lock().unwrap()[&chunk.id], chunk.bytes, "shard {index}");
@@ -329,6 +333,24 @@ mod tests {
         cluster.nodes[13].kill();
         let placed = put(&cluster, 0, false).await.ok().unwrap();
         assert_eq!((placed.present, placed.lease_is_poor), (12, true));
+    }
+
+    #[tokio::test]
+    async fn a_placement_without_nodes_for_the_last_shards_is_used_as_it_is() {
+        let cluster = Cluster::start(12).await;
+        let placed = put(&cluster, 0, false).await.ok().unwrap();
+        assert_eq!((placed.present, placed.lease_is_poor), (12, false));
+        assert!(overrides(&placed).is_empty());
+        assert!(put(&cluster, 0, true).await.is_err(), "not every shard has a node");
+    }
+
+    #[tokio::test]
+    async fn a_placement_of_twelve_nodes_takes_twelve_shards() {
+        let cluster = Cluster::start(12).await;
+        let placed = put(&cluster, 0, false).await.ok().unwrap();
+        assert_eq!((placed.present, placed.lease_is_poor, overrides(&placed)), (12, false, vec![]));
+        let short = put(&cluster, 0, true).await.err().unwrap();
+        assert_eq!((short.present, short.needed), (12, 14));
     }
 
     #[tokio::test]

@@ -233,7 +233,7 @@ impl FileReader {
                 pieces.push(Piece::Hole(at..extent.file_offset));
             }
             at = extent.end();
-            self.cut(&map, extent, &mut pieces)?;
+            self.cut(&map, &extent, &mut pieces)?;
         }
         if at < range.end {
             pieces.push(Piece::Hole(at..range.end));
@@ -242,7 +242,7 @@ impl FileReader {
     }
 
     /// Cuts an extent into pieces of a size that memory is lent for.
-    fn cut(&self, map: &Map, extent: Extent, pieces: &mut Vec<Piece>) -> Result<()> {
+    fn cut(&self, map: &Map, extent: &Extent, pieces: &mut Vec<Piece>) -> Result<()> {
         let withheld = || IntegrityError::Mismatch("it withholds a blob");
         let at = map.blobs.get(&extent.blob).ok_or_else(withheld)?;
         let most = self.shared.transfer.tuning().read_piece;
@@ -421,7 +421,7 @@ impl FileReader {
             let scheme = convert::scheme(placement.scheme, "placement.scheme")?;
             let nodes: Vec<NodeId> =
                 placement.nodes.iter().map(|node| id(node, "placement.node")).collect::<std::result::Result<_, _>>()?;
-            if nodes.len() != scheme.n() {
+            if !(scheme.k()..=scheme.n()).contains(&nodes.len()) {
                 return Err(IntegrityError::Mismatch("a placement has the wrong number of nodes").into());
             }
             map.placements.insert(id(&placement.id, "placement.id")?, nodes);

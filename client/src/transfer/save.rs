@@ -138,7 +138,7 @@ impl Partial {
             let head =
                 Head { inode: version.inode(), version: version.version(), root: version.root(), partial: Vec::new() };
             let (folder, name, private) = (folder.clone(), name.to_vec(), options.mode.is_some());
-            let opened = blocking(move || Self::resume(journal, journal_key, key, head, folder, name, private)).await?;
+            let opened = blocking(move || Self::resume(journal, journal_key, key, &head, folder, name, private)).await?;
             if let Some(opened) = opened {
                 return Ok(opened);
             }
@@ -160,13 +160,13 @@ impl Partial {
         journal: PathBuf,
         journal_key: cyx_crypto::keys::JournalKey,
         key: FingerprintKey,
-        head: Head,
+        head: &Head,
         folder: Folder,
         name: Vec<u8>,
         private: bool,
     ) -> Result<Option<Self>> {
         let Some((mut journal, records)) = Journal::open(journal, journal_key)? else { return Ok(None) };
-        let found = earlier(&records, &head, &folder);
+        let found = earlier(&records, head, &folder);
         let (file, partial, verified) = match found {
             Some((file, partial)) => {
                 let verified = verify(&file, &records, &key, head.inode);

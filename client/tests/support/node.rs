@@ -259,7 +259,7 @@ impl Service {
         }
     }
 
-    #[expect(clippy::result_large_err, reason = "the error type of the generated trait")]
+    #[allow(clippy::result_large_err, reason = "the error type of the generated trait")]
     fn check(&self, grant: &[u8], operation: Operations) -> Result<Grant, Status> {
         if !self.state.proven.lock().unwrap().contains(&self.connection) {
             return Err(status(ErrorCode::InvalidCredentials, "prove possession first"));
