@@ -1,5 +1,7 @@
 //! A server that ships its log is killed while it writes; what it had acknowledged comes back.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
