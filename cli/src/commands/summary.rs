@@ -77,16 +77,28 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
         for path in planned.unwrap_or_default() {
             output.name_line(if direction == Direction::Up { "would upload " } else { "would download " }, path, "")?;
         }
-        output.note(sentence(direction, &summary, planned.is_some()));
+        // A single failure is the command's own error, and says all there is to say.
+        if !(is_single(&summary) && summary.failed.len() == 1) {
+            output.note(sentence(direction, &summary, planned.is_some()));
+        }
     }
     end(context, summary)
 }
 
+fn total(summary: &Summary) -> u64 {
+    summary.failed.len() as u64 + summary.files + summary.unchanged + summary.skipped
+}
+
+/// There was one thing to do.
+fn is_single(summary: &Summary) -> bool {
+    total(summary) == 1
+}
+
 fn end(context: &Context, mut summary: Summary) -> Result<()> {
     let failed = summary.failed.len() as u64;
-    let total = failed + summary.files + summary.unchanged + summary.skipped;
+    let total = total(&summary);
     if summary.stopped.is_none()
-        && total == 1
+        && is_single(&summary)
         && let Some(failure) = summary.failed.pop()
     {
         return Err(failure.error.into());

@@ -119,11 +119,13 @@ impl Output {
         write_err(&format!("cyx: warning: {}", text.as_ref()));
     }
 
-    /// Prints the failure of one of many items on standard error.
+    /// Prints the failure of one of many items on standard error. The item is named, unless the error begins with its name.
     pub fn failure(&self, what: &[u8], error: &Error) {
         let report = crate::error::Report(error).to_string();
         let sentence = report.strip_prefix("cyx: ").unwrap_or(&report);
-        write_err(&format!("cyx: {}: {sentence}", names::escape(what)));
+        let what = names::escape(what);
+        let named = sentence.strip_prefix(&what).is_some_and(|rest| rest.starts_with([' ', ':']));
+        write_err(&if named { report } else { format!("cyx: {what}: {sentence}") });
     }
 }
 
