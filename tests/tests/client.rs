@@ -53,8 +53,10 @@ fn start(folder: &Path, http: &str, args: &[String]) -> (Child, String) {
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self::start_in(tempfile::tempdir().unwrap(), args.iter().map(|arg| (*arg).to_owned()).collect())
+    }
+
+    fn start_in(folder: TempDir, args: Vec<String>) -> Self {
         let (child, http) = start(folder.path(), "127.0.0.1:0", &args);
         Self { folder, child, gateway: format!("http://{http}"), args }
     }
@@ -70,7 +72,8 @@ impl Server {
 
     fn config(&self, home: &Path) -> Config {
         let gateway = Some(self.gateway.parse().unwrap());
-        Config { home: home.to_owned(), gateway, email: None, ca_file: None }
+        let ca_file = Some(self.folder.path().join("cert.pem")).filter(|path| path.exists());
+        Config { home: home.to_owned(), gateway, email: None, ca_file }
     }
 
     fn mails(&self) -> BTreeSet<PathBuf> {
@@ -314,4 +317,32 @@ async fn a_large_directory_is_walked_whole() {
     let removed = bucket.remove(&path("d1"), RemoveOptions { recursive: true, permanent: true }).await;
     removed.unwrap();
     assert_eq!(paths(&bucket).await.len(), 2 * 1201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_goes_over_tls_and_only_to_a_server_that_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let args = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = Server::start_in(folder, args.iter().map(|arg| (*arg).to_owned()).collect());
+    server.gateway = server.gateway.replace("http://127.0.0.1", "https://localhost");
+
+    let home = tempfile::tempdir().unwrap();
+    let client = server.user(home.path(), "ada").await;
+    let bucket = client.create_bucket("photos", false).await.unwrap();
+    bucket.make_directory(&path("d"), 0o755).await.unwrap();
+    assert_eq!(paths(&bucket).await, ["d"]);
+
+    // Another authority: nothing is sent.
+    let other = tempfile::tempdir().unwrap();
+    let stranger = other.path().join("stranger.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&stranger, made.cert.pem()).unwrap();
+    let config = Config { ca_file: Some(stranger), ..server.config(home.path()) };
+    let error = identity::begin_login(&config, "ada@example.org", PASSWORD, false).await.unwrap_err();
+    assert_eq!(error.exit_code(), 6, "{error}");
+    assert!(error.to_string().contains("certificate"), "{error}");
 }
