@@ -47,11 +47,11 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Logs go to standard error. Without `-v` only warnings of our own programs.
+/// Logs go to standard error. Without `-v` there are none: what a person should know is said in sentences.
 fn start_logging(global: &Global) {
     let default = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0 | 1) => "warn",
+        (true, _) | (false, 0) => "off",
+        (false, 1) => "warn",
         (false, 2) => "warn,cyx_cli=debug,cyx_client=debug",
         (false, _) => "debug,cyx_cli=trace,cyx_client=trace",
     };

@@ -19,7 +19,7 @@ pub async fn run(context: &Context, args: &Cat) -> Result<()> {
     for key in &args.keys {
         failures.count();
         let key = key.as_encoded_bytes();
-        match write(&transfer, &bucket, key, args.offset..end).await {
+        match write(context, &transfer, &bucket, key, args.offset..end).await {
             Err(Error::OutputClosed) => return Err(Error::OutputClosed),
             Err(error) => failures.add(context, key, error),
             Ok(()) => {}
@@ -28,9 +28,17 @@ pub async fn run(context: &Context, args: &Cat) -> Result<()> {
     failures.result()
 }
 
-async fn write(transfer: &Transfer, bucket: &Bucket, key: &[u8], range: std::ops::Range<u64>) -> Result<()> {
+async fn write(
+    context: &Context,
+    transfer: &Transfer,
+    bucket: &Bucket,
+    key: &[u8],
+    range: std::ops::Range<u64>,
+) -> Result<()> {
     let located = bucket.resolve(&TreePath::parse(key)?).await?;
     let reader = transfer.open_at(bucket, &located, range.clone()).await?;
     let mut out = tokio::io::stdout();
-    Ok(reader.copy_to(range, &mut out, &Silent).await?)
+    let copied = reader.copy_to(range, &mut out, &Silent).await;
+    super::warn_of_liars(&context.output, &reader.liars());
+    Ok(copied?)
 }

@@ -77,5 +77,6 @@ async fn to_standard_output(
     let mut out = tokio::io::stdout();
     let copied = reader.copy_to(0..reader.size(), &mut out, &bar).await;
     bar.finish();
+    super::warn_of_liars(&context.output, &reader.liars());
     Ok(copied?)
 }

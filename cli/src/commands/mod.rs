@@ -20,6 +20,7 @@ use std::ffi::OsStr;
 use std::future::Future;
 
 use cyx_client::{Bucket, Client, Config, Located, Overrides};
+use cyx_core::ids::NodeId;
 use cyx_core::inode::InodeKind;
 
 use crate::args::{Cli, Command, Global};
@@ -150,6 +151,13 @@ pub fn kind_word(located: &Located) -> &'static str {
         Ok(InodeKind::CharDevice) => "char-device",
         Ok(InodeKind::BlockDevice) => "block-device",
         Err(_) => "unknown",
+    }
+}
+
+/// Names nodes that sent wrong bytes.
+fn warn_of_liars(output: &Output, liars: &[NodeId]) {
+    for node in liars {
+        output.warn(format!("the storage node {node} sent wrong bytes; they were noticed and read elsewhere"));
     }
 }
 

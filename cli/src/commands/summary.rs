@@ -68,9 +68,7 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
     if let Some(warning) = &summary.warning {
         output.warn(warning);
     }
-    for node in &summary.liars {
-        output.warn(format!("the storage node {node} sent wrong bytes; they were noticed and read elsewhere"));
-    }
+    super::warn_of_liars(output, &summary.liars);
     if output.json() {
         output.document(&document(direction, &summary, planned))?;
     } else {
