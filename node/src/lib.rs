@@ -1,4 +1,14 @@
 //! The cyx storage node: keeps chunks durable, serves them to whoever holds a grant, and signs receipts for them.
+//!
+//! [`store`] keeps the bytes, [`service`] speaks gRPC, [`agent`] makes the node a member of the network, [`program`] is what
+//! `cyx-node` runs. To run a node inside another process, use [`start`] with a [`Config`].
 
+pub mod agent;
+pub mod http;
+pub mod program;
 pub mod service;
 pub mod store;
+
+pub use agent::config::{Config, Options};
+pub use agent::error::Error;
+pub use agent::run::{Running, run, start};

@@ -1,2 +1,5 @@
 //! The cyx storage node.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    cyx_node::program::main()
+}

@@ -65,7 +65,9 @@ async fn ranges_and_their_proofs_are_exact() {
     let id = ChunkId::random();
     client.store(&grant, &[(id, bytes.clone())]).await;
     let root = *blake3::hash(&bytes).as_bytes();
-    for (offset, length) in [(0, 1), (16_383, 2), (5, 2_000_000), (2_700_000, 1), (1_048_576, 1_048_577), (0, 0), (9, 0)] {
+    for (offset, length) in
+        [(0, 1), (16_383, 2), (5, 2_000_000), (2_700_000, 1), (1_048_576, 1_048_577), (0, 0), (9, 0)]
+    {
         let end = if length == 0 { bytes.len() as u64 } else { offset + length };
         let expected = &bytes[usize::try_from(offset).unwrap()..usize::try_from(end).unwrap()];
         let plain = client.get(GetChunkRequest { offset, length, ..get(&grant, id) }).await.unwrap();
@@ -153,7 +155,8 @@ async fn a_refused_chunk_does_not_end_the_stream() {
     let outcome = client.send(parts).await;
     assert!(outcome.end.is_none());
     assert_eq!(outcome.stored(), [good.0]);
-    let mut refused: Vec<_> = outcome.refused.iter().map(|refused| (&refused.chunk_id[..], &refused.code[..])).collect();
+    let mut refused: Vec<_> =
+        outcome.refused.iter().map(|refused| (&refused.chunk_id[..], &refused.code[..])).collect();
     refused.sort_by_key(|(_, code)| *code);
     assert_eq!(refused, [(&lying.0.0[..], "INTEGRITY"), (&foreign.0.0[..], "PERMISSION_DENIED")]);
     let taken = client.store(&grant, &[(good.0, content(7, 100))]).await;
@@ -391,8 +394,11 @@ mod tls {
         let chunks = chunks(&[100, 3_000_000]);
         assert_eq!(client.store(&grant, &chunks).await.stored().len(), 2);
         assert!(client.read(&grant, chunks[1].0).await.unwrap() == chunks[1].1);
-        assert!(Channel::from_shared(format!("http://{}", node.address)).unwrap().connect().await.is_err()
-            || Client::new(node.channel().await).prove(&session()).await.is_err(), "plain text is not understood");
+        assert!(
+            Channel::from_shared(format!("http://{}", node.address)).unwrap().connect().await.is_err()
+                || Client::new(node.channel().await).prove(&session()).await.is_err(),
+            "plain text is not understood"
+        );
     }
 
     #[tokio::test]

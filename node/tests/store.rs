@@ -454,9 +454,8 @@ fn child_that_stores() {
                 }
             })
         });
-        for task in tasks.collect::<Vec<_>>() {
-            task.await.unwrap();
-        }
+        // None of them ends by itself: the first error does.
+        futures_util::future::try_join_all(tasks).await.unwrap();
     });
 }
 

@@ -107,7 +107,10 @@ impl ChunkService for ChunkApi {
         Ok(Response::new(stream))
     }
 
-    async fn verify_chunk(&self, request: Request<VerifyChunkRequest>) -> Result<Response<VerifyChunkResponse>, Status> {
+    async fn verify_chunk(
+        &self,
+        request: Request<VerifyChunkRequest>,
+    ) -> Result<Response<VerifyChunkResponse>, Status> {
         count_request("VerifyChunk");
         let connection = connection(&request)?;
         let wanted = request.into_inner();
@@ -123,7 +126,10 @@ impl ChunkService for ChunkApi {
         Ok(Response::new(VerifyChunkResponse { states }))
     }
 
-    async fn delete_chunk(&self, request: Request<DeleteChunkRequest>) -> Result<Response<DeleteChunkResponse>, Status> {
+    async fn delete_chunk(
+        &self,
+        request: Request<DeleteChunkRequest>,
+    ) -> Result<Response<DeleteChunkResponse>, Status> {
         count_request("DeleteChunk");
         let order = self.node.access.deletion(&request.into_inner().order, self.node.clock.now()).map_err(|error| {
             count_error(ErrorCode::PermissionDenied);

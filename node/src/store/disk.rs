@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     health: Mutex<Health>,
     /// Bytes appended that the index does not count yet.
     pub(crate) pending: AtomicU64,
+    /// Bytes that chunks may take in all.
+    capacity: AtomicU64,
     /// Number of the volume that is being appended to.
     pub(crate) active: AtomicU64,
     _lock: File,
@@ -100,6 +102,7 @@ impl DiskStore {
         sync_directory(directory).map_err(StoreError::io("sync the data directory"))?;
         let key = store_key(&index, &volume_folder)?;
         let shared = Arc::new(Shared {
+            capacity: AtomicU64::new(options.capacity),
             options,
             volume_folder,
             key,
@@ -114,6 +117,17 @@ impl DiskStore {
         shared.give_back()?;
         let writer = Writer::start(Arc::clone(&shared), active)?;
         Ok(Self { shared, writer })
+    }
+
+    /// Bytes of the disk that chunks take, trash and damaged ones included.
+    #[must_use]
+    pub fn taken_bytes(&self) -> u64 {
+        self.shared.index.total().span
+    }
+
+    /// Changes how many bytes chunks may take in all.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.shared.capacity.store(bytes, Ordering::Relaxed);
     }
 
     async fn blocking<R: Send + 'static>(
@@ -203,7 +217,7 @@ impl Shared {
     /// Bytes that may still be appended: what the operator gave, and what the filesystem has.
     pub(crate) fn room(&self) -> u64 {
         let taken = self.index.total().span.saturating_add(self.pending.load(Ordering::Relaxed));
-        let given = self.options.capacity.saturating_sub(taken);
+        let given = self.capacity.load(Ordering::Relaxed).saturating_sub(taken);
         let free = self.options.io.free(&self.volume_folder).unwrap_or(0);
         given.min(free.saturating_sub(self.options.margin))
     }
@@ -337,7 +351,7 @@ impl Shared {
             trash_bytes: total.trash.bytes,
             damaged_chunks: total.damaged.chunks,
             free_bytes: if self.health() == Health::Writable { self.room() } else { 0 },
-            capacity_bytes: self.options.capacity,
+            capacity_bytes: self.capacity.load(Ordering::Relaxed),
         }
     }
 }

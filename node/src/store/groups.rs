@@ -280,7 +280,8 @@ mod tests {
                         }
                     }
                 }
-                let reference = cyx_core::proof::prove(std::io::Cursor::new(&bytes), len as u64, range.clone()).unwrap();
+                let reference =
+                    cyx_core::proof::prove(std::io::Cursor::new(&bytes), len as u64, range.clone()).unwrap();
                 assert!(proof == reference.bytes, "{range:?} of {len}");
             }
         }

@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn headers_are_frozen() {
         let bytes = example().encode(&KEY);
-        assert_eq!(hex::encode(&bytes[..21]), "6379784301".to_owned() + &"01".repeat(16));
-        assert_eq!(hex::encode(&bytes[112..]), "05038cc80152df5f9253ecb8908f8898");
+        assert_eq!(hex::encode(&bytes[..21]), "6379784501".to_owned() + &"01".repeat(16));
+        assert_eq!(hex::encode(&bytes[112..]), "be0f545d2a6aa9d8fe1b75eac4fc3f52");
         let volume = encode_volume_header(&KEY, 5);
         assert_eq!(volume.len(), 4096);
         assert_eq!(hex::encode(&volume[..9]), "637978560105000000");

@@ -1,0 +1,21 @@
+//! The node as a member of the network: configuration, enrolment, registration, heartbeats, upkeep.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`config`] | flags, environment, `node.toml` |
+//! | [`login`], [`session`], [`credentials`], [`api`] | who this machine is at the identity API |
+//! | [`link`], [`channel`] | the server's `NodeService`: register, report, keep-lists, damage |
+//! | [`upkeep`] | trash and the operator's word |
+//! | [`run`] | all of it together, from the start to an orderly end |
+
+mod api;
+mod channel;
+pub mod config;
+mod credentials;
+pub mod error;
+mod link;
+mod login;
+pub mod run;
+mod session;
+mod system;
+pub mod upkeep;

@@ -1,0 +1,361 @@
+//! From the start of a node to its orderly end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::NodeId;
+use cyx_core::units::{MIB, NODE_MINIMUM, NODE_RESERVED};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::config::Config;
+use super::error::Error;
+use super::link::{Link, Profile, Wish, remembered_keys};
+use super::session::Session;
+use super::{api::Api, channel, upkeep};
+use crate::http;
+use crate::service::access::Access;
+use crate::service::identity::Identity;
+use crate::service::ledger::Ledger;
+use crate::service::{self, Node};
+use crate::store::{ChunkStore as _, Clock, DiskOptions, DiskStore};
+
+/// Name of the ledger's file in the data directory.
+const LEDGER_FILE: &str = "ledger.redb";
+/// Bytes of the filesystem that a node leaves free.
+const MARGIN: u64 = 256 * MIB;
+/// Between heartbeats, if the server does not say.
+const HEARTBEAT_SECONDS: u64 = 30;
+/// The first pause after a failure; each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A running node. Dropping it stops it without ceremony; [`Self::stop`] lets it end in order.
+pub struct Running {
+    node: Arc<Node>,
+    grpc: SocketAddr,
+    metrics: SocketAddr,
+    parts: Parts,
+}
+
+/// What `--print-ready` prints.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    node_id: NodeId,
+    grpc: SocketAddr,
+    metrics: SocketAddr,
+    pid: u32,
+}
+
+/// The running parts of a node. They end when this is dropped.
+struct Parts {
+    node: Arc<Node>,
+    stop: watch::Sender<bool>,
+    grpc: JoinHandle<Result<(), service::ServeError>>,
+    others: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.grpc.abort();
+        for part in &self.others {
+            part.abort();
+        }
+    }
+}
+
+/// Runs a node until `shutdown`; says when it is ready if it was asked to.
+///
+/// # Errors
+/// [`Error`]: why it could not start, or what failed while it ran.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+    let (print, file) = (config.print_ready, config.ready_file.clone());
+    tokio::pin!(shutdown);
+    let mut running = start(config, &mut shutdown).await?;
+    running.announce(print, file.as_deref())?;
+    tokio::select! {
+        () = &mut shutdown => running.stop().await,
+        ended = &mut running.parts.grpc => match ended {
+            Ok(Ok(())) => Err(Error::Task("the gRPC service".to_owned())),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(Error::Task(error.to_string())),
+        },
+    }
+}
+
+/// Starts a node inside this process: for tests and for programs that embed one. Returns when it is registered.
+///
+/// # Errors
+/// [`Error`]; [`Error::Ended`] if `abandon` came first.
+pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<Running, Error> {
+    let config = Arc::new(config);
+    let clock = Clock::system();
+    let (node, capacity) = {
+        let (config, clock) = (Arc::clone(&config), clock.clone());
+        let opening = tokio::task::spawn_blocking(move || open(&config, &clock));
+        opening.await.map_err(|error| Error::Task(error.to_string()))??
+    };
+    let grpc = listen(config.grpc).await?;
+    let metrics = listen(config.metrics).await?;
+    let local = |listener: &TcpListener, asked| {
+        listener.local_addr().map_err(|source| Error::Listen { address: asked, source })
+    };
+    let (grpc_address, metrics_address) = (local(&grpc, config.grpc)?, local(&metrics, config.metrics)?);
+    let tls = config.tls || !service::listen::may_be_plain(grpc_address);
+
+    let (stop, stopped) = watch::channel(false);
+    let mut stopping = stopped.clone();
+    let serving = service::serve(Arc::clone(&node), grpc, tls, async move {
+        // The sender is gone only when everything is.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    });
+    let registered = Arc::new(AtomicBool::new(false));
+    let mut parts = Parts {
+        node: Arc::clone(&node),
+        stop,
+        grpc: tokio::spawn(serving),
+        others: vec![
+            tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered))),
+            tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()))),
+        ],
+        grace: config.grace,
+    };
+
+    let joining = async {
+        let address = public_address(&config, grpc_address).await?;
+        let profile = Profile { address, tls, region: config.region.clone(), capacity };
+        join(&config, &clock, &node, profile).await
+    };
+    tokio::pin!(abandon);
+    let joined = tokio::select! {
+        joined = joining => joined,
+        () = abandon => Err(Error::Ended),
+    };
+    match joined {
+        Ok((link, wish)) => {
+            registered.store(true, Ordering::SeqCst);
+            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat)));
+            Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
+        }
+        Err(error) => {
+            parts.end().await?;
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.node.identity.id()
+    }
+
+    /// Where chunks are served.
+    #[must_use]
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Its inside, for tests.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Takes no more calls, finishes the running ones within the grace period, and makes everything durable.
+    ///
+    /// # Errors
+    /// [`Error`] if the store or the ledger cannot be closed.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.parts.end().await
+    }
+
+    fn announce(&self, print: bool, file: Option<&Path>) -> Result<(), Error> {
+        let ready =
+            Ready { ready: true, node_id: self.id(), grpc: self.grpc, metrics: self.metrics, pid: std::process::id() };
+        let line = serde_json::to_string(&ready).map_err(|error| Error::Task(error.to_string()))? + "\n";
+        let failed = |path: String| move |source| Error::File { doing: "write", path, source };
+        if let Some(path) = file {
+            // Renamed into place, so that whoever waits for the file never reads half of it.
+            let fresh = path.with_extension("new");
+            std::fs::write(&fresh, &line)
+                .and_then(|()| std::fs::rename(&fresh, path))
+                .map_err(failed(path.display().to_string()))?;
+        }
+        if print {
+            use std::io::Write as _;
+            let mut out = std::io::stdout().lock();
+            out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(failed("standard output".to_owned()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    async fn end(&mut self) -> Result<(), Error> {
+        for part in &self.others {
+            part.abort();
+        }
+        self.stop.send_replace(true);
+        if tokio::time::timeout(self.grace, &mut self.grpc).await.is_err() {
+            tracing::warn!("transfers that were still running are cut off");
+            self.grpc.abort();
+        }
+        self.node.store.close().await?;
+        let ledger = self.node.ledger.clone();
+        tokio::task::spawn_blocking(move || ledger.settle())
+            .await
+            .map_err(|error| Error::Task(error.to_string()))??;
+        Ok(())
+    }
+}
+
+/// Opens everything that lies on disk. Returns the node and the bytes it offers in all.
+fn open(config: &Config, clock: &Clock) -> Result<(Arc<Node>, u64), Error> {
+    http::install_metrics();
+    let path = &config.storage_path;
+    let failed = |source| Error::File { doing: "make", path: path.display().to_string(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let options = DiskOptions { capacity: u64::MAX, margin: MARGIN, clock: clock.clone(), ..DiskOptions::default() };
+    let store = DiskStore::open(path, options)?;
+    // What the filesystem has for this node: what is free, and what the node's chunks take already.
+    let possible = store.taken_bytes().saturating_add(store.usage().free_bytes);
+    let capacity = config.capacity.map_or(possible, |wanted| wanted.min(possible));
+    if capacity < NODE_MINIMUM {
+        return Err(Error::InsufficientStorage { path: path.display().to_string(), offered: capacity });
+    }
+    store.set_capacity(capacity - NODE_RESERVED);
+    let identity = Identity::open(path)?;
+    if let Some(expected) = config.node_id.filter(|expected| *expected != identity.id()) {
+        return Err(Error::OtherNode { path: path.display().to_string(), found: identity.id(), expected });
+    }
+    let ledger = Ledger::open(&path.join(LEDGER_FILE), clock.clone())?;
+    let access = Access::new(identity.id(), &remembered_keys(&ledger)?);
+    Ok((Arc::new(Node::new(identity, Arc::new(store), access, ledger, clock.clone())), capacity))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// Where clients reach the node: what the operator says, the address it listens on, or the one that leads to the server.
+async fn public_address(config: &Config, grpc: SocketAddr) -> Result<String, Error> {
+    if let Some(address) = &config.public_addr {
+        let has_port = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')));
+        return Ok(match (has_port, address.parse::<std::net::Ipv6Addr>()) {
+            (true, _) => address.clone(),
+            (false, Ok(v6)) => format!("[{v6}]:{}", grpc.port()),
+            (false, Err(_)) => format!("{address}:{}", grpc.port()),
+        });
+    }
+    if !grpc.ip().is_unspecified() {
+        return Ok(grpc.to_string());
+    }
+    let unreachable = |reason: String| Error::Unreachable { at: config.central.clone(), reason };
+    let (host, port, _) =
+        channel::host_and_port(&config.central).ok_or_else(|| unreachable("no address".to_owned()))?;
+    let mut pause = PAUSE;
+    loop {
+        match way_to(&host, port).await {
+            Ok(ip) => return Ok(SocketAddr::new(ip, grpc.port()).to_string()),
+            Err(error) => tracing::warn!(server = config.central, %error, "the way to the server is not known yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// The address of this machine from which it would speak to a host. Nothing is sent.
+async fn way_to(host: &str, port: u16) -> std::io::Result<IpAddr> {
+    let mut found = tokio::net::lookup_host((host, port)).await?;
+    let target = found.next().ok_or(std::io::ErrorKind::NotFound)?;
+    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = tokio::net::UdpSocket::bind(any).await?;
+    socket.connect(target).await?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Enrols and registers, however long the server is away. What the server refuses for good ends it.
+async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Profile) -> Result<(Link, Wish), Error> {
+    let api = Api::new(&config.api_url)?;
+    let mut pause = PAUSE;
+    let mut link: Option<Link> = None;
+    loop {
+        let attempt = async {
+            if link.is_none() {
+                let session = Session::open(api.clone(), Arc::clone(config), clock.clone()).await?;
+                let channel = channel::open(&config.central)?;
+                link = Some(Link::new(Arc::clone(node), session, channel, config.central.clone(), profile.clone()));
+            }
+            match &mut link {
+                Some(link) => {
+                    link.register().await?;
+                    link.heartbeat().await
+                }
+                None => Err(Error::Ended),
+            }
+        };
+        match attempt.await {
+            Ok(wish) => match link {
+                Some(link) => return Ok((link, wish)),
+                None => return Err(Error::Ended),
+            },
+            Err(error) if error.is_passing() => tracing::warn!(%error, "not registered yet, trying again"),
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Reports for ever, registers again when the server has forgotten the node, and follows keep-lists.
+async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>) {
+    let mut pause = PAUSE;
+    let mut forgotten = false;
+    loop {
+        let regular = interval.unwrap_or_else(|| {
+            let seconds = if wish.heartbeat_seconds == 0 { HEARTBEAT_SECONDS } else { wish.heartbeat_seconds };
+            Duration::from_secs(seconds.clamp(1, 3600))
+        });
+        let done = async {
+            if forgotten {
+                link.register().await?;
+            }
+            let wish = link.heartbeat().await?;
+            link.follow_keep_lists(wish.keep_list_sequence).await?;
+            Ok::<_, Error>(wish)
+        };
+        match done.await {
+            Ok(next) => {
+                (wish, forgotten, pause) = (next, false, PAUSE);
+                tokio::time::sleep(regular).await;
+            }
+            Err(error) => {
+                metrics::counter!("cyx_node_heartbeat_failures_total").increment(1);
+                forgotten |=
+                    matches!(error, Error::Refused { code: ErrorCode::NotFound | ErrorCode::PermissionDenied, .. });
+                tracing::warn!(%error, "a heartbeat failed");
+                tokio::time::sleep(pause.min(regular)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The machine's access token, renewed before it ends and after the server refused it.
+
+use std::sync::Arc;
+
+use cyx_core::ids::MachineId;
+use tokio::sync::Mutex;
+
+use super::api::{Api, Machine, Token};
+use super::config::{Config, Secret};
+use super::error::Error;
+use super::{credentials, login};
+use crate::store::Clock;
+
+/// A token is renewed when less than this many seconds are left.
+const MARGIN_SECONDS: u64 = 300;
+
+struct State {
+    machine: Machine,
+    token: Option<Token>,
+}
+
+/// The machine's session at the server.
+#[derive(Clone)]
+pub(crate) struct Session {
+    api: Api,
+    config: Arc<Config>,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+impl Session {
+    /// Finds or makes the machine's credentials.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn open(api: Api, config: Arc<Config>, clock: Clock) -> Result<Self, Error> {
+        let (machine, token) = login::machine(&api, &config).await?;
+        Ok(Self { api, config, clock, state: Arc::new(Mutex::new(State { machine, token })) })
+    }
+
+    /// The machine's id and a token that is good for a while.
+    ///
+    /// If the server does not know the machine's key any more and there is an enrolment token or a password, the machine is
+    /// enrolled anew.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn token(&self) -> Result<(MachineId, Secret), Error> {
+        let mut state = self.state.lock().await;
+        let now = self.clock.now();
+        if let Some(token) = &state.token
+            && now.saturating_add(MARGIN_SECONDS) < token.expires
+        {
+            return Ok((state.machine.id, token.value.clone()));
+        }
+        let token = match self.api.token(&state.machine).await {
+            Err(error) if error.is_unknown_caller() => {
+                tracing::warn!(%error, machine = %state.machine.id, "the saved credentials are not accepted");
+                if self.config.enroll_token.is_none() && self.config.password.is_none() {
+                    return Err(error);
+                }
+                credentials::forget(&self.config.home)?;
+                let (machine, token) = login::enrol(&self.api, &self.config).await?;
+                state.machine = machine;
+                token
+            }
+            other => other?,
+        };
+        let value = token.value.clone();
+        state.token = Some(token);
+        Ok((state.machine.id, value))
+    }
+
+    /// Forgets the token, because the server refused it.
+    pub(crate) async fn token_was_refused(&self) {
+        self.state.lock().await.token = None;
+    }
+
+    /// The REST API.
+    #[must_use]
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+}

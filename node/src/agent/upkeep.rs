@@ -1,0 +1,155 @@
+//! What a node does for itself: emptying the trash, looking for damage, and listening to its operator.
+//!
+//! The operator speaks through two small files, because the data directory belongs to the running node alone:
+//! `trash-held.json` says that the emptying of the trash waits for a confirmation, `trash-confirm` gives it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cyx_core::keeplist::Incarnation;
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use crate::service::Node;
+
+/// Between two looks at the operator's files.
+const LOOK: Duration = Duration::from_secs(2);
+/// Looks between two rounds through the trash.
+const LOOKS_PER_ROUND: u32 = 150;
+/// Says what has to be confirmed.
+pub const HELD_FILE: &str = "trash-held.json";
+/// Confirms it.
+pub const CONFIRM_FILE: &str = "trash-confirm";
+
+/// What `trash-held.json` says.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The incarnation to confirm, 32 hexadecimal digits.
+    pub incarnation: String,
+    /// When it began, in Unix seconds.
+    pub since: u64,
+    /// What this is about, for whoever finds the file.
+    pub about: String,
+}
+
+/// Runs until it is dropped.
+pub async fn run(node: Arc<Node>, directory: Arc<Path>) {
+    let mut looks = 0;
+    loop {
+        if let Err(error) = listen(&node, &directory).await {
+            tracing::error!(%error, "the operator's files cannot be used");
+        }
+        if looks % LOOKS_PER_ROUND == 0 {
+            match node.store.expire_trash().await {
+                Ok(0) => {}
+                Ok(bytes) => tracing::info!(bytes, "the trash was emptied"),
+                Err(error) => tracing::error!(%error, "the trash cannot be emptied"),
+            }
+        }
+        looks = looks.wrapping_add(1);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Shows what waits for a confirmation, and takes one.
+async fn listen(node: &Node, directory: &Path) -> Result<(), Error> {
+    let confirm = directory.join(CONFIRM_FILE);
+    if let Some(text) = read(&confirm)? {
+        let bytes = hex::decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+        let confirmed = match bytes.map(Incarnation::from_bytes) {
+            Some(incarnation) => node.store.confirm_incarnation(incarnation).await?,
+            None => false,
+        };
+        if !confirmed {
+            tracing::warn!("a confirmation for another incarnation was ignored");
+        }
+        std::fs::remove_file(&confirm).map_err(failed("remove", &confirm))?;
+    }
+    let shown = directory.join(HELD_FILE);
+    match node.store.held_incarnation()? {
+        Some(incarnation) if !shown.exists() => {
+            let held = Held {
+                incarnation: hex::encode(incarnation.to_bytes()),
+                since: incarnation.time,
+                about:
+                    "The server's database was restored. Until `cyx-node trash confirm`, nothing is deleted for good."
+                        .to_owned(),
+            };
+            let text = serde_json::to_string_pretty(&held).map_err(std::io::Error::other);
+            text.and_then(|text| std::fs::write(&shown, text)).map_err(failed("write", &shown))
+        }
+        None if shown.exists() => std::fs::remove_file(&shown).map_err(failed("remove", &shown)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| Error::File { doing, path, source }
+}
+
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("read", path)(source)),
+    }
+}
+
+/// What waits for a confirmation in a data directory, as its node shows it.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn held(directory: &Path) -> Result<Option<Held>, Error> {
+    let path = directory.join(HELD_FILE);
+    let parse = |text: String| serde_json::from_str(&text).map_err(std::io::Error::other);
+    read(&path)?.map(parse).transpose().map_err(failed("read", &path))
+}
+
+/// Gives the confirmation; the node takes it within seconds, or when it starts.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn confirm(directory: &Path, held: &Held) -> Result<(), Error> {
+    let (fresh, path) = (directory.join(".trash-confirm.new"), directory.join(CONFIRM_FILE));
+    let write = || {
+        std::fs::write(&fresh, &held.incarnation)?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(failed("write", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::access::Access;
+    use crate::service::identity::Identity;
+    use crate::service::ledger::Ledger;
+    use crate::store::{ChunkStore as _, Clock, DiskOptions, DiskStore};
+
+    #[tokio::test]
+    async fn the_operator_confirms_what_the_node_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(DiskStore::open(folder.path(), DiskOptions::default()).unwrap());
+        for time in [1, 2] {
+            store.note_incarnation(Incarnation { time, random: 0 }).await.unwrap();
+        }
+        let identity = Identity::open(folder.path()).unwrap();
+        let access = Access::new(identity.id(), &[]);
+        let ledger = Ledger::open(&folder.path().join("ledger"), Clock::system()).unwrap();
+        let node = Node::new(identity, Arc::clone(&store) as _, access, ledger, Clock::system());
+        assert_eq!(held(folder.path()).unwrap(), None);
+        listen(&node, folder.path()).await.unwrap();
+        let shown = held(folder.path()).unwrap().unwrap();
+        assert_eq!(shown.since, 2);
+        let wrong = Held { incarnation: "00".repeat(16), ..held(folder.path()).unwrap().unwrap() };
+        confirm(folder.path(), &wrong).unwrap();
+        listen(&node, folder.path()).await.unwrap();
+        assert!(store.held_incarnation().unwrap().is_some());
+        confirm(folder.path(), &shown).unwrap();
+        listen(&node, folder.path()).await.unwrap();
+        assert_eq!(store.held_incarnation().unwrap(), None);
+        assert_eq!(held(folder.path()).unwrap(), None);
+    }
+}

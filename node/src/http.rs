@@ -1,0 +1,122 @@
+//! `/health`, `/version` and `/metrics` on the metrics port.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::service::{Node, VERSION};
+use crate::store::Health as StoreHealth;
+
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Seconds of the histogram of syncs.
+const FSYNC_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
+
+/// Begins to count. Once per process, whatever the number of nodes in it; if the process counts elsewhere already, that stays.
+pub fn install_metrics() {
+    METRICS.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full("cyx_node_fsync_seconds".to_owned()), &FSYNC_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full("cyx_node_batch_chunks".to_owned()), &BATCH_BUCKETS)
+            })
+            .ok()?
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).ok()?;
+        Some(handle)
+    });
+}
+
+#[derive(Clone)]
+struct Seen {
+    node: Arc<Node>,
+    registered: Arc<AtomicBool>,
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    node_id: String,
+    version: &'static str,
+    registered: bool,
+    read_only_reason: Option<String>,
+    trash_held: bool,
+    chunks: u64,
+    used_bytes: u64,
+    trash_bytes: u64,
+    damaged_chunks: u64,
+    free_bytes: u64,
+}
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, node: Arc<Node>, registered: Arc<AtomicBool>) {
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/version", get(async || Json(serde_json::json!({ "version": VERSION }))))
+        .route("/metrics", get(render))
+        .with_state(Seen { node, registered });
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the metrics port failed");
+    }
+}
+
+async fn health(State(seen): State<Seen>) -> impl IntoResponse {
+    let usage = seen.node.store.usage();
+    let registered = seen.registered.load(Ordering::SeqCst);
+    let (status, code, reason) = match seen.node.store.health() {
+        StoreHealth::Failed(reason) => ("failed", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
+        _ if !registered => ("starting", StatusCode::SERVICE_UNAVAILABLE, None),
+        StoreHealth::Full => ("full", StatusCode::OK, Some("the disk is full".to_owned())),
+        StoreHealth::Writable => ("ok", StatusCode::OK, None),
+    };
+    let body = HealthBody {
+        status,
+        node_id: seen.node.identity.id().to_string(),
+        version: VERSION,
+        registered,
+        read_only_reason: reason,
+        trash_held: matches!(seen.node.store.held_incarnation(), Ok(Some(_))),
+        chunks: usage.chunks,
+        used_bytes: usage.used_bytes,
+        trash_bytes: usage.trash_bytes,
+        damaged_chunks: usage.damaged_chunks,
+        free_bytes: usage.free_bytes,
+    };
+    (code, Json(body))
+}
+
+async fn render(State(seen): State<Seen>) -> impl IntoResponse {
+    let usage = seen.node.store.usage();
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+    set("cyx_node_chunks", usage.chunks);
+    set("cyx_node_used_bytes", usage.used_bytes);
+    set("cyx_node_trash_chunks", usage.trash_chunks);
+    set("cyx_node_trash_bytes", usage.trash_bytes);
+    set("cyx_node_damaged_chunks", usage.damaged_chunks);
+    set("cyx_node_free_bytes", usage.free_bytes);
+    set("cyx_node_capacity_bytes", usage.capacity_bytes);
+    set("cyx_node_read_only", u64::from(seen.node.store.health() != StoreHealth::Writable));
+    set("cyx_node_registered", u64::from(seen.registered.load(Ordering::SeqCst)));
+    match METRICS.get() {
+        Some(Some(handle)) => {
+            handle.run_upkeep();
+            (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render())
+        }
+        _ => {
+            let text = "this process counts elsewhere\n".to_owned();
+            (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "text/plain")], text)
+        }
+    }
+}

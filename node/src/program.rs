@@ -1,0 +1,165 @@
+//! The command line of `cyx-node`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::agent::config::{Config, EXAMPLE, Options};
+use crate::agent::error::Error;
+use crate::agent::{run, upkeep};
+
+const ABOUT: &str = "\
+Offers disk space to a cyx network: keeps encrypted chunks, serves them to whoever holds a grant of the server, and proves
+what it holds. A node never sees a file name, a key or a byte of plain content.
+
+The first start enrols this machine: with CYXWIZ_ENROLL_TOKEN, with CYXWIZ_EMAIL and CYXWIZ_PASSWORD (and CYXWIZ_OTP from an
+authenticator), or by asking on a terminal. After that, ~/.cyxcloud/node_credentials.json is enough. Options come from flags,
+then the environment, then ~/.cyxcloud/node.toml, then defaults.";
+
+const EXAMPLES: &str = "\
+Examples:
+  CYXWIZ_ENROLL_TOKEN=… cyx-node --gateway https://cloud.example.org --central-server https://cloud.example.org:50052 \\
+      --storage-path /var/lib/cyx-node --storage-gb 100 --public-addr node.example.org
+  curl http://localhost:9090/health
+  cyx-node trash confirm --storage-path /var/lib/cyx-node
+
+Exit codes: 0 ended in order, 64 usage, 69 address or server not available, 70 internal, 74 disk, 75 try again later,
+76 the server makes no sense, 77 not enrolled or refused, 78 configuration or too little space.";
+
+/// `cyx-node`
+#[derive(Parser)]
+#[command(name = "cyx-node", version, about = "A storage node of a cyx network", long_about = ABOUT, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at what waits to be deleted for good, or allow it after the server was restored
+    Trash(Trash),
+    /// Print an example of node.toml with every option
+    ExampleConfig,
+}
+
+#[derive(Args)]
+struct Trash {
+    #[command(subcommand)]
+    command: TrashCommand,
+}
+
+#[derive(Subcommand)]
+enum TrashCommand {
+    /// Say whether deleting waits for a confirmation, and for which
+    Status,
+    /// Confirm that the restored server is right: chunks in the trash may be deleted for good again
+    Confirm,
+}
+
+/// Runs the program and returns its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not mistakes.
+            let code = if error.use_stderr() { 64 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let result = match cli.command {
+        None => Config::resolve(cli.options.with_secrets_of_environment()).map_err(Error::from).and_then(serve),
+        Some(Command::Trash(trash)) => {
+            Config::resolve(cli.options).map_err(Error::from).and_then(|config| trash.run(&config))
+        }
+        Some(Command::ExampleConfig) => {
+            say(EXAMPLE.trim_end());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) | Err(Error::Ended) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the program is asked for")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a program")]
+fn complain(error: &Error) {
+    eprintln!("cyx-node: {error}");
+}
+
+fn serve(config: Config) -> Result<(), Error> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .max_blocking_threads(8)
+        .thread_name("cyx-node")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Task(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let signal = signals()?;
+        run::run(config, signal).await
+    })
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+fn signals() -> Result<impl Future<Output = ()> + Send, Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Error::Task(format!("cannot listen to signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending");
+    })
+}
+
+impl Trash {
+    fn run(&self, config: &Config) -> Result<(), Error> {
+        let held = upkeep::held(&config.storage_path)?;
+        match (&self.command, held) {
+            (_, None) => say("Nothing waits for a confirmation."),
+            (TrashCommand::Status, Some(held)) => {
+                let since = held.since;
+                say(&format!(
+                    "Incarnation {} (began at Unix second {since}) waits for `cyx-node trash confirm`.",
+                    held.incarnation
+                ));
+            }
+            (TrashCommand::Confirm, Some(held)) => {
+                upkeep::confirm(&config.storage_path, &held)?;
+                say("Confirmed. A running node takes it within seconds, a stopped one when it starts.");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,312 @@
+//! A node and a server: enrolment, registration, heartbeats, keep-lists, damage, ends.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that cannot go on has failed")]
+
+mod server;
+
+use std::future::pending;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{BucketTag, ChunkId, NodeId, Random as _};
+use cyx_core::keeplist::{Incarnation, KeepList};
+use cyx_core::sign;
+use cyx_core::units::{GIB, NODE_RESERVED};
+use cyx_node::store::{ChunkState, NewChunk};
+use cyx_node::{Config, Error, Options, Running, start};
+use cyx_proto::node::v1::KeepListPart;
+use server::{CODE, EMAIL, ENROLMENT, PASSWORD, Server, key};
+
+fn options(server: &Server, folder: &Path) -> Options {
+    Options {
+        home: Some(folder.join("home")),
+        storage_path: Some(folder.join("data")),
+        storage_gb: Some(3),
+        gateway: Some(format!("http://{}", server.rest)),
+        central_server: Some(format!("http://{}", server.grpc)),
+        grpc_host: Some("127.0.0.1".parse().unwrap()),
+        grpc_port: Some(0),
+        metrics_port: Some(0),
+        grace_seconds: Some(5),
+        ..Options::default()
+    }
+}
+
+fn config(options: Options) -> Config {
+    Config { heartbeat: Some(Duration::from_millis(30)), ..Config::resolve(options).unwrap() }
+}
+
+fn enrolled(server: &Server, folder: &Path) -> Config {
+    config(Options { enroll_token: Some(ENROLMENT.to_owned().into()), ..options(server, folder) })
+}
+
+fn chunk(id: ChunkId, bytes: &'static [u8]) -> NewChunk {
+    NewChunk {
+        id,
+        tag: BucketTag([1; 16]),
+        root: *blake3::hash(bytes).as_bytes(),
+        pieces: vec![Bytes::from_static(bytes)],
+    }
+}
+
+async fn store(node: &Running, id: ChunkId, bytes: &'static [u8]) {
+    node.node().store.store(chunk(id, bytes)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    store(&node, ChunkId([1; 16]), b"hello").await;
+    server
+        .until("a heartbeat with the chunk", |book| {
+            book.heartbeats.iter().any(|beat| beat.metrics.as_ref().is_some_and(|metrics| metrics.used_bytes == 5))
+        })
+        .await;
+    {
+        let book = server.book();
+        let registration = &book.registrations[0];
+        assert_eq!(NodeId::from_public_key(&registration.public_key[..].try_into().unwrap()), node.id());
+        assert_eq!(registration.address, node.grpc().to_string());
+        assert_eq!((registration.capacity_bytes, registration.tls), (3 * GIB, false));
+        assert_eq!(book.machine_heartbeats[0]["address"], node.grpc().to_string());
+        assert_eq!(book.machines.len(), 1);
+        let usage = node.node().store.usage();
+        assert_eq!(usage.capacity_bytes, 3 * GIB - NODE_RESERVED);
+    }
+    let credentials = folder.path().join("home/node_credentials.json");
+    assert_eq!(credentials.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let id = node.id();
+    node.stop().await.unwrap();
+    // The saved credentials are enough from now on, and nothing is enrolled twice.
+    let again = start(config(options(&server, folder.path())), pending()).await.unwrap();
+    assert_eq!(again.id(), id);
+    assert_eq!(server.book().machines.len(), 1);
+    assert_eq!(again.node().store.usage().chunks, 1);
+    again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operator_logs_in_with_password_and_code() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let operator = |password: &str, otp: &str| Options {
+        email: Some(EMAIL.to_owned()),
+        password: Some(password.to_owned().into()),
+        otp: Some(otp.to_owned().into()),
+        ..options(&server, folder.path())
+    };
+    let wrong = start(config(operator("wrong", CODE)), pending()).await.err().unwrap();
+    assert!(matches!(wrong, Error::Refused { code: ErrorCode::InvalidCredentials, .. }) && wrong.exit_code() == 77);
+    let wrong = start(config(operator(PASSWORD, "000000")), pending()).await.err().unwrap();
+    assert!(matches!(wrong, Error::Refused { code: ErrorCode::OtpInvalid, .. }));
+    let node = start(config(operator(PASSWORD, CODE)), pending()).await.unwrap();
+    assert_eq!(server.book().logouts, 1);
+    assert_eq!(server.book().machines.len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_can_never_work_ends_with_a_sentence() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let bad_token = Options { enroll_token: Some("nonsense".to_owned().into()), ..options(&server, folder.path()) };
+    let error = start(config(bad_token), pending()).await.err().unwrap();
+    assert!(error.to_string().starts_with("the server refused the registration of this machine"), "{error}");
+    let small = Options { storage_gb: Some(2), ..options(&server, folder.path()) };
+    let error = start(config(small), pending()).await.err().unwrap();
+    assert!(error.to_string().starts_with("Insufficient storage") && error.exit_code() == 78, "{error}");
+    let other = Options { node_id: Some(NodeId([9; 16])), ..options(&server, folder.path()) };
+    let error = start(config(other), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::OtherNode { .. }), "{error}");
+    server.book().refuse_registration = Some(ErrorCode::InvalidArgument);
+    let error = start(enrolled(&server, folder.path()), pending()).await.err().unwrap();
+    assert_eq!(
+        (error.to_string().as_str(), error.exit_code()),
+        ("the server refused the registration of this node: not here", 78)
+    );
+    // A failed start leaves nothing running: the data directory is free.
+    server.book().refuse_registration = None;
+    start(enrolled(&server, folder.path()), pending()).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_waits_for_a_server_that_is_away() {
+    let (server, rest, grpc) = Server::bind().await;
+    let folder = tempfile::tempdir().unwrap();
+    drop((rest, grpc));
+    let starting = tokio::spawn(start(enrolled(&server, folder.path()), pending()));
+    // It has come as far as its files, so it is running and waiting.
+    while !folder.path().join("data/ledger.redb").exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let [rest, grpc] = [server.rest, server.grpc].map(|address| {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        tokio::net::TcpListener::from_std(listener).unwrap()
+    });
+    server.open(rest, grpc);
+    starting.await.unwrap().unwrap().stop().await.unwrap();
+    // And ends in order while it waits.
+    let (away, rest, grpc) = Server::bind().await;
+    drop((rest, grpc));
+    let other = tempfile::tempdir().unwrap();
+    let abandoned = start(enrolled(&away, other.path()), tokio::time::sleep(Duration::from_millis(50))).await;
+    assert!(matches!(abandoned.err().unwrap(), Error::Ended));
+}
+
+#[tokio::test]
+async fn refused_tokens_are_renewed_and_a_forgotten_node_registers_again() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let beats = server.book().heartbeats.len();
+    server.book().tokens.clear();
+    server.until("a heartbeat with a new token", |book| book.heartbeats.len() > beats + 1).await;
+    server.book().known = false;
+    server.until("another registration", |book| book.registrations.len() == 2).await;
+    // A machine that was revoked enrols anew, because the enrolment token is at hand.
+    server.book().machines.clear();
+    server.book().tokens.clear();
+    let beats = server.book().heartbeats.len();
+    server.until("a new machine", |book| book.machines.len() == 1 && book.heartbeats.len() > beats).await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn keep_lists_are_followed_and_confirmed() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let [kept, dropped, absent] = [1, 2, 3].map(|first| ChunkId([first; 16]));
+    store(&node, kept, b"kept").await;
+    store(&node, dropped, b"dropped").await;
+    let list = KeepList {
+        key: sign::key_id(&key().verifying_key().to_bytes()),
+        node: node.id(),
+        incarnation: Incarnation { time: 5, random: 6 },
+        sequence: 9,
+        before: u64::MAX,
+        first: ChunkId([0; 16]),
+        last: ChunkId([0xff; 16]),
+    };
+    let ids = [kept, absent];
+    {
+        let mut book = server.book();
+        book.lists = vec![KeepListPart {
+            signed: list.sign(&ids, &key()).into(),
+            ids: ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into(),
+        }];
+        book.sequence = 9;
+    }
+    server.until("the confirmation", |book| !book.confirmed.is_empty()).await;
+    let confirmed = server.book().confirmed[0].clone();
+    assert_eq!((confirmed.sequence, &confirmed.last[..], confirmed.trashed_chunks), (9, &[0xff; 16][..], 1));
+    assert_eq!(confirmed.missing, [Bytes::copy_from_slice(&absent.0)]);
+    let state = async |id| node.node().store.stat(id).await.unwrap().unwrap().state;
+    assert_eq!((state(kept).await, state(dropped).await), (ChunkState::Live, ChunkState::Trashed));
+    // Done is done.
+    let beats = server.book().heartbeats.len();
+    server.until("more heartbeats", |book| book.heartbeats.len() > beats + 3).await;
+    assert_eq!(server.book().confirmed.len(), 1);
+    // A list that the server did not sign moves nothing.
+    let forged = KeepList { sequence: 10, ..list };
+    {
+        let mut book = server.book();
+        let signed = forged.sign(&[], &ed25519_dalek::SigningKey::from_bytes(&[1; 32])).into();
+        book.lists = vec![KeepListPart { signed, ids: Bytes::new() }];
+        book.sequence = 10;
+    }
+    let beats = server.book().heartbeats.len();
+    server.until("more heartbeats", |book| book.heartbeats.len() > beats + 3).await;
+    assert_eq!(state(kept).await, ChunkState::Live);
+    assert_eq!(server.book().confirmed.len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_reported_once() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let id = ChunkId::random();
+    store(&node, id, b"some bytes").await;
+    let volume =
+        std::fs::OpenOptions::new().write(true).open(folder.path().join("data/volumes/00000001.cyxvol")).unwrap();
+    volume.write_all_at(b"S", 4096 + 128).unwrap();
+    assert!(node.node().store.read(id, 0..1).await.is_err());
+    server.until("the report", |book| book.damaged == [id]).await;
+    let beats = server.book().heartbeats.len();
+    server.until("more heartbeats", |book| book.heartbeats.len() > beats + 3).await;
+    assert_eq!(server.book().damaged, [id]);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restored_server_is_noticed_by_its_incarnation() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    assert_eq!(node.node().store.held_incarnation().unwrap(), None);
+    let new = Incarnation { time: 50, random: 1 };
+    server.book().incarnation = new;
+    let beats = server.book().heartbeats.len();
+    server.until("more heartbeats", |book| book.heartbeats.len() > beats + 2).await;
+    assert_eq!(node.node().store.held_incarnation().unwrap(), Some(new));
+    node.stop().await.unwrap();
+}
+
+/// The program itself: the ready line, the metrics port, and an orderly end on SIGTERM.
+#[tokio::test]
+async fn the_program_says_when_it_is_ready_and_ends_in_order() {
+    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cyx-node"))
+        .args(["--grpc-host", "127.0.0.1", "--grpc-port", "0", "--metrics-port", "0", "--print-ready"])
+        .args(["--gateway", &format!("http://{}", server.rest), "--central-server", &format!("http://{}", server.grpc)])
+        .arg("--ready-file")
+        .arg(folder.path().join("ready.json"))
+        .env("CYXWIZ_ENROLL_TOKEN", ENROLMENT)
+        .env("CYXCLOUD_HOME", folder.path())
+        .env("STORAGE_PATH", folder.path().join("data"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = child.stdout.take().unwrap();
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        line
+    });
+    let line = line.await.unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(std::fs::read_to_string(folder.path().join("ready.json")).unwrap(), line);
+    assert_eq!((&ready["ready"], &ready["pid"]), (&serde_json::json!(true), &serde_json::json!(child.id())));
+    let metrics = ready["metrics"].as_str().unwrap();
+    let get = async |path: &str| reqwest::get(format!("http://{metrics}{path}")).await.unwrap().text().await.unwrap();
+    let health: serde_json::Value = serde_json::from_str(&get("/health").await).unwrap();
+    assert_eq!((&health["status"], &health["node_id"]), (&serde_json::json!("ok"), &ready["node_id"]));
+    assert!(get("/version").await.contains(env!("CARGO_PKG_VERSION")));
+    let text = get("/metrics").await;
+    for name in ["cyx_node_chunks 0", "cyx_node_registered 1", "cyx_node_free_bytes"] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn usage_and_configuration_have_exit_codes_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cyx-node"));
+        command.args(args).env("CYXCLOUD_HOME", folder.path()).env("STORAGE_PATH", folder.path()).output().unwrap()
+    };
+    assert_eq!(run(&["--no-such-flag"]).status.code(), Some(64));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let plain = run(&["--gateway", "http://cloud.example.org"]);
+    assert_eq!(plain.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("plain text"));
+    assert_eq!(run(&["--storage-gb", "1"]).status.code(), Some(78));
+    let nothing = run(&["trash", "confirm"]);
+    assert_eq!((nothing.status.code(), &nothing.stdout[..]), (Some(0), &b"Nothing waits for a confirmation.\n"[..]));
+}

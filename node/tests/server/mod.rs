@@ -1,0 +1,295 @@
+//! A server as far as a node sees it: the identity API and `NodeService`, with switches for everything that can go wrong.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use cyx_core::auth::{self, StretchParams};
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{ChunkId, MachineId, NodeId, Random as _};
+use cyx_core::keeplist::Incarnation;
+use cyx_core::sign::{self, Purpose};
+use cyx_proto::node::v1::node_service_server::{NodeService, NodeServiceServer};
+use cyx_proto::node::v1::{
+    ConfirmKeepListRequest, ConfirmKeepListResponse, FetchKeepListsRequest, HeartbeatRequest, HeartbeatResponse,
+    KeepListPart, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest, ReportDamageResponse, ServerKey,
+};
+use cyx_proto::status::status;
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status};
+
+pub(crate) const ENROLMENT: &str = "enrolment-token";
+pub(crate) const EMAIL: &str = "operator@example.org";
+pub(crate) const PASSWORD: &str = "Correct-Horse-9";
+pub(crate) const CODE: &str = "123456";
+const SALT: [u8; 16] = [4; 16];
+
+pub(crate) fn key() -> SigningKey {
+    SigningKey::from_bytes(&[77; 32])
+}
+
+/// What the server saw and what it shall do.
+pub(crate) struct Book {
+    pub(crate) machines: HashMap<MachineId, String>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) logouts: u32,
+    pub(crate) machine_heartbeats: Vec<Value>,
+    pub(crate) registrations: Vec<RegisterNodeRequest>,
+    pub(crate) heartbeats: Vec<HeartbeatRequest>,
+    pub(crate) known: bool,
+    pub(crate) refuse_registration: Option<ErrorCode>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) sequence: u64,
+    pub(crate) lists: Vec<KeepListPart>,
+    pub(crate) confirmed: Vec<ConfirmKeepListRequest>,
+    pub(crate) damaged: Vec<ChunkId>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Server {
+    book: Arc<Mutex<Book>>,
+    pub(crate) rest: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+}
+
+type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
+
+fn refusal(code: ErrorCode) -> (StatusCode, Json<Value>) {
+    let status = StatusCode::from_u16(code.http_status()).unwrap();
+    (status, Json(json!({ "error": { "code": code.as_str(), "message": "no", "request_id": "1" } })))
+}
+
+fn bearer(headers: &HeaderMap) -> &str {
+    headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).unwrap_or("")
+}
+
+impl Server {
+    /// Listens, but does not answer before [`Self::open`].
+    pub(crate) async fn bind() -> (Self, TcpListener, TcpListener) {
+        let [rest, grpc] =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let book = Book {
+            machines: HashMap::new(),
+            tokens: Vec::new(),
+            logouts: 0,
+            machine_heartbeats: Vec::new(),
+            registrations: Vec::new(),
+            heartbeats: Vec::new(),
+            known: false,
+            refuse_registration: None,
+            incarnation: Incarnation { time: 5, random: 6 },
+            sequence: 0,
+            lists: Vec::new(),
+            confirmed: Vec::new(),
+            damaged: Vec::new(),
+        };
+        let (rest_address, grpc_address) = (rest.local_addr().unwrap(), grpc.local_addr().unwrap());
+        let server = Self { book: Arc::new(Mutex::new(book)), rest: rest_address, grpc: grpc_address };
+        (server, rest, grpc)
+    }
+
+    pub(crate) fn open(&self, rest: TcpListener, grpc: TcpListener) {
+        let router = axum::Router::new()
+            .route("/api/auth/prelogin", post(prelogin))
+            .route("/api/auth/login", post(login))
+            .route("/api/auth/login/verify", post(verify))
+            .route("/api/auth/logout", post(logout))
+            .route("/api/machines/register", post(register))
+            .route("/api/machines/token", post(token))
+            .route("/api/machines/{id}/heartbeat", post(heartbeat))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(rest, router).await.unwrap() });
+        let service = NodeServiceServer::new(self.clone());
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(grpc);
+        tokio::spawn(async move {
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+    }
+
+    pub(crate) async fn start() -> Self {
+        let (server, rest, grpc) = Self::bind().await;
+        server.open(rest, grpc);
+        server
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap()
+    }
+
+    /// Waits until the book says so.
+    pub(crate) async fn until(&self, what: &str, done: impl Fn(&Book) -> bool) {
+        for _ in 0..3000 {
+            if done(&self.book()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{what} did not happen");
+    }
+
+    fn new_token(&self) -> String {
+        let token = hex::encode(MachineId::random().0);
+        self.book().tokens.push(token.clone());
+        token
+    }
+
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let token =
+            request.metadata().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        match token.is_some_and(|token| self.book().tokens.iter().any(|known| known == token)) {
+            true => Ok(()),
+            false => Err(status(ErrorCode::InvalidCredentials, "who is this?")),
+        }
+    }
+}
+
+async fn prelogin(Json(body): Json<Value>) -> Answer {
+    assert_eq!(body["email"], EMAIL);
+    Ok(Json(json!({ "salt": STANDARD.encode(SALT), "params": StretchParams::DEFAULT })))
+}
+
+async fn login(Json(body): Json<Value>) -> Answer {
+    let stretched = auth::stretch(PASSWORD.as_bytes(), &SALT, StretchParams::DEFAULT).unwrap();
+    match body["auth_key"] == STANDARD.encode(auth::derive_auth_key(&stretched)) {
+        true => Ok(Json(json!({ "session_id": "s1", "otp_method": "email", "otp_expires_at": 1 }))),
+        false => Err(refusal(ErrorCode::InvalidCredentials)),
+    }
+}
+
+async fn verify(Json(body): Json<Value>) -> Answer {
+    assert_eq!(STANDARD.decode(body["session_public_key"].as_str().unwrap()).unwrap().len(), 32);
+    match body["otp"] == CODE && body["session_id"] == "s1" {
+        true => Ok(Json(json!({ "access_token": "person", "access_expires_at": 1, "refresh_token": "r" }))),
+        false => Err(refusal(ErrorCode::OtpInvalid)),
+    }
+}
+
+async fn logout(State(server): State<Server>, headers: HeaderMap) -> Answer {
+    assert_eq!(bearer(&headers), "person");
+    server.book().logouts += 1;
+    Ok(Json(json!({})))
+}
+
+async fn register(State(server): State<Server>, headers: HeaderMap, Json(body): Json<Value>) -> Answer {
+    if ![ENROLMENT, "person"].contains(&bearer(&headers)) {
+        return Err(refusal(ErrorCode::InvalidCredentials));
+    }
+    assert!(body["hardware"]["ram_mb"].as_u64().unwrap() > 0 && body["hardware"]["cpus"].as_u64().unwrap() > 0);
+    let (id, api_key) = (MachineId::random(), hex::encode(MachineId::random().0));
+    server.book().machines.insert(id, api_key.clone());
+    let token = server.new_token();
+    Ok(Json(json!({ "machine_id": id, "api_key": api_key, "access_token": token, "expires_at": u64::MAX / 2 })))
+}
+
+async fn token(State(server): State<Server>, Json(body): Json<Value>) -> Answer {
+    let id: MachineId = serde_json::from_value(body["machine_id"].clone()).unwrap();
+    if server.book().machines.get(&id).is_none_or(|known| body["api_key"] != *known) {
+        return Err(refusal(ErrorCode::InvalidCredentials));
+    }
+    Ok(Json(json!({ "access_token": server.new_token(), "expires_at": u64::MAX / 2 })))
+}
+
+async fn heartbeat(
+    State(server): State<Server>,
+    Path(id): Path<MachineId>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let mut book = server.book();
+    if !book.tokens.iter().any(|known| known == bearer(&headers)) {
+        return Err(refusal(ErrorCode::TokenExpired));
+    }
+    assert!(book.machines.contains_key(&id));
+    book.machine_heartbeats.push(body);
+    Ok(Json(json!({})))
+}
+
+fn server_keys() -> Vec<ServerKey> {
+    let public = key().verifying_key().to_bytes();
+    vec![ServerKey { key_id: sign::key_id(&public).to_vec().into(), public_key: Bytes::copy_from_slice(&public) }]
+}
+
+#[tonic::async_trait]
+impl NodeService for Server {
+    async fn register_node(
+        &self,
+        request: Request<RegisterNodeRequest>,
+    ) -> Result<Response<RegisterNodeResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let public: [u8; 32] = request.public_key[..].try_into().unwrap();
+        let node = NodeId::from_public_key(&public);
+        let body = [&node.0[..], &request.issued_at.to_le_bytes(), request.address.as_bytes()].concat();
+        sign::verify(&public, Purpose::Possession, &body, &request.signature).unwrap();
+        let mut book = self.book();
+        if let Some(code) = book.refuse_registration {
+            return Err(status(code, "not here"));
+        }
+        book.registrations.push(request);
+        book.known = true;
+        Ok(Response::new(RegisterNodeResponse {
+            node_id: node.to_vec().into(),
+            server_keys: server_keys(),
+            incarnation: Bytes::copy_from_slice(&book.incarnation.to_bytes()),
+            heartbeat_seconds: 1,
+            reserved_bytes: 0,
+            allocatable_bytes: 0,
+        }))
+    }
+
+    async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatResponse>, Status> {
+        self.check(&request)?;
+        let mut book = self.book();
+        if !book.known {
+            return Err(status(ErrorCode::NotFound, "this node is not registered"));
+        }
+        book.heartbeats.push(request.into_inner());
+        Ok(Response::new(HeartbeatResponse {
+            server_keys: server_keys(),
+            incarnation: Bytes::copy_from_slice(&book.incarnation.to_bytes()),
+            keep_list_sequence: book.sequence,
+            heartbeat_seconds: 1,
+            server_time: 0,
+        }))
+    }
+
+    type FetchKeepListsStream = tokio_stream::Iter<std::vec::IntoIter<Result<KeepListPart, Status>>>;
+
+    async fn fetch_keep_lists(
+        &self,
+        request: Request<FetchKeepListsRequest>,
+    ) -> Result<Response<Self::FetchKeepListsStream>, Status> {
+        self.check(&request)?;
+        let parts: Vec<_> = self.book().lists.iter().cloned().map(Ok).collect();
+        Ok(Response::new(tokio_stream::iter(parts)))
+    }
+
+    async fn confirm_keep_list(
+        &self,
+        request: Request<ConfirmKeepListRequest>,
+    ) -> Result<Response<ConfirmKeepListResponse>, Status> {
+        self.check(&request)?;
+        self.book().confirmed.push(request.into_inner());
+        Ok(Response::new(ConfirmKeepListResponse {}))
+    }
+
+    async fn report_damage(
+        &self,
+        request: Request<ReportDamageRequest>,
+    ) -> Result<Response<ReportDamageResponse>, Status> {
+        self.check(&request)?;
+        let ids = request.into_inner().chunk_ids;
+        self.book().damaged.extend(ids.iter().map(|id| ChunkId::try_from(&id[..]).unwrap()));
+        Ok(Response::new(ReportDamageResponse {}))
+    }
+}
