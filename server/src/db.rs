@@ -179,6 +179,18 @@ impl Db {
         answer.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
     }
 
+    /// Durable commits of the writer so far; 0 on PostgreSQL.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.0.writer.as_ref().map_or(0, Writer::commits)
+    }
+
+    /// Jobs that wait for the writer; 0 on PostgreSQL.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.writer.as_ref().map_or(0, Writer::waiting)
+    }
+
     /// Lets waiting jobs end, refuses new ones and closes the database.
     pub async fn close(&self) {
         if let Some(writer) = &self.0.writer {

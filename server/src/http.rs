@@ -12,3 +12,6 @@ pub mod router;
 pub mod server;
 pub mod tls;
 pub mod ws;
+
+#[cfg(test)]
+mod tests;

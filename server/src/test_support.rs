@@ -129,6 +129,67 @@ impl TestApp {
     }
 }
 
+/// A whole server that listens on loopback, on a database of its own.
+pub struct TestServer {
+    /// The running server.
+    pub running: crate::run::Running,
+    /// Its configuration, for a test that starts it again.
+    pub config: Config,
+    place: Place,
+}
+
+impl TestServer {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts one with a changed configuration.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let place = Place::new().await;
+        let mut config = config(place.folder.path());
+        config.database.location = place.location();
+        change(&mut config);
+        let running = crate::run::Running::start(config.clone()).await.expect("the test server starts");
+        Self { running, config, place }
+    }
+
+    /// Stops it and starts another one on the same database and folder.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn restart(self) -> Self {
+        let Self { running, config, place } = self;
+        running.stop().await;
+        let running = crate::run::Running::start(config.clone()).await.expect("the test server starts again");
+        Self { running, config, place }
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    /// Its outbox.
+    #[must_use]
+    pub fn outbox(&self) -> PathBuf {
+        self.place.folder.path().join("outbox")
+    }
+
+    /// The address of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.running.http)
+    }
+}
+
 /// Where a test keeps its things.
 struct Place {
     folder: tempfile::TempDir,

@@ -225,3 +225,103 @@ async fn null_and_bytes_come_back_as_they_went() {
     .unwrap();
     assert_eq!(row, (Some(vec![0, 255]), None, i64::MIN));
 }
+
+/// Where [`a_crash_loses_nothing_that_was_answered`] lets its other half write.
+const CRASH_VARIABLE: &str = "CYX_TEST_CRASH_DATABASE";
+
+/// Runs in a process of its own, which is killed: writes numbers for ever and prints each one that was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_half_that_is_killed() {
+    let Ok(path) = std::env::var(CRASH_VARIABLE) else { return };
+    let config = DbConfig { location: Location::Sqlite(path.into()), connections: 1 };
+    let db = Db::open(&config).await.unwrap();
+    let made: Result<(), DbError> = db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("CREATE TABLE number (n BIGINT PRIMARY KEY, note TEXT)").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    made.unwrap();
+    let writers = (0..8_i64).map(|writer| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for n in 0_i64.. {
+                let n = n * 8 + writer;
+                db.write(insert(n)).await.unwrap();
+                println!("answered {n}");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crash_loses_nothing_that_was_answered() {
+    use std::io::BufRead as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crash.db");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "db::tests::the_half_that_is_killed", "--nocapture", "--test-threads=1"])
+        .env(CRASH_VARIABLE, &path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let number = |line: String| line.rsplit_once("answered ").and_then(|(_, n)| n.parse::<i64>().ok());
+    let mut answered: Vec<i64> = lines.by_ref().map_while(Result::ok).filter_map(number).take(500).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answered.extend(lines.map_while(Result::ok).filter_map(number));
+    assert!(answered.len() >= 500);
+
+    let config = DbConfig { location: Location::Sqlite(path), connections: 1 };
+    let there: std::collections::HashSet<i64> = numbers(&Db::open(&config).await.unwrap()).await.into_iter().collect();
+    assert!(answered.iter().all(|n| there.contains(n)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_wait_share_one_commit() {
+    let test = with_table().await;
+    if test.db.backend() == Backend::Postgres {
+        return;
+    }
+    // The first job holds the writer until all others wait behind it.
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let (started, mut has_started) = tokio::sync::watch::channel(false);
+    let db = test.db.clone();
+    let first = tokio::spawn(async move {
+        db.write::<(), DbError, _>(move |_| {
+            let mut gate = gate.clone();
+            started.send_replace(true);
+            Box::pin(async move {
+                gate.wait_for(|open| *open).await.map_err(|_| DbError::Closed)?;
+                Ok(())
+            })
+        })
+        .await
+    });
+    has_started.wait_for(|started| *started).await.unwrap();
+    let before = test.db.commits();
+    let others: Vec<_> = (0..100)
+        .map(|n| {
+            let db = test.db.clone();
+            tokio::spawn(async move { db.write(insert(n)).await })
+        })
+        .collect();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while test.db.waiting() < 100 {
+        assert!(std::time::Instant::now() < deadline, "the jobs never came");
+        tokio::task::yield_now().await;
+    }
+    open.send(true).unwrap();
+    first.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(test.db.commits() - before, 2, "the first job, then all others together");
+    assert_eq!(numbers(&test.db).await.len(), 100);
+}

@@ -5,6 +5,8 @@
 //! failed commit), every job of it is repeated alone, so that one job never takes others down with it.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -75,31 +77,45 @@ enum Message {
 }
 
 /// The way to the writer task.
-pub(super) struct Writer(mpsc::Sender<Message>);
+pub(super) struct Writer {
+    sender: mpsc::Sender<Message>,
+    commits: Arc<AtomicU64>,
+}
 
 impl Writer {
     /// Starts the task with its connection.
     pub(super) fn start(connection: Conn) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(serve(connection, receiver));
-        Self(sender)
+        let commits = Arc::new(AtomicU64::new(0));
+        tokio::spawn(serve(connection, receiver, Arc::clone(&commits)));
+        Self { sender, commits }
+    }
+
+    /// Durable commits so far.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Jobs that wait.
+    pub(super) fn waiting(&self) -> usize {
+        QUEUE_MAX - self.sender.capacity()
     }
 
     /// Hands over a job.
     pub(super) async fn submit(&self, job: Box<dyn Job>) -> Result<(), DbError> {
-        self.0.send(Message::Job(job)).await.map_err(|_| DbError::Closed)
+        self.sender.send(Message::Job(job)).await.map_err(|_| DbError::Closed)
     }
 
     /// Returns when all jobs handed over before are done and the connection is closed.
     pub(super) async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.0.send(Message::Close(done)).await.is_ok() {
+        if self.sender.send(Message::Close(done)).await.is_ok() {
             let _ = closed.await;
         }
     }
 }
 
-async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>) {
+async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>, commits: Arc<AtomicU64>) {
     let mut messages = Vec::with_capacity(GROUP_MAX);
     let mut closing = Vec::new();
     while receiver.recv_many(&mut messages, GROUP_MAX).await > 0 {
@@ -114,7 +130,7 @@ async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>) {
                 }
             }
         }
-        run_group(&mut connection, jobs).await;
+        run_group(&mut connection, jobs, &commits).await;
     }
     if let Err(error) = connection.close().await {
         tracing::warn!(%error, "the database did not close cleanly");
@@ -124,10 +140,16 @@ async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>) {
     }
 }
 
-async fn run_group(connection: &mut Conn, mut jobs: Vec<Box<dyn Job>>) {
+async fn run_group(connection: &mut Conn, mut jobs: Vec<Box<dyn Job>>, commits: &AtomicU64) {
+    metrics::counter!("cyx_db_jobs_total").increment(jobs.len() as u64);
+    let committed = || {
+        commits.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("cyx_db_commits_total").increment(1);
+    };
     if jobs.len() > 1 {
         match try_group(connection, &mut jobs).await {
             Ok(()) => {
+                committed();
                 for job in jobs {
                     job.finish(Ok(()));
                 }
@@ -138,6 +160,7 @@ async fn run_group(connection: &mut Conn, mut jobs: Vec<Box<dyn Job>>) {
     }
     for mut job in jobs {
         let durable = try_alone(connection, job.as_mut()).await;
+        committed();
         job.finish(durable);
     }
 }

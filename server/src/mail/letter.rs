@@ -1,4 +1,4 @@
-//! The letters. Plain text, short lines, nothing secret in a subject.
+//! The letters. Plain text in short ASCII lines, so that they are sent as they are; nothing secret in a subject.
 
 use std::time::Duration;
 
@@ -75,18 +75,20 @@ impl Letter {
                  an account was registered with this address. Log in to confirm it:\n\n\
                      cyx login\n\n\
                  Each login asks for a code that is sent here.\n\
-                 If it was not you, do nothing: without such a code the account cannot be used.\n"
+                 If it was not you, do nothing: without a code nobody can use the account.\n"
             ),
             Self::AlreadyRegistered => "Hello,\n\n\
-                 somebody tried to register an account with this address, which already has one.\n\
+                 somebody tried to register an account with this address,\n\
+                 which already has one.\n\
                  If it was you, log in:\n\n\
                      cyx login\n\n\
                  If it was not you, do nothing. Your account was not changed.\n"
                 .to_owned(),
             Self::LoginCode { login, device } => format!(
                 "Hello,\n\n\
-                 the code for your login from {device} is\n\n\
+                 the code for your login is\n\n\
                  {}\n\n\
+                 The device calls itself: {device}\n\
                  It is valid for {} minutes and can be used once.\n\
                  If it was not you, somebody knows your password: change it.\n",
                 tokens.otp(*login),

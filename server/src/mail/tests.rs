@@ -108,6 +108,20 @@ async fn a_letter_that_is_of_no_use_any_more_is_dropped() {
     assert!(letters(&test).is_empty());
 }
 
+#[tokio::test]
+async fn letters_are_sent_as_they_are_written() {
+    let test = TestApp::new().await;
+    put(&test.app, Letter::Welcome { username: "x".repeat(32) }).await;
+    put(&test.app, Letter::AlreadyRegistered).await;
+    put(&test.app, Letter::LoginCode { login: SessionId::random(), device: "x".repeat(64) }).await;
+    // The longest device name makes a line that is too long to go unencoded; the code's line stays whole all the same.
+    assert_eq!(deliver_batch(&test.app).await.unwrap(), 3);
+    let letters = letters(&test);
+    assert_eq!(letters.iter().filter(|letter| letter.contains("Content-Transfer-Encoding: 7bit")).count(), 2);
+    let digits = |line: &str| line.trim().len() == 6 && line.trim().bytes().all(|b| b.is_ascii_digit());
+    assert_eq!(letters.iter().filter(|letter| letter.lines().any(digits)).count(), 1);
+}
+
 #[test]
 fn letters_survive_the_database() {
     let all = [

@@ -1,0 +1,92 @@
+//! The published description.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::http::router::routes;
+
+#[tokio::test]
+async fn it_is_served_as_it_is_kept_and_names_exactly_the_routes_there_are() {
+    let server = TestServer::new().await;
+    let served = Person::new(&server, "ada").call(Method::GET, "/openapi.json", None, None).await.body;
+    let kept = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json")).unwrap();
+    assert_eq!(served, serde_json::from_str::<Value>(&kept).unwrap());
+
+    let routed: BTreeSet<(String, String)> =
+        routes().iter().map(|route| (route.path.to_owned(), route.method.as_str().to_lowercase())).collect();
+    let paths = served["paths"].as_object().unwrap();
+    let described: BTreeSet<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (path.clone(), method.clone())))
+        .collect();
+    assert_eq!(described, routed);
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_schema_is_used() {
+    let document: Value = serde_json::from_str(crate::http::rest::system::OPENAPI).unwrap();
+    let mut used = BTreeSet::new();
+    collect(&document, &mut used);
+    let schemas: BTreeSet<String> = document["components"]["schemas"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(used, schemas);
+}
+
+fn collect(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str().and_then(|text| text.strip_prefix("#/components/schemas/")) {
+                    Some(schema) if name == "$ref" => {
+                        found.insert(schema.to_owned());
+                    }
+                    _ => collect(value, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
+/// Checks that an answer has exactly the fields that the description promises.
+#[tokio::test]
+async fn answers_have_the_described_fields() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let document: Value = serde_json::from_str(crate::http::rest::system::OPENAPI).unwrap();
+    let fields = |schema: &str| -> BTreeSet<String> {
+        let of = |name: &str| {
+            document["components"]["schemas"][name]["properties"]
+                .as_object()
+                .map(|p| p.keys().cloned().collect::<Vec<_>>())
+        };
+        match of(schema) {
+            Some(own) => own.into_iter().collect(),
+            None => {
+                let all = document["components"]["schemas"][schema]["allOf"].as_array().unwrap();
+                let keys = |part: &Value| match part["$ref"].as_str() {
+                    Some(reference) => of(reference.rsplit('/').next().unwrap()).unwrap(),
+                    None => part["properties"].as_object().unwrap().keys().cloned().collect(),
+                };
+                all.iter().flat_map(keys).collect()
+            }
+        }
+    };
+    let of = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(of(&session.verified), fields("VerifyResponse"));
+    assert_eq!(of(&session.verified["account"]), fields("Account"));
+    assert_eq!(of(&ada.get("/api/v1/quota", &session.access).await.body), fields("Quota"));
+    assert_eq!(
+        of(&ada.post("/api/auth/validate", json!({"token": session.access})).await.body),
+        fields("ValidateResponse")
+    );
+    assert_eq!(of(&ada.begin().await.body), fields("LoginResponse"));
+    assert_eq!(of(&ada.refresh(&session.refresh).await.body), fields("RefreshResponse"));
+    assert_eq!(
+        of(&ada.post("/api/auth/prelogin", json!({"email": "x@example.org"})).await.body),
+        fields("PreloginResponse")
+    );
+    let body = json!({"hostname": "h", "os": "o"});
+    let machine = ada.call(Method::POST, "/api/machines/register", Some("enrol for tests"), Some(body)).await.body;
+    assert_eq!(of(&machine), fields("MachineRegisterResponse"));
+}
