@@ -52,16 +52,21 @@ pub struct Delete {
     pub permanent: bool,
 }
 
-/// Shows all about a file or directory, and how many lost nodes it survives.
+/// Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  cyx stat photos pets/tom.jpg\n  cyx stat photos pets/tom.jpg --json | jq .survives"
-)]
+#[command(after_help = "\
+Examples:
+  cyx stat photos pets/tom.jpg
+  cyx stat photos pets/tom.jpg --json | jq .survives
+  cyx stat photos pets/tom.jpg --scrub")]
 pub struct Stat {
     /// The bucket.
     pub bucket: OsString,
     /// The key.
     pub key: OsString,
+    /// Has the nodes read what they keep of the file; without it they say what they know. Takes a while for large files.
+    #[arg(long)]
+    pub scrub: bool,
 }
 
 /// Writes files to standard output.

@@ -76,50 +76,63 @@ pub fn run(cli: Cli, output: Output) -> Result<()> {
         command => {
             cyx_core::erasure::check_cpu()?;
             let context = Context::new(&cli.global, output)?;
-            let resumable = matches!(command, Command::Upload(_) | Command::Download(_));
-            until_interrupted(dispatch(context, command), resumable)
+            run_async(dispatch(context, command))
         }
     }
 }
 
 async fn dispatch(context: Context, command: Command) -> Result<()> {
     match command {
-        Command::Register(args) => Box::pin(register::run(&context, args)).await,
-        Command::Login(args) => Box::pin(login::run(&context, args)).await,
-        Command::Logout(_) => Box::pin(account::logout(&context)).await,
-        Command::Whoami(_) => Box::pin(account::whoami(&context)).await,
-        Command::Quota(_) => Box::pin(account::quota(&context)).await,
-        Command::Status(_) => Box::pin(account::status(&context)).await,
-        Command::Bucket(command) => Box::pin(bucket::run(&context, command)).await,
-        Command::List(args) => Box::pin(list::run(&context, &args)).await,
-        Command::Delete(args) => Box::pin(change::delete(&context, &args)).await,
-        Command::Mkdir(args) => Box::pin(change::mkdir(&context, &args)).await,
-        Command::Mv(args) => Box::pin(change::mv(&context, &args)).await,
-        Command::Cp(args) => Box::pin(change::cp(&context, &args)).await,
-        Command::Cat(args) => Box::pin(cat::run(&context, &args)).await,
         Command::Upload(args) => Box::pin(upload::run(&context, &args)).await,
-        Command::Download(args) => Box::pin(download::run(&context, &args)).await,
-        Command::Stat(args) => Box::pin(stat::run(&context, &args)).await,
-        Command::Trash(command) => Box::pin(trash::run(&context, command)).await,
+        Command::Download(args) => until_interrupted(true, Box::pin(download::run(&context, &args))).await,
+        other => until_interrupted(false, Box::pin(dispatch_short(context, other))).await,
+    }
+}
+
+/// Commands that leave nothing to tidy up if they are interrupted.
+async fn dispatch_short(context: Context, command: Command) -> Result<()> {
+    match command {
+        Command::Register(args) => register::run(&context, args).await,
+        Command::Login(args) => login::run(&context, args).await,
+        Command::Logout(_) => account::logout(&context).await,
+        Command::Whoami(_) => account::whoami(&context).await,
+        Command::Quota(_) => account::quota(&context).await,
+        Command::Status(_) => account::status(&context).await,
+        Command::Bucket(command) => bucket::run(&context, command).await,
+        Command::List(args) => list::run(&context, &args).await,
+        Command::Delete(args) => change::delete(&context, &args).await,
+        Command::Stat(args) => stat::run(&context, &args).await,
+        Command::Cat(args) => cat::run(&context, &args).await,
+        Command::Cp(args) => change::cp(&context, &args).await,
+        Command::Mv(args) => change::mv(&context, &args).await,
+        Command::Mkdir(args) => change::mkdir(&context, &args).await,
+        Command::Trash(command) => trash::run(&context, command).await,
+        // Done before a server is looked for, or by the caller.
+        Command::Upload(_) | Command::Download(_) => Ok(()),
         Command::Completions(_) | Command::Generate(_) | Command::Dev(_) => Ok(()),
     }
 }
 
-/// Runs a command until it ends or Ctrl-C is pressed. What a command leaves behind when it is dropped is what a re-run needs.
-fn until_interrupted(command: impl Future<Output = Result<()>>, resumable: bool) -> Result<()> {
+/// Runs something until it ends or Ctrl-C is pressed; then it is dropped.
+///
+/// # Errors
+/// [`Error::Interrupted`], or its own.
+pub async fn until_interrupted<T>(resumable: bool, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => Err(Error::Interrupted { resumable }),
+            Err(source) => Err(Error::Stream { action: "wait for Ctrl-C", source }),
+        },
+    }
+}
+
+fn run_async(command: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::Stream { action: "start the runtime", source })?;
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = command => result,
-            signal = tokio::signal::ctrl_c() => match signal {
-                Ok(()) => Err(Error::Interrupted { resumable }),
-                Err(source) => Err(Error::Stream { action: "wait for Ctrl-C", source }),
-            },
-        }
-    });
+    let result = runtime.block_on(command);
     // Reads of standard input cannot be cut off, so nothing is waited for.
     runtime.shutdown_background();
     result

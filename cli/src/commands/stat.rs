@@ -1,7 +1,8 @@
 //! `cyx stat`.
 
-use cyx_client::tree::durability::Durability;
+use cyx_client::transfer::{FileHealth, Transfer, Tuning};
 use cyx_client::{Bucket, Located, TreePath};
+use cyx_core::ids::NodeId;
 use serde::Serialize;
 
 use super::{Context, kind_word};
@@ -27,11 +28,11 @@ struct Document {
     content: Option<Content>,
 }
 
-/// How a file's content is stored.
+/// How a file's content is stored, as its nodes say now.
 #[derive(Serialize)]
 struct Content {
     /// Segments that hold something of it; 0 if it lies in the server's database.
-    segments: u64,
+    segments: usize,
     /// Scheme of the worst segment.
     scheme: Option<String>,
     shards_total: Option<usize>,
@@ -40,18 +41,24 @@ struct Content {
     survives: Option<usize>,
     /// Enough shards are on nodes that are alive.
     readable: bool,
+    /// Nodes that did not answer.
+    nodes_unreachable: Vec<String>,
+    /// Nodes that lost or damaged a shard.
+    nodes_faulty: Vec<String>,
 }
 
-impl From<Durability> for Content {
-    fn from(durability: Durability) -> Self {
-        let worst = durability.worst;
+impl From<FileHealth> for Content {
+    fn from(health: FileHealth) -> Self {
+        let names = |nodes: &[NodeId]| nodes.iter().map(NodeId::to_string).collect();
         Self {
-            segments: durability.segments,
-            scheme: worst.map(|segment| segment.scheme.to_string()),
-            shards_total: worst.map(|segment| segment.scheme.n()),
-            shards_healthy: worst.map(|segment| segment.healthy),
-            survives: worst.and_then(|segment| segment.survives()),
-            readable: worst.is_none_or(|segment| segment.survives().is_some()),
+            segments: health.segments,
+            scheme: health.scheme.map(|scheme| scheme.to_string()),
+            shards_total: health.scheme.map(|scheme| scheme.n()),
+            shards_healthy: health.scheme.map(|_| health.shards_healthy),
+            survives: health.survives,
+            readable: health.readable,
+            nodes_unreachable: names(&health.unreachable),
+            nodes_faulty: names(&health.faulty),
         }
     }
 }
@@ -64,14 +71,20 @@ pub async fn run(context: &Context, args: &Stat) -> Result<()> {
     let path = TreePath::parse(args.key.as_encoded_bytes())?;
     let bucket = context.bucket(&args.bucket).await?;
     let located = bucket.resolve(&path).await?;
-    let document = describe(&bucket, &path, &located).await?;
+    let document = describe(context, &bucket, &path, &located, args.scrub).await?;
     if context.output.json() {
         return context.output.document(&document);
     }
     show(context, &path, &document)
 }
 
-async fn describe(bucket: &Bucket, path: &TreePath, located: &Located) -> Result<Document> {
+async fn describe(
+    context: &Context,
+    bucket: &Bucket,
+    path: &TreePath,
+    located: &Located,
+    scrub: bool,
+) -> Result<Document> {
     let attributes = located.inode.attributes.unwrap_or_default();
     let mut document = Document {
         bucket: bucket.name.clone(),
@@ -87,10 +100,11 @@ async fn describe(bucket: &Bucket, path: &TreePath, located: &Located) -> Result
         content: None,
     };
     if document.kind == "file" {
-        let (version, durability) = bucket.durability(located.id, &path.to_string()).await?;
+        let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
+        let reader = transfer.open(bucket, located).await?;
         // What was signed, not what the listing said.
-        (document.size, document.version) = (version.size(), version.version());
-        document.content = Some(durability.into());
+        (document.size, document.version) = (reader.size(), reader.version().version());
+        document.content = Some(reader.check(scrub).await?.into());
     }
     Ok(document)
 }
@@ -111,10 +125,17 @@ fn show(context: &Context, path: &TreePath, document: &Document) -> Result<()> {
     else {
         return output.line("stored    in the server's database, sealed");
     };
-    let segments = human::count(content.segments, "segment", "segments");
+    let segments = human::count(content.segments as u64, "segment", "segments");
     output.line(format!("stored    {scheme} in {segments}, {healthy} of {total} shards are healthy"))?;
     match content.survives {
-        Some(losses) => output.line(format!("survives  the loss of {}", human::count(losses as u64, "node", "nodes"))),
-        None => output.line("survives  nothing: too few nodes are alive to read it now"),
+        Some(losses) => output.line(format!("survives  the loss of {}", human::count(losses as u64, "node", "nodes")))?,
+        None => output.line("survives  nothing: too few nodes have their shard to read it now")?,
     }
+    for node in &content.nodes_unreachable {
+        output.line(format!("missing   the storage node {node} does not answer"))?;
+    }
+    for node in &content.nodes_faulty {
+        output.line(format!("damaged   the storage node {node} lost or damaged what it was given"))?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cyx_client::local::{Filter as _, Summary, UploadOptions};
 use cyx_client::transfer::{Condition, OnConflict, PutOptions, Source, Transfer, Tuning, Uploads};
@@ -12,10 +13,13 @@ use serde::Serialize;
 use super::filter::Filter;
 use super::progress::Bar;
 use super::summary::{Direction, report};
-use super::{Context, ends_with_slash};
+use super::{Context, ends_with_slash, until_interrupted};
 use crate::args::transfer::{Durability, Upload};
 use crate::error::{Error, Result};
 use crate::output::human;
+
+/// How long giving leases back may take at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Uploads files and directories, or standard input.
 ///
@@ -29,23 +33,40 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
     let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
     let uploads = transfer.uploads(&bucket);
     if args.abort {
-        return abort(context, &uploads, items, &filter).await;
+        return until_interrupted(false, abort(context, &uploads, items, &filter)).await;
     }
     let bar = Arc::new(Bar::new(&context.output, from_stdin, args.dry_run));
-    let summary = if from_stdin {
-        stdin(args, &uploads, &items[0].1, &bar).await?
-    } else {
-        let options = tree_options(context, args);
-        let mut summary =
-            Box::pin(uploads.upload(items.clone(), options, Arc::new(filter), Arc::clone(&bar) as _)).await;
-        for (path, _) in &mut summary.uploaded {
-            *path = key_of(path, &items);
+    let work = async {
+        if from_stdin {
+            stdin(args, &uploads, &items[0].1, &bar).await
+        } else {
+            Ok(files(context, args, &uploads, items, filter, &bar).await)
         }
-        summary
     };
-    uploads.finish().await;
+    let done = until_interrupted(!from_stdin, Box::pin(work)).await;
+    // What was leased and not used counts against the quota until it is given back, also after Ctrl-C.
+    if tokio::time::timeout(FAREWELL, uploads.finish()).await.is_err() {
+        tracing::debug!("leases were not given back in time; they expire");
+    }
     bar.finish();
-    report(context, Direction::Up, summary, bar.planned().as_deref())
+    report(context, Direction::Up, done?, bar.planned().as_deref())
+}
+
+async fn files(
+    context: &Context,
+    args: &Upload,
+    uploads: &Uploads,
+    items: Vec<(PathBuf, TreePath)>,
+    filter: Filter,
+    bar: &Arc<Bar>,
+) -> Summary {
+    let options = tree_options(context, args);
+    let progress = Arc::clone(bar) as _;
+    let mut summary = Box::pin(uploads.upload(items.clone(), options, Arc::new(filter), progress)).await;
+    for (path, _) in &mut summary.uploaded {
+        *path = key_of(path, &items);
+    }
+    summary
 }
 
 fn is_stdin(path: &Path) -> bool {
