@@ -10,14 +10,12 @@
 //! | [`change`] | new inodes, directories, renaming, removing, attributes |
 //! | [`trash`] | what was removed |
 //! | [`version`] | commits: signing and verifying them, extents of a version |
-//! | [`durability`] | how many lost nodes a file survives |
 //! | [`copy`] | copies that share their content |
 //!
 //! Everything here is a method of [`types::Bucket`].
 
 pub mod change;
 pub mod copy;
-pub mod durability;
 pub mod list;
 pub mod names;
 pub mod path;

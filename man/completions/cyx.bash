@@ -1536,7 +1536,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__stat)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --scrub --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

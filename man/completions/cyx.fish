@@ -42,7 +42,7 @@ complete -c cyx -n "__fish_cyx_needs_command" -f -a "upload" -d 'Uploads files a
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "download" -d 'Downloads files and directories'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "list" -d 'Lists buckets, or what is in one'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "delete" -d 'Moves files and directories to the trash, or deletes them for good'
-complete -c cyx -n "__fish_cyx_needs_command" -f -a "stat" -d 'Shows all about a file or directory, and how many lost nodes it survives'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "stat" -d 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "cat" -d 'Writes files to standard output'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "cp" -d 'Copies a file or directory within its bucket'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "mv" -d 'Renames or moves a file or directory within its bucket'
@@ -195,6 +195,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand delete" -s h -l help -d 'Print h
 complete -c cyx -n "__fish_cyx_using_subcommand delete" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_using_subcommand stat" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand stat" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand stat" -l scrub -d 'Has the nodes read what they keep of the file; without it they say what they know. Takes a while for large files'
 complete -c cyx -n "__fish_cyx_using_subcommand stat" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand stat" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand stat" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
@@ -363,7 +364,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcom
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "download" -d 'Downloads files and directories'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "list" -d 'Lists buckets, or what is in one'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "delete" -d 'Moves files and directories to the trash, or deletes them for good'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "stat" -d 'Shows all about a file or directory, and how many lost nodes it survives'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "stat" -d 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "cat" -d 'Writes files to standard output'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "cp" -d 'Copies a file or directory within its bucket'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "mv" -d 'Renames or moves a file or directory within its bucket'

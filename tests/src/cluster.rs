@@ -131,6 +131,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "a failed test shows its output, and the log is gone with the cluster")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprint!("{}", self.last_words());

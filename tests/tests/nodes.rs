@@ -4,7 +4,7 @@
 
 use std::process::Stdio;
 
-use cyx_tests::{Cluster, noise, wait_until};
+use cyx_tests::{Cluster, noise};
 
 const MIB: usize = 1 << 20;
 
@@ -45,10 +45,16 @@ fn what_stat_says_a_file_survives_is_what_it_survives() {
     assert_eq!(survives(&user), Some(4));
     cluster.kill_node(3);
     cluster.kill_node(11);
-    wait_until("stat notices the dead nodes", || survives(&user) == Some(2));
+    assert_eq!(survives(&user), Some(2));
     cluster.kill_node(5);
     cluster.kill_node(6);
+    assert_eq!(survives(&user), Some(0));
     assert_eq!(user.read("docs", "file"), content);
+    cluster.kill_node(7);
+    let stat = user.ok(["stat", "docs", "file", "--json"]).json();
+    assert_eq!((&stat["survives"], &stat["readable"]), (&serde_json::Value::Null, &serde_json::json!(false)), "{stat}");
+    assert_eq!(stat["nodes_unreachable"].as_array().map(Vec::len), Some(5), "{stat}");
+    user.fails(6, ["download", "docs", "--key", "file", "-o", "-"]);
 }
 
 #[test]

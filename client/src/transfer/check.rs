@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use cyx_core::ids::NodeId;
+use cyx_core::scheme::Scheme;
 use futures_util::stream::{StreamExt as _, iter};
 
 use super::fetch::AccessMap;
@@ -12,6 +13,8 @@ use crate::nodes::read::{ChunkHealth, ChunkRef};
 
 /// Chunks asked about in one call.
 const CHUNKS_PER_CALL: usize = 256;
+/// The same when nodes read them; they accept no more.
+const SCRUBBED_PER_CALL: usize = 64;
 /// Nodes asked at a time.
 const NODES_AT_A_TIME: usize = 32;
 
@@ -20,9 +23,9 @@ const NODES_AT_A_TIME: usize = 32;
 pub struct FileHealth {
     /// Segments in which it lies; none if it lies in the server's database.
     pub segments: usize,
-    /// Shards of its worst segment.
-    pub shards_total: usize,
-    /// Those of them that are there and intact.
+    /// Scheme of its worst segment: of several, the one that can lose the least decides.
+    pub scheme: Option<Scheme>,
+    /// Shards of that segment that are there and intact.
     pub shards_healthy: usize,
     /// How many more nodes may be lost; `None` if it cannot be read any more, or if it needs no node.
     pub survives: Option<usize>,
@@ -53,6 +56,7 @@ impl FileReader {
         }
         let mut healthy = vec![0; segments.len()];
         let (mut unreachable, mut faulty) = (Vec::new(), Vec::new());
+        let per_call = if scrub { SCRUBBED_PER_CALL } else { CHUNKS_PER_CALL };
         let pool = self.transfer().pool();
         let mut answers = iter(questions)
             .map(|(node, questions)| {
@@ -61,7 +65,7 @@ impl FileReader {
                     let mut good = Vec::new();
                     let mut fault = false;
                     let Some(access) = access else { return (node, None) };
-                    for part in questions.chunks(CHUNKS_PER_CALL) {
+                    for part in questions.chunks(per_call) {
                         let chunks: Vec<ChunkRef> = part.iter().map(|(_, chunk)| *chunk).collect();
                         match pool.verify(&access, &chunks, scrub).await {
                             Ok(states) => {
@@ -91,17 +95,21 @@ impl FileReader {
                 }
             }
         }
+        unreachable.sort_unstable();
+        faulty.sort_unstable();
         let worst = segments
             .iter()
-            .zip(&healthy)
-            .map(|(segment, healthy)| (segment.scheme.survives(*healthy), segment.scheme.n(), *healthy))
-            .min();
+            .zip(healthy)
+            .map(|(segment, healthy)| (segment.scheme, healthy))
+            // One that cannot be read (`None`) is worse than one that survives nothing.
+            .min_by_key(|(scheme, healthy)| scheme.survives(*healthy));
+        let survives = worst.and_then(|(scheme, healthy)| scheme.survives(healthy));
         Ok(FileHealth {
             segments: segments.len(),
-            shards_total: worst.map_or(0, |(_, total, _)| total),
-            shards_healthy: worst.map_or(0, |(_, _, healthy)| healthy),
-            survives: worst.and_then(|(survives, ..)| survives),
-            readable: worst.is_none_or(|(survives, ..)| survives.is_some()),
+            scheme: worst.map(|(scheme, _)| scheme),
+            shards_healthy: worst.map_or(0, |(_, healthy)| healthy),
+            survives,
+            readable: worst.is_none() || survives.is_some(),
             unreachable,
             faulty,
         })
