@@ -65,7 +65,7 @@ fn show(context: &Context, words: &str) -> Result<()> {
         .collect();
     for row in numbered.chunks(4) {
         let row = Zeroizing::new(row.iter().map(|word| word.as_str()).collect::<Vec<_>>().join("  "));
-        context.output.line(&*row)?;
+        context.output.line(row.trim_end())?;
     }
     Ok(())
 }

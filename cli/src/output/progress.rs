@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Output, names};
 
-const TEMPLATE: &str =
-    "{spinner} {msg:30!} {bytes:>12} of {total_bytes:>12} {bar:20} {binary_bytes_per_sec:>14} {eta:>5}";
-const TEMPLATE_OPEN: &str = "{spinner} {msg:30!} {bytes:>12} {binary_bytes_per_sec:>14}";
+/// At most 80 columns, so that it never wraps.
+const TEMPLATE: &str = "{spinner} {msg:20!} {bytes:>11}/{total_bytes:11} {bar:12} {binary_bytes_per_sec:>13} {eta:>4}";
+const TEMPLATE_OPEN: &str = "{spinner} {msg:20!} {bytes:>11} {binary_bytes_per_sec:>14}";
 
 /// Shows how far a transfer is. Does nothing where no bar belongs.
 #[derive(Debug, Clone)]
@@ -46,9 +46,10 @@ impl Progress {
         }
     }
 
-    /// What is being moved now.
-    pub fn name(&self, name: &[u8]) {
+    /// What is being moved now; of a path the last name is shown.
+    pub fn name(&self, path: &[u8]) {
         if let Some(bar) = &self.bar {
+            let name = path.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or(path);
             bar.set_message(names::escape(name));
         }
     }
