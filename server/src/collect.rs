@@ -62,18 +62,19 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tree = &self.tree;
-        write!(
-            f,
-            "{} trash entries, {} inodes, {} versions, {} staged uploads, {} buckets, {} segments, {} leases, {} placements; ",
-            tree.trash,
-            tree.inodes,
-            tree.versions,
-            tree.staged,
-            tree.buckets,
-            self.segments,
-            self.leases,
-            self.placements
-        )?;
+        let parts = [
+            (tree.trash, "trash entries"),
+            (tree.inodes, "inodes"),
+            (tree.versions, "versions"),
+            (tree.staged, "staged uploads"),
+            (tree.buckets, "buckets"),
+            (self.segments, "segments"),
+            (self.leases, "leases"),
+            (self.placements, "placements"),
+        ];
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{count} {what}, ")?;
+        }
         if self.held {
             f.write_str("keep-lists are held after a restore until `cyx-server collect --resume`")
         } else {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
 use super::rows;
-use crate::db::{Backend, Db, DbError};
+use crate::db::{Db, DbError};
 use crate::keys::ServerKeys;
 use crate::time::now_ns;
 
@@ -19,16 +19,11 @@ const WRITE_EVERY: Duration = Duration::from_secs(10);
 const REWARD_EVERY: Duration = Duration::from_secs(3600);
 /// How often a server looks for what others wrote: its siblings, or on an embedded database a command of its administrator.
 const MERGE_EVERY: Duration = Duration::from_secs(5);
-const MERGE_EVERY_EMBEDDED: Duration = Duration::from_secs(30);
 
 /// Watches until it is to stop, then writes down what is left.
 pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let merge_every = match db.backend() {
-        Backend::Postgres => MERGE_EVERY,
-        Backend::Sqlite => MERGE_EVERY_EMBEDDED,
-    };
     let (mut written, mut rewarded, mut merged) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         tokio::select! {
@@ -48,7 +43,7 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
             written = now;
             write_down(&db, &registry).await;
         }
-        if now.duration_since(merged) >= merge_every {
+        if now.duration_since(merged) >= MERGE_EVERY {
             merged = now;
             if let Err(error) = merge(&db, &keys, &registry).await {
                 tracing::warn!(%error, "cannot read what other servers know of the nodes");
