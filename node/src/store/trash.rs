@@ -221,28 +221,34 @@ impl Shared {
     }
 
     /// Deletes volumes in which nothing is left, and punches what is dead out of the others.
+    ///
+    /// What is dead in memory only may be alive again after a crash, so the index is made durable between looking and acting.
     pub(crate) fn give_back(&self) -> Result<(), StoreError> {
         let active = self.active.load(std::sync::atomic::Ordering::SeqCst);
-        for number in self.index.volumes() {
-            if self.index.row(number).is_empty() && u64::from(number) < active {
-                self.remove_volume(number);
-                match std::fs::remove_file(Volume::path(&self.volume_folder, number)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(StoreError::Io { doing: "delete an empty volume", source: error });
-                    }
-                    _ => self.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
+        let is_dead = |number: &u32| u64::from(*number) < active && self.index.row(*number).is_empty();
+        let dead: Vec<u32> = self.index.volumes().into_iter().filter(is_dead).collect();
+        if !dead.is_empty() {
+            self.index.flush()?;
+        }
+        for number in dead {
+            self.remove_volume(number);
+            match std::fs::remove_file(Volume::path(&self.volume_folder, number)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { doing: "delete an empty volume", source: error });
                 }
+                _ => self.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
             }
         }
         loop {
             let ranges = self.index.reclaimable(STEP)?;
+            if ranges.is_empty() {
+                return Ok(());
+            }
+            self.index.flush()?;
             for (number, offset, len) in &ranges {
                 if let Some(volume) = self.volume(*number) {
                     volume.punch(*offset, *len).map_err(StoreError::io("give back space"))?;
                 }
-            }
-            if ranges.is_empty() {
-                return Ok(());
             }
             self.index.write(Durability::Immediate, |tables| {
                 ranges.iter().try_for_each(|(number, offset, _)| tables.reclaimed(*number, *offset))
