@@ -232,6 +232,7 @@ const CRASH_VARIABLE: &str = "CYX_TEST_CRASH_DATABASE";
 /// Runs in a process of its own, which is killed: writes numbers for ever and prints each one that was answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_half_that_is_killed() {
+    use std::io::Write as _;
     let Ok(path) = std::env::var(CRASH_VARIABLE) else { return };
     let config = DbConfig { location: Location::Sqlite(path.into()), connections: 1 };
     let db = Db::open(&config).await.unwrap();
@@ -250,7 +251,9 @@ async fn the_half_that_is_killed() {
             for n in 0_i64.. {
                 let n = n * 8 + writer;
                 db.write(insert(n)).await.unwrap();
-                println!("answered {n}");
+                // Straight out: what was printed must have left this process when it is killed.
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "answered {n}").and_then(|()| out.flush()).unwrap();
             }
         })
     });
