@@ -52,6 +52,8 @@ pub enum Command {
     },
     /// Say that the database was restored by other means, so that clients ask and nodes drop nothing
     NewIncarnation,
+    /// Draw a new key for grants and keep-lists; nodes hear of it after a restart, and it signs an hour later
+    RotateKey,
     /// Collect trash and unused segments now, and begin new rounds of keep-lists
     Collect {
         /// Also let keep-lists begin again after a restore
@@ -106,6 +108,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::NewIncarnation) => {
             maintain(cli.options, async |config| maintenance::run_new_incarnation(&config).await)
         }
+        Some(Command::RotateKey) => maintain(cli.options, async |config| maintenance::run_rotate_key(&config)),
         Some(Command::Collect { resume }) => {
             maintain(cli.options, async |config| maintenance::run_collect(config, resume).await)
         }

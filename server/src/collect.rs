@@ -111,7 +111,12 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     for (node, sequence) in &rounds {
         network.registry.set_keep_list_sequence(*node, *sequence);
     }
-    let held = keep_lists::is_held(&mut *db.read().await?).await?;
+    let mut read = db.read().await?;
+    let repairs: i64 = sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM repair").fetch_one(&mut *read).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!("cyx_repair_queue").set(repairs as f64);
+    let held = keep_lists::is_held(&mut read).await?;
+    drop(read);
     let summary = Summary { tree, segments, leases, placements, rounds: rounds.len(), held };
     tracing::info!(%summary, "collected");
     Ok(summary)

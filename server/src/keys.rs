@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use self::file::KeyFile;
 use crate::db::{Conn, Db, DbError};
+use crate::time::now_seconds;
 
 /// A key signs nothing before it is this old, unless there is no older one.
 pub const ANNOUNCE_SECONDS: u64 = 3600;
@@ -60,8 +61,8 @@ pub struct AnnouncedKey {
 
 /// The server's keys and its identity.
 pub struct ServerKeys {
-    signing: SigningKey,
-    id: KeyId,
+    /// Never empty, the oldest first.
+    signing: Vec<KeyFile>,
     announced: RwLock<Arc<[AnnouncedKey]>>,
     tag_secret: Zeroizing<[u8; 32]>,
     grant_ids: Zeroizing<[u8; 32]>,
@@ -74,7 +75,7 @@ impl ServerKeys {
     /// # Errors
     /// [`KeyError`].
     pub async fn load(db: &Db, data_dir: &Path) -> Result<Self, KeyError> {
-        let now = crate::time::now_seconds();
+        let now = now_seconds();
         let files = file::load_or_create(data_dir, now)?;
         let public: Vec<(KeyId, [u8; 32], u64)> =
             files.iter().map(|file| (file.id(), file.key.verifying_key().to_bytes(), file.created)).collect();
@@ -88,10 +89,8 @@ impl ServerKeys {
                 })
             })
             .await?;
-        let KeyFile { key, .. } = file::current(files, now);
         let grant_ids = Zeroizing::new(blake3::derive_key(GRANT_ID_CONTEXT, &tag_secret[..]));
-        let id = cyx_core::sign::key_id(&key.verifying_key().to_bytes());
-        Ok(Self { signing: key, id, announced: RwLock::new(announced.into()), tag_secret, grant_ids, incarnation })
+        Ok(Self { signing: files, announced: RwLock::new(announced.into()), tag_secret, grant_ids, incarnation })
     }
 
     /// Looks for keys that other servers of the same database announce.
@@ -107,7 +106,13 @@ impl ServerKeys {
     /// Id of the key that signs now.
     #[must_use]
     pub fn id(&self) -> KeyId {
-        self.id
+        file::current(&self.signing, now_seconds()).id()
+    }
+
+    /// The key that something names as its signer; the present one if it names none of ours.
+    fn signer(&self, id: KeyId) -> &SigningKey {
+        let named = self.signing.iter().find(|file| file.id() == id);
+        &named.unwrap_or_else(|| file::current(&self.signing, now_seconds())).key
     }
 
     /// The keys that nodes are to believe.
@@ -134,16 +139,16 @@ impl ServerKeys {
         GrantId(keyed(&self.grant_ids, &lease.0, &node.0))
     }
 
-    /// Signs a grant. Its key id must be [`Self::id`].
+    /// Signs a grant with the key it names, which was [`Self::id`] a moment ago.
     #[must_use]
     pub fn sign_grant(&self, grant: &Grant) -> Vec<u8> {
-        grant.sign(&self.signing)
+        grant.sign(self.signer(grant.key))
     }
 
-    /// Signs a keep-list. Its key id must be [`Self::id`].
+    /// Signs a keep-list with the key it names, which was [`Self::id`] a moment ago.
     #[must_use]
     pub fn sign_keep_list(&self, list: &KeepList, ids: &[ChunkId]) -> Vec<u8> {
-        list.sign(ids, &self.signing)
+        list.sign(ids, self.signer(list.key))
     }
 }
 
@@ -162,9 +167,9 @@ fn keyed(key: &[u8; 32], first: &[u8; ID_LEN], second: &[u8; ID_LEN]) -> [u8; ID
 /// # Errors
 /// [`DbError`].
 pub async fn new_incarnation(conn: &mut Conn) -> Result<Incarnation, DbError> {
-    let (old, _) = identity(conn, crate::time::now_seconds()).await?;
+    let (old, _) = identity(conn, now_seconds()).await?;
     // Later than any before it even if the clock went back, because nodes and clients take the later one for the newer.
-    let time = crate::time::now_seconds().max(old.time + 1);
+    let time = now_seconds().max(old.time + 1);
     let incarnation = Incarnation { time, random: u64::from_le_bytes(random_bytes()) };
     sqlx::query("UPDATE network SET incarnation = $1, held = 1 WHERE id = 1")
         .bind(&incarnation.to_bytes()[..])

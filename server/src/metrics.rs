@@ -30,6 +30,11 @@ pub fn install() {
         "Sessions ended because an old refresh token was used"
     );
     metrics::describe_counter!("cyx_db_jobs_total", "Jobs that the database writer did");
+    metrics::describe_gauge!("cyx_nodes", "Storage nodes, by state");
+    metrics::describe_gauge!("cyx_nodes_available_bytes", "Bytes that living nodes can still take");
+    metrics::describe_gauge!("cyx_repair_queue", "Shards that should exist and do not, as of the last collection");
+    metrics::describe_counter!("cyx_wal_shipped_bytes_total", "Bytes of the database's log that were shipped");
+    metrics::describe_gauge!("cyx_wal_shipped_at_seconds", "Unix time at which everything committed was shipped");
     metrics::describe_counter!("cyx_db_commits_total", "Durable commits of the database writer");
 }
 

@@ -230,10 +230,14 @@ impl Shipper {
             .map_err(io::Error::other)?;
             let current = self.current.insert(current);
             match step? {
-                Step::UpToDate => return Ok(()),
+                Step::UpToDate => {
+                    #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
+                    metrics::gauge!("cyx_wal_shipped_at_seconds").set(now as f64 / 1000.0);
+                    return Ok(());
+                }
                 Step::Shipped(bytes) => {
                     current.shipped += bytes;
-                    metrics::counter!("cyx_server_wal_shipped_bytes_total").increment(bytes);
+                    metrics::counter!("cyx_wal_shipped_bytes_total").increment(bytes);
                 }
                 Step::Broken(reason) => {
                     tracing::warn!(reason, "shipping begins anew with a copy of the database");

@@ -13,8 +13,9 @@ use crate::collect::{Pace, collect, resume};
 use crate::config::Config;
 use crate::db::{Backend, Db, DbError, Location};
 use crate::jobs::record;
+use crate::keys::file::KeyFile;
 use crate::keys::new_incarnation;
-use crate::time::rfc3339;
+use crate::time::{now_seconds, rfc3339};
 
 /// `cyx-server backup --to DIR`
 pub(super) async fn run_backup(config: &Config, to: &Path) -> Result<(), Failure> {
@@ -49,6 +50,16 @@ pub(super) async fn run_new_incarnation(config: &Config) -> Result<(), Failure> 
     say(&format!(
         "the incarnation is {} now; restart every server of this database",
         hex::encode(incarnation.to_bytes())
+    ))
+}
+
+/// `cyx-server rotate-key`
+pub(super) fn run_rotate_key(config: &Config) -> Result<(), Failure> {
+    let key = KeyFile::random(now_seconds());
+    let path = key.store(&config.data_dir)?;
+    say(&format!(
+        "{} is there; restart the server, which announces it to nodes at once and signs with it in an hour",
+        path.display()
     ))
 }
 

@@ -27,6 +27,34 @@ async fn identity_and_keys_stay_and_a_new_incarnation_is_later_and_holds() {
 }
 
 #[tokio::test]
+async fn a_rotated_key_is_announced_at_once_and_old_grants_stay_good() {
+    let (test, dir) = (TestDb::new().await, tempfile::tempdir().unwrap());
+    let first = ServerKeys::load(&test.db, dir.path()).await.unwrap();
+    let new = file::KeyFile::random(now_seconds());
+    new.store(dir.path()).unwrap();
+    let second = ServerKeys::load(&test.db, dir.path()).await.unwrap();
+    assert_eq!(second.id(), first.id(), "nodes have to hear of the new one first");
+    assert!(second.announced().iter().any(|key| key.id == new.id()));
+    let older = file::KeyFile::random(now_seconds() - 2 * ANNOUNCE_SECONDS);
+    older.store(dir.path()).unwrap();
+    let third = ServerKeys::load(&test.db, dir.path()).await.unwrap();
+    assert_eq!(third.id(), older.id(), "announced long enough");
+    let grant = Grant {
+        key: first.id(),
+        id: GrantId::random(),
+        node: NodeId::random(),
+        session_key: [1; 32],
+        operations: cyx_core::grant::Operations::READ,
+        allowance: 0,
+        not_before: now_seconds(),
+        expires: now_seconds() + 100,
+        tags: vec![],
+    };
+    let find = |id| third.announced().iter().find(|key| key.id == id).map(|key| key.public);
+    assert!(Grant::verify(&third.sign_grant(&grant), find, grant.node, now_seconds()).is_ok());
+}
+
+#[tokio::test]
 async fn servers_of_one_database_announce_each_others_keys() {
     let (test, dir) = (TestDb::new().await, tempfile::tempdir().unwrap());
     let db = &test.db;

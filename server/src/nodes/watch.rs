@@ -35,6 +35,7 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
         }
         let now = Instant::now();
         let changed = registry.sweep(now);
+        measure(&registry);
         if now.duration_since(rewarded) >= REWARD_EVERY {
             rewarded = now;
             registry.reward();
@@ -50,6 +51,24 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
             }
         }
     }
+}
+
+/// Shows the state of the network to Prometheus.
+fn measure(registry: &Registry) {
+    let (mut states, mut available) = ([("alive", 0_u32), ("suspect", 0), ("dead", 0), ("read-only", 0)], 0_u64);
+    for node in registry.all() {
+        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == node.status()) {
+            *count += 1;
+        }
+        if node.can_take(0) {
+            available = available.saturating_add(node.available());
+        }
+    }
+    for (state, count) in states {
+        metrics::gauge!("cyx_nodes", "state" => state).set(f64::from(count));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!("cyx_nodes_available_bytes").set(available as f64);
 }
 
 /// Writes all news about nodes in one transaction.
