@@ -126,7 +126,7 @@ fn load(data_dir: &Path) -> Result<Vec<KeyFile>, KeyError> {
             keys.push(read(&path)?);
         }
     }
-    keys.sort_by_key(|key| key.created);
+    keys.sort_by_key(|key| (key.created, key.id()));
     Ok(keys)
 }
 

@@ -30,7 +30,7 @@ async fn identity_and_keys_stay_and_a_new_incarnation_is_later_and_holds() {
 async fn a_rotated_key_is_announced_at_once_and_old_grants_stay_good() {
     let (test, dir) = (TestDb::new().await, tempfile::tempdir().unwrap());
     let first = ServerKeys::load(&test.db, dir.path()).await.unwrap();
-    let new = file::KeyFile::random(now_seconds());
+    let new = file::KeyFile::random(now_seconds() + 1);
     new.store(dir.path()).unwrap();
     let second = ServerKeys::load(&test.db, dir.path()).await.unwrap();
     assert_eq!(second.id(), first.id(), "nodes have to hear of the new one first");
