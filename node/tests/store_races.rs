@@ -38,7 +38,8 @@ async fn stores_trash_purges_and_reads_do_not_get_into_each_others_way() {
 
     let helpers: Vec<_> = (0..3_u64)
         .map(|helper| {
-            let (store, clock, done, reads) = (Arc::clone(&store), clock.clone(), Arc::clone(&done), Arc::clone(&reads));
+            let (store, clock, done, reads) =
+                (Arc::clone(&store), clock.clone(), Arc::clone(&done), Arc::clone(&reads));
             tokio::spawn(async move {
                 while !done.load(Ordering::SeqCst) {
                     if helper == 0 {

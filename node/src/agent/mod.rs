@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`config`] | flags, environment, `node.toml` |
 //! | [`login`], [`session`], [`credentials`], [`api`] | who this machine is at the identity API |
-//! | [`link`], [`channel`] | the server's `NodeService`: register, report, keep-lists, damage |
+//! | [`link`], [`channel`] | the server's `NodeService`: register, report, damage |
+//! | [`keep`] | following keep-lists |
 //! | [`upkeep`] | trash and the operator's word |
 //! | [`run`] | all of it together, from the start to an orderly end |
 
@@ -13,6 +14,7 @@ mod channel;
 pub mod config;
 mod credentials;
 pub mod error;
+mod keep;
 mod link;
 mod login;
 pub mod run;

@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 
 use super::config::Config;
 use super::error::Error;
-use super::link::{Link, Profile, Wish, remembered_keys};
+use super::keep::Follower;
+use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
 use super::{api::Api, channel, upkeep};
 use crate::http;
@@ -143,7 +144,9 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     match joined {
         Ok((link, wish)) => {
             registered.store(true, Ordering::SeqCst);
-            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat)));
+            let (announce, announced) = watch::channel(0);
+            parts.others.push(tokio::spawn(Follower::new(link.caller().clone()).run(announced)));
+            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat, announce)));
             Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
         }
         Err(error) => {
@@ -303,7 +306,8 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
             if link.is_none() {
                 let session = Session::open(api.clone(), Arc::clone(config), clock.clone()).await?;
                 let channel = channel::open(&config.central)?;
-                link = Some(Link::new(Arc::clone(node), session, channel, config.central.clone(), profile.clone()));
+                let caller = Caller::new(Arc::clone(node), session, channel, config.central.clone());
+                link = Some(Link::new(caller, profile.clone()));
             }
             match &mut link {
                 Some(link) => {
@@ -326,8 +330,8 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
     }
 }
 
-/// Reports for ever, registers again when the server has forgotten the node, and follows keep-lists.
-async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>) {
+/// Reports for ever, registers again when the server has forgotten the node, and passes on which keep-lists there are.
+async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>, announce: watch::Sender<u64>) {
     let mut pause = PAUSE;
     let mut forgotten = false;
     loop {
@@ -339,12 +343,11 @@ async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>) {
             if forgotten {
                 link.register().await?;
             }
-            let wish = link.heartbeat().await?;
-            link.follow_keep_lists(wish.keep_list_sequence).await?;
-            Ok::<_, Error>(wish)
+            link.heartbeat().await
         };
         match done.await {
             Ok(next) => {
+                announce.send_replace(next.keep_list_sequence);
                 (wish, forgotten, pause) = (next, false, PAUSE);
                 tokio::time::sleep(regular).await;
             }
