@@ -139,3 +139,42 @@ fn settings(config: &Config) -> tree::Settings {
 pub async fn resume(app: &App) -> Result<(), DbError> {
     app.db.write(|conn| Box::pin(keep_lists::resume(conn))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::testing::{execute, literal, node, number, server_with};
+
+    #[tokio::test]
+    async fn a_collection_forgets_old_leases_and_begins_rounds_once() {
+        let test = server_with([node(1), node(2)], |_| {}).await;
+        let none = literal(&test, &[]);
+        let lease = |id: u8, expires: u64| {
+            let id = literal(&test, &[id; 16]);
+            format!(
+                "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires) \
+                 VALUES ({id}, {none}, {none}, {none}, {none}, {none}, 1, 0, {expires})"
+            )
+        };
+        let now = now_seconds();
+        execute(&test, &[lease(1, now - LEASE_MEMORY_SECONDS - 60), lease(2, now - 60)]).await;
+        let done = collect(&test.app, Pace::Regular).await.unwrap();
+        assert_eq!((done.leases, done.rounds, done.held), (1, 2, false));
+        assert_eq!(done.to_string(), "1 leases, keep-lists for 2 nodes");
+        assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM lease").await, 1);
+        assert!(test.app.network.registry.all().iter().all(|node| node.keep_list_sequence > 0));
+        // The rounds are under way.
+        assert_eq!(collect(&test.app, Pace::Now).await.unwrap().rounds, 0);
+    }
+
+    #[tokio::test]
+    async fn after_a_restore_a_collection_says_what_it_waits_for() {
+        let test = server_with([node(1)], |_| {}).await;
+        test.app.db.write(|conn| Box::pin(crate::keys::new_incarnation(conn))).await.unwrap();
+        let done = collect(&test.app, Pace::Now).await.unwrap();
+        assert_eq!((done.rounds, done.held), (0, true));
+        assert!(done.to_string().contains("--resume"), "{done}");
+        resume(&test.app).await.unwrap();
+        assert_eq!(collect(&test.app, Pace::Now).await.unwrap().rounds, 1);
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cyx_core::ids::{ChunkId, NodeId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::collect::holdings::{self, Held};
 use crate::db::{Conn, Db, DbError};
@@ -17,21 +17,41 @@ use crate::time::now_ns;
 pub const REPORT_MAX: usize = 10_000;
 /// Shards that are marked in one transaction.
 const BATCH: usize = 500;
-/// Walks at a time.
+/// Walks over a node's segments at a time, for whatever reason: each keeps a connection to the database for as long as it takes.
 const WALKS: usize = 2;
 
-/// Takes reports of damage.
-pub struct Damage {
-    walks: Semaphore,
-}
+/// Lets only a few walks run at a time.
+#[derive(Clone)]
+pub struct Walks(Arc<Semaphore>);
 
-impl Default for Damage {
+impl Default for Walks {
     fn default() -> Self {
-        Self { walks: Semaphore::new(WALKS) }
+        Self(Arc::new(Semaphore::new(WALKS)))
     }
 }
 
+impl Walks {
+    /// Waits for its turn, which lasts until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`DbError::Closed`], which never happens.
+    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, DbError> {
+        self.0.acquire().await.map_err(|_| DbError::Closed)
+    }
+}
+
+/// Takes reports of damage.
+pub struct Damage {
+    walks: Walks,
+}
+
 impl Damage {
+    /// Takes turns with others that walk.
+    #[must_use]
+    pub const fn new(walks: Walks) -> Self {
+        Self { walks }
+    }
+
     /// Marks chunks that a node does not have (any more) as missing. How many shards were not marked before.
     ///
     /// # Errors
@@ -40,7 +60,7 @@ impl Damage {
         if chunks.is_empty() {
             return Ok(0);
         }
-        let _permit = self.walks.acquire().await.map_err(|_| DbError::Closed)?;
+        let turn = self.walks.turn().await?;
         let mut found = Vec::new();
         let mut snapshot = db.read().await?;
         holdings::walk(&mut snapshot, node, |held| {
@@ -50,6 +70,7 @@ impl Damage {
         })
         .await?;
         drop(snapshot);
+        drop(turn);
         let mut marked = 0;
         for batch in found.chunks(BATCH) {
             let batch: Arc<[Held]> = batch.into();

@@ -21,7 +21,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::damage::{Damage, REPORT_MAX};
+use super::damage::{Damage, REPORT_MAX, Walks};
 use super::registry::{Liveness, NodeRecord, Report, SCORE_NEW};
 use super::{address, dial, rows};
 use crate::app::AppState;
@@ -47,6 +47,7 @@ const HOUSE_OPERATOR: AccountId = AccountId([0; 16]);
 pub struct NodeServer {
     app: AppState,
     dials: Semaphore,
+    walks: Walks,
     damage: Damage,
 }
 
@@ -54,7 +55,8 @@ impl NodeServer {
     /// The service of a server.
     #[must_use]
     pub fn new(app: AppState) -> Self {
-        Self { app, dials: Semaphore::new(DIALS), damage: Damage::default() }
+        let walks = Walks::default();
+        Self { app, dials: Semaphore::new(DIALS), damage: Damage::new(walks.clone()), walks }
     }
 
     fn network(&self) -> &Network {
@@ -256,10 +258,10 @@ impl NodeService for NodeServer {
             after => Some(convert::id(after, "after")?),
         };
         let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
-        let app = self.app.clone();
+        let (app, walks) = (self.app.clone(), self.walks.clone());
         // Ends by itself when the node hangs up, because sending fails then.
         tokio::spawn(async move {
-            if let Err(error) = send_parts(&app, node, request.sequence, after, &sender).await {
+            if let Err(error) = send_parts((&app, &walks), node, request.sequence, after, &sender).await {
                 // The node that hung up does not listen to why.
                 let _ = sender.send(Err(error.into())).await;
             }
@@ -309,7 +311,7 @@ impl NodeServer {
 
 /// Sends the ranges of a node's round that are not confirmed yet. Nothing for a round that is over or was replaced.
 async fn send_parts(
-    app: &AppState,
+    (app, walks): (&AppState, &Walks),
     node: NodeId,
     sequence: u64,
     after: Option<ChunkId>,
@@ -324,7 +326,9 @@ async fn send_parts(
     };
     let mut after = after.max(round.done);
     loop {
+        let turn = walks.turn().await?;
         let (ranges, more) = keep_lists::next_ranges(&app.db, node, after).await?;
+        drop(turn);
         for range in &ranges {
             let signed = keep_lists::sign(&app.network.keys, node, &round, range).into();
             let ids: Vec<u8> = range.ids.iter().flat_map(|id| id.0).collect();
