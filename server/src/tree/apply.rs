@@ -55,6 +55,10 @@ impl Batch {
         if request.mutations.len() > request::MUTATIONS_MAX {
             return Err(TreeError::refused(ErrorCode::TooLarge, "too many mutations in one call"));
         }
+        let operations: usize = request.mutations.iter().map(|mutation| mutation.operations.len()).sum();
+        if operations > request::OPERATIONS_IN_ALL_MAX {
+            return Err(TreeError::refused(ErrorCode::TooLarge, "too many operations in one call"));
+        }
         let write_lease = match &request.write_lease[..] {
             [] => None,
             bytes => Some((cyx_proto::convert::array(bytes, "write_lease")?, request.fencing)),

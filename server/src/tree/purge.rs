@@ -18,7 +18,7 @@ use super::sql::{self, Value};
 use super::work::Work;
 use crate::db::DbError;
 
-/// Inodes that a purge removes at once before it leaves the rest to the collecting job.
+/// Inodes that one transaction clears away before it leaves the rest to the collecting job.
 pub(super) const AT_ONCE: usize = 1000;
 /// Entries per statement of a step.
 const STEP: usize = 250;
@@ -39,7 +39,8 @@ impl Work<'_> {
             inode.deleted_ns = self.now;
             self.put_links(inode).await?;
             self.queue_purge(&[inode.id]).await?;
-            self.purge_some(AT_ONCE).await?;
+            let done = self.purge_some(self.purge_budget).await?;
+            self.purge_budget = self.purge_budget.saturating_sub(done);
             return Ok(());
         }
         if inode.nlink == 0 && inode.trashed > 0 && inode.deleted_ns == 0 {

@@ -14,35 +14,43 @@ use super::request::{Collision, Rename};
 use super::work::Work;
 use crate::db::{Conn, DbError};
 
-/// Deeper than any path that a system call can name; more than this means that the tree is broken.
-const DEPTH_MAX: usize = 1 << 16;
+/// Deepest directory that can be moved, or moved into. No path that a system call can name is as deep.
+const DEPTH_MAX: usize = 4096;
 
-/// The entries from the root (or from where a directory was cut off) down to a directory, the highest first.
-pub(super) async fn path_to(conn: &mut Conn, bucket: BucketId, directory: InodeId) -> Result<Vec<EntryRow>, DbError> {
-    let text = format!("SELECT {ENTRY_COLUMNS} FROM entry e WHERE e.bucket = $1 AND e.child = $2");
-    let mut path: Vec<EntryRow> = Vec::new();
-    let mut at = directory;
-    while path.len() < DEPTH_MAX {
-        let row = sqlx::query(sqlx::AssertSqlSafe(text.clone()))
-            .bind(bucket.to_vec())
-            .bind(at.to_vec())
-            .fetch_optional(&mut *conn)
-            .await?;
-        let Some(row) = row else {
-            path.reverse();
-            return Ok(path);
-        };
-        let entry = EntryRow::read(&row, 0)?;
-        at = entry.directory;
-        path.push(entry);
+/// The entries from the root (or from where a directory was cut off) down to a directory, the highest first. `None` if it lies
+/// deeper than [`DEPTH_MAX`].
+pub(super) async fn path_to(
+    conn: &mut Conn,
+    bucket: BucketId,
+    directory: InodeId,
+) -> Result<Option<Vec<EntryRow>>, DbError> {
+    let text = format!(
+        "WITH RECURSIVE up (child, directory, name, epoch, depth) AS (\
+         SELECT child, directory, name, epoch, CAST(1 AS BIGINT) FROM entry WHERE bucket = $1 AND child = $2 UNION ALL \
+         SELECT n.child, n.directory, n.name, n.epoch, up.depth + 1 FROM up JOIN entry n ON n.bucket = $1 AND n.child = up.directory \
+         WHERE up.depth <= $3) \
+         SELECT {ENTRY_COLUMNS} FROM up JOIN entry e ON e.bucket = $1 AND e.directory = up.directory AND e.name = up.name \
+         AND e.epoch = up.epoch ORDER BY up.depth DESC"
+    );
+    let most = i64::try_from(DEPTH_MAX).unwrap_or(i64::MAX);
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(bucket.to_vec())
+        .bind(directory.to_vec())
+        .bind(most)
+        .fetch_all(conn)
+        .await?;
+    if rows.len() > DEPTH_MAX {
+        return Ok(None);
     }
-    Err(DbError::Corrupt("directories form a loop"))
+    rows.iter().map(|row| EntryRow::read(row, 0)).collect::<Result<_, _>>().map(Some)
 }
 
 impl Work<'_> {
     /// Refuses if `directory` is `moved` or lies below it.
     pub(super) async fn refuse_loop(&mut self, moved: InodeId, directory: InodeId) -> Result<(), TreeError> {
-        let path = path_to(self.conn, self.bucket.id, directory).await?;
+        let Some(path) = path_to(self.conn, self.bucket.id, directory).await? else {
+            return Err(TreeError::refused(ErrorCode::TooLarge, "the directory is nested too deeply"));
+        };
         if directory == moved || path.iter().any(|entry| entry.directory == moved) {
             return Err(TreeError::refused(ErrorCode::Loop, "a directory cannot be moved below itself"));
         }

@@ -13,6 +13,8 @@ use super::plan::{CommitPlan, PlanContext};
 pub const MUTATIONS_MAX: usize = 1024;
 /// Most operations of one mutation.
 pub const OPERATIONS_MAX: usize = 64;
+/// Most operations of one call: a call must not keep everybody else waiting for long.
+pub const OPERATIONS_IN_ALL_MAX: usize = 8192;
 /// Longest encrypted name.
 pub const NAME_TOKEN_MAX: usize = 512;
 /// Most epochs of one name.

@@ -129,7 +129,7 @@ pub async fn list_pb(
     for (trash, inode) in rows {
         let directory = trash.entry.directory;
         if let std::collections::hash_map::Entry::Vacant(vacant) = ways.entry(directory) {
-            let way = super::rename::path_to(conn, bucket, directory).await?;
+            let way = super::rename::path_to(conn, bucket, directory).await?.unwrap_or_default();
             let whole = directory == root || way.first().is_some_and(|first| first.directory == root);
             vacant.insert(if whole { way.iter().map(EntryRow::to_pb).collect() } else { Vec::new() });
         }

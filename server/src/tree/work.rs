@@ -42,6 +42,8 @@ pub struct Work<'c> {
     /// Unix nanoseconds.
     pub(super) now: i64,
     pub(super) settings: Settings,
+    /// Inodes that this transaction may still clear away at once; the rest is left to the collecting job.
+    pub(super) purge_budget: usize,
     found: (i64, i64),
     changes: Vec<pb::Change>,
     usage: Option<quota::Usage>,
@@ -94,7 +96,8 @@ impl<'c> Work<'c> {
 
     fn of(conn: &'c mut Conn, backend: Backend, bucket: BucketRow, actor: Actor, settings: Settings, now: i64) -> Self {
         let found = (bucket.used_bytes, bucket.superseded_bytes);
-        Self { conn, backend, bucket, actor, now, settings, found, changes: Vec::new(), usage: None }
+        let purge_budget = super::purge::AT_ONCE;
+        Self { conn, backend, bucket, actor, now, settings, purge_budget, found, changes: Vec::new(), usage: None }
     }
 
     /// The bucket.

@@ -225,6 +225,40 @@ async fn a_directory_never_ends_up_below_itself() {
 }
 
 #[tokio::test]
+async fn paths_lead_from_the_root_and_have_a_bound() {
+    let tree = TestTree::new().await;
+    let mut at = tree.root;
+    for _ in 0..9 {
+        let mut batch = Vec::new();
+        for _ in 0..500 {
+            let next = InodeId::random();
+            batch.push(mutation(vec![create(next, at, "d", Directory)]));
+            at = next;
+        }
+        tree.apply(batch).await.iter().for_each(ok);
+    }
+    let file = tree.make(tree.root, "f", Directory).await;
+    let refused = tree.one(Op::Rename(rename_of((tree.root, "f"), file, (at, "f")))).await;
+    assert_eq!(code(&refused), Some(ErrorCode::TooLarge));
+    let mut read = tree.test.db.read().await.unwrap();
+    let mut step = tree.root;
+    for _ in 0..4096 {
+        let found = crate::tree::read::page(&mut read, tree.bucket, step, None, 1).await.unwrap();
+        step = found[0].0.child;
+    }
+    let path = crate::tree::rename::path_to(&mut read, tree.bucket, step).await.unwrap().unwrap();
+    assert_eq!((path.len(), path[0].directory, path[4095].child), (4096, tree.root, step));
+    assert!(path.is_sorted_by(|above, below| above.child == below.directory));
+    drop(read);
+    // Whatever the depth, it can be thrown away and cleared.
+    let top = InodeId::try_from(&tree.lookup(tree.root, "d").await.unwrap().entry.unwrap().child[..]).unwrap();
+    ok(&tree.one(unlink(tree.root, "d", top, Mode::Purge)).await);
+    tree.collect().await;
+    assert!(tree.inode(at).await.is_none());
+    tree.check().await;
+}
+
+#[tokio::test]
 async fn exchanging_swaps_children_and_keys() {
     let tree = TestTree::new().await;
     let dir = tree.make(tree.root, "d", Directory).await;
