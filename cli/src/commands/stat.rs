@@ -129,7 +129,7 @@ fn show(context: &Context, path: &TreePath, document: &Document) -> Result<()> {
     output.line(format!("stored    {scheme} in {segments}, {healthy} of {total} shards are healthy"))?;
     match content.survives {
         Some(losses) => {
-            output.line(format!("survives  the loss of {}", human::count(losses as u64, "node", "nodes")))?
+            output.line(format!("survives  the loss of {}", human::count(losses as u64, "node", "nodes")))?;
         }
         None => output.line("survives  nothing: too few nodes have their shard to read it now")?,
     }
