@@ -38,7 +38,11 @@ async fn measure(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         writeln!(out, "{callers:7}  {per_second:6}  {:.1}", ratio(jobs, commits))?;
     }
     let statements = time_statements(&db).await?;
-    writeln!(out, "one statement inside a job: {} µs cached, {} µs when it is prepared each time", statements[0], statements[1])?;
+    writeln!(
+        out,
+        "one statement inside a job: {} µs cached, {} µs when it is prepared each time",
+        statements[0], statements[1]
+    )?;
     db.close().await;
     Ok(())
 }

@@ -71,6 +71,7 @@ CREATE TABLE inode (
     PRIMARY KEY (bucket, id)
 );
 CREATE INDEX inode_deleted ON inode (deleted_ns) WHERE deleted_ns <> 0;
+CREATE INDEX inode_deleted_in ON inode (bucket, deleted_ns) WHERE deleted_ns <> 0;
 
 CREATE TABLE entry (
     bucket BYTES NOT NULL,

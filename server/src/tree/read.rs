@@ -67,10 +67,10 @@ pub async fn page(
     after: Option<&Token>,
     limit: u32,
 ) -> Result<Vec<(EntryRow, InodeRow)>, DbError> {
-    // One comparison of rows: the primary key is walked from there on.
+    // One comparison of rows: the primary key is walked from there on. CROSS JOIN makes SQLite begin with the entries.
     let text = format!(
-        "SELECT {ENTRY_COLUMNS}, {INODE_COLUMNS} FROM entry e JOIN inode i ON i.bucket = e.bucket AND i.id = e.child \
-         WHERE e.bucket = $1 AND e.directory = $2 AND (e.name, e.epoch) > ($3, $4) ORDER BY e.name, e.epoch LIMIT $5"
+        "SELECT {ENTRY_COLUMNS}, {INODE_COLUMNS} FROM entry e CROSS JOIN inode i WHERE i.bucket = $1 AND i.id = e.child \
+         AND e.bucket = $1 AND e.directory = $2 AND (e.name, e.epoch) > ($3, $4) ORDER BY e.name, e.epoch LIMIT $5"
     );
     let (name, epoch) = after.map_or((Vec::new(), -1), |token| (token.name.to_vec(), i64::from(token.epoch)));
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))

@@ -24,13 +24,14 @@ pub(super) async fn path_to(
     bucket: BucketId,
     directory: InodeId,
 ) -> Result<Option<Vec<EntryRow>>, DbError> {
+    // CROSS JOIN makes SQLite keep the order of the tables: from the directory up, never over all entries of the bucket.
     let text = format!(
         "WITH RECURSIVE up (child, directory, name, epoch, depth) AS (\
          SELECT child, directory, name, epoch, CAST(1 AS BIGINT) FROM entry WHERE bucket = $1 AND child = $2 UNION ALL \
-         SELECT n.child, n.directory, n.name, n.epoch, up.depth + 1 FROM up JOIN entry n ON n.bucket = $1 AND n.child = up.directory \
-         WHERE up.depth <= $3) \
-         SELECT {ENTRY_COLUMNS} FROM up JOIN entry e ON e.bucket = $1 AND e.directory = up.directory AND e.name = up.name \
-         AND e.epoch = up.epoch ORDER BY up.depth DESC"
+         SELECT n.child, n.directory, n.name, n.epoch, up.depth + 1 FROM up CROSS JOIN entry n \
+         WHERE n.bucket = $1 AND n.child = up.directory AND up.depth <= $3) \
+         SELECT {ENTRY_COLUMNS} FROM up CROSS JOIN entry e WHERE e.bucket = $1 AND e.directory = up.directory \
+         AND e.name = up.name AND e.epoch = up.epoch ORDER BY up.depth DESC"
     );
     let most = i64::try_from(DEPTH_MAX).unwrap_or(i64::MAX);
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))

@@ -100,8 +100,8 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<(TrashRow, InodeRow)>, DbError> {
     let text = format!(
-        "SELECT {TRASH_COLUMNS}, {INODE_COLUMNS} FROM trash t JOIN inode i ON i.bucket = t.bucket AND i.id = t.child \
-         WHERE t.bucket = $1 AND t.id > $2 ORDER BY t.id LIMIT $3"
+        "SELECT {TRASH_COLUMNS}, {INODE_COLUMNS} FROM trash t CROSS JOIN inode i WHERE i.bucket = $1 AND i.id = t.child \
+         AND t.bucket = $1 AND t.id > $2 ORDER BY t.id LIMIT $3"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(bucket.to_vec())

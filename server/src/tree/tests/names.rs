@@ -1,5 +1,7 @@
 //! Operations on names, and their refusals.
 
+use std::sync::Arc;
+
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, InodeId, Random as _};
 use cyx_proto::convert::bytes_of;
@@ -8,7 +10,11 @@ use pb::operation::Operation as Op;
 use pb::unlink::Mode;
 
 use super::support::*;
+use crate::tree::TreeError;
 use crate::tree::model::InodeKind::{Directory, Fifo, File, Symlink};
+use crate::tree::model::{EntryRow, InodeRow, Token};
+use crate::tree::namespace::{inode, insert_entries, insert_inodes};
+use crate::tree::rename::path_to;
 
 #[tokio::test]
 async fn all_kinds_can_be_made_and_found() {
@@ -227,35 +233,42 @@ async fn a_directory_never_ends_up_below_itself() {
 #[tokio::test]
 async fn paths_lead_from_the_root_and_have_a_bound() {
     let tree = TestTree::new().await;
-    let mut at = tree.root;
-    for _ in 0..9 {
-        let mut batch = Vec::new();
-        for _ in 0..500 {
-            let next = InodeId::random();
-            batch.push(mutation(vec![create(next, at, "d", Directory)]));
-            at = next;
-        }
-        tree.apply(batch).await.iter().for_each(ok);
-    }
-    let file = tree.make(tree.root, "f", Directory).await;
-    let refused = tree.one(Op::Rename(rename_of((tree.root, "f"), file, (at, "f")))).await;
-    assert_eq!(code(&refused), Some(ErrorCode::TooLarge));
+    // A chain of directories below the root, written at once.
+    let ids: Arc<[InodeId]> = (0..4097).map(|_| InodeId::random()).collect();
+    let (bucket, root, chain) = (tree.bucket, tree.root, Arc::clone(&ids));
+    let written: Result<u64, TreeError> = tree
+        .test
+        .db
+        .write(move |conn| {
+            let chain = Arc::clone(&chain);
+            Box::pin(async move {
+                let template = inode(conn, bucket, root).await?.unwrap();
+                let inodes: Vec<InodeRow> = chain.iter().map(|id| InodeRow { id: *id, ..template.clone() }).collect();
+                let parents = std::iter::once(root).chain(chain.iter().copied());
+                let entry = |(directory, child): (InodeId, &InodeId)| EntryRow {
+                    directory,
+                    token: Token { name: b"d".as_slice().into(), epoch: 0 },
+                    child: *child,
+                    kind: Directory,
+                    wrapped_key: vec![1].into(),
+                    version: 1,
+                };
+                let entries: Vec<EntryRow> = parents.zip(chain.iter()).map(entry).collect();
+                Ok(insert_inodes(conn, bucket, &inodes).await? + insert_entries(conn, bucket, &entries).await?)
+            })
+        })
+        .await;
+    assert_eq!(written.unwrap(), 2 * 4097);
     let mut read = tree.test.db.read().await.unwrap();
-    let mut step = tree.root;
-    for _ in 0..4096 {
-        let found = crate::tree::read::page(&mut read, tree.bucket, step, None, 1).await.unwrap();
-        step = found[0].0.child;
-    }
-    let path = crate::tree::rename::path_to(&mut read, tree.bucket, step).await.unwrap().unwrap();
-    assert_eq!((path.len(), path[0].directory, path[4095].child), (4096, tree.root, step));
+    let path = path_to(&mut read, tree.bucket, ids[4095]).await.unwrap().unwrap();
+    assert_eq!((path.len(), path[0].directory, path[4095].child), (4096, tree.root, ids[4095]));
     assert!(path.is_sorted_by(|above, below| above.child == below.directory));
+    assert_eq!(path_to(&mut read, tree.bucket, ids[4096]).await.unwrap(), None);
     drop(read);
-    // Whatever the depth, it can be thrown away and cleared.
-    let top = InodeId::try_from(&tree.lookup(tree.root, "d").await.unwrap().entry.unwrap().child[..]).unwrap();
-    ok(&tree.one(unlink(tree.root, "d", top, Mode::Purge)).await);
-    tree.collect().await;
-    assert!(tree.inode(at).await.is_none());
-    tree.check().await;
+    let moved = tree.make(tree.root, "m", Directory).await;
+    let into = |directory| Op::Rename(rename_of((tree.root, "m"), moved, (directory, "m")));
+    assert_eq!(code(&tree.one(into(ids[4096])).await), Some(ErrorCode::TooLarge));
+    ok(&tree.one(into(ids[4095])).await);
 }
 
 #[tokio::test]
