@@ -45,6 +45,8 @@ pub struct DiskOptions {
     pub margin: u64,
     /// Appended bytes after which the index is made durable.
     pub checkpoint: u64,
+    /// Write volumes past the page cache where the filesystem can do it.
+    pub direct: bool,
     /// The time.
     pub clock: Clock,
     /// The system calls.
@@ -58,6 +60,7 @@ impl Default for DiskOptions {
             volume_max: GIB,
             margin: 256 * MIB,
             checkpoint: 64 * MIB,
+            direct: true,
             clock: Clock::system(),
             io: Arc::new(RealIo),
         }

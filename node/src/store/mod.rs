@@ -12,6 +12,7 @@
 //! | [`index`] | which chunk lies where |
 //! | [`disk`] | the store: opening, reading, verifying |
 //! | [`writer`] | the two threads that append, sync and acknowledge |
+//! | [`staging`] | the buffer through which records are written |
 //! | [`recover`] | replaying volumes after a crash |
 //! | [`trash`] | trash, keep-lists, giving space back |
 
@@ -20,6 +21,7 @@ pub mod groups;
 mod index;
 mod record;
 mod recover;
+mod staging;
 mod trash;
 pub mod volume;
 mod writer;

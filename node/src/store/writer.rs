@@ -1,6 +1,7 @@
 //! The two threads behind [`super::ChunkStore::store`]: one verifies and appends, the other syncs and acknowledges.
 //!
-//! While the second waits for the disk, the first appends what arrives; all of that is the next batch. A batch costs one
+//! The first copies a chunk into the staging buffer and hashes it on the way. While the second waits for the disk, the first
+//! appends what arrives; all of that is the next batch. A batch costs one
 //! `fdatasync` per volume it touched (nearly always one) and one index transaction, however many chunks it has. The order is
 //! what makes an acknowledgement true: bytes written, volume synced, index committed, then the answer.
 
@@ -19,14 +20,19 @@ use redb::Durability;
 use tokio::sync::oneshot;
 
 use super::disk::{Shared, VOLUME_MIN};
-use super::groups::{GroupHasher, Hashed};
+use super::groups::GroupHasher;
 use super::index::{Entry, Tables};
 use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
+use super::staging::{Output, Staging};
 use super::volume::Volume;
 use super::{ChunkState, Health, NewChunk, StoreError, Stored};
 
 /// Most chunks of one batch.
 const BATCH_MAX: usize = 1024;
+/// Staged bytes that are written and handed over without waiting for more.
+const HAND_OVER: u64 = 1 << 20;
+/// Bytes that are copied and then hashed while they are still in the processor's nearest cache.
+const PART: usize = 16 * 1024;
 /// The index is made durable when nothing was stored for this long.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -77,7 +83,11 @@ impl Writer {
         let (jobs, queue) = mpsc::channel();
         let (finish, finishing) = mpsc::channel();
         let syncer = Syncer { shared: Arc::clone(&shared), again: jobs.clone(), unsaved: 0 };
-        let appender = Appender { shared, active, finish };
+        let out = Output::open(&shared.volume_folder, active.volume.number, shared.options.direct)
+            .map_err(StoreError::io("open a volume"))?;
+        let staging = Staging::new(active.tail);
+        let (volume, unwritten) = (active.volume, Vec::new());
+        let appender = Appender { shared, volume, out, staging, unwritten, staged: 0, finish };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StoreError::io("start a thread"))
         };
@@ -109,41 +119,75 @@ impl Drop for Writer {
 
 struct Appender {
     shared: Arc<Shared>,
-    active: Active,
+    volume: Arc<Volume>,
+    out: Output,
+    staging: Staging,
+    /// Chunks whose last bytes may still be in the staging buffer.
+    unwritten: Vec<Pending>,
+    /// Bytes staged since chunks were last handed over.
+    staged: u64,
     finish: mpsc::Sender<Finish>,
 }
 
 impl Appender {
     fn run(mut self, queue: &mpsc::Receiver<Job>) {
-        while let Ok(job) = queue.recv() {
-            match job {
-                Job::Store { chunk, rewrite, reply } => match self.take(&chunk, rewrite) {
-                    Ok(placed) => {
-                        let pending = Pending {
-                            id: chunk.id,
-                            tag: chunk.tag,
-                            root: chunk.root,
-                            len: chunk.len(),
-                            chunk: placed.is_none().then_some(chunk),
-                            placed,
-                            reply,
-                        };
-                        if self.finish.send(Finish::Chunk(pending)).is_err() {
-                            return;
-                        }
-                    }
-                    // Whoever asked may have gone; then nobody needs the answer.
-                    Err(error) => drop(reply.send(Err(error))),
+        loop {
+            // Small chunks that wait together leave in one write; nobody waits for chunks that have not come yet.
+            let job = match queue.try_recv() {
+                Ok(job) => Some(job),
+                Err(_) if self.unwritten.is_empty() => match queue.recv() {
+                    Ok(job) => Some(job),
+                    Err(_) => return,
                 },
-                Job::Stop { reply } => {
+                Err(_) => None,
+            };
+            match job {
+                Some(Job::Store { chunk, rewrite, reply }) => self.store(chunk, rewrite, reply),
+                Some(Job::Stop { reply }) => {
+                    self.hand_over();
                     drop(self.finish.send(Finish::Stop { reply }));
                     return;
                 }
+                None => self.hand_over(),
+            }
+            if self.staged >= HAND_OVER || self.unwritten.len() >= BATCH_MAX {
+                self.hand_over();
             }
         }
     }
 
-    /// Appends the chunk unless it is there already.
+    fn store(&mut self, chunk: NewChunk, rewrite: bool, reply: Reply) {
+        match self.take(&chunk, rewrite) {
+            Ok(placed) => self.unwritten.push(Pending {
+                id: chunk.id,
+                tag: chunk.tag,
+                root: chunk.root,
+                len: chunk.len(),
+                chunk: placed.is_none().then_some(chunk),
+                placed,
+                reply,
+            }),
+            // Whoever asked may have gone; then nobody needs the answer.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Writes what is staged and passes the chunks on to be synced.
+    fn hand_over(&mut self) {
+        if !self.staging.is_empty()
+            && let Err(error) = self.staging.write(&mut self.out, &*self.shared.options.io)
+        {
+            // Nobody is left to be told but those it concerns.
+            drop(self.write_failed(&error));
+        }
+        self.staged = 0;
+        for pending in self.unwritten.drain(..) {
+            // If the other thread has ended, dropping the reply says so.
+            drop(self.finish.send(Finish::Chunk(pending)));
+        }
+    }
+
+    /// Stages the chunk unless it is there already.
     fn take(&mut self, chunk: &NewChunk, rewrite: bool) -> Result<Option<(Arc<Volume>, u64, u64)>, StoreError> {
         let len = chunk.len();
         if len == 0 || len > CHUNK_MAX {
@@ -157,63 +201,93 @@ impl Appender {
             Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok(None),
             _ => {}
         }
-        let hashed = hash(chunk, len).filter(|hashed| hashed.root == chunk.root).ok_or(StoreError::WrongBytes)?;
         let span = span(len);
         if self.shared.room() < span {
             self.shared.set_full(self.shared.room() < VOLUME_MIN);
             return Err(StoreError::Full);
         }
         let stored_at = self.shared.now();
-        let offset = self.append(chunk, len, &hashed, stored_at).map_err(|error| self.write_failed(&error))?;
+        self.make_room_in_volume(len).map_err(|error| self.write_failed(&error))?;
+        let offset = self.staging.position();
+        match self.stage(chunk, len, stored_at) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.staging.rewind(offset);
+                return Err(StoreError::WrongBytes);
+            }
+            Err(error) => {
+                self.staging.rewind(offset);
+                return Err(self.write_failed(&error));
+            }
+        }
         if self.shared.health() == Health::Full {
             self.shared.set_full(false);
         }
+        self.staged += span;
         self.shared.pending.fetch_add(span, Ordering::Relaxed);
-        Ok(Some((Arc::clone(&self.active.volume), offset, stored_at)))
+        Ok(Some((Arc::clone(&self.volume), offset, stored_at)))
     }
 
-    fn append(&mut self, chunk: &NewChunk, len: u64, hashed: &Hashed, stored_at: u64) -> io::Result<u64> {
-        let options = &self.shared.options;
-        let full = self.active.tail + record_len(len) > options.volume_max.max(VOLUME_MIN);
-        if full && self.active.tail > VOLUME_HEADER {
-            let number = self.active.volume.number + 1;
-            let io = Arc::clone(&options.io);
-            let volume = Arc::new(Volume::create(&self.shared.volume_folder, number, &self.shared.key, io)?);
-            self.shared.add_volume(&volume);
-            self.active = Active { volume, tail: VOLUME_HEADER };
+    /// Begins another volume if the record would make this one too large.
+    fn make_room_in_volume(&mut self, len: u64) -> io::Result<()> {
+        let (options, tail) = (&self.shared.options, self.staging.position());
+        if tail == VOLUME_HEADER || tail + record_len(len) <= options.volume_max.max(VOLUME_MIN) {
+            return Ok(());
         }
+        self.hand_over();
+        let (options, folder) = (&self.shared.options, &self.shared.volume_folder);
+        let number = self.volume.number + 1;
+        let volume = Volume::create(folder, number, &self.shared.key, Arc::clone(&options.io))?;
+        self.out = Output::open(folder, number, options.direct)?;
+        self.volume = Arc::new(volume);
+        self.shared.add_volume(&self.volume);
+        self.staging.rewind(VOLUME_HEADER);
+        Ok(())
+    }
+
+    /// Copies a record into the staging buffer and hashes it on the way, while it is in the processor's cache. `false` if the
+    /// bytes are not what was announced; some of them may be in the volume then, where nothing refers to them.
+    fn stage(&mut self, chunk: &NewChunk, len: u64, stored_at: u64) -> io::Result<bool> {
+        let (out, io) = (&mut self.out, &*self.shared.options.io);
         let header = RecordHeader { id: chunk.id, tag: chunk.tag, len, root: chunk.root, stored_at };
-        let header = header.encode(&self.shared.key);
-        let mut pieces: Vec<&[u8]> = Vec::with_capacity(chunk.pieces.len() + 2);
-        pieces.push(&header);
-        pieces.extend(chunk.pieces.iter().map(|piece| &piece[..]));
-        pieces.push(hashed.values.as_flattened());
-        self.active.volume.write(&pieces, self.active.tail)?;
-        let offset = self.active.tail;
-        self.active.tail += span(len);
-        Ok(offset)
-    }
-
-    /// A full disk is a state that passes; any other failure of a write is final.
-    fn write_failed(&self, error: &io::Error) -> StoreError {
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            // What was written of the record is overwritten by the next one or cut off by a recovery; giving it back now helps others.
-            let _ = self.active.volume.file.set_len(self.active.tail);
-            self.shared.set_full(true);
-            return StoreError::Full;
+        self.staging.put(&header.encode(&self.shared.key), out, io)?;
+        let mut hasher = GroupHasher::new(len);
+        for part in chunk.pieces.iter().flat_map(|piece| piece.chunks(PART)) {
+            self.staging.put(part, out, io)?;
+            hasher.update(part);
         }
-        let reason = format!("cannot write a volume: {error}");
-        self.shared.set_failed(&reason);
-        StoreError::ReadOnly(reason)
+        let Some(hashed) = hasher.finish().filter(|hashed| hashed.root == chunk.root) else { return Ok(false) };
+        self.staging.put(hashed.values.as_flattened(), out, io)?;
+        self.staging.pad(out, io)?;
+        Ok(true)
     }
-}
 
-fn hash(chunk: &NewChunk, len: u64) -> Option<Hashed> {
-    let mut hasher = GroupHasher::new(len);
-    for piece in &chunk.pieces {
-        hasher.update(piece);
+    /// Refuses all chunks that were staged, because it is not known which of their bytes arrived, and goes back to where the
+    /// first of them began. A full disk is a state that passes; any other failure of a write is final.
+    fn write_failed(&mut self, error: &io::Error) -> StoreError {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let reason = format!("cannot write a volume: {error}");
+        let refusal = || if full { StoreError::Full } else { StoreError::ReadOnly(reason.clone()) };
+        let (staged, renewals) =
+            std::mem::take(&mut self.unwritten).into_iter().partition(|pending| pending.placed.is_some());
+        self.unwritten = renewals;
+        let staged: Vec<Pending> = staged;
+        if let Some((_, offset, _)) = staged.first().and_then(|first| first.placed.as_ref()) {
+            self.staging.rewind(*offset);
+        }
+        if full {
+            // What was written is overwritten by the next record or cut off by a recovery; giving it back now helps others.
+            let _ = self.volume.file.set_len(self.staging.position());
+            self.shared.set_full(true);
+        } else {
+            self.shared.set_failed(&reason);
+        }
+        for pending in staged {
+            self.shared.pending.fetch_sub(span(pending.len), Ordering::Relaxed);
+            drop(pending.reply.send(Err(refusal())));
+        }
+        refusal()
     }
-    hasher.finish()
 }
 
 struct Syncer {
