@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Options, example};
@@ -69,6 +69,8 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Print an example of server.toml with every option
     Example,
+    /// Print the manual page
+    Man,
     /// Say whether the configuration is valid, and start nothing
     Check,
 }
@@ -92,6 +94,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Some(Command::Config { command: ConfigCommand::Example }) => {
             std::io::stdout().write_all(example().as_bytes())?;
+            Ok(())
+        }
+        Some(Command::Config { command: ConfigCommand::Man }) => {
+            std::io::stdout().write_all(&manual()?)?;
             Ok(())
         }
         Some(Command::Config { command: ConfigCommand::Check }) => {
@@ -122,6 +128,13 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// The manual page, from the same source as `--help`.
+fn manual() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(page)
+}
+
 /// Runs a command that needs the configuration and the database.
 fn maintain(options: Options, command: impl AsyncFnOnce(Config) -> Result<(), Failure>) -> Result<(), Failure> {
     let config = Config::resolve(options)?;
@@ -147,8 +160,14 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_generated_is_up_to_date() {
+        let kept = |path: &str| std::fs::read(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        assert!(kept("man/cyx-server.1") == manual().unwrap(), "man/cyx-server.1: run scripts/generate");
+        assert!(kept("deploy/server.toml") == example().into_bytes(), "deploy/server.toml: run scripts/generate");
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where nodes come in.
     pub grpc: SocketAddr,
+    /// Where accounts and machines alone are served, if anywhere else than at `http`.
+    pub identity: Option<SocketAddr>,
     /// The database.
     pub database: DbConfig,
     /// Certificate of both listeners.
@@ -125,6 +127,8 @@ pub struct Config {
     pub enroll_token: Option<Secret>,
     /// Plan of new accounts.
     pub plan: Plan,
+    /// Bytes that an account of the plan free may store.
+    pub plan_free_bytes: u64,
     /// Whether several shards of a segment may lie on one machine or network.
     pub allow_colocated: bool,
     /// Largest file in bytes.
@@ -177,6 +181,7 @@ impl Config {
         let config = Self {
             http: options.http()?,
             grpc: options.grpc()?,
+            identity: options.identity,
             database,
             tls: tls(&options)?,
             behind_proxy: options.behind_proxy(),
@@ -190,6 +195,7 @@ impl Config {
             },
             enroll_token: secret("CYX_ENROLL_TOKEN", options.enroll_token_file.as_ref())?,
             plan: options.plan()?.parse().map_err(|_| invalid("plan", "no such plan"))?,
+            plan_free_bytes: options.plan_free_bytes()?,
             allow_colocated: options.allow_colocated(),
             max_file_bytes: options.max_file_bytes()?,
             access_token: seconds(options.access_token_seconds()?),
@@ -215,7 +221,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        for (name, address) in [("http", self.http), ("grpc", self.grpc)] {
+        let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
+        for (name, address) in listeners.into_iter().filter_map(|(name, address)| Some((name, address?))) {
             if self.tls.is_none() && !self.behind_proxy && !address.ip().is_loopback() {
                 return Err(invalid(
                     name,

@@ -57,6 +57,8 @@ pub struct Running {
     pub http: SocketAddr,
     /// Where nodes come in.
     pub grpc: SocketAddr,
+    /// Where accounts and machines alone are served.
+    pub identity: Option<SocketAddr>,
     tasks: TaskTracker,
     shipping: Option<Shipping>,
 }
@@ -78,14 +80,20 @@ impl Running {
         let app = App::open(config).await?;
         let shipping = start_shipping(&app).await?;
         let users = bind(app.config.http, router::users(&app, user_services(&app)), tls.clone()).await?;
-        let nodes = bind(app.config.grpc, router::nodes(&app, node_services(&app)), tls).await?;
+        let nodes = bind(app.config.grpc, router::nodes(&app, node_services(&app)), tls.clone()).await?;
         let (http, grpc) = (users.local_addr()?, nodes.local_addr()?);
         let tasks = TaskTracker::new();
+        let mut identity = None;
+        if let Some(address) = app.config.identity {
+            let server = bind(address, router::identity(&app), tls).await?;
+            identity = Some(server.local_addr()?);
+            tasks.spawn(server.serve(app.shutdown.clone()));
+        }
         tasks.spawn(users.serve(app.shutdown.clone()));
         tasks.spawn(nodes.serve(app.shutdown.clone()));
         start_background(&app, &tasks);
         tracing::info!(%http, %grpc, version = env!("CARGO_PKG_VERSION"), "the server is ready");
-        Ok(Self { app, http, grpc, tasks, shipping })
+        Ok(Self { app, http, grpc, identity, tasks, shipping })
     }
 
     /// Lets requests and background work end, then closes the database.
@@ -168,12 +176,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
 /// The line by which a script learns the addresses.
 fn print_ready_line(running: &Running) -> std::io::Result<()> {
-    let line = serde_json::json!({
+    let mut line = serde_json::json!({
         "ready": true,
         "http": running.http.to_string(),
         "grpc": running.grpc.to_string(),
         "incarnation": hex::encode(running.app.network.keys.incarnation().to_bytes()),
     });
+    if let Some(identity) = running.identity {
+        line["identity"] = identity.to_string().into();
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()

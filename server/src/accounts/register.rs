@@ -12,6 +12,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, Random as _};
 
 use super::limits::{self, REGISTRATION_MAILS, REGISTRATIONS};
+use super::plan::Plan;
 use super::rules;
 use crate::app::App;
 use crate::db::{Conn, DbError};
@@ -93,11 +94,15 @@ pub fn is_signing_key(bytes: &[u8]) -> bool {
 pub async fn register(app: &App, registration: Registration, ip: IpAddr) -> Result<(), ApiError> {
     registration.check()?;
     let plan = app.config.plan;
+    let limit = match plan {
+        Plan::Free => app.config.plan_free_bytes,
+        other => other.storage_bytes(),
+    };
     let outcome = app
         .db
         .write(move |c| {
             let registration = registration.clone();
-            Box::pin(async move { insert(c, &registration, plan, ip).await })
+            Box::pin(async move { insert(c, &registration, plan, limit, ip).await })
         })
         .await?;
     outcome?;
@@ -113,7 +118,8 @@ fn name_is_taken() -> ApiError {
 async fn insert(
     c: &mut Conn,
     new: &Registration,
-    plan: super::plan::Plan,
+    plan: Plan,
+    limit: u64,
     ip: IpAddr,
 ) -> Result<Result<(), ApiError>, ApiError> {
     let (email_key, username_key) = (rules::key(&new.email), rules::key(&new.username));
@@ -163,7 +169,7 @@ async fn insert(
     .bind(&new.email)
     .bind(&email_key)
     .bind(plan.as_str())
-    .bind(i64::try_from(plan.storage_bytes()).unwrap_or(i64::MAX))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(i64::try_from(plan.traffic_bytes()).unwrap_or(i64::MAX))
     .bind(&new.salt[..])
     .bind(i64::from(new.params.memory_kib))

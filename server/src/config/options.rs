@@ -32,7 +32,9 @@ macro_rules! options {
             #[arg(long, env = "CYX_CONFIG", global = true, value_name = "FILE")]
             #[serde(skip)]
             pub config: Option<PathBuf>,
-            $($(#[doc = $doc])+ #[arg(long, env = $env, global = true)] pub $name: Option<$type>,)*
+            $($(#[doc = $doc])+
+              #[arg(long, env = $env, global = true, help = concat!($($doc,)+ " [default: ", $default, "]").trim())]
+              pub $name: Option<$type>,)*
             $($(#[doc = $odoc])+ #[arg(long, env = $oenv, global = true)] pub $oname: Option<$otype>,)*
             $($(#[doc = $fdoc])+
               #[arg(long, env = $fenv, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -93,6 +95,8 @@ options! {
         jwt_accepted_issuers: String, "jwt-accepted-issuers", "JWT_ACCEPTED_ISSUERS", "cyxwiz-api";
         /// Plan of new accounts: free, starter, pro or enterprise
         plan: String, "plan", "CYX_PLAN", "free";
+        /// Bytes that accounts of the plan free may store
+        plan_free_bytes: u64, "plan-free-bytes", "CYX_PLAN_FREE_BYTES", "5000000000";
         /// Largest file in bytes
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
         /// Life of an access token in seconds
@@ -123,6 +127,8 @@ options! {
         ship_wal_keep_seconds: u64, "ship-wal-keep-seconds", "CYX_SHIP_WAL_KEEP_SECONDS", "604800";
     }
     optional {
+        /// Address for accounts and machines alone, beside the others, for example 127.0.0.1:3002
+        identity: SocketAddr, "identity", "CYX_IDENTITY";
         /// File with the PostgreSQL URL; without it and without DATABASE_URL an embedded database is used
         database_url_file: PathBuf, "database-url-file", "DATABASE_URL_FILE";
         /// TLS certificate chain of both addresses, PEM
@@ -210,11 +216,15 @@ mod tests {
     #[test]
     fn the_example_with_all_lines_active_is_a_valid_file() {
         let text = example();
-        // The optional ones have no default to show; the numeric one of them gets a value here.
+        // The optional ones have no default to show; those that are not strings get a value here.
         let active: String = text
             .lines()
             .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
-            .map(|line| if line == "smtp-port = \"\"" { "smtp-port = 25\n".to_owned() } else { format!("{line}\n") })
+            .map(|line| match line {
+                "smtp-port = \"\"" => "smtp-port = 25\n".to_owned(),
+                "identity = \"\"" => "identity = \"127.0.0.1:3002\"\n".to_owned(),
+                other => format!("{other}\n"),
+            })
             .collect();
         let options = parse(Path::new("server.toml"), &active).unwrap();
         assert_eq!(options.heartbeat_seconds, Some(30));

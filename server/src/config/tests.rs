@@ -12,6 +12,7 @@ fn plain_text_is_refused_off_loopback_unless_a_proxy_stands_in_front() {
     let open = Some("0.0.0.0:8080".parse().unwrap());
     assert!(resolve(|options| options.http = open).is_err());
     assert!(resolve(|options| options.grpc = open).is_err());
+    assert!(resolve(|options| options.identity = open).is_err());
     let proxied = resolve(|options| {
         options.http = open;
         options.behind_proxy = Some(true);

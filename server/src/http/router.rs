@@ -66,13 +66,23 @@ pub fn routes() -> Vec<Route> {
 
 /// The router of the users' address: REST and the given gRPC services.
 pub fn users(app: &AppState, grpc: Routes) -> Router {
-    let rest = routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
-    let rest = rest
+    finish(app, rest(app, |_| true).merge(grpc.into_axum_router().reset_fallback()))
+}
+
+/// The router of the identity address: accounts, machines, and the server itself.
+pub fn identity(app: &AppState) -> Router {
+    const SERVED: [&str; 6] = ["/api/auth/", "/api/machines/", "/api/identity", "/health", "/version", "/metrics"];
+    finish(app, rest(app, |path| SERVED.iter().any(|prefix| path.starts_with(prefix))))
+}
+
+fn rest(app: &AppState, serves: impl Fn(&str) -> bool) -> Router {
+    let routes = routes().into_iter().filter(|route| serves(route.path));
+    routes
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(axum::middleware::from_fn(limit_time))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(app.clone());
-    finish(app, rest.merge(grpc.into_axum_router().reset_fallback()))
+        .with_state(app.clone())
 }
 
 /// The router of the nodes' address: the given gRPC services.

@@ -96,3 +96,16 @@ async fn a_server_that_stops_takes_no_more_connections() {
     server.stop().await;
     assert!(web.get(url).send().await.is_err());
 }
+
+#[tokio::test]
+async fn the_identity_address_serves_accounts_and_machines_alone() {
+    let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = TestServer::with(|config| config.identity = Some(anywhere)).await;
+    let (_, session) = Person::verified(&server, "ada").await;
+    let identity = server.running.identity.unwrap();
+    let web = reqwest::Client::new();
+    for (path, status) in [("/api/identity", 200), ("/health", 200), ("/api/v1/buckets", 404), ("/ws", 404)] {
+        let response = web.get(format!("http://{identity}{path}")).bearer_auth(&session.access).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+}
