@@ -59,7 +59,7 @@ async fn store(node: &Running, id: ChunkId, bytes: &'static [u8]) {
 
 #[tokio::test]
 async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
     store(&node, ChunkId([1; 16]), b"hello").await;
     server
@@ -92,7 +92,7 @@ async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
 
 #[tokio::test]
 async fn an_operator_logs_in_with_password_and_code() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let operator = |password: &str, otp: &str| Options {
         email: Some(EMAIL.to_owned()),
         password: Some(password.to_owned().into()),
@@ -111,7 +111,7 @@ async fn an_operator_logs_in_with_password_and_code() {
 
 #[tokio::test]
 async fn what_can_never_work_ends_with_a_sentence() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let bad_token = Options { enroll_token: Some("nonsense".to_owned().into()), ..options(&server, folder.path()) };
     let error = start(config(bad_token), pending()).await.err().unwrap();
     assert!(error.to_string().starts_with("the server refused the registration of this machine"), "{error}");
@@ -134,24 +134,17 @@ async fn what_can_never_work_ends_with_a_sentence() {
 
 #[tokio::test]
 async fn a_node_waits_for_a_server_that_is_away() {
-    let (server, rest, grpc) = Server::bind().await;
+    let (server, sockets) = Server::bind();
     let folder = tempfile::tempdir().unwrap();
-    drop((rest, grpc));
     let starting = tokio::spawn(start(enrolled(&server, folder.path()), pending()));
     // It has come as far as its files, so it is running and waiting.
-    while !folder.path().join("data/ledger.redb").exists() {
+    while !folder.path().join("data/ledger.redb").exists() && !starting.is_finished() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let [rest, grpc] = [server.rest, server.grpc].map(|address| {
-        let listener = std::net::TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        tokio::net::TcpListener::from_std(listener).unwrap()
-    });
-    server.open(rest, grpc);
+    server.open(sockets);
     starting.await.unwrap().unwrap().stop().await.unwrap();
     // And ends in order while it waits.
-    let (away, rest, grpc) = Server::bind().await;
-    drop((rest, grpc));
+    let (away, _sockets) = Server::bind();
     let other = tempfile::tempdir().unwrap();
     let abandoned = start(enrolled(&away, other.path()), tokio::time::sleep(Duration::from_millis(50))).await;
     assert!(matches!(abandoned.err().unwrap(), Error::Ended));
@@ -159,7 +152,7 @@ async fn a_node_waits_for_a_server_that_is_away() {
 
 #[tokio::test]
 async fn refused_tokens_are_renewed_and_a_forgotten_node_registers_again() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
     let beats = server.book().heartbeats.len();
     server.book().tokens.clear();
@@ -176,7 +169,7 @@ async fn refused_tokens_are_renewed_and_a_forgotten_node_registers_again() {
 
 #[tokio::test]
 async fn keep_lists_are_followed_and_confirmed() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
     let [kept, dropped, absent] = [1, 2, 3].map(|first| ChunkId([first; 16]));
     store(&node, kept, b"kept").await;
@@ -226,7 +219,7 @@ async fn keep_lists_are_followed_and_confirmed() {
 
 #[tokio::test]
 async fn damage_is_reported_once() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
     let id = ChunkId::random();
     store(&node, id, b"some bytes").await;
@@ -243,7 +236,7 @@ async fn damage_is_reported_once() {
 
 #[tokio::test]
 async fn a_restored_server_is_noticed_by_its_incarnation() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
     assert_eq!(node.node().store.held_incarnation().unwrap(), None);
     let new = Incarnation { time: 50, random: 1 };
@@ -257,7 +250,7 @@ async fn a_restored_server_is_noticed_by_its_incarnation() {
 /// The program itself: the ready line, the metrics port, and an orderly end on SIGTERM.
 #[tokio::test]
 async fn the_program_says_when_it_is_ready_and_ends_in_order() {
-    let (server, folder) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let mut child = Command::new(env!("CARGO_BIN_EXE_cyx-node"))
         .args(["--grpc-host", "127.0.0.1", "--grpc-port", "0", "--metrics-port", "0", "--print-ready"])
         .args(["--gateway", &format!("http://{}", server.rest), "--central-server", &format!("http://{}", server.grpc)])

@@ -113,6 +113,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     let (grpc_address, metrics_address) = (local(&grpc, config.grpc)?, local(&metrics, config.metrics)?);
     let tls = config.tls || !service::listen::may_be_plain(grpc_address);
 
+    tracing::info!(grpc = %grpc_address, metrics = %metrics_address, tls, "listening");
     let (stop, stopped) = watch::channel(false);
     let mut stopping = stopped.clone();
     let serving = service::serve(Arc::clone(&node), grpc, tls, async move {
@@ -239,9 +240,15 @@ fn open(config: &Config, clock: &Clock) -> Result<(Arc<Node>, u64), Error> {
     let store = DiskStore::open(path, options)?;
     // What the filesystem has for this node: what is free, and what the node's chunks take already.
     let possible = store.taken_bytes().saturating_add(store.usage().free_bytes);
-    let capacity = config.capacity.map_or(possible, |wanted| wanted.min(possible));
+    let mut capacity = config.capacity.map_or(possible, |wanted| wanted.min(possible));
     if capacity < NODE_MINIMUM {
-        return Err(Error::InsufficientStorage { path: path.display().to_string(), offered: capacity });
+        if store.taken_bytes() == 0 {
+            return Err(Error::InsufficientStorage { path: path.display().to_string(), offered: capacity });
+        }
+        // Somebody else filled the disk. What is kept here has to be served all the same; that there is no room for more is
+        // found out whenever a chunk comes.
+        tracing::warn!(offered = capacity, "the disk has less room than a node has to offer");
+        capacity = NODE_MINIMUM;
     }
     store.set_capacity(capacity - NODE_RESERVED);
     let identity = Identity::open(path)?;

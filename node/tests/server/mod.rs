@@ -25,7 +25,7 @@ use cyx_proto::node::v1::{
 use cyx_proto::status::status;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tonic::{Request, Response, Status};
 
 pub(crate) const ENROLMENT: &str = "enrolment-token";
@@ -74,10 +74,13 @@ fn bearer(headers: &HeaderMap) -> &str {
 }
 
 impl Server {
-    /// Listens, but does not answer before [`Self::open`].
-    pub(crate) async fn bind() -> (Self, TcpListener, TcpListener) {
-        let [rest, grpc] =
-            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    /// Takes two ports, on which nobody is reached before [`Self::open`].
+    pub(crate) fn bind() -> (Self, [TcpSocket; 2]) {
+        let sockets = [(); 2].map(|()| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            socket
+        });
         let book = Book {
             machines: HashMap::new(),
             tokens: Vec::new(),
@@ -93,12 +96,12 @@ impl Server {
             confirmed: Vec::new(),
             damaged: Vec::new(),
         };
-        let (rest_address, grpc_address) = (rest.local_addr().unwrap(), grpc.local_addr().unwrap());
-        let server = Self { book: Arc::new(Mutex::new(book)), rest: rest_address, grpc: grpc_address };
-        (server, rest, grpc)
+        let [rest, grpc] = [0, 1].map(|at: usize| sockets[at].local_addr().unwrap());
+        (Self { book: Arc::new(Mutex::new(book)), rest, grpc }, sockets)
     }
 
-    pub(crate) fn open(&self, rest: TcpListener, grpc: TcpListener) {
+    pub(crate) fn open(&self, sockets: [TcpSocket; 2]) {
+        let [rest, grpc] = sockets.map(|socket| socket.listen(64).unwrap());
         let router = axum::Router::new()
             .route("/api/auth/prelogin", post(prelogin))
             .route("/api/auth/login", post(login))
@@ -116,9 +119,9 @@ impl Server {
         });
     }
 
-    pub(crate) async fn start() -> Self {
-        let (server, rest, grpc) = Self::bind().await;
-        server.open(rest, grpc);
+    pub(crate) fn start() -> Self {
+        let (server, sockets) = Self::bind();
+        server.open(sockets);
         server
     }
 
