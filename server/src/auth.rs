@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, MachineId, SessionId};
 use http::HeaderMap;
 use sqlx::Row as _;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::db::{Backend, DbError};
@@ -234,11 +234,16 @@ struct Known {
 const KNOWN_MAX: usize = 100_000;
 
 /// Good sessions that were seen before. Whoever revokes a session calls [`Sessions::forget`] after the commit and before the answer.
-#[derive(Default)]
 pub struct Sessions {
     known: Mutex<HashMap<SessionId, Known>>,
-    /// Counts revocations: a lookup that began before one must not be remembered after it.
-    revocations: AtomicU64,
+    /// Counts revocations: a lookup that began before one must not be remembered after it, and streams look at their session again.
+    revocations: watch::Sender<u64>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { known: Mutex::default(), revocations: watch::Sender::new(0) }
+    }
 }
 
 impl Sessions {
@@ -252,7 +257,13 @@ impl Sessions {
     }
 
     fn mark(&self) -> u64 {
-        self.revocations.load(Ordering::SeqCst)
+        *self.revocations.borrow()
+    }
+
+    /// Changes with every revocation: whoever serves a stream then authenticates its token again.
+    #[must_use]
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.subscribe()
     }
 
     fn put(&self, session: SessionId, known: Known, mark: u64) {
@@ -269,15 +280,15 @@ impl Sessions {
     /// Forgets one session.
     pub fn forget(&self, session: SessionId) {
         let mut map = self.locked();
-        self.revocations.fetch_add(1, Ordering::SeqCst);
         map.remove(&session);
+        self.revocations.send_modify(|count| *count += 1);
     }
 
     /// Forgets all sessions of an account.
     pub fn forget_account(&self, account: AccountId) {
         let mut map = self.locked();
-        self.revocations.fetch_add(1, Ordering::SeqCst);
         map.retain(|_, known| known.account != account);
+        self.revocations.send_modify(|count| *count += 1);
     }
 }
 

@@ -113,7 +113,7 @@ impl Db {
         let mut connection = connect(&config.location).await?;
         migrations::run(&mut connection, backend_of(&config.location)).await?;
         let writer = match &config.location {
-            Location::Sqlite(_) => Some(Writer::start(connection)),
+            Location::Sqlite(_) => Some(Writer::start(connection, config.location.clone())),
             Location::Postgres(_) => {
                 connection.close().await?;
                 None
@@ -271,6 +271,8 @@ async fn open_pool(config: &DbConfig) -> Result<AnyPool, DbError> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A file does not hang up; a server may.
         .test_before_acquire(backend == Backend::Postgres)
+        // A connection whose transaction could not be ended properly is not used again.
+        .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
         .after_connect(move |connection, _| Box::pin(prepare(connection, backend, true)))
         .connect_with(connect_options(&config.location)?)
         .await?;

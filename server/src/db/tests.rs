@@ -328,3 +328,117 @@ async fn jobs_that_wait_share_one_commit() {
     assert_eq!(test.db.commits() - before, 2, "the first job, then all others together");
     assert_eq!(numbers(&test.db).await.len(), 100);
 }
+
+/// Lets the database of the writer grow by so many pages at most, or freely.
+async fn allow_pages(db: &Db, more: Option<i64>) {
+    let done: Result<(), DbError> = db
+        .write(move |c| {
+            Box::pin(async move {
+                let now: i64 =
+                    sqlx::query_scalar("SELECT page_count FROM pragma_page_count()").fetch_one(&mut *c).await?;
+                let most = more.map_or(1_000_000_000, |more| now + more);
+                sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {most}"))).fetch_all(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    done.unwrap();
+}
+
+fn insert_large(n: i64) -> impl for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<(), DbError>> + Send + Sync + 'static {
+    move |c| {
+        Box::pin(async move {
+            let note = "x".repeat(1024 * 1024);
+            sqlx::query("INSERT INTO number (n, note) VALUES ($1, $2)").bind(n).bind(note).execute(c).await?;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+    let test = with_table().await;
+    if test.db.backend() == Backend::Postgres {
+        return;
+    }
+    allow_pages(&test.db, Some(20)).await;
+    let jobs = (0..40_i64).map(|n| {
+        let db = test.db.clone();
+        tokio::spawn(
+            async move { if n % 10 == 0 { db.write(insert_large(n)).await } else { db.write(insert(n)).await } },
+        )
+    });
+    for (n, job) in jobs.collect::<Vec<_>>().into_iter().enumerate() {
+        let done = job.await.unwrap();
+        assert_eq!(done.is_ok(), n % 10 != 0, "{n}: {done:?}");
+    }
+    assert_eq!(numbers(&test.db).await.len(), 36);
+    allow_pages(&test.db, None).await;
+    test.db.write(insert_large(100)).await.unwrap();
+    assert_eq!(numbers(&test.db).await.len(), 37);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_breaks_the_transaction_takes_no_other_down() {
+    let test = with_table().await;
+    if test.db.backend() == Backend::Postgres {
+        return;
+    }
+    let jobs = (0..60_i64).map(|n| {
+        let db = test.db.clone();
+        tokio::spawn(async move {
+            if n % 20 == 7 {
+                let broken = db.write::<(), DbError, _>(|c| {
+                    Box::pin(async move {
+                        // What SQLite itself does after some failures of the disk.
+                        c.execute(sqlx::raw_sql("ROLLBACK")).await?;
+                        Err(DbError::Corrupt("on purpose"))
+                    })
+                });
+                broken.await
+            } else {
+                db.write(insert(n)).await
+            }
+        })
+    });
+    for (n, job) in jobs.collect::<Vec<_>>().into_iter().enumerate() {
+        let done = job.await.unwrap();
+        assert_eq!(done.is_ok(), n % 20 != 7, "{n}: {done:?}");
+    }
+    assert_eq!(numbers(&test.db).await.len(), 57);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_lock_each_other_out_are_repeated() {
+    let test = with_table().await;
+    test.db.write(insert(1)).await.unwrap();
+    test.db.write(insert(2)).await.unwrap();
+    // In their first attempt both jobs hold one row before either asks for the other. SQLite has one writer, so there it cannot come to that.
+    let meeting = std::sync::Arc::new(tokio::sync::Barrier::new(2));
+    let meet = test.db.backend() == Backend::Postgres;
+    let crossing = |first: i64, second: i64| {
+        let (db, meeting) = (test.db.clone(), meeting.clone());
+        let attempts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        tokio::spawn(async move {
+            db.write::<(), DbError, _>(move |c| {
+                let (meeting, attempts) = (meeting.clone(), attempts.clone());
+                Box::pin(async move {
+                    let update = "UPDATE number SET note = COALESCE(note, '') || 'x' WHERE n = $1";
+                    sqlx::query(update).bind(first).execute(&mut *c).await?;
+                    if meet && attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                        meeting.wait().await;
+                    }
+                    sqlx::query(update).bind(second).execute(c).await?;
+                    Ok(())
+                })
+            })
+            .await
+        })
+    };
+    let (one, other) = (crossing(1, 2), crossing(2, 1));
+    one.await.unwrap().unwrap();
+    other.await.unwrap().unwrap();
+    let mut tx = test.db.read().await.unwrap();
+    let notes: Vec<String> = sqlx::query_scalar("SELECT note FROM number").fetch_all(&mut *tx).await.unwrap();
+    assert_eq!(notes, ["xx", "xx"]);
+}

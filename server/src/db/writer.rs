@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Location, connect};
 
 /// Most jobs of one group: bounds how long the first one waits for the last.
 const GROUP_MAX: usize = 256;
@@ -84,10 +84,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the task with its connection.
-    pub(super) fn start(connection: Conn) -> Self {
+    pub(super) fn start(connection: Conn, location: Location) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let commits = Arc::new(AtomicU64::new(0));
-        tokio::spawn(serve(connection, receiver, Arc::clone(&commits)));
+        tokio::spawn(serve(connection, location, receiver, Arc::clone(&commits)));
         Self { sender, commits }
     }
 
@@ -115,7 +115,8 @@ impl Writer {
     }
 }
 
-async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>, commits: Arc<AtomicU64>) {
+async fn serve(connection: Conn, location: Location, mut receiver: mpsc::Receiver<Message>, commits: Arc<AtomicU64>) {
+    let mut bench = Bench { connection: Some(connection), location, commits };
     let mut messages = Vec::with_capacity(GROUP_MAX);
     let mut closing = Vec::new();
     while receiver.recv_many(&mut messages, GROUP_MAX).await > 0 {
@@ -130,9 +131,11 @@ async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>, comm
                 }
             }
         }
-        run_group(&mut connection, jobs, &commits).await;
+        bench.run_group(jobs).await;
     }
-    if let Err(error) = connection.close().await {
+    if let Some(connection) = bench.connection
+        && let Err(error) = connection.close().await
+    {
         tracing::warn!(%error, "the database did not close cleanly");
     }
     for done in closing {
@@ -140,33 +143,101 @@ async fn serve(mut connection: Conn, mut receiver: mpsc::Receiver<Message>, comm
     }
 }
 
-async fn run_group(connection: &mut Conn, mut jobs: Vec<Box<dyn Job>>, commits: &AtomicU64) {
-    metrics::counter!("cyx_db_jobs_total").increment(jobs.len() as u64);
-    let committed = || {
-        commits.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("cyx_db_commits_total").increment(1);
-    };
-    if jobs.len() > 1 {
-        match try_group(connection, &mut jobs).await {
-            Ok(()) => {
-                committed();
-                for job in jobs {
-                    job.finish(Ok(()));
+/// Where jobs are done.
+struct Bench {
+    /// None after a failure that left it in an unknown state.
+    connection: Option<Conn>,
+    location: Location,
+    commits: Arc<AtomicU64>,
+}
+
+impl Bench {
+    async fn run_group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        metrics::counter!("cyx_db_jobs_total").increment(jobs.len() as u64);
+        if jobs.len() > 1 {
+            match self.try_group(&mut jobs).await {
+                Ok(()) => {
+                    for job in jobs {
+                        job.finish(Ok(()));
+                    }
+                    return;
                 }
-                return;
+                Err(error) => {
+                    tracing::warn!(%error, jobs = jobs.len(), "a group of jobs failed; each is repeated alone");
+                }
             }
-            Err(error) => tracing::warn!(%error, jobs = jobs.len(), "a group of jobs failed; each is repeated alone"),
+        }
+        for mut job in jobs {
+            let durable = self.try_alone(job.as_mut()).await;
+            job.finish(durable);
         }
     }
-    for mut job in jobs {
-        let durable = try_alone(connection, job.as_mut()).await;
-        committed();
-        job.finish(durable);
+
+    async fn try_group(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), DbError> {
+        let done = run_together(self.connection().await?, jobs).await;
+        self.settle(done).await
+    }
+
+    async fn try_alone(&mut self, job: &mut dyn Job) -> Result<(), DbError> {
+        let done = run_alone(self.connection().await?, job).await;
+        self.settle(done).await
+    }
+
+    async fn connection(&mut self) -> Result<&mut Conn, DbError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.location).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Counts a commit, or replaces the connection. After some failures (a full disk is one) SQLite ends the transaction by itself while
+    /// the driver still believes in it, and every later transaction would be refused.
+    async fn settle(&mut self, done: Result<(), DbError>) -> Result<(), DbError> {
+        match done {
+            Ok(()) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!("cyx_db_commits_total").increment(1);
+            }
+            Err(_) => {
+                if let Some(old) = self.connection.take() {
+                    self.connection = replace(old, &self.location).await;
+                }
+            }
+        }
+        done
     }
 }
 
+/// Settings that somebody may have changed on the writer's connection.
+const KEPT_SETTINGS: [&str; 2] = ["wal_autocheckpoint", "max_page_count"];
+
+/// A new connection with the old one's settings; none if the database cannot be opened now, which is tried again for the next job.
+async fn replace(mut old: Conn, location: &Location) -> Option<Conn> {
+    let mut settings = String::new();
+    for name in KEPT_SETTINGS {
+        let asked = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("PRAGMA {name}"))).fetch_one(&mut old).await;
+        if let Ok(value) = asked {
+            settings.push_str(&format!("PRAGMA {name} = {value};"));
+        }
+    }
+    // An open transaction ends with its connection.
+    let _ = old.close().await;
+    let mut new = match connect(location).await {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!(%error, "the database cannot be opened");
+            return None;
+        }
+    };
+    if let Err(error) = new.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await {
+        tracing::error!(%error, "the settings of the database's writer cannot be kept");
+    }
+    Some(new)
+}
+
 /// Runs all jobs in one transaction, each behind a savepoint.
-async fn try_group(connection: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(), DbError> {
+async fn run_together(connection: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(), DbError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for job in jobs {
         let mut savepoint = transaction.begin().await?;
@@ -180,7 +251,7 @@ async fn try_group(connection: &mut Conn, jobs: &mut [Box<dyn Job>]) -> Result<(
 }
 
 /// Runs one job in its own transaction.
-async fn try_alone(connection: &mut Conn, job: &mut dyn Job) -> Result<(), DbError> {
+async fn run_alone(connection: &mut Conn, job: &mut dyn Job) -> Result<(), DbError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if job.run(&mut transaction).await {
         transaction.commit().await.map_err(|error| DbError::Commit(error.to_string()))

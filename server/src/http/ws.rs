@@ -3,7 +3,7 @@
 //! Each event is one text message `{"type": …, "data": {…}}`. The caller says who it is by the `Authorization` header, by the parameter
 //! `token`, or by a first message `{"token": "…"}`; a later message of that form renews the token. `topics` chooses (`file`,
 //! `cluster`, `replication`, `job`; none means all) and `since` says where each bucket was left. Every 30 seconds a `Heartbeat` shows that
-//! the connection lives; then the session is looked at again, so that a revoked one hears nothing more.
+//! the connection lives. Then, and whenever a session was revoked, the token is looked at again: a revoked session hears nothing more.
 
 mod events;
 
@@ -153,6 +153,7 @@ async fn watch(
     mut token: String,
     since: &HashMap<BucketId, u64>,
 ) -> Result<(), ApiError> {
+    let mut revocations = app.sessions.revocations();
     let caller = auth::authenticate(app, &token).await?;
     caller.require(Permission::StorageRead)?;
     let mut cluster = app.network.registry.subscribe();
@@ -171,6 +172,10 @@ async fn watch(
                     feed.look_everywhere().await?;
                 }
                 connection.send(Outgoing::heartbeat(now_seconds())).await
+            }
+            Ok(()) = revocations.changed() => {
+                auth::authenticate(app, &token).await?;
+                true
             }
             text = connection.receive() => match text {
                 None => false,

@@ -68,9 +68,14 @@ async fn pump(
 ) -> Result<(), ApiError> {
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut revocations = app.sessions.revocations();
     loop {
         let next = tokio::select! {
             biased;
+            Ok(()) = revocations.changed() => {
+                authenticate(app, token).await?;
+                continue;
+            }
             _ = beat.tick() => {
                 authenticate(app, token).await?;
                 if app.db.backend() == Backend::Postgres {

@@ -125,6 +125,23 @@ async fn nobody_hears_of_other_peoples_buckets() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_hears_nothing_more() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let other = ada.log_in().await;
+    let mut ended = open(&server, "", Some(&session.access)).await.unwrap();
+    let mut stays = open(&server, "", Some(&other.access)).await.unwrap();
+    for socket in [&mut ended, &mut stays] {
+        assert_eq!(next(socket).await["type"], "Heartbeat");
+    }
+    ada.call(Method::POST, "/api/auth/logout", Some(&session.access), None).await;
+    let event = next(&mut ended).await;
+    assert_eq!((&event["type"], &event["data"]["code"]), (&json!("Error"), &json!("INVALID_CREDENTIALS")));
+    left(&server, 3);
+    assert_eq!(next_event(&mut stays).await["type"], "NodeLeft");
+}
+
+#[tokio::test]
 async fn a_stopping_server_says_so() {
     let server = TestServer::new().await;
     let (_, session) = Person::verified(&server, "ada").await;
