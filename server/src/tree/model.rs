@@ -8,7 +8,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use sqlx::any::AnyRow;
 
-use super::sql;
+use super::sql::{self, Cells};
 use crate::db::DbError;
 
 pub use cyx_proto::meta::v1::InodeKind;
@@ -136,7 +136,7 @@ impl InodeRow {
     pub(super) const COLUMNS: usize = 20;
 
     /// Reads the columns of [`INODE_COLUMNS`](super::INODE_COLUMNS) from `at` on.
-    pub(super) fn read(row: &AnyRow, at: usize) -> Result<Self, DbError> {
+    pub(super) fn read(row: &impl Cells, at: usize) -> Result<Self, DbError> {
         Ok(Self {
             id: sql::id(row, at)?,
             kind: kind(row, at + 1)?,
@@ -223,7 +223,7 @@ impl EntryRow {
     pub(super) const COLUMNS: usize = 7;
 
     /// Reads the columns of [`ENTRY_COLUMNS`](super::ENTRY_COLUMNS) from `at` on.
-    pub(super) fn read(row: &AnyRow, at: usize) -> Result<Self, DbError> {
+    pub(super) fn read(row: &impl Cells, at: usize) -> Result<Self, DbError> {
         Ok(Self {
             directory: sql::id(row, at)?,
             token: Token { name: sql::bytes(row, at + 1)?.into(), epoch: sql::uint(row, at + 2)? },
@@ -394,7 +394,7 @@ pub(super) fn scheme(row: &AnyRow, at: usize) -> Result<Scheme, DbError> {
     Scheme::new(sql::uint(row, at)?, sql::uint(row, at + 1)?).map_err(|_| DbError::Corrupt("scheme"))
 }
 
-fn kind(row: &AnyRow, at: usize) -> Result<InodeKind, DbError> {
+fn kind(row: &impl Cells, at: usize) -> Result<InodeKind, DbError> {
     let number: i32 = sql::uint(row, at)?;
     InodeKind::try_from(number).map_err(|_| DbError::Corrupt("kind of inode"))
 }

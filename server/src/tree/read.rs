@@ -8,6 +8,7 @@ use cyx_proto::meta::v1 as pb;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow, Token};
 use super::namespace::{entries, inode, inodes};
+use super::sql::{self, Packed};
 use super::{ENTRY_COLUMNS, INODE_COLUMNS};
 use crate::db::{Conn, DbError};
 use cyx_core::error::ErrorCode;
@@ -18,6 +19,19 @@ pub const LOOKUP_MAX: usize = 1000;
 pub const INODES_MAX: usize = 1000;
 /// Entries of one message of a listing.
 pub const PAGE: u32 = 1000;
+
+/// Columns of an entry and its inode that are bytes.
+const BLOBS: [&str; 9] = [
+    "e.directory",
+    "e.name",
+    "e.child",
+    "e.wrapped_key",
+    "i.id",
+    "i.root_page",
+    "i.sealed_target",
+    "i.sealed_meta",
+    "i.key_history",
+];
 
 /// Refuses unless the inode is a directory.
 ///
@@ -67,21 +81,28 @@ pub async fn page(
     after: Option<&Token>,
     limit: u32,
 ) -> Result<Vec<(EntryRow, InodeRow)>, DbError> {
+    let columns = sql::packed_columns(conn.backend_name(), &format!("{ENTRY_COLUMNS}, {INODE_COLUMNS}"), &BLOBS);
     // One comparison of rows: the primary key is walked from there on. CROSS JOIN makes SQLite begin with the entries.
     let text = format!(
-        "SELECT {ENTRY_COLUMNS}, {INODE_COLUMNS} FROM entry e CROSS JOIN inode i WHERE i.bucket = $1 AND i.id = e.child \
-         AND e.bucket = $1 AND e.directory = $2 AND (e.name, e.epoch) > ($3, $4) ORDER BY e.name, e.epoch LIMIT $5"
+        "SELECT COALESCE(string_agg(p.line, ';'), '') FROM (SELECT {columns} AS line FROM entry e CROSS JOIN inode i \
+         WHERE i.bucket = $1 AND i.id = e.child AND e.bucket = $1 AND e.directory = $2 AND (e.name, e.epoch) > ($3, $4) \
+         ORDER BY e.name, e.epoch LIMIT $5) p"
     );
     let (name, epoch) = after.map_or((Vec::new(), -1), |token| (token.name.to_vec(), i64::from(token.epoch)));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+    let lines: String = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
         .bind(bucket.to_vec())
         .bind(directory.to_vec())
         .bind(name)
         .bind(epoch)
         .bind(i64::from(limit))
-        .fetch_all(conn)
+        .fetch_one(conn)
         .await?;
-    rows.iter().map(|row| Ok((EntryRow::read(row, 0)?, InodeRow::read(row, EntryRow::COLUMNS)?))).collect()
+    let rows = lines.split_terminator(';').map(Packed::new);
+    let rows = rows.map(|row| Ok((EntryRow::read(&row, 0)?, InodeRow::read(&row, EntryRow::COLUMNS)?)));
+    let mut page: Vec<(EntryRow, InodeRow)> = rows.collect::<Result<_, DbError>>()?;
+    // The lines of an aggregate come in any order.
+    page.sort_unstable_by(|(a, _), (b, _)| a.token.cmp(&b.token));
+    Ok(page)
 }
 
 /// Those of the inodes that exist, in the order asked.
