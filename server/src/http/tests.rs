@@ -5,6 +5,7 @@ mod grpc;
 mod login;
 mod machines;
 mod openapi;
+mod smtp;
 mod socket;
 mod tls;
 
