@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Keeps the pages of freed buffers for the next ones.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     cyx_cli::run()
 }
