@@ -28,9 +28,10 @@ use super::access::NodeAccess;
 use super::tls::pinned_config;
 use super::{Patience, Problem, SessionProof};
 
-/// Enough to keep a stream busy over a link of 1 Gbit/s and 30 ms.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Several nodes are read at once, so that these keep a link of 1 Gbit/s and 100 ms busy together. What waits in a window is memory that
+/// no permit covers.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 1 << 20;
 /// Bytes that one stream may hold ready for the socket.
 const SEND_BUFFER: usize = 512 << 10;

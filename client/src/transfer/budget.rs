@@ -8,6 +8,15 @@ use bytes::{Bytes, BytesMut};
 use cyx_core::units::KIB;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Large buffers are made in multiples of this, so that few different sizes are about.
+const GRAIN: usize = 256 * 1024;
+
+/// Bytes of the buffer that is made when one of `len` is asked for: for large ones a little more, so that sealed and plain bytes of
+/// the same content take the same buffers in turn.
+const fn room_for(len: usize) -> usize {
+    if len < GRAIN { len } else { (len + len / 256).next_multiple_of(GRAIN) }
+}
+
 /// The memory of an engine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Budget {
@@ -50,26 +59,26 @@ impl Budget {
     /// Waits for a buffer of `len` bytes. Whoever asked first is served first. One that is larger than the whole budget waits
     /// until everything else is back.
     pub(crate) async fn lend(&self, len: usize) -> Lent {
-        let permit = self.lend_permit(len).await;
+        let permit = self.lend_permit(room_for(len)).await;
         self.fill(len, Some(permit))
     }
 
     /// Two buffers at once, so that nobody waits for the second while others hold what is left.
     pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (Lent, Lent) {
-        let both = self.lend_permit(first.saturating_add(second)).await;
+        let both = self.lend_permit(room_for(first).saturating_add(room_for(second))).await;
         self.fill_two(first, second, both)
     }
 
     /// As [`Self::lend_two`], if there is room now.
     pub(crate) fn try_lend_two(&self, first: usize, second: usize) -> Option<(Lent, Lent)> {
-        let wanted = self.permits_for(first.saturating_add(second));
+        let wanted = self.permits_for(room_for(first).saturating_add(room_for(second)));
         let both = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok()?;
         Some(self.fill_two(first, second, both))
     }
 
     fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (Lent, Lent) {
         // If the two are larger than the whole budget, the first has all of the permit.
-        let split = both.split((second as u64).div_ceil(KIB).try_into().unwrap_or(usize::MAX));
+        let split = both.split((room_for(second) as u64).div_ceil(KIB).try_into().unwrap_or(usize::MAX));
         (self.fill(first, Some(both)), self.fill(second, split))
     }
 
@@ -88,7 +97,7 @@ impl Budget {
     }
 
     fn fill(&self, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
-        let mut bytes = self.shared.take_idle(len).unwrap_or_else(|| BytesMut::with_capacity(len));
+        let mut bytes = self.shared.take_idle(len).unwrap_or_else(|| BytesMut::with_capacity(room_for(len)));
         bytes.resize(len, 0);
         Lent { bytes, hold: Hold { permit, shared: Arc::clone(&self.shared) } }
     }
@@ -172,6 +181,19 @@ mod tests {
     async fn more_than_everything_gets_everything() {
         let budget = Budget::new(10 * KIB);
         assert_eq!(budget.lend(100 * 1024).await.bytes.len(), 100 * 1024);
+    }
+
+    #[tokio::test]
+    async fn sealed_and_plain_bytes_take_the_same_buffers_in_turn() {
+        let budget = Budget::new(4096 * KIB);
+        let (plain, sealed) = (64 * 16 * 1024, 64 * (16 * 1024 + 16));
+        let first = budget.lend(plain).await.shelve();
+        let address = first.as_ptr();
+        drop(first);
+        let second = budget.lend(sealed).await.shelve();
+        assert_eq!((second.as_ptr(), second.len()), (address, sealed));
+        drop(second);
+        assert_eq!(budget.lend(plain).await.bytes.as_ptr(), address);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! download of the same version was.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BlobId, InodeId};
+use cyx_core::units::MIB;
 use cyx_core::wire::{DecodeError, Reader, Writer};
 use cyx_crypto::fingerprint::{Fingerprint, plaintext_fingerprint};
 use cyx_crypto::keys::FingerprintKey;
@@ -20,6 +22,10 @@ use super::progress::Progress;
 use super::reader::FileReader;
 use crate::error::{Error, Result};
 use crate::local::folder::{Folder, set_file};
+
+/// A large file is made durable in steps of so many bytes, which then leave the page cache: a download that is larger than
+/// the machine's memory must not push out of it what other programs use, and the end is not one long wait for the disk.
+const STEP: u64 = 32 * MIB;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +76,9 @@ struct Partial {
     log: Option<Log>,
     /// So many first bytes are there and right.
     verified: u64,
+    /// Whether it is made durable in steps, and the end of the last one.
+    steps: bool,
+    durable: u64,
     complete: bool,
 }
 
@@ -138,7 +147,8 @@ impl Partial {
             let head =
                 Head { inode: version.inode(), version: version.version(), root: version.root(), partial: Vec::new() };
             let (folder, name, private) = (folder.clone(), name.to_vec(), options.mode.is_some());
-            let opened = blocking(move || Self::resume(journal, journal_key, key, &head, folder, name, private)).await?;
+            let opened =
+                blocking(move || Self::resume(journal, journal_key, key, &head, folder, name, private)).await?;
             if let Some(opened) = opened {
                 return Ok(opened);
             }
@@ -151,6 +161,8 @@ impl Partial {
             partial,
             log: None,
             verified: 0,
+            steps: reader.size() >= transfer.tuning().large_file,
+            durable: 0,
             complete: false,
         })
     }
@@ -183,15 +195,26 @@ impl Partial {
         }
         file.set_len(verified).map_err(Error::local(folder.path_of(&partial)))?;
         let log = Some(Log { journal, key, inode: head.inode });
-        Ok(Some(Self { file: Arc::new(file), folder, name, partial, log, verified, complete: false }))
+        let (file, steps, durable) = (Arc::new(file), true, verified);
+        Ok(Some(Self { file, folder, name, partial, log, verified, steps, durable, complete: false }))
     }
 
     async fn write(&mut self, range: Range<u64>, bytes: super::reader::Plain) -> Result<()> {
         let (file, path) = (Arc::clone(&self.file), self.folder.path_of(&self.partial));
         let log = self.log.as_ref().map(|log| (log.key.clone(), BlobId(log.inode.0)));
         let start = range.start;
+        let step = (self.steps && range.end.saturating_sub(self.durable) >= STEP).then_some(self.durable..range.end);
+        if let Some(step) = &step {
+            self.durable = step.end;
+        }
         let fingerprint = blocking(move || {
-            file.write_all_at(&bytes, start).map_err(Error::local(path))?;
+            file.write_all_at(&bytes, start).map_err(Error::local(&path))?;
+            if let Some(step) = step {
+                file.sync_data().map_err(Error::local(&path))?;
+                // Advice only: a filesystem that cannot follow it keeps the pages.
+                let len = NonZeroU64::new(step.end - step.start);
+                let _ = rustix::fs::fadvise(&*file, step.start, len, rustix::fs::Advice::DontNeed);
+            }
             Ok(log.map(|(key, file)| plaintext_fingerprint(&key, file, &bytes)))
         })
         .await?;
