@@ -4,8 +4,10 @@
 //! skipped, and cut off at the end of the file. Records begin at multiples of 4 KiB and their headers are keyed, so the scan finds the
 //! next one behind a torn one. An index that was lost altogether is rebuilt the same way, from the beginning of every volume.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cyx_core::ids::ChunkId;
 use cyx_core::units::MIB;
 use redb::Durability;
 
@@ -19,49 +21,91 @@ use super::{ChunkState, StoreError};
 
 /// Bytes read at a time.
 const WINDOW: u64 = MIB;
+/// Entries looked at in one transaction.
+const LOST_BATCH: usize = 10_000;
 
 struct Found {
     header: RecordHeader,
     offset: u64,
 }
 
-/// Opens all volumes, replays what the index does not know, and says where to append.
+/// Opens all volumes, replays what the index does not know, notes what was lost, and says where to append.
 pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
     let numbers = Volume::list(&shared.volume_folder).map_err(StoreError::io("list the volumes"))?;
-    for missing in shared.index.volumes().into_iter().filter(|number| !numbers.contains(number)) {
-        let row = shared.index.row(missing);
-        if row.is_empty() {
+    let known = shared.index.volumes();
+    let highest = numbers.iter().chain(&known).copied().max().unwrap_or(0);
+    // Volumes that have less than the index says, and how much.
+    let mut short = BTreeMap::new();
+    for missing in known.into_iter().filter(|number| !numbers.contains(number)) {
+        if shared.index.row(missing).is_empty() {
             shared.index.write(Durability::Immediate, |tables| tables.drop_volume(missing))?;
         } else {
-            tracing::error!(volume = missing, chunks = row.live.chunks, "a volume is missing: its chunks are lost");
+            tracing::error!(volume = missing, "a volume is missing: its chunks are lost");
+            short.insert(missing, 0);
         }
     }
     let mut last = None;
     for number in numbers {
         let io = Arc::clone(&shared.options.io);
-        let volume =
-            Volume::open(&shared.volume_folder, number, &shared.key, io).map_err(StoreError::io("open a volume"))?;
-        let volume = Arc::new(volume);
+        let volume = match Volume::open(&shared.volume_folder, number, &shared.key, io) {
+            Ok(volume) => Arc::new(volume),
+            // The others are still good. The file is left as it is, for whoever can make something of it.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                tracing::error!(volume = number, %error, "a volume cannot be used: its chunks are lost");
+                short.insert(number, 0);
+                continue;
+            }
+            Err(error) => return Err(StoreError::io("open a volume")(error)),
+        };
+        let len = volume.len().map_err(StoreError::io("size a volume"))?;
+        if len.next_multiple_of(ALIGN) < shared.index.row(number).tail {
+            tracing::error!(volume = number, len, "a volume ends early: the chunks behind its end are lost");
+            short.insert(number, len);
+        }
         shared.add_volume(&volume);
         replay(shared, &volume)?;
         last = Some(volume);
     }
-    let next = match last {
-        Some(volume) => {
-            let tail = shared.index.row(volume.number).tail;
-            if tail + ALIGN <= shared.options.volume_max {
-                return Ok(Active { volume, tail });
-            }
-            volume.number.saturating_add(1)
+    mark_lost(shared, &short)?;
+    if let Some(volume) = last.filter(|volume| volume.number == highest) {
+        let tail = shared.index.row(volume.number).tail;
+        if tail + ALIGN <= shared.options.volume_max {
+            return Ok(Active { volume, tail });
         }
-        None => 1,
-    };
-    let io = Arc::clone(&shared.options.io);
+    }
+    let (io, next) = (Arc::clone(&shared.options.io), highest.saturating_add(1));
     let volume =
         Volume::create(&shared.volume_folder, next, &shared.key, io).map_err(StoreError::io("make a volume"))?;
     let volume = Arc::new(volume);
     shared.add_volume(&volume);
     Ok(Active { volume, tail: VOLUME_HEADER })
+}
+
+/// Marks as damaged what lies beyond the end of volumes that are shorter than they were, so that it is reported and stored again.
+fn mark_lost(shared: &Shared, short: &BTreeMap<u32, u64>) -> Result<(), StoreError> {
+    if short.is_empty() {
+        return Ok(());
+    }
+    let now = shared.now();
+    let mut from = ChunkId([0; 16]);
+    loop {
+        let entries = shared.index.range(from, ChunkId([0xff; 16]), LOST_BATCH)?;
+        let Some((last, _)) = entries.last().copied() else { return Ok(()) };
+        shared.index.write(Durability::Immediate, |tables| {
+            for (id, entry) in entries {
+                let end = entry.offset + record_len(entry.len);
+                if short.get(&entry.volume).is_some_and(|len| end > *len) && entry.state != ChunkState::Damaged {
+                    metrics::counter!("cyx_node_damage_found_total").increment(1);
+                    tables.put(id, &Entry { state: ChunkState::Damaged, changed_at: now, ..entry })?;
+                }
+            }
+            Ok(())
+        })?;
+        match u128::from_be_bytes(last.0).checked_add(1) {
+            Some(next) => from = ChunkId(next.to_be_bytes()),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The key that the volumes of a directory carry, if there are any.
