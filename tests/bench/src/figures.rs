@@ -163,7 +163,8 @@ impl<'a> Bench<'a> {
             .part("client", middle(&|cost| cost.client.cpu.as_secs_f64() / gib))
             .part("server", middle(&|cost| cost.server.as_secs_f64() / gib))
             .part("nodes", middle(&|cost| cost.nodes.as_secs_f64() / gib))
-            .part("seconds of time", middle(&|cost| cost.client.wall.as_secs_f64()));
+            .part("seconds of time", middle(&|cost| cost.client.wall.as_secs_f64()))
+            .part("first round", costs.first().map_or(f64::NAN, |cost| cost.cpu() / gib));
         report.add(figure);
         let peak = costs.iter().map(|cost| cost.client.peak).max().unwrap_or_default();
         let memory = Figure::new("  its client's memory", peak as f64 / (1 << 20) as f64, "MiB");

@@ -82,7 +82,7 @@ impl Report {
         self.figures.push(figure);
     }
 
-    fn raw_rows(&self) -> [(&'static str, &'static str, f64, &'static str); 11] {
+    fn raw_rows(&self) -> [(&'static str, &'static str, f64, &'static str); 12] {
         let raw = &self.raw;
         [
             ("cipher", "AES-256-GCM, frames of 16 KiB", raw.cipher, "GB/s"),
@@ -93,6 +93,7 @@ impl Report {
             ("tcp", "loopback, bare TCP, both ends", raw.tcp, "CPU-s/GiB"),
             ("grpc", "loopback, gRPC stream, both ends", raw.grpc, "CPU-s/GiB"),
             ("file_write", "writing a new file", raw.file_write, "CPU-s/GiB"),
+            ("file_write_idle", "the same, into memory that was idle", raw.file_write_idle, "CPU-s/GiB"),
             ("file_read", "reading a file in memory", raw.file_read, "CPU-s/GiB"),
             ("disk", "append 1 MiB and fdatasync", raw.disk, "MB/s"),
             ("fsync", "fdatasync of 4 KiB, median", raw.fsync, "ms"),
