@@ -149,7 +149,8 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Logs go to standard error; `RUST_LOG` says how much.
 fn start_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second subscriber in one process can only be a test's; the first one stays.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }
