@@ -1,8 +1,11 @@
 //! From a configuration to a running server, and down again.
 
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +17,7 @@ use tonic::service::Routes;
 use crate::app::{App, AppState, StartError};
 use crate::backup::ship::{ShipError, ShipOptions, Shipper};
 use crate::config::Config;
+use crate::db::Location;
 use crate::http::server::Server;
 use crate::http::{router, tls};
 use crate::meta::MetaServer;
@@ -25,6 +29,9 @@ use cyx_proto::node::v1::node_service_server::NodeServiceServer;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long background work may take to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long a server waits for its predecessor to end.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the server ended.
 #[derive(Debug, Error)]
@@ -33,6 +40,12 @@ pub enum RunError {
     /// It could not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Another server uses the same embedded database.
+    #[error("another cyx-server uses the data folder {}", folder.display())]
+    Busy {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -61,6 +74,8 @@ pub struct Running {
     pub identity: Option<SocketAddr>,
     tasks: TaskTracker,
     shipping: Option<Shipping>,
+    /// Held until the server stopped.
+    _lock: Option<File>,
 }
 
 /// The log is shipped until after the last write, so it does not end with the other tasks.
@@ -76,6 +91,7 @@ impl Running {
     /// [`RunError`].
     pub async fn start(config: Config) -> Result<Self, RunError> {
         metrics::install();
+        let lock = lock(&config).await?;
         let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
         let app = App::open(config).await?;
         let shipping = start_shipping(&app).await?;
@@ -93,7 +109,7 @@ impl Running {
         tasks.spawn(nodes.serve(app.shutdown.clone()));
         start_background(&app, &tasks);
         tracing::info!(%http, %grpc, version = env!("CARGO_PKG_VERSION"), "the server is ready");
-        Ok(Self { app, http, grpc, identity, tasks, shipping })
+        Ok(Self { app, http, grpc, identity, tasks, shipping, _lock: lock })
     }
 
     /// Lets requests and background work end, then closes the database.
@@ -111,6 +127,25 @@ impl Running {
             }
         }
         tracing::info!("the server stopped");
+    }
+}
+
+/// Two servers on one embedded database would not hear of each other's changes and revocations.
+async fn lock(config: &Config) -> Result<Option<File>, RunError> {
+    if matches!(config.database.location, Location::Postgres(_)) {
+        return Ok(None);
+    }
+    let folder = &config.data_dir;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(folder.join("server.lock"))?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(TryLockError::WouldBlock) => return Err(RunError::Busy { folder: folder.clone() }),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 

@@ -109,3 +109,16 @@ async fn the_identity_address_serves_accounts_and_machines_alone() {
         assert_eq!(response.status(), status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_does_not_start() {
+    let server = TestServer::new().await;
+    if server.running.app.db.backend() == crate::db::Backend::Postgres {
+        return;
+    }
+    let second = crate::run::Running::start(server.config.clone()).await;
+    let Err(error) = second else { panic!("it started") };
+    assert!(error.to_string().starts_with("another cyx-server uses the data folder"), "{error}");
+    // Once the first one stopped, another may start.
+    server.restart().await.stop().await;
+}
