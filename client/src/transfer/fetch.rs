@@ -457,8 +457,7 @@ mod tests {
         async fn fetch(&self, range: Range<u64>) -> Result<(Fetched, Vec<u8>), TooFew> {
             let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap()];
             let (excluded, tuning) = (HashSet::new(), patient());
-            let fetching =
-                fetch(&self.pool, &tuning, &self.segment, &self.access, &excluded, range, &mut buffer);
+            let fetching = fetch(&self.pool, &tuning, &self.segment, &self.access, &excluded, range, &mut buffer);
             let fetched = fetching.await?;
             assert!(fetched.complete(&Coder::new(Scheme::DEFAULT), &mut buffer));
             Ok((fetched, buffer))

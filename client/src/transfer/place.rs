@@ -154,9 +154,8 @@ impl<'a> Placing<'a> {
     fn begin(&mut self, needed: usize) {
         // The shards behind have no node of their own.
         let placed = self.lease.nodes.len().min(self.shards.len());
-        let avoided: Vec<usize> = (0..placed)
-            .filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node))
-            .collect();
+        let avoided: Vec<usize> =
+            (0..placed).filter(|shard| self.pool.health().is_avoided(self.lease.nodes[*shard].node)).collect();
         for shard in (0..placed).filter(|shard| !avoided.contains(shard)) {
             self.attempt_own(shard);
         }
