@@ -7,6 +7,7 @@
 //! The programs are those of the same build profile as the test itself; `scripts/test` builds them first, and the harness
 //! says so if they are missing.
 
+pub mod admin;
 pub mod cluster;
 pub mod tree;
 pub mod user;

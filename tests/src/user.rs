@@ -63,6 +63,15 @@ impl User {
         user
     }
 
+    /// Registers and logs in at another address of the server than its own, such as that of a proxy.
+    #[must_use]
+    pub fn register_via(cluster: &Cluster, name: &str, gateway: String) -> Self {
+        let user = Self { gateway, ..Self::new(cluster, name) };
+        user.ok(["register", "--username", name, "--json"]);
+        user.login(cluster);
+        user
+    }
+
     /// Somebody who has not registered yet.
     ///
     /// # Panics
@@ -90,7 +99,15 @@ impl User {
     /// # Panics
     /// If the login is refused.
     pub fn login(&self, cluster: &Cluster) {
-        let begun = self.ok(["login", "--begin", "--json"]).json();
+        self.login_with(cluster, &[]);
+    }
+
+    /// Logs in with the mailed code, beginning with further arguments.
+    ///
+    /// # Panics
+    /// If the login is refused.
+    pub fn login_with(&self, cluster: &Cluster, extra: &[&str]) {
+        let begun = self.ok(["login", "--begin", "--json"].iter().chain(extra)).json();
         let session = begun["session_id"].as_str().expect("a session id").to_owned();
         // A code that was mailed for an earlier login is refused; the mail of this one may still be on its way.
         let mut run = None;

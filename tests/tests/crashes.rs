@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cyx_tests::{Cluster, noise};
+use cyx_tests::{Cluster, User, noise};
 
 /// Rounds of the loop; each kills something at another point.
 const ROUNDS: u64 = 6;
@@ -23,8 +23,7 @@ fn acknowledged_files_survive_killed_servers_nodes_and_clients() {
         let size = [3_000, 150_000, 6 << 20][usize::try_from(round).unwrap() % 3];
         let content = noise(round + 100, size);
         let source = user.file(&format!("source-{round}"), &content);
-        let mut command =
-            user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
+        let mut command = user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
         command.args(["--key", &key]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(150 * (round % 5)));
@@ -85,4 +84,92 @@ fn an_interrupted_upload_goes_on_where_it_was() {
     assert_eq!(user.read("docs", "big"), content);
     let left = std::fs::read_dir(&transfers).map(Iterator::count).unwrap_or(0);
     assert_eq!(left, 0, "a finished upload keeps no state");
+}
+
+/// Operations of the random loop at most, and how long it begins new ones.
+const OPERATIONS: u64 = 60;
+const LOOP: Duration = Duration::from_secs(45);
+
+/// What a key holds as far as its owner can know; `None` is no file.
+type Tree = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Small numbers in a row that is the same in every run.
+struct Dice(Vec<u8>, usize);
+
+impl Dice {
+    fn roll(&mut self, sides: u8) -> u8 {
+        self.1 += 1;
+        self.0[self.1 % self.0.len()] % sides
+    }
+}
+
+/// Does one thing to one key while something is killed; gives what may be there afterwards.
+fn strike(cluster: &Cluster, user: &User, dice: &mut Dice, round: u64, tree: &mut Tree) {
+    let key = format!("file-{}", dice.roll(6));
+    let content = noise(round + 500, [700, 5_000, 90_000, 1_500_000, 7 << 20][usize::from(dice.roll(5))]);
+    let source = user.file("source", &content);
+    let deletes = dice.roll(4) == 0;
+    let mut command = match deletes {
+        true => user.command(["delete", "docs", &key, "--permanent"]),
+        false => user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]),
+    };
+    if !deletes {
+        command.args(["--key", &key]);
+    }
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Not to wait for something: this is the random point at which the axe falls.
+    std::thread::sleep(Duration::from_millis(u64::from(dice.roll(120)) * 10));
+    match dice.roll(3) {
+        0 => cluster.kill_server(),
+        1 => cluster.kill_node(usize::from(dice.roll(14))),
+        _ => child.kill().unwrap(),
+    }
+    cluster.up();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let before = tree.get(&key).cloned().flatten();
+    let after = if deletes { None } else { Some(content) };
+    let found = user.cyx(["download", "docs", "--key", &key, "-o", "-"]);
+    let found = match found.code {
+        0 => Some(found.stdout),
+        3 => None,
+        _ => panic!("round {round}: {found:?}"),
+    };
+    // A deletion of what is not there fails in peace.
+    let done = output.status.success();
+    let lengths = |file: &Option<Vec<u8>>| file.as_ref().map(Vec::len);
+    let (is, was, will) = (lengths(&found), lengths(&before), lengths(&after));
+    assert!(found == after || !done && found == before, "round {round}: {is:?}, not {was:?} or {will:?}: {said}");
+    tree.insert(key, found);
+}
+
+#[test]
+fn a_random_life_with_many_deaths_loses_and_invents_nothing() {
+    let cluster = Cluster::start(14);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let (mut dice, mut tree) = (Dice(noise(7, 4096), 0), Tree::new());
+    let began = Instant::now();
+    for round in 0..OPERATIONS {
+        strike(&cluster, &user, &mut dice, round, &mut tree);
+        if began.elapsed() > LOOP {
+            break;
+        }
+    }
+    for (key, content) in &tree {
+        match content {
+            Some(content) => assert_eq!(user.read("docs", key), *content, "{key}"),
+            None => drop(user.fails(3, ["stat", "docs", key])),
+        }
+    }
+    let left: Vec<&String> = tree.iter().filter_map(|(key, content)| content.as_ref().map(|_| key)).collect();
+    let listed = user.ok(["list", "docs", "-r", "--json"]).json_lines();
+    assert_eq!(listed.len(), left.len(), "{listed:?}");
+    cluster.assert_consistent();
+    let used = |user: &User| user.ok(["quota", "--json"]).json()["used_bytes"].as_u64().unwrap();
+    assert!(left.is_empty() || used(&user) > 0);
+    for key in left {
+        user.ok(["delete", "docs", key, "--permanent"]);
+    }
+    assert_eq!(used(&user), 0, "the quota is the sum of what exists");
 }

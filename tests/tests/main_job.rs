@@ -24,7 +24,15 @@ fn a_directory_tree_survives_the_loss_of_four_nodes() {
         cluster.kill_node(index);
     }
     let target = user.path("back");
-    user.ok(["download".as_ref(), "docs".as_ref(), "--key".as_ref(), "tree".as_ref(), "-r".as_ref(), "-o".as_ref(), target.as_os_str()]);
+    user.ok([
+        "download".as_ref(),
+        "docs".as_ref(),
+        "--key".as_ref(),
+        "tree".as_ref(),
+        "-r".as_ref(),
+        "-o".as_ref(),
+        target.as_os_str(),
+    ]);
     let found = if target.join("tree").is_dir() { target.join("tree") } else { target };
     tree::assert_same(&source, &found);
 }
