@@ -233,7 +233,7 @@ impl Resume {
         .await
     }
 
-    /// Writes down what was staged just now.
+    /// Writes down what is about to be staged.
     pub(crate) fn record(&mut self, finished: Vec<Finished>) -> Result<()> {
         for done in finished {
             self.journal.append(&done.encode())?;

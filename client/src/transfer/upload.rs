@@ -313,6 +313,10 @@ impl Sending<'_> {
 
     /// Hands over what is waiting, so that it is counted, kept, and found again after an interruption.
     async fn stage(&mut self) -> Result<()> {
+        // Written down first: what was written and not staged is found out by asking, what was staged and not written is lost.
+        if let Some(resume) = self.options.resume.as_deref_mut() {
+            resume.record(std::mem::take(&mut self.sent.finished))?;
+        }
         let waiting = &mut self.sent.waiting;
         let request = pb::StageRequest {
             bucket: bytes_of(self.uploads.shared.bucket.id),
@@ -326,9 +330,6 @@ impl Sending<'_> {
         self.sent.waiting_bytes = 0;
         self.sent.staged = true;
         self.last_stage = Instant::now();
-        if let Some(resume) = self.options.resume.as_deref_mut() {
-            resume.record(std::mem::take(&mut self.sent.finished))?;
-        }
         self.uploads.shared.leases.release_spent().await;
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
+use cyx_core::extent::Page;
 use cyx_core::writers::WriterEntry;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_server::{MetaService, MetaServiceServer};
@@ -62,6 +63,7 @@ impl State {
         if let Some(done) = self.done.get(&mutation.txn) {
             return pb::MutationResult { replayed: true, ..done.clone() };
         }
+        let before = (self.inodes.clone(), self.entries.clone(), self.versions.clone(), self.trash.clone());
         let mut result = pb::MutationResult::default();
         for (at, operation) in mutation.operations.into_iter().enumerate() {
             match self.operate(operation.operation.unwrap()) {
@@ -69,6 +71,7 @@ impl State {
                 Err(code) => {
                     result.fault = Some(pb::Fault { code: code.as_str().into(), message: code.as_str().into() });
                     result.operation = u32::try_from(at).unwrap();
+                    (self.inodes, self.entries, self.versions, self.trash) = before;
                     return result;
                 }
             }
@@ -107,6 +110,10 @@ impl State {
                 if inode.version != commit.base_version {
                     return Err(ErrorCode::Conflict);
                 }
+                self.storage.take(&commit.segments, &commit.blobs, &commit.receipts, &commit.staged)?;
+                if let Some(attributes) = &mut inode.attributes {
+                    attributes.mtime_ns = commit.mtime_ns;
+                }
                 inode.version += 1;
                 inode.size = commit.size;
                 inode.root_page = commit.root_page.clone();
@@ -121,6 +128,12 @@ impl State {
                 };
                 self.versions.insert(commit.inode, record);
                 self.pages.extend(commit.pages.into_iter().map(|page| (page.id.clone(), page)));
+            }
+            Op::SetAttributes(change) => {
+                let inode = self.inodes.get_mut(&change.inode).ok_or(ErrorCode::NotFound)?;
+                if let (Some(attributes), Some(mode)) = (&mut inode.attributes, change.mode) {
+                    attributes.mode = mode;
+                }
             }
             Op::Rename(rename) => {
                 let at = self.find(&rename.directory, &rename.names).ok_or(ErrorCode::NotFound)?;
@@ -298,7 +311,15 @@ impl MetaService for Fake {
         self.call("get_file", request, |state, asked| {
             let inode = state.inodes.get(&asked.inode).cloned();
             let inode = inode.ok_or_else(|| status(ErrorCode::NotFound, "no such file"))?;
+            // A file whose root is a leaf comes with all that is needed.
+            let root = state.pages.get(&inode.root_page).and_then(|page| Page::decode(&page.content).ok());
+            let blobs: Vec<Bytes> = root.iter().flat_map(Page::blobs).map(|id| Bytes::copy_from_slice(&id.0)).collect();
+            let pb::GetBlobsResponse { blobs, segments, nodes, placements } = state.storage.blobs_answer(&blobs);
             Ok(pb::GetFileResponse {
+                blobs,
+                segments,
+                nodes,
+                placements,
                 version: state.versions.get(&asked.inode).cloned(),
                 pages: state.pages.get(&inode.root_page).cloned().into_iter().collect(),
                 inode: Some(inode),
@@ -357,44 +378,68 @@ impl MetaService for Fake {
         self.call("get_cluster", request, |_, _| Ok(pb::GetClusterResponse::default()))
     }
 
-    async fn get_blobs(&self, _: Request<pb::GetBlobsRequest>) -> Result<Response<pb::GetBlobsResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+    async fn get_blobs(&self, request: Request<pb::GetBlobsRequest>) -> Result<Response<pb::GetBlobsResponse>, Status> {
+        self.call("get_blobs", request, |state, asked| Ok(state.storage.blobs_answer(&asked.ids)))
     }
 
     async fn lease_placement(
         &self,
-        _: Request<pb::LeasePlacementRequest>,
+        request: Request<pb::LeasePlacementRequest>,
     ) -> Result<Response<pb::LeasePlacementResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+        self.call("lease_placement", request, |state, asked| state.storage.lease(&asked))
     }
 
     async fn release_lease(
         &self,
-        _: Request<pb::ReleaseLeaseRequest>,
+        request: Request<pb::ReleaseLeaseRequest>,
     ) -> Result<Response<pb::ReleaseLeaseResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+        self.call("release_lease", request, |state, asked| {
+            state.storage.leases.retain(|lease| !asked.leases.contains(lease));
+            Ok(pb::ReleaseLeaseResponse {})
+        })
     }
 
     async fn get_read_access(
         &self,
-        _: Request<pb::GetReadAccessRequest>,
+        request: Request<pb::GetReadAccessRequest>,
     ) -> Result<Response<pb::GetReadAccessResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+        self.call("get_read_access", request, |state, asked| {
+            let wanted = |access: &&pb::NodeAccess| asked.nodes.contains(&access.node);
+            Ok(pb::GetReadAccessResponse { nodes: state.storage.nodes.iter().filter(wanted).cloned().collect() })
+        })
     }
 
-    async fn stage(&self, _: Request<pb::StageRequest>) -> Result<Response<pb::StageResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+    async fn stage(&self, request: Request<pb::StageRequest>) -> Result<Response<pb::StageResponse>, Status> {
+        self.call("stage", request, |state, asked| {
+            state
+                .storage
+                .take(&asked.segments, &asked.blobs, &asked.receipts, &[])
+                .map_err(|code| status(code, "stage"))?;
+            let ids = asked.blobs.iter().map(|blob| blob.id.clone());
+            state.storage.staged.entry(asked.txn).or_default().extend(ids);
+            Ok(pb::StageResponse {})
+        })
     }
 
-    async fn get_staged(&self, _: Request<pb::GetStagedRequest>) -> Result<Response<pb::GetStagedResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+    async fn get_staged(
+        &self,
+        request: Request<pb::GetStagedRequest>,
+    ) -> Result<Response<pb::GetStagedResponse>, Status> {
+        self.call("get_staged", request, |state, asked| {
+            let ids = state.storage.staged.get(&asked.txn).cloned().unwrap_or_default();
+            let blobs = ids.iter().filter_map(|id| state.storage.blobs.get(id).cloned()).collect();
+            Ok(pb::GetStagedResponse { segments: Vec::new(), blobs })
+        })
     }
 
     async fn abort_staged(
         &self,
-        _: Request<pb::AbortStagedRequest>,
+        request: Request<pb::AbortStagedRequest>,
     ) -> Result<Response<pb::AbortStagedResponse>, Status> {
-        Err(Status::unimplemented("not in this fake"))
+        self.call("abort_staged", request, |state, asked| {
+            state.storage.staged.remove(&asked.txn);
+            Ok(pb::AbortStagedResponse {})
+        })
     }
 
     async fn acquire_write_lease(

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "test support; each test file uses a part of it")]
 
 mod meta;
+mod storage;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -64,6 +65,7 @@ pub struct State {
     pub break_listing_after: Option<usize>,
     pub events: Vec<pb::Event>,
     pub subscriptions: Vec<Vec<pb::Position>>,
+    pub storage: storage::Storage,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -110,6 +112,7 @@ impl Gateway {
             break_listing_after: None,
             events: Vec::new(),
             subscriptions: Vec::new(),
+            storage: storage::Storage::default(),
         }));
         let rest = Router::new()
             .route("/api/auth/register", post(register))

@@ -39,6 +39,8 @@ pub enum Manner {
     Honest,
     /// It takes requests and never answers until [`FakeNode::release`] is called.
     Hanging,
+    /// It takes so many stores and then hangs.
+    HangsAfter(u64),
     /// It breaks off every store after this many bytes.
     BreaksAfter(usize),
     /// It refuses to store, with this code.
@@ -249,13 +251,15 @@ impl Service {
         self.state.manner.lock().unwrap().clone()
     }
 
-    async fn pause(&self) {
+    /// Waits while the node hangs; `number` is that of the store, 0 for anything else.
+    async fn pause(&self, number: u64) {
         loop {
             let gate = self.state.gate.notified();
-            if self.manner() != Manner::Hanging {
-                return;
+            match self.manner() {
+                Manner::Hanging => gate.await,
+                Manner::HangsAfter(stores) if number > stores => gate.await,
+                _ => return,
             }
-            gate.await;
         }
     }
 
@@ -325,7 +329,7 @@ impl ChunkService for Service {
         &self,
         request: Request<Streaming<pb::StoreChunkRequest>>,
     ) -> Result<Response<Self::StoreChunkStream>, Status> {
-        self.state.stores.fetch_add(1, Ordering::SeqCst);
+        let number = self.state.stores.fetch_add(1, Ordering::SeqCst) + 1;
         let mut parts = request.into_inner();
         let Some(Ok(pb::StoreChunkRequest { part: Some(Part::Open(open)) })) = parts.next().await else {
             return Err(status(ErrorCode::InvalidArgument, "open comes first"));
@@ -334,7 +338,7 @@ impl ChunkService for Service {
         let (send, receive) = tokio::sync::mpsc::channel(16);
         let service = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = service.take(parts, &grant, &send).await {
+            if let Err(error) = service.take(parts, &grant, number, &send).await {
                 let _ = send.send(Err(error)).await;
             }
         });
@@ -346,7 +350,7 @@ impl ChunkService for Service {
     async fn get_chunk(&self, request: Request<pb::GetChunkRequest>) -> Result<Response<Self::GetChunkStream>, Status> {
         let request = request.into_inner();
         self.state.reads.fetch_add(1, Ordering::SeqCst);
-        self.pause().await;
+        self.pause(0).await;
         self.check(&request.grant, Operations::READ)?;
         let id = ChunkId::try_from(&request.chunk_id[..]).unwrap();
         let manner = self.manner();
@@ -393,7 +397,7 @@ impl ChunkService for Service {
         request: Request<pb::VerifyChunkRequest>,
     ) -> Result<Response<pb::VerifyChunkResponse>, Status> {
         let request = request.into_inner();
-        self.pause().await;
+        self.pause(0).await;
         self.check(&request.grant, Operations::READ)?;
         let chunks = self.state.chunks.lock().unwrap().clone();
         let manner = self.manner();
@@ -423,13 +427,14 @@ impl Service {
         &self,
         mut parts: Streaming<pb::StoreChunkRequest>,
         grant: &Grant,
+        number: u64,
         answers: &tokio::sync::mpsc::Sender<Result<pb::StoreChunkResponse, Status>>,
     ) -> Result<(), Status> {
         let mut header: Option<pb::ChunkHeader> = None;
         let mut bytes = Vec::new();
         let mut total = 0;
         while let Some(part) = parts.next().await {
-            self.pause().await;
+            self.pause(number).await;
             match part?.part {
                 Some(Part::Header(next)) => {
                     header = Some(next);

@@ -1,0 +1,261 @@
+//! Whole trees up and down: what is kept, what is left out, what is never followed, and what a second run leaves alone.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod gateway;
+#[allow(unreachable_pub, reason = "shared by test files")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cyx_client::local::{All, DownloadOptions, Filter, Summary, UploadOptions};
+use cyx_client::nodes::SessionProof as _;
+use cyx_client::transfer::{Silent, Transfer, Tuning};
+use cyx_client::{Bucket, Error, TreePath};
+use cyx_core::grant::Operations;
+use ed25519_dalek::SigningKey;
+use gateway::Gateway;
+use support::node::FakeNode;
+use tempfile::TempDir;
+
+struct World {
+    gateway: Gateway,
+    nodes: Vec<FakeNode>,
+    home: TempDir,
+    bucket: Bucket,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
+        let client = gateway.client(home.path()).await;
+        let (server, key) = (SigningKey::from_bytes(&[1; 32]), client.session.public_key());
+        let mut nodes = Vec::new();
+        for seed in 1..=3 {
+            nodes.push(FakeNode::start(seed).await);
+        }
+        let all = Operations::STORE.and(Operations::READ);
+        gateway.state().storage.nodes = nodes.iter().map(|node| node.access(&server, key, all)).collect();
+        let bucket = client.create_bucket("b", false).await.unwrap();
+        Self { gateway, nodes, home, bucket }
+    }
+
+    fn engine(&self) -> Transfer {
+        let tuning =
+            Tuning { memory: 16 << 20, large_file: 1 << 20, frames_large: 20, frames: 20, ..Tuning::default() };
+        Transfer::new(self.bucket.client(), Some(self.home.path()), tuning)
+    }
+
+    async fn up(&self, from: &Path, to: &str, options: UploadOptions, filter: Arc<dyn Filter>) -> Summary {
+        let uploads = self.engine().uploads(&self.bucket);
+        let items = vec![(from.to_owned(), TreePath::parse(to).unwrap())];
+        let summary = uploads.upload(items, options, filter, Arc::new(Silent)).await;
+        uploads.finish().await;
+        summary
+    }
+
+    async fn down(&self, from: &str, to: &Path, options: DownloadOptions) -> Summary {
+        let from = TreePath::parse(from).unwrap();
+        self.engine().download(&self.bucket, &from, to, options, Arc::new(All), Arc::new(Silent)).await
+    }
+}
+
+/// A tree with a little of everything.
+fn plant(root: &Path) {
+    fs::create_dir_all(root.join("deep/er/est")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
+    fs::write(root.join("nothing"), b"").unwrap();
+    fs::write(root.join("inline"), b"small").unwrap();
+    fs::write(root.join("deep/packed"), vec![7; 50_000]).unwrap();
+    fs::write(root.join("deep/er/alone"), (0..1_500_000_u32).map(|at| (at % 251) as u8).collect::<Vec<u8>>()).unwrap();
+    fs::write(root.join("deep/er/est/run"), b"#!/bin/sh\n").unwrap();
+    fs::set_permissions(root.join("deep/er/est/run"), fs::Permissions::from_mode(0o750)).unwrap();
+    symlink("../inline", root.join("deep/link")).unwrap();
+    symlink("/nowhere", root.join("dangling")).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    fs::File::open(root.join("inline")).unwrap().set_modified(long_ago).unwrap();
+    fs::File::open(root.join("deep/er")).unwrap().set_modified(long_ago).unwrap();
+}
+
+/// Everything that should come back: kind, mode, time and content by path.
+fn describe(root: &Path) -> BTreeMap<String, (String, u32, i64, Vec<u8>)> {
+    fn visit(root: &Path, at: &Path, found: &mut BTreeMap<String, (String, u32, i64, Vec<u8>)>) {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let time = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let mode = metadata.mode() & 0o7777;
+            let value = if metadata.is_symlink() {
+                ("link".to_owned(), 0, 0, fs::read_link(&path).unwrap().to_str().unwrap().as_bytes().to_vec())
+            } else if metadata.is_dir() {
+                visit(root, &path, found);
+                ("directory".to_owned(), mode, time, Vec::new())
+            } else {
+                ("file".to_owned(), mode, time, fs::read(&path).unwrap())
+            };
+            found.insert(name, value);
+        }
+    }
+    let mut found = BTreeMap::new();
+    visit(root, root, &mut found);
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_comes_back_with_modes_times_and_links() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    let _socket = std::os::unix::net::UnixListener::bind(source.path().join("socket")).unwrap();
+    let summary = world.up(source.path(), "tree", UploadOptions::default(), Arc::new(All)).await;
+    assert!(summary.failed.is_empty() && summary.stopped.is_none(), "{:?}", summary.failed);
+    assert_eq!((summary.files, summary.directories, summary.skipped), (7, 4, 1));
+    let summary = world.down("tree", &target.path().join("new"), DownloadOptions::default()).await;
+    assert!(summary.failed.is_empty() && summary.stopped.is_none(), "{:?}", summary.failed);
+    fs::remove_file(source.path().join("socket")).unwrap();
+    assert_eq!(describe(&target.path().join("new")), describe(source.path()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_moves_only_what_changed() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    fs::write(source.path().join("inline"), b"other").unwrap();
+    let summary = world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    assert_eq!((summary.files, summary.unchanged), (1, 6));
+    // The same time and size but another content is found by comparing contents.
+    let path = source.path().join("deep/packed");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, vec![8; 50_000]).unwrap();
+    fs::File::open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await.files, 0);
+    let careful = UploadOptions { checksum: true, ..UploadOptions::default() };
+    let summary = world.up(source.path(), "", careful, Arc::new(All)).await;
+    assert_eq!((summary.files, summary.failed.len()), (1, 0));
+
+    assert_eq!(world.down("", target.path(), DownloadOptions::default()).await.files, 7);
+    fs::write(target.path().join("inline"), b"altered").unwrap();
+    let keep = DownloadOptions { no_clobber: true, ..DownloadOptions::default() };
+    assert_eq!(world.down("", target.path(), keep).await.files, 0);
+    let again = world.down("", target.path(), DownloadOptions::default()).await;
+    assert_eq!((again.files, again.unchanged), (1, 6));
+    assert_eq!(fs::read(target.path().join("inline")).unwrap(), b"other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_counts_and_changes_nothing() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    let dry = UploadOptions { dry_run: true, ..UploadOptions::default() };
+    let summary = world.up(source.path(), "tree", dry, Arc::new(All)).await;
+    assert_eq!((summary.files, summary.directories), (7, 4));
+    assert!(world.gateway.state().entries.is_empty());
+    world.up(source.path(), "tree", UploadOptions::default(), Arc::new(All)).await;
+    let to = target.path().join("new");
+    let dry = DownloadOptions { dry_run: true, ..DownloadOptions::default() };
+    assert_eq!(world.down("tree", &to, dry).await.files, 7);
+    assert!(!to.exists());
+}
+
+struct NoDeep;
+
+impl Filter for NoDeep {
+    fn takes(&self, path: &[u8]) -> bool {
+        path != b"inline"
+    }
+
+    fn enters(&self, path: &[u8]) -> bool {
+        path != b"deep"
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_filter_leaves_out_stays_out() {
+    let (world, source) = (World::new().await, tempfile::tempdir().unwrap());
+    plant(source.path());
+    let summary = world.up(source.path(), "", UploadOptions::default(), Arc::new(NoDeep)).await;
+    assert_eq!((summary.files, summary.directories), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_stand_in_the_target_are_not_followed() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = tempfile::tempdir().unwrap();
+    plant(source.path());
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    symlink(outside.path(), target.path().join("deep")).unwrap();
+    symlink(outside.path().join("victim"), target.path().join("inline")).unwrap();
+    fs::write(outside.path().join("victim"), b"untouched").unwrap();
+    let summary = world.down("", target.path(), DownloadOptions::default()).await;
+    let failed: Vec<_> = summary.failed.iter().map(|failure| failure.path.clone()).collect();
+    assert_eq!(failed, [b"deep".to_vec()]);
+    assert!(matches!(summary.failed[0].error, Error::NotDirectory(_)));
+    assert_eq!(fs::read(outside.path().join("victim")).unwrap(), b"untouched");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    assert_eq!(fs::read(target.path().join("inline")).unwrap(), b"small");
+    assert!(matches!(summary.into_error(), Some(Error::Partial { failed: 1, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_too_few_nodes_nothing_appears_under_the_final_name() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    world.nodes[..2].iter().for_each(FakeNode::kill);
+    let summary = world.down("deep/er/alone", &target.path().join("alone"), DownloadOptions::default()).await;
+    let error = summary.into_error().unwrap();
+    assert!(matches!(error, Error::TooFewNodes { reachable: 1, needed: 2, .. }), "{error}");
+    assert!(!target.path().join("alone").exists());
+    // Files in the server's database need no node.
+    let summary = world.down("inline", &target.path().join("inline"), DownloadOptions::default()).await;
+    assert_eq!(summary.files, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_download_fetches_only_what_is_missing() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    let to = target.path().join("alone");
+    // All but the first segments cannot be read.
+    let kept: Vec<_> = {
+        let state = world.gateway.state();
+        let lengths = |length: u64| state.storage.segments.values().filter(|it| it.length == length).count();
+        assert!(lengths(20 * 16_400) >= 4);
+        world.nodes.iter().map(|node| node.state.chunks.lock().unwrap().clone()).collect()
+    };
+    let last = {
+        let state = world.gateway.state();
+        let mut short: Vec<_> = state.storage.segments.values().filter(|it| it.length < 20 * 16_400).collect();
+        // The last segment of the large file is the only one that is neither full nor the pack.
+        short.sort_by_key(|segment| segment.length);
+        short.pop().unwrap().clone()
+    };
+    let id = cyx_core::ids::SegmentId::try_from(&last.id[..]).unwrap();
+    for node in &world.nodes {
+        let mut chunks = node.state.chunks.lock().unwrap();
+        (0..3).for_each(|index| drop(chunks.remove(&cyx_core::chunk::chunk_id(id, index))));
+    }
+    let failed = world.down("deep/er/alone", &to, DownloadOptions::default()).await;
+    assert!(matches!(failed.into_error(), Some(Error::TooFewNodes { .. })));
+    assert!(!to.exists());
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1, "what came is kept beside it");
+
+    let reads =
+        || world.nodes.iter().map(|node| node.state.reads.load(std::sync::atomic::Ordering::SeqCst)).sum::<u64>();
+    for (node, chunks) in world.nodes.iter().zip(kept) {
+        *node.state.chunks.lock().unwrap() = chunks;
+    }
+    let before = reads();
+    let summary = world.down("deep/er/alone", &to, DownloadOptions::default()).await;
+    assert_eq!(summary.files, 1);
+    assert!(reads() - before <= 3, "only the last segment is read");
+    assert!(fs::read(&to).unwrap() == fs::read(source.path().join("deep/er/alone")).unwrap());
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
+}
