@@ -1,4 +1,4 @@
-//! What a node does for itself: emptying the trash, looking for damage, and listening to its operator.
+//! What a node does for itself: emptying the trash and listening to its operator.
 //!
 //! The operator speaks through two small files, because the data directory belongs to the running node alone:
 //! `trash-held.json` says that the emptying of the trash waits for a confirmation, `trash-confirm` gives it.
