@@ -1,5 +1,7 @@
 //! A server that lies: whatever it swaps, hides or brings back, the client says so and goes no further.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod gateway;
 
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};

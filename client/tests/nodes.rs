@@ -1,5 +1,8 @@
 //! The connection pool against fake nodes: what an honest node gets and gives, and how every kind of bad one is found out.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(unreachable_pub, reason = "shared by test files")]
 mod support;
 
 use std::sync::Arc;

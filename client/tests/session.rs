@@ -1,5 +1,7 @@
 //! Logging in and staying logged in, against a gateway that can be told how to behave.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod gateway;
 
 use std::os::unix::fs::PermissionsExt as _;

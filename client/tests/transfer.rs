@@ -111,7 +111,7 @@ fn noise(len: usize) -> Vec<u8> {
     let mut state = len as u64;
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
+        u8::try_from(state >> 33 & 0xff).unwrap()
     })
     .take(len)
     .collect()
@@ -358,6 +358,28 @@ async fn an_interrupted_upload_sends_only_what_is_missing_and_nothing_that_chang
     // What was staged is not sent again, but for the segment that changed.
     assert_eq!(sent, 13);
     assert_eq!(std::fs::read_dir(world.home.path().join("transfers")).unwrap().count(), 0);
+    assert_eq!(staged(&world), 0, "what did not fit any more is given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_pauses_does_not_keep_back_what_is_stored() {
+    let world = World::new(3).await;
+    let tuning = Tuning { stage_after: Duration::from_millis(50), ..tuning() };
+    let uploads = Transfer::new(world.bucket.client(), None, tuning).uploads(&world.bucket);
+    let place = uploads.place(&path("file")).await.unwrap();
+    let (mut write, read) = tokio::io::duplex(1 << 16);
+    let task = tokio::spawn(async move {
+        uploads.put(place, Source::Stream(Box::pin(read)), None, &PutOptions::default(), &Silent).await
+    });
+    let plain = noise(SEGMENT + 10);
+    tokio::io::AsyncWriteExt::write_all(&mut write, &plain).await.unwrap();
+    // The source is not at its end, but the first segment is handed over.
+    while world.gateway.state().storage.staged.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(write);
+    assert_eq!(task.await.unwrap().unwrap().size, plain.len() as u64);
+    assert!(world.get("file").await.unwrap() == plain);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,7 @@ impl Uploads {
                 }
             }
         }
-        self.commit_batch(batch, shipped, results).await;
+        Box::pin(self.commit_batch(batch, shipped, results)).await;
     }
 
     /// Seals all files of a batch into one segment and stores it.

@@ -153,6 +153,7 @@ impl Uploads {
         if let Some(staged) = resume.as_ref().map(Resume::staged_bytes).filter(|staged| *staged > 0) {
             progress.notice(&format!("{} goes on after {staged} bytes", shown(&place.name)));
         }
+        let resumes = resume.as_ref().is_some_and(|resume| resume.staged_bytes() > 0);
         let feed = Feed::new(source, shown(&place.name));
         let sending = SendOptions { all_shards: options.all_shards, progress, txn, resume: resume.as_mut() };
         let sent = match self.send(&file.key, feed, known, sending).await {
@@ -160,9 +161,15 @@ impl Uploads {
             Err(error) => Err(error),
         };
         match (&sent, resume) {
-            (Ok(_), Some(resume)) => resume.complete()?,
+            (Ok(_), Some(resume)) => {
+                if resumes && let Err(error) = abort_staged(bucket.client(), bucket.id, txn).await {
+                    // Blobs of an earlier run that are not the file's bytes any more.
+                    tracing::debug!(%error, "staged segments stay until they expire");
+                }
+                resume.complete()?;
+            }
             (Err(error), Some(mut resume)) if error.code() == ErrorCode::Restage => resume.restart()?,
-            (Err(_), None) if known.is_none_or(|known| known >= transfer.tuning().stage) => {
+            (Err(_), None) if known.is_none_or(|known| known > INLINE_MAX) => {
                 // Nobody will ask for it again, so it need not count against the quota for days.
                 if let Err(error) = abort_staged(bucket.client(), bucket.id, txn).await {
                     tracing::debug!(%error, "staged segments stay until they expire");

@@ -101,8 +101,8 @@ impl Uploads {
             }
         }
         let sent = Sent::default();
-        Sending { uploads: self, file, options, feed, known, sent, last_stage: Instant::now(), jobs: JoinSet::new() }
-            .run()
+        Sending { uploads: self, file, options, known, sent, last_stage: Instant::now(), jobs: JoinSet::new() }
+            .run(feed)
             .await
     }
 
@@ -195,7 +195,6 @@ struct Sending<'a> {
     uploads: &'a Uploads,
     file: &'a InodeKey,
     options: SendOptions<'a>,
-    feed: Feed,
     known: Option<u64>,
     sent: Sent,
     last_stage: Instant,
@@ -203,7 +202,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    async fn run(mut self) -> Result<Content> {
+    async fn run(mut self, mut feed: Feed) -> Result<Content> {
         let (transfer, leases) = (&self.uploads.shared.transfer, &self.uploads.shared.leases);
         let mut offset = 0;
         loop {
@@ -223,7 +222,7 @@ impl Sending<'_> {
             };
             let buffer = self.room(buffer_len(scheme, frames * FRAME_SEALED)?).await?;
             let frames = usize::try_from(frames).map_err(|_| Error::Internal("a segment fits memory"))?;
-            let (mut buffer, filled) = self.feed.fill(buffer, frames).await?;
+            let (mut buffer, filled) = self.meanwhile(feed.fill(buffer, frames)).await?;
             if filled == 0 {
                 break;
             }
@@ -255,6 +254,20 @@ impl Sending<'_> {
         content.extents = self.sent.extents.into_values().collect();
         content.staged = self.sent.staged.then_some(self.options.txn);
         Ok(content)
+    }
+
+    /// Waits for a source, which may take hours, and meanwhile hands over what is done: leases and receipts end.
+    async fn meanwhile<T>(&mut self, filling: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut filling = std::pin::pin!(filling);
+        loop {
+            let hand_over = self.last_stage + self.uploads.shared.transfer.tuning().stage_after;
+            tokio::select! {
+                biased;
+                filled = &mut filling => return filled,
+                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => self.absorb(joined(done)?).await?,
+                () = tokio::time::sleep_until(hand_over.into()), if self.sent.waiting_bytes > 0 => self.stage().await?,
+            }
+        }
     }
 
     /// Waits for memory, and meanwhile for segments whose memory that may be.

@@ -2,7 +2,13 @@
 //!
 //! It is honest as long as nobody changes its [`State`]; a test makes it lie by changing what it stored.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "test support; each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    reason = "test support; each test file uses a part of it"
+)]
 
 mod meta;
 mod storage;
