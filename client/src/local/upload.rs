@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use cyx_core::error::ErrorCode;
 use cyx_core::units::PACK_FILE_MAX;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -485,15 +486,25 @@ async fn large(
         return Ok(vec![(path, size, Outcome::Unchanged)]);
     }
     let options = PutOptions { mode: Some(local.mode), mtime_ns: Some(local.mtime_ns), ..options };
-    let opened = {
-        let path = local.path.clone();
-        blocking(move || std::fs::File::open(&path).map_err(Error::local(&path))).await
-    };
-    let put = match opened {
-        Ok(file) => uploads.put(place, Source::File(file), Some(size), &options, &*progress).await,
-        Err(error) => Err(error),
-    };
+    let mut put = put_file(&uploads, place.clone(), &local, size, &options, &*progress).await;
+    if put.as_ref().is_err_and(|error| error.code() == ErrorCode::Restage) {
+        // What an interrupted run left on the server was collected between the question and the commit.
+        put = put_file(&uploads, place, &local, size, &options, &*progress).await;
+    }
     Ok(vec![(path, size, Outcome::Put(put))])
+}
+
+async fn put_file(
+    uploads: &Uploads,
+    place: Place,
+    local: &Local,
+    size: u64,
+    options: &PutOptions,
+    progress: &dyn Progress,
+) -> Result<Put> {
+    let path = local.path.clone();
+    let file = blocking(move || std::fs::File::open(&path).map_err(Error::local(&path))).await?;
+    Box::pin(uploads.put(place, Source::File(file), Some(size), options, progress)).await
 }
 
 /// A batch of small files.

@@ -150,6 +150,34 @@ mod tests {
         );
     }
 
+    /// Made by an independent program: account key 32 bytes of 0x61, journal id 16 of 0x6a, nonces of 0x30 and 0x31.
+    #[test]
+    fn the_layout_is_frozen() {
+        let golden: String = include_str!("../../tests/vectors/transfer-journal.hex").split_whitespace().collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.upload");
+        std::fs::write(&path, hex::decode(golden).unwrap()).unwrap();
+        let key = AccountKey::from_bytes([0x61; 32]).derive_journal_key();
+        assert_eq!(records(&path, &key), [b"first record".to_vec(), b"second".to_vec()]);
+    }
+
+    #[test]
+    fn a_journal_of_another_kind_or_version_is_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.upload");
+        let key = AccountKey::make().derive_journal_key();
+        let (mut journal, _) = Journal::open(path.clone(), key.clone()).unwrap().unwrap();
+        journal.append(b"record").unwrap();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 4, 5, 21, 25, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&path, changed).unwrap();
+            assert!(records(&path, &key).is_empty(), "byte {at}");
+        }
+    }
+
     #[test]
     fn another_accounts_journal_is_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
