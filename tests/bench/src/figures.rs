@@ -24,6 +24,8 @@ const CPU: &str = "CPU-s/GiB";
 const UPLOAD: &str = "upload of a large file";
 const DOWNLOAD: &str = "download of a large file";
 const DEGRADED: &str = "download with dead nodes";
+const UPLOAD_TLS: &str = "upload of a large file, TLS";
+const DOWNLOAD_TLS: &str = "download of a large file, TLS";
 const SMALL_UP: &str = "files of 4 KiB up";
 const SMALL_DOWN: &str = "files of 4 KiB down";
 const CALLS: &str = "server calls for a warm 4 KiB put";
@@ -31,7 +33,7 @@ const LIST_CLI: &str = "listing by the program";
 const LIST_INSIDE: &str = "listing inside a program";
 
 pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    let bench = Bench::start(plan)?;
+    let bench = Bench::start(plan, &[])?;
     if [UPLOAD, DOWNLOAD, DEGRADED].iter().any(|name| plan.wants(name)) {
         bench.large(report)?;
     }
@@ -40,6 +42,10 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     }
     if [LIST_CLI, LIST_INSIDE].iter().any(|name| plan.wants(name)) {
         bench.listing(report)?;
+    }
+    drop(bench);
+    if [UPLOAD_TLS, DOWNLOAD_TLS].iter().any(|name| plan.wants(name)) {
+        Bench::start(plan, &["--tls"])?.encrypted(report)?;
     }
     Ok(())
 }
@@ -65,9 +71,9 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn start(plan: &'a Plan) -> Result<Self> {
+    fn start(plan: &'a Plan, node_args: &[&str]) -> Result<Self> {
         say(&format!("starts a server and {} nodes", plan.nodes));
-        let cluster = Cluster::start(plan.nodes);
+        let cluster = Cluster::start_with(plan.nodes, &[], node_args);
         let user = cluster.user("bench");
         user.ok(["bucket", "create", BUCKET]);
         Ok(Self { plan, cluster, user })
@@ -98,47 +104,17 @@ impl<'a> Bench<'a> {
     fn large(&self, report: &mut Report) -> Result<()> {
         let source = self.user.path("large.bin");
         write_noise(&source, self.plan.size)?;
-        let (source_text, back) = (text(&source)?, self.user.path("back.bin"));
-        let back_text = text(&back)?;
-        let mut costs = Vec::new();
-        for round in 0..self.plan.rounds {
-            say(&format!("{UPLOAD} ({})", round + 1));
-            let key = format!("large-{round}");
-            costs.push(self.cost(&[
-                "upload",
-                &source_text,
-                "--bucket",
-                BUCKET,
-                "--key",
-                &key,
-                "--durability",
-                "all",
-            ])?);
-            if round > 0 {
-                self.user.ok(["delete", BUCKET, &key, "--permanent"]);
-            }
-        }
+        let source_text = text(&source)?;
+        let costs = self.uploads(UPLOAD, &source_text)?;
         self.add_costs(report, UPLOAD, &costs, 3.5, report.raw.upload_floor());
 
-        let download = |name: &str| -> Result<Vec<Cost>> {
-            let mut costs = Vec::new();
-            for round in 0..self.plan.rounds {
-                say(&format!("{name} ({})", round + 1));
-                costs.push(self.cost(&["download", BUCKET, "--key", "large-0", "-o", &back_text])?);
-                if !same(&source, &back)? {
-                    return Err(format!("{name}: other bytes came back").into());
-                }
-                std::fs::remove_file(&back)?;
-            }
-            Ok(costs)
-        };
-        let healthy = download(DOWNLOAD)?;
+        let healthy = self.downloads(DOWNLOAD, &source)?;
         let floor = report.raw.download_floor();
         let reached = self.add_costs(report, DOWNLOAD, &healthy, 3.0, floor);
         if self.plan.wants(DEGRADED) {
             let dead = (self.plan.nodes * 2 / 7).min(4);
             (0..dead).for_each(|node| self.cluster.kill_node(node));
-            let degraded = download(&format!("{DEGRADED}: {dead} of {}", self.plan.nodes))?;
+            let degraded = self.downloads(&format!("{DEGRADED}: {dead} of {}", self.plan.nodes), &source)?;
             self.add_costs(
                 report,
                 &format!("{DEGRADED} ({dead} of {})", self.plan.nodes),
@@ -151,6 +127,47 @@ impl<'a> Bench<'a> {
         std::fs::remove_file(&source)?;
         self.user.ok(["delete", BUCKET, "large-0", "--permanent"]);
         Ok(())
+    }
+
+    /// The same over connections to the nodes that are encrypted, as they are off loopback.
+    fn encrypted(&self, report: &mut Report) -> Result<()> {
+        let source = self.user.path("large.bin");
+        write_noise(&source, self.plan.size)?;
+        let uploads = self.uploads(UPLOAD_TLS, &text(&source)?)?;
+        self.add_costs(report, UPLOAD_TLS, &uploads, 3.5, report.raw.upload_floor());
+        let downloads = self.downloads(DOWNLOAD_TLS, &source)?;
+        self.add_costs(report, DOWNLOAD_TLS, &downloads, 3.0, report.raw.download_floor());
+        Ok(())
+    }
+
+    /// Uploads `source` in every round; the first one stays, as `large-0`.
+    fn uploads(&self, name: &str, source: &str) -> Result<Vec<Cost>> {
+        let mut costs = Vec::new();
+        for round in 0..self.plan.rounds {
+            say(&format!("{name} ({})", round + 1));
+            let key = format!("large-{round}");
+            costs.push(self.cost(&["upload", source, "--bucket", BUCKET, "--key", &key, "--durability", "all"])?);
+            if round > 0 {
+                self.user.ok(["delete", BUCKET, &key, "--permanent"]);
+            }
+        }
+        Ok(costs)
+    }
+
+    /// Downloads `large-0` in every round and compares it with what was uploaded.
+    fn downloads(&self, name: &str, source: &Path) -> Result<Vec<Cost>> {
+        let back = self.user.path("back.bin");
+        let back_text = text(&back)?;
+        let mut costs = Vec::new();
+        for round in 0..self.plan.rounds {
+            say(&format!("{name} ({})", round + 1));
+            costs.push(self.cost(&["download", BUCKET, "--key", "large-0", "-o", &back_text])?);
+            if !same(source, &back)? {
+                return Err(format!("{name}: other bytes came back").into());
+            }
+            std::fs::remove_file(&back)?;
+        }
+        Ok(costs)
     }
 
     /// Adds the cost and the client's memory; returns the cost.
