@@ -10,10 +10,15 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::ids::SessionId;
+use crate::wire::Writer;
+
 /// Bytes of a salt.
 pub const SALT_LEN: usize = 16;
 
 const AUTH_KEY_LABEL: &[u8] = b"cyx v1 auth key";
+const RECOVERY_MAGIC: &[u8; 4] = b"cyxA";
+const RECOVERY_VERSION: u8 = 1;
 
 /// How hard a password is stretched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -91,6 +96,29 @@ pub fn stretch(
 #[must_use]
 pub fn derive_auth_key(stretched: &StretchedPassword) -> [u8; 32] {
     stretched.derive(AUTH_KEY_LABEL)
+}
+
+/// What the account's identity key signs ([`crate::sign::Purpose::Recovery`]) when a new password is set with the recovery words:
+///
+/// ```text
+/// "cyxA" 1 | recovery 16 | salt 16 | memory u32 | passes u32 | lanes u32 | auth key 32
+///          | BLAKE3 of the account key as wrapped by the password 32 | BLAKE3 of it as wrapped by the words 32
+/// ```
+/// Who reads the owner's mail but has no words cannot sign it, and so cannot lock the owner out. `recovery` is the id that the
+/// server drew for this attempt, so a signature serves once.
+#[must_use]
+pub fn recovery_body(
+    recovery: SessionId,
+    salt: &[u8; SALT_LEN],
+    params: StretchParams,
+    auth_key: &[u8; 32],
+    wrapped_by_password: &[u8],
+    wrapped_by_words: &[u8],
+) -> Vec<u8> {
+    let mut writer = Writer::new(RECOVERY_MAGIC, RECOVERY_VERSION);
+    writer.raw(&recovery.0).raw(salt).u32(params.memory_kib).u32(params.passes).u32(params.lanes).raw(auth_key);
+    writer.raw(blake3::hash(wrapped_by_password).as_bytes()).raw(blake3::hash(wrapped_by_words).as_bytes());
+    writer.finish()
 }
 
 #[cfg(test)]

@@ -115,6 +115,15 @@ fn signed_words_are_frozen() {
     assert_frozen("deletion-order", &deletion().sign(&key()));
     assert_frozen("commit-body", &commit().body());
     assert_frozen("commit-signature", &commit().sign(&key()));
+    let recovery = cyx_core::auth::recovery_body(
+        cyx_core::ids::SessionId([1; 16]),
+        &[2; 16],
+        cyx_core::auth::StretchParams::DEFAULT,
+        &[3; 32],
+        b"by password",
+        b"by words",
+    );
+    assert_frozen("recovery-body", &recovery);
     for (index, entry) in writer_entries().iter().enumerate() {
         assert_frozen(&format!("writer-entry-{index}"), entry);
     }
