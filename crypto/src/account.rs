@@ -88,15 +88,15 @@ pub struct NewAccount {
 /// # Panics
 /// If the operating system cannot give random bytes.
 pub fn make_account(password: &[u8]) -> Result<NewAccount, StretchError> {
-    let (key, identity, recovery) = (AccountKey::make(), IdentityKeys::make(), RecoveryKey::make());
+    let (key, identity) = (AccountKey::make(), IdentityKeys::make());
+    let recovery = make_recovery(&key);
     let registration = Registration {
         password: make_password(password, &key)?,
-        recovery_wrapped_account_key: seal_account_key(AccountKek::Recovery(&recovery), &key),
+        recovery_wrapped_account_key: recovery.wrapped_account_key,
         identity: identity.public(),
         wrapped_identity: identity.seal(&key),
     };
-    let recovery_words = recovery::words(&recovery);
-    Ok(NewAccount { registration, secrets: AccountSecrets { key, identity }, recovery_words })
+    Ok(NewAccount { registration, secrets: AccountSecrets { key, identity }, recovery_words: recovery.words })
 }
 
 /// Wraps an account key under a new password, with a new salt.
@@ -111,6 +111,27 @@ pub fn make_password(password: &[u8], account: &AccountKey) -> Result<PasswordSe
     let login = derive_login(password, &salt, params)?;
     let wrapped_account_key = seal_account_key(AccountKek::Password(&login.kek), account);
     Ok(PasswordSecrets { salt, params, auth_key: login.auth_key, wrapped_account_key })
+}
+
+/// New recovery words, which replace those that were known.
+pub struct NewRecovery {
+    /// To be shown once.
+    pub words: Zeroizing<String>,
+    /// The account key under them.
+    pub wrapped_account_key: Vec<u8>,
+}
+
+/// Wraps an account key under new recovery words.
+///
+/// # Panics
+/// If the operating system cannot give random bytes.
+#[must_use]
+pub fn make_recovery(account: &AccountKey) -> NewRecovery {
+    let recovery = RecoveryKey::make();
+    NewRecovery {
+        words: recovery::words(&recovery),
+        wrapped_account_key: seal_account_key(AccountKek::Recovery(&recovery), account),
+    }
 }
 
 /// What a password gives once it is stretched.

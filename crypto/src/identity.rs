@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use cyx_core::commit::Commit;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{self, BucketId, InodeId, KeyId, random_bytes};
-use cyx_core::sign::{self, SIGNATURE_LEN};
+use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
 use cyx_core::writers::{WriterAction, WriterEntry, WriterList};
 
 use crate::Undecryptable;
@@ -131,6 +131,12 @@ impl IdentityKeys {
     pub fn sign_first_writer(&self, bucket: BucketId) -> Vec<u8> {
         let own = self.signing.verifying_key().to_bytes();
         WriterList::empty(bucket).next(WriterAction::Add, own, 0).sign(&self.signing)
+    }
+
+    /// Signs what [`cyx_core::auth::recovery_body`] made: a new password, set with the recovery words.
+    #[must_use]
+    pub fn sign_recovery(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign::sign(&self.signing, Purpose::Recovery, body)
     }
 
     /// Signs an entry that [`WriterList::next`] made.

@@ -20,7 +20,7 @@
 use hkdf::Hkdf;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use cyx_core::auth::StretchedPassword;
 use cyx_core::ids::random_bytes;
@@ -36,6 +36,8 @@ const PASSWORD_KEK_LABEL: &[u8] = b"cyx v1 password kek";
 const RECOVERY_KEK_LABEL: &[u8] = b"cyx v1 recovery kek";
 /// What wraps the account key under a device's or an API key's secret.
 const DEVICE_KEK_LABEL: &[u8] = b"cyx v1 device kek";
+/// The seed of the key that the grants of an API key are bound to.
+const API_KEY_SESSION_LABEL: &[u8] = b"cyx v1 api key session";
 /// What wraps the private halves of the identity keys.
 const IDENTITY_WRAP_LABEL: &[u8] = b"cyx v1 identity wrap";
 /// What wraps the root keys of the buckets that an account is a member of.
@@ -66,6 +68,11 @@ fn expand<const N: usize>(key: &[u8; KEY_LEN], label: &[u8]) -> [u8; N] {
     // At most 64 bytes are asked for, far from HKDF's limit of 255 blocks, the only way to fail.
     let _ = Hkdf::<Sha256>::new(None, key).expand(label, &mut derived);
     derived
+}
+
+/// `HKDF(secret of an API key, "cyx v1 api key session")`.
+pub(crate) fn derive_api_key_session_seed(secret: &[u8; KEY_LEN]) -> Zeroizing<[u8; KEY_LEN]> {
+    Zeroizing::new(expand(secret, API_KEY_SESSION_LABEL))
 }
 
 macro_rules! key {
@@ -393,10 +400,12 @@ mod tests {
             PASSWORD_KEK_LABEL,
             RECOVERY_KEK_LABEL,
             DEVICE_KEK_LABEL,
+            API_KEY_SESSION_LABEL,
             IDENTITY_WRAP_LABEL,
             ROOT_WRAP_LABEL,
             BUCKET_TOKEN_LABEL,
             FINGERPRINT_LABEL,
+            JOURNAL_LABEL,
             ROOT_DIRECTORY_LABEL,
             BUCKET_NAME_LABEL,
             CHILD_WRAP_LABEL,

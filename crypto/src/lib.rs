@@ -8,6 +8,7 @@
 //! | [`keys`] | one type per key, and how each is derived |
 //! | [`account`] | makes an account, opens it with a password or with recovery words |
 //! | [`recovery`] | 24 words for the recovery key |
+//! | [`apikey`] | the tokens of API keys |
 //! | [`identity`] | the keys by which others know an account; signs commits and writer lists |
 //! | [`wrap`] | every key and every small secret that is stored under another key |
 //! | [`names`] | names of entries and buckets |
@@ -19,6 +20,7 @@
 //! [`Undecryptable`] and nothing more, because why it failed is of use only to an attacker.
 
 pub mod account;
+pub mod apikey;
 pub mod fingerprint;
 pub mod frames;
 pub mod identity;

@@ -1,12 +1,12 @@
 //! Accounts, identities and recovery words.
 
-use cyx_core::auth::{SALT_LEN, StretchError, StretchParams, stretch};
+use cyx_core::auth::{SALT_LEN, StretchError, StretchParams, recovery_body, stretch};
 use cyx_core::extent::PageId;
-use cyx_core::ids::{BlobId, BucketId, InodeId};
+use cyx_core::ids::{BlobId, BucketId, InodeId, SessionId};
 use cyx_core::sign;
 use cyx_core::writers::{WriterAction, WriterList};
 use cyx_crypto::Undecryptable;
-use cyx_crypto::account::{derive_login, make_account, make_password, open_account};
+use cyx_crypto::account::{derive_login, make_account, make_password, make_recovery, open_account};
 use cyx_crypto::fingerprint::plaintext_fingerprint;
 use cyx_crypto::identity::{IdentityKeys, PublicIdentity};
 use cyx_crypto::keys::{AccountKey, DeviceKey, PasswordKek, RecoveryKey};
@@ -150,6 +150,26 @@ fn recovery_words_are_those_of_bip_39() {
     assert!(parse_words(legal) == Ok(RecoveryKey::from_bytes([0x7f; 32])));
     let untidy = legal.to_uppercase().replace(' ', " \n\t ");
     assert!(parse_words(&untidy) == Ok(RecoveryKey::from_bytes([0x7f; 32])));
+}
+
+#[test]
+fn new_recovery_words_open_the_account_and_the_old_ones_do_not() {
+    let new = make_account(b"one Password! of many").unwrap();
+    let replaced = make_recovery(&new.secrets.key);
+    let (old, words) = (parse_words(&new.recovery_words).ok().unwrap(), parse_words(&replaced.words).ok().unwrap());
+    let open = |key: &RecoveryKey| open_account_key(AccountKek::Recovery(key), &replaced.wrapped_account_key);
+    assert!(open(&words) == Ok(new.secrets.key.clone()));
+    assert!(open(&old).is_err());
+}
+
+#[test]
+fn a_new_password_is_signed_with_the_identity() {
+    let owner = identity();
+    let body = |auth_key| recovery_body(SessionId([1; 16]), &[2; 16], StretchParams::DEFAULT, &auth_key, b"a", b"b");
+    let signature = owner.sign_recovery(&body([3; 32]));
+    let verify = |body: &[u8]| sign::verify(&owner.public().signing, sign::Purpose::Recovery, body, &signature);
+    assert_eq!(verify(&body([3; 32])), Ok(()));
+    assert_eq!(verify(&body([4; 32])), Err(sign::BadSignature));
 }
 
 #[test]
