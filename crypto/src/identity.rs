@@ -82,7 +82,8 @@ impl IdentityKeys {
         Self { signing: SigningKey::from_bytes(&halves[0]), exchange: StaticSecret::from(halves[1]) }
     }
 
-    fn private(&self) -> Zeroizing<[u8; 64]> {
+    /// The opposite of [`Self::from_private`].
+    pub(crate) fn private(&self) -> Zeroizing<[u8; 64]> {
         let mut private = Zeroizing::new([0; 64]);
         private[..32].copy_from_slice(self.signing.as_bytes());
         private[32..].copy_from_slice(self.exchange.as_bytes());

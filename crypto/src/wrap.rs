@@ -11,6 +11,7 @@
 //! `nonce 12 | ciphertext 32 | tag 16` alone.
 
 mod account;
+mod bucket_access;
 mod history;
 mod journal;
 mod tree;
@@ -28,6 +29,7 @@ pub use account::{
     AccountKek, open_account_key, open_bucket_name, open_root_key, seal_account_key, seal_bucket_name, seal_root_key,
 };
 pub(crate) use account::{open_identity, seal_identity};
+pub use bucket_access::BucketAccess;
 pub use history::{InodeKeyring, extend_history, open_history};
 pub use journal::{open_journal_record, seal_journal_record};
 pub use tree::{Edge, Field, open_blob_key, open_child_key, open_field, seal_blob_key, seal_child_key, seal_field};
@@ -56,6 +58,7 @@ enum Purpose {
     OlderKey = 8,
     Field = 9,
     JournalRecord = 10,
+    BucketAccess = 12,
 }
 
 fn header(purpose: Purpose, epoch: u32) -> [u8; HEADER_LEN] {

@@ -158,7 +158,7 @@ fn new_recovery_words_open_the_account_and_the_old_ones_do_not() {
     let replaced = make_recovery(&new.secrets.key);
     let (old, words) = (parse_words(&new.recovery_words).ok().unwrap(), parse_words(&replaced.words).ok().unwrap());
     let open = |key: &RecoveryKey| open_account_key(AccountKek::Recovery(key), &replaced.wrapped_account_key);
-    assert!(open(&words) == Ok(new.secrets.key.clone()));
+    assert!(open(&words) == Ok(new.secrets.key));
     assert!(open(&old).is_err());
 }
 

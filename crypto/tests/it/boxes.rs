@@ -1,18 +1,19 @@
 //! Boxes: frozen bytes, and that nothing opens in another place than the one it was sealed for.
 
 use cyx_core::extent::BlobHeader;
-use cyx_core::ids::{AccountId, BlobId, BucketId, InodeId};
+use cyx_core::ids::{AccountId, BlobId, BucketId, InodeId, SessionId};
 use cyx_core::inode::InodeKind;
 use cyx_core::name::EncryptedName;
 use cyx_crypto::Undecryptable;
 use cyx_crypto::keys::{AccountKey, BlobKey, DeviceKey, InodeKey, RecoveryKey, RootKey};
 use cyx_crypto::wrap::{
-    AccountKek, BOX_MAX, BOX_OVERHEAD, Edge, Field, epoch_of, extend_history, open_account_key, open_blob_key,
-    open_bucket_name, open_child_key, open_field, open_history, open_root_key, seal_account_key, seal_blob_key,
-    seal_bucket_name, seal_child_key, seal_field, seal_root_key,
+    AccountKek, BOX_MAX, BOX_OVERHEAD, BucketAccess, Edge, Field, epoch_of, extend_history, open_account_key,
+    open_blob_key, open_bucket_name, open_child_key, open_field, open_history, open_root_key, seal_account_key,
+    seal_blob_key, seal_bucket_name, seal_child_key, seal_field, seal_root_key,
 };
 use proptest::prelude::*;
 
+use crate::account::identity_box;
 use crate::reference::{derive, gcm, key_plain, sealed_box};
 use crate::support::{assert_frozen, assert_malformed};
 
@@ -67,6 +68,31 @@ fn boxes_of_an_account_are_frozen() {
     // One secret used for two purposes makes two keys.
     let sealed = seal_account_key(AccountKek::Recovery(&recovery), &account);
     assert!(open_account_key(AccountKek::Device(&device), &sealed).is_err());
+}
+
+#[test]
+fn what_an_api_key_of_one_bucket_opens_is_frozen() {
+    let (device, id) = (DeviceKey::from_bytes(KEY), SessionId([0x39; 16]));
+    let plain = [&BUCKET.0[..], &OWNER, &key_plain(3, &INNER), &[0x3a; 32], &[0x62; 32], &[0x63; 32]].concat();
+    let sealed = sealed_box(12, 0, &derive(&KEY, "cyx v1 device kek"), &id.0, &plain);
+    assert_frozen("box-bucket-access", &sealed);
+    let access = BucketAccess::open(&device, id, &sealed).ok().unwrap();
+    assert_eq!((access.bucket, access.owner), (BUCKET, OWNER));
+    assert!(access.root == RootKey::from_parts(3, INNER));
+    assert!(access.secrets.key == AccountKey::from_bytes([0x3a; 32]));
+    assert_eq!(access.secrets.identity.public(), identity_box().0);
+
+    let sealed = access.seal(&device, id);
+    let again = BucketAccess::open(&device, id, &sealed).ok().unwrap();
+    assert!(again.secrets.key == access.secrets.key && again.root == access.root);
+    assert!(BucketAccess::open(&device, SessionId([0; 16]), &sealed).is_err(), "another API key");
+    assert!(BucketAccess::open(&DeviceKey::from_bytes(INNER), id, &sealed).is_err(), "another secret");
+    let short = sealed_box(12, 0, &derive(&KEY, "cyx v1 device kek"), &id.0, &plain[..plain.len() - 1]);
+    assert!(BucketAccess::open(&device, id, &short).is_err());
+    // Neither kind of API key passes for the other.
+    assert!(open_account_key(AccountKek::Device(&device), &sealed).is_err());
+    let account = seal_account_key(AccountKek::Device(&device), &AccountKey::from_bytes(INNER));
+    assert!(BucketAccess::open(&device, id, &account).is_err());
 }
 
 #[test]
