@@ -48,6 +48,10 @@ const BUCKET_TOKEN_LABEL: &[u8] = b"cyx v1 bucket name token";
 const FINGERPRINT_LABEL: &[u8] = b"cyx v1 plaintext fingerprint";
 /// What seals journals of transfers on this machine.
 const JOURNAL_LABEL: &[u8] = b"cyx v1 transfer journal";
+/// What seals journals of mounts on this machine.
+const MOUNT_LABEL: &[u8] = b"cyx v1 mount journal";
+/// From there to the key of one file of such a journal; the file's id follows.
+const MOUNT_FILE_LABEL: &[u8] = b"cyx v1 mount journal file";
 /// From a bucket's root key to the key of its root directory.
 const ROOT_DIRECTORY_LABEL: &[u8] = b"cyx v1 root directory";
 /// What seals a bucket's name for its members.
@@ -183,6 +187,14 @@ derived_key!(
     /// Seals journals of transfers on this machine.
     JournalKey, KEY_LEN
 );
+key!(
+    /// Seals the journals of mounts on this machine, through a key for each of their files.
+    MountKey, KEY_LEN
+);
+derived_key!(
+    /// Seals the records of one file of a mount's journal.
+    MountFileKey, KEY_LEN
+);
 derived_key!(
     /// Seals a bucket's name for its members.
     BucketNameKey, KEY_LEN
@@ -273,6 +285,20 @@ impl AccountKey {
     #[must_use]
     pub fn derive_journal_key(&self) -> JournalKey {
         JournalKey(expand(&self.0, JOURNAL_LABEL))
+    }
+
+    /// What seals journals of mounts on this machine.
+    #[must_use]
+    pub fn derive_mount_key(&self) -> MountKey {
+        MountKey(expand(&self.0, MOUNT_LABEL))
+    }
+}
+
+impl MountKey {
+    /// What seals the records of one file of a journal.
+    #[must_use]
+    pub(crate) fn derive_file_key(&self, file: &[u8; 16]) -> MountFileKey {
+        MountFileKey(expand(&self.0, &[MOUNT_FILE_LABEL, file].concat()))
     }
 }
 
@@ -406,6 +432,8 @@ mod tests {
             BUCKET_TOKEN_LABEL,
             FINGERPRINT_LABEL,
             JOURNAL_LABEL,
+            MOUNT_LABEL,
+            MOUNT_FILE_LABEL,
             ROOT_DIRECTORY_LABEL,
             BUCKET_NAME_LABEL,
             CHILD_WRAP_LABEL,

@@ -13,6 +13,7 @@
 //! | [`wrap`] | every key and every small secret that is stored under another key |
 //! | [`names`] | names of entries and buckets |
 //! | [`frames`] | content: a blob sealed frame by frame |
+//! | [`mount`] | records of a mount's journal |
 //! | [`fingerprint`] | a keyed hash that tells whether a resumed upload still has the same bytes |
 //!
 //! Rules kept throughout: `derive_*` is pure and `make_*` is random; every label is a constant beside its purpose and never
@@ -25,6 +26,7 @@ pub mod fingerprint;
 pub mod frames;
 pub mod identity;
 pub mod keys;
+pub mod mount;
 pub mod names;
 pub mod recovery;
 pub mod wrap;
