@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod cat;
 pub mod change;
 pub mod completions;
+pub mod dev;
 pub mod download;
 pub mod filter;
 pub mod list;
@@ -24,7 +25,7 @@ use cyx_core::ids::NodeId;
 use cyx_core::inode::InodeKind;
 
 use crate::args::{Cli, Command, Global};
-use crate::dev;
+
 use crate::error::{Error, Result};
 use crate::output::{Output, names};
 

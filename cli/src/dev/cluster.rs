@@ -20,7 +20,7 @@ const DEATH: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 3;
 
 /// A cluster that this command alone works on.
-pub(super) struct Manager {
+pub(crate) struct Manager {
     folder: Folder,
     cluster: Cluster,
     _lock: Lock,
@@ -28,14 +28,14 @@ pub(super) struct Manager {
 
 impl Manager {
     /// Opens the cluster of a folder.
-    pub(super) fn open(folder: Folder) -> Result<Self> {
+    pub(crate) fn open(folder: Folder) -> Result<Self> {
         let lock = folder.lock()?;
         let cluster = folder.load()?;
         Ok(Self { folder, cluster, _lock: lock })
     }
 
     /// Opens the cluster of a folder or makes one, and applies the options.
-    pub(super) fn create(folder: Folder, args: &Up) -> Result<Self> {
+    pub(crate) fn create(folder: Folder, args: &Up) -> Result<Self> {
         folder.create()?;
         let lock = folder.lock()?;
         let mut cluster = match folder.load() {
@@ -73,16 +73,16 @@ impl Manager {
         Ok(Self { folder, cluster, _lock: lock })
     }
 
-    pub(super) fn folder(&self) -> &Folder {
+    pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    pub(super) fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
     /// Starts what is down. If that fails, ends what it started.
-    pub(super) fn up(&mut self, limit: Duration, say: &dyn Fn(&str)) -> Result<()> {
+    pub(crate) fn up(&mut self, limit: Duration, say: &dyn Fn(&str)) -> Result<()> {
         let deadline = Instant::now() + limit;
         let server_was_down = !running(self.cluster.server.as_ref());
         let down: Vec<usize> =
@@ -103,7 +103,7 @@ impl Manager {
     }
 
     /// Starts a node unless it runs.
-    pub(super) fn start_node(&mut self, index: u32, limit: Duration) -> Result<()> {
+    pub(crate) fn start_node(&mut self, index: u32, limit: Duration) -> Result<()> {
         let index = self.index(index)?;
         if running(self.cluster.nodes[index].process.as_ref()) {
             return Ok(());
@@ -112,13 +112,13 @@ impl Manager {
     }
 
     /// Stops a node unless it is stopped.
-    pub(super) fn stop_node(&mut self, index: u32, kill: bool) -> Result<()> {
+    pub(crate) fn stop_node(&mut self, index: u32, kill: bool) -> Result<()> {
         let index = self.index(index)?;
         self.stop_node_at(index, kill)
     }
 
     /// Stops all: nodes first, because they say goodbye to the server.
-    pub(super) fn down(&mut self) -> Result<()> {
+    pub(crate) fn down(&mut self) -> Result<()> {
         for process in self.cluster.nodes.iter().filter_map(|node| node.process.as_ref()) {
             process.terminate().map_err(Error::io(self.folder.path()))?;
         }
