@@ -36,6 +36,12 @@ impl InodeKeyring {
         Self { newest: key, older: Vec::new() }
     }
 
+    /// A keyring that was kept elsewhere: the newest key and the others from newer to older, as [`Self::all`] gives them.
+    #[must_use]
+    pub const fn from_keys(newest: InodeKey, older: Vec<InodeKey>) -> Self {
+        Self { newest, older }
+    }
+
     /// The key for everything new.
     #[must_use]
     pub const fn newest(&self) -> &InodeKey {

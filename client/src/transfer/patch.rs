@@ -1,0 +1,608 @@
+//! Commits that change parts of files and keep the rest: only what was written becomes new blobs, every other extent stays the
+//! blob that it was, and what was never written stays a hole. What many files have written goes into the same segments, so
+//! that a thousand small changes are a few rounds of requests to the nodes and one call of the server.
+//!
+//! ```text
+//! Uploads::prepare    written ranges ─▶ blobs ─▶ segments on nodes, or inline ─▶ new pages over the old tree ─▶ signed commits
+//! Patches::intents    what will be committed, to be remembered before
+//! Patches::commit     one call; a file whose version was committed by somebody else meanwhile is lost and changes nothing
+//! ```
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_core::commit::Commit;
+use cyx_core::error::ErrorCode;
+use cyx_core::extent::Extent;
+use cyx_core::ids::TxnId;
+use cyx_core::units::{FRAME_PLAIN, INLINE_MAX};
+use cyx_crypto::frames::BlobCipher;
+use cyx_crypto::keys::InodeKey;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::coded::{blocking, buffer_len, joined};
+use super::content::SealedBlob;
+use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
+use super::upload::{Shipped, Uploads, Wish};
+use crate::error::{Error, IntegrityError, Result};
+use crate::meta::fault_error;
+
+/// Plain bytes that are read from a source at a time: a multiple of the frame.
+const STEP: usize = 256 * 1024;
+/// Segments on their way at a time; memory bounds them as well.
+const SEGMENTS_AT_ONCE: usize = 4;
+/// Inline blobs of one file, at most; more ranges than that are packed.
+const INLINE_RUNS: usize = 16;
+/// Commits of one call.
+const COMMITS_PER_CALL: usize = 500;
+/// Bytes of one call, about.
+const CALL_BYTES: usize = 2 << 20;
+
+/// Where the plain bytes that were written come from.
+pub trait PlainSource: Send + Sync + 'static {
+    /// Fills `plain` with the file's bytes from `offset` on. May block: it is called where that is allowed.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn read_at(&self, offset: u64, plain: &mut [u8]) -> io::Result<()>;
+}
+
+/// Changes of one file.
+pub struct Patch {
+    /// The version they are based on.
+    pub base: FileReader,
+    /// Plain bytes of the file afterwards.
+    pub size: u64,
+    /// Ranges that were written: in order, not empty, not overlapping each other or `holes`, inside `size`.
+    pub data: Vec<Range<u64>>,
+    /// Ranges that are zeros now, likewise.
+    pub holes: Vec<Range<u64>>,
+    /// Where `data` comes from.
+    pub source: Arc<dyn PlainSource>,
+    /// The time of the last change of content that the file gets, in Unix nanoseconds.
+    pub mtime_ns: i64,
+    /// When that was decided: the file's ctime.
+    pub changed_ns: i64,
+    /// Transaction under which it is committed: the same one again gets the same answer.
+    pub txn: TxnId,
+}
+
+/// What became of one patch.
+pub enum Patched {
+    /// It is committed; this reads the new version.
+    Committed(FileReader),
+    /// Somebody else committed another version first, or the file is gone. Nothing was changed.
+    Lost(Error),
+}
+
+/// The write lease of a bucket, under which mutations are sent.
+#[derive(Debug, Clone)]
+pub struct WriteLease {
+    /// Its id.
+    pub id: Bytes,
+    /// Its fencing number.
+    pub fencing: u64,
+}
+
+struct Prepared {
+    base: FileReader,
+    message: pb::Commit,
+    signed: Commit,
+    next: KnownVersion,
+    txn: TxnId,
+    changed_ns: i64,
+    inline: Vec<(cyx_core::ids::BlobId, Bytes)>,
+}
+
+/// A segment and the patches that have blobs in it.
+struct Carried {
+    upload: pb::SegmentUpload,
+    receipts: Vec<Bytes>,
+    users: Vec<usize>,
+    known: bool,
+    lease: Arc<super::lease::Lease>,
+}
+
+/// Patches whose bytes are stored and whose commits are signed.
+pub struct Patches {
+    uploads: Uploads,
+    files: Vec<Result<Prepared>>,
+    carried: Vec<Carried>,
+}
+
+/// A blob that is to be made.
+struct Wanted {
+    patch: usize,
+    range: Range<u64>,
+    source: Arc<dyn PlainSource>,
+}
+
+struct Made {
+    patch: usize,
+    offset: u64,
+    blob: SealedBlob,
+    at: u64,
+}
+
+impl Uploads {
+    /// Stores what patches have written and prepares their commits. Results are in the order of the patches.
+    pub async fn prepare(&self, patches: Vec<Patch>) -> Patches {
+        let mut files: Vec<Building> = patches.into_iter().map(Building::new).collect();
+        let mut wanted = Vec::new();
+        let total: u64 = files.iter().map(|file| file.written()).sum();
+        for (at, file) in files.iter_mut().enumerate() {
+            if file.is_inline() {
+                if let Err(error) = file.make_inline().await {
+                    file.error = Some(error);
+                }
+            } else {
+                let source = &file.patch.source;
+                let ranges = file.patch.data.iter();
+                wanted.extend(ranges.map(|range| Wanted { patch: at, range: range.clone(), source: Arc::clone(source) }));
+            }
+        }
+        let carried = match self.ship_all(wanted, total, &mut files).await {
+            Ok(carried) => carried,
+            Err(error) => {
+                fail_all(&mut files, error);
+                Vec::new()
+            }
+        };
+        let mut prepared = Vec::with_capacity(files.len());
+        for file in files {
+            prepared.push(self.sign(file).await);
+        }
+        Patches { uploads: self.clone(), files: prepared, carried }
+    }
+
+    /// Cuts what was written into blobs and these into segments, and stores them.
+    async fn ship_all(&self, wanted: Vec<Wanted>, total: u64, files: &mut [Building]) -> Result<Vec<Carried>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tuning = self.shared.transfer.tuning();
+        let scheme = self.shared.leases.scheme(total).await?;
+        let full = tuning.segment_plain(scheme, total);
+        let mut segments: Vec<Vec<Wanted>> = Vec::new();
+        let mut room = 0;
+        for run in wanted {
+            let mut rest = run.range.clone();
+            while rest.start < rest.end {
+                let end = rest.end.min(rest.start.saturating_add(full));
+                let len = end - rest.start;
+                if len > room || segments.is_empty() {
+                    segments.push(Vec::new());
+                    room = full;
+                }
+                room = room.saturating_sub(len);
+                let piece = Wanted { patch: run.patch, range: rest.start..end, source: Arc::clone(&run.source) };
+                if let Some(last) = segments.last_mut() {
+                    last.push(piece);
+                }
+                rest.start = end;
+            }
+        }
+        let mut carried = Vec::with_capacity(segments.len());
+        let mut jobs = JoinSet::new();
+        let mut waiting = segments.into_iter();
+        let mut coming = total;
+        let mut unstaged = 0;
+        let stage_under = (files.len() == 1).then(|| files[0].patch.txn);
+        loop {
+            while jobs.len() < SEGMENTS_AT_ONCE {
+                let Some(segment) = waiting.next() else { break };
+                coming = coming.saturating_sub(segment.iter().map(|piece| piece.range.end - piece.range.start).sum());
+                let (uploads, after) = (self.clone(), coming);
+                jobs.spawn(async move { uploads.ship_segment(segment, scheme, after).await });
+            }
+            let Some(done) = jobs.join_next().await else { break };
+            let (shipped, made) = match joined(done) {
+                Ok(Ok(stored)) => stored,
+                Ok(Err((error, users))) => {
+                    fail(files, &users, error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let id = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
+            let mut users = Vec::new();
+            for made in made {
+                unstaged += made.blob.header.sealed_len();
+                users.push(made.patch);
+                let file = &mut files[made.patch];
+                file.extents.push(made.blob.extent(&file.key, made.offset));
+                file.blobs.push(made.blob.placed(id.clone(), made.at));
+            }
+            users.dedup();
+            let Shipped { placed, lease, .. } = shipped;
+            carried.push(Carried { upload: placed.upload, receipts: placed.receipts, users, known: false, lease });
+            if let Some(txn) = stage_under.filter(|_| unstaged >= tuning.stage) {
+                self.stage_patch(txn, &mut files[0], &mut carried).await?;
+                unstaged = 0;
+            }
+        }
+        Ok(carried)
+    }
+
+    /// Hands over what a long patch has stored so far: receipts and leases end.
+    async fn stage_patch(&self, txn: TxnId, file: &mut Building, carried: &mut Vec<Carried>) -> Result<()> {
+        let bucket = &self.shared.bucket;
+        let request = pb::StageRequest {
+            bucket: bytes_of(bucket.id),
+            txn: bytes_of(txn),
+            segments: carried.iter().map(|segment| segment.upload.clone()).collect(),
+            blobs: std::mem::take(&mut file.blobs),
+            receipts: carried.iter().flat_map(|segment| segment.receipts.iter().cloned()).collect(),
+        };
+        bucket.client().meta.stage(request).await?;
+        for segment in carried.drain(..) {
+            segment.lease.settled();
+        }
+        file.staged = true;
+        self.shared.leases.release_spent().await;
+        Ok(())
+    }
+
+    /// Seals blobs into one segment and stores it.
+    async fn ship_segment(
+        &self,
+        wanted: Vec<Wanted>,
+        scheme: cyx_core::scheme::Scheme,
+        coming: u64,
+    ) -> Result<std::result::Result<(Shipped, Vec<Made>), (Error, Vec<usize>)>> {
+        let users: Vec<usize> = wanted.iter().map(|piece| piece.patch).collect();
+        let mut made = Vec::with_capacity(wanted.len());
+        let mut sealed = 0;
+        for piece in &wanted {
+            let blob = SealedBlob::draw(piece.range.end - piece.range.start)?;
+            let len = blob.header.sealed_len();
+            made.push(Made { patch: piece.patch, offset: piece.range.start, blob, at: sealed });
+            sealed += len;
+        }
+        let cache = self.shared.transfer.cache().cloned();
+        let mut buffer = self.shared.transfer.budget().lend(buffer_len(scheme, sealed)?).await;
+        let sealing = blocking(move || {
+            for (piece, made) in wanted.iter().zip(&made) {
+                let at = usize::try_from(made.at).unwrap_or(usize::MAX);
+                let len = usize::try_from(made.blob.header.sealed_len()).unwrap_or(usize::MAX);
+                let room = buffer.bytes.get_mut(at..).and_then(|rest| rest.get_mut(..len));
+                let room = room.ok_or(Error::Internal("a segment is large enough for its blobs"))?;
+                seal(piece, &made.blob, room, cache.as_deref())?;
+            }
+            Ok((buffer, made))
+        });
+        let (buffer, made) = match sealing.await {
+            Ok(sealed) => sealed,
+            Err(error) => return Ok(Err((error, users))),
+        };
+        match self.ship(buffer, sealed, scheme, Wish { all_shards: false, coming }).await {
+            Ok(shipped) => Ok(Ok((shipped, made))),
+            Err(error) => Ok(Err((error, users))),
+        }
+    }
+
+    /// Puts new extents over the old tree and signs the commit.
+    async fn sign(&self, mut file: Building) -> Result<Prepared> {
+        if let Some(error) = file.error.take() {
+            return Err(error);
+        }
+        let Building { patch, mut extents, blobs, staged, inline, .. } = file;
+        extents.sort_unstable_by_key(|extent| extent.file_offset);
+        let mut edits: Vec<Edit> = Vec::with_capacity(patch.data.len() + patch.holes.len());
+        let mut rest = extents.into_iter().peekable();
+        for range in &patch.data {
+            let mut own = Vec::new();
+            while let Some(extent) = rest.next_if(|extent| extent.file_offset < range.end) {
+                own.push(extent);
+            }
+            edits.push(Edit { range: range.clone(), extents: own });
+        }
+        edits.extend(patch.holes.iter().map(|range| Edit { range: range.clone(), extents: Vec::new() }));
+        edits.sort_unstable_by_key(|edit| edit.range.start);
+        let base = patch.base.version();
+        let built = patch.base.edited(patch.size, &edits).await?;
+        let bucket = &self.shared.bucket;
+        let signed = bucket.sign_commit(base.inode(), base.version(), patch.size, built.root);
+        let page = |(id, content): (cyx_core::extent::PageId, Vec<u8>)| pb::Page {
+            id: id.to_vec().into(),
+            content: content.into(),
+        };
+        let message = pb::Commit {
+            inode: bytes_of(base.inode()),
+            base_version: base.version(),
+            size: patch.size,
+            root_page: built.root.to_vec().into(),
+            pages: built.pages.into_iter().map(page).collect(),
+            blobs,
+            segments: Vec::new(),
+            receipts: Vec::new(),
+            writer: bytes_of(signed.commit.writer),
+            signature: signed.signature.to_vec().into(),
+            mtime_ns: patch.mtime_ns,
+            staged: if staged { bytes_of(patch.txn) } else { Bytes::new() },
+        };
+        let next = KnownVersion {
+            inode: base.inode(),
+            version: signed.commit.version,
+            size: patch.size,
+            root: built.root,
+        };
+        let Patch { base, txn, changed_ns, .. } = patch;
+        Ok(Prepared { base, message, signed: signed.commit, next, txn, changed_ns, inline })
+    }
+}
+
+/// A patch while its blobs are made.
+struct Building {
+    patch: Patch,
+    key: InodeKey,
+    extents: Vec<Extent>,
+    blobs: Vec<pb::Blob>,
+    inline: Vec<(cyx_core::ids::BlobId, Bytes)>,
+    staged: bool,
+    error: Option<Error>,
+}
+
+impl Building {
+    fn new(patch: Patch) -> Self {
+        let key = patch.base.keyring().newest().clone();
+        Self { patch, key, extents: Vec::new(), blobs: Vec::new(), inline: Vec::new(), staged: false, error: None }
+    }
+
+    fn written(&self) -> u64 {
+        self.patch.data.iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn is_inline(&self) -> bool {
+        self.written() <= INLINE_MAX && self.patch.data.len() <= INLINE_RUNS
+    }
+
+    async fn make_inline(&mut self) -> Result<()> {
+        for range in &self.patch.data {
+            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let blob = SealedBlob::draw(range.end - range.start)?;
+            let mut plain = Zeroizing::new(vec![0; len]);
+            let (source, offset) = (Arc::clone(&self.patch.source), range.start);
+            let plain = blocking(move || {
+                source.read_at(offset, &mut plain).map_err(Error::local(std::path::Path::new("journal")))?;
+                Ok(plain)
+            });
+            let mut sealed = Vec::new();
+            BlobCipher::new(&blob.key, blob.id, blob.header)
+                .seal(&plain.await?, &mut sealed)
+                .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+            self.inline.push((blob.id, Bytes::copy_from_slice(&sealed)));
+            self.extents.push(blob.extent(&self.key, range.start));
+            self.blobs.push(blob.inline(sealed));
+        }
+        Ok(())
+    }
+}
+
+fn fail(files: &mut [Building], users: &[usize], error: Error) {
+    let mut error = Some(error);
+    for user in users {
+        if let Some(file) = files.get_mut(*user).filter(|file| file.error.is_none()) {
+            let error = error.take().unwrap_or(Error::Internal("its segment could not be stored"));
+            file.error = Some(error);
+        }
+    }
+}
+
+fn fail_all(files: &mut [Building], error: Error) {
+    let users: Vec<usize> = (0..files.len()).filter(|at| !files[*at].is_inline()).collect();
+    fail(files, &users, error);
+}
+
+/// Seals one blob where it lies in a segment.
+fn seal(piece: &Wanted, blob: &SealedBlob, room: &mut [u8], cache: Option<&dyn FrameCache>) -> Result<()> {
+    let cipher = BlobCipher::new(&blob.key, blob.id, blob.header);
+    let frames_per_step = STEP as u64 / FRAME_PLAIN;
+    let mut plain = Zeroizing::new(vec![0; STEP]);
+    let mut frame = 0;
+    while frame < blob.header.frames() {
+        let frames = frame..(frame + frames_per_step).min(blob.header.frames());
+        let (from, to) = (blob.header.plain_range(frames.clone()), blob.header.sealed_range(frames.clone()));
+        let len = usize::try_from(from.end - from.start).unwrap_or(usize::MAX);
+        let part = plain.get_mut(..len).ok_or(Error::Internal("a step holds its frames"))?;
+        piece
+            .source
+            .read_at(piece.range.start + from.start, part)
+            .map_err(Error::local(std::path::Path::new("journal")))?;
+        let place = usize::try_from(to.start).unwrap_or(usize::MAX)..usize::try_from(to.end).unwrap_or(usize::MAX);
+        let sealed = room.get_mut(place).ok_or(Error::Internal("a blob is as long as its header says"))?;
+        cipher
+            .seal_frames(frame, part, sealed)
+            .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+        if let Some(cache) = cache {
+            keep_frames(cache, blob.id, blob.header.frame_plain(), frame, sealed);
+        }
+        frame = frames.end;
+    }
+    Ok(())
+}
+
+impl Patches {
+    /// What [`Self::commit`] will commit, with its transaction, for each patch that could be prepared, in order.
+    pub fn intents(&self) -> impl Iterator<Item = Option<(TxnId, KnownVersion)>> + '_ {
+        self.files.iter().map(|file| file.as_ref().ok().map(|file| (file.txn, file.next)))
+    }
+
+    /// Commits everything that could be prepared. Results are in the order of the patches; an error says nothing about whether
+    /// the version was committed, if it is one of the network.
+    pub async fn commit(self, under: Option<&WriteLease>) -> Vec<Result<Patched>> {
+        let Self { uploads, files, mut carried } = self;
+        let mut results: Vec<Option<Result<Patched>>> = Vec::with_capacity(files.len());
+        let mut open: Vec<(usize, Prepared)> = Vec::new();
+        for (at, file) in files.into_iter().enumerate() {
+            match file {
+                Ok(file) => {
+                    results.push(None);
+                    open.push((at, file));
+                }
+                Err(error) => results.push(Some(Err(error))),
+            }
+        }
+        while !open.is_empty() {
+            let mut bytes = 0;
+            let count = open.iter().take(COMMITS_PER_CALL).take_while(|(_, file)| {
+                let fits = bytes == 0 || bytes + wire_size(&file.message) <= CALL_BYTES;
+                bytes += wire_size(&file.message);
+                fits
+            });
+            let count = count.count().max(1);
+            let rest = open.split_off(count);
+            let again = uploads.commit_some(open, under, &mut carried, &mut results).await;
+            open = again.into_iter().chain(rest).collect();
+        }
+        for segment in carried {
+            segment.lease.settled();
+        }
+        results.into_iter().map(|result| result.unwrap_or(Err(Error::Internal("a patch has no result")))).collect()
+    }
+}
+
+impl Uploads {
+    /// Sends some commits in one call; gives back those that have to be sent again because the one that brought their segment
+    /// failed.
+    async fn commit_some(
+        &self,
+        mut files: Vec<(usize, Prepared)>,
+        under: Option<&WriteLease>,
+        carried: &mut [Carried],
+        results: &mut [Option<Result<Patched>>],
+    ) -> Vec<(usize, Prepared)> {
+        let bucket = &self.shared.bucket;
+        // The first file that has blobs in a segment brings it along; those behind it find it there.
+        let mut carriers: Vec<Option<usize>> = vec![None; carried.len()];
+        for (segment, carrier) in carried.iter().zip(&mut carriers).filter(|(segment, _)| !segment.known) {
+            *carrier = files.iter().map(|(at, _)| *at).find(|at| segment.users.contains(at));
+        }
+        let mut mutations = Vec::with_capacity(files.len());
+        for (at, file) in &mut files {
+            let mut message = file.message.clone();
+            let own = carried.iter().zip(&carriers).filter(|(_, carrier)| **carrier == Some(*at));
+            for (segment, _) in own {
+                message.segments.push(segment.upload.clone());
+                message.receipts.extend(segment.receipts.iter().cloned());
+            }
+            let operation = pb::Operation { operation: Some(Op::Commit(message)) };
+            mutations.push(pb::Mutation { txn: bytes_of(file.txn), operations: vec![operation], time_ns: Some(file.changed_ns) });
+        }
+        let asked = mutations.len();
+        let request = pb::ApplyRequest {
+            bucket: bytes_of(bucket.id),
+            mutations,
+            write_lease: under.map(|lease| lease.id.clone()).unwrap_or_default(),
+            fencing: under.map_or(0, |lease| lease.fencing),
+            ..pb::ApplyRequest::default()
+        };
+        let answer = match bucket.client().meta.apply(request).await {
+            Ok(answer) if answer.results.len() == asked => answer,
+            failed => {
+                let mut error = failed.err();
+                for (at, _) in files {
+                    let error = error.take().unwrap_or_else(|| Error::Network {
+                        what: "changes could not be committed".to_owned(),
+                        reason: "the call that others were sent with failed".to_owned(),
+                    });
+                    results[at] = Some(Err(error));
+                }
+                return Vec::new();
+            }
+        };
+        let mut failed = Vec::new();
+        for ((at, file), result) in files.into_iter().zip(answer.results) {
+            match self.outcome(file, result).await {
+                Ok(patched) => {
+                    if matches!(patched, Patched::Committed(_)) {
+                        let brought = carried.iter_mut().zip(&carriers).filter(|(_, carrier)| **carrier == Some(at));
+                        brought.for_each(|(segment, _)| segment.known = true);
+                    }
+                    results[at] = Some(Ok(patched));
+                }
+                Err((file, error)) => failed.push((at, file, error)),
+            }
+        }
+        let mut again = Vec::new();
+        for (at, file, error) in failed {
+            let lacked = carried.iter().zip(&carriers).any(|(segment, carrier)| {
+                !segment.known && segment.users.contains(&at) && carrier.is_some_and(|carrier| carrier != at)
+            });
+            if lacked { again.push((at, file)) } else { results[at] = Some(Err(error)) }
+        }
+        again
+    }
+
+    async fn outcome(
+        &self,
+        file: Prepared,
+        result: pb::MutationResult,
+    ) -> std::result::Result<Patched, (Prepared, Error)> {
+        let Some(fault) = &result.fault else {
+            if let Err(error) = self.shared.bucket.client().remember(&file.signed, file.base.name()) {
+                return Err((file, error));
+            }
+            let next = file.base.successor(file.next.into());
+            for (blob, sealed) in file.inline {
+                next.knows_inline(blob, sealed).await;
+            }
+            return Ok(Patched::Committed(next));
+        };
+        let error = fault_error(fault);
+        match error.code() {
+            ErrorCode::Conflict | ErrorCode::NotFound => {}
+            _ => return Err((file, error)),
+        }
+        if error.code() == ErrorCode::Conflict {
+            return match self.is_committed(file.next, file.base.name()).await {
+                // An earlier call, whose answer was lost, has done it.
+                Ok(true) => Ok(Patched::Committed(file.base.successor(file.next.into()))),
+                Ok(false) => Ok(Patched::Lost(error)),
+                Err(error) => Err((file, error)),
+            };
+        }
+        // A segment that another file was to bring along is not found either.
+        let uses_segments = file.message.blobs.iter().any(|blob| matches!(blob.place, Some(pb::blob::Place::Segment(_))));
+        if uses_segments { Err((file, error)) } else { Ok(Patched::Lost(error)) }
+    }
+
+    /// Whether exactly this version of a file was committed.
+    ///
+    /// # Errors
+    /// Network and integrity errors.
+    pub async fn is_committed(&self, version: KnownVersion, what: &str) -> Result<bool> {
+        let bucket = &self.shared.bucket;
+        let request = pb::GetFileRequest {
+            bucket: bytes_of(bucket.id),
+            inode: bytes_of(version.inode),
+            version: version.version,
+            offset: 0,
+            length: 1,
+        };
+        let answer = match bucket.client().meta.get_file(request).await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let record = answer.version.ok_or(IntegrityError::Mismatch("it shows no version"))?;
+        let found = bucket.verify_older(version.inode, version.version, &record, what).await?;
+        Ok((found.root(), found.size()) == (version.root, version.size))
+    }
+}
+
+/// About as many bytes as a commit takes on the wire.
+fn wire_size(message: &pb::Commit) -> usize {
+    let inline = |blob: &pb::Blob| match &blob.place {
+        Some(pb::blob::Place::Inline(bytes)) => bytes.len() + 64,
+        _ => 96,
+    };
+    512 + message.pages.iter().map(|page| page.content.len() + 48).sum::<usize>()
+        + message.blobs.iter().map(inline).sum::<usize>()
+}

@@ -1,0 +1,405 @@
+//! Reads through a cache of sealed frames, readers of versions that are known from elsewhere, and readers of what was just
+//! committed. A frame that lies in the cache is read without asking anybody; the cache is not believed either, because every
+//! frame authenticates when it is opened.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError, tree};
+use cyx_core::ids::{BlobId, InodeId};
+use cyx_core::units::FRAME_TAG;
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::{InodeKeyring, open_history};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::{BlobAt, FileReader, Map, Piece, Shared};
+use crate::error::{Error, IntegrityError, Result};
+use crate::transfer::Transfer;
+use crate::tree::types::{Bucket, VerifiedVersion};
+use crate::tree::version::take_pages;
+
+/// Pieces of one read that are fetched from nodes at a time.
+const PIECES_AT_ONCE: usize = 8;
+/// Pages of one file that are kept; when there are more, those that are needed are asked for again.
+const PAGES_KEPT: usize = 8192;
+/// Changes that lie closer together than this become one change of the tree.
+const CLUSTER: u64 = 1 << 20;
+
+/// A place for sealed frames. Nothing that it gives back is believed.
+pub trait FrameCache: Send + Sync + 'static {
+    /// Whether it has all of these frames of a blob.
+    fn has(&self, blob: BlobId, frames: Range<u64>) -> bool;
+    /// Reads one sealed frame; `false` if it is not there with exactly this length.
+    fn get(&self, blob: BlobId, frame: u64, sealed: &mut [u8]) -> bool;
+    /// Keeps one sealed frame, or not.
+    fn put(&self, blob: BlobId, frame: u64, sealed: &[u8]);
+    /// Drops frames that turned out not to be authentic.
+    fn forget(&self, blob: BlobId, frames: Range<u64>);
+}
+
+/// A version that was verified before and remembered where nobody else can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownVersion {
+    /// The file.
+    pub inode: InodeId,
+    /// Number of the version, 0 for none.
+    pub version: u64,
+    /// Plain bytes.
+    pub size: u64,
+    /// Root of the extent pages.
+    pub root: PageId,
+}
+
+impl From<KnownVersion> for VerifiedVersion {
+    fn from(known: KnownVersion) -> Self {
+        Self { inode: known.inode, version: known.version, size: known.size, root: known.root }
+    }
+}
+
+impl From<VerifiedVersion> for KnownVersion {
+    fn from(verified: VerifiedVersion) -> Self {
+        Self { inode: verified.inode, version: verified.version, size: verified.size, root: verified.root }
+    }
+}
+
+/// Keeps the frames of a blob, the first of which has this index.
+pub(crate) fn keep(cache: &dyn FrameCache, extent: &Extent, first: u64, sealed: &[u8]) {
+    keep_frames(cache, extent.blob, extent.header.frame_plain(), first, sealed);
+}
+
+/// As [`keep`], for a blob that no extent has yet.
+pub(crate) fn keep_frames(cache: &dyn FrameCache, blob: BlobId, frame_plain: u32, first: u64, sealed: &[u8]) {
+    let size = frame_plain as usize + usize::try_from(FRAME_TAG).unwrap_or(16);
+    for (frame, bytes) in (first..).zip(sealed.chunks(size)) {
+        cache.put(blob, frame, bytes);
+    }
+}
+
+/// A part of a file that gets new extents, or none.
+pub(crate) struct Edit {
+    pub(crate) range: Range<u64>,
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl Transfer {
+    /// A reader of a version that was verified before. Nothing is asked until something is read.
+    #[must_use]
+    pub fn open_known(&self, bucket: &Bucket, keys: InodeKeyring, known: KnownVersion, what: String) -> FileReader {
+        let shared = Shared {
+            transfer: self.clone(),
+            bucket: bucket.clone(),
+            version: known.into(),
+            keys,
+            what,
+            map: Arc::default(),
+            access: Arc::default(),
+            excluded: Mutex::default(),
+            liars: Mutex::default(),
+        };
+        FileReader { shared: Arc::new(shared) }
+    }
+
+    /// Opens the newest version of a file by its id; the first answer covers `range`.
+    ///
+    /// # Errors
+    /// As [`Transfer::open`].
+    pub async fn open_newest(
+        &self,
+        bucket: &Bucket,
+        inode: InodeId,
+        key: &InodeKey,
+        range: Range<u64>,
+        what: String,
+    ) -> Result<FileReader> {
+        let (version, pages, answer) = bucket.fetch_file(inode, range, &what).await?;
+        let history = answer.inode.as_ref().map(|inode| inode.key_history.clone()).unwrap_or_default();
+        let keys = open_history(key.clone(), inode, &history).map_err(|_| IntegrityError::WrappedKey(what.clone()))?;
+        let reader = self.open_known(bucket, keys, version.into(), what);
+        let mut map = reader.shared.map.lock().await;
+        map.pages = pages;
+        reader.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
+        drop(map);
+        Ok(reader)
+    }
+}
+
+impl FileReader {
+    /// All keys of the file.
+    #[must_use]
+    pub fn keyring(&self) -> &InodeKeyring {
+        &self.shared.keys
+    }
+
+    /// Reads the file bytes from `offset` on into a buffer, as far as the file goes, through the cache; what lies beyond the
+    /// end and holes are zeros.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub async fn read_cached(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        out.fill(0);
+        let range = offset..offset.saturating_add(out.len() as u64).min(self.size());
+        if range.is_empty() {
+            return Ok(());
+        }
+        let most = self.shared.transfer.tuning().read_piece;
+        let mut absent = Vec::new();
+        {
+            let mut map = self.shared.map.lock().await;
+            let extents = self.extents_in(&mut map, range.clone()).await?;
+            for extent in &extents {
+                let Some(mut rest) = extent.clip(&range) else { continue };
+                loop {
+                    let Some(part) = rest.clip(&(rest.file_offset..rest.file_offset.saturating_add(most))) else { break };
+                    if !self.read_from_cache(&part, place_in(out, offset, &part)?)? {
+                        absent.push(part.clone());
+                    }
+                    let Some(next) = rest.clip(&(part.end()..OFFSET_MAX)) else { break };
+                    rest = next;
+                }
+            }
+            if absent.is_empty() {
+                return Ok(());
+            }
+            let mut unknown: Vec<BlobId> =
+                absent.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
+            unknown.sort_unstable();
+            unknown.dedup();
+            self.find_blobs(&mut map, &unknown).await?;
+            let mut pieces = Vec::with_capacity(absent.len());
+            for part in &absent {
+                self.cut(&map, part, &mut pieces)?;
+            }
+            drop(map);
+            self.read_pieces(pieces, offset, out).await
+        }
+    }
+
+    async fn read_pieces(&self, pieces: Vec<Piece>, offset: u64, out: &mut [u8]) -> Result<()> {
+        let reads = stream::iter(pieces).map(|piece| async move {
+            let plain = self.read(&piece).await?;
+            Ok::<_, Error>((piece.range(), plain))
+        });
+        let mut reads = reads.buffered(PIECES_AT_ONCE);
+        while let Some((range, plain)) = reads.try_next().await? {
+            let Some(plain) = plain else { continue };
+            let start = usize::try_from(range.start - offset).unwrap_or(usize::MAX);
+            let room = out.get_mut(start..).and_then(|rest| rest.get_mut(..plain.len()));
+            room.ok_or(Error::Internal("a piece lies in the range that was asked for"))?.copy_from_slice(&plain);
+        }
+        Ok(())
+    }
+
+    /// Brings a range into the cache, as far as it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub async fn warm(&self, range: Range<u64>) -> Result<()> {
+        let Some(cache) = self.shared.transfer.cache() else { return Ok(()) };
+        let range = range.start..range.end.min(self.size());
+        let mut map = self.shared.map.lock().await;
+        let extents = self.extents_in(&mut map, range.clone()).await?;
+        let parts = extents.iter().filter_map(|extent| extent.clip(&range));
+        let absent: Vec<Extent> =
+            parts.filter(|part| !cache.has(part.blob, part.header.frames_of(part.blob_range()))).collect();
+        let mut unknown: Vec<BlobId> =
+            absent.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        self.find_blobs(&mut map, &unknown).await?;
+        let mut pieces = Vec::with_capacity(absent.len());
+        for part in &absent {
+            self.cut(&map, part, &mut pieces)?;
+        }
+        drop(map);
+        pieces.retain(|piece| matches!(piece, Piece::Segment { .. }));
+        let reads = stream::iter(pieces).map(|piece| async move { self.read(&piece).await.map(drop) });
+        reads.buffer_unordered(PIECES_AT_ONCE).try_collect::<()>().await
+    }
+
+    /// The ranges of the file that have content, in order, inside `range`.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub async fn data_ranges(&self, range: Range<u64>) -> Result<Vec<Range<u64>>> {
+        let range = range.start..range.end.min(self.size());
+        let mut map = self.shared.map.lock().await;
+        let extents = self.extents_in(&mut map, range.clone()).await?;
+        drop(map);
+        let mut found: Vec<Range<u64>> = Vec::with_capacity(extents.len());
+        for part in extents.iter().filter_map(|extent| extent.clip(&range)) {
+            match found.last_mut() {
+                Some(last) if last.end == part.file_offset => last.end = part.end(),
+                _ => found.push(part.file_offset..part.end()),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn extents_in(&self, map: &mut Map, range: Range<u64>) -> Result<Vec<Extent>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if map.pages.len() > PAGES_KEPT {
+            map.pages.clear();
+        }
+        self.shared.bucket.extents(&self.shared.version, range, &mut map.pages).await
+    }
+
+    /// Reads an extent that the cache has completely; `false` if it has not.
+    fn read_from_cache(&self, part: &Extent, out: &mut [u8]) -> Result<bool> {
+        let Some(cache) = self.shared.transfer.cache() else { return Ok(false) };
+        let frames = part.header.frames_of(part.blob_range());
+        if !cache.has(part.blob, frames.clone()) {
+            return Ok(false);
+        }
+        let job = self.job(part)?;
+        let length = usize::try_from(job.sealed.end - job.sealed.start);
+        let mut sealed = vec![0; length.map_err(|_| Error::Internal("a piece fits memory"))?];
+        let size = part.header.frame_plain() as usize + usize::try_from(FRAME_TAG).unwrap_or(16);
+        if !(job.first..).zip(sealed.chunks_mut(size)).all(|(frame, room)| cache.get(part.blob, frame, room)) {
+            return Ok(false);
+        }
+        let opened = if job.wanted == (0..job.plain_len) && out.len() == job.plain_len {
+            job.cipher.open_into(job.first, &sealed, out)
+        } else {
+            let mut plain = vec![0; job.plain_len];
+            let opened = job.cipher.open_into(job.first, &sealed, &mut plain);
+            match plain.get(job.wanted.clone()).filter(|wanted| wanted.len() == out.len()) {
+                Some(wanted) => out.copy_from_slice(wanted),
+                None => return Err(Error::Internal("a piece is as long as its extent")),
+            }
+            opened
+        };
+        if opened.is_err() {
+            tracing::debug!(blob = %part.blob, "cached frames are not authentic");
+            cache.forget(part.blob, frames);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The tree of this version with other extents in some ranges, cut off at `size`. The edits are in order and do not overlap.
+    pub(crate) async fn edited(&self, size: u64, edits: &[Edit]) -> Result<tree::Built> {
+        let mut map = self.shared.map.lock().await;
+        let mut root = self.shared.version.root();
+        let mut fresh: std::collections::HashMap<PageId, Vec<u8>> = std::collections::HashMap::new();
+        let mut steps = Vec::new();
+        let mut rest = edits;
+        while let Some(first) = rest.first() {
+            let mut end = first.range.end;
+            let mut count = 1;
+            while let Some(next) = rest.get(count).filter(|next| next.range.start.saturating_sub(end) <= CLUSTER) {
+                end = next.range.end;
+                count += 1;
+            }
+            let (cluster, behind) = rest.split_at(count);
+            rest = behind;
+            let span = first.range.start..end;
+            let base = self.extents_in(&mut map, span.clone()).await?;
+            steps.push((span.clone(), overlaid(&base, span, cluster)));
+        }
+        if size < self.size() {
+            steps.push((size..OFFSET_MAX, Vec::new()));
+        }
+        for (span, extents) in steps {
+            let built = self.replaced(&mut map.pages, root, span, &extents).await?;
+            root = built.root;
+            for (id, bytes) in built.pages {
+                map.pages.insert(id, Page::decode(&bytes).map_err(Error::decode("an extent page"))?);
+                fresh.insert(id, bytes);
+            }
+        }
+        // Every step made a new root; only pages that the last one leads to are part of the version.
+        let mut pages = Vec::with_capacity(fresh.len());
+        let mut waiting = vec![root];
+        while let Some(id) = waiting.pop() {
+            let Some(bytes) = fresh.remove(&id) else { continue };
+            if let Some(page) = map.pages.get(&id) {
+                waiting.extend(page.children().iter().map(|child| child.id));
+            }
+            pages.push((id, bytes));
+        }
+        for dropped in fresh.keys() {
+            map.pages.remove(dropped);
+        }
+        pages.reverse();
+        Ok(tree::Built { root, pages })
+    }
+
+    async fn replaced(
+        &self,
+        pages: &mut PageMap,
+        root: PageId,
+        span: Range<u64>,
+        extents: &[Extent],
+    ) -> Result<tree::Built> {
+        loop {
+            let missing = match tree::replace(&*pages, root, span.clone(), extents) {
+                Err(TreeError::MissingPage(missing)) => missing,
+                other => return Ok(other?),
+            };
+            let request = pb::GetPagesRequest {
+                bucket: bytes_of(self.shared.bucket.id),
+                ids: vec![bytes::Bytes::copy_from_slice(&missing.0)],
+            };
+            take_pages(self.shared.bucket.client().meta.get_pages(request).await?.pages, pages)?;
+            if !pages.contains_key(&missing) {
+                return Err(IntegrityError::Extents(format!("page {missing} is withheld")).into());
+            }
+        }
+    }
+
+    /// A reader of the version that was committed over this one, which knows what this one knows.
+    pub(crate) fn successor(&self, version: VerifiedVersion) -> Self {
+        let before = &self.shared;
+        let shared = Shared {
+            transfer: before.transfer.clone(),
+            bucket: before.bucket.clone(),
+            version,
+            keys: before.keys.clone(),
+            what: before.what.clone(),
+            map: Arc::clone(&before.map),
+            access: Arc::clone(&before.access),
+            excluded: Mutex::default(),
+            liars: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Tells the reader the bytes of a blob that lies in the server's database.
+    pub(crate) async fn knows_inline(&self, blob: BlobId, sealed: bytes::Bytes) {
+        self.shared.map.lock().await.blobs.insert(blob, BlobAt::Inline(sealed));
+    }
+}
+
+/// Where the bytes of an extent go in a buffer that begins at `offset`.
+fn place_in<'a>(out: &'a mut [u8], offset: u64, part: &Extent) -> Result<&'a mut [u8]> {
+    let start = usize::try_from(part.file_offset - offset).unwrap_or(usize::MAX);
+    let len = usize::try_from(part.len).unwrap_or(usize::MAX);
+    let room = out.get_mut(start..).and_then(|rest| rest.get_mut(..len));
+    room.ok_or(Error::Internal("an extent lies in the range that was asked for"))
+}
+
+/// What a span holds when edits lie over the extents that were there.
+fn overlaid(base: &[Extent], span: Range<u64>, edits: &[Edit]) -> Vec<Extent> {
+    let mut out = Vec::with_capacity(base.len() + edits.len());
+    let mut at = span.start;
+    let between = |range: Range<u64>, out: &mut Vec<Extent>| {
+        let first = base.partition_point(|extent| extent.end() <= range.start);
+        let touched = base[first..].iter().take_while(|extent| extent.file_offset < range.end);
+        out.extend(touched.filter_map(|extent| extent.clip(&range)));
+    };
+    for edit in edits {
+        if at < edit.range.start {
+            between(at..edit.range.start, &mut out);
+        }
+        out.extend(edit.extents.iter().cloned());
+        at = edit.range.end;
+    }
+    if at < span.end {
+        between(at..span.end, &mut out);
+    }
+    out
+}
