@@ -72,6 +72,7 @@ pub struct Transfer {
 struct Shared {
     pool: NodePool,
     budget: Budget,
+    reserve: Budget,
     coders: Coders,
     tuning: Tuning,
     home: Option<PathBuf>,
@@ -90,6 +91,7 @@ impl Transfer {
         let shared = Shared {
             pool: NodePool::new(session, tuning.patience),
             budget: Budget::new(tuning.memory),
+            reserve: Budget::new(tuning.reserve),
             coders: Coders::default(),
             tuning,
             home: home.map(Path::to_owned),
@@ -117,6 +119,11 @@ impl Transfer {
 
     pub(crate) fn budget(&self) -> &Budget {
         &self.shared.budget
+    }
+
+    /// Memory for what degraded reads need beside what they read.
+    pub(crate) fn reserve(&self) -> &Budget {
+        &self.shared.reserve
     }
 
     pub(crate) fn coder(&self, scheme: Scheme) -> Arc<Coder> {

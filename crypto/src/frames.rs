@@ -19,12 +19,17 @@ use cyx_core::extent::BlobHeader;
 use cyx_core::ids::BlobId;
 use cyx_core::units::FRAME_TAG;
 
+use zeroize::Zeroizing;
+
 use crate::Undecryptable;
 use crate::keys::BlobKey;
 
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const TAG: usize = FRAME_TAG as usize;
 const AAD_LEN: usize = 26;
+
+/// What authenticates a frame.
+pub type FrameTag = [u8; TAG];
 
 /// The buffers given do not fit the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +129,33 @@ impl BlobCipher {
         Ok(())
     }
 
+    /// The tags of whole frames that are sealed.
+    pub fn tags_in(&self, sealed: &[u8]) -> impl Iterator<Item = FrameTag> {
+        sealed.chunks(self.header.frame_plain() as usize + TAG).filter_map(|frame| frame.last_chunk::<TAG>().copied())
+    }
+
+    /// The tags that whole frames of these plain bytes have, the first of which has the index `first`. Nothing but the tags comes
+    /// out: a second plaintext must never leave this program sealed under the same key.
+    ///
+    /// # Errors
+    /// [`WrongLength`] unless the pieces are that blob's frames.
+    pub fn tags_of<'a>(
+        &self,
+        first: u64,
+        frames: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<FrameTag>, WrongLength> {
+        let mut beside = Zeroizing::new(vec![0; self.header.frame_plain() as usize + TAG]);
+        let mut tags = Vec::new();
+        for (index, plain) in (first..).zip(frames) {
+            let sealed = beside.get_mut(..plain.len() + TAG);
+            let expected = u64::from(self.header.frame_plain());
+            let sealed = sealed.ok_or(WrongLength { expected, given: plain.len() as u64 })?;
+            self.seal_frames(index, plain, sealed)?;
+            tags.extend(sealed.last_chunk::<TAG>());
+        }
+        Ok(tags)
+    }
+
     /// Opens whole frames, the first of which has this index, and appends their plain bytes to `out`: as many frames as
     /// `sealed` holds. Whoever knows how many there should be uses [`Self::open_into`] or compares.
     ///
@@ -160,6 +192,44 @@ impl BlobCipher {
             plain.fill(0);
         }
         opened
+    }
+
+    /// Opens whole frames where they lie and closes their ranks: afterwards the plain bytes stand at the beginning of the buffer,
+    /// and behind them is what was left over. Says how many they are.
+    ///
+    /// # Errors
+    /// [`Undecryptable`]; then the buffer is as it was, so that it can be found out which of its bytes are wrong.
+    pub fn open_within(&self, first: u64, buffer: &mut [u8]) -> Result<usize, Undecryptable> {
+        let size = self.header.frame_plain() as usize;
+        let frames = first..first.saturating_add(buffer.len().div_ceil(size + TAG) as u64);
+        check_range(self.header.sealed_range(frames), buffer.len()).map_err(|_| Undecryptable)?;
+        // A frame is opened beside the buffer, where the processor has it at hand: one that does not open must stay.
+        let mut beside = Zeroizing::new(vec![0; size.min(buffer.len()) + TAG]);
+        let (mut from, mut to) = (0, 0);
+        while from < buffer.len() {
+            let sealed = &buffer[from..buffer.len().min(from + size + TAG)];
+            let (len, index) = (sealed.len(), first + (from / (size + TAG)) as u64);
+            let plain_len = len.saturating_sub(TAG);
+            if self.open_frame(index, sealed, &mut beside[..plain_len]).is_err() {
+                self.seal_again(first, &mut buffer[..from], &mut beside);
+                return Err(Undecryptable);
+            }
+            buffer[to..to + plain_len].copy_from_slice(&beside[..plain_len]);
+            (from, to) = (from + len, to + plain_len);
+        }
+        Ok(to)
+    }
+
+    /// Undoes [`Self::open_within`] for full frames, from the last to the first: each comes to lie where none is left to seal.
+    fn seal_again(&self, first: u64, buffer: &mut [u8], beside: &mut [u8]) {
+        let size = self.header.frame_plain() as usize;
+        for at in (0..buffer.len() / (size + TAG)).rev() {
+            let sealed = &mut beside[..size + TAG];
+            sealed[..size].copy_from_slice(&buffer[at * size..(at + 1) * size]);
+            // Measured by whoever opened it, which leaves nothing to fail.
+            let _ = self.seal_in_place(first + at as u64, sealed);
+            buffer[at * (size + TAG)..(at + 1) * (size + TAG)].copy_from_slice(sealed);
+        }
     }
 
     fn open_frame(&self, index: u64, sealed: &[u8], plain: &mut [u8]) -> Result<(), Undecryptable> {

@@ -2,7 +2,7 @@
 //! size of the process. Buffers are kept and lent again, because fresh memory costs a page fault for every 4 KiB.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use cyx_core::units::KIB;
@@ -17,6 +17,11 @@ const fn room_for(len: usize) -> usize {
     if len < GRAIN { len } else { (len + len / 256).next_multiple_of(GRAIN) }
 }
 
+/// Smaller buffers than this are not kept: the allocator has them at hand.
+const KEPT_MIN: usize = 64 * 1024;
+/// So many buffers are kept at most, so that looking for one takes no time.
+const KEPT_COUNT: usize = 64;
+
 /// The memory of an engine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Budget {
@@ -27,14 +32,15 @@ struct Shared {
     permits: Arc<Semaphore>,
     /// All permits, one for each KiB.
     total: u32,
+    /// Buffers that nobody uses, the one that was given back last at the end.
     idle: Mutex<Vec<BytesMut>>,
 }
 
-/// A buffer to write to.
+/// A buffer to write to. It goes back when this is dropped.
 pub(crate) struct Lent {
     /// Its bytes, as many as were asked for. What is in it is left over from earlier use.
     pub(crate) bytes: BytesMut,
-    hold: Hold,
+    hold: Option<Hold>,
 }
 
 /// A buffer that is only read any more, and may be shared. It goes back when this is dropped and nobody else reads it.
@@ -42,6 +48,9 @@ pub(crate) struct Shelved {
     bytes: Bytes,
     hold: Option<Hold>,
 }
+
+/// Room for several buffers, taken at once: those who would take them one by one could each hold what the others wait for.
+pub(crate) struct Room(Hold);
 
 struct Hold {
     permit: Option<OwnedSemaphorePermit>,
@@ -60,10 +69,10 @@ impl Budget {
     /// until everything else is back.
     pub(crate) async fn lend(&self, len: usize) -> Lent {
         let permit = self.lend_permit(room_for(len)).await;
-        self.fill(len, Some(permit))
+        self.shared.fill(len, Some(permit))
     }
 
-    /// Two buffers at once, so that nobody waits for the second while others hold what is left.
+    /// Two buffers at once, so that nobody waits for the second while others hold what is left. The second may be empty.
     pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (Lent, Lent) {
         let both = self.lend_permit(room_for(first).saturating_add(room_for(second))).await;
         self.fill_two(first, second, both)
@@ -78,12 +87,18 @@ impl Budget {
 
     fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (Lent, Lent) {
         // If the two are larger than the whole budget, the first has all of the permit.
-        let split = both.split((room_for(second) as u64).div_ceil(KIB).try_into().unwrap_or(usize::MAX));
-        (self.fill(first, Some(both)), self.fill(second, split))
+        let split = both.split(permits(room_for(second)) as usize);
+        (self.shared.fill(first, Some(both)), self.shared.fill(second, split))
+    }
+
+    /// Waits for room for `count` buffers of `len` bytes. Of more than the whole budget there is no room twice at a time.
+    pub(crate) async fn room(&self, count: usize, len: usize) -> Room {
+        let permit = self.lend_permit(room_for(len).saturating_mul(count)).await;
+        Room(Hold { permit: Some(permit), shared: Arc::clone(&self.shared) })
     }
 
     fn permits_for(&self, len: usize) -> u32 {
-        u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX).clamp(1, self.shared.total)
+        permits(len).clamp(1, self.shared.total)
     }
 
     async fn lend_permit(&self, len: usize) -> OwnedSemaphorePermit {
@@ -96,44 +111,88 @@ impl Budget {
         }
     }
 
-    fn fill(&self, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
-        let mut bytes = self.shared.take_idle(len).unwrap_or_else(|| BytesMut::with_capacity(room_for(len)));
-        bytes.resize(len, 0);
-        Lent { bytes, hold: Hold { permit, shared: Arc::clone(&self.shared) } }
-    }
-
     /// A buffer for somebody who holds one already and will give that one back in exchange. It is not waited for, because
     /// what is waited for may be held by others who do the same; so it may exceed the budget for as long as both exist.
     pub(crate) fn lend_beside(&self, len: usize) -> Lent {
-        let wanted = u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok();
-        Lent { bytes: BytesMut::zeroed(len), hold: Hold { permit, shared: Arc::clone(&self.shared) } }
+        let permit = Arc::clone(&self.shared.permits).try_acquire_many_owned(permits(room_for(len))).ok();
+        self.shared.fill(len, permit)
     }
 }
 
+impl Room {
+    /// A buffer of what was taken. One that was not foreseen is not waited for, and is not kept afterwards.
+    pub(crate) fn lend(&mut self, len: usize) -> Lent {
+        let wanted = permits(room_for(len)) as usize;
+        let part = self.0.permit.as_mut().filter(|left| left.num_permits() >= wanted).and_then(|left| left.split(wanted));
+        self.0.shared.fill(len, part)
+    }
+}
+
+/// Permits for so many bytes.
+fn permits(len: usize) -> u32 {
+    u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX)
+}
+
 impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
+        let mut bytes = self.take_idle(len).unwrap_or_else(|| BytesMut::zeroed(room_for(len)));
+        bytes.resize(len, 0);
+        Lent { bytes, hold: Some(Hold { permit, shared: Arc::clone(self) }) }
+    }
+
     fn take_idle(&self, len: usize) -> Option<BytesMut> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         let fits = |bytes: &BytesMut| bytes.capacity() >= len && bytes.capacity() <= len.saturating_mul(2);
-        match idle.iter().position(fits) {
-            Some(at) => Some(idle.swap_remove(at)),
-            None => {
-                // What lies idle is not covered by a permit any more, so it must not stay beside a fresh buffer.
-                idle.clear();
-                None
-            }
+        // The one that was used last is the one that is still in the processor's cache.
+        if let Some(at) = idle.iter().rposition(fits) {
+            return Some(idle.remove(at));
         }
+        // What lies idle has no permit of its own: it has to fit beside what is lent.
+        let room = self.permits.available_permits().saturating_mul(1024);
+        let mut kept: usize = idle.iter().map(BytesMut::capacity).sum();
+        while kept > room {
+            kept -= idle.remove(0).capacity();
+        }
+        None
     }
 
     fn give_back(&self, bytes: BytesMut) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        if bytes.capacity() < KEPT_MIN {
+            return;
+        }
+        let mut idle = self.idle();
+        if idle.len() >= KEPT_COUNT {
+            idle.remove(0);
+        }
+        idle.push(bytes);
     }
 }
 
 impl Lent {
     /// Ends the writing.
-    pub(crate) fn shelve(self) -> Shelved {
-        Shelved { bytes: self.bytes.freeze(), hold: Some(self.hold) }
+    pub(crate) fn shelve(mut self) -> Shelved {
+        Shelved { bytes: std::mem::take(&mut self.bytes).freeze(), hold: self.hold.take() }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.give_back(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Hold {
+    fn give_back(self, bytes: BytesMut) {
+        // Without a permit it was exceptional, and is not kept.
+        if self.permit.is_some() {
+            self.shared.give_back(bytes);
+        }
     }
 }
 
@@ -154,11 +213,10 @@ impl Deref for Shelved {
 
 impl Drop for Shelved {
     fn drop(&mut self) {
-        // Without a permit it was exceptional, and is not kept.
-        if let Some(hold) = self.hold.take().filter(|hold| hold.permit.is_some())
+        if let Some(hold) = self.hold.take()
             && let Ok(bytes) = std::mem::take(&mut self.bytes).try_into_mut()
         {
-            hold.shared.give_back(bytes);
+            hold.give_back(bytes);
         }
     }
 }
@@ -199,14 +257,52 @@ mod tests {
     #[tokio::test]
     async fn buffers_are_lent_again_but_not_while_they_are_read() {
         let budget = Budget::new(1024 * KIB);
-        let first = budget.lend(8 * 1024).await.shelve();
+        let first = budget.lend(80 * 1024).await.shelve();
         let address = first.as_ptr();
         drop(first);
-        let again = budget.lend(8 * 1024).await.shelve();
+        let again = budget.lend(80 * 1024).await.shelve();
         assert_eq!(again.as_ptr(), address);
         let reader = again.bytes().clone();
         drop(again);
-        let other = budget.lend(8 * 1024).await.shelve();
+        let other = budget.lend(80 * 1024).await.shelve();
         assert_ne!(other.as_ptr(), reader.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_buffer_that_was_never_read_is_lent_again_too() {
+        let budget = Budget::new(1024 * KIB);
+        let first = budget.lend(300 * 1024).await;
+        let address = first.bytes.as_ptr();
+        drop(first);
+        assert_eq!(budget.lend(300 * 1024).await.bytes.as_ptr(), address);
+    }
+
+    #[tokio::test]
+    async fn idle_and_lent_buffers_together_stay_within_the_budget() {
+        let budget = Budget::new(4096 * KIB);
+        for _ in 0..3 {
+            for len in [300 << 10, 700 << 10, 1 << 20, 2 << 20, 3 << 20] {
+                let lent = budget.lend(len).await;
+                let idle: usize = budget.shared.idle().iter().map(BytesMut::capacity).sum();
+                assert!(idle + lent.bytes.capacity() <= 4096 << 10, "{len}: {idle} idle");
+            }
+        }
+        assert!(!budget.shared.idle().is_empty());
+    }
+
+    #[tokio::test]
+    async fn room_is_taken_at_once_and_buffers_are_cut_from_it() {
+        let budget = Budget::new(1024 * KIB);
+        let mut room = budget.room(3, 256 * 1024).await;
+        assert!(budget.try_lend_two(512 * 1024, 0).is_none(), "all of the room is taken before anything of it is lent");
+        let lent: Vec<Lent> = (0..3).map(|_| room.lend(256 * 1024)).collect();
+        drop(room);
+        assert!(budget.try_lend_two(512 * 1024, 0).is_none(), "what is lent stays taken");
+        drop(lent);
+        assert!(budget.try_lend_two(512 * 1024, 0).is_some());
+        // More than was foreseen is had all the same.
+        let mut room = budget.room(1, 256 * 1024).await;
+        let lent = [room.lend(256 * 1024), room.lend(256 * 1024)];
+        assert_eq!(lent.map(|lent| lent.bytes.len()), [256 * 1024; 2]);
     }
 }

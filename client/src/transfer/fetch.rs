@@ -21,6 +21,7 @@ use cyx_core::segment::locate;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
+use super::budget::{Budget, Lent, Room};
 use super::tuning::Tuning;
 use crate::nodes::read::ChunkRef;
 use crate::nodes::{NodeAccess, NodeError, NodePool, Work};
@@ -68,7 +69,7 @@ pub(crate) struct ShardBytes {
 
 pub(crate) enum Held {
     InBuffer(Range<usize>),
-    Apart(Vec<u8>),
+    Apart(Lent),
 }
 
 /// What was read for a range.
@@ -82,7 +83,7 @@ impl ShardBytes {
     pub(crate) fn slice<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
         match &self.bytes {
             Held::InBuffer(range) => buffer.get(range.clone()).unwrap_or_default(),
-            Held::Apart(bytes) => bytes,
+            Held::Apart(lent) => &lent.bytes,
         }
     }
 
@@ -93,51 +94,82 @@ impl ShardBytes {
 }
 
 impl Fetched {
-    /// Computes what is missing. Takes a while for large ranges: not for an async thread.
+    /// Computes what is missing, where it belongs. Takes a while for large ranges: not for an async thread.
     pub(crate) fn complete(&self, coder: &Coder, buffer: &mut [u8]) -> bool {
-        for (shard, columns, place) in &self.missing {
-            let own = self.got.iter().find(|got| got.shard == *shard && got.covers(columns));
-            if let Some(own) = own {
-                // The shard itself, asked for late or for another part.
-                let start = usize::try_from(columns.start - own.columns.start).unwrap_or(usize::MAX);
-                let Some(bytes) = own.slice(buffer).get(start..start + place.len()).map(<[u8]>::to_vec) else {
-                    return false;
-                };
-                match buffer.get_mut(place.clone()) {
-                    Some(missing) => missing.copy_from_slice(&bytes),
-                    None => return false,
+        if self.missing.is_empty() {
+            return true;
+        }
+        let Some((present, mut lost)) = self.split(buffer) else { return false };
+        // Shards that are missing in the same columns are computed together: the others are read once for all of them.
+        while let Some((_, columns, _)) = lost.first() {
+            let columns = columns.clone();
+            let (same, others): (Vec<_>, Vec<_>) = lost.into_iter().partition(|lost| lost.1 == columns);
+            lost = others;
+            let mut have: Vec<(usize, &[u8])> = Vec::with_capacity(present.len());
+            for (got, bytes) in present.iter().filter(|(got, _)| got.covers(&columns)) {
+                // A shard may have been read twice, for different parts of the range.
+                if have.iter().all(|(shard, _)| *shard != got.shard) {
+                    let start = usize::try_from(columns.start - got.columns.start).unwrap_or(usize::MAX);
+                    let len = usize::try_from(columns.end - columns.start).unwrap_or(usize::MAX);
+                    let Some(part) = bytes.get(start..).and_then(|rest| rest.get(..len)) else { return false };
+                    have.push((got.shard, part));
                 }
-                continue;
             }
-            let mut restored = vec![0; place.len()];
-            // A shard may have been read twice, for different parts of the range.
-            let mut seen = HashSet::from([*shard]);
-            let present: Vec<(usize, &[u8])> = self
-                .got
-                .iter()
-                .filter(|got| got.covers(columns) && seen.insert(got.shard))
-                .filter_map(|got| {
-                    let start = usize::try_from(columns.start - got.columns.start).ok()?;
-                    Some((got.shard, got.slice(buffer).get(start..start + place.len())?))
-                })
-                .collect();
-            if coder.reconstruct(&present, &mut [(*shard, &mut restored)]).is_err() {
+            let mut wanted = Vec::with_capacity(same.len());
+            for (shard, _, place) in same {
+                match have.iter().find(|(own, _)| *own == shard) {
+                    // The shard itself, asked for late or for another part.
+                    Some((_, own)) => place.copy_from_slice(own),
+                    None => wanted.push((shard, place)),
+                }
+            }
+            if !wanted.is_empty() && coder.reconstruct(&have, &mut wanted).is_err() {
                 return false;
-            }
-            match buffer.get_mut(place.clone()) {
-                Some(missing) => missing.copy_from_slice(&restored),
-                None => return false,
             }
         }
         true
     }
+
+    /// Takes the buffer apart into what is there, with the bytes beside it, and what is missing.
+    fn split<'a>(&'a self, buffer: &'a mut [u8]) -> Option<(Vec<(&'a ShardBytes, &'a [u8])>, Vec<Lost<'a>>)> {
+        let mut places: Vec<(&Range<usize>, Option<&ShardBytes>)> = Vec::new();
+        let mut present: Vec<(&ShardBytes, &[u8])> = Vec::new();
+        for got in &self.got {
+            match &got.bytes {
+                Held::InBuffer(place) => places.push((place, Some(got))),
+                Held::Apart(lent) => present.push((got, &lent.bytes)),
+            }
+        }
+        places.extend(self.missing.iter().map(|(_, _, place)| (place, None)));
+        places.sort_unstable_by_key(|(place, _)| place.start);
+        let mut lost = Vec::with_capacity(self.missing.len());
+        let (mut at, mut rest) = (0, buffer);
+        for (place, got) in places {
+            let (_, behind) = std::mem::take(&mut rest).split_at_mut_checked(place.start.checked_sub(at)?)?;
+            let (bytes, behind) = behind.split_at_mut_checked(place.len())?;
+            (at, rest) = (place.end, behind);
+            match got {
+                Some(got) => present.push((got, bytes)),
+                None => {
+                    let (shard, columns, _) = self.missing.iter().find(|(_, _, missing)| missing == place)?;
+                    lost.push((*shard, columns.clone(), bytes));
+                }
+            }
+        }
+        Some((present, lost))
+    }
 }
 
+/// A part of the buffer that is missing: shard, columns, bytes.
+type Lost<'a> = (usize, Range<u64>, &'a mut [u8]);
+
 /// Reads the segment bytes `range` into a buffer of exactly that length, as far as data shards answer, and enough of others to
-/// compute the rest.
+/// compute the rest. Those others have memory of a reserve: whoever asks for it holds a buffer already, and must not wait for
+/// somebody who does the same.
 pub(crate) async fn fetch(
     pool: &NodePool,
     tuning: &Tuning,
+    reserve: &Budget,
     segment: &SegmentAt,
     access: &AccessMap,
     excluded: &HashSet<NodeId>,
@@ -147,7 +179,7 @@ pub(crate) async fn fetch(
     let mut parts = Vec::new();
     let mut rest = buffer;
     let mut at = 0;
-    let mut fetching = Fetching::new(pool, segment, access, excluded);
+    let mut fetching = Fetching::new(pool, reserve, segment, access, excluded);
     for part in locate(segment.scheme, segment.length, range) {
         let len = usize::try_from(part.bytes.end - part.bytes.start).unwrap_or(usize::MAX);
         let Some((slice, behind)) = std::mem::take(&mut rest).split_at_mut_checked(len) else { break };
@@ -187,13 +219,23 @@ enum Purpose {
 
 struct Attempted {
     purpose: Purpose,
-    result: Result<Vec<u8>, NodeError>,
+    /// Of a direct read nothing: its bytes are in their place.
+    result: Result<Option<Lent>, NodeError>,
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Attempted> + Send + 'a>>;
 
+/// Memory for shards beside the buffer.
+enum Reserve<'a> {
+    Untouched,
+    Asked(Pin<Box<dyn Future<Output = Room> + Send + 'a>>),
+    Taken(Room),
+}
+
 struct Fetching<'a> {
     pool: &'a NodePool,
+    reserve: &'a Budget,
+    room: Reserve<'a>,
     segment: &'a SegmentAt,
     access: &'a AccessMap,
     excluded: &'a HashSet<NodeId>,
@@ -207,9 +249,17 @@ struct Fetching<'a> {
 }
 
 impl<'a> Fetching<'a> {
-    fn new(pool: &'a NodePool, segment: &'a SegmentAt, access: &'a AccessMap, excluded: &'a HashSet<NodeId>) -> Self {
+    fn new(
+        pool: &'a NodePool,
+        reserve: &'a Budget,
+        segment: &'a SegmentAt,
+        access: &'a AccessMap,
+        excluded: &'a HashSet<NodeId>,
+    ) -> Self {
         Self {
             pool,
+            reserve,
+            room: Reserve::Untouched,
             segment,
             access,
             excluded,
@@ -237,19 +287,38 @@ impl<'a> Fetching<'a> {
         let Some(access) = self.holder(shard) else { return };
         let (pool, chunk) = (self.pool, self.segment.chunk(shard));
         self.attempts.push(Box::pin(async move {
-            let result = pool.read_into(access, chunk, columns, slice).await.map(|()| Vec::new());
+            let result = pool.read_into(access, chunk, columns, slice).await.map(|()| None);
             Attempted { purpose: Purpose::Direct(part), result }
         }));
     }
 
+    /// Whether there is memory for extra reads. If nothing was asked for yet it is, all that the range may need.
+    fn has_room(&mut self, parts: &[Part]) -> bool {
+        if matches!(self.room, Reserve::Untouched) {
+            let mut seen: Vec<&Range<u64>> = Vec::new();
+            let (mut count, mut longest) = (0, 0);
+            for columns in parts.iter().map(|part| &part.columns) {
+                if !seen.contains(&columns) {
+                    seen.push(columns);
+                    let direct = parts.iter().filter(|part| part.columns == *columns).count();
+                    count += self.segment.scheme.n().saturating_sub(direct);
+                    longest = longest.max(columns.end - columns.start);
+                }
+            }
+            let (reserve, len) = (self.reserve, usize::try_from(longest).unwrap_or(usize::MAX));
+            self.room = Reserve::Asked(Box::pin(async move { reserve.room(count, len).await }));
+        }
+        matches!(self.room, Reserve::Taken(_))
+    }
+
     fn read_extra(&mut self, shard: usize, columns: Range<u64>) {
         let Some(access) = self.holder(shard) else { return };
+        let Reserve::Taken(room) = &mut self.room else { return };
+        let mut lent = room.lend(usize::try_from(columns.end - columns.start).unwrap_or(usize::MAX));
         let (pool, chunk) = (self.pool, self.segment.chunk(shard));
         self.asked.push((shard, columns.clone()));
         self.attempts.push(Box::pin(async move {
-            let len = usize::try_from(columns.end - columns.start).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; len];
-            let result = pool.read_into(access, chunk, columns.clone(), &mut bytes).await.map(|()| bytes);
+            let result = pool.read_into(access, chunk, columns.clone(), &mut lent.bytes).await.map(|()| Some(lent));
             Attempted { purpose: Purpose::Extra(shard, columns), result }
         }));
     }
@@ -265,12 +334,14 @@ impl<'a> Fetching<'a> {
             if (0..parts.len()).all(|part| self.is_covered(parts, part)) {
                 break;
             }
-            if self.attempts.is_empty() {
+            let asks = matches!(self.room, Reserve::Asked(_));
+            if self.attempts.is_empty() && !asks {
                 return Err(self.too_few(parts));
             }
             tokio::select! {
                 biased;
                 Some(attempted) = self.attempts.next() => self.settle(attempted, parts),
+                room = granted(&mut self.room), if asks => self.room = Reserve::Taken(room),
                 () = tokio::time::sleep_until(hedge_at) => {
                     hedge_at = Instant::now() + pause;
                     // On a slow link every shard takes long; late is what takes longer than the others.
@@ -303,8 +374,8 @@ impl<'a> Fetching<'a> {
     fn settle(&mut self, attempted: Attempted, parts: &mut [Part]) {
         match (attempted.purpose, attempted.result) {
             (Purpose::Direct(part), Ok(_)) => parts[part].state = State::Done,
-            (Purpose::Extra(shard, columns), Ok(bytes)) => {
-                self.extras.push(ShardBytes { shard, columns, bytes: Held::Apart(bytes) });
+            (Purpose::Extra(shard, columns), Ok(lent)) => {
+                self.extras.extend(lent.map(|lent| ShardBytes { shard, columns, bytes: Held::Apart(lent) }));
             }
             (purpose, Err(error)) => {
                 tracing::debug!(%error, "a shard was not read");
@@ -358,6 +429,9 @@ impl<'a> Fetching<'a> {
             let columns = part.columns.clone();
             while self.expected(parts, &columns).len() < self.segment.scheme.k() {
                 let Some(next) = self.next_candidate(parts, &columns) else { break };
+                if !self.has_room(parts) {
+                    return;
+                }
                 self.read_extra(next, columns.clone());
             }
         }
@@ -398,7 +472,9 @@ impl<'a> Fetching<'a> {
             if done.contains(&columns) {
                 continue;
             }
-            if let Some(next) = self.next_candidate(parts, &columns) {
+            if let Some(next) = self.next_candidate(parts, &columns)
+                && self.has_room(parts)
+            {
                 self.read_extra(next, columns.clone());
             }
             done.push(columns);
@@ -416,6 +492,14 @@ impl<'a> Fetching<'a> {
     }
 }
 
+/// Waits for memory that was asked for.
+async fn granted(reserve: &mut Reserve<'_>) -> Room {
+    match reserve {
+        Reserve::Asked(asked) => asked.await,
+        Reserve::Untouched | Reserve::Taken(_) => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,6 +507,7 @@ mod tests {
     use crate::test_nodes::{Cluster, coded, patient, segment_at};
     use crate::transfer::coded::Coded;
     use crate::transfer::liar::judge;
+    use cyx_core::units::KIB;
     use std::sync::atomic::Ordering;
 
     /// A segment on 14 nodes, its first 200,003 bytes in shards of 20,001.
@@ -432,6 +517,7 @@ mod tests {
         segment: SegmentAt,
         pool: NodePool,
         access: AccessMap,
+        reserve: Budget,
     }
 
     const LENGTH: u64 = 200_003;
@@ -446,7 +532,8 @@ mod tests {
             }
             let (segment, access) = (segment_at(&cluster, &coded), cluster.access());
             let pool = cluster.pool();
-            Self { cluster, coded, segment, pool, access }
+            // As much as two shards: there is no room for all that a degraded read may need.
+            Self { cluster, coded, segment, pool, access, reserve: Budget::new(40 * KIB) }
         }
 
         fn plain(&self, range: Range<u64>) -> Vec<u8> {
@@ -457,7 +544,8 @@ mod tests {
         async fn fetch(&self, range: Range<u64>) -> Result<(Fetched, Vec<u8>), TooFew> {
             let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap()];
             let (excluded, tuning) = (HashSet::new(), patient());
-            let fetching = fetch(&self.pool, &tuning, &self.segment, &self.access, &excluded, range, &mut buffer);
+            let fetching =
+                fetch(&self.pool, &tuning, &self.reserve, &self.segment, &self.access, &excluded, range, &mut buffer);
             let fetched = fetching.await?;
             assert!(fetched.complete(&Coder::new(Scheme::DEFAULT), &mut buffer));
             Ok((fetched, buffer))
@@ -498,6 +586,16 @@ mod tests {
                 stored.check(range).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn degraded_reads_that_wait_for_the_same_memory_all_end() {
+        let stored = Stored::new().await;
+        stored.cluster.nodes[..4].iter().for_each(FakeNode::kill);
+        let reads = (0..8).map(|_| stored.check(0..LENGTH));
+        futures_util::future::join_all(reads).await;
+        let room = stored.reserve.room(1, 40 << 10);
+        assert!(futures_util::FutureExt::now_or_never(room).is_some(), "everything was given back");
     }
 
     #[tokio::test]

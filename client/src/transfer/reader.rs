@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cyx_core::extent::{Extent, PageMap};
 use cyx_core::ids::{BlobId, InodeId, NodeId, PlacementId, SegmentId};
 use cyx_core::segment::shard_len;
-use cyx_crypto::frames::BlobCipher;
+use cyx_crypto::frames::{BlobCipher, FrameTag};
 use cyx_crypto::wrap::{InodeKeyring, open_blob_key, open_history};
 use cyx_proto::convert::{self, bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
@@ -94,6 +94,30 @@ impl Piece {
 pub(crate) struct Plain {
     buffer: Shelved,
     range: Range<usize>,
+    frames: Option<WholeFrames>,
+}
+
+/// Whole frames of one blob: their tags say what their plain bytes are.
+pub(crate) struct WholeFrames {
+    pub(crate) blob: BlobId,
+    /// Index of the first.
+    pub(crate) first: u64,
+    pub(crate) tags: Vec<FrameTag>,
+}
+
+/// Whole frames of one blob and what seals them.
+pub(crate) struct Frames {
+    pub(crate) cipher: BlobCipher,
+    pub(crate) blob: BlobId,
+    /// Index of the first.
+    pub(crate) first: u64,
+}
+
+impl Plain {
+    /// The frames that it is, if it is whole frames.
+    pub(crate) fn frames(&self) -> Option<&WholeFrames> {
+        self.frames.as_ref()
+    }
 }
 
 impl std::ops::Deref for Plain {
@@ -262,7 +286,7 @@ impl FileReader {
         Ok(())
     }
 
-    /// Memory that reading a piece takes: sealed and plain bytes.
+    /// Memory that reading a piece takes: sealed bytes, and plain ones unless those are opened where they lie.
     pub(crate) fn need(&self, piece: &Piece) -> Result<(usize, usize)> {
         match piece {
             Piece::Hole(_) => Ok((0, 0)),
@@ -270,7 +294,7 @@ impl FileReader {
             Piece::Segment { extent, .. } => {
                 let job = self.job(extent)?;
                 let sealed = usize::try_from(job.sealed.end - job.sealed.start);
-                Ok((sealed.map_err(|_| Error::Internal("a piece fits memory"))?, job.plain_len))
+                Ok((sealed.map_err(|_| Error::Internal("a piece fits memory"))?, 0))
             }
         }
     }
@@ -291,7 +315,7 @@ impl FileReader {
                 let sealed = slice(sealed, &job.sealed).ok_or_else(|| self.not_authentic())?;
                 let (_, mut plain) = room;
                 job.cipher.open_into(job.first, sealed, &mut plain.bytes).map_err(|_| self.not_authentic())?;
-                Ok(Some(Plain { buffer: plain.shelve(), range: job.wanted }))
+                Ok(Some(Plain { buffer: plain.shelve(), range: job.wanted, frames: None }))
             }
             Piece::Segment { extent, segment, offset } => {
                 self.read_segment(extent, segment, *offset, room).await.map(Some)
@@ -316,7 +340,7 @@ impl FileReader {
         let (mut sealed, mut plain) = room;
         for _ in 0..TRIES {
             let fetched = self.fetch(segment, range.clone(), &mut sealed).await?;
-            let opening = Opening { fetched, job, sealed, plain };
+            let opening = Opening { fetched, job, sealed, plain, tags: Vec::new() };
             let coder = transfer.coder(segment.scheme);
             let opened = if sealed_len <= SMALL {
                 opening.open(&coder)
@@ -324,11 +348,14 @@ impl FileReader {
                 blocking(move || Ok(opening.open(&coder))).await?
             };
             if opened.authentic {
-                let Opening { job, plain, .. } = opened.opening;
-                return Ok(Plain { buffer: plain.shelve(), range: job.wanted });
+                let Opening { job, plain, sealed, tags, .. } = opened.opening;
+                let whole = job.wanted == (0..job.plain_len);
+                let frames = whole.then_some(WholeFrames { blob: extent.blob, first: job.first, tags });
+                let opened = if plain.bytes.is_empty() { sealed } else { plain };
+                return Ok(Plain { buffer: opened.shelve(), range: job.wanted, frames });
             }
             let access = lock(&self.shared.access).clone();
-            let Opening { fetched, job: again, sealed: buffer, plain: room } = opened.opening;
+            let Opening { fetched, job: again, sealed: buffer, plain: room, .. } = opened.opening;
             let verdict = judge(transfer.pool(), segment, &access, &fetched, &buffer.bytes).await;
             lock(&self.shared.liars).extend(&verdict.liars);
             let mut excluded = lock(&self.shared.excluded);
@@ -353,6 +380,7 @@ impl FileReader {
             let fetching = fetch(
                 transfer.pool(),
                 transfer.tuning(),
+                transfer.reserve(),
                 segment,
                 &access,
                 &excluded,
@@ -459,6 +487,15 @@ impl FileReader {
         })
     }
 
+    /// The frames that a range is exactly, of one blob; `None` if it is anything else.
+    pub(crate) async fn frames_of(&self, range: Range<u64>) -> Result<Option<Frames>> {
+        let pieces = self.plan(range.clone()).await?;
+        let [Piece::Segment { extent, .. }] = &pieces[..] else { return Ok(None) };
+        let job = self.job(extent)?;
+        let whole = extent.file_offset == range.start && extent.end() == range.end && job.wanted == (0..job.plain_len);
+        Ok(whole.then_some(Frames { cipher: job.cipher, blob: extent.blob, first: job.first }))
+    }
+
     fn not_authentic(&self) -> Error {
         IntegrityError::Content(self.shared.what.clone()).into()
     }
@@ -498,7 +535,9 @@ struct Opening {
     fetched: Fetched,
     job: Job,
     sealed: Lent,
+    /// Empty if the frames are to be opened where they lie.
     plain: Lent,
+    tags: Vec<FrameTag>,
 }
 
 struct Opened {
@@ -509,8 +548,14 @@ struct Opened {
 impl Opening {
     fn open(mut self, coder: &cyx_core::erasure::Coder) -> Opened {
         let complete = self.fetched.complete(coder, &mut self.sealed.bytes);
-        let authentic =
-            complete && self.job.cipher.open_into(self.job.first, &self.sealed.bytes, &mut self.plain.bytes).is_ok();
+        let Job { cipher, first, .. } = &self.job;
+        self.tags.extend(cipher.tags_in(&self.sealed.bytes));
+        let authentic = complete
+            && if self.plain.bytes.is_empty() {
+                cipher.open_within(*first, &mut self.sealed.bytes).is_ok()
+            } else {
+                cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok()
+            };
         Opened { opening: self, authentic }
     }
 }

@@ -1,7 +1,8 @@
 //! Resuming an upload: which blobs of a file were sealed and staged before, and whether they still are the file's bytes.
 //!
 //! A blob id is sealed once. A later run may use it again only if the keyed hash of the plaintext that is there now is the one
-//! that was written down when it was sealed, and only if the server still has it.
+//! that was written down when it was sealed, and only if the server still has it. The hash is of the frames' tags, which say
+//! whether a plaintext is the same and cost nothing; a plaintext that is compared is sealed beside, and only its tags are kept.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use cyx_core::ids::{BlobId, BucketId, InodeId, Random as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_core::units::FRAME_TAG;
 use cyx_core::wire::{DecodeError, Reader, Writer};
-use cyx_crypto::fingerprint::{Fingerprint, plaintext_fingerprint, scattered_fingerprint};
+use cyx_crypto::fingerprint::{Fingerprint, frames_fingerprint, plaintext_fingerprint};
+use cyx_crypto::frames::BlobCipher;
 use cyx_crypto::keys::{BlobKey, FingerprintKey, InodeKey};
 use cyx_crypto::wrap::seal_blob_key;
 use cyx_proto::convert::{bytes_of, id};
@@ -26,7 +28,8 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 
 const HEAD: u8 = 1;
-const FINISHED: u8 = 2;
+/// 2 was a blob with a fingerprint of its plain bytes; whoever still has some begins anew.
+const FINISHED: u8 = 3;
 
 /// A file that is, or is to be, in a bucket.
 #[derive(Clone)]
@@ -61,12 +64,20 @@ pub(crate) struct Finished {
 pub(crate) struct Fingerprints(FingerprintKey);
 
 impl Fingerprints {
-    /// Of the plain bytes in a buffer of frames, each of which has room for its tag behind it.
-    pub(crate) fn of_frames(&self, blob: BlobId, frames: &[u8], header: BlobHeader) -> Fingerprint {
+    /// Of what was sealed as a whole blob.
+    pub(crate) fn of_sealed(&self, cipher: &BlobCipher, blob: BlobId, sealed: &[u8]) -> Fingerprint {
+        frames_fingerprint(&self.0, blob, 0, cipher.tags_in(sealed))
+    }
+
+    /// Of the plain bytes in a buffer of frames, each of which has room for its tag behind it; `None` if they are not a whole blob
+    /// of this header.
+    fn of_plain(&self, cipher: &BlobCipher, blob: BlobId, frames: &[u8]) -> Option<Fingerprint> {
         #[expect(clippy::cast_possible_truncation, reason = "16")]
         const TAG: usize = FRAME_TAG as usize;
-        let plain = frames.chunks(header.frame_plain() as usize + TAG).map(|frame| &frame[..frame.len() - TAG]);
-        scattered_fingerprint(&self.0, blob, plain)
+        let plain = frames.chunks(cipher.header().frame_plain() as usize + TAG);
+        let plain = plain.map(|frame| frame.get(..frame.len().saturating_sub(TAG)).unwrap_or_default());
+        let tags = cipher.tags_of(0, plain).ok()?;
+        (tags.len() as u64 == cipher.header().frames()).then(|| frames_fingerprint(&self.0, blob, 0, tags))
     }
 }
 
@@ -226,8 +237,8 @@ impl Resume {
         blocking(move || {
             let length = usize::try_from(earlier.header.sealed_len()).unwrap_or(usize::MAX);
             let frames = buffer.bytes.get(..length).unwrap_or_default();
-            let same = frames.len() == length
-                && fingerprints.of_frames(earlier.blob, frames, earlier.header) == earlier.fingerprint;
+            let cipher = BlobCipher::new(&earlier.key, earlier.blob, earlier.header);
+            let same = fingerprints.of_plain(&cipher, earlier.blob, frames) == Some(earlier.fingerprint);
             Ok((buffer, same))
         })
         .await
@@ -297,16 +308,28 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_of_the_plain_bytes_alone() {
-        let key = AccountKey::make().derive_fingerprint_key();
+    fn what_was_sealed_has_the_fingerprint_of_its_plain_bytes_and_of_no_others() {
+        let fingerprints = Fingerprints(AccountKey::make().derive_fingerprint_key());
         let blob = SealedBlob::draw(20_000).unwrap();
+        let cipher = BlobCipher::new(&blob.key, blob.id, blob.header);
         let plain: Vec<u8> = (0..20_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let mut frames = Vec::new();
         for (frame, rest) in plain.chunks(16_384).zip([1_u8, 2]) {
             frames.extend_from_slice(frame);
             frames.extend_from_slice(&[rest; 16]);
         }
-        let fingerprint = Fingerprints(key.clone()).of_frames(blob.id, &frames, blob.header);
-        assert_eq!(fingerprint, plaintext_fingerprint(&key, blob.id, &plain));
+        let of_plain = |frames: &[u8]| fingerprints.of_plain(&cipher, blob.id, frames);
+        let mut sealed = frames.clone();
+        cipher.seal_in_place(0, &mut sealed).unwrap();
+        let expected = fingerprints.of_sealed(&cipher, blob.id, &sealed);
+        assert_eq!(of_plain(&frames), Some(expected));
+        for at in [0, 16_383, 16_400, frames.len() - 17] {
+            let mut changed = frames.clone();
+            changed[at] ^= 1;
+            assert_ne!(of_plain(&changed), Some(expected), "byte {at}");
+        }
+        for len in [0, 1, 16_400, frames.len() - 1] {
+            assert_ne!(of_plain(&frames[..len]), Some(expected), "{len} bytes");
+        }
     }
 }

@@ -5,27 +5,29 @@ use std::fs::File;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BlobId, InodeId};
 use cyx_core::units::MIB;
 use cyx_core::wire::{DecodeError, Reader, Writer};
-use cyx_crypto::fingerprint::{Fingerprint, plaintext_fingerprint};
+use cyx_crypto::fingerprint::{Fingerprint, frames_fingerprint, plaintext_fingerprint};
 use cyx_crypto::keys::FingerprintKey;
 
 use super::coded::blocking;
 use super::download::Run;
 use super::journal::{Journal, Records};
 use super::progress::Progress;
-use super::reader::FileReader;
+use super::reader::{FileReader, Frames, Plain};
 use crate::error::{Error, Result};
 use crate::local::folder::{Folder, set_file};
 
 /// A large file is made durable in steps of so many bytes, which then leave the page cache: a download that is larger than
 /// the machine's memory must not push out of it what other programs use, and the end is not one long wait for the disk.
 const STEP: u64 = 32 * MIB;
+
+/// No run is longer.
+const RUN_MAX: u64 = 128 * MIB;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -114,21 +116,50 @@ impl Head {
     }
 }
 
-/// `start u64 | end u64 | fingerprint 32`.
-fn encode_run(range: &Range<u64>, fingerprint: &Fingerprint) -> Vec<u8> {
-    let mut writer = Writer::default();
-    writer.u64(range.start).u64(range.end).raw(fingerprint);
-    writer.finish()
+/// A run that was written, as the journal remembers it.
+struct Written {
+    range: Range<u64>,
+    /// Whether the fingerprint is of whole frames' tags, not of the bytes.
+    of_frames: bool,
+    fingerprint: Fingerprint,
 }
 
-fn decode_run(record: &[u8]) -> std::result::Result<(Range<u64>, Fingerprint), DecodeError> {
-    let mut reader = Reader::bare(record);
-    let (start, end, fingerprint) = (reader.u64()?, reader.u64()?, reader.array()?);
-    reader.end()?;
-    if start > end || end - start > 1 << 30 {
-        return Err(DecodeError::Invalid("range"));
+impl Written {
+    fn new(range: Range<u64>, plain: &Plain, key: &FingerprintKey, inode: InodeId) -> Self {
+        let (of_frames, fingerprint) = match plain.frames() {
+            Some(frames) => (true, frames_fingerprint(key, frames.blob, frames.first, frames.tags.iter().copied())),
+            None => (false, plaintext_fingerprint(key, BlobId(inode.0), plain)),
+        };
+        Self { range, of_frames, fingerprint }
     }
-    Ok((start..end, fingerprint))
+
+    /// `start u64 | end u64 | whole frames u8 | fingerprint 32`.
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.u64(self.range.start).u64(self.range.end).u8(self.of_frames.into()).raw(&self.fingerprint);
+        writer.finish()
+    }
+
+    fn decode(record: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let mut reader = Reader::bare(record);
+        let (start, end, of_frames, fingerprint) = (reader.u64()?, reader.u64()?, reader.u8()?, reader.array()?);
+        reader.end()?;
+        if start > end || end - start > RUN_MAX || of_frames > 1 {
+            return Err(DecodeError::Invalid("run"));
+        }
+        Ok(Self { range: start..end, of_frames: of_frames == 1, fingerprint })
+    }
+
+    /// Whether these bytes are the ones that were written. Of whole frames it takes their cipher.
+    fn is(&self, bytes: &[u8], frames: Option<&Frames>, key: &FingerprintKey, inode: InodeId) -> bool {
+        if !self.of_frames {
+            return plaintext_fingerprint(key, BlobId(inode.0), bytes) == self.fingerprint;
+        }
+        let Some(Frames { cipher, blob, first }) = frames else { return false };
+        let plain = bytes.chunks(cipher.header().frame_plain() as usize);
+        let tags = cipher.tags_of(*first, plain);
+        tags.is_ok_and(|tags| frames_fingerprint(key, *blob, *first, tags) == self.fingerprint)
+    }
 }
 
 impl Partial {
@@ -147,11 +178,10 @@ impl Partial {
             let head =
                 Head { inode: version.inode(), version: version.version(), root: version.root(), partial: Vec::new() };
             let (folder, name, private) = (folder.clone(), name.to_vec(), options.mode.is_some());
-            let opened =
-                blocking(move || Self::resume(journal, journal_key, key, &head, folder, name, private)).await?;
-            if let Some(opened) = opened {
-                return Ok(opened);
+            if let Some((journal, records)) = blocking(move || Journal::open(journal, journal_key)).await? {
+                return Self::resume(reader, journal, &records, key, head, folder, name, private).await;
             }
+            // Otherwise another program is at it.
         }
         let (file, partial) = folder.begin(name, options.mode.is_some())?;
         Ok(Self {
@@ -167,26 +197,26 @@ impl Partial {
         })
     }
 
-    /// `None` if another program is at it.
-    fn resume(
-        journal: PathBuf,
-        journal_key: cyx_crypto::keys::JournalKey,
+    #[expect(clippy::too_many_arguments, reason = "what was found, and what is to be")]
+    async fn resume(
+        reader: &FileReader,
+        mut journal: Journal,
+        records: &Records,
         key: FingerprintKey,
-        head: &Head,
+        head: Head,
         folder: Folder,
         name: Vec<u8>,
         private: bool,
-    ) -> Result<Option<Self>> {
-        let Some((mut journal, records)) = Journal::open(journal, journal_key)? else { return Ok(None) };
-        let found = earlier(&records, head, &folder);
-        let (file, partial, verified) = match found {
+    ) -> Result<Self> {
+        let (file, partial, verified) = match earlier(records, &head, &folder) {
             Some((file, partial)) => {
-                let verified = verify(&file, &records, &key, head.inode);
+                let file = Arc::new(file);
+                let verified = verify(reader, &file, records, &key, head.inode).await?;
                 (file, partial, verified)
             }
             None => {
                 let (file, partial) = folder.begin(&name, private)?;
-                (file, partial, 0)
+                (Arc::new(file), partial, 0)
             }
         };
         if verified == 0 {
@@ -195,31 +225,29 @@ impl Partial {
         }
         file.set_len(verified).map_err(Error::local(folder.path_of(&partial)))?;
         let log = Some(Log { journal, key, inode: head.inode });
-        let (file, steps, durable) = (Arc::new(file), true, verified);
-        Ok(Some(Self { file, folder, name, partial, log, verified, steps, durable, complete: false }))
+        Ok(Self { file, folder, name, partial, log, verified, steps: true, durable: verified, complete: false })
     }
 
-    async fn write(&mut self, range: Range<u64>, bytes: super::reader::Plain) -> Result<()> {
+    async fn write(&mut self, range: Range<u64>, bytes: Plain) -> Result<()> {
         let (file, path) = (Arc::clone(&self.file), self.folder.path_of(&self.partial));
-        let log = self.log.as_ref().map(|log| (log.key.clone(), BlobId(log.inode.0)));
-        let start = range.start;
+        let log = self.log.as_ref().map(|log| (log.key.clone(), log.inode));
         let step = (self.steps && range.end.saturating_sub(self.durable) >= STEP).then_some(self.durable..range.end);
         if let Some(step) = &step {
             self.durable = step.end;
         }
-        let fingerprint = blocking(move || {
-            file.write_all_at(&bytes, start).map_err(Error::local(&path))?;
+        let written = blocking(move || {
+            file.write_all_at(&bytes, range.start).map_err(Error::local(&path))?;
             if let Some(step) = step {
                 file.sync_data().map_err(Error::local(&path))?;
                 // Advice only: a filesystem that cannot follow it keeps the pages.
                 let len = NonZeroU64::new(step.end - step.start);
                 let _ = rustix::fs::fadvise(&*file, step.start, len, rustix::fs::Advice::DontNeed);
             }
-            Ok(log.map(|(key, file)| plaintext_fingerprint(&key, file, &bytes)))
+            Ok(log.map(|(key, inode)| Written::new(range, &bytes, &key, inode)))
         })
         .await?;
-        if let (Some(log), Some(fingerprint)) = (&mut self.log, fingerprint) {
-            log.journal.append(&encode_run(&range, &fingerprint))?;
+        if let (Some(log), Some(written)) = (&mut self.log, written) {
+            log.journal.append(&written.encode())?;
         }
         Ok(())
     }
@@ -267,23 +295,37 @@ fn earlier(records: &Records, head: &Head, folder: &Folder) -> Option<(File, Vec
 }
 
 /// How many first bytes of a partial file are those that were written.
-fn verify(file: &File, records: &Records, key: &FingerprintKey, inode: InodeId) -> u64 {
+async fn verify(
+    reader: &FileReader,
+    file: &Arc<File>,
+    records: &Records,
+    key: &FingerprintKey,
+    inode: InodeId,
+) -> Result<u64> {
     let mut verified = 0;
     for record in records.iter().skip(1) {
-        let Ok((range, fingerprint)) = decode_run(record) else { break };
-        // A hole leaves no record: its zeros are made again by leaving it out.
-        if range.start < verified || !is_hole(file, verified, range.start) {
+        let Ok(run) = Written::decode(record) else { break };
+        let frames = if run.of_frames { reader.frames_of(run.range.clone()).await? } else { None };
+        let len = usize::try_from(run.range.end - run.range.start).unwrap_or(usize::MAX);
+        let mut buffer = reader.transfer().budget().lend(len).await;
+        let (file, key, from, end) = (Arc::clone(file), key.clone(), verified, run.range.end);
+        let same = blocking(move || {
+            Ok(holds(&file, from, &run, &mut buffer.bytes) && run.is(&buffer.bytes, frames.as_ref(), &key, inode))
+        });
+        if !same.await? {
             break;
         }
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
-        let same = file.read_exact_at(&mut bytes, range.start).is_ok()
-            && plaintext_fingerprint(key, BlobId(inode.0), &bytes) == fingerprint;
-        if !same {
-            break;
-        }
-        verified = range.end;
+        verified = end;
     }
-    verified
+    Ok(verified)
+}
+
+/// Reads a run that was written behind the first `from` bytes, between which there is nothing.
+fn holds(file: &File, from: u64, run: &Written, bytes: &mut [u8]) -> bool {
+    // A hole leaves no record: its zeros are made again by leaving it out.
+    run.range.start >= from
+        && is_hole(file, from, run.range.start)
+        && file.read_exact_at(bytes, run.range.start).is_ok()
 }
 
 /// Whether the bytes from `start` to `end` are zeros, as they must be where nothing was written.
@@ -302,27 +344,62 @@ fn is_hole(file: &File, mut start: u64, end: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cyx_crypto::keys::AccountKey;
-    use zeroize::Zeroizing;
+    use cyx_core::extent::BlobHeader;
+    use cyx_crypto::frames::BlobCipher;
+    use cyx_crypto::keys::{AccountKey, BlobKey};
 
     #[test]
     fn only_bytes_that_are_still_right_count() {
         let key = AccountKey::make().derive_fingerprint_key();
-        let (inode, blob) = (InodeId([1; 16]), BlobId([1; 16]));
+        let inode = InodeId([1; 16]);
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(b"aaaabbbb\0\0\0\0dddd", 0).unwrap();
         let run = |range: Range<u64>, bytes: &[u8]| {
-            Zeroizing::new(encode_run(&range, &plaintext_fingerprint(&key, blob, bytes)))
+            let fingerprint = plaintext_fingerprint(&key, BlobId(inode.0), bytes);
+            Written::decode(&Written { range, of_frames: false, fingerprint }.encode()).unwrap()
         };
-        let head = Zeroizing::new(Vec::new());
-        let records = vec![head, run(0..4, b"aaaa"), run(4..8, b"bbbb"), run(12..16, b"dddd")];
-        assert_eq!(verify(&file, &records, &key, inode), 16);
+        let runs = [run(0..4, b"aaaa"), run(4..8, b"bbbb"), run(12..16, b"dddd")];
+        let verified = || {
+            let mut verified = 0;
+            for run in &runs {
+                let mut bytes = [0; 4];
+                if !holds(&file, verified, run, &mut bytes) || !run.is(&bytes, None, &key, inode) {
+                    break;
+                }
+                verified = run.range.end;
+            }
+            verified
+        };
+        assert_eq!(verified(), 16);
         file.write_all_at(b"x", 9).unwrap();
-        assert_eq!(verify(&file, &records, &key, inode), 8, "something stands in the hole");
+        assert_eq!(verified(), 8, "something stands in the hole");
         file.write_all_at(b"x", 5).unwrap();
-        assert_eq!(verify(&file, &records, &key, inode), 4);
+        assert_eq!(verified(), 4);
         file.set_len(2).unwrap();
-        assert_eq!(verify(&file, &records, &key, inode), 0);
+        assert_eq!(verified(), 0);
+    }
+
+    #[test]
+    fn whole_frames_are_known_by_their_tags() {
+        let key = AccountKey::make().derive_fingerprint_key();
+        let header = BlobHeader::new(40_000).unwrap();
+        let (blob, blob_key) = (BlobId([7; 16]), BlobKey::make());
+        let frames = |first| Frames { cipher: BlobCipher::new(&blob_key, blob, header), blob, first };
+        let plain: Vec<u8> = (0..40_000_u32).map(|at| u8::try_from(at % 249).unwrap()).collect();
+        let mut sealed = Vec::new();
+        frames(0).cipher.seal(&plain, &mut sealed).unwrap();
+        // The last two frames.
+        let tags = frames(1).cipher.tags_in(&sealed[16_400..]).collect::<Vec<_>>();
+        let fingerprint = frames_fingerprint(&key, blob, 1, tags);
+        let run = Written { range: 16_384..40_000, of_frames: true, fingerprint };
+        let is = |bytes: &[u8], frames: Option<&Frames>| run.is(bytes, frames, &key, InodeId([1; 16]));
+        assert!(is(&plain[16_384..], Some(&frames(1))));
+        assert!(!is(&plain[16_384..], None));
+        assert!(!is(&plain[16_384..], Some(&frames(0))));
+        assert!(!is(&plain[16_384..39_999], Some(&frames(1))));
+        let mut changed = plain[16_384..].to_vec();
+        changed[20_000] ^= 1;
+        assert!(!is(&changed, Some(&frames(1))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cyx_core::scheme::Scheme;
-use cyx_core::units::{CHUNK_MAX, FRAME_PLAIN, FRAME_SEALED, FRAMES_PER_SHARD, FRAMES_PER_SHARD_MAX, MIB};
+use cyx_core::units::{CHUNK_MAX, FRAME_PLAIN, FRAME_SEALED, FRAMES_PER_SHARD, MIB};
 
 use crate::nodes::Patience;
 
@@ -12,6 +12,8 @@ use crate::nodes::Patience;
 pub struct Tuning {
     /// Bytes of content that may be in memory at a time, sealed, coded or plain, over all transfers of one engine.
     pub memory: u64,
+    /// Bytes that reads may have beside it for other shards, from which the missing ones are computed.
+    pub reserve: u64,
     /// Data frames of an ordinary segment, before they are shared out to the k shards.
     pub frames: u64,
     /// Data frames of the segments of large files.
@@ -44,6 +46,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             memory: 96 * MIB,
+            reserve: 32 * MIB,
             frames: FRAMES_PER_SHARD * 10,
             frames_large: FRAMES_PER_SHARD * 40,
             large_file: 64 * MIB,
@@ -68,8 +71,7 @@ impl Tuning {
     pub fn segment_frames(&self, scheme: Scheme, known: u64) -> u64 {
         let frames = if known >= self.large_file { self.frames_large } else { self.frames };
         let k = scheme.k() as u64;
-        let most = FRAMES_PER_SHARD_MAX.max(CHUNK_MAX / 2 / FRAME_SEALED);
-        (frames / k).clamp(1, most) * k
+        (frames / k).clamp(1, CHUNK_MAX / FRAME_SEALED) * k
     }
 
     /// Plain bytes of a full segment.
@@ -88,18 +90,27 @@ impl Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cyx_core::units::FRAMES_PER_SHARD_MAX;
 
     #[test]
     fn segments_are_whole_frames_in_every_shard() {
-        let tuning = Tuning::default();
-        for scheme in Scheme::LADDER.into_iter().chain([Scheme::DURABLE]) {
+        let largest = Tuning { frames_large: FRAMES_PER_SHARD_MAX * 10, ..Tuning::default() };
+        for (tuning, scheme) in [Tuning::default(), largest].into_iter().flat_map(|tuning| {
+            Scheme::LADDER.into_iter().chain([Scheme::DURABLE]).map(move |scheme| (tuning, scheme))
+        }) {
             for known in [0, tuning.large_file] {
                 let frames = tuning.segment_frames(scheme, known);
                 assert_eq!(frames % scheme.k() as u64, 0, "{scheme}");
                 assert!(frames / scheme.k() as u64 * FRAME_SEALED <= CHUNK_MAX, "{scheme}");
+                // As many frames as were asked for, less what would lie in two shards.
+                let wanted = if known == 0 { tuning.frames } else { tuning.frames_large };
+                assert!((wanted - frames) < scheme.k() as u64, "{scheme}");
             }
         }
+        let tuning = Tuning::default();
         assert_eq!(tuning.segment_plain(Scheme::DEFAULT, 0), 5 * MIB);
         assert_eq!(tuning.segment_plain(Scheme::DEFAULT, u64::MAX), 20 * MIB);
+        assert_eq!(largest.segment_plain(Scheme::DEFAULT, u64::MAX), 40 * MIB);
+        assert_eq!(largest.segment_plain(Scheme::SINGLE, u64::MAX), 40 * MIB);
     }
 }

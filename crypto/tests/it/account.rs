@@ -7,7 +7,7 @@ use cyx_core::sign;
 use cyx_core::writers::{WriterAction, WriterList};
 use cyx_crypto::Undecryptable;
 use cyx_crypto::account::{derive_login, make_account, make_password, make_recovery, open_account};
-use cyx_crypto::fingerprint::plaintext_fingerprint;
+use cyx_crypto::fingerprint::{frames_fingerprint, plaintext_fingerprint};
 use cyx_crypto::identity::{IdentityKeys, PublicIdentity};
 use cyx_crypto::keys::{AccountKey, DeviceKey, PasswordKek, RecoveryKey};
 use cyx_crypto::recovery::{RecoveryError, WORDS, parse_words, words};
@@ -119,6 +119,13 @@ fn fingerprints_are_frozen() {
     assert_eq!(print, *blake3::keyed_hash(&keyed, &[&[1; 16][..], b"plain"].concat()).as_bytes());
     assert_ne!(print, plaintext_fingerprint(&key, BlobId([2; 16]), b"plain"));
     assert_ne!(print, plaintext_fingerprint(&key, BlobId([1; 16]), b"plane"));
+
+    let print = frames_fingerprint(&key, BlobId([1; 16]), 2, [[3; 16], [4; 16]]);
+    assert_frozen("frames-fingerprint", &print);
+    let parts = [&b"cyx v1 frame tags"[..], &[1; 16], &2_u64.to_le_bytes(), &[3; 16], &[4; 16]];
+    assert_eq!(print, *blake3::keyed_hash(&keyed, &parts.concat()).as_bytes());
+    assert_ne!(print, frames_fingerprint(&key, BlobId([1; 16]), 3, [[3; 16], [4; 16]]));
+    assert_ne!(print, frames_fingerprint(&key, BlobId([2; 16]), 2, [[3; 16], [4; 16]]));
 }
 
 #[test]

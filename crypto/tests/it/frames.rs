@@ -100,6 +100,52 @@ fn every_changed_byte_is_noticed() {
 }
 
 #[test]
+fn frames_that_are_opened_where_they_lie_close_their_ranks() {
+    for len in [1, 1023, 1024, 1025, 3000, 4096] {
+        let plain = Numbers(6).bytes(len);
+        let mut buffer = seal(&plain);
+        assert_eq!(cipher(len).open_within(0, &mut buffer), Ok(len));
+        assert_eq!(buffer[..len], plain);
+    }
+    // A part of a blob, its short last frame included.
+    let plain = Numbers(6).bytes(3000);
+    let mut part = seal(&plain)[SEALED..].to_vec();
+    assert_eq!(cipher(3000).open_within(1, &mut part), Ok(3000 - 1024));
+    assert_eq!(part[..3000 - 1024], plain[1024..]);
+    assert_eq!(cipher(3000).open_within(0, &mut seal(&plain)[SEALED..].to_vec()), Err(Undecryptable), "other frames");
+    assert_eq!(cipher(3000).open_within(0, &mut seal(&plain)[..SEALED + 1].to_vec()), Err(Undecryptable), "a torn frame");
+}
+
+#[test]
+fn a_buffer_that_does_not_open_stays_as_it_was() {
+    let sealed = seal(&Numbers(7).bytes(3500));
+    for at in (0..sealed.len()).step_by(13) {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        let mut buffer = changed.clone();
+        assert_eq!(cipher(3500).open_within(0, &mut buffer), Err(Undecryptable), "byte {at}");
+        assert!(buffer == changed, "byte {at}");
+    }
+}
+
+#[test]
+fn plain_bytes_have_the_tags_that_they_would_be_sealed_with() {
+    let plain = Numbers(8).bytes(3000);
+    let sealed = seal(&plain);
+    let cipher = cipher(3000);
+    let in_sealed: Vec<_> = cipher.tags_in(&sealed).collect();
+    assert_eq!(in_sealed.len(), 3);
+    assert_eq!(in_sealed[2], sealed[sealed.len() - 16..]);
+    assert_eq!(cipher.tags_of(0, plain.chunks(1024)), Ok(in_sealed.clone()));
+    assert_eq!(cipher.tags_of(1, plain[1024..].chunks(1024)), Ok(in_sealed[1..].to_vec()));
+    let mut other = plain.clone();
+    other[2999] ^= 1;
+    assert_ne!(cipher.tags_of(0, other.chunks(1024)), Ok(in_sealed));
+    assert!(cipher.tags_of(0, plain.chunks(1000)).is_err(), "not its frames");
+    assert!(cipher.tags_of(0, [&[0; 2000][..]]).is_err(), "longer than a frame");
+}
+
+#[test]
 fn plain_bytes_of_another_length_are_refused() {
     let mut out = vec![1];
     let error = Err(WrongLength { expected: 100, given: 99 });
