@@ -20,6 +20,7 @@ use cyx_proto::meta::v1 as pb;
 use crate::client::Client;
 use crate::clock;
 use crate::error::{Error, IntegrityError, Result};
+use crate::keys::Scope;
 use crate::tree::path::{check_name, shown};
 use crate::tree::resolve::DirectoryCache;
 use crate::tree::types::{Bucket, OpenBucket};
@@ -44,12 +45,12 @@ pub struct BucketInfo {
 }
 
 /// A row of the server whose name and root key were opened.
-struct Opened {
-    info: BucketInfo,
+pub(crate) struct Opened {
+    pub(crate) info: BucketInfo,
     root: InodeId,
-    root_key: RootKey,
-    owner_key: [u8; 32],
-    sequence: u64,
+    pub(crate) root_key: RootKey,
+    pub(crate) owner_key: [u8; 32],
+    pub(crate) sequence: u64,
 }
 
 impl Client {
@@ -168,7 +169,10 @@ impl Client {
         Ok(writers)
     }
 
-    async fn find_bucket(&self, name: &str) -> Result<Option<Opened>> {
+    pub(crate) async fn find_bucket(&self, name: &str) -> Result<Option<Opened>> {
+        if self.scope().is_some() {
+            return self.find_in_scope(name).await;
+        }
         let request = pb::ListBucketsRequest { name_token: self.bucket_token(name)? };
         let answer = self.meta.list_buckets(request).await?;
         let Some(row) = answer.buckets.first() else { return Ok(None) };
@@ -179,7 +183,22 @@ impl Client {
         Ok(Some(opened))
     }
 
-    fn open_row(&self, row: &pb::Bucket) -> Result<Opened> {
+    /// An API key of one bucket has no account key to look for names with; it is shown its bucket alone.
+    async fn find_in_scope(&self, name: &str) -> Result<Option<Opened>> {
+        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        for row in &answer.buckets {
+            let opened = self.open_row(row)?;
+            if opened.info.name == name {
+                return Ok(Some(opened));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn open_row(&self, row: &pb::Bucket) -> Result<Opened> {
+        if let Some(scope) = self.scope() {
+            return open_scoped(scope, row);
+        }
         let secrets = self.secrets();
         let bucket: BucketId = id(&row.id, "bucket.id")?;
         let owner: AccountId = id(&row.owner, "bucket.owner")?;
@@ -200,17 +219,7 @@ impl Client {
                 return Err(IntegrityError::Mismatch("it shows a bucket under the name of another").into());
             }
         }
-        let name = String::from_utf8(name).map_err(|_| IntegrityError::Sealed("bucket's name"))?;
-        let info = BucketInfo {
-            id: bucket,
-            name,
-            owner,
-            durable: row.durable,
-            used_bytes: row.used_bytes,
-            files: row.files,
-            created_ns: row.created_ns,
-        };
-        Ok(Opened { info, root: id(&row.root, "bucket.root")?, root_key, owner_key, sequence: row.sequence })
+        opened(row, name, root_key, owner_key)
     }
 
     /// The older keys of the root directory. There are none before the first key change.
@@ -228,6 +237,34 @@ impl Client {
         let token = encrypt_bucket_token(&key, name.as_bytes()).map_err(|_| unusable(name))?;
         Ok(token.into_bytes().into())
     }
+}
+
+/// The bucket of an API key. Its root key and its owner are those sealed for the key, whatever the server says.
+fn open_scoped(scope: &Scope, row: &pb::Bucket) -> Result<Opened> {
+    let bucket: BucketId = id(&row.id, "bucket.id")?;
+    let owner_key: [u8; 32] = array(&row.owner_key, "bucket.owner_key")?;
+    if bucket != scope.bucket {
+        return Err(IntegrityError::Mismatch("it shows another bucket than the API key's").into());
+    }
+    if owner_key != scope.owner {
+        return Err(IntegrityError::OwnerKey.into());
+    }
+    let name =
+        open_bucket_name(&scope.root, bucket, &row.sealed_name).map_err(|_| IntegrityError::Sealed("bucket's name"))?;
+    opened(row, name, scope.root.clone(), owner_key)
+}
+
+fn opened(row: &pb::Bucket, name: Vec<u8>, root_key: RootKey, owner_key: [u8; 32]) -> Result<Opened> {
+    let info = BucketInfo {
+        id: id(&row.id, "bucket.id")?,
+        name: String::from_utf8(name).map_err(|_| IntegrityError::Sealed("bucket's name"))?,
+        owner: id(&row.owner, "bucket.owner")?,
+        durable: row.durable,
+        used_bytes: row.used_bytes,
+        files: row.files,
+        created_ns: row.created_ns,
+    };
+    Ok(Opened { info, root: id(&row.root, "bucket.root")?, root_key, owner_key, sequence: row.sequence })
 }
 
 /// A bucket's name is that of a directory of the mount, in UTF-8 and without control characters.

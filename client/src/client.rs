@@ -10,6 +10,7 @@ use cyx_proto::meta::v1 as pb;
 use crate::config::{Config, Gateway};
 use crate::error::{IntegrityError, Result};
 use crate::identity::Identity;
+use crate::keys::{Keys, Scope};
 use crate::memory::Memory;
 use crate::meta::Meta;
 use crate::session::Session;
@@ -21,28 +22,33 @@ pub struct Client {
     pub meta: Meta,
     /// The session.
     pub session: Arc<Session>,
-    secrets: Arc<AccountSecrets>,
+    keys: Arc<Keys>,
     memory: Arc<Memory>,
 }
 
 impl Client {
-    /// Takes the credentials of the home folder and opens the account with them.
+    /// Takes the API key of the settings or else the credentials of the home folder, and opens the account with them.
     ///
     /// # Errors
-    /// [`crate::Error::NotLoggedIn`], [`crate::Error::OtherGateway`], network errors; an integrity error if the server's copy of
+    /// [`crate::Error::NotLoggedIn`], [`crate::Error::ApiKeyRefused`], [`crate::Error::OtherGateway`], network errors; an integrity error if the server's copy of
     /// the keys was changed.
     pub async fn open(config: &Config) -> Result<Self> {
-        let session = Arc::new(Session::open(config)?);
+        let session = Arc::new(Session::connect(config).await?);
         let memory = Arc::new(Memory::open(&config.home, session.gateway().as_str(), session.account())?);
-        let secrets = Arc::new(session.fetch_secrets().await?);
+        let keys = Arc::new(session.fetch_keys().await?);
         let meta = Meta::new(config, Arc::clone(&session), Arc::clone(&memory))?;
-        Ok(Self { meta, session, secrets, memory })
+        Ok(Self { meta, session, keys, memory })
     }
 
-    /// The account's keys.
+    /// The account's keys; for an API key of one bucket, what stands in for them.
     #[must_use]
     pub fn secrets(&self) -> &AccountSecrets {
-        &self.secrets
+        &self.keys.secrets
+    }
+
+    /// The only bucket that this client may open, if there is only one.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.keys.scope.as_ref()
     }
 
     /// The account.

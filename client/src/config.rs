@@ -8,6 +8,10 @@
 //! | `--gateway` | `CYXCLOUD_GATEWAY` | `gateway` | the gateway logged in to, else `http://localhost:8080` |
 //! | `--email` | `CYXCLOUD_EMAIL` | `email` | – |
 //! | `--ca-file` | `CYXCLOUD_CA_FILE` | `ca_file` | the authorities that the operating system trusts |
+//! | – | `CYXCLOUD_TOKEN` | – | the login of this machine |
+//!
+//! The token of an API key takes the place of a login; it is never in a file of this program's own, and never a flag, because
+//! others on the machine see what is typed.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,8 +22,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use cyx_core::error::ErrorCode;
+use cyx_crypto::apikey::{ApiToken, InvalidToken};
 use reqwest::Url;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -100,6 +107,16 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// The token of an API key; shown as its id alone.
+#[derive(Clone)]
+pub struct Token(pub ApiToken);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({})", self.0.id())
+    }
+}
+
 /// What flags say; everything is optional.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -122,6 +139,8 @@ pub struct Config {
     pub email: Option<String>,
     /// PEM file of the certificate authorities to trust instead of the operating system's.
     pub ca_file: Option<PathBuf>,
+    /// The API key that takes the place of a login.
+    pub token: Option<Token>,
 }
 
 #[derive(Deserialize, Default)]
@@ -159,11 +178,18 @@ impl Config {
             Some(Err(_)) => Err(Error::invalid(format!("the variable {name} is not UTF-8"))),
         };
         let gateway = overrides.gateway.or(text("CYXCLOUD_GATEWAY")?).or(file.gateway);
+        let token = text("CYXCLOUD_TOKEN")?.map(Zeroizing::new).map(|text| ApiToken::parse(&text)).transpose();
+        let token = token.map_err(|InvalidToken| Error::Invalid {
+            code: ErrorCode::InvalidArgument,
+            message: "the variable CYXCLOUD_TOKEN is not the token of an API key".into(),
+            advice: Some("`cyx apikey create` shows one, of the form id.auth.secret.".into()),
+        })?;
         Ok(Self {
             home,
             gateway: gateway.map(|text| text.parse()).transpose()?,
             email: overrides.email.or(text("CYXCLOUD_EMAIL")?).or(file.email),
             ca_file: overrides.ca_file.or_else(|| variable("CYXCLOUD_CA_FILE").map(Into::into)).or(file.ca_file),
+            token: token.map(Token),
         })
     }
 
@@ -236,6 +262,27 @@ mod tests {
         let flags = Overrides { gateway: Some("https://flag.test".into()), ..Overrides::default() };
         let config = Config::load_from(flags, &variables).unwrap();
         assert_eq!(config.gateway.unwrap().as_str(), "https://flag.test");
+    }
+
+    #[test]
+    fn a_token_comes_from_the_environment_alone_and_is_not_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let token = ApiToken::make().to_text();
+        let load = |token: &str| {
+            let variables = |name: &str| match name {
+                "CYXCLOUD_HOME" => Some(home.path().as_os_str().to_owned()),
+                "CYXCLOUD_TOKEN" => Some(token.into()),
+                _ => None,
+            };
+            Config::load_from(Overrides::default(), &variables)
+        };
+        let shown = format!("{:?}", load(&token).unwrap());
+        let (id, secrets) = token.split_once('.').unwrap();
+        assert!(shown.contains(id) && secrets.split('.').all(|secret| !shown.contains(secret)), "{shown}");
+        let error = load(&token[..100]).unwrap_err();
+        assert!(error.exit_code() == 2 && !error.to_string().contains(id), "{error}");
+        fs::write(home.path().join("config.toml"), "token = 'x'\n").unwrap();
+        assert!(load(&token).is_err(), "a file cannot hold one");
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub enum Error {
         /// There were credentials once, and the server refused them.
         ended: bool,
     },
+    /// The server does not take the API key.
+    #[error("the API key was refused: it is unknown, expired or revoked")]
+    ApiKeyRefused,
     /// A gateway was named that is not the one logged in to.
     #[error("logged in to {logged_in}, therefore nothing is sent to {asked}")]
     OtherGateway {
@@ -217,7 +220,7 @@ impl Error {
             Self::Network { .. } => ErrorCode::Unavailable,
             Self::TooFewNodes { .. } => ErrorCode::TooFewNodes,
             Self::Integrity(_) => ErrorCode::Integrity,
-            Self::NotLoggedIn { .. } => ErrorCode::InvalidCredentials,
+            Self::NotLoggedIn { .. } | Self::ApiKeyRefused => ErrorCode::InvalidCredentials,
             Self::OtherGateway { .. } => ErrorCode::PermissionDenied,
             Self::Gateway { .. } | Self::Config { .. } => ErrorCode::InvalidArgument,
             Self::IncarnationChanged { .. } | Self::Conflict(_) => ErrorCode::Conflict,
@@ -251,6 +254,9 @@ impl Error {
         match self {
             Self::Invalid { advice, .. } => advice.as_deref(),
             Self::NotLoggedIn { .. } => Some("Run `cyx login`."),
+            Self::ApiKeyRefused => {
+                Some("Make a new one with `cyx apikey create`, or unset CYXCLOUD_TOKEN to use your login.")
+            }
             Self::OtherGateway { .. } => Some("Run `cyx logout` first, or leave out --gateway."),
             Self::Gateway { .. } => {
                 Some("Use https://, or http:// for a server on this machine, for example http://localhost:8080.")
@@ -268,7 +274,7 @@ impl Error {
                     Some("Delete something (`cyx trash empty` frees it at once) or change the plan.")
                 }
                 ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
-                ErrorCode::OtpInvalid => Some("Check the newest mail; each code works once."),
+                ErrorCode::OtpInvalid => Some("Check the newest mail or the app; each code works once."),
                 ErrorCode::OtpExpired => Some("Run `cyx login` again for a new code."),
                 ErrorCode::TooFewNodes => Some("Try again later, when more storage nodes are online."),
                 _ => None,

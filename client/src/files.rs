@@ -36,6 +36,14 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     write().map_err(Error::local(path))
 }
 
+/// A new file of mode 0600 in a folder, to be filled and then given its name; gone when dropped before that.
+///
+/// # Errors
+/// [`Error::Local`].
+pub(crate) fn new_private(folder: &Path) -> Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(Error::local(folder))
+}
+
 /// Reads a private file; `None` if there is none. A mode that lets others read it is tightened.
 ///
 /// # Errors

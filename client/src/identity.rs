@@ -4,7 +4,9 @@
 //! opens the account key, which the server keeps wrapped. After a login this device has a secret of its own; the server keeps
 //! the account key wrapped under it until the session ends.
 
-use cyx_core::auth::{SALT_LEN, StretchError};
+use std::path::Path;
+
+use cyx_core::auth::{SALT_LEN, StretchError, StretchParams};
 use cyx_core::error::ErrorCode;
 use cyx_crypto::account::{AccountError, AccountSecrets, Login, derive_login, make_account, open_account};
 use cyx_crypto::identity::PublicIdentity;
@@ -22,9 +24,16 @@ use crate::secret::Secret32;
 use crate::session::Session;
 use crate::tls;
 
+pub mod admin;
+pub mod api_keys;
+pub mod audit;
+pub mod devices;
+pub mod factors;
 pub(crate) mod messages;
 pub mod password;
 mod pending;
+pub mod personal;
+pub mod recovery;
 pub(crate) mod rest;
 
 use messages::{
@@ -48,7 +57,7 @@ pub struct Registered {
 pub struct PendingLogin {
     /// Names it when it is finished, also in another process.
     pub session_id: String,
-    /// How the code comes: `email`.
+    /// Where the code comes from: `email` or `totp`, an authenticator app.
     pub otp_method: String,
     /// Until when it can be used, Unix seconds.
     pub otp_expires_at: u64,
@@ -93,15 +102,7 @@ pub async fn begin_login(config: &Config, email: &str, password: &str, accept_ch
     password::check_email(email)?;
     let rest = rest_for(config, login_gateway(config)?)?;
     let gateway = rest.gateway().to_string();
-    let answer = rest.post_again::<_, PreloginResponse>("/api/auth/prelogin", &PreloginRequest { email }).await?;
-    let PreloginResponse { salt, params } = answer.body;
-    let salt: [u8; SALT_LEN] =
-        salt.try_into().map_err(|_| IntegrityError::Mismatch("its salt has not the length of one"))?;
-    StretchMemory::new(&config.home).check(&gateway, email, params)?;
-
-    let secret = Zeroizing::new(password.as_bytes().to_vec());
-    let login = blocking(move || derive_login(&secret, &salt, params)).await?.map_err(|error| stretch_error(&error))?;
-    let Login { auth_key, kek } = login;
+    let (Login { auth_key, kek }, params) = stretch_for(&rest, &config.home, email, password).await?;
     let device_name = device_name();
     let request = LoginRequest { email, auth_key: Secret32::new(*auth_key), device_name: &device_name };
     let answer = rest.post::<_, LoginResponse>("/api/auth/login", None, &request).await?.body;
@@ -240,7 +241,7 @@ pub async fn logout(config: &Config) -> Result<bool> {
 /// # Errors
 /// [`Error::NotLoggedIn`], network errors.
 pub async fn whoami(config: &Config) -> Result<Identity> {
-    Session::open(config)?.identity().await
+    Session::connect(config).await?.identity().await
 }
 
 /// Ends a session whose credentials are no longer kept, as far as that works.
@@ -260,8 +261,29 @@ async fn end_session(config: &Config, credentials: &Credentials) {
     }
 }
 
+/// `{}`.
 #[derive(serde::Serialize)]
-struct NoBody {}
+pub(crate) struct NoBody {}
+
+/// Stretches a password as the server says the account does, within what this machine allows and remembers of it.
+///
+/// # Errors
+/// An integrity error for parameters that are too weak or too costly; network errors.
+pub(crate) async fn stretch_for(
+    rest: &Rest,
+    home: &Path,
+    email: &str,
+    password: &str,
+) -> Result<(Login, StretchParams)> {
+    let answer = rest.post_again::<_, PreloginResponse>("/api/auth/prelogin", &PreloginRequest { email }).await?;
+    let PreloginResponse { salt, params } = answer.body;
+    let salt: [u8; SALT_LEN] =
+        salt.try_into().map_err(|_| IntegrityError::Mismatch("its salt has not the length of one"))?;
+    StretchMemory::new(home).check(rest.gateway().as_str(), email, params)?;
+    let secret = Zeroizing::new(password.as_bytes().to_vec());
+    let login = blocking(move || derive_login(&secret, &salt, params)).await?.map_err(|error| stretch_error(&error))?;
+    Ok((login, params))
+}
 
 /// Opens the account's keys and checks that the public halves belong to the private ones.
 pub(crate) fn open_keys(kek: AccountKek<'_>, keys: &WrappedKeys) -> Result<AccountSecrets> {
@@ -285,7 +307,7 @@ pub(crate) fn received(access: &str, expires_at: u64, refresh: &str, server_time
 }
 
 /// The gateway for a new login: the one named, else the one logged in to, else the default.
-fn login_gateway(config: &Config) -> Result<Gateway> {
+pub(crate) fn login_gateway(config: &Config) -> Result<Gateway> {
     if let Some(gateway) = &config.gateway {
         return Ok(gateway.clone());
     }
@@ -301,11 +323,11 @@ pub(crate) fn rest_for(config: &Config, gateway: Gateway) -> Result<Rest> {
     Rest::new(gateway, tls)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal("stretching a password was cut off"))
 }
 
-fn stretch_error(error: &StretchError) -> Error {
+pub(crate) fn stretch_error(error: &StretchError) -> Error {
     match error {
         StretchError::TooWeak => IntegrityError::WeakParameters.into(),
         StretchError::TooCostly => IntegrityError::CostlyParameters.into(),

@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 mod files;
 pub mod identity;
+mod keys;
 pub mod local;
 pub mod memory;
 pub mod meta;

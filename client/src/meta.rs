@@ -251,7 +251,7 @@ impl Meta {
     fn error(&self, status: &Status) -> Error {
         let code = error_code(status);
         if is_ended(code) {
-            return Error::NotLoggedIn { ended: true };
+            return self.session.ended();
         }
         let from_server = status.metadata().contains_key(cyx_proto::status::CODE_KEY);
         if !from_server && code == ErrorCode::Unavailable {

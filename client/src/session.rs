@@ -1,12 +1,19 @@
-//! A logged-in session: its tokens, which stay fresh, its signing key and the way to the account's keys.
+//! A session: its tokens, which stay fresh, its signing key and the way to the account's keys.
+//!
+//! Two kinds. A device that logged in keeps a refresh token and a secret in its home folder. An API key keeps nothing: its token
+//! is exchanged for a short access token whenever one is needed, and all keys come from its secret.
+
+use std::path::PathBuf;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
 use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
-use cyx_crypto::account::AccountSecrets;
+use cyx_crypto::apikey::ApiToken;
 use cyx_crypto::keys::DeviceKey;
 use cyx_crypto::wrap::AccountKek;
 use ed25519_dalek::SigningKey;
+use reqwest::Method;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -16,24 +23,59 @@ use crate::config::{Config, Gateway};
 use crate::credentials::{CredentialStore, Credentials, Tokens};
 use crate::error::{Error, Result};
 use crate::identity::messages::{RefreshRequest, RefreshResponse, WrappedKeys};
-use crate::identity::rest::Rest;
+use crate::identity::rest::{Repeat, Rest};
 use crate::identity::{self, Identity};
+use crate::keys::Keys;
 use crate::nodes::SessionProof;
 use crate::secret::Secret32;
 
-/// A session of this device.
+mod exchange;
+
+use exchange::Exchanged;
+
+/// A session.
 pub struct Session {
     rest: Rest,
-    store: CredentialStore,
+    home: PathBuf,
     account: AccountId,
     id: SessionId,
     email: String,
     signing: SigningKey,
-    device_secret: Secret32,
+    source: Source,
     tokens: Mutex<Tokens>,
 }
 
+/// Where tokens and keys come from.
+enum Source {
+    /// The home folder of a device that logged in.
+    Device { store: CredentialStore, secret: Secret32 },
+    /// An API key, and what the server said when its token was exchanged.
+    ApiKey { token: ApiToken, exchanged: Box<Exchanged> },
+}
+
 impl Session {
+    /// Takes the API key of the settings, else the credentials of the home folder. An API key is exchanged for an access token;
+    /// nothing is sent otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`Error::ApiKeyRefused`]; network errors.
+    pub async fn connect(config: &Config) -> Result<Self> {
+        let Some(token) = &config.token else { return Self::open(config) };
+        let token = token.0.clone();
+        let rest = identity::rest_for(config, config.gateway_or_default()?)?;
+        let (tokens, exchanged) = exchange::exchange(&rest, &token).await?;
+        Ok(Self {
+            rest,
+            home: config.home.clone(),
+            account: exchanged.account.id,
+            id: exchanged.session,
+            email: exchanged.account.email.clone(),
+            signing: SigningKey::from_bytes(&token.derive_session_seed()),
+            source: Source::ApiKey { token, exchanged: Box::new(exchanged) },
+            tokens: Mutex::new(tokens),
+        })
+    }
+
     /// Takes the credentials of the home folder. Nothing is sent yet.
     ///
     /// # Errors
@@ -49,12 +91,12 @@ impl Session {
         }
         Ok(Self {
             rest: identity::rest_for(config, gateway)?,
-            store,
+            home: config.home.clone(),
             account: credentials.account,
             id: credentials.session,
             email: credentials.email.clone(),
             signing: SigningKey::from_bytes(credentials.session_seed.expose()),
-            device_secret: credentials.device_secret.clone(),
+            source: Source::Device { store, secret: credentials.device_secret.clone() },
             tokens: Mutex::new(credentials.tokens.clone()),
         })
     }
@@ -83,10 +125,20 @@ impl Session {
         &self.email
     }
 
+    /// The home folder.
+    pub(crate) const fn home(&self) -> &PathBuf {
+        &self.home
+    }
+
+    /// REST calls to the gateway, without a token.
+    pub(crate) const fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
     /// An access token that is good for some time to come.
     ///
     /// # Errors
-    /// [`Error::NotLoggedIn`] if the session has ended; network errors.
+    /// [`Error::NotLoggedIn`] or [`Error::ApiKeyRefused`] if the session has ended; network errors.
     pub async fn access_token(&self) -> Result<Zeroizing<String>> {
         let mut tokens = self.tokens.lock().await;
         if !tokens.is_fresh(clock::unix_seconds()) {
@@ -108,12 +160,19 @@ impl Session {
         Ok(Zeroizing::new(tokens.access.clone()))
     }
 
-    /// Takes the tokens that another process got meanwhile, or gets new ones.
     async fn renew(&self, stale: &str) -> Result<Tokens> {
+        match &self.source {
+            Source::Device { store, .. } => self.refresh(store, stale).await,
+            Source::ApiKey { token, .. } => exchange::exchange(&self.rest, token).await.map(|(tokens, _)| tokens),
+        }
+    }
+
+    /// Takes the tokens that another process got meanwhile, or gets new ones.
+    async fn refresh(&self, store: &CredentialStore, stale: &str) -> Result<Tokens> {
         let ended = || Error::NotLoggedIn { ended: true };
-        let lock = self.store.lock().await?;
+        let lock = store.lock().await?;
         let mut credentials: Credentials =
-            self.store.load()?.filter(|credentials| credentials.session == self.id).ok_or_else(ended)?;
+            store.load()?.filter(|credentials| credentials.session == self.id).ok_or_else(ended)?;
         if credentials.tokens.access != stale && credentials.tokens.is_fresh(clock::unix_seconds()) {
             return Ok(credentials.tokens.clone());
         }
@@ -127,8 +186,16 @@ impl Session {
         let tokens =
             identity::received(&body.access_token, body.access_expires_at, &body.refresh_token, answer.server_time);
         credentials.tokens = tokens.clone();
-        self.store.save(&lock, &credentials)?;
+        store.save(&lock, &credentials)?;
         Ok(tokens)
+    }
+
+    /// What a token that is no longer taken means.
+    pub(crate) const fn ended(&self) -> Error {
+        match &self.source {
+            Source::Device { .. } => Error::NotLoggedIn { ended: true },
+            Source::ApiKey { .. } => Error::ApiKeyRefused,
+        }
     }
 
     /// Who the caller is.
@@ -139,31 +206,66 @@ impl Session {
         self.get("/api/identity").await
     }
 
-    /// Fetches this device's copy of the account key and opens the account with it.
+    /// Opens what this session may decrypt: fetches the copies of the keys that the server keeps for it.
     ///
     /// # Errors
     /// [`Error::NotLoggedIn`] if the device was revoked; an integrity error if the copy does not open.
-    pub async fn fetch_secrets(&self) -> Result<AccountSecrets> {
-        let keys: WrappedKeys = match self.get("/api/auth/device-key").await {
-            Err(error) if error.code() == ErrorCode::NotFound => return Err(Error::NotLoggedIn { ended: true }),
-            other => other?,
-        };
-        let device = DeviceKey::from_bytes(*self.device_secret.expose());
-        identity::open_keys(AccountKek::Device(&device), &keys)
+    pub(crate) async fn fetch_keys(&self) -> Result<Keys> {
+        match &self.source {
+            Source::ApiKey { token, exchanged } => exchanged.open(token),
+            Source::Device { secret, .. } => {
+                let wrapped: WrappedKeys = match self.get("/api/auth/device-key").await {
+                    Err(error) if error.code() == ErrorCode::NotFound => return Err(self.ended()),
+                    other => other?,
+                };
+                let device = DeviceKey::from_bytes(*secret.expose());
+                Ok(Keys::of_account(identity::open_keys(AccountKek::Device(&device), &wrapped)?))
+            }
+        }
     }
 
-    /// An authenticated GET whose token is renewed once if the server calls it too old.
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    /// An authenticated GET.
+    ///
+    /// # Errors
+    /// What the server refuses; [`Error::NotLoggedIn`]; network errors.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(Method::GET, path, None::<&()>, Repeat::Always).await
+    }
+
+    /// Any authenticated call. A token that the server calls too old is renewed once.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn send<Q: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Q>,
+        repeat: Repeat,
+    ) -> Result<T> {
+        let result = self.send_proof(method, path, body, repeat).await;
+        result.map_err(|error| if is_ended(error.code()) { self.ended() } else { error })
+    }
+
+    /// As [`Self::send`], for calls that prove a password: `INVALID_CREDENTIALS` is about what they prove.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; `INVALID_CREDENTIALS`.
+    pub(crate) async fn send_proof<Q: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Q>,
+        repeat: Repeat,
+    ) -> Result<T> {
         let token = self.access_token().await?;
-        let first = self.rest.get(path, Some(&token)).await;
-        let result = match first {
+        match self.rest.call(method.clone(), path, Some(&token), body, repeat).await {
             Err(error) if error.code() == ErrorCode::TokenExpired => {
                 let token = self.access_token_after(&token).await?;
-                self.rest.get(path, Some(&token)).await
+                self.rest.call(method, path, Some(&token), body, repeat).await.map(|answer| answer.body)
             }
-            other => other,
-        };
-        result.map_err(|error| if is_ended(error.code()) { Error::NotLoggedIn { ended: true } } else { error })
+            other => other.map(|answer| answer.body),
+        }
     }
 }
 
@@ -174,6 +276,10 @@ impl SessionProof for Session {
 
     fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
         sign::sign(&self.signing, Purpose::Possession, body)
+    }
+
+    fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign::sign(&self.signing, Purpose::Order, body)
     }
 }
 

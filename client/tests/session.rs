@@ -235,7 +235,7 @@ async fn a_gateway_that_is_not_there_is_a_network_error() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let gateway = Some(format!("http://{}", socket.local_addr().unwrap()).parse().unwrap());
-    let config = cyx_client::Config { home: home.path().to_owned(), gateway, email: None, ca_file: None };
+    let config = cyx_client::Config { home: home.path().to_owned(), gateway, email: None, ca_file: None, token: None };
     let error = identity::begin_login(&config, EMAIL, PASSWORD, false).await.unwrap_err();
     assert_eq!(error.exit_code(), 6);
     assert!(error.to_string().starts_with("cannot reach http://127.0.0.1:"), "{error}");

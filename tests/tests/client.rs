@@ -73,7 +73,7 @@ impl Server {
     fn config(&self, home: &Path) -> Config {
         let gateway = Some(self.gateway.parse().unwrap());
         let ca_file = Some(self.folder.path().join("cert.pem")).filter(|path| path.exists());
-        Config { home: home.to_owned(), gateway, email: None, ca_file }
+        Config { home: home.to_owned(), gateway, email: None, ca_file, token: None }
     }
 
     fn mails(&self) -> BTreeSet<PathBuf> {

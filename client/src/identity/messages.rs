@@ -2,6 +2,7 @@
 
 use cyx_core::auth::StretchParams;
 use cyx_core::ids::{AccountId, SessionId};
+use cyx_crypto::account::PasswordSecrets;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -108,6 +109,34 @@ pub(crate) struct RefreshResponse {
     pub(crate) refresh_token: Zeroizing<String>,
 }
 
+/// The current password, proved.
+#[derive(Serialize)]
+pub(crate) struct AuthKeyRequest {
+    pub(crate) auth_key: Secret32,
+}
+
+/// A new password: how it is stretched, and what the server may have of it.
+#[derive(Serialize)]
+pub(crate) struct NewPassword {
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    salt: Vec<u8>,
+    params: StretchParams,
+    auth_key: Secret32,
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    wrapped_account_key: Vec<u8>,
+}
+
+impl From<&PasswordSecrets> for NewPassword {
+    fn from(password: &PasswordSecrets) -> Self {
+        Self {
+            salt: password.salt.to_vec(),
+            params: password.params,
+            auth_key: Secret32::new(*password.auth_key),
+            wrapped_account_key: password.wrapped_account_key.clone(),
+        }
+    }
+}
+
 /// Who the caller is, as `GET /api/identity` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -127,6 +156,9 @@ pub struct Identity {
     pub quota: QuotaSummary,
     /// When the account was made, as the server says it (RFC 3339).
     pub created_at: serde_json::Value,
+    /// When the account will be deleted, Unix seconds, if its owner wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_at: Option<u64>,
 }
 
 /// Space of an account.

@@ -16,6 +16,8 @@ use crate::request_id;
 /// Every answer of the identity part is far smaller.
 const ANSWER_MAX: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// For answers without a bound.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 4;
 
@@ -75,10 +77,6 @@ impl Rest {
         &self.gateway
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, bearer: Option<&str>) -> Result<T> {
-        self.call(Method::GET, path, bearer, None::<&()>, Repeat::Always).await.map(|answer| answer.body)
-    }
-
     pub(crate) async fn put<Q: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
@@ -107,7 +105,8 @@ impl Rest {
         self.call(Method::POST, path, None, Some(body), Repeat::Always).await
     }
 
-    async fn call<Q: Serialize + Sync, T: DeserializeOwned>(
+    /// Any call; everybody else's calls are short forms of it.
+    pub(crate) async fn call<Q: Serialize + Sync, T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -139,6 +138,29 @@ impl Rest {
             }
             tracing::debug!(%error, path, "repeating a call");
         }
+    }
+
+    /// A GET whose answer may be of any length: what succeeds is handed over as it arrives.
+    pub(crate) async fn download(&self, path: &str, bearer: &str) -> Result<Response> {
+        let network = |error: &reqwest::Error| Error::Network {
+            what: format!("cannot reach {}", self.gateway),
+            reason: reason(error),
+        };
+        let request = self.http.get(self.gateway.join(path)).bearer_auth(bearer).timeout(DOWNLOAD_TIMEOUT);
+        let request = request.header(cyx_proto::status::REQUEST_ID_KEY, request_id::new());
+        let response = request.send().await.map_err(|error| network(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read(response).await.map_err(|error| network(&error))?.unwrap_or_default();
+        Err(self.refusal(status, &body))
+    }
+
+    /// The next part of an answer of [`Self::download`].
+    pub(crate) async fn part(&self, response: &mut Response) -> Result<Option<bytes::Bytes>> {
+        let what = || format!("the answer of {} broke off", self.gateway);
+        response.chunk().await.map_err(|error| Error::Network { what: what(), reason: reason(&error) })
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Answer<T>, Failure> {
@@ -179,9 +201,12 @@ impl Rest {
     }
 }
 
+/// When a call is repeated after a failure of the network.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+pub(crate) enum Repeat {
+    /// It does no harm when it arrives twice.
     Always,
+    /// It must certainly not have arrived.
     IfNotSent,
 }
 

@@ -58,6 +58,10 @@ pub struct State {
     pub lost_answers: u32,
     /// Calls are refused with TOKEN_EXPIRED until a token is refreshed.
     pub expire: bool,
+    /// What is kept of the one API key; absent: it is refused.
+    pub api_key: Option<Value>,
+    /// What came to exchange API keys.
+    pub exchanges: Vec<Value>,
 
     pub buckets: Vec<pb::Bucket>,
     pub writers: HashMap<Bytes, Vec<Bytes>>,
@@ -107,6 +111,8 @@ impl Gateway {
             unavailable: 0,
             lost_answers: 0,
             expire: false,
+            api_key: None,
+            exchanges: Vec::new(),
             buckets: Vec::new(),
             writers: HashMap::new(),
             inodes: HashMap::new(),
@@ -128,6 +134,7 @@ impl Gateway {
             .route("/api/auth/device-key", put(put_device_key).get(get_device_key))
             .route("/api/auth/refresh", post(refresh))
             .route("/api/auth/logout", post(logout))
+            .route("/api/auth/api-keys/token", post(exchange))
             .route("/api/identity", get(whoami))
             .with_state(Arc::clone(&state));
         let grpc = tonic::service::Routes::new(meta::service(Arc::clone(&state))).into_axum_router();
@@ -147,7 +154,7 @@ impl Gateway {
 
     pub fn config(&self, home: &Path) -> Config {
         let gateway = Some(self.url().parse().unwrap());
-        Config { home: home.to_owned(), gateway, email: None, ca_file: None }
+        Config { home: home.to_owned(), gateway, email: None, ca_file: None, token: None }
     }
 
     pub async fn register(&self, home: &Path) {
@@ -297,6 +304,24 @@ async fn logout(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response
     state.ended = true;
     state.device_key = None;
     StatusCode::NO_CONTENT.into_response()
+}
+
+async fn exchange(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> Response {
+    let mut state = state.lock().unwrap();
+    state.exchanges.push(body);
+    let Some(mut answer) = state.api_key.clone() else { return refuse(ErrorCode::InvalidCredentials) };
+    let access = format!("api-key-{}", state.exchanges.len());
+    state.access = vec![access.clone()];
+    state.expire = false;
+    answer["access_token"] = json!(access);
+    answer["access_expires_at"] = json!(now() + state.access_seconds);
+    answer["session_id"] = json!(SessionId::random());
+    answer["account"] = state.identity();
+    answer["incarnation"] = json!(state.incarnation);
+    for field in ["signing_public_key", "exchange_public_key", "wrapped_private_keys"] {
+        answer[field] = state.registration[field].clone();
+    }
+    Json(answer).into_response()
 }
 
 async fn whoami(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response {

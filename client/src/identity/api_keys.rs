@@ -1,0 +1,231 @@
+//! API keys: for scripts and machines, of the whole account or of one bucket.
+//!
+//! A key of the whole account holds what a device holds. A key of one bucket holds that bucket's root key and an identity of its
+//! own, which its owner puts on the bucket's writer list if it may write; the account key is out of its reach.
+
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{BucketId, SessionId};
+use cyx_core::writers::WriterAction;
+use cyx_crypto::apikey::ApiToken;
+use cyx_crypto::wrap::{AccountKek, BucketAccess, seal_account_key};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::buckets::Opened;
+use crate::client::Client;
+use crate::error::{Error, IntegrityError, Result};
+use crate::identity::rest::{Ignored, Repeat};
+use crate::secret::base64_bytes;
+use crate::session::Session;
+use crate::tree::path::shown;
+
+/// Lets a key read.
+pub const STORAGE_READ: &str = "storage:read";
+/// Lets a key change and store.
+pub const STORAGE_WRITE: &str = "storage:write";
+/// How often an entry of a writer list is made again because somebody else was faster.
+const TRIES: u32 = 5;
+
+/// What a new API key is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewApiKey {
+    /// Tells people what it is for.
+    pub name: String,
+    /// Any of [`STORAGE_READ`] and [`STORAGE_WRITE`].
+    pub permissions: Vec<String>,
+    /// The only bucket it sees; `None`: all.
+    pub bucket: Option<String>,
+    /// When it ends, Unix seconds; `None`: as late as the server chooses, a year.
+    pub expires_at: Option<u64>,
+}
+
+/// An API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Names it.
+    pub id: SessionId,
+    /// Tells people what it is for.
+    pub name: String,
+    /// What it may do.
+    pub permissions: Vec<String>,
+    /// The only bucket it sees, if there is only one.
+    pub bucket: Option<BucketId>,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it ends, Unix seconds.
+    pub expires_at: u64,
+    /// When it was last used, RFC 3339.
+    pub last_used_at: Option<String>,
+    /// From where; empty if it was never used.
+    #[serde(default)]
+    pub last_address: String,
+    /// With which key it signs its own commits, in base64.
+    #[serde(default, skip_serializing)]
+    signing_public_key: Option<String>,
+}
+
+/// A new API key and its token, which is shown once.
+pub struct CreatedApiKey {
+    /// The key.
+    pub key: ApiKey,
+    /// The whole token.
+    pub token: Zeroizing<String>,
+}
+
+#[derive(Serialize)]
+struct CreateRequest<'a> {
+    id: SessionId,
+    name: &'a str,
+    permissions: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<BucketId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    auth_hash: &'a [u8],
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    wrapped_keys: &'a [u8],
+    #[serde(serialize_with = "optional_bytes", skip_serializing_if = "Option::is_none")]
+    signing_public_key: Option<[u8; 32]>,
+}
+
+fn optional_bytes<S: serde::Serializer>(bytes: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => base64_bytes::serialize(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[derive(Deserialize)]
+struct ApiKeys {
+    api_keys: Vec<ApiKey>,
+}
+
+/// What the server gets of a new key beside its name and rights.
+struct Sealed {
+    bucket: Option<BucketId>,
+    keys: Vec<u8>,
+    signer: Option<[u8; 32]>,
+}
+
+impl Session {
+    /// The account's API keys that are still good.
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`], network errors.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        Ok(self.get::<ApiKeys>("/api/auth/api-keys").await?.api_keys)
+    }
+}
+
+impl Client {
+    /// Makes an API key.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the bucket; [`Error::Invalid`] for permissions that do not exist; what the server refuses.
+    pub async fn create_api_key(&self, new: &NewApiKey) -> Result<CreatedApiKey> {
+        let known = |permission: &String| [STORAGE_READ, STORAGE_WRITE].contains(&permission.as_str());
+        if new.permissions.is_empty() || !new.permissions.iter().all(known) {
+            return Err(Error::invalid(format!(
+                "an API key has the permissions {STORAGE_READ}, {STORAGE_WRITE} or both"
+            )));
+        }
+        let may_write = new.permissions.iter().any(|permission| permission == STORAGE_WRITE);
+        let token = ApiToken::make();
+        let (sealed, opened) = match &new.bucket {
+            None => {
+                let device = token.device_key();
+                let keys = seal_account_key(AccountKek::Device(&device), &self.secrets().key);
+                (Sealed { bucket: None, keys, signer: None }, None)
+            }
+            Some(name) => {
+                let missing = || Error::NotFound(format!("the bucket {}", shown(name.as_bytes())));
+                let opened = self.find_bucket(name).await?.ok_or_else(missing)?;
+                let access = BucketAccess::make(opened.info.id, opened.owner_key, opened.root_key.clone());
+                let signer = may_write.then(|| access.secrets.identity.public().signing);
+                let keys = access.seal(&token.device_key(), token.id());
+                (Sealed { bucket: Some(opened.info.id), keys, signer }, Some(opened))
+            }
+        };
+        // First the writer, then the key: a key that may write must never find itself unable to.
+        if let (Some(signer), Some(opened)) = (sealed.signer, &opened) {
+            self.append_writer(opened, WriterAction::Add, signer).await?;
+        }
+        let request = CreateRequest {
+            id: token.id(),
+            name: &new.name,
+            permissions: &new.permissions,
+            bucket: sealed.bucket,
+            expires_at: new.expires_at,
+            auth_hash: &token.auth_hash(),
+            wrapped_keys: &sealed.keys,
+            signing_public_key: sealed.signer,
+        };
+        let created =
+            self.session.send::<_, ApiKey>(Method::POST, "/api/auth/api-keys", Some(&request), Repeat::IfNotSent).await;
+        match created {
+            Ok(key) => Ok(CreatedApiKey { key, token: token.to_text() }),
+            Err(error) => {
+                if let (Some(signer), Some(opened)) = (sealed.signer, &opened)
+                    && let Err(error) = self.append_writer(opened, WriterAction::Remove, signer).await
+                {
+                    tracing::warn!(%error, "the writer of an API key that was not made stays on its bucket's list");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Revokes an API key: its tokens end, the server forgets the keys it kept for it, and its signatures count no longer.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` if the account has no such key.
+    pub async fn revoke_api_key(&self, id: SessionId) -> Result<()> {
+        let key = self.session.api_keys().await?.into_iter().find(|key| key.id == id);
+        let path = format!("/api/auth/api-keys/{id}");
+        let _: Ignored = self.session.send(Method::DELETE, &path, None::<&()>, Repeat::IfNotSent).await?;
+        let Some((bucket, signer)) = key.and_then(|key| key.bucket.zip(key.signing_public_key)) else { return Ok(()) };
+        let signer: [u8; 32] = decode_key(&signer)?;
+        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        let Some(row) = answer.buckets.iter().find(|row| row.id[..] == bucket.0) else { return Ok(()) };
+        let opened = self.open_row(row)?;
+        self.append_writer(&opened, WriterAction::Remove, signer).await
+    }
+
+    /// Adds a key to a bucket's writer list or removes it, unless that is done already.
+    async fn append_writer(&self, opened: &Opened, action: WriterAction, key: [u8; 32]) -> Result<()> {
+        let bucket = opened.info.id;
+        for _ in 0..TRIES {
+            let writers = self.fetch_writers(bucket, opened.owner_key).await?;
+            let listed = writers.may_sign_now(cyx_core::sign::key_id(&key)).is_some();
+            if listed == (action == WriterAction::Add) {
+                return Ok(());
+            }
+            let sequence = self.sequence_of(bucket).await?.unwrap_or(opened.sequence);
+            let entry = self.secrets().identity.sign_writer(&writers.next(action, key, sequence));
+            let request = pb::AppendWriterRequest { bucket: bytes_of(bucket), entry: entry.into() };
+            match self.meta.append_writer(request).await {
+                Ok(_) => return self.fetch_writers(bucket, opened.owner_key).await.map(drop),
+                Err(error) if error.code() == ErrorCode::Retry => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Conflict("the bucket's writer list".into()))
+    }
+
+    /// The number of a bucket's newest change.
+    async fn sequence_of(&self, bucket: BucketId) -> Result<Option<u64>> {
+        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        Ok(answer.buckets.iter().find(|row| row.id[..] == bucket.0).map(|row| row.sequence))
+    }
+}
+
+fn decode_key(text: &str) -> Result<[u8; 32]> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok();
+    let key = bytes.and_then(|bytes| bytes.try_into().ok());
+    Ok(key.ok_or(IntegrityError::Mismatch("the writer key of an API key is none"))?)
+}

@@ -1,0 +1,224 @@
+//! A new password: from the current one, or from the recovery words.
+//!
+//! Either way the account key stays and is wrapped anew, 32 bytes: no file is touched. With the words the new password is signed
+//! by the account's identity key, which only they open, so that reading somebody's mail is not enough to lock them out.
+
+use cyx_core::auth::recovery_body;
+use cyx_core::ids::SessionId;
+use cyx_crypto::account::{AccountSecrets, PasswordSecrets, make_password, make_recovery};
+use cyx_crypto::recovery::parse_words;
+use cyx_crypto::wrap::AccountKek;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::error::{Error, IntegrityError, Result};
+use crate::identity::messages::{NewPassword, PreloginRequest, WrappedKeys};
+use crate::identity::rest::{Ignored, Repeat, Rest};
+use crate::identity::{blocking, login_gateway, open_keys, password, rest_for, stretch_error, stretch_for};
+use crate::memory::StretchMemory;
+use crate::secret::{Secret32, base64_bytes};
+use crate::session::Session;
+
+/// A recovery whose mailed code is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRecovery {
+    /// Names it when it is finished, also in another process.
+    pub recovery_id: SessionId,
+    /// Until when its code can be used, Unix seconds.
+    pub otp_expires_at: u64,
+}
+
+/// A recovery whose code was right: the server has handed over the keys, which the words will open.
+pub struct Recovery {
+    rest: Rest,
+    id: SessionId,
+    email: String,
+    keys: WrappedKeys,
+}
+
+/// What becomes of the rest of the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryChoices {
+    /// Makes new recovery words.
+    pub new_words: bool,
+    /// Removes the authenticator app: it was lost too.
+    pub remove_factors: bool,
+    /// Ends API keys too, not only sessions.
+    pub revoke_api_keys: bool,
+}
+
+#[derive(Serialize)]
+struct VerifyRequest<'a> {
+    recovery_id: SessionId,
+    otp: &'a str,
+}
+
+#[derive(Deserialize)]
+struct VerifyResponse {
+    #[serde(deserialize_with = "base64_bytes::deserialize")]
+    recovery_wrapped_account_key: Vec<u8>,
+    #[serde(deserialize_with = "base64_bytes::deserialize")]
+    signing_public_key: Vec<u8>,
+    #[serde(deserialize_with = "base64_bytes::deserialize")]
+    exchange_public_key: Vec<u8>,
+    #[serde(deserialize_with = "base64_bytes::deserialize")]
+    wrapped_private_keys: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct FinishRequest<'a> {
+    recovery_id: SessionId,
+    new: NewPassword,
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    recovery_wrapped_account_key: &'a [u8],
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    signature: &'a [u8],
+    remove_totp: bool,
+    revoke_api_keys: bool,
+}
+
+#[derive(Serialize)]
+struct ChangeRequest {
+    auth_key: Secret32,
+    new: NewPassword,
+    revoke_api_keys: bool,
+}
+
+#[derive(Deserialize)]
+struct Changed {
+    revoked_sessions: u64,
+}
+
+#[derive(Serialize)]
+struct WordsRequest<'a> {
+    auth_key: Secret32,
+    #[serde(serialize_with = "base64_bytes::serialize")]
+    recovery_wrapped_account_key: &'a [u8],
+}
+
+/// Checks that some text can be recovery words at all.
+///
+/// # Errors
+/// [`Error::Invalid`] that says what is wrong; it never repeats a word.
+pub fn check_words(words: &str) -> Result<()> {
+    parse_words(words).map(drop).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Begins a recovery. The answer is the same whether or not the address has an account: only a mail says more.
+///
+/// # Errors
+/// `INVALID_EMAIL`, `RATE_LIMITED`; network errors.
+pub async fn begin_recovery(config: &Config, email: &str) -> Result<PendingRecovery> {
+    password::check_email(email)?;
+    let rest = rest_for(config, login_gateway(config)?)?;
+    Ok(rest.post::<_, PendingRecovery>("/api/auth/recover", None, &PreloginRequest { email }).await?.body)
+}
+
+/// Gives the mailed code and gets the account's keys as the words wrap them.
+///
+/// # Errors
+/// `OTP_INVALID` (it can be tried again), `OTP_EXPIRED`.
+pub async fn verify_recovery(config: &Config, email: &str, id: SessionId, otp: &str) -> Result<Recovery> {
+    password::check_email(email)?;
+    let rest = rest_for(config, login_gateway(config)?)?;
+    let request = VerifyRequest { recovery_id: id, otp: otp.trim() };
+    let answer = rest.post::<_, VerifyResponse>("/api/auth/recover/verify", None, &request).await?.body;
+    let keys = WrappedKeys {
+        wrapped_account_key: answer.recovery_wrapped_account_key,
+        signing_public_key: answer.signing_public_key,
+        exchange_public_key: answer.exchange_public_key,
+        wrapped_private_keys: answer.wrapped_private_keys,
+    };
+    Ok(Recovery { rest, id, email: email.to_owned(), keys })
+}
+
+impl Recovery {
+    /// Opens the account with the words.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if they are no words, or not those of this account.
+    pub fn open(&self, words: &str) -> Result<AccountSecrets> {
+        let key = parse_words(words).map_err(|error| Error::invalid(error.to_string()))?;
+        open_keys(AccountKek::Recovery(&key), &self.keys).map_err(|error| match error {
+            Error::Integrity(IntegrityError::Sealed(_)) => {
+                Error::invalid("these are not the recovery words of this account")
+            }
+            other => other,
+        })
+    }
+
+    /// Sets a new password and, if wanted, makes new words and returns them. All sessions end.
+    ///
+    /// # Errors
+    /// `WEAK_PASSWORD`, found here; `OTP_EXPIRED` if it took too long.
+    pub async fn finish(
+        &self,
+        config: &Config,
+        secrets: &AccountSecrets,
+        new_password: &str,
+        choices: RecoveryChoices,
+    ) -> Result<Option<Zeroizing<String>>> {
+        password::check_password(new_password, "", &self.email)?;
+        let new = wrap(new_password, secrets).await?;
+        let renewed = choices.new_words.then(|| make_recovery(&secrets.key));
+        let by_words = renewed.as_ref().map_or(&self.keys.wrapped_account_key, |new| &new.wrapped_account_key);
+        let body = recovery_body(self.id, &new.salt, new.params, &new.auth_key, &new.wrapped_account_key, by_words);
+        let request = FinishRequest {
+            recovery_id: self.id,
+            new: NewPassword::from(&new),
+            recovery_wrapped_account_key: by_words,
+            signature: &secrets.identity.sign_recovery(&body),
+            remove_totp: choices.remove_factors,
+            revoke_api_keys: choices.revoke_api_keys,
+        };
+        self.rest.post::<_, Ignored>("/api/auth/recover/finish", None, &request).await?;
+        StretchMemory::new(&config.home).remember(self.rest.gateway().as_str(), &self.email, new.params)?;
+        Ok(renewed.map(|new| new.words))
+    }
+}
+
+impl Session {
+    /// Changes the password and ends all other sessions; says how many. The account key stays, so no file changes.
+    ///
+    /// # Errors
+    /// `INVALID_CREDENTIALS` if the current password is wrong; `WEAK_PASSWORD`, found here; [`Error::NotLoggedIn`].
+    pub async fn change_password(&self, current: &str, new: &str, revoke_api_keys: bool) -> Result<u64> {
+        let identity = self.identity().await?;
+        password::check_password(new, &identity.username, self.email())?;
+        if current == new {
+            return Err(Error::invalid("the new password is the current one"));
+        }
+        let secrets = self.fetch_keys().await?.secrets;
+        let (login, _) = stretch_for(self.rest(), self.home(), self.email(), current).await?;
+        let made = wrap(new, &secrets).await?;
+        let request =
+            ChangeRequest { auth_key: Secret32::new(*login.auth_key), new: NewPassword::from(&made), revoke_api_keys };
+        let changed: Changed =
+            self.send_proof(Method::POST, "/api/auth/password", Some(&request), Repeat::IfNotSent).await?;
+        StretchMemory::new(self.home()).remember(self.gateway().as_str(), self.email(), made.params)?;
+        Ok(changed.revoked_sessions)
+    }
+
+    /// Makes new recovery words; the old ones open nothing any more.
+    ///
+    /// # Errors
+    /// `INVALID_CREDENTIALS` if the password is wrong; [`Error::NotLoggedIn`].
+    pub async fn renew_recovery_words(&self, password: &str) -> Result<Zeroizing<String>> {
+        let secrets = self.fetch_keys().await?.secrets;
+        let (login, _) = stretch_for(self.rest(), self.home(), self.email(), password).await?;
+        let new = make_recovery(&secrets.key);
+        let request = WordsRequest {
+            auth_key: Secret32::new(*login.auth_key),
+            recovery_wrapped_account_key: &new.wrapped_account_key,
+        };
+        let _: Ignored = self.send_proof(Method::PUT, "/api/auth/recovery", Some(&request), Repeat::IfNotSent).await?;
+        Ok(new.words)
+    }
+}
+
+async fn wrap(new_password: &str, secrets: &AccountSecrets) -> Result<PasswordSecrets> {
+    let (secret, key) = (Zeroizing::new(new_password.as_bytes().to_vec()), secrets.key.clone());
+    blocking(move || make_password(&secret, &key)).await?.map_err(|error| stretch_error(&error))
+}
