@@ -1,0 +1,202 @@
+//! The adapter between the kernel and the [`Filesystem`]: the only module that knows types of `fuser`.
+//!
+//! Every request becomes a task with a deadline (`task.rs`); what the kernel remembers is invalidated by threads of their own
+//! (`invalidate.rs`); types are converted in `convert.rs`; `requests.rs` has a method per request. What the kernel decides itself is left to it: permissions
+//! (`default_permissions`), locks of this machine, set-user-id bits that a write clears, what `O_DIRECT` means.
+
+mod convert;
+mod invalidate;
+mod requests;
+mod task;
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fuser::{
+    FopenFlags, Generation, INodeNo, Notifier, ReplyAttr, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyXattr,
+    Request,
+};
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::oneshot;
+
+use crate::attributes::{Attr, Caller, Kind};
+use crate::errno::Errno;
+use crate::vfs::{DirEntry, Filesystem, Invalidator};
+
+use convert::{errno, file_attr};
+use invalidate::{Epoch, KernelInvalidator};
+pub use task::Counters;
+use task::{Counted, LONG, Outcome, Plain, SHORT};
+
+/// Inode numbers are not used again while the kernel knows them.
+const GENERATION: Generation = Generation(0);
+/// Longest name, in bytes.
+const NAME_MAX: usize = 255;
+/// While the stream of events stands, names and attributes may be believed for longer than this.
+const UNHEALTHY_TTL: Duration = Duration::from_secs(1);
+
+/// A filesystem as `fuser` serves it.
+pub struct Adapter {
+    fs: Filesystem,
+    runtime: Runtime,
+    counters: Arc<Counters>,
+    epoch: Arc<Epoch>,
+    ended: Option<oneshot::Sender<()>>,
+}
+
+/// What stays with the mount when the adapter was handed to the session.
+#[derive(Clone)]
+pub struct Remote {
+    counters: Arc<Counters>,
+    epoch: Arc<Epoch>,
+}
+
+impl Remote {
+    /// What invalidates the caches of the kernel.
+    ///
+    /// # Errors
+    /// If its threads cannot be started.
+    pub fn invalidator(&self, notifier: Notifier) -> io::Result<Arc<dyn Invalidator>> {
+        Ok(Arc::new(KernelInvalidator::start(notifier, Arc::clone(&self.epoch))?))
+    }
+
+    /// Counts of requests.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+impl Adapter {
+    /// Serves a filesystem with tasks of this runtime. The receiver hears when the kernel has let go of the mount.
+    #[must_use]
+    pub fn new(fs: Filesystem, runtime: Runtime) -> (Self, Remote, oneshot::Receiver<()>) {
+        let remote = Remote { counters: Arc::default(), epoch: Arc::default() };
+        let (counters, epoch) = (Arc::clone(&remote.counters), Arc::clone(&remote.epoch));
+        let (ended, receiver) = oneshot::channel();
+        (Self { fs, runtime, counters, epoch, ended: Some(ended) }, remote, receiver)
+    }
+
+    /// Starts the task of a request.
+    fn serve<T, F>(
+        &self,
+        limit: Duration,
+        operation: impl FnOnce(Filesystem) -> F,
+        answer: impl FnOnce(&Filesystem, Result<T, Errno>) + Send + 'static,
+    ) where
+        T: Outcome + 'static,
+        F: Future<Output = Result<T, Errno>> + Send + 'static,
+    {
+        self.counters.begin();
+        let operation = operation(self.fs.clone());
+        let (fs, counters) = (self.fs.clone(), Arc::clone(&self.counters));
+        self.runtime.spawn(async move {
+            let told = fs.clone();
+            task::run(&fs, &counters, limit, operation, move |result| answer(&told, result)).await;
+        });
+    }
+
+    /// A request that only succeeds or fails.
+    fn serve_empty<F>(&self, limit: Duration, reply: ReplyEmpty, operation: impl FnOnce(Filesystem) -> F)
+    where
+        F: Future<Output = Result<(), Errno>> + Send + 'static,
+    {
+        let operation = |fs| {
+            let operation = operation(fs);
+            async move { operation.await.map(Plain) }
+        };
+        self.serve(limit, operation, move |_, result| match result {
+            Ok(Plain(())) => reply.ok(),
+            Err(error) => reply.error(errno(error)),
+        });
+    }
+
+    /// A request whose answer is a name that leads somewhere. With `absent` the kernel may remember that it leads nowhere.
+    fn serve_entry<F>(&self, absent: bool, reply: ReplyEntry, operation: impl FnOnce(Filesystem) -> F)
+    where
+        F: Future<Output = Result<Attr, Errno>> + Send + 'static,
+    {
+        let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
+        let operation = |fs| {
+            let operation = operation(fs);
+            async move { operation.await.map(Counted) }
+        };
+        self.serve(SHORT, operation, move |fs, result| match result {
+            Ok(Counted(attr)) => epoch.answer(since, fs.ttl(), |ttl| reply.entry(&ttl, &file_attr(&attr), GENERATION)),
+            Err(Errno::ENOENT) if absent => epoch.answer(since, fs.ttl(), |ttl| {
+                // Inode number 0 is how the protocol says that there is none.
+                reply.entry(&ttl, &convert::bare_attr(0, Kind::File), GENERATION);
+            }),
+            Err(error) => reply.error(errno(error)),
+        });
+    }
+
+    fn serve_attr<F>(&self, reply: ReplyAttr, operation: impl FnOnce(Filesystem) -> F)
+    where
+        F: Future<Output = Result<Attr, Errno>> + Send + 'static,
+    {
+        let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
+        let operation = |fs| {
+            let operation = operation(fs);
+            async move { operation.await.map(Plain) }
+        };
+        self.serve(LONG, operation, move |fs, result| match result {
+            Ok(Plain(attr)) => epoch.answer(since, fs.ttl(), |ttl| reply.attr(&ttl, &file_attr(&attr))),
+            Err(error) => reply.error(errno(error)),
+        });
+    }
+}
+
+fn caller(req: &Request, umask: u32) -> Caller {
+    Caller { uid: req.uid(), gid: req.gid(), pid: req.pid(), umask }
+}
+
+/// A name that can be stored.
+fn owned(name: &OsStr) -> Result<Vec<u8>, Errno> {
+    let name = name.as_bytes();
+    if name.len() > NAME_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(name.to_vec()) }
+}
+
+/// The kernel keeps what it has of a file that is opened if it would have been told of every change.
+fn keep_cache(fs: &Filesystem) -> FopenFlags {
+    if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
+}
+
+/// How an extended attribute is answered without asking the filesystem. The kernel asks for `security.capability` before
+/// every write.
+fn reserved_xattr(name: &OsStr) -> Option<(Errno, Errno)> {
+    let name = name.as_bytes();
+    if name == b"security.capability" {
+        // Programs on a mount have no capabilities of their own.
+        return Some((Errno::ENODATA, Errno::EOPNOTSUPP));
+    }
+    // Access control lists are not kept.
+    name.starts_with(b"system.").then_some((Errno::EOPNOTSUPP, Errno::EOPNOTSUPP))
+}
+
+/// Answers a request for an extended attribute or the list of them.
+fn reply_xattr(size: u32, reply: ReplyXattr, result: Result<Bytes, Errno>) {
+    match result {
+        Ok(data) if size == 0 => reply.size(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+        Ok(data) if data.len() > size as usize => reply.error(fuser::Errno::ERANGE),
+        Ok(data) => reply.data(&data),
+        Err(error) => reply.error(errno(error)),
+    }
+}
+
+/// Fills an answer; returns the entries that did not fit.
+fn fill_plus<'a>(reply: &mut ReplyDirectoryPlus, entries: &'a [DirEntry], ttl: Duration) -> &'a [DirEntry] {
+    for (index, entry) in entries.iter().enumerate() {
+        let attr = entry.attr.as_ref().map_or_else(|| convert::bare_attr(entry.ino, entry.kind), file_attr);
+        let name = OsStr::from_bytes(&entry.name);
+        if reply.add(INodeNo(entry.ino), entry.cookie, name, &ttl, &attr, GENERATION) {
+            return &entries[index..];
+        }
+    }
+    &[]
+}

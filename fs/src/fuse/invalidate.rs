@@ -1,0 +1,166 @@
+//! Telling the kernel what to forget.
+//!
+//! The kernel takes locks of the inode or directory while it forgets, and whoever holds one of them may be waiting for an answer of
+//! ours. Therefore calls only put a note into a queue, and threads of their own wait for the kernel: one for names, one for
+//! inodes, so that one that waits does not hold up the other.
+//!
+//! An answer that was computed before a change may be sent after the kernel was told to forget; the kernel would then remember
+//! something old for as long as the answer allows. [`Epoch`] closes that gap: an answer that a change overtook allows nothing.
+
+use std::ffi::OsStr;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use fuser::{INodeNo, Notifier};
+
+use crate::attributes::Ino;
+use crate::vfs::Invalidator;
+
+/// Counts what the kernel was told to forget.
+#[derive(Debug, Default)]
+pub(super) struct Epoch {
+    count: AtomicU64,
+    /// Read-held while an answer is sent; taken once between a change and its notice.
+    sending: RwLock<()>,
+}
+
+impl Epoch {
+    /// The present count; taken before an answer is computed.
+    pub(super) fn now(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Sends an answer that may be remembered for `ttl`, or not at all if anything was invalidated `since`.
+    pub(super) fn answer(&self, since: u64, ttl: Duration, send: impl FnOnce(Duration)) {
+        let _sending = self.sending.read().unwrap_or_else(PoisonError::into_inner);
+        send(if self.now() == since { ttl } else { Duration::ZERO });
+    }
+
+    fn advance(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Waits until answers that do not know of the change yet have been sent. Writing them does not wait for anybody.
+    fn pass(&self) {
+        drop(self.sending.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+enum Name {
+    Changed { parent: Ino, name: Vec<u8> },
+    Deleted { parent: Ino, ino: Ino, name: Vec<u8> },
+}
+
+/// The queue in front of the kernel. Ends its threads when dropped.
+pub(super) struct KernelInvalidator {
+    epoch: Arc<Epoch>,
+    inodes: Sender<(Ino, Range<u64>)>,
+    names: Sender<Name>,
+}
+
+impl KernelInvalidator {
+    pub(super) fn start(notifier: Notifier, epoch: Arc<Epoch>) -> io::Result<Self> {
+        let (inodes, inode_queue) = mpsc::channel();
+        let (names, name_queue) = mpsc::channel();
+        let (inode_epoch, name_epoch) = (Arc::clone(&epoch), Arc::clone(&epoch));
+        let inode_notifier = notifier.clone();
+        thread::Builder::new()
+            .name("cyx-inval-inode".to_owned())
+            .spawn(move || forget_inodes(&inode_queue, &inode_notifier, &inode_epoch))?;
+        thread::Builder::new()
+            .name("cyx-inval-name".to_owned())
+            .spawn(move || forget_names(&name_queue, &notifier, &name_epoch))?;
+        Ok(Self { epoch, inodes, names })
+    }
+}
+
+impl Invalidator for KernelInvalidator {
+    fn inode(&self, ino: Ino, range: Range<u64>) {
+        self.epoch.advance();
+        // The threads end with the mount: nobody is left who remembers anything.
+        let _ = self.inodes.send((ino, range));
+    }
+
+    fn entry(&self, parent: Ino, name: &[u8]) {
+        self.epoch.advance();
+        let _ = self.names.send(Name::Changed { parent, name: name.to_vec() });
+    }
+
+    fn delete(&self, parent: Ino, ino: Ino, name: &[u8]) {
+        self.epoch.advance();
+        let _ = self.names.send(Name::Deleted { parent, ino, name: name.to_vec() });
+    }
+}
+
+fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, notifier: &Notifier, epoch: &Epoch) {
+    while let Ok((ino, range)) = queue.recv() {
+        epoch.pass();
+        let (offset, len) = kernel_range(&range);
+        note(notifier.inval_inode(INodeNo(ino), offset, len));
+    }
+}
+
+fn forget_names(queue: &Receiver<Name>, notifier: &Notifier, epoch: &Epoch) {
+    while let Ok(name) = queue.recv() {
+        epoch.pass();
+        note(match name {
+            Name::Changed { parent, name } => notifier.inval_entry(INodeNo(parent), OsStr::from_bytes(&name)),
+            Name::Deleted { parent, ino, name } => {
+                let gone = notifier.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(&name));
+                // The name leads elsewhere by now, or something in it is in use: then it is only looked up again.
+                gone.or_else(|_| notifier.inval_entry(INodeNo(parent), OsStr::from_bytes(&name)))
+            }
+        });
+    }
+}
+
+/// Offset and length as the kernel takes them: a negative offset means attributes only, a length of zero all that follows.
+fn kernel_range(range: &Range<u64>) -> (i64, i64) {
+    if range.start >= range.end {
+        return (-1, 0);
+    }
+    let Ok(offset) = i64::try_from(range.start) else { return (-1, 0) };
+    (offset, i64::try_from(range.end - range.start).unwrap_or(0))
+}
+
+/// What the kernel does not know it need not forget; nor has it anything to forget once it is unmounted.
+fn note(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "the kernel did not forget");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_what_the_kernel_takes() {
+        assert_eq!(kernel_range(&(0..0)), (-1, 0));
+        assert_eq!(kernel_range(&(0..u64::MAX)), (0, 0));
+        assert_eq!(kernel_range(&(4096..8192)), (4096, 4096));
+        assert_eq!(kernel_range(&(u64::MAX - 1..u64::MAX)), (-1, 0));
+    }
+
+    #[test]
+    fn an_answer_that_a_change_overtook_is_not_remembered() {
+        let epoch = Epoch::default();
+        let long = Duration::from_secs(60);
+        let since = epoch.now();
+        let mut allowed = None;
+        epoch.answer(since, long, |ttl| allowed = Some(ttl));
+        assert_eq!(allowed, Some(long));
+        epoch.advance();
+        epoch.answer(since, long, |ttl| allowed = Some(ttl));
+        assert_eq!(allowed, Some(Duration::ZERO));
+        epoch.pass();
+        epoch.answer(epoch.now(), long, |ttl| allowed = Some(ttl));
+        assert_eq!(allowed, Some(long));
+    }
+}

@@ -1,0 +1,138 @@
+//! One request of the kernel: a task with a deadline.
+//!
+//! At its deadline a request is answered with `ETIMEDOUT`, so that the program that made it goes on. What it began is not cut off but
+//! finished behind its back, and what it left behind – a counted lookup, an open handle – is given back, because the kernel
+//! does not know of it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::attributes::Attr;
+use crate::errno::Errno;
+use crate::vfs::{DirEntry, Filesystem, Handle};
+
+/// Deadline of requests that a program expects to be quick.
+pub(super) const SHORT: Duration = Duration::from_secs(60);
+/// Deadline of requests that may have to move much content: reads and writes under load, fsync, close, cloning.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// Counts requests.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    late: AtomicU64,
+}
+
+impl Counters {
+    /// All requests, those answered with `EIO`, those given up at their deadline.
+    #[must_use]
+    pub fn read(&self) -> (u64, u64, u64) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (of(&self.requests), of(&self.failed), of(&self.late))
+    }
+
+    pub(super) fn begin(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end<T>(&self, result: &Result<T, Errno>) {
+        if matches!(result, Err(Errno::EIO)) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a request leaves behind if nobody gets to know of its result.
+pub(super) trait Outcome: Send {
+    /// Gives it back.
+    fn give_back(self, fs: &Filesystem) -> impl Future<Output = ()> + Send;
+}
+
+/// A result that leaves nothing behind.
+pub(super) struct Plain<T>(pub(super) T);
+
+impl<T: Send> Outcome for Plain<T> {
+    async fn give_back(self, _fs: &Filesystem) {}
+}
+
+/// Attributes of something that was looked up or made: a lookup is counted.
+pub(super) struct Counted(pub(super) Attr);
+
+impl Outcome for Counted {
+    async fn give_back(self, fs: &Filesystem) {
+        fs.forget(self.0.ino, 1);
+    }
+}
+
+/// An open file.
+pub(super) struct Opened(pub(super) Handle);
+
+impl Outcome for Opened {
+    async fn give_back(self, fs: &Filesystem) {
+        fs.release(self.0).await;
+    }
+}
+
+/// A file that was made and opened.
+pub(super) struct Created(pub(super) Attr, pub(super) Handle);
+
+impl Outcome for Created {
+    async fn give_back(self, fs: &Filesystem) {
+        fs.release(self.1).await;
+        fs.forget(self.0.ino, 1);
+    }
+}
+
+/// An open directory.
+pub(super) struct OpenedDir(pub(super) Handle);
+
+impl Outcome for OpenedDir {
+    async fn give_back(self, fs: &Filesystem) {
+        fs.releasedir(self.0);
+    }
+}
+
+/// Entries whose lookups were counted.
+pub(super) struct Listed(pub(super) Vec<DirEntry>);
+
+impl Outcome for Listed {
+    async fn give_back(self, fs: &Filesystem) {
+        forget_entries(fs, &self.0);
+    }
+}
+
+/// Gives back the lookups of entries that the kernel is not told of.
+pub(super) fn forget_entries(fs: &Filesystem, entries: &[DirEntry]) {
+    for entry in entries {
+        let dots = entry.name == b"." || entry.name == b"..";
+        if entry.attr.is_some() && !dots {
+            fs.forget(entry.ino, 1);
+        }
+    }
+}
+
+/// Does an operation, answers with what it returns, or with `ETIMEDOUT` at the deadline.
+pub(super) async fn run<T: Outcome>(
+    fs: &Filesystem,
+    counters: &Counters,
+    limit: Duration,
+    operation: impl Future<Output = Result<T, Errno>> + Send,
+    answer: impl FnOnce(Result<T, Errno>) + Send,
+) {
+    let mut operation = std::pin::pin!(operation);
+    if let Ok(result) = timeout(limit, &mut operation).await {
+        counters.end(&result);
+        answer(result);
+        return;
+    }
+    counters.late.fetch_add(1, Ordering::Relaxed);
+    tracing::warn!(seconds = limit.as_secs(), "a request was given up at its deadline");
+    answer(Err(Errno::ETIMEDOUT));
+    if let Ok(outcome) = operation.await {
+        outcome.give_back(fs).await;
+    }
+}
