@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`path`] | paths and names, checked |
 //! | [`types`] | what the modules hand to each other |
+//! | [`meta`] | extended attributes as they are sealed |
 //! | [`names`] | names to tokens and back, keys of entries |
 //! | [`resolve`] | from paths to entries |
 //! | [`list`] | directories and whole trees, as streams |
@@ -17,6 +18,7 @@
 pub mod change;
 pub mod copy;
 pub mod list;
+pub mod meta;
 pub mod names;
 pub mod path;
 pub mod resolve;

@@ -52,6 +52,17 @@ impl DirectoryKeys {
             .collect()
     }
 
+    /// The plain name of a token of this directory.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Name`].
+    pub fn name_of(&self, token: &pb::NameToken) -> Result<Vec<u8>> {
+        let broken = || IntegrityError::Name(self.id.to_string());
+        let encrypted = EncryptedName::try_from(&token.name[..]).map_err(|_| broken())?;
+        let (_, key) = self.names.iter().find(|(epoch, _)| *epoch == token.epoch).ok_or_else(broken)?;
+        Ok(decrypt_name(key, self.id, &encrypted).map_err(|_| broken())?)
+    }
+
     /// The key of a child, wrapped for the newest of `tokens`.
     ///
     /// # Errors

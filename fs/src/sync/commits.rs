@@ -1,0 +1,132 @@
+//! What becomes of written content: the store commits it in the background, and what came of it is taken note of here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::content::{Content, ContentError, StoreEvent};
+use crate::errno::Errno;
+use crate::journal::FileId;
+use crate::vfs::node::{Node, lock};
+use crate::vfs::{Filesystem, Inner, MountState};
+
+/// How long one round of committing everything lasts.
+const ROUND: Duration = Duration::from_secs(10);
+/// Rounds without any progress before it is given up.
+const ROUNDS: u32 = 3;
+
+impl Filesystem {
+    /// Begins to look after what the store commits.
+    pub(crate) fn begin_commits(&self, mut events: UnboundedReceiver<StoreEvent>) {
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = inner.stop.cancelled() => return,
+                    event = events.recv() => event,
+                };
+                match event {
+                    None => return,
+                    Some(StoreEvent::Committed { file, version, size }) => inner.committed(file, version, size),
+                    Some(StoreEvent::Lost { file }) => {
+                        let inner = Arc::clone(&inner);
+                        inner.clone().tasks.spawn(async move { inner.settle_lost(file).await });
+                    }
+                }
+            }
+        });
+    }
+
+    /// Commits everything that is dirty; tells `progress` the state now and then. What could not be committed stays in the
+    /// journal, and the number of such files is returned. Gives up when nothing moves for half a minute.
+    ///
+    /// # Errors
+    /// If the journal cannot be made durable.
+    pub async fn drain(&self, progress: &(dyn Fn(&MountState) + Sync)) -> Result<u64, Errno> {
+        let store = &self.inner.store;
+        store.journal().sync().await?;
+        let (mut least, mut idle) = (u64::MAX, 0);
+        loop {
+            let result = store.drain(ROUND, |_| progress(&self.state())).await;
+            let status = store.status();
+            if status.dirty_files == 0 {
+                return Ok(0);
+            }
+            let left = status.dirty_bytes.saturating_add(status.dirty_files);
+            idle = if left < least { 0 } else { idle + 1 };
+            least = least.min(left);
+            if idle >= ROUNDS {
+                if let Err(error) = result {
+                    self.inner.report(format!("{} files are not committed: {error}", status.dirty_files));
+                }
+                return Ok(status.dirty_files);
+            }
+            if status.dirty_files == status.lost_files {
+                // Conflict copies are being made.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Ends the background work. Nothing may be called afterwards.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        // What is not committed is in the journal; it must be durable there whatever was promised before.
+        if let Err(error) = self.inner.store.journal().sync().await {
+            self.inner.report(format!("the journal could not be made durable: {error}"));
+        }
+        self.inner.store.abandon();
+    }
+}
+
+impl Inner {
+    /// What was written of a file is a version now.
+    fn committed(&self, file: FileId, version: u64, size: u64) {
+        let Some(node) = self.table.by_id(file.bucket, file.inode) else { return };
+        let dirty = self.is_dirty(&node);
+        let seen = node.home.seen_now();
+        let mut facts = lock(&node.facts);
+        if version > facts.version {
+            facts.moved += 1;
+            facts.version = version;
+            facts.size = size;
+        }
+        if !dirty && version == facts.version {
+            match facts.written.take() {
+                // The commit carried these times.
+                Some(written) => {
+                    facts.attributes.mtime_ns = written.mtime_ns;
+                    facts.attributes.ctime_ns = facts.attributes.ctime_ns.max(written.ctime_ns);
+                    if !facts.seen.stale {
+                        facts.seen = seen;
+                    }
+                }
+                None => facts.disbelieve(),
+            }
+        }
+        drop(facts);
+        self.let_go(&node);
+    }
+
+    /// Commits what is dirty of a file, and waits until every machine can see it.
+    pub(crate) async fn commit_now(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        let Some(content) = node.content() else { return Ok(()) };
+        match content.commit().await {
+            Ok(()) => Ok(()),
+            Err(ContentError::Lost) => self.keep_both(node, &content).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn is_dirty(&self, node: &Node) -> bool {
+        self.content_if_any(node).is_some_and(|content| content.is_dirty())
+    }
+
+    /// The content of a file if it is open or dirty.
+    pub(crate) fn content_if_any(&self, node: &Node) -> Option<Arc<Content>> {
+        node.content().or_else(|| self.store.existing(node.home.id, node.id))
+    }
+}

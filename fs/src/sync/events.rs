@@ -1,0 +1,223 @@
+//! Changes of others, as they are committed: exactly what changed is forgotten, here and in the kernel.
+//!
+//! While the stream stands, everything known is believed. When it breaks, everything is believed for a second at most; after it stands
+//! again the changes that were missed come first. Only if the server cannot say what was missed is a bucket read anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cyx_client::events::{Notice, Subscription};
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_proto::meta::v1 as pb;
+use pb::change::Kind;
+
+use crate::vfs::node::{Node, Opened, lock};
+use crate::vfs::{Filesystem, Inner};
+
+/// How often is looked whether the stream stands and whether changes wait that may be this machine's own.
+const TICK: Duration = Duration::from_millis(100);
+/// After an error that calling again does not mend, before calling again all the same.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Filesystem {
+    /// Begins to listen. Ends when the filesystem is shut down.
+    pub(crate) fn begin_events(&self) {
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = inner.stop.cancelled() => inner.health.set(false),
+                () = inner.listen() => {}
+            }
+        });
+    }
+}
+
+impl Inner {
+    async fn listen(&self) {
+        let mut subscription = self.client.subscribe([]);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                notice = subscription.next() => match notice {
+                    Ok(notice) => self.take_notice(&subscription, notice),
+                    Err(error) => {
+                        self.health.set(false);
+                        self.report(format!("changes of others are not seen: {error}"));
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                _ = ticks.tick() => {
+                    if !subscription.is_connected() {
+                        self.health.set(false);
+                    }
+                    for root in self.buckets.roots() {
+                        if root.home.flights.unsettled() {
+                            for change in root.home.flights.settle() {
+                                if !self.committed_here(&root.home, &change) {
+                                    self.apply_change(&root.home, &change);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_notice(&self, subscription: &Subscription, notice: Notice) {
+        match notice {
+            Notice::Connected => {
+                for root in self.buckets.roots() {
+                    // Of a bucket without a position the stream begins at the present: what came before was not heard.
+                    if subscription.position(root.home.id).is_none() {
+                        self.resync(&root);
+                    }
+                }
+                self.health.set(true);
+            }
+            Notice::Resync(bucket) => {
+                if let Some(root) = self.buckets.root(bucket) {
+                    tracing::info!(%bucket, "changes were missed: the bucket is read anew");
+                    self.resync(&root);
+                }
+            }
+            Notice::Change(change) => {
+                let Ok(bucket) = BucketId::try_from(&change.bucket[..]) else { return };
+                let Some(home) = self.buckets.get(bucket) else { return };
+                let same_session = change.session[..] == self.client.session.id().0[..];
+                if change.kind() == Kind::Content && same_session {
+                    // Commits are not calls of this module: whether it was one of its store shows in a moment.
+                    if !self.committed_here(&home, &change) {
+                        home.flights.hold(&change);
+                    }
+                } else if home.flights.is_foreign(&change, same_session) == Some(true) {
+                    self.apply_change(&home, &change);
+                }
+            }
+            // No lease is held here: whoever wants to write need not wait for this mount.
+            Notice::LeaseRecall(_) => {}
+        }
+    }
+
+    /// Everything that is known of a bucket is to be asked for anew.
+    fn resync(&self, root: &Arc<Node>) {
+        root.home.forget_all();
+        let Some(invalidator) = self.invalidator.get() else { return };
+        for node in self.table.nodes(Some(root.home.id)) {
+            invalidator.inode(node.ino, 0..u64::MAX);
+            if node.is_directory() {
+                let names: Vec<Box<[u8]>> = lock(&node.listing).names.keys().cloned().collect();
+                for name in names {
+                    invalidator.entry(node.ino, &name);
+                }
+            }
+        }
+    }
+
+    /// The version that was committed is one of this machine.
+    fn committed_here(&self, home: &Opened, change: &pb::Change) -> bool {
+        if change.kind() != Kind::Content {
+            return false;
+        }
+        let Ok(inode) = InodeId::try_from(&change.inode[..]) else { return false };
+        let known = self.store.existing(home.id, inode).and_then(|content| content.version());
+        let facts = self.table.by_id(home.id, inode).map(|node| lock(&node.facts).version);
+        known.is_some_and(|known| known.version >= change.version)
+            || facts.is_some_and(|version| version >= change.version)
+    }
+
+    fn apply_change(&self, home: &Opened, change: &pb::Change) {
+        home.moved();
+        let inode = self.known(home, &change.inode);
+        let place = self.name_of(home, &change.directory, change.name.as_ref());
+        match change.kind() {
+            Kind::Created | Kind::Restored => self.name_changed(place.as_ref()),
+            Kind::Linked => {
+                self.name_changed(place.as_ref());
+                self.attributes_changed(inode.as_ref());
+            }
+            Kind::Unlinked | Kind::Trashed | Kind::Purged => {
+                if let Some((directory, name)) = &place {
+                    self.doubt(directory, name);
+                    if let (Some(invalidator), Some(inode)) = (self.invalidator.get(), &inode) {
+                        invalidator.delete(directory.ino, inode.ino, name);
+                    } else if let Some(invalidator) = self.invalidator.get() {
+                        invalidator.entry(directory.ino, name);
+                    }
+                }
+                self.attributes_changed(inode.as_ref());
+            }
+            Kind::Renamed => {
+                self.name_changed(place.as_ref());
+                let new = self.name_of(home, &change.new_directory, change.new_name.as_ref());
+                self.name_changed(new.as_ref());
+                self.attributes_changed(inode.as_ref());
+            }
+            Kind::Attributes => self.attributes_changed(inode.as_ref()),
+            Kind::Content => {
+                if let Some(node) = inode {
+                    let mut facts = lock(&node.facts);
+                    // A version that is known already was committed here.
+                    if facts.version >= change.version && !facts.seen.stale {
+                        return;
+                    }
+                    facts.disbelieve();
+                    drop(facts);
+                    if let Some(invalidator) = self.invalidator.get() {
+                        invalidator.inode(node.ino, 0..u64::MAX);
+                    }
+                }
+            }
+            Kind::Writers | Kind::Unspecified => {}
+        }
+    }
+
+    fn known(&self, home: &Opened, id: &[u8]) -> Option<Arc<Node>> {
+        self.table.by_id(home.id, InodeId::try_from(id).ok()?)
+    }
+
+    /// The directory and the plain name in it, if anything of the directory is known here.
+    fn name_of(
+        &self,
+        home: &Opened,
+        directory: &[u8],
+        token: Option<&pb::NameToken>,
+    ) -> Option<(Arc<Node>, Vec<u8>)> {
+        let directory = self.known(home, directory)?;
+        let name = directory.directory_keys().ok().and_then(|keys| keys.name_of(token?).ok());
+        match name {
+            Some(name) => Some((directory, name)),
+            None => {
+                // A name under a key that is not known yet: anything in the directory may have changed.
+                lock(&directory.listing).forget();
+                lock(&directory.facts).disbelieve();
+                None
+            }
+        }
+    }
+
+    fn doubt(&self, directory: &Node, name: &[u8]) {
+        lock(&directory.listing).disbelieve(name);
+        lock(&directory.facts).disbelieve();
+        if let Some(invalidator) = self.invalidator.get() {
+            invalidator.inode(directory.ino, 0..0);
+        }
+    }
+
+    fn name_changed(&self, place: Option<&(Arc<Node>, Vec<u8>)>) {
+        let Some((directory, name)) = place else { return };
+        self.doubt(directory, name);
+        if let Some(invalidator) = self.invalidator.get() {
+            invalidator.entry(directory.ino, name);
+        }
+    }
+
+    fn attributes_changed(&self, node: Option<&Arc<Node>>) {
+        let Some(node) = node else { return };
+        lock(&node.facts).disbelieve();
+        if let Some(invalidator) = self.invalidator.get() {
+            invalidator.inode(node.ino, 0..0);
+        }
+    }
+}

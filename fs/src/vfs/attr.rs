@@ -1,0 +1,131 @@
+//! Attributes.
+
+use std::sync::Arc;
+
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+
+use super::apply::operation;
+use super::node::{Node, lock};
+use super::{Filesystem, Found, Handle, Inner, Open};
+use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime};
+use crate::errno::Errno;
+
+impl SetTime {
+    fn at(self, now: i64) -> i64 {
+        match self {
+            Self::Now => now,
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl Filesystem {
+    /// Attributes.
+    ///
+    /// # Errors
+    /// `ESTALE` for an inode that is gone; `EIO`.
+    pub async fn getattr(&self, ino: Ino, _handle: Option<Handle>) -> Result<Attr, Errno> {
+        let inner = &*self.inner;
+        match inner.found(ino)? {
+            Found::Top => Ok(inner.top_attr()),
+            Found::Node(node) => {
+                inner.fresh(&node).await?;
+                node.attr(&inner.look)
+            }
+        }
+    }
+
+    /// Changes attributes. Whether the caller may was checked by the kernel.
+    ///
+    /// # Errors
+    /// `EROFS`; `EISDIR` or `EINVAL` for the length of what is no file, `EFBIG`; `EPERM` for the list of buckets, and for owners
+    /// when all have the same.
+    pub async fn setattr(&self, ino: Ino, set: SetAttr, _caller: Caller) -> Result<Attr, Errno> {
+        let inner = &*self.inner;
+        inner.writable()?;
+        let node = inner.node(ino, Errno::EPERM)?;
+        if set.size.is_some() {
+            match node.kind {
+                Kind::File => {}
+                Kind::Directory => return Err(Errno::EISDIR),
+                _ => return Err(Errno::EINVAL),
+            }
+        }
+        let fixed = |fixed: Option<u32>, asked: Option<u32>| match (fixed, asked) {
+            (Some(fixed), Some(asked)) if fixed != asked => Err(Errno::EPERM),
+            (Some(_), _) => Ok(None),
+            (None, asked) => Ok(asked),
+        };
+        let (uid, gid) = (fixed(inner.look.uid, set.uid)?, fixed(inner.look.gid, set.gid)?);
+        let stamp = node.home.stamp();
+        if let Some(size) = set.size {
+            inner.set_len(&node, size, set.handle).await?;
+        }
+        let change = pb::SetAttributes {
+            inode: bytes_of(node.id),
+            mode: set.mode.map(|mode| mode & 0o7777),
+            uid,
+            gid,
+            mtime_ns: set.mtime.map(|time| time.at(stamp)),
+            atime_ns: set.atime.map(|time| time.at(stamp)),
+            ctime_ns: Some(set.ctime.map_or(stamp, |time| time.at(stamp))),
+        };
+        let something = set.mode.is_some()
+            || set.uid.is_some()
+            || set.gid.is_some()
+            || set.mtime.is_some()
+            || set.atime.is_some()
+            || set.ctime.is_some();
+        if something {
+            inner.set_attributes(&node, change, stamp).await?;
+        }
+        inner.fresh(&node).await?;
+        node.attr(&inner.look)
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// `EINVAL` for anything else; `EIO`.
+    pub async fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
+        let node = self.inner.node(ino, Errno::EINVAL)?;
+        if node.kind == Kind::Symlink { Ok(node.target()?.to_vec()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+impl Inner {
+    async fn set_attributes(&self, node: &Arc<Node>, change: pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
+        let (mtime, ctime) = (change.mtime_ns, change.ctime_ns.unwrap_or(stamp));
+        let done = self.apply(&node.home, vec![operation(Op::SetAttributes(change))], stamp, 1).await;
+        match done {
+            Ok(done) => self.take_results(node, &done),
+            Err(error) => {
+                lock(&node.facts).disbelieve();
+                return Err(error.into());
+            }
+        };
+        // The commit that is still to come must not bring the time of the write back.
+        if let (Some(mtime), Some(content)) = (mtime, self.content_if_any(node)) {
+            content.set_mtime(mtime).await?;
+        }
+        if let Some(written) = &mut lock(&node.facts).written {
+            written.ctime_ns = ctime;
+            written.mtime_ns = mtime.unwrap_or(written.mtime_ns);
+        }
+        Ok(())
+    }
+
+    async fn set_len(&self, node: &Arc<Node>, size: u64, handle: Option<Handle>) -> Result<(), Errno> {
+        let writing = node.writing.lock().await;
+        let content = match handle.map(|handle| self.opened(handle)).transpose()?.as_deref() {
+            Some(Open::File(open)) if Arc::ptr_eq(&open.node, node) => Arc::clone(&open.content),
+            _ => self.content_of(node).await?,
+        };
+        content.set_len(size).await?;
+        node.note_times(&content);
+        drop(writing);
+        Ok(())
+    }
+}

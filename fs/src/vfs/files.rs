@@ -1,0 +1,301 @@
+//! Open files. Content belongs to the inode, not to the handle: what was written through one is read through all, and a write that
+//! arrives after the file was renamed or removed goes where its inode is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::node::{Node, lock};
+use super::{Done, Filesystem, Found, Handle, Inner, Open, OpenFile, OpenFlags, Seek};
+use crate::attributes::{Ino, Kind};
+use crate::content::{Content, InodeFacts};
+use crate::errno::Errno;
+
+/// Bytes that a copy moves in one go where extents cannot be shared.
+const COPY_STEP: u64 = 1 << 20;
+
+/// `fallocate(2)`: the size stays.
+const KEEP_SIZE: i32 = 0x01;
+/// `fallocate(2)`: a hole.
+const PUNCH_HOLE: i32 = 0x02;
+/// `fallocate(2)`: zeros.
+const ZERO_RANGE: i32 = 0x10;
+
+impl Filesystem {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `EISDIR`; `EROFS` for writing; `ESTALE`, `EIO`.
+    pub async fn open_file(&self, ino: Ino, flags: OpenFlags) -> Result<Handle, Errno> {
+        match self.inner.found(ino)? {
+            Found::Node(node) => self.inner.open_node(&node, flags).await,
+            Found::Top => Err(Errno::EISDIR),
+        }
+    }
+
+    /// Reads; fewer bytes than asked for only at the end.
+    ///
+    /// # Errors
+    /// `EBADF`; `EIO` if the content cannot be had or is not authentic.
+    pub async fn read(&self, handle: Handle, offset: u64, len: u32) -> Result<Bytes, Errno> {
+        let open = self.inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        self.inner.catch_up(&file.node, &file.content).await?;
+        Ok(file.content.read(offset, len as usize).await?)
+    }
+
+    /// Writes all of it. Files opened for appending are written at their end, whatever the offset.
+    ///
+    /// # Errors
+    /// `EBADF`, `EFBIG`, `ENOSPC`.
+    pub async fn write(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
+        let inner = &*self.inner;
+        let open = inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        if !file.flags.write {
+            return Err(Errno::EBADF);
+        }
+        let written = u32::try_from(data.len()).map_err(|_| Errno::EINVAL)?;
+        if written == 0 {
+            return Ok(0);
+        }
+        let writing = file.node.writing.lock().await;
+        inner.catch_up(&file.node, &file.content).await?;
+        if file.flags.append {
+            file.content.append(data).await?;
+        } else {
+            file.content.write(offset, data).await?;
+        }
+        content_changed(file);
+        drop(writing);
+        if file.flags.sync {
+            inner.make_durable(file).await?;
+        }
+        Ok(written)
+    }
+
+    /// A descriptor was closed; others of the handle may be open.
+    ///
+    /// # Errors
+    /// If close waits for the commit: `EDQUOT`, `EIO`. What was written is in the journal all the same.
+    pub async fn flush(&self, handle: Handle) -> Result<(), Errno> {
+        let inner = &*self.inner;
+        let open = inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        if file.wrote.swap(false, Ordering::AcqRel) {
+            if inner.options.close == Done::Remote {
+                return inner.commit_now(&file.node).await;
+            }
+            file.content.upload_soon();
+        }
+        Ok(())
+    }
+
+    /// The last descriptor of a file was closed.
+    pub async fn release(&self, handle: Handle) {
+        let inner = &*self.inner;
+        let Some(open) = inner.close(handle) else { return };
+        let Open::File(file) = &*open else { return };
+        let last = {
+            let mut state = lock(&file.node.file);
+            state.handles = state.handles.saturating_sub(1);
+            state.handles == 0
+        };
+        if !last {
+            return;
+        }
+        if lock(&file.node.facts).nlink == 0 {
+            inner.orphaned(&file.node).await;
+        } else {
+            file.content.upload_soon();
+            inner.let_go(&file.node);
+        }
+    }
+
+    /// Waits until what was written is durable.
+    ///
+    /// # Errors
+    /// `EIO`, `EDQUOT`, `ENOSPC`.
+    pub async fn fsync(&self, handle: Handle, _data_only: bool) -> Result<(), Errno> {
+        let open = self.inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        self.inner.make_durable(file).await
+    }
+
+    /// Allocates, punches holes, zeroes: the modes of `fallocate(2)`.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for other modes; `EFBIG`, `ENOSPC`, `EINVAL`.
+    pub async fn fallocate(&self, handle: Handle, mode: i32, offset: u64, len: u64) -> Result<(), Errno> {
+        let inner = &*self.inner;
+        let open = inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        if !file.flags.write {
+            return Err(Errno::EBADF);
+        }
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let writing = file.node.writing.lock().await;
+        inner.catch_up(&file.node, &file.content).await?;
+        match mode {
+            0 | KEEP_SIZE => file.content.allocate(offset..end, mode == KEEP_SIZE).await?,
+            mode if mode == PUNCH_HOLE | KEEP_SIZE => file.content.punch(offset..end, true).await?,
+            mode if mode & !KEEP_SIZE == ZERO_RANGE => file.content.punch(offset..end, mode & KEEP_SIZE != 0).await?,
+            _ => return Err(Errno::EOPNOTSUPP),
+        }
+        content_changed(file);
+        drop(writing);
+        Ok(())
+    }
+
+    /// The next data or hole at or behind an offset.
+    ///
+    /// # Errors
+    /// `ENXIO` at and behind the end.
+    pub async fn lseek(&self, handle: Handle, offset: u64, what: Seek) -> Result<u64, Errno> {
+        let open = self.inner.opened(handle)?;
+        let Open::File(file) = &*open else { return Err(Errno::EBADF) };
+        self.inner.catch_up(&file.node, &file.content).await?;
+        Ok(file.content.seek(offset, what).await?)
+    }
+
+    /// Copies a range, by reference where that is possible. How many bytes were copied.
+    ///
+    /// # Errors
+    /// `EINVAL` for ranges of one file that overlap; `EFBIG`, `ENOSPC`, `EIO`.
+    pub async fn copy_file_range(
+        &self,
+        from: Handle,
+        from_offset: u64,
+        to: Handle,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<u64, Errno> {
+        let inner = &*self.inner;
+        let (from, to) = (inner.opened(from)?, inner.opened(to)?);
+        let (Open::File(from), Open::File(to)) = (&*from, &*to) else { return Err(Errno::EBADF) };
+        if !to.flags.write {
+            return Err(Errno::EBADF);
+        }
+        let same = Arc::ptr_eq(&from.node, &to.node);
+        inner.catch_up(&from.node, &from.content).await?;
+        let len = len.min(from.content.len().saturating_sub(from_offset));
+        let to_end = to_offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        if same && from_offset < to_end && to_offset < from_offset + len {
+            return Err(Errno::EINVAL);
+        }
+        if len == 0 {
+            return Ok(0);
+        }
+        let writing = to.node.writing.lock().await;
+        inner.catch_up(&to.node, &to.content).await?;
+        let copied = if from.node.home.id == to.node.home.id {
+            to.content.clone_range(&from.content, from_offset..from_offset + len, to_offset).await?
+        } else {
+            let data = from.content.read(from_offset, COPY_STEP.min(len) as usize).await?;
+            let copied = data.len() as u64;
+            to.content.write(to_offset, data).await?;
+            copied
+        };
+        content_changed(to);
+        drop(writing);
+        Ok(copied)
+    }
+}
+
+/// The content was changed through this handle.
+fn content_changed(file: &OpenFile) {
+    file.node.note_times(&file.content);
+    file.wrote.store(true, Ordering::Release);
+}
+
+impl Inner {
+    pub(super) async fn open_node(&self, node: &Arc<Node>, flags: OpenFlags) -> Result<Handle, Errno> {
+        match node.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(Errno::EISDIR),
+            _ => return Err(Errno::EINVAL),
+        }
+        if flags.write || flags.truncate {
+            self.writable()?;
+        }
+        let writing = node.writing.lock().await;
+        let content = self.content_of(node).await?;
+        if flags.truncate && content.len() > 0 {
+            content.set_len(0).await?;
+            node.note_times(&content);
+        }
+        lock(&node.file).handles += 1;
+        drop(writing);
+        let file = OpenFile { node: Arc::clone(node), content, flags, wrote: AtomicBool::new(false) };
+        Ok(self.keep(Open::File(file)))
+    }
+
+    /// The content of a file: of its newest version, and with what was written here since.
+    pub(crate) async fn content_of(&self, node: &Arc<Node>) -> Result<Arc<Content>, Errno> {
+        self.fresh(node).await?;
+        let content = match node.content() {
+            Some(content) => content,
+            None => {
+                let facts = self.inode_facts(node)?;
+                let content = self.store.content(&node.home.bucket, facts)?;
+                Arc::clone(lock(&node.file).content.get_or_insert(content))
+            }
+        };
+        self.catch_up(node, &content).await?;
+        Ok(content)
+    }
+
+    /// What the content has to know about its inode.
+    fn inode_facts(&self, node: &Node) -> Result<InodeFacts, Errno> {
+        let keys = node.keyring()?;
+        let place = lock(&node.file).place.clone();
+        let what = place.map_or_else(|| node.id.to_string(), |(_, name)| String::from_utf8_lossy(&name).into_owned());
+        let facts = lock(&node.facts);
+        Ok(InodeFacts { id: node.id, keys, version: facts.version, size: facts.size, what })
+    }
+
+    /// If somebody else committed a version since, and nothing was written here, the content becomes that of the new version.
+    pub(crate) async fn catch_up(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
+        if node.doubted() {
+            self.fresh(node).await?;
+        }
+        let newest = lock(&node.facts).version;
+        if !content.is_dirty() && content.version().is_none_or(|known| known.version < newest) {
+            content.refresh().await?;
+        }
+        Ok(())
+    }
+
+    async fn make_durable(&self, file: &OpenFile) -> Result<(), Errno> {
+        match self.options.fsync {
+            Done::Local => Ok(file.content.sync_local().await?),
+            Done::Remote => self.commit_now(&file.node).await,
+        }
+    }
+
+    /// Nobody has the file open, and nothing is dirty: the content need not be held.
+    pub(crate) fn let_go(&self, node: &Node) {
+        let mut state = lock(&node.file);
+        let idle = state.handles == 0 && state.content.as_ref().is_some_and(|content| !content.is_dirty());
+        let content = if idle { state.content.take() } else { None };
+        drop(state);
+        drop(content);
+    }
+
+    /// The last name is gone: nothing need be uploaded, and once nobody has the file open, nothing kept.
+    pub(crate) async fn orphaned(&self, node: &Node) {
+        let Some(content) = self.content_if_any(node) else { return };
+        if lock(&node.file).handles > 0 {
+            content.hold();
+            return;
+        }
+        lock(&node.file).content = None;
+        if let Err(error) = content.discard().await {
+            tracing::warn!(inode = %node.id, %error, "what was written to a removed file stays in the journal");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Asking the server, and when an answer is believed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use cyx_client::{Error, Located};
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::InodeId;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+
+use super::Inner;
+use super::node::{Edge, Listing, Name, Node, Seen, lock};
+use crate::attributes::Kind;
+use crate::errno::Errno;
+
+/// How often something is asked again because it changed on the way.
+const ROUNDS: u32 = 6;
+/// After so many names of a directory were asked for one by one, all are.
+const READ_AHEAD_AFTER: u32 = 3;
+/// Larger directories are not read ahead.
+const LARGE: usize = 50_000;
+/// Inodes asked for in one call.
+const INODES_PER_CALL: usize = 1000;
+/// Names that are remembered of all directories together.
+const NAMES_MAX: usize = 400_000;
+
+impl Inner {
+    /// Where a name leads, as far as can be known: from memory if that is to be believed, else from the server.
+    pub(crate) async fn find(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Edge>, Errno> {
+        if !directory.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        for round in 1.. {
+            let (moved, moves, all) = {
+                let mut listing = lock(&directory.listing);
+                listing.used = Some(Instant::now());
+                match remembered(directory, &listing, name) {
+                    Remembered::Edge(edge) => return Ok(Some(edge)),
+                    Remembered::Nothing => return Ok(None),
+                    Remembered::No => {}
+                }
+                listing.misses += 1;
+                let all = listing.misses > READ_AHEAD_AFTER && listing.complete.is_none() && !listing.large;
+                if all {
+                    listing.misses = 0;
+                }
+                (listing.moved, directory.home.moves(), all)
+            };
+            if all {
+                self.list(directory).await?;
+                continue;
+            }
+            let seen = directory.home.seen_now();
+            let keys = directory.directory();
+            let found = match directory.home.bucket.lookup_one(&keys, name).await {
+                Ok(found) => found,
+                // Neither can a name that no entry has lead anywhere, nor one in a directory that is gone.
+                Err(Error::Invalid { .. }) => return Ok(None),
+                Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let quiet = directory.home.moves() == moves;
+            let edge = found.map(|located| self.edge(directory, &located, seen, quiet)).transpose()?;
+            let mut listing = lock(&directory.listing);
+            if listing.moved != moved {
+                if round < ROUNDS {
+                    continue;
+                }
+                // It changes faster than it can be asked for.
+                return Ok(edge);
+            }
+            let known = edge.clone().map_or(Name::Nothing(seen), Name::Leads);
+            if listing.names.insert(name.into(), known).is_none() {
+                self.listed.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(edge);
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// The node of an entry that was opened. `quiet`: nothing changed in the bucket since the server was asked.
+    pub(crate) fn edge(
+        &self,
+        directory: &Arc<Node>,
+        located: &Located,
+        seen: Seen,
+        quiet: bool,
+    ) -> Result<Edge, Errno> {
+        let kind = Kind::from_number(located.entry.kind).map_err(|_| directory.broken("an entry's kind"))?;
+        let facts_seen = Seen { stale: !quiet, ..seen };
+        let home = &directory.home;
+        let (node, made) = self.table.get_or_make(home.id, located.id, None, |ino| {
+            Node::new(ino, Arc::clone(home), located.id, kind, located.key.clone(), &located.inode, facts_seen)
+        });
+        if !made {
+            node.take_located(located, facts_seen);
+        }
+        if kind == Kind::File {
+            if made && let Some(content) = self.store.existing(home.id, located.id) {
+                // Written by an earlier run, or before the kernel forgot the file.
+                node.note_times(&content);
+                lock(&node.file).content = Some(content);
+            }
+            lock(&node.file).place = Some((Arc::downgrade(directory), located.name.as_slice().into()));
+        }
+        Ok(Edge { node, version: located.entry.version, seen })
+    }
+
+    /// Makes sure that what is known of an inode is to be believed.
+    pub(crate) async fn fresh(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        for _ in 0..ROUNDS {
+            let moved = {
+                let facts = lock(&node.facts);
+                if node.home.believes(&facts.seen) {
+                    return Ok(());
+                }
+                facts.moved
+            };
+            let seen = node.home.seen_now();
+            let Some(inode) = self.ask_inodes(node, &[node.id]).await?.remove(&node.id) else {
+                return self.gone(node);
+            };
+            let mut facts = lock(&node.facts);
+            if facts.moved == moved {
+                facts.take(&inode, seen);
+                return Ok(());
+            }
+        }
+        // It changes faster than it can be asked for: what is known is as good as any answer.
+        Ok(())
+    }
+
+    /// As [`Self::fresh`], for many inodes of a bucket with few calls. Those that are gone stay as they are.
+    pub(crate) async fn fresh_many(&self, nodes: &[Arc<Node>]) -> Result<(), Errno> {
+        let stale: Vec<(&Arc<Node>, u64)> = nodes
+            .iter()
+            .filter_map(|node| {
+                let facts = lock(&node.facts);
+                (!node.home.believes(&facts.seen)).then_some((node, facts.moved))
+            })
+            .collect();
+        for part in stale.chunks(INODES_PER_CALL) {
+            let Some((first, _)) = part.first() else { continue };
+            let ids: Vec<InodeId> = part.iter().map(|(node, _)| node.id).collect();
+            let seen = first.home.seen_now();
+            let mut inodes = self.ask_inodes(first, &ids).await?;
+            for (node, moved) in part {
+                let mut facts = lock(&node.facts);
+                if let Some(inode) = inodes.remove(&node.id)
+                    && facts.moved == *moved
+                {
+                    facts.take(&inode, seen);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_inodes(&self, node: &Node, ids: &[InodeId]) -> Result<HashMap<InodeId, pb::Inode>, Errno> {
+        let request =
+            pb::GetInodesRequest { bucket: bytes_of(node.home.id), ids: ids.iter().copied().map(bytes_of).collect() };
+        let answer = match self.client.meta.get_inodes(request).await {
+            Ok(answer) => answer,
+            // The bucket itself was deleted.
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(HashMap::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut inodes = HashMap::with_capacity(answer.inodes.len());
+        for inode in answer.inodes {
+            let id = InodeId::try_from(&inode.id[..]).map_err(|_| node.broken("the id of an inode"))?;
+            inodes.insert(id, inode);
+        }
+        Ok(inodes)
+    }
+
+    /// The server no longer has the inode: open files go on as they were, everything else is over.
+    fn gone(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        let mut facts = lock(&node.facts);
+        facts.nlink = 0;
+        let open = lock(&node.file).handles > 0;
+        if open { Ok(()) } else { Err(Errno::ESTALE) }
+    }
+
+    /// Reads a whole directory. Entries that are not authentic are left out, with an error in the log.
+    pub(crate) async fn list(&self, directory: &Arc<Node>) -> Result<Vec<(Box<[u8]>, Edge)>, Errno> {
+        let mut listed: Vec<(Box<[u8]>, Edge)> = Vec::new();
+        for _ in 0..ROUNDS {
+            let (moved, moves) = {
+                let listing = lock(&directory.listing);
+                if let Some(all) = whole(directory, &listing) {
+                    return Ok(all);
+                }
+                (listing.moved, directory.home.moves())
+            };
+            let seen = directory.home.seen_now();
+            let mut found = Vec::new();
+            let mut broken = false;
+            let mut reading = directory.home.bucket.read(&directory.directory())?;
+            loop {
+                match reading.next_batch().await {
+                    Ok(Some(batch)) => {
+                        for located in batch {
+                            match located {
+                                Ok(located) => found.push(located),
+                                Err(error) => {
+                                    broken = true;
+                                    tracing::error!(%error, directory = %directory.id, "an entry is left out");
+                                }
+                            }
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let quiet = directory.home.moves() == moves;
+            listed.clear();
+            for located in &found {
+                listed.push((located.name.as_slice().into(), self.edge(directory, located, seen, quiet)?));
+            }
+            let mut listing = lock(&directory.listing);
+            if listing.moved != moved {
+                continue;
+            }
+            listing.large = listed.len() > LARGE;
+            if !listing.large {
+                let before = listing.names.len();
+                listing.names =
+                    listed.iter().map(|(name, edge)| (name.clone(), Name::Leads(edge.clone()))).collect();
+                listing.complete = (!broken).then_some(seen);
+                listing.used = Some(Instant::now());
+                let after = listing.names.len();
+                drop(listing);
+                self.listed.fetch_add(after, Ordering::Relaxed);
+                self.listed.fetch_sub(before.min(self.listed.load(Ordering::Relaxed)), Ordering::Relaxed);
+                self.bound_names(directory);
+            }
+            return Ok(listed);
+        }
+        // It changes all the time: a listing that lies between two states is what every filesystem gives then.
+        Ok(listed)
+    }
+
+    /// Forgets listings that were not used for long if too many names are remembered.
+    fn bound_names(&self, but: &Arc<Node>) {
+        if self.listed.load(Ordering::Relaxed) <= NAMES_MAX {
+            return;
+        }
+        let mut listings: Vec<(Option<Instant>, usize, Arc<Node>)> = self
+            .table
+            .nodes(None)
+            .into_iter()
+            .filter(|node| node.is_directory() && !Arc::ptr_eq(node, but))
+            .map(|node| {
+                let listing = lock(&node.listing);
+                let entry = (listing.used, listing.names.len());
+                drop(listing);
+                (entry.0, entry.1, node)
+            })
+            .filter(|(_, names, _)| *names > 0)
+            .collect();
+        listings.sort_by_key(|(used, _, _)| *used);
+        let mut total: usize = listings.iter().map(|(_, names, _)| names).sum();
+        for (_, names, node) in listings {
+            if total <= NAMES_MAX * 3 / 4 {
+                break;
+            }
+            let old = std::mem::take(&mut lock(&node.listing).names);
+            lock(&node.listing).forget();
+            // Outside of the lock: the last to hold many inodes.
+            drop(old);
+            total -= names;
+        }
+        self.listed.store(total + lock(&but.listing).names.len(), Ordering::Relaxed);
+    }
+}
+
+enum Remembered {
+    Edge(Edge),
+    Nothing,
+    No,
+}
+
+fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
+    let home = &directory.home;
+    match listing.names.get(name) {
+        Some(Name::Leads(edge)) if home.believes(&edge.seen) => Remembered::Edge(edge.clone()),
+        Some(Name::Nothing(seen)) if home.believes(seen) => Remembered::Nothing,
+        None if listing.complete.as_ref().is_some_and(|seen| home.believes(seen)) => Remembered::Nothing,
+        _ => Remembered::No,
+    }
+}
+
+/// All entries of a directory, if they are known and to be believed.
+fn whole(directory: &Node, listing: &Listing) -> Option<Vec<(Box<[u8]>, Edge)>> {
+    let home = &directory.home;
+    listing.complete.as_ref().filter(|seen| home.believes(seen))?;
+    let mut all = Vec::with_capacity(listing.names.len());
+    for (name, known) in &listing.names {
+        match known {
+            Name::Leads(edge) if home.believes(&edge.seen) => all.push((name.clone(), edge.clone())),
+            Name::Nothing(seen) if home.believes(seen) => {}
+            _ => return None,
+        }
+    }
+    Some(all)
+}

@@ -1,0 +1,248 @@
+//! New names: of new inodes, and second ones of files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_client::tree::change::TARGET_MAX;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{InodeId, Random as _};
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::{Field, seal_field};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+
+use super::apply::operation;
+use super::node::{Node, lock};
+use super::{Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
+use crate::attributes::{Attr, Caller, Ino, Kind};
+use crate::errno::Errno;
+
+const SET_GROUP_ID: u32 = 0o2000;
+
+/// What is to be made.
+pub(crate) struct New<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) rdev: u32,
+    pub(crate) target: &'a [u8],
+}
+
+impl Filesystem {
+    /// Makes a file, fifo, socket or device node. Counts a lookup, as all that return the attributes of something new.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENAMETOOLONG`, `EROFS`; `EPERM` at the top of all buckets.
+    pub async fn mknod(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        kind: Kind,
+        mode: u32,
+        rdev: u32,
+        caller: Caller,
+    ) -> Result<Attr, Errno> {
+        if matches!(kind, Kind::Directory | Kind::Symlink) {
+            return Err(Errno::EINVAL);
+        }
+        let rdev = if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { rdev } else { 0 };
+        self.make(parent, name, &New { kind, mode, rdev, target: &[] }, caller).await
+    }
+
+    /// Makes a directory; at the top of all buckets, a bucket.
+    ///
+    /// # Errors
+    /// As [`Self::mknod`]; `EINVAL` for a name that a bucket cannot have.
+    pub async fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<Attr, Errno> {
+        if matches!(self.inner.found(parent)?, Found::Top) {
+            return self.make_bucket(name).await;
+        }
+        self.make(parent, name, &New { kind: Kind::Directory, mode, rdev: 0, target: &[] }, caller).await
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Self::mknod`]; `ENAMETOOLONG` also for the target.
+    pub async fn symlink(&self, parent: Ino, name: &[u8], target: &[u8], caller: Caller) -> Result<Attr, Errno> {
+        match target {
+            [] => return Err(Errno::ENOENT),
+            target if target.len() > TARGET_MAX => return Err(Errno::ENAMETOOLONG),
+            target if target.contains(&0) => return Err(Errno::EINVAL),
+            _ => {}
+        }
+        self.make(parent, name, &New { kind: Kind::Symlink, mode: 0o777, rdev: 0, target }, caller).await
+    }
+
+    async fn make(&self, parent: Ino, name: &[u8], new: &New<'_>, caller: Caller) -> Result<Attr, Errno> {
+        let inner = &*self.inner;
+        let directory = inner.directory_to_change(parent, name, Errno::EPERM)?;
+        let node = inner.make_in(&directory, name, new, caller).await?;
+        let attr = node.attr(&inner.look)?;
+        inner.table.count(&node);
+        Ok(attr)
+    }
+
+    /// Makes a regular file and opens it; one that is there is opened, unless that was to be an error.
+    ///
+    /// # Errors
+    /// As [`Self::mknod`] and [`Self::open_file`].
+    pub async fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        flags: OpenFlags,
+        caller: Caller,
+    ) -> Result<(Attr, Handle), Errno> {
+        let inner = &*self.inner;
+        let directory = inner.directory_to_change(parent, name, Errno::EPERM)?;
+        let new = New { kind: Kind::File, mode, rdev: 0, target: &[] };
+        for _ in 0..super::apply::DECISIONS {
+            let node = match inner.make_in(&directory, name, &new, caller).await {
+                Err(Errno::EEXIST) if !flags.exclusive => match inner.find(&directory, name).await? {
+                    Some(edge) if edge.node.kind == Kind::File => edge.node,
+                    Some(edge) if edge.node.is_directory() => return Err(Errno::EISDIR),
+                    Some(_) => return Err(Errno::EEXIST),
+                    // It was removed again in between.
+                    None => continue,
+                },
+                other => other?,
+            };
+            let handle = inner.open_node(&node, flags).await?;
+            let attr = node.attr(&inner.look)?;
+            inner.table.count(&node);
+            return Ok((attr, handle));
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// Gives something a second name.
+    ///
+    /// # Errors
+    /// `EPERM` for a directory, `EXDEV` between buckets, and as [`Self::mknod`].
+    pub async fn link(&self, ino: Ino, new_parent: Ino, new_name: &[u8]) -> Result<Attr, Errno> {
+        let inner = &*self.inner;
+        let directory = inner.directory_to_change(new_parent, new_name, Errno::EXDEV)?;
+        check_new_name(new_name)?;
+        let node = inner.node(ino, Errno::EPERM)?;
+        if node.is_directory() {
+            return Err(Errno::EPERM);
+        }
+        if node.home.id != directory.home.id {
+            return Err(Errno::EXDEV);
+        }
+        let _changing = directory.changing.lock().await;
+        if inner.find(&directory, new_name).await?.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let keys = directory.directory_keys()?;
+        let names = keys.tokens(new_name)?;
+        let wrapped_key = keys.wrap(&names, node.id, node.kind, &node.key())?.into();
+        let link =
+            pb::Link { inode: bytes_of(node.id), directory: bytes_of(directory.id), names, wrapped_key };
+        let stamp = directory.home.stamp();
+        let done = match inner.apply(&directory.home, vec![operation(Op::Link(link))], stamp, 1).await {
+            Ok(done) => done,
+            Err(error) => {
+                directory.doubt_name(new_name);
+                return Err(error.into());
+            }
+        };
+        let version = inner.take_results(&node, &done);
+        directory.names_changed(stamp, 0);
+        directory.set_name(new_name, &node, version);
+        let attr = node.attr(&inner.look)?;
+        inner.table.count(&node);
+        Ok(attr)
+    }
+}
+
+impl Inner {
+    /// Takes what the server says about an inode after a change of it. Returns the version of the entry.
+    pub(super) fn take_results(&self, node: &Node, done: &[pb::OperationResult]) -> u64 {
+        let Some(done) = done.first() else { return 0 };
+        if let Some(inode) = &done.inode {
+            let seen = node.home.seen_now();
+            let mut facts = lock(&node.facts);
+            facts.moved += 1;
+            facts.take(inode, seen);
+        }
+        done.entry.as_ref().map_or(0, |entry| entry.version)
+    }
+
+    /// Makes a new inode in a directory.
+    pub(crate) async fn make_in(
+        &self,
+        directory: &Arc<Node>,
+        name: &[u8],
+        new: &New<'_>,
+        caller: Caller,
+    ) -> Result<Arc<Node>, Errno> {
+        check_new_name(name)?;
+        let _changing = directory.changing.lock().await;
+        if self.find(directory, name).await?.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let (id, key) = (InodeId::random(), InodeKey::make());
+        let stamp = directory.home.stamp();
+        let keys = directory.directory_keys()?;
+        let names = keys.tokens(name)?;
+        let wrapped_key = keys.wrap(&names, id, new.kind, &key)?.into();
+        let sealed_target = match new.kind {
+            Kind::Symlink => {
+                Bytes::from(seal_field(&key, id, Field::LinkTarget, new.target).map_err(|_| Errno::ENAMETOOLONG)?)
+            }
+            _ => Bytes::new(),
+        };
+        let create = pb::Create {
+            inode: bytes_of(id),
+            kind: i32::from(new.kind.number()),
+            directory: bytes_of(directory.id),
+            names,
+            wrapped_key,
+            attributes: Some(self.new_attributes(directory, new, caller, stamp)),
+            sealed_target,
+            sealed_meta: Bytes::new(),
+        };
+        let done = match self.apply(&directory.home, vec![operation(Op::Create(create))], stamp, 1).await {
+            Ok(done) => done,
+            Err(error) => {
+                directory.doubt_name(name);
+                if error.code() == ErrorCode::NotFound {
+                    lock(&directory.facts).disbelieve();
+                }
+                return Err(error.into());
+            }
+        };
+        let seen = directory.home.seen_now();
+        let done = done.into_iter().next().unwrap_or_default();
+        let inode = done.inode.ok_or(Errno::EIO)?;
+        let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
+            Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)
+        });
+        if new.kind == Kind::Directory {
+            // Nobody else can have put anything into it without an event about that.
+            lock(&node.listing).complete = Some(seen);
+        }
+        directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));
+        directory.set_name(name, &node, done.entry.map_or(0, |entry| entry.version));
+        Ok(node)
+    }
+
+    /// In a directory with the set-group-id bit everything new gets its group, and directories get the bit.
+    fn new_attributes(&self, directory: &Node, new: &New<'_>, caller: Caller, stamp: i64) -> pb::Attributes {
+        let above = lock(&directory.facts).attributes;
+        let inherits = above.mode & SET_GROUP_ID != 0;
+        let inherited = if inherits && new.kind == Kind::Directory { SET_GROUP_ID } else { 0 };
+        pb::Attributes {
+            mode: new.mode & 0o7777 | inherited,
+            uid: caller.uid,
+            gid: if inherits { above.gid } else { caller.gid },
+            rdev: u64::from(new.rdev),
+            mtime_ns: stamp,
+            ctime_ns: stamp,
+            atime_ns: stamp,
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! An inode as this machine knows it: what the server said last, and how long that is believed.
+//!
+//! Everything known carries a [`Seen`]. It is believed while the stream of events stands and nothing was heard to the contrary, or
+//! for a second. An answer that crosses an event about the same thing on its way is not believed at all: every event and every
+//! change of this machine's own moves a counter, and an answer counts only if the counter stands where it stood when the question
+//! was asked.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cyx_client::tree::names::DirectoryKeys;
+use cyx_client::{Bucket, Directory, Located};
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
+use cyx_proto::meta::v1 as pb;
+
+use super::flights::Flights;
+use super::xattr::Xattrs;
+use crate::attributes::{Attr, BLOCK, Ino, Kind};
+use crate::content::Content;
+use crate::errno::Errno;
+
+/// How long something is believed while the stream of events is down.
+pub(crate) const UNWATCHED: Duration = Duration::from_secs(1);
+/// Bytes that a directory says it has.
+const DIRECTORY_SIZE: u64 = 4096;
+
+/// Locks a mutex; what a panic left behind is as good as it was.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the stream of events can be relied on.
+#[derive(Debug, Default)]
+pub(crate) struct Health(AtomicBool);
+
+impl Health {
+    pub(crate) fn set(&self, healthy: bool) {
+        self.0.store(healthy, Ordering::Release);
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A bucket that was opened.
+pub(crate) struct Opened {
+    pub(crate) id: BucketId,
+    pub(crate) bucket: Bucket,
+    pub(crate) health: Arc<Health>,
+    pub(crate) flights: Flights,
+    /// Rises when everything known of the bucket is to be asked for anew.
+    generation: AtomicU64,
+    /// Rises with every change of the bucket that is heard of or made.
+    moved: AtomicU64,
+    /// When the bucket last changed through this machine, Unix nanoseconds.
+    last: AtomicI64,
+}
+
+impl Opened {
+    pub(crate) fn new(bucket: Bucket, health: Arc<Health>) -> Self {
+        Self {
+            id: bucket.id,
+            bucket,
+            health,
+            flights: Flights::default(),
+            generation: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            last: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn seen_now(&self) -> Seen {
+        Seen { at: Instant::now(), generation: self.generation.load(Ordering::Acquire), stale: false }
+    }
+
+    pub(crate) fn believes(&self, seen: &Seen) -> bool {
+        !seen.stale
+            && seen.generation == self.generation.load(Ordering::Acquire)
+            && (self.health.get() || seen.at.elapsed() < UNWATCHED)
+    }
+
+    /// Learnt before everything was to be asked for anew.
+    fn is_older(&self, seen: &Seen) -> bool {
+        seen.generation != self.generation.load(Ordering::Acquire)
+    }
+
+    /// Believes nothing any more that is known by now.
+    pub(crate) fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.moved();
+    }
+
+    pub(crate) fn moved(&self) {
+        self.moved.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn moves(&self) -> u64 {
+        self.moved.load(Ordering::Acquire)
+    }
+
+    /// The time of a change that is decided now: later than that of the one before, whatever the clock does.
+    pub(crate) fn stamp(&self) -> i64 {
+        let now = super::now_ns();
+        let last = self.last.fetch_max(now, Ordering::AcqRel);
+        if now > last { now } else { self.last.fetch_add(1, Ordering::AcqRel) + 1 }
+    }
+}
+
+/// When something was learnt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) at: Instant,
+    pub(crate) generation: u64,
+    pub(crate) stale: bool,
+}
+
+/// What is known of an inode.
+pub(crate) struct Facts {
+    pub(crate) key: InodeKey,
+    pub(crate) history: Bytes,
+    keys: Option<Arc<DirectoryKeys>>,
+    pub(crate) attributes: pb::Attributes,
+    pub(crate) nlink: u32,
+    pub(crate) size: u64,
+    pub(crate) version: u64,
+    sealed_target: Bytes,
+    target: Option<Bytes>,
+    pub(crate) sealed_meta: Bytes,
+    pub(crate) meta_version: u64,
+    pub(crate) xattrs: Option<Arc<Xattrs>>,
+    pub(crate) seen: Seen,
+    /// Moves with every event and every change that concerns the inode.
+    pub(crate) moved: u64,
+    /// Times of writes that are not committed yet.
+    pub(crate) written: Option<Written>,
+}
+
+/// Times of a file whose newest content is on this machine only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) mtime_ns: i64,
+    pub(crate) ctime_ns: i64,
+}
+
+impl Facts {
+    /// Takes what the server says, except times that were decided here and are not committed.
+    pub(crate) fn take(&mut self, inode: &pb::Inode, seen: Seen) {
+        self.attributes = inode.attributes.unwrap_or_default();
+        self.nlink = inode.nlink;
+        self.size = inode.size;
+        self.version = inode.version;
+        if self.history != inode.key_history {
+            self.history = inode.key_history.clone();
+            self.keys = None;
+        }
+        if self.sealed_target != inode.sealed_target {
+            self.sealed_target = inode.sealed_target.clone();
+            self.target = None;
+        }
+        if self.sealed_meta != inode.sealed_meta {
+            self.sealed_meta = inode.sealed_meta.clone();
+            self.xattrs = None;
+        }
+        self.meta_version = inode.meta_version;
+        self.seen = seen;
+    }
+
+    fn take_key(&mut self, key: &InodeKey) {
+        if key.epoch() > self.key.epoch() {
+            self.key = key.clone();
+            self.keys = None;
+        }
+    }
+
+    /// Something about it changed elsewhere.
+    pub(crate) fn disbelieve(&mut self) {
+        self.seen.stale = true;
+        self.moved += 1;
+    }
+}
+
+/// Where a name leads.
+pub(crate) enum Name {
+    /// To an inode.
+    Leads(Edge),
+    /// Nowhere.
+    Nothing(Seen),
+    /// Something changed: ask.
+    Unknown,
+}
+
+/// An entry.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    pub(crate) node: Arc<Node>,
+    /// Version of the entry, named in every change of it.
+    pub(crate) version: u64,
+    pub(crate) seen: Seen,
+}
+
+/// What is known of the names in a directory.
+#[derive(Default)]
+pub(crate) struct Listing {
+    pub(crate) names: HashMap<Box<[u8]>, Name>,
+    /// Every name of the directory is in `names`.
+    pub(crate) complete: Option<Seen>,
+    /// Moves with every event and every change that concerns a name in it.
+    pub(crate) moved: u64,
+    /// Names that had to be asked for one by one.
+    pub(crate) misses: u32,
+    /// Too many names to be read ahead.
+    pub(crate) large: bool,
+    pub(crate) used: Option<Instant>,
+}
+
+impl Listing {
+    /// Nothing is known any more.
+    pub(crate) fn forget(&mut self) {
+        self.names = HashMap::new();
+        self.complete = None;
+        self.moved += 1;
+        self.misses = 0;
+    }
+
+    /// Something about this name changed.
+    pub(crate) fn disbelieve(&mut self, name: &[u8]) {
+        self.moved += 1;
+        if self.complete.is_some() || self.names.contains_key(name) {
+            self.names.insert(name.into(), Name::Unknown);
+        }
+    }
+}
+
+/// The content of a file while it is open or dirty.
+#[derive(Default)]
+pub(crate) struct FileState {
+    pub(crate) handles: u32,
+    pub(crate) content: Option<Arc<Content>>,
+    /// A directory and the name in it by which the file was last found: where a conflict copy goes.
+    pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
+}
+
+/// An inode.
+pub(crate) struct Node {
+    pub(crate) ino: Ino,
+    pub(crate) home: Arc<Opened>,
+    pub(crate) id: InodeId,
+    pub(crate) kind: Kind,
+    pub(crate) facts: Mutex<Facts>,
+    pub(crate) listing: Mutex<Listing>,
+    pub(crate) file: Mutex<FileState>,
+    /// Held by whoever changes names in this directory, so that what is known changes in the order of the server's answers.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held by whoever opens or writes the content, so that appends do not interleave.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Held by whoever makes a conflict copy of it.
+    pub(crate) settling: tokio::sync::Mutex<()>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        ino: Ino,
+        home: Arc<Opened>,
+        id: InodeId,
+        kind: Kind,
+        key: InodeKey,
+        inode: &pb::Inode,
+        seen: Seen,
+    ) -> Self {
+        let mut facts = Facts {
+            key,
+            history: Bytes::new(),
+            keys: None,
+            attributes: pb::Attributes::default(),
+            nlink: 0,
+            size: 0,
+            version: 0,
+            sealed_target: Bytes::new(),
+            target: None,
+            sealed_meta: Bytes::new(),
+            meta_version: 0,
+            xattrs: None,
+            seen,
+            moved: 0,
+            written: None,
+        };
+        facts.take(inode, seen);
+        Self {
+            ino,
+            home,
+            id,
+            kind,
+            facts: Mutex::new(facts),
+            listing: Mutex::default(),
+            file: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Takes what came with an entry that leads here.
+    pub(crate) fn take_located(&self, located: &Located, seen: Seen) {
+        let mut facts = lock(&self.facts);
+        facts.take_key(&located.key);
+        // What is believed already may be newer than an answer that was under way when it was learnt.
+        if !self.home.believes(&facts.seen) {
+            facts.take(&located.inode, seen);
+        }
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// As the client wants it.
+    pub(crate) fn directory(&self) -> Directory {
+        let facts = lock(&self.facts);
+        Directory { id: self.id, key: facts.key.clone(), key_history: facts.history.clone(), attributes: None }
+    }
+
+    /// Its keys for names and children.
+    pub(crate) fn directory_keys(&self) -> Result<Arc<DirectoryKeys>, Errno> {
+        let mut facts = lock(&self.facts);
+        if let Some(keys) = &facts.keys {
+            return Ok(Arc::clone(keys));
+        }
+        let directory =
+            Directory { id: self.id, key: facts.key.clone(), key_history: facts.history.clone(), attributes: None };
+        let keys = Arc::new(DirectoryKeys::new(&directory)?);
+        facts.keys = Some(Arc::clone(&keys));
+        Ok(keys)
+    }
+
+    pub(crate) fn key(&self) -> InodeKey {
+        lock(&self.facts).key.clone()
+    }
+
+    /// All keys of the inode.
+    pub(crate) fn keyring(&self) -> Result<InodeKeyring, Errno> {
+        let facts = lock(&self.facts);
+        open_history(facts.key.clone(), self.id, &facts.history).map_err(|_| self.broken("its older keys"))
+    }
+
+    /// Opens a sealed field.
+    pub(crate) fn open_sealed(&self, field: Field, sealed: &[u8]) -> Result<Vec<u8>, Errno> {
+        let broken = |_| self.broken("a sealed field");
+        let epoch = epoch_of(sealed).map_err(broken)?;
+        let keyring = self.keyring()?;
+        let key = keyring.of_epoch(epoch).map_err(broken)?;
+        open_field(key, self.id, field, sealed).map_err(broken)
+    }
+
+    pub(crate) fn broken(&self, what: &str) -> Errno {
+        tracing::error!(inode = %self.id, bucket = %self.home.id, what, "not authentic");
+        Errno::EIO
+    }
+
+    /// Where a symbolic link leads.
+    pub(crate) fn target(&self) -> Result<Bytes, Errno> {
+        let sealed = {
+            let facts = lock(&self.facts);
+            if let Some(target) = &facts.target {
+                return Ok(target.clone());
+            }
+            facts.sealed_target.clone()
+        };
+        let target = self.open_sealed(Field::LinkTarget, &sealed)?;
+        if target.is_empty() || target.contains(&0) {
+            return Err(self.broken("a link's target"));
+        }
+        let target = Bytes::from(target);
+        lock(&self.facts).target = Some(target.clone());
+        Ok(target)
+    }
+
+
+    /// Something was heard that contradicts what is known.
+    pub(crate) fn doubted(&self) -> bool {
+        let facts = lock(&self.facts);
+        facts.seen.stale || self.home.is_older(&facts.seen)
+    }
+
+    pub(crate) fn content(&self) -> Option<Arc<Content>> {
+        lock(&self.file).content.clone()
+    }
+
+    /// Its name was removed: so many links are left.
+    pub(crate) fn lose_link(&self, stamp: i64) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        facts.attributes.ctime_ns = stamp;
+        facts.nlink = if self.is_directory() { 0 } else { facts.nlink.saturating_sub(1) };
+        if let Some(written) = &mut facts.written {
+            written.ctime_ns = stamp;
+        }
+    }
+
+    /// A name in this directory changed, and the number of directories in it by `subdirectories`.
+    pub(crate) fn names_changed(&self, stamp: i64, subdirectories: i32) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        facts.attributes.mtime_ns = stamp;
+        facts.attributes.ctime_ns = stamp;
+        facts.nlink = facts.nlink.saturating_add_signed(subdirectories);
+    }
+
+    /// Its content was changed on this machine: the times are those that its commit will carry.
+    pub(crate) fn note_times(&self, content: &Content) {
+        if let Some((mtime_ns, ctime_ns)) = content.times() {
+            lock(&self.facts).written = Some(Written { mtime_ns, ctime_ns });
+        }
+    }
+
+    /// Attributes as they are known, with what was written here.
+    pub(crate) fn attr(&self, look: &Look) -> Result<Attr, Errno> {
+        let content = self.content();
+        let target = if self.kind == Kind::Symlink { self.target()?.len() as u64 } else { 0 };
+        let facts = lock(&self.facts);
+        let size = match self.kind {
+            Kind::File => match content {
+                Some(content) if content.is_dirty() => content.len(),
+                Some(content) if content.version().is_some_and(|known| known.version >= facts.version) => content.len(),
+                _ => facts.size,
+            },
+            Kind::Directory => DIRECTORY_SIZE,
+            Kind::Symlink => target,
+            _ => 0,
+        };
+        let attributes = &facts.attributes;
+        let (mtime_ns, ctime_ns) = match &facts.written {
+            Some(written) => (written.mtime_ns, written.ctime_ns.max(attributes.ctime_ns)),
+            None => (attributes.mtime_ns, attributes.ctime_ns),
+        };
+        Ok(Attr {
+            ino: self.ino,
+            kind: self.kind,
+            mode: attributes.mode & 0o7777 & !look.umask,
+            uid: look.uid.unwrap_or(attributes.uid),
+            gid: look.gid.unwrap_or(attributes.gid),
+            nlink: facts.nlink,
+            rdev: u32::try_from(attributes.rdev).unwrap_or(0),
+            size,
+            blocks: if self.kind == Kind::Symlink { 0 } else { size.div_ceil(BLOCK) },
+            atime_ns: attributes.atime_ns,
+            mtime_ns,
+            ctime_ns,
+        })
+    }
+}
+
+/// What everything looks like, whatever was stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) umask: u32,
+}

@@ -1,0 +1,96 @@
+//! Removing names.
+//!
+//! What is removed here does not go to the trash, which would fill with the temporary files of every program. It stays readable for
+//! whoever has it open.
+
+use std::sync::Arc;
+
+use cyx_core::error::ErrorCode;
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+
+use super::apply::{DECISIONS, decide_again, expected, operation};
+use super::node::{Node, lock};
+use super::{Filesystem, Found, Inner};
+use crate::attributes::Ino;
+use crate::errno::Errno;
+
+impl Filesystem {
+    /// Removes a name of something that is no directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, `EROFS`; `EPERM` at the top of all buckets.
+    pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+        let directory = self.inner.directory_to_change(parent, name, Errno::EPERM)?;
+        self.inner.remove(&directory, name, false).await
+    }
+
+    /// Removes an empty directory; at the top of all buckets, an empty bucket.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `EROFS`.
+    pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+        if matches!(self.inner.found(parent)?, Found::Top) {
+            return self.remove_bucket(name).await;
+        }
+        let directory = self.inner.directory_to_change(parent, name, Errno::EPERM)?;
+        match name {
+            b"." => Err(Errno::EINVAL),
+            b".." => Err(Errno::ENOTEMPTY),
+            name => self.inner.remove(&directory, name, true).await,
+        }
+    }
+}
+
+impl Inner {
+    async fn remove(&self, directory: &Arc<Node>, name: &[u8], is_directory: bool) -> Result<(), Errno> {
+        let _changing = directory.changing.lock().await;
+        for _ in 0..DECISIONS {
+            let edge = self.find(directory, name).await?.ok_or(Errno::ENOENT)?;
+            match (edge.node.is_directory(), is_directory) {
+                (true, false) => return Err(Errno::EISDIR),
+                (false, true) => return Err(Errno::ENOTDIR),
+                _ => {}
+            }
+            // Nothing can be put into a directory from here while it is being removed.
+            let inside = if is_directory { Some(edge.node.changing.lock().await) } else { None };
+            let mode = if is_directory { pb::unlink::Mode::Directory } else { pb::unlink::Mode::File };
+            let unlink = pb::Unlink {
+                directory: bytes_of(directory.id),
+                names: directory.directory_keys()?.tokens(name)?,
+                expected: Some(expected(&edge)),
+                mode: mode.into(),
+            };
+            let stamp = directory.home.stamp();
+            match self.apply(&directory.home, vec![operation(Op::Unlink(unlink))], stamp, 1).await {
+                Ok(_) => {
+                    drop(inside);
+                    directory.names_changed(stamp, -i32::from(is_directory));
+                    directory.drop_name(name);
+                    self.lost_link(&edge.node, stamp).await;
+                    return Ok(());
+                }
+                Err(error) if decide_again(&error) => directory.doubt_name(name),
+                Err(error) => {
+                    // What is not as it was believed to be is looked at again.
+                    directory.doubt_name(name);
+                    lock(&edge.node.facts).disbelieve();
+                    if error.code() == ErrorCode::NotEmpty {
+                        lock(&edge.node.listing).forget();
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// A name of an inode is gone. What nobody can open any more need not be uploaded.
+    pub(super) async fn lost_link(&self, node: &Arc<Node>, stamp: i64) {
+        node.lose_link(stamp);
+        if lock(&node.facts).nlink == 0 && !node.is_directory() {
+            self.orphaned(node).await;
+        }
+    }
+}

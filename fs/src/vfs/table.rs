@@ -1,0 +1,132 @@
+//! Numbers for inodes: the same inode has the same number for as long as anybody knows it, and usually for ever.
+//!
+//! A number is derived from the inode's random id. The kernel's lookups are counted; an inode that it knows is kept, whatever becomes
+//! of its names. Others live as long as a listing or an open file holds them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use cyx_core::ids::{BucketId, InodeId};
+
+use super::node::{Node, lock};
+use crate::attributes::Ino;
+
+/// Numbers below this are never given to an inode of a bucket.
+const FIRST: Ino = 1 << 8;
+const MASK: Ino = (1 << 62) - 1;
+/// Numbers of inodes that nobody holds are cleared away when there are this many, at the earliest.
+const SWEEP_MIN: usize = 1024;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    inner: Mutex<Inner>,
+}
+
+struct Slot {
+    node: Weak<Node>,
+    /// While the kernel knows it.
+    known: Option<Arc<Node>>,
+    lookups: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    slots: HashMap<Ino, Slot>,
+    by_id: HashMap<(BucketId, InodeId), Ino>,
+    sweep_at: usize,
+}
+
+impl Table {
+    /// The node of an inode; made by `make`, which gets its number, if nobody has it yet.
+    pub(crate) fn get_or_make(
+        &self,
+        bucket: BucketId,
+        id: InodeId,
+        fixed: Option<Ino>,
+        make: impl FnOnce(Ino) -> Node,
+    ) -> (Arc<Node>, bool) {
+        let mut inner = lock(&self.inner);
+        if let Some(ino) = inner.by_id.get(&(bucket, id)).copied()
+            && let Some(node) = inner.slots.get(&ino).and_then(|slot| slot.node.upgrade())
+        {
+            return (node, false);
+        }
+        if inner.slots.len() >= inner.sweep_at.max(SWEEP_MIN) {
+            inner.sweep();
+        }
+        let ino = fixed.unwrap_or_else(|| inner.free_number(bucket, id));
+        let node = Arc::new(make(ino));
+        inner.slots.insert(ino, Slot { node: Arc::downgrade(&node), known: None, lookups: 0 });
+        inner.by_id.insert((bucket, id), ino);
+        (node, true)
+    }
+
+    /// The node of a number.
+    pub(crate) fn by_number(&self, ino: Ino) -> Option<Arc<Node>> {
+        lock(&self.inner).slots.get(&ino)?.node.upgrade()
+    }
+
+    /// The node of an inode, if anybody has it.
+    pub(crate) fn by_id(&self, bucket: BucketId, id: InodeId) -> Option<Arc<Node>> {
+        let inner = lock(&self.inner);
+        let ino = inner.by_id.get(&(bucket, id))?;
+        inner.slots.get(ino)?.node.upgrade()
+    }
+
+    /// Counts a lookup by the kernel.
+    pub(crate) fn count(&self, node: &Arc<Node>) {
+        let mut inner = lock(&self.inner);
+        if let Some(slot) = inner.slots.get_mut(&node.ino) {
+            slot.lookups += 1;
+            slot.known = Some(Arc::clone(node));
+        }
+    }
+
+    /// Takes lookups back.
+    pub(crate) fn forget(&self, ino: Ino, lookups: u64) {
+        let mut inner = lock(&self.inner);
+        let Some(slot) = inner.slots.get_mut(&ino) else { return };
+        slot.lookups = slot.lookups.saturating_sub(lookups);
+        let last = if slot.lookups == 0 { slot.known.take() } else { None };
+        drop(inner);
+        // Outside of the lock: it may be the last one of many.
+        drop(last);
+    }
+
+    /// Inodes that the kernel knows.
+    pub(crate) fn known(&self) -> u64 {
+        lock(&self.inner).slots.values().filter(|slot| slot.known.is_some()).count() as u64
+    }
+
+    /// Every node of a bucket, or of all.
+    pub(crate) fn nodes(&self, bucket: Option<BucketId>) -> Vec<Arc<Node>> {
+        let inner = lock(&self.inner);
+        let nodes = inner.slots.values().filter_map(|slot| slot.node.upgrade());
+        nodes.filter(|node| bucket.is_none_or(|bucket| node.home.id == bucket)).collect()
+    }
+}
+
+impl Inner {
+    fn sweep(&mut self) {
+        self.slots.retain(|_, slot| slot.node.strong_count() > 0);
+        let slots = &self.slots;
+        self.by_id.retain(|_, ino| slots.contains_key(ino));
+        self.sweep_at = self.slots.len() * 2;
+    }
+
+    fn free_number(&self, bucket: BucketId, id: InodeId) -> Ino {
+        let half = |bytes: &[u8; 16]| {
+            let mut first = [0; 8];
+            first.copy_from_slice(&bytes[..8]);
+            u64::from_le_bytes(first)
+        };
+        let mut ino = (half(&id.0) ^ half(&bucket.0).rotate_left(17)) & MASK;
+        loop {
+            let taken = self.slots.get(&ino).is_some_and(|slot| slot.node.strong_count() > 0);
+            if ino >= FIRST && !taken {
+                return ino;
+            }
+            ino = ino.wrapping_add(1) & MASK;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The types in which the filesystem and its adapter talk.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use cyx_client::transfer::Tuning;
+
+use crate::attributes::{Attr, Ino, Kind};
+use crate::content::StoreOptions;
+
+/// An open file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(pub u64);
+
+/// What the kernel has to forget. Implemented by the adapter on a thread of its own; calls return at once and are made while no
+/// lock is held.
+pub trait Invalidator: Send + Sync {
+    /// Attributes of an inode, and its content in this range (`0..u64::MAX`: all of it; empty: attributes only).
+    fn inode(&self, ino: Ino, range: Range<u64>);
+    /// A name in a directory leads elsewhere, or nowhere, or somewhere again.
+    fn entry(&self, parent: Ino, name: &[u8]);
+    /// A name was removed by somebody else.
+    fn delete(&self, parent: Ino, ino: Ino, name: &[u8]);
+}
+
+/// What lies at the top of the mount.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Top {
+    /// A directory for each bucket.
+    #[default]
+    Buckets,
+    /// The content of one bucket.
+    Bucket(String),
+}
+
+/// When something counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Done {
+    /// As soon as the journal of this machine has it.
+    #[default]
+    Local,
+    /// As soon as it is committed and every machine can see it.
+    Remote,
+}
+
+/// How a filesystem behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What lies at its top.
+    pub top: Top,
+    /// Nothing is ever changed.
+    pub read_only: bool,
+    /// Everything belongs to this user, whatever was stored.
+    pub uid: Option<u32>,
+    /// Everything belongs to this group, whatever was stored.
+    pub gid: Option<u32>,
+    /// Mode bits that nothing has, whatever was stored.
+    pub umask: u32,
+    /// What `fsync` waits for.
+    pub fsync: Done,
+    /// What `close` waits for.
+    pub close: Done,
+    /// Name of this machine, in the names of conflict copies.
+    pub host: String,
+    /// Where the journal and the read cache are, and how large.
+    pub store: StoreOptions,
+    /// Sizes and times of the transfers.
+    pub tuning: Tuning,
+}
+
+impl Options {
+    /// Everything as usual, with a journal and a read cache in this folder.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            top: Top::default(),
+            read_only: false,
+            uid: None,
+            gid: None,
+            umask: 0,
+            fsync: Done::default(),
+            close: Done::default(),
+            host: String::new(),
+            store: StoreOptions::new(folder),
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// An entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Number of the inode.
+    pub ino: Ino,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name; `.` and `..` come first.
+    pub name: Vec<u8>,
+    /// Where the listing goes on behind this entry.
+    pub cookie: u64,
+    /// Its attributes, if they were asked for. A lookup was counted then, except for `.` and `..`.
+    pub attr: Option<Attr>,
+}
+
+/// What `lseek` looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// The next byte that was written.
+    Data,
+    /// The next byte that was not, or the end.
+    Hole,
+}
+
+/// Flags of `rename`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RenameFlags {
+    /// Fails if the new name is taken.
+    pub no_replace: bool,
+    /// Both names change places.
+    pub exchange: bool,
+}
+
+/// Flags of `setxattr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetXattr {
+    /// Creates or replaces.
+    #[default]
+    Any,
+    /// Fails if it exists.
+    Create,
+    /// Fails unless it exists.
+    Replace,
+}
+
+/// How a file is opened: the flags of `open(2)` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenFlags {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// Writes go to the end.
+    pub append: bool,
+    /// The content is dropped first.
+    pub truncate: bool,
+    /// `create` fails if the name exists.
+    pub exclusive: bool,
+    /// Every write is as durable as after `fsync`.
+    pub sync: bool,
+}
+
+/// Space as `statfs` reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of a block, the unit of the other numbers.
+    pub block: u32,
+    /// All blocks of the plan.
+    pub blocks: u64,
+    /// Those not used.
+    pub free: u64,
+    /// Files of the buckets that are open.
+    pub files: u64,
+    /// Longest name.
+    pub name_max: u32,
+}
+
+/// What a mount is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MountState {
+    /// Written bytes that are not committed yet.
+    pub dirty_bytes: u64,
+    /// Files with such bytes.
+    pub dirty_files: u64,
+    /// Bytes in the read cache.
+    pub cache_bytes: u64,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// The stream of events stands.
+    pub connected: bool,
+    /// Open files and directories.
+    pub handles: u64,
+    /// Inodes that the kernel knows.
+    pub inodes: u64,
+    /// Conflict copies made since the mount began.
+    pub conflicts: u64,
+    /// The last thing that went wrong behind everybody's back, in one sentence.
+    pub last_error: Option<String>,
+}

@@ -1,0 +1,158 @@
+//! Extended attributes: sealed together, in one field of their inode.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_client::tree::meta::{Meta, VALUE_MAX};
+use cyx_core::units::NAME_MAX;
+use cyx_crypto::wrap::{Field, seal_field};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
+
+use super::apply::{DECISIONS, decide_again, operation};
+use super::node::{Node, lock};
+use super::{Filesystem, Found, Inner, SetXattr};
+use crate::attributes::Ino;
+use crate::errno::Errno;
+
+/// Attributes of an inode, and what else is sealed with them.
+pub(crate) type Xattrs = Meta;
+
+/// Where programs may keep attributes. ACLs (`system.`) would have to be understood, and are not.
+fn check_name(name: &[u8]) -> Result<(), Errno> {
+    if name.len() > NAME_MAX {
+        return Err(Errno::ERANGE);
+    }
+    let known = [&b"user."[..], b"trusted.", b"security."];
+    if known.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix)) {
+        Ok(())
+    } else {
+        Err(Errno::EOPNOTSUPP)
+    }
+}
+
+impl Filesystem {
+    /// Value of an extended attribute.
+    ///
+    /// # Errors
+    /// `ENODATA`; `EOPNOTSUPP` for a kind of attribute that there is not here.
+    pub async fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Bytes, Errno> {
+        check_name(name)?;
+        let Found::Node(node) = self.inner.found(ino)? else { return Err(Errno::ENODATA) };
+        let xattrs = self.inner.xattrs(&node).await?;
+        xattrs.attributes.get(name).map(|value| Bytes::copy_from_slice(value)).ok_or(Errno::ENODATA)
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENODATA` as the flag wants; `E2BIG` for a value of more than 64 KiB, `ENOSPC` if all together are too large.
+    pub async fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], flag: SetXattr) -> Result<(), Errno> {
+        check_name(name)?;
+        if value.len() > VALUE_MAX {
+            return Err(Errno::E2BIG);
+        }
+        self.inner
+            .change_xattrs(ino, |xattrs| {
+                match (flag, xattrs.contains_key(name)) {
+                    (SetXattr::Create, true) => return Err(Errno::EEXIST),
+                    (SetXattr::Replace, false) => return Err(Errno::ENODATA),
+                    _ => {}
+                }
+                xattrs.insert(name.to_vec(), value.to_vec());
+                Ok(())
+            })
+            .await
+    }
+
+    /// Names of the extended attributes, each with a NUL behind it.
+    ///
+    /// # Errors
+    /// `EIO`.
+    pub async fn listxattr(&self, ino: Ino) -> Result<Bytes, Errno> {
+        let Found::Node(node) = self.inner.found(ino)? else { return Ok(Bytes::new()) };
+        let xattrs = self.inner.xattrs(&node).await?;
+        let mut names = Vec::new();
+        for name in xattrs.attributes.keys() {
+            names.extend_from_slice(name);
+            names.push(0);
+        }
+        Ok(names.into())
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// `ENODATA`.
+    pub async fn removexattr(&self, ino: Ino, name: &[u8]) -> Result<(), Errno> {
+        check_name(name)?;
+        self.inner.change_xattrs(ino, |xattrs| xattrs.remove(name).map(|_| ()).ok_or(Errno::ENODATA)).await
+    }
+}
+
+impl Inner {
+    async fn xattrs(&self, node: &Arc<Node>) -> Result<Arc<Xattrs>, Errno> {
+        self.fresh(node).await?;
+        node.xattrs()
+    }
+
+    async fn change_xattrs(
+        &self,
+        ino: Ino,
+        change: impl Fn(&mut BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        self.writable()?;
+        let node = self.node(ino, Errno::EPERM)?;
+        for _ in 0..DECISIONS {
+            let mut xattrs = Xattrs::clone(&*self.xattrs(&node).await?);
+            change(&mut xattrs.attributes)?;
+            let plain = xattrs.encode().ok_or(Errno::ENOSPC)?;
+            let sealed_meta = if plain.is_empty() {
+                Bytes::new()
+            } else {
+                Bytes::from(seal_field(&node.key(), node.id, Field::Meta, &plain).map_err(|_| Errno::ENOSPC)?)
+            };
+            let set = pb::SetMeta {
+                inode: bytes_of(node.id),
+                sealed_meta,
+                expected_meta_version: lock(&node.facts).meta_version,
+            };
+            let stamp = node.home.stamp();
+            match self.apply(&node.home, vec![operation(Op::SetMeta(set))], stamp, 1).await {
+                Ok(done) => {
+                    self.take_results(&node, &done);
+                    return Ok(());
+                }
+                Err(error) if decide_again(&error) => lock(&node.facts).disbelieve(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::EBUSY)
+    }
+}
+
+impl Node {
+    fn xattrs(&self) -> Result<Arc<Xattrs>, Errno> {
+        let sealed = {
+            let facts = lock(&self.facts);
+            if let Some(xattrs) = &facts.xattrs {
+                return Ok(Arc::clone(xattrs));
+            }
+            facts.sealed_meta.clone()
+        };
+        let xattrs = if sealed.is_empty() {
+            Xattrs::default()
+        } else {
+            let plain = self.open_sealed(Field::Meta, &sealed)?;
+            Xattrs::decode(&plain).map_err(|_| self.broken("its extended attributes"))?
+        };
+        let xattrs = Arc::new(xattrs);
+        let mut facts = lock(&self.facts);
+        if facts.sealed_meta == sealed {
+            facts.xattrs = Some(Arc::clone(&xattrs));
+        }
+        Ok(xattrs)
+    }
+}
