@@ -3,8 +3,8 @@
 //! A subscription goes on where it was after a broken connection. If the server no longer has what was missed, or cannot say,
 //! it sends a resync: then the bucket has to be read again.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use cyx_core::ids::BucketId;
 use cyx_proto::convert::{bytes_of, id};
@@ -16,8 +16,8 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::meta::MetaStream;
 
-/// The server sends something every ten seconds. After three missed beats it is called again.
-const SILENCE: Duration = Duration::from_secs(35);
+/// The server sends something every five seconds. After three missed beats it is called again, and what is remembered counts as doubtful.
+pub const SILENCE: Duration = Duration::from_secs(16);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,10 @@ pub struct Subscription {
     positions: HashMap<BucketId, u64>,
     stream: Option<MetaStream<pb::Event>>,
     backoff: Backoff,
+    heard: Option<Instant>,
+    complete: Option<Instant>,
+    recalled: HashMap<BucketId, u64>,
+    waiting: VecDeque<Notice>,
 }
 
 impl Client {
@@ -49,6 +53,10 @@ impl Client {
             positions: from.into_iter().collect(),
             stream: None,
             backoff: Backoff::endless(),
+            heard: None,
+            complete: None,
+            recalled: HashMap::new(),
+            waiting: VecDeque::new(),
         }
     }
 }
@@ -66,6 +74,25 @@ impl Subscription {
         self.stream.is_some()
     }
 
+    /// When something came over the present connection for the last time. Nothing for [`SILENCE`]: what is remembered may be old.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.heard.filter(|_| self.is_connected())
+    }
+
+    /// When the last beat came over the present connection: every change that was committed before it has been passed on. `None` until
+    /// the first one.
+    #[must_use]
+    pub fn last_beat(&self) -> Option<Instant> {
+        self.complete.filter(|_| self.is_connected())
+    }
+
+    /// Fencing number of the newest write lease of a bucket that was recalled, as far as it was told.
+    #[must_use]
+    pub fn recalled(&self, bucket: BucketId) -> Option<u64> {
+        self.recalled.get(&bucket).copied()
+    }
+
     /// Waits for the next notice. May be dropped and called again without losing any.
     ///
     /// # Errors
@@ -73,6 +100,9 @@ impl Subscription {
     /// nonsense.
     pub async fn next(&mut self) -> Result<Notice> {
         loop {
+            if let Some(notice) = self.waiting.pop_front() {
+                return Ok(notice);
+            }
             let Some(stream) = &mut self.stream else {
                 self.connect().await?;
                 return Ok(Notice::Connected);
@@ -90,6 +120,7 @@ impl Subscription {
                 }
             };
             self.backoff.reset();
+            self.heard = Some(Instant::now());
             if let Some(notice) = self.take(received)? {
                 return Ok(notice);
             }
@@ -106,6 +137,7 @@ impl Subscription {
             match self.client.meta.subscribe(pb::SubscribeRequest { from }).await {
                 Ok(stream) => {
                     self.stream = Some(stream);
+                    (self.heard, self.complete) = (Some(Instant::now()), None);
                     return Ok(());
                 }
                 Err(error) if error.is_transient() => {
@@ -115,6 +147,22 @@ impl Subscription {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The server says that it has sent everything up to these numbers. A subscription that begins now learns where it stands, so
+    /// that it goes on from there after a broken connection.
+    fn beat(&mut self, beat: &pb::Beat) -> Result<()> {
+        for position in &beat.positions {
+            let bucket = id(&position.bucket, "beat.bucket")?;
+            let known = self.positions.entry(bucket).or_insert(position.sequence);
+            if *known < position.sequence {
+                *known = position.sequence;
+                // Something was left out of the stream.
+                self.waiting.push_back(Notice::Resync(bucket));
+            }
+        }
+        self.complete = Some(Instant::now());
+        Ok(())
     }
 
     fn take(&mut self, event: pb::Event) -> Result<Option<Notice>> {
@@ -133,8 +181,16 @@ impl Subscription {
                 self.positions.insert(bucket, resync.sequence);
                 Ok(Some(Notice::Resync(bucket)))
             }
-            Some(Kind::Recall(recall)) => Ok(Some(Notice::LeaseRecall(id(&recall.bucket, "recall.bucket")?))),
-            Some(Kind::Beat(_)) | None => Ok(None),
+            Some(Kind::Recall(recall)) => {
+                let bucket = id(&recall.bucket, "recall.bucket")?;
+                self.recalled.insert(bucket, recall.fencing);
+                Ok(Some(Notice::LeaseRecall(bucket)))
+            }
+            Some(Kind::Beat(beat)) => {
+                self.beat(&beat)?;
+                Ok(None)
+            }
+            None => Ok(None),
         }
     }
 }

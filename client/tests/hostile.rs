@@ -470,3 +470,32 @@ async fn a_subscription_goes_on_where_it_was() {
     let asked: Vec<u64> = world.gateway.state().subscriptions.iter().map(|from| from[0].sequence).collect();
     assert_eq!(asked, [3, 5]);
 }
+
+#[tokio::test]
+async fn beats_tell_where_a_subscription_stands_and_what_it_missed() {
+    use cyx_client::events::Notice;
+    let world = World::new().await;
+    let bucket = world.bucket.id;
+    let event = |event| pb::Event { event: Some(event) };
+    let change = |sequence| pb::Change { bucket: bytes_of(bucket), sequence, ..pb::Change::default() };
+    let beat = |sequence| pb::Beat { server_time: 1, positions: vec![pb::Position { bucket: bytes_of(bucket), sequence }] };
+    let recall = pb::LeaseRecall { bucket: bytes_of(bucket), fencing: 7, expires_at: 1 };
+    world.gateway.state().events = vec![
+        event(pb::event::Event::Beat(beat(3))),
+        event(pb::event::Event::Recall(recall)),
+        event(pb::event::Event::Change(change(4))),
+        event(pb::event::Event::Beat(beat(4))),
+        event(pb::event::Event::Beat(beat(6))),
+        event(pb::event::Event::Change(change(7))),
+    ];
+    let mut subscription = world.client.subscribe([]);
+    assert_eq!((subscription.last_heard(), subscription.last_beat()), (None, None));
+    assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
+    assert!(subscription.last_heard().is_some() && subscription.last_beat().is_none());
+    assert_eq!(subscription.next().await.unwrap(), Notice::LeaseRecall(bucket));
+    assert_eq!((subscription.position(bucket), subscription.recalled(bucket)), (Some(3), Some(7)));
+    assert!(subscription.last_beat().is_some());
+    assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 4));
+    assert_eq!(subscription.next().await.unwrap(), Notice::Resync(bucket), "changes 5 and 6 never came");
+    assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 7));
+}

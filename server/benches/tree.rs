@@ -191,7 +191,7 @@ impl Bench {
         };
         let operations = [Op::Create(file), Op::Commit(content)];
         let operations = operations.into_iter().map(|operation| pb::Operation { operation: Some(operation) });
-        Ok(pb::Mutation { txn: bytes_of(TxnId::random()), operations: operations.collect() })
+        Ok(pb::Mutation { txn: bytes_of(TxnId::random()), operations: operations.collect(), time_ns: None })
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Failure> {

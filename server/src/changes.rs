@@ -14,6 +14,8 @@ use cyx_core::ids::{AccountId, BucketId};
 use cyx_proto::meta::v1 as pb;
 use tokio::sync::broadcast;
 
+use crate::tree::write_lease::Recalled;
+
 /// Notices that a slow watcher may be behind before it has to look into the log.
 const CAPACITY: usize = 1024;
 
@@ -31,6 +33,8 @@ pub enum Notice {
     Recall {
         /// The bucket.
         bucket: BucketId,
+        /// The lease.
+        recalled: Recalled,
     },
     /// A write lease was released.
     Released {

@@ -21,7 +21,6 @@ use std::fmt;
 use cyx_core::units::RECEIPT_LIFETIME_SECONDS;
 
 use crate::app::App;
-use crate::config::Config;
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::placement::rows::forget_leases;
@@ -90,7 +89,7 @@ impl fmt::Display for Summary {
 pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let (db, network) = (&app.db, &app.network);
     let now = now_ns();
-    let tree = tree::collect::collect(db, &app.changes, settings(&app.config), now).await?;
+    let tree = tree::collect::collect(db, &app.changes, (&app.config).into(), now).await?;
     // A shorter margin is for tests, where the memory of freed segments has to be short as well.
     let margin_ns =
         i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
@@ -120,16 +119,6 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let summary = Summary { tree, segments, leases, placements, rounds: rounds.len(), held };
     tracing::info!(%summary, "collected");
     Ok(summary)
-}
-
-/// How long the tree keeps things, as configured.
-fn settings(config: &Config) -> tree::Settings {
-    tree::Settings {
-        trash_seconds: config.trash.as_secs(),
-        superseded_seconds: config.superseded.as_secs(),
-        staged_seconds: config.staged.as_secs(),
-        history_seconds: config.changes.as_secs(),
-    }
 }
 
 /// Lets keep-lists begin again after a restore.

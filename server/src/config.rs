@@ -157,6 +157,8 @@ pub struct Config {
     pub keep_list_margin: Duration,
     /// How often the collecting jobs run.
     pub job: Duration,
+    /// Life of a write lease, from when it was acquired or renewed.
+    pub write_lease: Duration,
     /// Where the log of the embedded database is shipped to.
     pub ship_wal: Option<PathBuf>,
     /// How long superseded generations of shipped logs are kept.
@@ -210,6 +212,7 @@ impl Config {
             changes: seconds(options.changes_seconds()?),
             keep_list_margin: seconds(options.keep_list_margin_seconds()?),
             job: seconds(options.job_seconds()?),
+            write_lease: seconds(options.write_lease_seconds()?),
             ship_wal: options.ship_wal.clone(),
             ship_wal_keep: seconds(options.ship_wal_keep_seconds()?),
             log_json: options.log_json(),
@@ -241,6 +244,7 @@ impl Config {
             ("heartbeat-seconds", self.heartbeat),
             ("node-dead-seconds", self.node_dead),
             ("job-seconds", self.job),
+            ("write-lease-seconds", self.write_lease),
         ];
         for (name, value) in at_least_one {
             if value.is_zero() {

@@ -53,6 +53,7 @@ pub fn config(folder: &Path) -> Config {
         changes: Duration::from_secs(7 * 24 * 3600),
         keep_list_margin: Duration::from_secs(48 * 3600),
         job: Duration::from_secs(600),
+        write_lease: Duration::from_secs(30),
         ship_wal: None,
         ship_wal_keep: Duration::from_secs(7 * 24 * 3600),
         log_json: false,

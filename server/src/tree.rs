@@ -75,12 +75,14 @@ pub struct Settings {
     pub staged_seconds: u64,
     /// Changes, and the answers of mutations.
     pub history_seconds: u64,
+    /// Write leases, since they were acquired or renewed.
+    pub write_lease_seconds: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         const DAY: u64 = 24 * 3600;
-        Self { trash_seconds: 30 * DAY, superseded_seconds: DAY, staged_seconds: 7 * DAY, history_seconds: 7 * DAY }
+        Self { trash_seconds: 30 * DAY, superseded_seconds: DAY, staged_seconds: 7 * DAY, history_seconds: 7 * DAY, write_lease_seconds: 30 }
     }
 }
 
@@ -101,6 +103,7 @@ impl From<&crate::config::Config> for Settings {
             superseded_seconds: config.superseded.as_secs(),
             staged_seconds: config.staged.as_secs(),
             history_seconds: config.changes.as_secs(),
+            write_lease_seconds: config.write_lease.as_secs(),
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn attributes_now(mode: u32) -> pb::Attributes {
 /// One mutation of the given operations, under a new transaction id.
 #[must_use]
 pub fn mutation(operations: Vec<pb::Operation>) -> pb::Mutation {
-    pb::Mutation { txn: bytes_of(TxnId::random()), operations }
+    pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None }
 }
 
 fn operation(operation: Op) -> pb::Operation {

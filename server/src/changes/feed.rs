@@ -3,8 +3,10 @@
 //! The subscriber watches the bus *before* its positions are read, so nothing falls in between. What comes over the bus is passed on if it is
 //! the very next change of its bucket, dropped if it was passed on already, and otherwise a reason to read the log. Transactions
 //! may be announced out of order and a slow subscriber may lose notices: the log has everything in order.
+//!
+//! A beat comes after a look at every log: what was committed by then has been passed on before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use cyx_core::ids::{AccountId, BucketId};
 use cyx_proto::convert::bytes_of;
@@ -14,8 +16,11 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::log::{self, Since};
 use super::{Bus, Notice};
+use crate::auth::Scope;
 use crate::db::{Db, DbError};
+use crate::time::now_seconds;
 use crate::tree::buckets;
+use crate::tree::write_lease::{self, Recalled};
 
 /// Changes per statement.
 const PAGE: i64 = 1000;
@@ -24,12 +29,20 @@ const PAGE: i64 = 1000;
 pub struct Feed {
     db: Db,
     account: AccountId,
+    /// Of these buckets, those that the caller may see.
+    scope: Scope,
     bus: broadcast::Receiver<Notice>,
     positions: HashMap<BucketId, u64>,
     /// Buckets whose log has to be looked at.
     behind: Vec<BucketId>,
     /// Found, but not passed on yet.
-    ready: std::collections::VecDeque<pb::Event>,
+    ready: VecDeque<pb::Event>,
+    /// The newest lease of each bucket whose recall was passed on.
+    recalled: HashMap<BucketId, u64>,
+    /// A beat is due as soon as nothing is left to be passed on.
+    beat: bool,
+    /// What the beats so far have told.
+    told: HashMap<BucketId, u64>,
 }
 
 impl Feed {
@@ -46,7 +59,17 @@ impl Feed {
         }
         drop(read);
         let behind = positions.keys().copied().collect();
-        Ok(Self { db, account, bus, positions, behind, ready: std::collections::VecDeque::new() })
+        let (ready, recalled, told) = (VecDeque::new(), HashMap::new(), HashMap::new());
+        Ok(Self { db, account, scope: Scope::Account, bus, positions, behind, ready, recalled, beat: false, told })
+    }
+
+    /// Leaves out what the caller's key is not for.
+    #[must_use]
+    pub fn within(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self.positions.retain(|bucket, _| scope.has(*bucket));
+        self.behind.retain(|bucket| scope.has(*bucket));
+        self
     }
 
     /// The next event. Waits until there is one; may be dropped while it waits without losing any.
@@ -62,6 +85,9 @@ impl Feed {
                 self.read_log(bucket).await?;
                 continue;
             }
+            if std::mem::take(&mut self.beat) {
+                return Ok(self.beat());
+            }
             match self.bus.recv().await {
                 Ok(notice) => self.hear(&notice),
                 // The bus lives as long as the server; should it end, only the log is left.
@@ -71,19 +97,60 @@ impl Feed {
         }
     }
 
-    /// Looks at the log of every bucket: for servers that do not hear each other's buses, and after notices were lost.
+    /// Asks for a beat. It comes after everything that is committed by now.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn ask_for_beat(&mut self) -> Result<(), DbError> {
+        self.look_everywhere().await?;
+        self.beat = true;
+        Ok(())
+    }
+
+    fn beat(&mut self) -> pb::Event {
+        let moved = self.positions.iter().filter(|(bucket, sequence)| self.told.get(*bucket) != Some(*sequence));
+        let positions = moved
+            .map(|(bucket, sequence)| pb::Position { bucket: bytes_of(*bucket), sequence: *sequence })
+            .collect();
+        self.told.clone_from(&self.positions);
+        event(Pb::Beat(pb::Beat { server_time: now_seconds(), positions }))
+    }
+
+    /// Looks at every bucket: for servers that do not hear each other's buses, and after notices were lost.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn look_everywhere(&mut self) -> Result<(), DbError> {
         let mut read = self.db.read().await?;
-        for (bucket, _) in buckets::positions(&mut read, self.account).await? {
-            // A bucket that is new is read from its beginning.
-            self.positions.entry(bucket).or_insert(0);
-        }
+        let newest = buckets::positions(&mut read, self.account).await?;
+        let recalled = write_lease::recalled(&mut read, self.account, now_seconds()).await?;
         drop(read);
-        self.behind = self.positions.keys().copied().collect();
+        let mut behind = Vec::new();
+        let mut gone: HashSet<BucketId> = self.positions.keys().copied().collect();
+        for (bucket, newest) in newest.into_iter().filter(|(bucket, _)| self.scope.has(*bucket)) {
+            gone.remove(&bucket);
+            // A bucket that is new is read from its beginning.
+            if *self.positions.entry(bucket).or_insert(0) != newest {
+                behind.push(bucket);
+            }
+        }
+        for bucket in gone {
+            self.positions.remove(&bucket);
+        }
+        self.behind = behind;
+        for (bucket, recalled) in recalled {
+            self.hear_recall(bucket, recalled);
+        }
         Ok(())
+    }
+
+    fn hear_recall(&mut self, bucket: BucketId, Recalled { fencing, expires_at }: Recalled) {
+        let news = self.recalled.get(&bucket).is_none_or(|told| *told < fencing);
+        if news && self.positions.contains_key(&bucket) {
+            self.recalled.insert(bucket, fencing);
+            let recall = pb::LeaseRecall { bucket: bytes_of(bucket), fencing, expires_at };
+            self.ready.push_back(event(Pb::Recall(recall)));
+        }
     }
 
     fn hear(&mut self, notice: &Notice) {
@@ -100,17 +167,15 @@ impl Feed {
                     }
                 }
             }
-            Notice::Recall { bucket } if self.positions.contains_key(bucket) => {
-                self.ready.push_back(event(Pb::Recall(pb::LeaseRecall { bucket: bytes_of(*bucket) })));
-            }
-            Notice::Joined { account, bucket } if *account == self.account => {
+            Notice::Recall { bucket, recalled } => self.hear_recall(*bucket, *recalled),
+            Notice::Joined { account, bucket } if *account == self.account && self.scope.has(*bucket) => {
                 self.positions.entry(*bucket).or_insert(0);
                 self.behind.push(*bucket);
             }
             Notice::Deleted { bucket } => {
                 self.positions.remove(bucket);
             }
-            Notice::Recall { .. } | Notice::Joined { .. } | Notice::Released { .. } => {}
+            Notice::Joined { .. } | Notice::Released { .. } => {}
         }
     }
 

@@ -13,10 +13,15 @@ use super::{Bus, Notice};
 use crate::tree::apply::Outcome;
 use crate::tree::model::InodeKind::File;
 use crate::tree::tests::support::{TestTree, create, mutation};
+use crate::tree::write_lease::{self, Acquired, Recalled};
 
 async fn begin(tree: &TestTree, bus: &Bus, after: Option<u64>) -> Feed {
     let from = after.map(|after| (tree.bucket, after)).into_iter().collect();
     Feed::begin(tree.test.db.clone(), bus, tree.actor.account, &from).await.unwrap()
+}
+
+fn recall(bucket: BucketId, fencing: u64) -> Notice {
+    Notice::Recall { bucket, recalled: Recalled { fencing, expires_at: 30 } }
 }
 
 /// Makes a file; the changes are returned, not published.
@@ -114,7 +119,7 @@ async fn only_ones_own_buckets_are_heard() {
     assert!(matches!(log::since(&mut read, BucketId::random(), 0, 10).await.unwrap(), Since::Gone));
     drop(read);
     bus.publish_changes(tree.bucket, changes);
-    bus.publish(Notice::Recall { bucket: tree.bucket });
+    bus.publish(recall(tree.bucket, 1));
     // A notice that it is not meant for does not let it in either.
     bus.publish(Notice::Joined { account: cyx_core::ids::AccountId([9; 16]), bucket: tree.bucket });
     let heard = tokio::time::timeout(Duration::from_millis(300), stranger.next()).await;
@@ -132,6 +137,52 @@ async fn new_buckets_join_and_recalls_are_passed_on() {
     bus.publish(Notice::Joined { account: tree.actor.account, bucket: tree.bucket });
     let Pb::Change(first) = next(&mut feed).await else { panic!("the new bucket has a change") };
     assert_eq!((first.bucket, first.sequence), (bytes_of(tree.bucket), 1));
-    bus.publish(Notice::Recall { bucket: tree.bucket });
-    assert!(matches!(next(&mut feed).await, Pb::Recall(recall) if recall.bucket == bytes_of(tree.bucket)));
+    for fencing in [1, 1, 2] {
+        bus.publish(recall(tree.bucket, fencing));
+    }
+    for fencing in [1, 2] {
+        let Pb::Recall(recall) = next(&mut feed).await else { panic!("a recall comes, once") };
+        assert_eq!((recall.bucket, recall.fencing, recall.expires_at), (bytes_of(tree.bucket), fencing, 30));
+    }
+}
+
+#[tokio::test]
+async fn a_beat_comes_after_everything_before_it_and_tells_what_moved() {
+    let (tree, bus) = (TestTree::new().await, Bus::default());
+    let mut feed = begin(&tree, &bus, None).await;
+    // Nobody announces these, as if another server had made them.
+    change(&tree, "a").await;
+    change(&tree, "b").await;
+    feed.ask_for_beat().await.unwrap();
+    assert_eq!((next_sequence(&mut feed).await, next_sequence(&mut feed).await), (1, 2));
+    let Pb::Beat(beat) = next(&mut feed).await else { panic!("a beat comes") };
+    assert_eq!(beat.positions, [pb::Position { bucket: bytes_of(tree.bucket), sequence: 2 }]);
+    feed.ask_for_beat().await.unwrap();
+    let Pb::Beat(beat) = next(&mut feed).await else { panic!("a beat comes") };
+    assert_eq!(beat.positions, []);
+    bus.publish_changes(tree.bucket, change(&tree, "c").await);
+    feed.ask_for_beat().await.unwrap();
+    assert_eq!(next_sequence(&mut feed).await, 3);
+    let Pb::Beat(beat) = next(&mut feed).await else { panic!("a beat comes") };
+    assert_eq!(beat.positions, [pb::Position { bucket: bytes_of(tree.bucket), sequence: 3 }]);
+}
+
+#[tokio::test]
+async fn a_recall_during_a_broken_stream_is_told_to_the_next() {
+    let mut tree = TestTree::new().await;
+    tree.settings.write_lease_seconds = 3600;
+    let bus = Bus::default();
+    // The feed goes by the clock of the machine.
+    tree.pass_seconds((crate::time::now_ns() - tree.now()) / 1_000_000_000);
+    let acquired = tree.in_bucket(|work| Box::pin(async move { write_lease::acquire(work, "host").await })).await.unwrap();
+    let Acquired::Lease(lease) = acquired else { panic!("nobody holds it") };
+    let before = tree.in_bucket(|work| Box::pin(write_lease::check(work, None))).await.unwrap();
+    assert_eq!(before, Some(Recalled { fencing: lease.fencing, expires_at: lease.expires_at }));
+    let mut feed = begin(&tree, &bus, None).await;
+    for _ in 0..2 {
+        feed.ask_for_beat().await.unwrap();
+    }
+    let Pb::Recall(recall) = next(&mut feed).await else { panic!("the lease is recalled") };
+    assert_eq!((recall.fencing, recall.expires_at), (lease.fencing, lease.expires_at));
+    assert!(matches!(next(&mut feed).await, Pb::Beat(_)), "and only once");
 }

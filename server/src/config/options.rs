@@ -123,6 +123,8 @@ options! {
         keep_list_margin_seconds: u64, "keep-list-margin-seconds", "CYX_KEEP_LIST_MARGIN_SECONDS", "172800";
         /// How often trash and unused segments are collected, in seconds
         job_seconds: u64, "job-seconds", "CYX_JOB_SECONDS", "600";
+        /// How long the right to decide a bucket's names locally lasts after it was renewed, in seconds
+        write_lease_seconds: u64, "write-lease-seconds", "CYX_WRITE_LEASE_SECONDS", "30";
         /// How long superseded copies and logs are kept in the folder of --ship-wal, in seconds
         ship_wal_keep_seconds: u64, "ship-wal-keep-seconds", "CYX_SHIP_WAL_KEEP_SECONDS", "604800";
     }

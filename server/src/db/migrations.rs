@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_accounts.sql")),
     (2, include_str!("../../migrations/0002_tree.sql")),
     (3, include_str!("../../migrations/0003_network.sql")),
+    (4, include_str!("../../migrations/0004_write_lease.sql")),
 ];
 
 /// Runs what has not been run.

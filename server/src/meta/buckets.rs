@@ -9,6 +9,7 @@ use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
 use futures_util::future::BoxFuture;
 
+use super::write::Turn;
 use super::{MetaServer, actor};
 use crate::auth::Caller;
 use crate::changes::Notice;
@@ -84,7 +85,18 @@ impl MetaServer {
     ) -> Result<pb::DeleteBucketResponse, ApiError> {
         let bucket = convert::id(&request.id, "id")?;
         let with_content = request.with_content;
-        self.in_bucket(caller, bucket, move |work| Box::pin(work.delete_bucket(with_content))).await?;
+        // What the holder of a write lease has decided decides whether the bucket is empty.
+        self.in_turn(bucket, || {
+            self.in_bucket(caller, bucket, move |work| {
+                Box::pin(async move {
+                    if let Some(recalled) = write_lease::check(work, None).await? {
+                        return Ok(Turn::Held(recalled));
+                    }
+                    work.delete_bucket(with_content).await.map(Turn::Done)
+                })
+            })
+        })
+        .await?;
         self.app.changes.publish(Notice::Deleted { bucket });
         Ok(pb::DeleteBucketResponse {})
     }
@@ -132,10 +144,9 @@ impl MetaServer {
             .await?;
         match acquired {
             Acquired::Lease(lease) => Ok(lease),
-            Acquired::Held { until } => {
-                self.app.changes.publish(Notice::Recall { bucket });
-                let message = format!("somebody else holds the write lease, until Unix second {until} at the latest");
-                Err(ApiError::new(ErrorCode::Retry, message))
+            Acquired::Refused { held, until } => {
+                let why = if held { "somebody else holds the write lease" } else { "several write in this bucket" };
+                Err(ApiError::new(ErrorCode::Retry, format!("{why}; not before Unix second {until}")))
             }
         }
     }

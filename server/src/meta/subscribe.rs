@@ -9,7 +9,6 @@ use std::time::Duration;
 use cyx_core::ids::BucketId;
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
-use pb::event::Event as Pb;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -17,12 +16,12 @@ use tonic::Status;
 use super::{MetaServer, Parts, too_many};
 use crate::app::AppState;
 use crate::auth::{Caller, authenticate};
-use crate::changes::feed::{Feed, event};
-use crate::db::Backend;
+use crate::changes::feed::Feed;
 use crate::error::ApiError;
-use crate::time::now_seconds;
 
-const BEAT: Duration = Duration::from_secs(10);
+/// How often the client learns that it has everything. Logs are looked into as often, because other servers may have changed something
+/// that this one's bus does not tell.
+const BEAT: Duration = Duration::from_secs(5);
 /// Events that wait for a slow client.
 const WAITING: usize = 64;
 const POSITIONS_MAX: usize = 10_000;
@@ -41,7 +40,7 @@ impl MetaServer {
         for position in &request.from {
             from.insert(convert::id(&position.bucket, "bucket")?, position.sequence);
         }
-        let feed = Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?;
+        let feed = Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?.within(caller.scope);
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(serve(self.app.clone(), feed, token, sender));
         Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -78,11 +77,8 @@ async fn pump(
             }
             _ = beat.tick() => {
                 authenticate(app, token).await?;
-                if app.db.backend() == Backend::Postgres {
-                    // Other servers may have changed something that this one's bus does not tell.
-                    feed.look_everywhere().await?;
-                }
-                event(Pb::Beat(pb::Beat { server_time: now_seconds() }))
+                feed.ask_for_beat().await?;
+                continue;
             }
             next = feed.next() => next?,
         };

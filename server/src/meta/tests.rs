@@ -339,6 +339,32 @@ async fn another_writer_waits_until_the_lease_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_bucket_is_deleted_with_what_a_lease_holder_had_in_mind() {
+    let mut client = Client::new(1).await;
+    let mut events = client.subscribe(vec![]).await;
+    let request = client.request(pb::AcquireWriteLeaseRequest { bucket: bytes_of(client.bucket), holder: "a".into() });
+    let lease = client.meta.acquire_write_lease(request).await.unwrap().into_inner();
+    let delete = client.request(pb::DeleteBucketRequest { id: bytes_of(client.bucket), with_content: false });
+    let mut meta = client.meta.clone();
+    let waiting = tokio::spawn(async move { meta.delete_bucket(delete).await });
+    let pb::event::Event::Recall(recall) = next_event(&mut events).await else { panic!("the lease is recalled") };
+    assert_eq!((recall.fencing, recall.expires_at), (lease.fencing, lease.expires_at));
+    let made = create(InodeId::random(), client.root, "a", pb::InodeKind::File);
+    let last = pb::ApplyRequest {
+        bucket: bytes_of(client.bucket),
+        mutations: vec![mutation(vec![made])],
+        write_lease: lease.lease.clone(),
+        fencing: lease.fencing,
+    };
+    let request = client.request(last);
+    ok(&client.meta.apply(request).await.unwrap().into_inner().results[0]);
+    let request = client.request(pb::ReleaseWriteLeaseRequest { bucket: bytes_of(client.bucket), lease: lease.lease });
+    client.meta.release_write_lease(request).await.unwrap();
+    let refused = tokio::time::timeout(PATIENCE, waiting).await.expect("the deletion goes on").unwrap().unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::NotEmpty, "what was decided under the lease counts");
+}
+
+#[tokio::test]
 async fn staged_uploads_are_seen_and_dropped() {
     let mut client = Client::new(1).await;
     let (txn, extent) = (TxnId::random(), extent(BlobId::random(), 10));

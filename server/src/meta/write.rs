@@ -1,7 +1,8 @@
 //! Mutations and staging.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, TxnId};
@@ -12,15 +13,27 @@ use tokio::sync::broadcast;
 use super::{MetaServer, actor};
 use crate::auth::Caller;
 use crate::changes::Notice;
+use crate::db::Backend;
 use crate::error::ApiError;
 use crate::time::{now_ns, now_seconds};
 use crate::tree::apply::{self, Applied, Batch, Outcome};
 use crate::tree::model::Place;
 use crate::tree::plan::{PlanContext, UploadPlan};
+use crate::tree::write_lease::Recalled;
 use crate::tree::{Settings, TreeError, staging};
 
-/// How often a call waits for a write lease to end before it gives up.
-const ATTEMPTS: usize = 3;
+/// How long after the life of a write lease a call gives up waiting for one to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked whether a lease was released, where other servers may have done it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a call that changes a bucket meets.
+pub(super) enum Turn<T> {
+    /// It was its turn, and it is done.
+    Done(T),
+    /// Nothing was done: a write lease stands, and is recalled now.
+    Held(Recalled),
+}
 
 impl MetaServer {
     /// What has to be known before a call that changes a bucket can be checked.
@@ -46,32 +59,53 @@ impl MetaServer {
         let check = move || Batch::check(request, actor, settings, &context);
         let batch = tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)??;
         let batch = Arc::new(batch);
-        for _ in 0..ATTEMPTS {
+        self.in_turn(bucket, || self.attempt(bucket, Arc::clone(&batch))).await
+    }
+
+    /// Does something that needs the bucket to be without a foreign write lease: recalls it and waits for its end, if there is one.
+    pub(super) async fn in_turn<T, F, A>(&self, bucket: BucketId, attempt: F) -> Result<T, ApiError>
+    where
+        F: Fn() -> A,
+        A: Future<Output = Result<Turn<T>, ApiError>>,
+    {
+        let patience = Instant::now() + self.app.config.write_lease + PATIENCE;
+        loop {
             // Watching begins before the attempt, so that a release in between is not missed.
             let mut watch = self.app.changes.watch();
-            match self.attempt(Arc::clone(&batch)).await? {
-                Outcome::Applied(Applied { results, sequence, changes }) => {
-                    self.app.changes.publish_changes(bucket, changes);
-                    return Ok(pb::ApplyResponse { results, sequence });
+            match attempt().await? {
+                Turn::Done(done) => return Ok(done),
+                Turn::Held(_) if Instant::now() >= patience => {
+                    return Err(ApiError::new(ErrorCode::Retry, "the bucket's write lease does not end"));
                 }
-                Outcome::Held { until } => {
-                    self.app.changes.publish(Notice::Recall { bucket });
-                    wait_for_release(&mut watch, bucket, until).await;
+                Turn::Held(recalled) => {
+                    self.app.changes.publish(Notice::Recall { bucket, recalled });
+                    let mut wait = Duration::from_secs(recalled.expires_at.saturating_sub(now_seconds()).saturating_add(1));
+                    if self.app.db.backend() == Backend::Postgres {
+                        wait = wait.min(LOOK);
+                    }
+                    wait_for_release(&mut watch, bucket, wait).await;
                 }
             }
         }
-        Err(ApiError::new(ErrorCode::Retry, "others hold the bucket's write lease again and again"))
     }
 
-    async fn attempt(&self, batch: Arc<Batch>) -> Result<Outcome, TreeError> {
+    async fn attempt(&self, bucket: BucketId, batch: Arc<Batch>) -> Result<Turn<pb::ApplyResponse>, ApiError> {
         let backend = self.app.db.backend();
-        self.app
+        let outcome: Result<Outcome, TreeError> = self
+            .app
             .db
             .write(move |conn| {
                 let batch = Arc::clone(&batch);
                 Box::pin(async move { apply::apply(conn, backend, &batch, now_ns()).await })
             })
-            .await
+            .await;
+        Ok(match outcome? {
+            Outcome::Applied(Applied { results, sequence, changes }) => {
+                self.app.changes.publish_changes(bucket, changes);
+                Turn::Done(pb::ApplyResponse { results, sequence })
+            }
+            Outcome::Held(recalled) => Turn::Held(recalled),
+        })
     }
 
     pub(super) async fn stage_upload(
@@ -132,9 +166,8 @@ impl MetaServer {
     }
 }
 
-/// Waits until a recalled lease is released or over, `until` in Unix seconds.
-async fn wait_for_release(watch: &mut broadcast::Receiver<Notice>, bucket: BucketId, until: u64) {
-    let rest = Duration::from_secs(until.saturating_sub(now_seconds()).saturating_add(1));
+/// Waits until a recalled lease is released, for so long at most.
+async fn wait_for_release(watch: &mut broadcast::Receiver<Notice>, bucket: BucketId, at_most: Duration) {
     let released = async {
         loop {
             match watch.recv().await {
@@ -147,5 +180,5 @@ async fn wait_for_release(watch: &mut broadcast::Receiver<Notice>, bucket: Bucke
         }
     };
     // Running out of patience is the other way to be done.
-    let _ = tokio::time::timeout(rest, released).await;
+    let _ = tokio::time::timeout(at_most, released).await;
 }

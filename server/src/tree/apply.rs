@@ -20,7 +20,8 @@ use super::plan::PlanContext;
 use super::request::{self, Mutation, Operation};
 use super::sql::{self, Value};
 use super::work::{Actor, Changes, Work};
-use super::{Settings, fast, write_lease};
+use super::write_lease::{self, Recalled};
+use super::{Settings, fast};
 use crate::db::{Backend, Conn, DbError, insert_many};
 
 /// A batch that was checked as far as it can be without the database.
@@ -98,10 +99,7 @@ pub enum Outcome {
     /// It was done.
     Applied(Applied),
     /// Somebody else holds the bucket's write lease, which is recalled now. Nothing was done.
-    Held {
-        /// Unix second at which it ends by itself.
-        until: u64,
-    },
+    Held(Recalled),
 }
 
 fn internal() -> Refusal {
@@ -123,8 +121,8 @@ fn fault(operation: usize, refusal: Refusal) -> pb::MutationResult {
 /// A refusal of the whole batch (no such bucket, stale lease) or a failure of the database.
 pub async fn apply(conn: &mut Conn, backend: Backend, batch: &Batch, now: i64) -> Result<Outcome, TreeError> {
     let mut work = Work::open(conn, backend, batch.bucket, batch.actor, batch.settings, now).await?;
-    if let Some(until) = write_lease::check(&mut work, batch.write_lease).await? {
-        return Ok(Outcome::Held { until });
+    if let Some(recalled) = write_lease::check(&mut work, batch.write_lease).await? {
+        return Ok(Outcome::Held(recalled));
     }
     let txns: Vec<TxnId> =
         batch.mutations.iter().filter_map(|mutation| mutation.as_ref().ok().map(|mutation| mutation.txn)).collect();
@@ -193,6 +191,7 @@ async fn attempt(
     mutation: &Mutation,
     writers: &Arc<WriterList>,
 ) -> Result<pb::MutationResult, TreeError> {
+    work.stamp = mutation.time_ns.unwrap_or(work.now);
     let mark = work.mark().await?;
     let mut operations = Vec::with_capacity(mutation.operations.len());
     for (index, operation) in mutation.operations.iter().enumerate() {

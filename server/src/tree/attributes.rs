@@ -24,7 +24,7 @@ impl Work<'_> {
         inode.ctime_ns = match set.ctime_ns {
             Some(ctime) => ctime,
             None if only_access => inode.ctime_ns,
-            None => self.now,
+            None => self.stamp,
         };
         self.put_attributes(&inode).await?;
         self.record(of_inode(Kind::Attributes, &inode));
@@ -57,7 +57,7 @@ impl Work<'_> {
         }
         inode.sealed_meta = set.sealed_meta.clone();
         inode.meta_version += 1;
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         sqlx::query(
             "UPDATE inode SET sealed_meta = $3, meta_version = $4, ctime_ns = $5 WHERE bucket = $1 AND id = $2",
         )

@@ -196,7 +196,7 @@ impl Work<'_> {
         inode.size = plan.size;
         inode.root_page = plan.root;
         inode.mtime_ns = plan.mtime_ns;
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         sqlx::query(
             "UPDATE inode SET version = $3, size = $4, root_page = $5, mtime_ns = $6, ctime_ns = $7 \
              WHERE bucket = $1 AND id = $2",

@@ -33,6 +33,7 @@ const ONE: Counters = Counters { refs: 1, live: 1 };
 /// A mutation of the right shape.
 pub(super) struct SmallFile<'a> {
     pub(super) txn: TxnId,
+    time_ns: Option<i64>,
     create: &'a Create,
     plan: &'a CommitPlan,
 }
@@ -62,7 +63,7 @@ fn shape(mutation: &Mutation) -> Option<SmallFile<'_>> {
         && plan.staged.is_none()
         && plan.used.len() == plan.upload.blobs.len()
         && plan.upload.blobs.values().all(|blob| matches!(blob.place, Place::Inline(_)));
-    simple.then_some(SmallFile { txn: mutation.txn, create, plan })
+    simple.then_some(SmallFile { txn: mutation.txn, time_ns: mutation.time_ns, create, plan })
 }
 
 /// Does a whole run, or nothing.
@@ -152,7 +153,10 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
     let mut results = Vec::with_capacity(run.len());
     let (mut inode_rows, mut entry_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
     let (mut page_rows, mut blob_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
-    for SmallFile { create, plan, .. } in run {
+    let mut touched: HashMap<InodeId, i64> = HashMap::new();
+    for SmallFile { create, plan, time_ns, .. } in run {
+        let stamp = time_ns.unwrap_or(now);
+        touched.insert(create.directory, stamp);
         let created = new_inode(create, now);
         let entry = EntryRow {
             directory: create.directory,
@@ -168,7 +172,7 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
             version: 1,
             root_page: plan.root,
             mtime_ns: plan.mtime_ns,
-            ctime_ns: now,
+            ctime_ns: stamp,
             ..created.clone()
         };
         work.record(of_inode(Kind::Content, &committed));
@@ -195,7 +199,8 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
     insert_blobs(work.conn, &bucket.0, &blob_rows).await?;
     let versions: Vec<NewVersion<'_>> = run.iter().map(|file| NewVersion { plan: file.plan }).collect();
     insert_versions(work.conn, bucket, &versions, now).await?;
-    for directory in sql::distinct(entry_rows.iter().map(|entry| entry.directory)) {
+    for (directory, stamp) in touched {
+        work.stamp = stamp;
         work.touch_directory(directory, 0).await?;
     }
     Ok(results)

@@ -208,7 +208,7 @@ impl Work<'_> {
         sqlx::query("UPDATE inode SET mtime_ns = $3, ctime_ns = $3, nlink = nlink + $4 WHERE bucket = $1 AND id = $2")
             .bind(self.bucket.id.to_vec())
             .bind(id.to_vec())
-            .bind(self.now)
+            .bind(self.stamp)
             .bind(subdirectories)
             .execute(&mut *self.conn)
             .await?;
@@ -295,7 +295,7 @@ impl Work<'_> {
         };
         self.put_entry(&entry).await?;
         inode.nlink += 1;
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         self.put_links(&inode).await?;
         self.touch_directory(link.directory, 0).await?;
         self.record(named(Kind::Linked, &entry));
@@ -337,7 +337,7 @@ impl Work<'_> {
 
     /// An entry of the inode was removed. What has none left stays readable by id for the grace period.
     pub(super) async fn lose_entry(&mut self, inode: &mut InodeRow) -> Result<(), TreeError> {
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         if inode.is_directory() {
             if self.has_entries(inode.id).await? {
                 return Err(TreeError::refused(ErrorCode::NotEmpty, "the directory is not empty"));
@@ -376,7 +376,7 @@ impl Work<'_> {
 
     async fn put_into_trash(&mut self, entry: &EntryRow, inode: &mut InodeRow) -> Result<TrashId, TreeError> {
         let id = TrashId::random();
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         inode.trashed += 1;
         if !inode.is_directory() {
             inode.nlink = inode.nlink.saturating_sub(1);

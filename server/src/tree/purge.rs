@@ -34,7 +34,7 @@ impl Work<'_> {
 
     /// Destroys an inode that has neither links nor trash entries left; directories go with all below them.
     pub(super) async fn give_up(&mut self, inode: &mut InodeRow) -> Result<(), TreeError> {
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         if inode.is_directory() {
             inode.deleted_ns = self.now;
             self.put_links(inode).await?;
@@ -119,7 +119,7 @@ impl Work<'_> {
         for inode in found.into_values() {
             if inode.is_directory() || inode.is_live() {
                 let deleted_ns = if inode.is_directory() || inode.nlink == 0 { self.now } else { 0 };
-                self.put_links(&InodeRow { deleted_ns, ctime_ns: self.now, ..inode }).await?;
+                self.put_links(&InodeRow { deleted_ns, ctime_ns: self.stamp, ..inode }).await?;
             } else {
                 dead.push((inode, true));
             }

@@ -207,7 +207,7 @@ impl Work<'_> {
         sqlx::query("UPDATE inode SET ctime_ns = $3 WHERE bucket = $1 AND id = $2")
             .bind(self.bucket.id.to_vec())
             .bind(inode.id.to_vec())
-            .bind(self.now)
+            .bind(self.stamp)
             .execute(&mut *self.conn)
             .await?;
         *inode = self.inode_or_refuse(inode.id).await?;

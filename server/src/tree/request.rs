@@ -33,6 +33,8 @@ pub const TRASH_PURGE_MAX: usize = 1000;
 pub struct Mutation {
     /// Its transaction id.
     pub txn: TxnId,
+    /// When it was decided, if its caller says so.
+    pub time_ns: Option<i64>,
     /// What it does.
     pub operations: Vec<Operation>,
 }
@@ -271,7 +273,7 @@ pub fn mutation(mutation: pb::Mutation, context: &PlanContext) -> Result<Mutatio
     let operations: Result<Vec<_>, _> = operations
         .map(|(index, operation)| self::operation(operation, context).map_err(|error| (index, error)))
         .collect();
-    Ok(Mutation { txn, operations: operations? })
+    Ok(Mutation { txn, time_ns: mutation.time_ns, operations: operations? })
 }
 
 fn operation(operation: pb::Operation, context: &PlanContext) -> Result<Operation, TreeError> {
@@ -419,10 +421,10 @@ mod tests {
     fn a_mutation_names_the_operation_that_is_wrong() {
         let good = pb::Operation { operation: Some(pb::operation::Operation::Create(create_of(InodeKind::File))) };
         let bad = pb::Operation { operation: None };
-        let request = pb::Mutation { txn: vec![0; 16].into(), operations: vec![good, bad] };
+        let request = pb::Mutation { txn: vec![0; 16].into(), operations: vec![good, bad], time_ns: None };
         let context = crate::tree::tests::empty_context(BucketId::random());
         assert_eq!(mutation(request, &context).unwrap_err().0, 1);
-        assert!(mutation(pb::Mutation { txn: vec![0; 16].into(), operations: vec![] }, &context).is_err());
+        assert!(mutation(pb::Mutation { txn: vec![0; 16].into(), ..pb::Mutation::default() }, &context).is_err());
     }
 
     #[test]

@@ -3,10 +3,12 @@
 mod content;
 mod fast;
 mod model;
+mod mount;
 mod names;
 mod segments;
 pub(crate) mod support;
 mod trash;
+mod write_lease;
 
 use std::sync::Arc;
 

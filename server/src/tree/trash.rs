@@ -61,7 +61,7 @@ impl Work<'_> {
         }
         inode.trashed = inode.trashed.saturating_sub(1);
         inode.deleted_ns = 0;
-        inode.ctime_ns = self.now;
+        inode.ctime_ns = self.stamp;
         self.drop_trash(trash.id).await?;
         self.put_entry(&entry).await?;
         self.put_links(&inode).await?;

@@ -41,6 +41,8 @@ pub struct Work<'c> {
     pub(super) actor: Actor,
     /// Unix nanoseconds.
     pub(super) now: i64,
+    /// What times of inodes become: `now`, or when a mutation was decided by its caller's clock.
+    pub(super) stamp: i64,
     pub(super) settings: Settings,
     /// Inodes that this transaction may still clear away at once; the rest is left to the collecting job.
     pub(super) purge_budget: usize,
@@ -97,7 +99,7 @@ impl<'c> Work<'c> {
     fn of(conn: &'c mut Conn, backend: Backend, bucket: BucketRow, actor: Actor, settings: Settings, now: i64) -> Self {
         let found = (bucket.used_bytes, bucket.superseded_bytes);
         let purge_budget = super::purge::AT_ONCE;
-        Self { conn, backend, bucket, actor, now, settings, purge_budget, found, changes: Vec::new(), usage: None }
+        Self { conn, backend, bucket, actor, now, stamp: now, settings, purge_budget, found, changes: Vec::new(), usage: None }
     }
 
     /// The bucket.

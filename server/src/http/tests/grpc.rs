@@ -57,7 +57,7 @@ pub(super) async fn make_directory(person: &Person<'_>, token: &str, bucket: Buc
         ..Default::default()
     };
     let operation = pb::Operation { operation: Some(pb::operation::Operation::Create(create)) };
-    let mutation = pb::Mutation { txn: vec![7; 16].into(), operations: vec![operation] };
+    let mutation = pb::Mutation { txn: vec![7; 16].into(), operations: vec![operation], time_ns: None };
     let request = pb::ApplyRequest { bucket: bytes_of(bucket), mutations: vec![mutation], ..Default::default() };
     let answer = meta.apply(with_token(request, token)).await.unwrap().into_inner();
     assert_eq!(answer.results[0].fault, None);

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn beats_of_the_feed_stay_inside() {
-        let beat = pb::Event { event: Some(Feed::Beat(pb::Beat { server_time: 1 })) };
+        let beat = pb::Event { event: Some(Feed::Beat(pb::Beat { server_time: 1, positions: vec![] })) };
         assert_eq!(Outgoing::of_feed(beat), None);
     }
 }

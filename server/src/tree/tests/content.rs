@@ -13,7 +13,6 @@ use pb::unlink::Mode;
 use super::support::*;
 use crate::tree::file;
 use crate::tree::model::InodeKind::{Directory, File, Symlink};
-use crate::tree::write_lease::{self, Acquired};
 
 /// Pages of a version as a map, for building the next one.
 async fn pages_of(tree: &TestTree, inode: InodeId) -> (PageMap, PageId) {
@@ -330,50 +329,6 @@ async fn removed_writers_commit_no_more() {
     tree.key = owner.clone();
     ok(&tree.one(Op::Commit(tree.small(file, 1, 2))).await);
     tree.check().await;
-}
-
-#[tokio::test]
-async fn a_write_lease_keeps_others_out_until_it_ends() {
-    let tree = TestTree::new().await;
-    let acquire = || tree.in_bucket(|work| Box::pin(async move { write_lease::acquire(work, "host").await }));
-    let Acquired::Lease(lease) = acquire().await.unwrap() else { panic!("nobody holds it") };
-    let request = |lease: &pb::WriteLease, name: &str| pb::ApplyRequest {
-        bucket: bytes_of(tree.bucket),
-        mutations: vec![mutation(vec![create(InodeId::random(), tree.root, name, File)])],
-        write_lease: lease.lease.clone(),
-        fencing: lease.fencing,
-    };
-    assert_eq!(tree.applied(request(&lease, "a")).await, Ok(true));
-    let renew = |lease: &pb::WriteLease| {
-        let id: [u8; 16] = lease.lease[..].try_into().unwrap();
-        tree.in_bucket(move |work| Box::pin(write_lease::renew(work, id)))
-    };
-    tree.pass_seconds(20);
-    let renewed = renew(&lease).await.unwrap();
-    assert!(!renewed.recalled && renewed.expires_at > lease.expires_at);
-    // Somebody else wants to write: nothing happens yet, and the holder cannot prolong any more.
-    let stranger = pb::WriteLease::default();
-    assert_eq!(tree.applied(request(&stranger, "b")).await, Ok(false));
-    tree.pass_seconds(20);
-    let recalled = renew(&lease).await.unwrap();
-    assert!(recalled.recalled);
-    assert_eq!(recalled.expires_at, renewed.expires_at);
-    assert_eq!(tree.applied(request(&lease, "c")).await, Ok(true), "the holder may finish");
-    assert!(matches!(acquire().await, Ok(Acquired::Held { .. })));
-    tree.pass_seconds(11);
-    assert_eq!(tree.applied(request(&lease, "d")).await, Err(ErrorCode::StaleLease));
-    assert_eq!(tree.applied(request(&stranger, "b")).await, Ok(true));
-    let Acquired::Lease(next) = acquire().await.unwrap() else { panic!("it is over") };
-    assert!(next.fencing > lease.fencing);
-    // Who slept through all that is refused, with the old lease and with the new one under the old number.
-    assert_eq!(tree.applied(request(&lease, "d")).await, Err(ErrorCode::StaleLease));
-    let forged = pb::WriteLease { fencing: lease.fencing, ..next.clone() };
-    assert_eq!(tree.applied(request(&forged, "d")).await, Err(ErrorCode::StaleLease));
-    let id: [u8; 16] = next.lease[..].try_into().unwrap();
-    tree.in_bucket(move |work| Box::pin(write_lease::release(work, id))).await.unwrap();
-    assert_eq!(tree.applied(request(&stranger, "e")).await, Ok(true));
-    let names: Vec<_> = tree.list(tree.root).await.into_iter().map(|(entry, _)| entry.token.name).collect();
-    assert_eq!(names, ["a", "b", "c", "e"]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn small_file(tree: &TestTree, number: u8, directory: InodeId, name: &str) -> pb
     let commit = tree.commit(inode, 0, &[extent], vec![blob]);
     let operations = [create(inode, directory, name, File), Op::Commit(commit)];
     let operations = operations.into_iter().map(|operation| pb::Operation { operation: Some(operation) }).collect();
-    pb::Mutation { txn: bytes_of(TxnId([number; 16])), operations }
+    pb::Mutation { txn: bytes_of(TxnId([number; 16])), operations, time_ns: Some(i64::from(number)) }
 }
 
 /// All rows of all tables that mutations write, as text.
@@ -106,7 +106,7 @@ async fn runs_between_other_mutations() {
             other.txn = bytes_of(TxnId([50; 16]));
             batch.insert(7, other);
             batch.insert(12, batch[3].clone());
-            batch.push(pb::Mutation { txn: bytes_of(TxnId([51; 16])), operations: vec![] });
+            batch.push(pb::Mutation { txn: bytes_of(TxnId([51; 16])), ..pb::Mutation::default() });
             batch
         },
         ENOUGH,

@@ -497,7 +497,7 @@ impl TestTree {
 
 pub(crate) fn mutation(operations: Vec<Op>) -> pb::Mutation {
     let operations = operations.into_iter().map(|operation| pb::Operation { operation: Some(operation) }).collect();
-    pb::Mutation { txn: bytes_of(TxnId::random()), operations }
+    pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None }
 }
 
 pub(crate) fn create(inode: InodeId, directory: InodeId, name: &str, kind: InodeKind) -> Op {
