@@ -42,7 +42,10 @@ fn accounts() {
     assert_eq!(fields(&whoami), "created_at email id permissions plan quota role username");
     assert_eq!(fields(&whoami["quota"]), "limit_bytes used_bytes");
     let quota = json(&user, "quota");
-    assert_eq!(fields(&quota), "limit_bytes pending_bytes plan superseded_bytes traffic_limit_bytes used_bytes");
+    assert_eq!(
+        fields(&quota),
+        "limit_bytes pending_bytes plan superseded_bytes traffic_limit_bytes traffic_pending_bytes traffic_used_bytes used_bytes"
+    );
     let status = json(&user, "status");
     assert_eq!(fields(&status), "gateway nodes scheme survives version");
     assert_eq!((&status["scheme"], &status["survives"]), (&"2+1".into(), &1.into()));

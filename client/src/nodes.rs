@@ -11,6 +11,7 @@
 //! | [`tls`] | the pinned certificate check |
 //! | [`wire`] | one HTTP/2 connection with its proof of possession |
 //! | [`health`] | what is remembered about nodes: failures and response times |
+//! | [`orders`] | what is signed about the traffic |
 //! | [`store`] | chunks out, receipts back |
 //! | [`read`] | chunk ranges, proofs and presence back |
 
@@ -26,6 +27,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 pub mod access;
 pub mod health;
+pub(crate) mod orders;
 pub mod read;
 pub mod store;
 pub(crate) mod tls;
@@ -35,14 +37,17 @@ pub use access::NodeAccess;
 pub use health::{Health, Work};
 pub use store::{Chunk, Stored};
 
+use orders::{Counted, Orders};
 use wire::Wire;
 
-/// Proves to nodes that this client holds the session key that its grants name.
+/// Signs for the session key that this client's grants name: that it is at hand, and what traffic it had.
 pub trait SessionProof: Send + Sync {
     /// The session's Ed25519 public key.
     fn public_key(&self) -> [u8; 32];
     /// Signs `body` for [`cyx_core::sign::Purpose::Possession`].
     fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN];
+    /// Signs `body` for [`cyx_core::sign::Purpose::Order`].
+    fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN];
 }
 
 /// How long nodes may take.
@@ -105,6 +110,9 @@ pub enum Problem {
     /// It answers with other bytes than were stored.
     #[error("answers with wrong data: {0}")]
     WrongData(&'static str),
+    /// The grant for it allows no more traffic.
+    #[error("may not be read from any more under the grant at hand")]
+    UsedUp,
     /// No grant for it is at hand.
     #[error("there is no grant for it")]
     NoGrant,
@@ -122,7 +130,9 @@ impl Problem {
     pub const fn is_stale_grant(&self) -> bool {
         matches!(
             self,
-            Self::NoGrant | Self::Refused { code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired, .. }
+            Self::NoGrant
+                | Self::UsedUp
+                | Self::Refused { code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired, .. }
         )
     }
 }
@@ -137,6 +147,7 @@ struct Pool {
     session: Arc<dyn SessionProof>,
     patience: Patience,
     health: Health,
+    orders: Orders,
     slots: Mutex<HashMap<NodeId, Arc<AsyncMutex<Slot>>>>,
 }
 
@@ -151,7 +162,8 @@ impl NodePool {
     /// A pool without connections.
     #[must_use]
     pub fn new(session: Arc<dyn SessionProof>, patience: Patience) -> Self {
-        Self { inner: Arc::new(Pool { session, patience, health: Health::default(), slots: Mutex::default() }) }
+        let (health, orders) = (Health::default(), Orders::default());
+        Self { inner: Arc::new(Pool { session, patience, health, orders, slots: Mutex::default() }) }
     }
 
     /// What is remembered about the nodes.
@@ -164,6 +176,11 @@ impl NodePool {
     #[must_use]
     pub fn patience(&self) -> Patience {
         self.inner.patience
+    }
+
+    /// Counts bytes that are about to be moved under a node's grant.
+    fn count(&self, access: &NodeAccess, bytes: u64, reads: bool) -> Result<Counted<'_>, Problem> {
+        self.inner.orders.begin(&self.inner.session, (access.node, access.grant()?), bytes, reads)
     }
 
     /// A proven connection to a node: the one at hand if it still stands.
@@ -231,7 +248,7 @@ impl NodePool {
             // A refusal of one chunk or grant says nothing about the next.
             Err(NodeError { problem: Problem::Refused { code, .. }, .. })
                 if !matches!(code, ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::InsufficientStorage) => {}
-            Err(NodeError { problem: Problem::NoGrant, .. }) => {}
+            Err(NodeError { problem: Problem::NoGrant | Problem::UsedUp, .. }) => {}
             Err(error) => self.inner.health.failed(access.node, error.problem.is_lie()),
         }
         outcome

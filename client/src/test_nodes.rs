@@ -36,6 +36,10 @@ impl SessionProof for Session {
     fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
         sign::sign(&self.0, Purpose::Possession, body)
     }
+
+    fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign::sign(&self.0, Purpose::Order, body)
+    }
 }
 
 fn session() -> Session {

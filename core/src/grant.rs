@@ -4,7 +4,8 @@
 //! "cyxG" 1 | key id 16 | grant id 16 | node 16 | session key 32 | operations u8 | allowance u64
 //!          | not before u64 | expires u64 | count u16 | bucket tags 16 each | signature 64
 //! ```
-//! Times are Unix seconds. The allowance counts chunk bytes stored under the grant. The signature covers all before it.
+//! Times are Unix seconds. The allowance counts chunk bytes: those stored under a grant to store, those
+//! moved under any grant. The signature covers all before it.
 
 use thiserror::Error;
 
@@ -59,7 +60,7 @@ pub struct Grant {
     pub session_key: [u8; 32],
     /// What it allows.
     pub operations: Operations,
-    /// Bytes of chunks that may be stored under it, all together.
+    /// Bytes of chunks that may be moved under it, all together: stored, if it is a grant to store, or read.
     pub allowance: u64,
     /// First Unix second of its life.
     pub not_before: u64,

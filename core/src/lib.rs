@@ -18,6 +18,7 @@
 //! | [`writers`] | the list of keys whose commits count in a bucket |
 //! | [`name`], [`inode`] | encrypted names and the kinds of what they lead to |
 //! | [`grant`], [`receipt`], [`keeplist`], [`deletion`] | what the server and the nodes sign |
+//! | [`order`] | what clients sign about their traffic |
 //! | [`auth`] | password stretching and the authentication key |
 //! | [`wire`] | the little encoder and decoder behind every layout above |
 
@@ -33,6 +34,7 @@ pub mod ids;
 pub mod inode;
 pub mod keeplist;
 pub mod name;
+pub mod order;
 pub mod proof;
 pub mod receipt;
 pub mod scheme;

@@ -29,6 +29,8 @@ pub enum Purpose {
     WriterList,
     /// A client's or a node's proof that it holds its key.
     Possession,
+    /// A client's word about the traffic it had.
+    Order,
     /// An account owner's new password, set with the recovery words.
     Recovery,
 }
@@ -43,6 +45,7 @@ impl Purpose {
             Self::Commit => b"cyx v1 commit\0",
             Self::WriterList => b"cyx v1 writer list\0",
             Self::Possession => b"cyx v1 possession\0",
+            Self::Order => b"cyx v1 order\0",
             Self::Recovery => b"cyx v1 recovery\0",
         }
     }

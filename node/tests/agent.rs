@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{BucketTag, ChunkId, NodeId, Random as _};
+use cyx_core::grant::{Grant, Operations};
+use cyx_core::ids::{BucketTag, ChunkId, GrantId, NodeId, Random as _};
 use cyx_core::keeplist::{Incarnation, KeepList};
+use cyx_core::order::Order;
 use cyx_core::sign;
 use cyx_core::units::{GIB, NODE_RESERVED};
 use cyx_node::store::{ChunkState, NewChunk};
 use cyx_node::{Config, Error, Options, Running, start};
 use cyx_proto::node::v1::KeepListPart;
+use ed25519_dalek::SigningKey;
 use server::{CODE, EMAIL, ENROLMENT, PASSWORD, Server, key};
 
 fn options(server: &Server, folder: &Path) -> Options {
@@ -88,6 +91,39 @@ async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
     assert_eq!(server.book().machines.len(), 1);
     assert_eq!(again.node().store.usage().chunks, 1);
     again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn orders_are_handed_in_once_and_again_after_more_traffic() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let session = SigningKey::from_bytes(&[42; 32]);
+    let grant = Grant {
+        key: sign::key_id(&key().verifying_key().to_bytes()),
+        id: GrantId::random(),
+        node: node.id(),
+        session_key: session.verifying_key().to_bytes(),
+        operations: Operations::READ,
+        allowance: 100,
+        not_before: 0,
+        expires: u64::MAX,
+        tags: vec![],
+    };
+    let order = |traffic| Bytes::from(Order { node: grant.node, grant: grant.id, traffic }.sign(&session));
+    let orders = node.node().ledger.orders();
+    orders.take(&grant, &order(40)).await.unwrap();
+    server.until("the order", |book| book.orders == [order(40)]).await;
+    orders.take(&grant, &order(60)).await.unwrap();
+    server.until("the next order", |book| book.orders == [order(40), order(60)]).await;
+    // What is refused is not handed in again, and the others are.
+    server.book().refuse_orders = "unknown_grant";
+    orders.take(&grant, &order(70)).await.unwrap();
+    server.until("the refused order", |book| book.orders.len() == 3).await;
+    server.book().refuse_orders = "";
+    orders.take(&grant, &order(80)).await.unwrap();
+    server.until("the last order", |book| book.orders.len() >= 4).await;
+    assert_eq!(server.book().orders, [order(40), order(60), order(70), order(80)]);
+    node.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod cluster;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Client, NOW, Running, TAG, chunk_parts, content, get, header, open, server_key, signed};
+use cluster::{Client, NOW, Running, TAG, chunk_parts, content, get, header, open, order, server_key, session, signed};
 use cyx_core::deletion::DeletionOrder;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
@@ -15,7 +15,7 @@ use cyx_core::ids::{BucketTag, ChunkId, Random as _};
 use cyx_core::proof;
 use cyx_core::receipt::Receipt;
 use cyx_core::sign;
-use cyx_core::units::MIB;
+use cyx_core::units::{FRAME_SEALED, FRAMES_PER_SHARD_MAX, MIB};
 use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::{DeleteChunkRequest, Flush, GetChunkRequest, StoreOpen, VerifyChunkRequest};
@@ -23,10 +23,6 @@ use cyx_proto::status::error_code;
 use ed25519_dalek::SigningKey;
 
 const BOTH: Operations = Operations::STORE.and(Operations::READ);
-
-fn session() -> SigningKey {
-    SigningKey::from_bytes(&[42; 32])
-}
 
 fn chunks(sizes: &[usize]) -> Vec<(ChunkId, Vec<u8>)> {
     sizes.iter().enumerate().map(|(seed, len)| (ChunkId::random(), content(seed as u64, *len))).collect()
@@ -52,6 +48,64 @@ async fn what_is_stored_has_a_receipt_and_is_read_back() {
         let receipt = received.iter().find(|chunk| chunk.id == *id).unwrap();
         assert_eq!((receipt.length as usize, receipt.root), (bytes.len(), *blake3::hash(bytes).as_bytes()));
         assert!(client.read(&grant, *id).await.unwrap() == *bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_node_moves_little_without_an_order_and_everything_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path(), false).await;
+    let mut client = node.client(&session()).await;
+    let grant = node.grant(&session(), BOTH, 100 * MIB);
+    let without = |order: Bytes| Part::Open(StoreOpen { grant: signed(&grant), order });
+    let send = |order: Bytes, chunks: &[(ChunkId, Vec<u8>)]| {
+        let parts = chunks.iter().flat_map(|(id, bytes)| chunk_parts(*id, TAG, bytes));
+        std::iter::once(without(order)).chain(parts).collect::<Vec<_>>()
+    };
+    let big = chunks(&[10 << 20, 10 << 20]);
+    let outcome = client.send(send(Bytes::new(), &big)).await;
+    assert_eq!(outcome.stored(), [big[0].0]);
+    assert_eq!(outcome.refused[0].code, ErrorCode::PermissionDenied.as_str());
+    let outcome = client.send(send(order(&grant, 20 << 20), &big[1..])).await;
+    assert_eq!(outcome.stored(), [big[1].0]);
+    // Reads and stores together may be 16 MiB ahead of the order.
+    let read = |order: Bytes, length| GetChunkRequest { length, order, ..get(&grant, big[0].0) };
+    assert!(client.get(read(Bytes::new(), 9 << 20)).await.is_ok());
+    let refused = client.get(read(Bytes::new(), 8 << 20)).await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::PermissionDenied);
+    assert!(client.get(read(order(&grant, 40 << 20), 8 << 20)).await.is_ok());
+    // What is refused for another reason is no traffic.
+    for _ in 0..3 {
+        let missing = GetChunkRequest { length: 0, ..get(&grant, ChunkId::random()) };
+        assert_eq!(error_code(&client.get(missing).await.unwrap_err()), ErrorCode::NotFound);
+    }
+    let forged = Bytes::copy_from_slice(&[&order(&grant, 50 << 20)[..100], &[7; 9]].concat());
+    for (order, code) in [
+        (forged, ErrorCode::PermissionDenied),
+        (order(&grant, (100 << 20) + 1), ErrorCode::PermissionDenied),
+        (Bytes::from_static(b"order"), ErrorCode::InvalidArgument),
+    ] {
+        assert_eq!(error_code(&client.get(read(order.clone(), 1)).await.unwrap_err()), code);
+        let end = client.send(send(order, &[])).await.end.unwrap();
+        assert_eq!(error_code(&end), code);
+    }
+    let waiting = node.node.ledger.orders().waiting(9);
+    assert_eq!(waiting.iter().map(|waiting| waiting.traffic).collect::<Vec<_>>(), [40 << 20]);
+}
+
+#[tokio::test]
+async fn the_largest_shards_of_large_segments_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path(), false).await;
+    let mut client = node.client(&session()).await;
+    let grant = node.grant(&session(), BOTH, 100 * MIB);
+    let shard = usize::try_from(FRAMES_PER_SHARD_MAX * FRAME_SEALED).unwrap();
+    let copy = shard * 10;
+    for (id, bytes) in chunks(&[shard, copy]) {
+        let outcome = client.store(&grant, &[(id, bytes.clone())]).await;
+        assert_eq!(outcome.stored(), [id]);
+        let read = GetChunkRequest { order: order(&grant, grant.allowance), ..get(&grant, id) };
+        assert!(client.get(read).await.unwrap() == bytes);
     }
 }
 
@@ -198,7 +252,7 @@ async fn a_broken_contract_ends_the_stream_after_the_receipts() {
     huge.length = u32::MAX;
     let outcome = client.send(vec![open(&grant), Part::Header(huge)]).await;
     assert_eq!(error_code(&outcome.end.unwrap()), ErrorCode::TooLarge);
-    let garbage = vec![Part::Open(StoreOpen { grant: Bytes::from_static(&[7; 300]) })];
+    let garbage = vec![Part::Open(StoreOpen { grant: Bytes::from_static(&[7; 300]), order: Bytes::new() })];
     assert_eq!(error_code(&client.send(garbage).await.end.unwrap()), ErrorCode::InvalidArgument);
 }
 

@@ -105,6 +105,8 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     }
     let lease_before = now_seconds().saturating_sub(LEASE_MEMORY_SECONDS);
     let leases = db.write(move |conn| Box::pin(forget_leases(conn, lease_before))).await?;
+    let now_s = now_seconds();
+    db.write(move |conn| Box::pin(crate::orders::forget_grants(conn, now_s))).await?;
     let placements = retire::retire(app, now).await?;
     let rounds = keep_lists::begin_rounds(db, &network.options, pace == Pace::Now).await?;
     for (node, sequence) in &rounds {

@@ -129,6 +129,8 @@ pub struct Config {
     pub plan: Plan,
     /// Bytes that an account of the plan free may store.
     pub plan_free_bytes: u64,
+    /// Bytes that accounts of the plan free may move in a month.
+    pub plan_free_traffic_bytes: u64,
     /// Whether several shards of a segment may lie on one machine or network.
     pub allow_colocated: bool,
     /// Largest file in bytes.
@@ -198,6 +200,7 @@ impl Config {
             enroll_token: secret("CYX_ENROLL_TOKEN", options.enroll_token_file.as_ref())?,
             plan: options.plan()?.parse().map_err(|_| invalid("plan", "no such plan"))?,
             plan_free_bytes: options.plan_free_bytes()?,
+            plan_free_traffic_bytes: options.plan_free_traffic_bytes()?,
             allow_colocated: options.allow_colocated(),
             max_file_bytes: options.max_file_bytes()?,
             access_token: seconds(options.access_token_seconds()?),

@@ -35,6 +35,7 @@ pub mod meta;
 pub mod metrics;
 pub mod network;
 pub mod nodes;
+pub mod orders;
 pub mod placement;
 pub mod quota;
 pub mod run;

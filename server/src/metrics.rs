@@ -35,6 +35,8 @@ pub fn install() {
     metrics::describe_gauge!("cyx_repair_queue", "Shards that should exist and do not, as of the last collection");
     metrics::describe_counter!("cyx_wal_shipped_bytes_total", "Bytes of the database's log that were shipped");
     metrics::describe_gauge!("cyx_wal_shipped_at_seconds", "Unix time at which everything committed was shipped");
+    metrics::describe_counter!("cyx_orders_total", "Orders that nodes handed in, by what became of them");
+    metrics::describe_counter!("cyx_traffic_settled_bytes_total", "Bytes that counted orders added");
     metrics::describe_counter!("cyx_db_commits_total", "Durable commits of the database writer");
 }
 

@@ -9,6 +9,7 @@ use cyx_proto::meta::v1 as pb;
 use sqlx::Row as _;
 
 use crate::db::{Backend, Conn, DbError};
+use crate::orders;
 use crate::placement;
 use crate::time::to_seconds;
 
@@ -73,12 +74,13 @@ pub async fn charge(conn: &mut Conn, account: AccountId, used: i64, superseded: 
 /// [`DbError`].
 pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result<pb::Quota, DbError> {
     let row = sqlx::query(
-        "SELECT limit_bytes, used_bytes, superseded_bytes, plan, traffic_limit_bytes FROM account WHERE id = $1",
+        "SELECT limit_bytes, used_bytes, superseded_bytes, plan FROM account WHERE id = $1",
     )
     .bind(account.to_vec())
     .fetch_optional(&mut *conn)
     .await?;
     let row = row.ok_or(DbError::Corrupt("an account does not exist"))?;
+    let traffic = orders::of_account(conn, account, to_seconds(now)).await?;
     let bytes =
         |column: usize| -> Result<u64, DbError> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
     Ok(pb::Quota {
@@ -86,7 +88,9 @@ pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result
         used_bytes: bytes(1)?,
         superseded_bytes: bytes(2)?,
         plan: row.try_get(3)?,
-        traffic_limit_bytes: bytes(4)?,
+        traffic_limit_bytes: traffic.limit,
+        traffic_used_bytes: traffic.settled,
+        traffic_pending_bytes: traffic.promised,
         pending_bytes: u64::try_from(pending(conn, account, now).await?).unwrap_or(0),
     })
 }

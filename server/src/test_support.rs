@@ -39,6 +39,7 @@ pub fn config(folder: &Path) -> Config {
         enroll_token: Some(Secret::new(b"enrol for tests".to_vec())),
         plan: Plan::Free,
         plan_free_bytes: Plan::Free.storage_bytes(),
+        plan_free_traffic_bytes: Plan::Free.traffic_bytes(),
         allow_colocated: true,
         max_file_bytes: cyx_core::units::FILE_MAX,
         access_token: Duration::from_secs(3600),

@@ -49,9 +49,11 @@ struct Quota {
     pending_bytes: u64,
     superseded_bytes: u64,
     traffic_limit_bytes: u64,
+    traffic_used_bytes: u64,
+    traffic_pending_bytes: u64,
 }
 
-/// Shows how much space is used.
+/// Shows how much space and traffic is used.
 ///
 /// # Errors
 /// If nobody is logged in, or the server cannot be reached.
@@ -64,6 +66,8 @@ pub async fn quota(context: &Context) -> Result<()> {
         pending_bytes: found.pending_bytes,
         superseded_bytes: found.superseded_bytes,
         traffic_limit_bytes: found.traffic_limit_bytes,
+        traffic_used_bytes: found.traffic_used_bytes,
+        traffic_pending_bytes: found.traffic_pending_bytes,
     };
     if context.output.json() {
         return context.output.document(&quota);
@@ -75,7 +79,10 @@ pub async fn quota(context: &Context) -> Result<()> {
     line("used", quota.used_bytes)?;
     line("pending", quota.pending_bytes)?;
     line("free", free)?;
-    line("superseded", quota.superseded_bytes)
+    line("superseded", quota.superseded_bytes)?;
+    let traffic = human::bytes(quota.traffic_used_bytes);
+    let limit = human::bytes(quota.traffic_limit_bytes);
+    context.output.line(format!("{:<11}{traffic:>10} of {limit} this month", "traffic"))
 }
 
 #[derive(Serialize)]

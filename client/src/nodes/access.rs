@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cyx_core::grant::Grant;
 use cyx_core::ids::{BucketTag, GrantId, NodeId};
-use cyx_proto::convert::{InvalidField, array, id};
+use cyx_proto::convert::{self, InvalidField, array};
 use cyx_proto::meta::v1 as pb;
 
 use super::{NodeError, Problem};
@@ -34,6 +34,8 @@ pub struct AccessGrant {
     pub id: GrantId,
     /// Unix second at which it ends.
     pub expires: u64,
+    /// Most bytes that may be moved under it.
+    pub allowance: u64,
     /// What this node knows the bucket by.
     pub tag: BucketTag,
 }
@@ -46,7 +48,7 @@ impl TryFrom<pb::NodeAccess> for NodeAccess {
 
     fn try_from(access: pb::NodeAccess) -> Result<Self, InvalidField> {
         let public_key = array(&access.public_key, "node.public_key")?;
-        let node: NodeId = id(&access.node, "node.node")?;
+        let node: NodeId = convert::id(&access.node, "node.node")?;
         if node != NodeId::from_public_key(&public_key) {
             return Err(InvalidField { field: "node.public_key" });
         }
@@ -60,8 +62,9 @@ impl TryFrom<pb::NodeAccess> for NodeAccess {
             if read.node != node {
                 return Err(InvalidField { field: "node.grant" });
             }
-            let tag = id(&access.bucket_tag, "node.bucket_tag")?;
-            Some(AccessGrant { bytes: access.grant, id: read.id, expires: read.expires, tag })
+            let tag = convert::id(&access.bucket_tag, "node.bucket_tag")?;
+            let Grant { id, expires, allowance, .. } = read;
+            Some(AccessGrant { bytes: access.grant, id, expires, allowance, tag })
         };
         Ok(Self { node, address: access.address, public_key, tls: access.tls, grant, alive: access.alive })
     }

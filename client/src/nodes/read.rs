@@ -13,6 +13,7 @@ use cyx_proto::chunk::v1::{GetChunkRequest, VerifyChunkRequest};
 
 use super::access::NodeAccess;
 use super::health::Work;
+use super::orders::Counted;
 use super::store::Progress;
 use super::wire::{Wire, problem};
 use super::{NodeError, NodePool, Problem};
@@ -60,7 +61,7 @@ impl NodePool {
         let wanted = out.len() as u64;
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
-        self.with_wire(access, |wire| read_range(wire, access, chunk, range.clone(), &out, idle)).await?;
+        self.with_wire(access, |wire| read_range(self, wire, access, chunk, range.clone(), &out, idle)).await?;
         self.health().took(Work::read(wanted), began.elapsed());
         Ok(())
     }
@@ -76,7 +77,7 @@ impl NodePool {
         range: Range<u64>,
     ) -> Result<Bytes, NodeError> {
         let idle = self.patience().idle;
-        self.with_wire(access, |wire| read_proven(wire, access, chunk, range.clone(), idle)).await
+        self.with_wire(access, |wire| read_proven(self, wire, access, chunk, range.clone(), idle)).await
     }
 
     /// Asks a node about chunks, in order. With `scrub` it reads them and compares their hashes.
@@ -99,7 +100,7 @@ fn request(
     access: &NodeAccess,
     chunk: ChunkRef,
     range: &Range<u64>,
-    with_proof: bool,
+    (with_proof, order): (bool, Bytes),
 ) -> Result<GetChunkRequest, Problem> {
     let grant = access.grant()?;
     Ok(GetChunkRequest {
@@ -109,10 +110,26 @@ fn request(
         offset: range.start,
         length: range.end - range.start,
         with_proof,
+        order,
     })
 }
 
+/// The answers of a read, unless the node refused it, which is no traffic then.
+fn begun<T>(counted: Counted<'_>, answered: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Problem> {
+    match answered {
+        Ok(answers) => Ok(answers.into_inner()),
+        Err(status) => {
+            let problem = problem(&status);
+            if matches!(problem, Problem::Refused { .. }) {
+                counted.refused();
+            }
+            Err(problem)
+        }
+    }
+}
+
 async fn read_range(
+    pool: &NodePool,
     wire: Wire,
     access: &NodeAccess,
     chunk: ChunkRef,
@@ -127,9 +144,10 @@ async fn read_range(
     }
     let progress = Progress::default();
     let mut client = wire.client();
-    let request = request(access, chunk, &range, false)?;
+    let counted = pool.count(access, range.end - range.start, true)?;
+    let request = request(access, chunk, &range, (false, counted.order.clone()))?;
     let answered = progress.watch(idle, client.get_chunk(request)).await?;
-    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    let mut answers = begun(counted, answered)?;
     let (mut first, mut filled) = (true, 0);
     loop {
         let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
@@ -149,6 +167,7 @@ async fn read_range(
 }
 
 async fn read_proven(
+    pool: &NodePool,
     wire: Wire,
     access: &NodeAccess,
     chunk: ChunkRef,
@@ -161,9 +180,10 @@ async fn read_proven(
     let limit = usize::try_from(proof_len_max(&range)).map_err(|_| Problem::WrongData("too large a range"))?;
     let progress = Progress::default();
     let mut client = wire.client();
-    let request = request(access, chunk, &range, true)?;
+    let counted = pool.count(access, range.end - range.start, true)?;
+    let request = request(access, chunk, &range, (true, counted.order.clone()))?;
     let answered = progress.watch(idle, client.get_chunk(request)).await?;
-    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    let mut answers = begun(counted, answered)?;
     let mut stream = Vec::with_capacity(limit);
     let mut first = true;
     loop {

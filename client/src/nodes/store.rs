@@ -47,11 +47,17 @@ impl NodePool {
     /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
         let idle = self.patience().idle;
-        self.with_wire(access, |wire| store(wire, access, Arc::clone(&chunks), idle)).await
+        self.with_wire(access, |wire| store(self, wire, access, Arc::clone(&chunks), idle)).await
     }
 }
 
-async fn store(wire: Wire, access: &NodeAccess, chunks: Arc<[Chunk]>, idle: Duration) -> Result<Stored, Problem> {
+async fn store(
+    pool: &NodePool,
+    wire: Wire,
+    access: &NodeAccess,
+    chunks: Arc<[Chunk]>,
+    idle: Duration,
+) -> Result<Stored, Problem> {
     let grant = access.grant()?;
     let mut awaited = HashMap::with_capacity(chunks.len());
     for chunk in chunks.iter() {
@@ -59,7 +65,9 @@ async fn store(wire: Wire, access: &NodeAccess, chunks: Arc<[Chunk]>, idle: Dura
         awaited.insert(chunk.id, ReceivedChunk { id: chunk.id, length, root: chunk.root });
     }
     let progress = Progress::default();
-    let messages = Messages::new(grant.bytes.clone(), Bytes::copy_from_slice(&grant.tag.0), chunks);
+    let order = pool.count(access, chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum(), false)?.order;
+    let open = StoreOpen { grant: grant.bytes.clone(), order };
+    let messages = Messages::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
     let moved = progress.clone();
     let requests = stream::iter(messages.inspect(move |_| moved.step()));
     let mut client = wire.client();
@@ -130,8 +138,8 @@ struct Messages {
 }
 
 impl Messages {
-    fn new(grant: Bytes, tag: Bytes, chunks: Arc<[Chunk]>) -> Self {
-        Self { open: Some(StoreOpen { grant }), tag, chunks, next: 0, rest: Bytes::new(), flushed: false }
+    fn new(open: StoreOpen, tag: Bytes, chunks: Arc<[Chunk]>) -> Self {
+        Self { open: Some(open), tag, chunks, next: 0, rest: Bytes::new(), flushed: false }
     }
 
     fn next_part(&mut self) -> Option<Part> {
@@ -172,7 +180,7 @@ mod tests {
         let big = Bytes::from(vec![7_u8; PIECE * 2 + 5]);
         let chunk = |bytes: &Bytes| Chunk { id: ChunkId([1; 16]), root: [2; 32], bytes: bytes.clone() };
         let chunks: Arc<[Chunk]> = Arc::new([chunk(&big), chunk(&Bytes::from_static(b"x"))]);
-        let messages = Messages::new(Bytes::from_static(b"grant"), Bytes::from_static(b"tag"), chunks);
+        let messages = Messages::new(StoreOpen::default(), Bytes::from_static(b"tag"), chunks);
         let seen: Vec<String> = messages
             .map(|message| match message.part.unwrap() {
                 Part::Open(_) => "open".to_owned(),

@@ -27,4 +27,8 @@ impl SessionProof for TestSession {
     fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
         sign::sign(&self.0, Purpose::Possession, body)
     }
+
+    fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
+        sign::sign(&self.0, Purpose::Order, body)
+    }
 }

@@ -7,6 +7,7 @@ use cyx_core::extent::{BlobHeader, Child, Page, PageId};
 use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketId, BucketTag, ChunkId, GrantId, InodeId, KeyId, NodeId, SegmentId};
 use cyx_core::keeplist::{Incarnation, KeepList};
+use cyx_core::order::{Order, Terms};
 use cyx_core::receipt::{Receipt, ReceivedChunk};
 use cyx_core::sign;
 use cyx_core::writers::{WriterAction, WriterList};
@@ -69,6 +70,14 @@ pub(crate) fn deletion() -> DeletionOrder {
     DeletionOrder { key: sign::key_id(&public()), node: NODE, issued: NOW, chunks: KEPT.to_vec() }
 }
 
+pub(crate) fn order() -> Order {
+    Order { node: NODE, grant: GrantId([1; 16]), traffic: 5_000_000 }
+}
+
+pub(crate) fn terms() -> Terms {
+    Terms { node: NODE, grant: GrantId([1; 16]), session_key: public(), allowance: 1 << 30 }
+}
+
 pub(crate) fn commit() -> Commit {
     Commit {
         bucket: BUCKET,
@@ -113,6 +122,7 @@ fn signed_words_are_frozen() {
     assert_frozen("receipt", &receipt().sign(&key()));
     assert_frozen("keep-list", &keep_list().sign(&KEPT, &key()));
     assert_frozen("deletion-order", &deletion().sign(&key()));
+    assert_frozen("order", &order().sign(&key()));
     assert_frozen("commit-body", &commit().body());
     assert_frozen("commit-signature", &commit().sign(&key()));
     let recovery = cyx_core::auth::recovery_body(
@@ -150,6 +160,7 @@ fn frozen_layouts_are_read() {
     let kept: Vec<u8> = KEPT.iter().flat_map(|id| id.0).collect();
     assert_eq!(KeepList::verify(&vector("keep-list"), &kept, find, NODE), Ok((keep_list(), KEPT.to_vec())));
     assert_eq!(DeletionOrder::verify(&vector("deletion-order"), find, NODE, NOW), Ok(deletion()));
+    assert_eq!(Order::verify(&vector("order"), &terms()), Ok(order()));
     assert_eq!(commit().verify(&public(), &vector("commit-signature")), Ok(()));
     assert_eq!(Page::decode(&vector("page-leaf")), Ok(leaf()));
     assert_eq!(Page::decode(&vector("page-branch")), Ok(branch()));
@@ -237,6 +248,9 @@ fn malformed_signed_words_are_refused() {
     let cases = common(&keep_list().sign(&KEPT, &key()));
     let kept: Vec<u8> = KEPT.iter().flat_map(|id| id.0).collect();
     assert_malformed("keep-list", &cases, |bytes| KeepList::verify(bytes, &kept, find, NODE).is_err());
+
+    let cases = common(&order().sign(&key()));
+    assert_malformed("order", &cases, |bytes| Order::read_unchecked(bytes).is_err());
 
     let cases = common(&deletion().sign(&key()));
     assert_malformed("deletion-order", &cases, |bytes| DeletionOrder::verify(bytes, find, NODE, NOW).is_err());

@@ -10,6 +10,7 @@ use cyx_core::extent::{BlobHeader, OFFSET_MAX, Page, PageId, PageMap, check_new,
 use cyx_core::grant::Grant;
 use cyx_core::keeplist::KeepList;
 use cyx_core::name::EncryptedName;
+use cyx_core::order::Order;
 use cyx_core::proof;
 use cyx_core::receipt::Receipt;
 use cyx_core::sign::SIGNATURE_LEN;
@@ -101,6 +102,16 @@ fn keep_lists() {
 fn deletion_orders() {
     each_mutation(7, &golden::deletion().sign(&key()), |changed| {
         assert!(DeletionOrder::verify(changed, find, NODE, NOW).is_err());
+    });
+}
+
+#[test]
+fn orders() {
+    each_mutation(14, &golden::order().sign(&key()), |changed| {
+        assert!(Order::verify(changed, &golden::terms()).is_err());
+        if let Ok(order) = Order::read_unchecked(changed) {
+            assert_eq!(order.body(), body(changed));
+        }
     });
 }
 

@@ -17,6 +17,7 @@ pub mod error;
 mod keep;
 mod link;
 mod login;
+mod orders;
 pub mod run;
 mod session;
 mod system;

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::keep::Follower;
 use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
-use super::{api::Api, channel, upkeep};
+use super::{api::Api, channel, orders, upkeep};
 use crate::http;
 use crate::service::access::Access;
 use crate::service::identity::Identity;
@@ -128,6 +128,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         others: vec![
             tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered))),
             tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()))),
+            tokio::spawn(orders::save(Arc::clone(&node))),
         ],
         grace: config.grace,
     };
@@ -147,6 +148,8 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
             registered.store(true, Ordering::SeqCst);
             let (announce, announced) = watch::channel(0);
             parts.others.push(tokio::spawn(Follower::new(link.caller().clone()).run(announced)));
+            let interval = config.heartbeat.map_or(orders::HAND_IN, |heartbeat| heartbeat.min(orders::HAND_IN));
+            parts.others.push(tokio::spawn(orders::hand_in(link.caller().clone(), interval)));
             parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat, announce)));
             Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
         }

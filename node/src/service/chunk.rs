@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::grant::Operations;
+use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketTag, ChunkId};
 use cyx_proto::chunk::v1::chunk_service_server::ChunkService;
 use cyx_proto::chunk::v1::chunk_state::Presence;
@@ -92,7 +92,10 @@ impl ChunkService for ChunkApi {
         count_request("GetChunk");
         let connection = connection(&request)?;
         let wanted = request.into_inner();
-        let (tag, id) = self.reading(&connection, &wanted.grant, &wanted.bucket_tag)?.chunk(&wanted.chunk_id)?;
+        let reading = self.reading(&connection, &wanted.grant, &wanted.bucket_tag)?;
+        let (tag, id) = reading.chunk(&wanted.chunk_id)?;
+        let orders = self.node.ledger.orders();
+        orders.take(&reading.grant, &wanted.order).await?;
         let info = self.find(tag, id).await?.ok_or_else(|| store_status(&StoreError::NotFound))?;
         let end = match wanted.length {
             0 => Some(info.len),
@@ -100,10 +103,12 @@ impl ChunkService for ChunkApi {
         };
         let range = end.filter(|end| *end <= info.len && wanted.offset <= *end).map(|end| wanted.offset..end);
         let range = range.ok_or_else(|| store_status(&StoreError::OutOfRange))?;
+        let charged = orders.read(&reading.grant, range.end - range.start)?;
         let stream = match wanted.with_proof {
             false => serve::plain(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
             true => serve::proven(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
         };
+        charged.keep();
         Ok(Response::new(stream))
     }
 
@@ -143,6 +148,7 @@ impl ChunkService for ChunkApi {
 
 /// The right to read one bucket's chunks, checked.
 struct Reading {
+    grant: Arc<Grant>,
     tag: BucketTag,
 }
 
@@ -157,7 +163,7 @@ impl ChunkApi {
         let grant = self.node.access.grant(connection, grant, Operations::READ, self.node.clock.now())?;
         let tag = convert::id(tag, "bucket_tag")?;
         access::covers(&grant, tag)?;
-        Ok(Reading { tag })
+        Ok(Reading { grant, tag })
     }
 
     /// A chunk of the bucket. One of another bucket is not there.

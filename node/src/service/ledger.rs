@@ -13,6 +13,7 @@ use cyx_core::units::MIB;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use thiserror::Error;
 
+use super::orders::Orders;
 use crate::store::Clock;
 
 /// Bytes reserved at a time.
@@ -58,7 +59,7 @@ struct Account {
 }
 
 struct Shared {
-    db: Database,
+    db: Arc<Database>,
     reserving: Mutex<()>,
     accounts: Mutex<HashMap<GrantId, Account>>,
     clock: Clock,
@@ -68,6 +69,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct Ledger {
     shared: Arc<Shared>,
+    orders: Orders,
 }
 
 /// Allowance that was taken. Dropping it gives it back unless it was [kept](Self::keep).
@@ -101,7 +103,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::File`].
     pub fn open(path: &Path, clock: Clock) -> Result<Self, LedgerError> {
-        let db = Database::builder().set_cache_size(CACHE).create(path)?;
+        let db = Arc::new(Database::builder().set_cache_size(CACHE).create(path)?);
         let txn = db.begin_write()?;
         let mut accounts = HashMap::new();
         {
@@ -114,7 +116,15 @@ impl Ledger {
             txn.open_table(META)?;
         }
         txn.commit()?;
-        Ok(Self { shared: Arc::new(Shared { db, reserving: Mutex::default(), accounts: Mutex::new(accounts), clock }) })
+        let orders = Orders::open(Arc::clone(&db), clock.clone())?;
+        let shared = Shared { db, reserving: Mutex::default(), accounts: Mutex::new(accounts), clock };
+        Ok(Self { shared: Arc::new(shared), orders })
+    }
+
+    /// What clients signed for.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Takes `bytes` of a grant's allowance, having reserved them durably before.
@@ -141,6 +151,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::File`].
     pub fn settle(&self) -> Result<(), LedgerError> {
+        self.orders.save_now()?;
         let _reserving = self.shared.reserving.lock().unwrap_or_else(PoisonError::into_inner);
         let mut accounts = self.shared.accounts();
         let txn = self.shared.db.begin_write()?;

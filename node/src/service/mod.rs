@@ -6,6 +6,7 @@
 //! | [`listen`] | connections: TCP or TLS, and the challenge bound to each |
 //! | [`access`] | server keys, grants, possession: may this connection do that? |
 //! | [`ledger`] | how much of each grant's allowance is used, across restarts |
+//! | [`orders`] | traffic, and what clients signed for it |
 //! | [`chunk`] | the service's methods |
 //! | [`receive`] | one `StoreChunk` stream |
 //! | [`serve`] | one `GetChunk` stream, plain or with proofs |
@@ -15,6 +16,7 @@ mod chunk;
 pub mod identity;
 pub mod ledger;
 pub mod listen;
+pub mod orders;
 mod receive;
 mod serve;
 

@@ -29,6 +29,7 @@ use tonic::{Status, Streaming};
 
 use super::ledger::{LedgerError, Taken};
 use super::listen::Connection;
+use super::orders::Charged;
 use super::{Node, access, count_error, store_refusal};
 use crate::store::{NewChunk, StoreError, Stored};
 
@@ -92,6 +93,7 @@ struct Held {
     /// Memory.
     _permit: OwnedSemaphorePermit,
     taken: Taken,
+    charged: Charged,
 }
 
 /// A chunk handed to the store.
@@ -120,6 +122,7 @@ impl Stream {
         let now = self.node.clock.now();
         let grant = self.node.access.grant(&self.connection, &open.grant, Operations::STORE, now)?;
         self.grant = Some(Arc::clone(&grant));
+        self.node.ledger.orders().take(&grant, &open.order).await?;
         while let Some(part) = self.next_part().await? {
             match part {
                 Part::Header(header) => self.chunk(&grant, header).await?,
@@ -228,6 +231,8 @@ impl Stream {
         let mut next = Some(finished);
         while let Some(Finished { header, held, result }) = next {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(header.len);
+            // Whatever became of the chunk, its bytes were moved.
+            held.charged.keep();
             match result {
                 Ok(stored) => {
                     // A chunk that was there takes no room again, so it uses nothing of the allowance.
@@ -272,7 +277,7 @@ impl Stream {
     }
 }
 
-/// Whether a chunk is taken at all: time, bucket, allowance, and then memory.
+/// Whether a chunk is taken at all: time, bucket, traffic, allowance, and then memory.
 fn admit(
     node: &Arc<Node>,
     grant: &Arc<Grant>,
@@ -284,6 +289,7 @@ fn admit(
         let said = |error: access::AccessError| (error.code(), error.to_string());
         access::in_time(&grant, node.clock.now()).map_err(said)?;
         access::covers(&grant, tag).map_err(said)?;
+        let charged = node.ledger.orders().store(&grant, len).map_err(|error| (error.code(), error.words()))?;
         let taken = node.ledger.take(&grant, len).await.map_err(|error| match error {
             LedgerError::Exhausted => (ErrorCode::QuotaExceeded, error.to_string()),
             LedgerError::Stopped => (ErrorCode::Unavailable, error.to_string()),
@@ -295,6 +301,6 @@ fn admit(
         let permits = u32::try_from(len.div_ceil(KIB)).unwrap_or(u32::MAX);
         let stopped = |_| (ErrorCode::Unavailable, "the node is shutting down".to_owned());
         let permit = Arc::clone(&node.memory).acquire_many_owned(permits).await.map_err(stopped)?;
-        Ok(Held { _permit: permit, taken })
+        Ok(Held { _permit: permit, taken, charged })
     }
 }

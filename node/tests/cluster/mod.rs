@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketTag, ChunkId, GrantId, NodeId, Random as _};
+use cyx_core::order::Order;
 use cyx_core::receipt::Receipt;
 use cyx_core::sign::{self, Purpose};
 use cyx_node::service::access::Access;
@@ -183,8 +184,19 @@ pub(crate) fn signed(grant: &Grant) -> Bytes {
     grant.sign(&server_key()).into()
 }
 
+/// The session of clients that pay for everything.
+pub(crate) fn session() -> SigningKey {
+    SigningKey::from_bytes(&[42; 32])
+}
+
+/// The session's order for this much traffic.
+pub(crate) fn order(grant: &Grant, traffic: u64) -> Bytes {
+    Order { node: grant.node, grant: grant.id, traffic }.sign(&session()).into()
+}
+
+/// Opens a stream with an order for all that the grant allows.
 pub(crate) fn open(grant: &Grant) -> Part {
-    Part::Open(StoreOpen { grant: signed(grant) })
+    Part::Open(StoreOpen { grant: signed(grant), order: order(grant, grant.allowance) })
 }
 
 pub(crate) fn get(grant: &Grant, id: ChunkId) -> GetChunkRequest {
@@ -195,6 +207,7 @@ pub(crate) fn get(grant: &Grant, id: ChunkId) -> GetChunkRequest {
         offset: 0,
         length: 0,
         with_proof: false,
+        order: Bytes::new(),
     }
 }
 

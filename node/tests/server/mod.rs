@@ -19,8 +19,9 @@ use cyx_core::keeplist::Incarnation;
 use cyx_core::sign::{self, Purpose};
 use cyx_proto::node::v1::node_service_server::{NodeService, NodeServiceServer};
 use cyx_proto::node::v1::{
-    ConfirmKeepListRequest, ConfirmKeepListResponse, FetchKeepListsRequest, HeartbeatRequest, HeartbeatResponse,
-    KeepListPart, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest, ReportDamageResponse, ServerKey,
+    ConfirmKeepListRequest, ConfirmKeepListResponse, FetchKeepListsRequest, HandInOrdersRequest, HandInOrdersResponse,
+    HeartbeatRequest, HeartbeatResponse, KeepListPart, OrderResult, RegisterNodeRequest, RegisterNodeResponse,
+    ReportDamageRequest, ReportDamageResponse, ServerKey,
 };
 use cyx_proto::status::status;
 use ed25519_dalek::SigningKey;
@@ -53,6 +54,9 @@ pub(crate) struct Book {
     pub(crate) lists: Vec<KeepListPart>,
     pub(crate) confirmed: Vec<ConfirmKeepListRequest>,
     pub(crate) damaged: Vec<ChunkId>,
+    /// Orders that were handed in, and what is answered about each; empty: it counts.
+    pub(crate) orders: Vec<Bytes>,
+    pub(crate) refuse_orders: &'static str,
 }
 
 #[derive(Clone)]
@@ -95,6 +99,8 @@ impl Server {
             lists: Vec::new(),
             confirmed: Vec::new(),
             damaged: Vec::new(),
+            orders: Vec::new(),
+            refuse_orders: "",
         };
         let [rest, grpc] = [0, 1].map(|at: usize| sockets[at].local_addr().unwrap());
         (Self { book: Arc::new(Mutex::new(book)), rest, grpc }, sockets)
@@ -284,6 +290,19 @@ impl NodeService for Server {
         self.check(&request)?;
         self.book().confirmed.push(request.into_inner());
         Ok(Response::new(ConfirmKeepListResponse {}))
+    }
+
+    async fn hand_in_orders(
+        &self,
+        request: Request<HandInOrdersRequest>,
+    ) -> Result<Response<HandInOrdersResponse>, Status> {
+        self.check(&request)?;
+        let mut book = self.book();
+        let orders = request.into_inner().orders;
+        let result = OrderResult { refused: book.refuse_orders.to_owned(), settled_bytes: 0 };
+        let results = vec![result; orders.len()];
+        book.orders.extend(orders);
+        Ok(Response::new(HandInOrdersResponse { results }))
     }
 
     async fn report_damage(

@@ -94,15 +94,15 @@ pub fn is_signing_key(bytes: &[u8]) -> bool {
 pub async fn register(app: &App, registration: Registration, ip: IpAddr) -> Result<(), ApiError> {
     registration.check()?;
     let plan = app.config.plan;
-    let limit = match plan {
-        Plan::Free => app.config.plan_free_bytes,
-        other => other.storage_bytes(),
+    let limits = match plan {
+        Plan::Free => (app.config.plan_free_bytes, app.config.plan_free_traffic_bytes),
+        other => (other.storage_bytes(), other.traffic_bytes()),
     };
     let outcome = app
         .db
         .write(move |c| {
             let registration = registration.clone();
-            Box::pin(async move { insert(c, &registration, plan, limit, ip).await })
+            Box::pin(async move { insert(c, &registration, plan, limits, ip).await })
         })
         .await?;
     outcome?;
@@ -119,7 +119,7 @@ async fn insert(
     c: &mut Conn,
     new: &Registration,
     plan: Plan,
-    limit: u64,
+    (limit, traffic): (u64, u64),
     ip: IpAddr,
 ) -> Result<Result<(), ApiError>, ApiError> {
     let (email_key, username_key) = (rules::key(&new.email), rules::key(&new.username));
@@ -170,7 +170,7 @@ async fn insert(
     .bind(&email_key)
     .bind(plan.as_str())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind(i64::try_from(plan.traffic_bytes()).unwrap_or(i64::MAX))
+    .bind(i64::try_from(traffic).unwrap_or(i64::MAX))
     .bind(&new.salt[..])
     .bind(i64::from(new.params.memory_kib))
     .bind(i64::from(new.params.passes))

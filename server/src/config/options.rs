@@ -97,6 +97,8 @@ options! {
         plan: String, "plan", "CYX_PLAN", "free";
         /// Bytes that accounts of the plan free may store
         plan_free_bytes: u64, "plan-free-bytes", "CYX_PLAN_FREE_BYTES", "5000000000";
+        /// Bytes that accounts of the plan free may move in a month
+        plan_free_traffic_bytes: u64, "plan-free-traffic-bytes", "CYX_PLAN_FREE_TRAFFIC_BYTES", "10000000000";
         /// Largest file in bytes
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
         /// Life of an access token in seconds

@@ -1,13 +1,13 @@
 //! Leases of placements, read access, quota, cluster.
 
-use cyx_core::ids::{LeaseId, NodeId};
+use cyx_core::ids::{BucketId, LeaseId, NodeId};
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
 
 use super::{MetaServer, too_many};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::placement::{LeaseRequest, Session};
+use crate::placement::{LeaseRequest, Session, Wanted};
 use crate::quota;
 use crate::time::now_ns;
 
@@ -55,8 +55,20 @@ impl MetaServer {
             request.nodes.iter().map(|node| convert::id(node, "nodes")).collect::<Result<_, _>>()?;
         let (read, bucket) = self.open(caller, convert::id(&request.bucket, "bucket")?).await?;
         drop(read);
-        let nodes = self.app.network.placements.read_access(caller.session_key, bucket.id, &nodes);
+        // Who asks for access alone has used up what came with the file, or soon will have.
+        let nodes = self.read_grants(caller, bucket.id, &nodes, Wanted::Others).await?;
         Ok(pb::GetReadAccessResponse { nodes })
+    }
+
+    /// Access to nodes, with grants to read.
+    pub(super) async fn read_grants(
+        &self,
+        caller: &Caller,
+        bucket: BucketId,
+        nodes: &[NodeId],
+        wanted: Wanted,
+    ) -> Result<Vec<pb::NodeAccess>, ApiError> {
+        self.app.network.placements.read_access(caller.into(), bucket, nodes, wanted).await
     }
 
     pub(super) async fn quota(

@@ -29,6 +29,7 @@ use crate::auth::{Machine, machine_of};
 use crate::collect::keep_lists::{self, Confirmed};
 use crate::error::ApiError;
 use crate::network::Network;
+use crate::orders;
 use crate::time::{now_ns, now_seconds};
 
 /// A registration must have been signed within so many seconds.
@@ -284,6 +285,15 @@ impl NodeService for NodeServer {
             .await
             .map_err(ApiError::from)?;
         Ok(Response::new(pb::ConfirmKeepListResponse {}))
+    }
+
+    async fn hand_in_orders(
+        &self,
+        request: Request<pb::HandInOrdersRequest>,
+    ) -> Result<Response<pb::HandInOrdersResponse>, Status> {
+        let node = self.caller(&request, &request.get_ref().node_id).await?.id;
+        let results = orders::hand_in(&self.app.db, node, request.into_inner().orders).await?;
+        Ok(Response::new(pb::HandInOrdersResponse { results }))
     }
 
     async fn report_damage(

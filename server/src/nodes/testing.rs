@@ -102,11 +102,12 @@ pub(crate) fn literal(test: &TestApp, bytes: &[u8]) -> String {
 /// An account with a quota.
 pub(crate) async fn account(test: &TestApp, id: AccountId, limit: u64) {
     let (key, none) = (literal(test, &id.0), literal(test, &[]));
+    let traffic = 1_u64 << 50;
     let text = format!(
         "INSERT INTO account (id, username, username_key, email, email_key, verified, role, plan, limit_bytes, traffic_limit_bytes, salt, \
          memory_kib, passes, lanes, auth_hash, wrapped_account_key, recovery_wrapped_account_key, signing_public_key, \
          exchange_public_key, wrapped_private_keys, created_ns) VALUES ({key}, '{id}', '{id}', '{id}', '{id}', 1, 'basic', 'free', \
-         {limit}, 0, {none}, 1, 1, 1, {none}, {none}, {none}, {none}, {none}, {none}, 1)"
+         {limit}, {traffic}, {none}, 1, 1, 1, {none}, {none}, {none}, {none}, {none}, {none}, 1)"
     );
     execute(test, &[text]).await;
 }

@@ -1,67 +1,91 @@
 //! Grants for nodes, and the read grants that were signed already.
 //!
 //! A read grant says the same for as long as it lives, so it is signed once per (session, node, bucket) and handed out again until
-//! half of its life is over. Revoking a session or a membership therefore ends reading after one grant life at the latest.
+//! half of its life is over, or until the client asks for others because those that it has are used up. Revoking a session or a
+//! membership therefore ends reading after one grant life at the latest. What may be read under a grant is promised out of the reader's
+//! traffic when the grant is signed: see [`crate::orders`].
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
-use cyx_core::ids::{BucketId, BucketTag, GrantId, LeaseId, NodeId, Random as _};
+use cyx_core::ids::{AccountId, BucketId, BucketTag, GrantId, LeaseId, NodeId, Random as _};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
 use super::Placements;
+use crate::auth::Caller;
+use crate::error::ApiError;
 use crate::keys::ServerKeys;
 use crate::nodes::{Liveness, NodeRecord};
+use crate::orders::{self, Promise, rows::NewGrant};
 use crate::time::now_seconds;
 
 /// Most read grants that are remembered: some 30 MB.
 const REMEMBERED_MAX: usize = 65_536;
+
+/// A grant that was signed so lately is not signed anew for a client that wants another: its readers found out together that the one
+/// before it was used up.
+const FRESH_SECONDS: u64 = 2;
+
+/// Which read grants a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any that are good for a while.
+    Good,
+    /// Others than it has: those do not do.
+    Others,
+}
+
+/// A session that reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderOf {
+    /// Whose traffic it is.
+    pub account: AccountId,
+    /// The session's key.
+    pub session_key: [u8; 32],
+}
+
+impl From<&Caller> for ReaderOf {
+    fn from(caller: &Caller) -> Self {
+        Self { account: caller.account, session_key: caller.session_key }
+    }
+}
 
 type Key = ([u8; 32], NodeId, BucketId);
 
 /// Read grants that were signed.
 #[derive(Default)]
 pub struct ReadGrants {
-    signed: HashMap<Key, (u64, Bytes)>,
+    signed: HashMap<Key, SignedGrant>,
+}
+
+#[derive(Clone)]
+struct SignedGrant {
+    issued: u64,
+    expires: u64,
+    bytes: Bytes,
 }
 
 impl ReadGrants {
-    fn get_or_sign(
-        &mut self,
-        keys: &ServerKeys,
-        session_key: [u8; 32],
-        (node, bucket, tag): (NodeId, BucketId, BucketTag),
-        now: u64,
-        life: u64,
-    ) -> Bytes {
-        let key = (session_key, node, bucket);
-        if let Some((expires, bytes)) = self.signed.get(&key)
-            && *expires >= now + life.div_ceil(2)
-        {
-            return bytes.clone();
-        }
+    fn get(&self, key: &Key, wanted: Wanted, now: u64, life: u64) -> Option<Bytes> {
+        let good = |grant: &&SignedGrant| match wanted {
+            Wanted::Good => grant.expires >= now + life.div_ceil(2),
+            Wanted::Others => grant.expires > now && now.saturating_sub(grant.issued) < FRESH_SECONDS,
+        };
+        self.signed.get(key).filter(good).map(|grant| grant.bytes.clone())
+    }
+
+    fn remember(&mut self, key: Key, grant: &Grant, bytes: &Bytes, life: u64) {
+        let now = grant.not_before;
         if self.signed.len() >= REMEMBERED_MAX {
-            self.signed.retain(|_, (expires, _)| *expires >= now + life.div_ceil(2));
+            self.signed.retain(|_, grant| grant.expires >= now + life.div_ceil(2));
             if self.signed.len() >= REMEMBERED_MAX {
                 self.signed.clear();
             }
         }
-        let grant = Grant {
-            key: keys.id(),
-            id: GrantId::random(),
-            node,
-            session_key,
-            operations: Operations::READ,
-            allowance: 0,
-            not_before: now,
-            expires: now + life,
-            tags: vec![tag],
-        };
-        let bytes = Bytes::from(keys.sign_grant(&grant));
-        self.signed.insert(key, (grant.expires, bytes.clone()));
-        bytes
+        self.signed.insert(key, SignedGrant { issued: now, expires: grant.expires, bytes: bytes.clone() });
     }
 }
 
@@ -104,19 +128,79 @@ pub(super) fn access(node: &NodeRecord, tag: BucketTag, grant: Bytes) -> pb::Nod
 impl Placements {
     /// Access to read a bucket's chunks on nodes. The caller has checked that the session may read the bucket. Nodes that do not exist
     /// are left out.
-    #[must_use]
-    pub fn read_access(&self, session_key: [u8; 32], bucket: BucketId, nodes: &[NodeId]) -> Vec<pb::NodeAccess> {
+    ///
+    /// # Errors
+    /// [`cyx_core::error::ErrorCode::QuotaExceeded`] if new grants are needed and nothing is left of the reader's traffic.
+    pub async fn read_access(
+        &self,
+        reader: ReaderOf,
+        bucket: BucketId,
+        nodes: &[NodeId],
+        wanted: Wanted,
+    ) -> Result<Vec<pb::NodeAccess>, ApiError> {
         let (now, life) = (now_seconds(), self.options.grant_seconds);
         let records: Vec<NodeRecord> = nodes.iter().filter_map(|node| self.registry.get(*node)).collect();
-        let mut reads = self.reads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        records
-            .iter()
-            .map(|node| {
-                let tag = self.keys.tag(node.id, bucket);
-                let grant = reads.get_or_sign(&self.keys, session_key, (node.id, bucket, tag), now, life);
-                access(node, tag, grant)
+        let key = |node: NodeId| (reader.session_key, node, bucket);
+        let mut grants: HashMap<NodeId, Bytes> = {
+            let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            let good = |node: &NodeRecord| Some((node.id, reads.get(&key(node.id), wanted, now, life)?));
+            records.iter().filter_map(good).collect()
+        };
+        let mut missing: Vec<NodeId> =
+            records.iter().map(|node| node.id).filter(|node| !grants.contains_key(node)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        for new in self.promise_reads(reader, &missing, now + life).await? {
+            let grant = Grant {
+                key: self.keys.id(),
+                id: new.id,
+                node: new.node,
+                session_key: reader.session_key,
+                operations: Operations::READ,
+                allowance: new.allowance,
+                not_before: now,
+                expires: new.expires,
+                tags: vec![self.keys.tag(new.node, bucket)],
+            };
+            let bytes = Bytes::from(self.keys.sign_grant(&grant));
+            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            reads.remember(key(new.node), &grant, &bytes, life);
+            drop(reads);
+            grants.insert(new.node, bytes);
+        }
+        let answer = |node: &NodeRecord| {
+            let grant = grants.get(&node.id).cloned().unwrap_or_default();
+            access(node, self.keys.tag(node.id, bucket), grant)
+        };
+        Ok(records.iter().map(answer).collect())
+    }
+
+    /// Promises traffic for grants to read on these nodes and writes the grants down.
+    async fn promise_reads(&self, reader: ReaderOf, nodes: &[NodeId], expires: u64) -> Result<Vec<NewGrant>, ApiError> {
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let backend = self.db.backend();
+        let new = nodes.iter().map(|node| (*node, GrantId::random()));
+        let new: Arc<[(NodeId, GrantId)]> = new.collect();
+        self.db
+            .write(move |conn| {
+                let new = Arc::clone(&new);
+                Box::pin(async move {
+                    let traffic = orders::check(conn, backend, reader.account, now_seconds()).await?;
+                    let Some(allowance) = orders::read_share(&traffic, new.len()) else {
+                        return Err(orders::exceeded(&traffic));
+                    };
+                    let grants: Vec<NewGrant> = new
+                        .iter()
+                        .map(|(node, id)| NewGrant { id: *id, node: *node, lease: None, allowance, expires })
+                        .collect();
+                    let promise = Promise { account: reader.account, session_key: reader.session_key, grants };
+                    orders::promise(conn, &promise).await?;
+                    Ok(promise.grants)
+                })
             })
-            .collect()
+            .await
     }
 
     /// The keys of nodes, for checking receipts.

@@ -1,7 +1,7 @@
 //! Handing out, using up and releasing leases.
 //!
 //! A lease gives a session a placement, a store grant for each of its nodes and for a few spares, an allowance in sealed bytes and an
-//! end. What it allows counts against the quota of the bucket's owner until it is used, released or over. Nodes hold a client
+//! end. What it allows counts against the quota and the traffic of the bucket's owner until it is used, released or over. Nodes hold a client
 //! to its grants; the server holds it to the allowance when the segments are committed.
 
 use std::collections::HashSet;
@@ -22,6 +22,7 @@ use super::{Placement, Placements, grants};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::nodes::NodeRecord;
+use crate::orders::{self, Promise, rows::NewGrant};
 use crate::quota;
 use crate::time::{now_ns, now_seconds};
 
@@ -148,7 +149,7 @@ impl Placements {
     ) -> Result<pb::LeasePlacementResponse, ApiError> {
         let now = now_seconds();
         let drafts: Arc<[Draft]> = self.draft(session, request, now)?.into();
-        let granted = self.write_down(&drafts, request, now).await?;
+        let granted = self.write_down(session, &drafts, request, now).await?;
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         for draft in drafts.iter().take(granted).filter(|draft| draft.is_new) {
             pool.add(Arc::clone(&draft.placement));
@@ -205,18 +206,30 @@ impl Placements {
     }
 
     /// Writes down as many leases as the quota allows; how many.
-    async fn write_down(&self, drafts: &Arc<[Draft]>, request: &LeaseRequest, now: u64) -> Result<usize, ApiError> {
+    async fn write_down(
+        &self,
+        session: Session,
+        drafts: &Arc<[Draft]>,
+        request: &LeaseRequest,
+        now: u64,
+    ) -> Result<usize, ApiError> {
         let (drafts, backend) = (Arc::clone(drafts), self.db.backend());
         let (owner, bytes) = (request.owner, request.bytes);
+        let grants: Arc<[Vec<NewGrant>]> = drafts.iter().map(|draft| self.new_grants(draft)).collect();
         self.db
             .write(move |conn| {
-                let drafts = Arc::clone(&drafts);
+                let (drafts, grants) = (Arc::clone(&drafts), Arc::clone(&grants));
                 Box::pin(async move {
                     let left = left(conn, backend, owner).await?;
                     let fit = usize::try_from(left / bytes).unwrap_or(usize::MAX).min(drafts.len());
                     if fit == 0 {
                         let message = format!("{bytes} bytes do not fit: {left} bytes of the plan are left");
                         return Err(ApiError::new(ErrorCode::QuotaExceeded, message));
+                    }
+                    let traffic = orders::check(conn, backend, owner, now).await?;
+                    let fit = grants[..fit].iter().scan(traffic.left(), |left, grants| fits(left, grants)).count();
+                    if fit == 0 {
+                        return Err(orders::exceeded(&traffic));
                     }
                     let granted = &drafts[..fit];
                     for draft in granted.iter().filter(|draft| draft.is_new) {
@@ -226,11 +239,27 @@ impl Placements {
                     if let Some(first) = leases.first() {
                         rows::end_oldest(conn, first.session, HELD_MAX - fit, now).await?;
                     }
-                    rows::insert_leases(conn, &leases).await?;
+                    rows::insert_leases(conn, &leases, now).await?;
+                    let promise = Promise { account: owner, session_key: session.key, grants: grants[..fit].concat() };
+                    orders::promise(conn, &promise).await?;
                     Ok(fit)
                 })
             })
             .await
+    }
+
+    /// The grants of a lease: one for each of its nodes and spares.
+    fn new_grants(&self, draft: &Draft) -> Vec<NewGrant> {
+        let Draft { lease, placement, .. } = draft;
+        let allowance = node_allowance(placement.scheme, lease.allowance);
+        let grant = |node: &NodeId| NewGrant {
+            id: self.keys.store_grant_id(lease.id, *node),
+            node: *node,
+            lease: Some(lease.id),
+            allowance,
+            expires: lease.expires,
+        };
+        placement.nodes.iter().chain(&lease.spares).map(grant).collect()
     }
 
     fn answer(
@@ -275,6 +304,12 @@ impl Placements {
             })
             .await
     }
+}
+
+/// Takes the traffic of a lease's grants out of what is left. `None` ends the row of leases that fit.
+fn fits(left: &mut u64, grants: &[NewGrant]) -> Option<()> {
+    *left = left.checked_sub(grants.iter().map(|grant| grant.allowance).sum())?;
+    Some(())
 }
 
 /// Bytes of the owner's plan that are neither used nor promised. Locks the account until the transaction ends.

@@ -9,6 +9,10 @@ use super::Placement;
 use super::lease::LeaseError;
 use crate::db::{Conn, DbError, insert_many};
 use crate::nodes::NodeRecord;
+use crate::orders;
+
+/// After so many seconds without use a lease's allowance does not count any more. Longer than it takes to fill a segment.
+pub const IDLE_SECONDS: u64 = 180;
 
 /// A lease as it was handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +89,31 @@ pub(crate) async fn insert(conn: &mut Conn, placement: &Placement, now_ns: i64) 
     Ok(())
 }
 
+/// The placement of exactly these nodes, if there is one.
+pub(crate) async fn find(
+    conn: &mut Conn,
+    (k, m): (usize, usize),
+    nodes: &[NodeId],
+) -> Result<Option<PlacementId>, DbError> {
+    let row = sqlx::query("SELECT id FROM placement WHERE k = $1 AND m = $2 AND nodes = $3 ORDER BY id LIMIT 1")
+        .bind(count(k))
+        .bind(count(m))
+        .bind(concat(nodes))
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| crate::tree::sql::id(&row, 0)).transpose()
+}
+
+/// No new lease may use a placement any more.
+pub(crate) async fn close(conn: &mut Conn, placement: PlacementId) -> Result<(), DbError> {
+    sqlx::query("UPDATE placement SET open = 0 WHERE id = $1").bind(&placement.0[..]).execute(conn).await?;
+    Ok(())
+}
+
 /// Writes new leases down.
-pub(super) async fn insert_leases(conn: &mut Conn, leases: &[Lease]) -> Result<(), DbError> {
-    let head = "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires)";
-    insert_many(conn, head, 9, "", leases, |statement, lease| {
+pub(super) async fn insert_leases(conn: &mut Conn, leases: &[Lease], now: u64) -> Result<(), DbError> {
+    let head = "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires, touched)";
+    insert_many(conn, head, 10, "", leases, |statement, lease| {
         statement
             .bind(lease.id.to_vec())
             .bind(lease.session.to_vec())
@@ -99,13 +124,14 @@ pub(super) async fn insert_leases(conn: &mut Conn, leases: &[Lease]) -> Result<(
             .bind(signed(lease.allowance))
             .bind(signed(lease.used))
             .bind(signed(lease.expires))
+            .bind(signed(now))
     })
     .await?;
     Ok(())
 }
 
 /// Uses `bytes` sealed bytes of a lease: for a commit or for staging, in its transaction. A lease whose time is over still counts what
-/// was stored in time, because its nodes refused everything later.
+/// was stored in time, because its nodes refused everything later. `now` in Unix seconds.
 ///
 /// # Errors
 /// [`LeaseError::Unknown`] if there is no such lease of this session and bucket, [`LeaseError::Exhausted`] if it allows less.
@@ -115,15 +141,17 @@ pub async fn consume(
     session: SessionId,
     bucket: BucketId,
     bytes: u64,
+    now: u64,
 ) -> Result<Lease, LeaseError> {
     let row = sqlx::query(
-        "UPDATE lease SET used = used + $1 WHERE id = $2 AND session = $3 AND bucket = $4 AND allowance - used >= $1 \
+        "UPDATE lease SET used = used + $1, touched = $5 WHERE id = $2 AND session = $3 AND bucket = $4 AND allowance - used >= $1 \
          RETURNING id, session, account, bucket, placement, spares, allowance, used, expires",
     )
     .bind(signed(bytes))
     .bind(&lease.0[..])
     .bind(&session.0[..])
     .bind(&bucket.0[..])
+    .bind(signed(now))
     .fetch_optional(&mut *conn)
     .await
     .map_err(DbError::from)?;
@@ -140,16 +168,18 @@ pub async fn consume(
     Err(if exists.is_some() { LeaseError::Exhausted } else { LeaseError::Unknown })
 }
 
-/// Sealed bytes that an account's leases may still use: they count against its quota.
+/// Sealed bytes that an account's leases may still use: they count against its quota. Those of a lease that nobody used for
+/// [`IDLE_SECONDS`] do not, until it is used again: whoever had it may have died, and must not keep the account from going on.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn pending_bytes(conn: &mut Conn, account: AccountId, now: u64) -> Result<u64, DbError> {
     let sum: i64 = sqlx::query_scalar(
-        "SELECT CAST(COALESCE(SUM(allowance - used), 0) AS BIGINT) FROM lease WHERE account = $1 AND expires > $2",
+        "SELECT CAST(COALESCE(SUM(allowance - used), 0) AS BIGINT) FROM lease WHERE account = $1 AND expires > $2 AND touched > $3",
     )
     .bind(&account.0[..])
     .bind(signed(now))
+    .bind(signed(now.saturating_sub(IDLE_SECONDS)))
     .fetch_one(conn)
     .await?;
     Ok(u64::try_from(sum).unwrap_or(0))
@@ -164,9 +194,9 @@ pub(super) async fn end_oldest(conn: &mut Conn, session: SessionId, keep: usize,
     .bind(signed(now))
     .bind(&session.0[..])
     .bind(count(keep))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    orders::release_ended(conn, session, now).await
 }
 
 /// Ends leases of a session.
@@ -179,7 +209,7 @@ pub(super) async fn end(conn: &mut Conn, session: SessionId, leases: &[LeaseId],
             .execute(&mut *conn)
             .await?;
     }
-    Ok(())
+    orders::release_ended(conn, session, now).await
 }
 
 /// Forgets leases that ended before `before` (Unix seconds); how many.

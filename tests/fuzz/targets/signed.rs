@@ -1,10 +1,11 @@
-//! Grants, receipts, keep-lists and deletion orders: nobody's signature is ours, so nothing foreign may pass.
+//! Grants, receipts, keep-lists, deletion orders and traffic orders: nobody's signature is ours, so nothing foreign may pass.
 #![no_main]
 
 use cyx_core::deletion::DeletionOrder;
 use cyx_core::grant::Grant;
-use cyx_core::ids::NodeId;
+use cyx_core::ids::{GrantId, NodeId};
 use cyx_core::keeplist::KeepList;
+use cyx_core::order::{Order, Terms};
 use cyx_core::receipt::Receipt;
 use libfuzzer_sys::fuzz_target;
 
@@ -21,6 +22,12 @@ fuzz_target!(|data: &[u8]| {
     assert!(Receipt::verify(data, &KEY).is_err());
     let _ = Receipt::read_unchecked(data);
     assert!(DeletionOrder::verify(data, |_| Some(KEY), node, 1_000).is_err());
+    if let Ok(order) = Order::read_unchecked(data) {
+        let terms = Terms { node: order.node, grant: order.grant, session_key: KEY, allowance: u64::MAX };
+        assert!(Order::verify(data, &terms).is_err());
+    }
+    let elsewhere = Terms { node, grant: GrantId([0; 16]), session_key: KEY, allowance: 0 };
+    assert!(Order::verify(data, &elsewhere).is_err());
     let (list, ids) = data.split_at(data.len().min(200));
     assert!(KeepList::verify(list, ids, |_| Some(KEY), node).is_err());
 });

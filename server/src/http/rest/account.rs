@@ -76,6 +76,8 @@ pub struct FullQuota {
     pending_bytes: u64,
     superseded_bytes: u64,
     traffic_limit_bytes: u64,
+    traffic_used_bytes: u64,
+    traffic_pending_bytes: u64,
 }
 
 /// `GET /api/v1/quota`
@@ -89,6 +91,8 @@ pub async fn quota(State(app): State<AppState>, caller: Caller) -> Answer<FullQu
         pending_bytes: quota.pending_bytes,
         superseded_bytes: quota.superseded_bytes,
         traffic_limit_bytes: quota.traffic_limit_bytes,
+        traffic_used_bytes: quota.traffic_used_bytes,
+        traffic_pending_bytes: quota.traffic_pending_bytes,
     }))
 }
 

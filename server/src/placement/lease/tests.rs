@@ -4,7 +4,8 @@ use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::AccountId;
 
 use super::*;
-use crate::nodes::testing::{account, node, number, server_with};
+use crate::nodes::testing::{account, execute, node, number, server_with};
+use crate::placement::{ReaderOf, Wanted};
 use crate::test_support::TestApp;
 
 const OWNER: AccountId = AccountId([7; 16]);
@@ -32,7 +33,7 @@ async fn consume(
     bucket: BucketId,
     bytes: u64,
 ) -> Result<Lease, LeaseError> {
-    test.app.db.write(move |conn| Box::pin(rows::consume(conn, id, session, bucket, bytes))).await
+    test.app.db.write(move |conn| Box::pin(rows::consume(conn, id, session, bucket, bytes, now_seconds()))).await
 }
 
 fn id_of(lease: &pb::PlacementLease) -> LeaseId {
@@ -196,18 +197,94 @@ async fn leases_end_with_their_grants() {
     assert!(lease.expires_at.abs_diff(now_seconds() + 100) <= 5);
 }
 
+const READER: ReaderOf = ReaderOf { account: OWNER, session_key: SESSION.key };
+
+async fn reads(
+    test: &TestApp,
+    reader: ReaderOf,
+    bucket: BucketId,
+    wanted: Wanted,
+) -> Result<Vec<pb::NodeAccess>, ApiError> {
+    let nodes = [node(1).id, node(2).id, NodeId([0; 16])];
+    test.app.network.placements.read_access(reader, bucket, &nodes, wanted).await
+}
+
 #[tokio::test]
 async fn read_grants_are_signed_once_per_session_bucket_and_node() {
     let test = cluster(3, 1).await;
-    let placements = &test.app.network.placements;
-    let nodes = [node(1).id, node(2).id, NodeId([0; 16])];
-    let first = placements.read_access(SESSION.key, BUCKET, &nodes);
+    let first = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
     assert_eq!(first.len(), 2, "unknown nodes are left out");
     let grant = Grant::read_unchecked(&first[0].grant).unwrap();
-    assert_eq!((grant.operations, grant.allowance), (Operations::READ, 0));
-    assert_eq!(placements.read_access(SESSION.key, BUCKET, &nodes), first);
-    assert_ne!(placements.read_access([9; 32], BUCKET, &nodes)[0].grant, first[0].grant);
-    assert_ne!(placements.read_access(SESSION.key, BucketId([1; 16]), &nodes)[0].grant, first[0].grant);
+    assert_eq!((grant.operations, grant.allowance), (Operations::READ, GIB));
+    assert_eq!(reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(), first);
+    let other_session = ReaderOf { session_key: [9; 32], ..READER };
+    assert_ne!(reads(&test, other_session, BUCKET, Wanted::Good).await.unwrap()[0].grant, first[0].grant);
+    assert_ne!(reads(&test, READER, BucketId([1; 16]), Wanted::Good).await.unwrap()[0].grant, first[0].grant);
+    assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM traffic_grant").await, 6);
+}
+
+#[tokio::test]
+async fn who_asks_for_other_read_grants_gets_them() {
+    let test = cluster(3, 1).await;
+    let first = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
+    // Those that were signed a moment ago are the others that a second reader of the same session asks for.
+    let mut other = first.clone();
+    let begun = std::time::Instant::now();
+    while other == first {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the same grants for ever");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other = reads(&test, READER, BUCKET, Wanted::Others).await.unwrap();
+    }
+    assert_eq!(
+        reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(),
+        other,
+        "and everybody uses them from then on"
+    );
+}
+
+async fn set_traffic_limit(test: &TestApp, bytes: u64) {
+    execute(test, &[format!("UPDATE account SET traffic_limit_bytes = {bytes}")]).await;
+}
+
+async fn traffic(test: &TestApp) -> orders::Traffic {
+    orders::of_account(&mut test.app.db.read().await.unwrap(), OWNER, now_seconds()).await.unwrap()
+}
+
+#[tokio::test]
+async fn grants_are_promised_out_of_the_plans_traffic() {
+    let test = cluster(3, 1 << 40).await;
+    // 2+1 on three nodes: each may get half of a lease, an eighth of that and 1 MiB more.
+    let each = 8 * MIB + MIB + MIB;
+    set_traffic_limit(&test, 7 * each).await;
+    let leases = lease(&test, &request(16 * MIB, 3)).await.unwrap();
+    assert_eq!(leases.len(), 2, "as many as fit");
+    assert_eq!(traffic(&test).await, orders::Traffic { limit: 7 * each, settled: 0, promised: 6 * each });
+    let refused = lease(&test, &request(16 * MIB, 1)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::QuotaExceeded);
+    assert!(refused.message.contains("traffic"), "{}", refused.message);
+    // What remains is shared by those who read; then nothing is left for them either.
+    let grants = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
+    assert_eq!(Grant::read_unchecked(&grants[0].grant).unwrap().allowance, orders::limit::READ_MIN);
+    assert_eq!(traffic(&test).await.left(), 0);
+    let refused = reads(&test, READER, BucketId([1; 16]), Wanted::Good).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::QuotaExceeded);
+    assert_eq!(reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(), grants, "promised is promised");
+    // Leases that are given back unused release what they held.
+    test.app.network.placements.release(SESSION.id, vec![id_of(&leases[0])]).await.unwrap();
+    assert_eq!(traffic(&test).await.left(), 4 * each - 2 * orders::limit::READ_MIN);
+    assert_eq!(lease(&test, &request(16 * MIB, 1)).await.unwrap_err().code, ErrorCode::QuotaExceeded);
+    test.app.network.placements.release(SESSION.id, vec![id_of(&leases[1])]).await.unwrap();
+    assert_eq!(lease(&test, &request(16 * MIB, 1)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn promises_end_with_their_grants() {
+    let test = cluster(3, 1 << 40).await;
+    lease(&test, &request(MIB, 1)).await.unwrap();
+    let later = now_seconds() + 3601;
+    let found = orders::of_account(&mut test.app.db.read().await.unwrap(), OWNER, later).await.unwrap();
+    assert_eq!(found.promised, 0);
+    assert!(traffic(&test).await.promised > 0);
 }
 
 #[test]
