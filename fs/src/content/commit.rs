@@ -1,0 +1,292 @@
+//! Changes become versions. What was changed up to a moment is frozen as a list of places in the journal, stored and committed
+//! while programs go on writing; what they write meanwhile lies over the new version then.
+//!
+//! | what happened | what becomes of the changes |
+//! |---|---|
+//! | committed | they are forgotten, the journal may drop them |
+//! | somebody else was faster | they stay, the content is lost: whoever looks after names makes a conflict copy of it |
+//! | the network failed | they stay, it is tried again; whether it was committed after all shows in the version that is found then |
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cyx_client::Error;
+use cyx_client::transfer::{KnownVersion, PlainSource};
+use cyx_core::ids::{BucketId, Random as _, TxnId};
+use futures_util::future::FutureExt as _;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::changes::{Changes, Kind};
+use super::copy_out;
+use super::error::{ContentError, Result};
+use super::remote::{Change, Intents, Outcome, Remember};
+use super::store::{Shared, StoreEvent};
+use super::{Content, Inner};
+use crate::journal::{Intent, Journal, Pins, Record};
+
+/// First pause after a failure; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The changes of a content at one moment.
+struct Frozen {
+    content: Arc<Content>,
+    _committing: OwnedMutexGuard<()>,
+    upto: u64,
+    pins: Pins,
+    intents: Vec<(u64, KnownVersion)>,
+    base: KnownVersion,
+}
+
+/// Reads what was written from the journal.
+struct Written {
+    journal: Journal,
+    changes: Changes,
+    memo: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
+}
+
+impl PlainSource for Written {
+    fn read_at(&self, offset: u64, plain: &mut [u8]) -> io::Result<()> {
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in self.changes.parts(offset..offset + plain.len() as u64) {
+            let from = usize::try_from(part.range.start - offset).unwrap_or(usize::MAX);
+            let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
+            let room = plain.get_mut(from..).and_then(|rest| rest.get_mut(..len));
+            let (Some(room), Some(Kind::Data { position, skip })) = (room, part.kind) else {
+                return Err(io::Error::other("what was written is not in the journal"));
+            };
+            if memo.as_ref().is_none_or(|(sequence, _)| *sequence != position.sequence) {
+                *memo = Some((position.sequence, self.journal.read(position).map_err(io::Error::other)?));
+            }
+            if let Some((_, record)) = memo.as_ref() {
+                copy_out(record, skip, room).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Freezes the changes there are; `None` if there are none, or they must not be committed.
+    async fn freeze(self: &Arc<Self>) -> Option<Result<(Frozen, Change)>> {
+        let committing = Arc::clone(&self.committing).lock_owned().await;
+        if !self.is_dirty() {
+            return None;
+        }
+        let version = match self.base().await {
+            Ok(version) => version,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut inner = self.inner();
+        if !inner.is_dirty() {
+            return None;
+        }
+        if inner.lost {
+            return Some(Err(ContentError::Lost));
+        }
+        inner.soon = false;
+        let (data, holes) = inner.changes.runs(inner.len);
+        let source = Written {
+            journal: self.store.journal.clone(),
+            changes: inner.changes.clone(),
+            memo: Mutex::default(),
+        };
+        let change = Change {
+            base: Arc::clone(&version),
+            size: inner.len,
+            data,
+            holes,
+            source: Arc::new(source),
+            mtime_ns: inner.mtime_ns,
+            changed_ns: inner.changed_ns,
+            txn: TxnId::random(),
+        };
+        let frozen = Frozen {
+            content: Arc::clone(self),
+            _committing: committing,
+            upto: inner.newest,
+            pins: std::mem::take(&mut inner.pins),
+            intents: inner.intents.clone(),
+            base: version.known(),
+        };
+        Some(Ok((frozen, change)))
+    }
+
+    /// The changes up to some record are this version now.
+    fn settled(&self, inner: &mut Inner, version: Arc<dyn super::Version>, upto: u64) -> Result<Pins> {
+        inner.version = version.known().version;
+        inner.base = Some(version);
+        inner.changes.forget(upto);
+        inner.committed = inner.committed.max(upto);
+        inner.intents.retain(|(intent, _)| *intent > upto);
+        (inner.failures, inner.retry_at) = (0, None);
+        if !inner.is_dirty() {
+            return self.clean(inner);
+        }
+        let position = self.store.journal.append_now(&inner.base_record(self.id))?;
+        inner.pins.add(position);
+        inner.since = Some(Instant::now());
+        Ok(Pins::default())
+    }
+}
+
+/// Commits the changes of contents of one bucket together. Results are in the order of the contents.
+pub(super) async fn commit(
+    store: &Arc<Shared>,
+    bucket: BucketId,
+    contents: Vec<Arc<Content>>,
+) -> Vec<Result<()>> {
+    let mut order: Vec<usize> = (0..contents.len()).collect();
+    // Everybody freezes in the same order, so that nobody waits for each other.
+    order.sort_unstable_by_key(|at| contents[*at].id);
+    let mut results: Vec<Option<Result<()>>> = contents.iter().map(|_| None).collect();
+    let (mut frozen, mut changes) = (Vec::new(), Vec::new());
+    for at in order {
+        match contents[at].freeze().await {
+            None => results[at] = Some(Ok(())),
+            Some(Err(error)) => results[at] = Some(Err(error)),
+            Some(Ok((one, change))) => {
+                frozen.push((at, one));
+                changes.push(change);
+            }
+        }
+    }
+    drop(contents);
+    if !changes.is_empty() {
+        // The work goes on if whoever asked for it gives up: what is under way has to be settled.
+        let store = Arc::clone(store);
+        let working = tokio::spawn(async move { work(&store, bucket, frozen, changes).await });
+        match working.await {
+            Ok(done) => done.into_iter().for_each(|(at, result)| results[at] = Some(result)),
+            Err(error) => tracing::error!(%error, "a commit was cut off"),
+        }
+    }
+    let missing = || Err(ContentError::Client(Error::Interrupted));
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+}
+
+async fn work(
+    store: &Arc<Shared>,
+    bucket: BucketId,
+    mut frozen: Vec<(usize, Frozen)>,
+    changes: Vec<Change>,
+) -> Vec<(usize, Result<()>)> {
+    let noted: Arc<Mutex<Vec<Option<(crate::journal::Position, u64, KnownVersion)>>>> = Arc::default();
+    let upto: Vec<u64> = frozen.iter().map(|(_, one)| one.upto).collect();
+    let (journal, remembered) = (store.journal.clone(), Arc::clone(&noted));
+    let remember: Remember<'_> = Box::new(move |intents: Intents| {
+        async move {
+            let mut noted = Vec::with_capacity(intents.len());
+            for (intent, upto) in intents.into_iter().zip(upto) {
+                let Some((txn, next)) = intent else {
+                    noted.push(None);
+                    continue;
+                };
+                let record = Record::Intent(Intent { bucket, txn, next, upto });
+                let position = journal.append_now(&record).map_err(local)?;
+                noted.push(Some((position, upto, next)));
+            }
+            *remembered.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+            journal.sync().await.map_err(local)
+        }
+        .boxed()
+    });
+    let outcomes = store.remote.commit(bucket, changes, remember).await;
+    let noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+    for ((_, one), noted) in frozen.iter_mut().zip(noted) {
+        if let Some((position, upto, next)) = noted {
+            one.pins.add(position);
+            one.content.inner().intents.push((upto, next));
+        }
+    }
+    let mut results = Vec::with_capacity(frozen.len());
+    for ((at, one), outcome) in frozen.into_iter().zip(outcomes) {
+        results.push((at, settle(store, one, outcome).await));
+    }
+    results
+}
+
+async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error>) -> Result<()> {
+    let Frozen { content, upto, pins, intents, base, .. } = one;
+    let (outcome, upto) = match outcome {
+        Ok(Outcome::Lost(error)) => match earlier(store, &content, &intents, base).await {
+            Ok(Some((upto, version))) => (Ok(Outcome::Committed(version)), upto),
+            Ok(None) => (Ok(Outcome::Lost(error)), upto),
+            Err(error) => (Err(error), upto),
+        },
+        other => (other, upto),
+    };
+    let id = content.id;
+    match outcome {
+        Ok(Outcome::Committed(version)) => {
+            let known = version.known();
+            let (released, clean) = {
+                let mut inner = content.inner();
+                let released = content.settled(&mut inner, version, upto);
+                let clean = !inner.is_dirty();
+                if released.is_err() || inner.committed < one.upto {
+                    // An earlier attempt was the one; the rest of the changes still needs what it has.
+                    inner.pins.merge(pins);
+                    (released, clean)
+                } else {
+                    drop(inner);
+                    store.journal.release(pins);
+                    (released, clean)
+                }
+            };
+            let released = released?;
+            if clean {
+                store.mark_clean(id);
+            }
+            store.journal.release(released);
+            store.tell(StoreEvent::Committed { file: id, version: known.version, size: known.size });
+            Ok(())
+        }
+        Ok(Outcome::Lost(error)) => {
+            tracing::warn!(file = %id.inode, %error, "somebody else committed first");
+            {
+                let mut inner = content.inner();
+                inner.pins.merge(pins);
+                inner.lost = true;
+            }
+            store.tell(StoreEvent::Lost { file: id });
+            Err(ContentError::Lost)
+        }
+        Err(error) => {
+            {
+                let mut inner = content.inner();
+                inner.pins.merge(pins);
+                let pause = PAUSE_MIN.saturating_mul(1 << inner.failures.min(10)).min(PAUSE_MAX);
+                inner.failures = inner.failures.saturating_add(1);
+                inner.retry_at = Some(Instant::now() + pause);
+            }
+            tracing::debug!(file = %id.inode, %error, "changes are not committed yet");
+            store.wake.notify_one();
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether an earlier attempt, whose answer was lost, was the one that won.
+async fn earlier(
+    store: &Arc<Shared>,
+    content: &Arc<Content>,
+    intents: &[(u64, KnownVersion)],
+    base: KnownVersion,
+) -> Result<Option<(u64, Arc<dyn super::Version>)>, Error> {
+    let what = content.inner().what.clone();
+    for (upto, next) in intents.iter().rev() {
+        if next.version == base.version + 1 && store.remote.is_committed(content.id.bucket, *next, &what).await? {
+            let keys = content.inner().keys.clone();
+            return Ok(Some((*upto, store.remote.known(content.id.bucket, keys, *next, &what)?)));
+        }
+    }
+    Ok(None)
+}
+
+fn local(error: crate::journal::JournalError) -> Error {
+    Error::Local { path: std::path::PathBuf::from("journal"), source: io::Error::other(error) }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong with content, and which number a program gets.
+
+use thiserror::Error;
+
+use crate::errno::Errno;
+use crate::journal::JournalError;
+
+/// Why something about content failed.
+#[derive(Debug, Error)]
+pub enum ContentError {
+    /// The client failed.
+    #[error(transparent)]
+    Client(#[from] cyx_client::Error),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It took too long.
+    #[error("too late")]
+    Deadline,
+    /// No file can be that long.
+    #[error("beyond the largest file")]
+    TooLarge,
+    /// There is no data, or no hole, behind this offset.
+    #[error("nothing there")]
+    Nothing,
+    /// Somebody else committed first; the changes wait to become a conflict copy.
+    #[error("somebody else committed the file first")]
+    Lost,
+    /// The folder of the mount cannot be used.
+    #[error("{0}")]
+    Folder(std::io::Error),
+}
+
+impl From<ContentError> for Errno {
+    fn from(error: ContentError) -> Self {
+        let errno = match error {
+            ContentError::Client(error) => return Self::from(error),
+            ContentError::Deadline => Self::ETIMEDOUT,
+            ContentError::TooLarge => Self::EFBIG,
+            ContentError::Nothing => Self::ENXIO,
+            ContentError::Journal(JournalError::Full) => Self::ENOSPC,
+            ContentError::Journal(JournalError::InUse(_)) => Self::EBUSY,
+            ContentError::Lost => Self::ESTALE,
+            ContentError::Journal(_) | ContentError::Folder(_) => Self::EIO,
+        };
+        if errno == Self::EIO {
+            tracing::error!(%error, "content could not be kept");
+        }
+        errno
+    }
+}
+
+/// Short for results of this module.
+pub type Result<T, E = ContentError> = std::result::Result<T, E>;

@@ -1,0 +1,183 @@
+//! Reading ahead: who reads on where it stopped gets a window that doubles, and what is in the window is brought to this machine
+//! before it is asked for. Someone who jumps around pays for nothing but what is read.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::remote::Version;
+
+/// Readers of one file that are told apart.
+const STREAMS: usize = 4;
+/// First window.
+const WINDOW_MIN: u64 = 512 * 1024;
+/// Largest window.
+const WINDOW_MAX: u64 = 32 << 20;
+/// Brought over in one go.
+const PIECE: u64 = 4 << 20;
+/// How far a reader may be ahead of or behind where it was expected: the kernel reads ahead itself, and not in order.
+const SLACK: u64 = 512 * 1024;
+/// Bytes that one permit of the budget stands for.
+pub(super) const PERMIT: u64 = 64 * 1024;
+
+#[derive(Clone, Copy)]
+struct Stream {
+    /// Where it is expected to go on.
+    next: u64,
+    window: u64,
+    /// Up to here everything was asked for.
+    ahead: u64,
+    used: u64,
+}
+
+#[derive(Default)]
+struct State {
+    streams: Vec<Stream>,
+    clock: u64,
+    coming: Vec<(Range<u64>, watch::Receiver<()>)>,
+}
+
+/// What is read ahead of one file.
+#[derive(Default)]
+pub(super) struct Prefetch {
+    state: Mutex<State>,
+}
+
+impl Prefetch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a read of a version, and brings over what will probably be read next, as far as the budget goes.
+    pub(super) fn note(&self, version: &Arc<dyn Version>, read: Range<u64>, budget: &Arc<Semaphore>) {
+        let size = version.known().size;
+        let wanted = {
+            let mut state = self.state();
+            state.advance(read, size)
+        };
+        let mut at = wanted.start;
+        while at < wanted.end {
+            let piece = at..wanted.end.min(at + PIECE);
+            at = piece.end;
+            let permits = u32::try_from((piece.end - piece.start).div_ceil(PERMIT)).unwrap_or(u32::MAX);
+            // What does not fit the budget is read when it is asked for.
+            let Ok(permit) = Arc::clone(budget).try_acquire_many_owned(permits) else { return };
+            let (done, coming) = watch::channel(());
+            self.state().coming.push((piece.clone(), coming));
+            let version = Arc::clone(version);
+            tokio::spawn(async move {
+                if let Err(error) = version.warm(piece).await {
+                    tracing::debug!(%error, "something was not read ahead");
+                }
+                drop((permit, done));
+            });
+        }
+    }
+
+    /// Waits for what is on its way of a range, so that it is not fetched twice.
+    pub(super) async fn settle(&self, range: &Range<u64>) {
+        let coming: Vec<watch::Receiver<()>> = {
+            let mut state = self.state();
+            state.coming.retain(|(_, coming)| coming.has_changed().is_ok());
+            let touched = state.coming.iter().filter(|(piece, _)| piece.start < range.end && range.start < piece.end);
+            touched.map(|(_, coming)| coming.clone()).collect()
+        };
+        for mut coming in coming {
+            // It ends with an error when the sender is gone.
+            let _ = coming.changed().await;
+        }
+    }
+
+    /// Forgets all readers: the content is another one.
+    pub(super) fn reset(&self) {
+        self.state().streams.clear();
+    }
+}
+
+impl State {
+    /// What should be brought over now that this was read.
+    fn advance(&mut self, read: Range<u64>, size: u64) -> Range<u64> {
+        self.clock += 1;
+        let clock = self.clock;
+        let near = |stream: &&mut Stream| {
+            read.start.saturating_add(SLACK) >= stream.next && read.start <= stream.next.saturating_add(SLACK)
+        };
+        let Some(stream) = self.streams.iter_mut().find(near) else {
+            if self.streams.len() >= STREAMS {
+                let oldest = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.used);
+                if let Some(oldest) = oldest.map(|(at, _)| at) {
+                    self.streams.swap_remove(oldest);
+                }
+            }
+            self.streams.push(Stream { next: read.end, window: 0, ahead: read.end, used: clock });
+            return 0..0;
+        };
+        stream.used = clock;
+        if read.end <= stream.next {
+            return 0..0;
+        }
+        stream.next = read.end;
+        stream.ahead = stream.ahead.max(stream.next);
+        // Half a window is still to come: no need to ask for more yet.
+        if stream.window > 0 && stream.ahead - stream.next >= stream.window / 2 {
+            return 0..0;
+        }
+        stream.window = (stream.window * 2).clamp(WINDOW_MIN, WINDOW_MAX);
+        let wanted = stream.ahead..stream.next.saturating_add(stream.window).min(size);
+        if wanted.is_empty() {
+            return 0..0;
+        }
+        stream.ahead = wanted.end;
+        wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_of_a_reader_in_order_grows_and_covers_everything_once() {
+        let mut state = State::default();
+        let (step, size) = (128 * 1024, 200 << 20);
+        let mut covered = 0..step;
+        assert!(state.advance(0..step, size).is_empty(), "the first read may be the only one");
+        let mut largest = 0;
+        for at in (step..size).step_by(usize::try_from(step).unwrap()) {
+            let wanted = state.advance(at..at + step, size);
+            covered.end = covered.end.max(at + step);
+            if !wanted.is_empty() {
+                assert!(wanted.start >= covered.end || wanted.start == covered.end, "nothing twice");
+                assert!(wanted.end <= size);
+                covered.end = wanted.end;
+                largest = largest.max(wanted.end - wanted.start);
+            }
+        }
+        assert!(largest > 8 << 20 && largest <= WINDOW_MAX, "{largest}");
+    }
+
+    #[test]
+    fn who_jumps_around_reads_nothing_ahead() {
+        let mut state = State::default();
+        for at in [900_u64, 3, 500, 77, 1_000, 250, 640, 31] {
+            let start = at << 20;
+            assert!(state.advance(start..start + 4096, 1 << 40).is_empty());
+        }
+    }
+
+    #[test]
+    fn several_readers_have_windows_of_their_own() {
+        let mut state = State::default();
+        let mut asked = [0_u64; 3];
+        for step in 0..40_u64 {
+            for (reader, asked) in (0..3_u64).zip(&mut asked) {
+                let at = (reader << 32) + step * 65_536;
+                let wanted = state.advance(at..at + 65_536, 1 << 40);
+                assert!(wanted.is_empty() || wanted.start >> 32 == reader);
+                *asked += wanted.end - wanted.start;
+            }
+        }
+        assert!(asked.iter().all(|asked| *asked > 2 << 20), "{asked:?}");
+    }
+}

@@ -1,0 +1,279 @@
+//! Where versions come from and go to: the client, or whatever stands in its place in tests.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cyx_client::transfer::{FileReader, KnownVersion, Patch, Patched, PlainSource, Transfer, Uploads, WriteLease};
+use cyx_client::{Bucket, Error};
+use cyx_core::ids::{BucketId, TxnId};
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::InodeKeyring;
+use futures_util::future::{BoxFuture, FutureExt as _};
+
+use crate::journal::FileId;
+
+/// A version of a file that can be read.
+pub trait Version: Send + Sync {
+    /// Which one it is.
+    fn known(&self) -> KnownVersion;
+    /// The keys of the file.
+    fn keys(&self) -> InodeKeyring;
+    /// Fills `out` with the bytes from `offset` on; zeros where there are none.
+    fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>>;
+    /// Where there is content, in order, inside a range.
+    fn data_ranges(&self, range: Range<u64>) -> BoxFuture<'_, Result<Vec<Range<u64>>, Error>>;
+    /// Brings a range to this machine.
+    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<(), Error>>;
+    /// What the client calls it.
+    fn reader(&self) -> Option<&FileReader>;
+}
+
+/// What is to be committed of one file.
+pub struct Change {
+    /// The version it is based on.
+    pub base: Arc<dyn Version>,
+    /// Bytes of the file afterwards.
+    pub size: u64,
+    /// Ranges that were written.
+    pub data: Vec<Range<u64>>,
+    /// Ranges that are holes now.
+    pub holes: Vec<Range<u64>>,
+    /// The written bytes.
+    pub source: Arc<dyn PlainSource>,
+    /// When the content last changed.
+    pub mtime_ns: i64,
+    /// When that was decided.
+    pub changed_ns: i64,
+    /// The transaction.
+    pub txn: TxnId,
+}
+
+/// What became of it.
+pub enum Outcome {
+    /// It is the version that this reads.
+    Committed(Arc<dyn Version>),
+    /// Somebody else committed another one first, or the file is gone.
+    Lost(Error),
+}
+
+/// What will be committed, for each change that could be prepared.
+pub type Intents = Vec<Option<(TxnId, KnownVersion)>>;
+/// Remembers what will be committed, before it is.
+pub type Remember<'a> = Box<dyn FnOnce(Intents) -> BoxFuture<'a, Result<(), Error>> + Send + 'a>;
+
+/// Where versions come from and go to.
+pub trait Remote: Send + Sync {
+    /// The newest version of a file.
+    fn newest<'a>(
+        &'a self,
+        file: FileId,
+        key: &'a InodeKey,
+        what: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>>;
+    /// A version that was verified before.
+    ///
+    /// # Errors
+    /// If the bucket is not open.
+    fn known(
+        &self,
+        bucket: BucketId,
+        keys: InodeKeyring,
+        known: KnownVersion,
+        what: &str,
+    ) -> Result<Arc<dyn Version>, Error>;
+    /// Stores and commits changes of files of one bucket. Results are in the order of the changes.
+    fn commit<'a>(
+        &'a self,
+        bucket: BucketId,
+        changes: Vec<Change>,
+        remember: Remember<'a>,
+    ) -> BoxFuture<'a, Vec<Result<Outcome, Error>>>;
+    /// Whether exactly this version was committed.
+    fn is_committed<'a>(
+        &'a self,
+        bucket: BucketId,
+        version: KnownVersion,
+        what: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
+}
+
+/// The client.
+pub struct ClientRemote {
+    transfer: Transfer,
+    open: Mutex<HashMap<BucketId, Open>>,
+}
+
+#[derive(Clone)]
+struct Open {
+    bucket: Bucket,
+    uploads: Uploads,
+    lease: Option<WriteLease>,
+}
+
+impl ClientRemote {
+    /// Over a transfer engine.
+    #[must_use]
+    pub fn new(transfer: Transfer) -> Self {
+        Self { transfer, open: Mutex::default() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<BucketId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a bucket known, or known anew.
+    pub fn attach(&self, bucket: &Bucket) {
+        let mut table = self.table();
+        match table.get_mut(&bucket.id) {
+            Some(open) => open.bucket = bucket.clone(),
+            None => {
+                let open = Open { bucket: bucket.clone(), uploads: self.transfer.uploads(bucket), lease: None };
+                table.insert(bucket.id, open);
+            }
+        }
+    }
+
+    /// Whether a bucket was made known.
+    #[must_use]
+    pub fn knows(&self, bucket: BucketId) -> bool {
+        self.table().contains_key(&bucket)
+    }
+
+    /// Commits go under this write lease from now on, or under none.
+    pub fn set_write_lease(&self, bucket: BucketId, lease: Option<WriteLease>) {
+        if let Some(open) = self.table().get_mut(&bucket) {
+            open.lease = lease;
+        }
+    }
+
+    /// Gives placement leases back.
+    pub async fn finish(&self) {
+        let all: Vec<Uploads> = self.table().values().map(|open| open.uploads.clone()).collect();
+        for uploads in all {
+            uploads.finish().await;
+        }
+    }
+
+    fn find(&self, bucket: BucketId) -> Result<Open, Error> {
+        self.table().get(&bucket).cloned().ok_or_else(|| Error::NotFound(format!("the bucket {bucket}")))
+    }
+}
+
+impl Version for FileReader {
+    fn known(&self) -> KnownVersion {
+        self.version().into()
+    }
+
+    fn keys(&self) -> InodeKeyring {
+        self.keyring().clone()
+    }
+
+    fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>> {
+        self.read_cached(offset, out).boxed()
+    }
+
+    fn data_ranges(&self, range: Range<u64>) -> BoxFuture<'_, Result<Vec<Range<u64>>, Error>> {
+        Self::data_ranges(self, range).boxed()
+    }
+
+    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        Self::warm(self, range).boxed()
+    }
+
+    fn reader(&self) -> Option<&FileReader> {
+        Some(self)
+    }
+}
+
+impl Remote for ClientRemote {
+    fn newest<'a>(
+        &'a self,
+        file: FileId,
+        key: &'a InodeKey,
+        what: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>> {
+        async move {
+            let open = self.find(file.bucket)?;
+            let whole = 0..u64::MAX;
+            let reader = self.transfer.open_newest(&open.bucket, file.inode, key, whole, what.to_owned()).await?;
+            Ok(Arc::new(reader) as Arc<dyn Version>)
+        }
+        .boxed()
+    }
+
+    fn known(
+        &self,
+        bucket: BucketId,
+        keys: InodeKeyring,
+        known: KnownVersion,
+        what: &str,
+    ) -> Result<Arc<dyn Version>, Error> {
+        let open = self.find(bucket)?;
+        Ok(Arc::new(self.transfer.open_known(&open.bucket, keys, known, what.to_owned())))
+    }
+
+    fn commit<'a>(
+        &'a self,
+        bucket: BucketId,
+        changes: Vec<Change>,
+        remember: Remember<'a>,
+    ) -> BoxFuture<'a, Vec<Result<Outcome, Error>>> {
+        async move {
+            let count = changes.len();
+            let all = |error: Error| {
+                let mut error = Some(error);
+                let next = move |_| Err(error.take().unwrap_or_else(with_others));
+                (0..count).map(next).collect()
+            };
+            let open = match self.find(bucket) {
+                Ok(open) => open,
+                Err(error) => return all(error),
+            };
+            let patches: Option<Vec<Patch>> = changes.into_iter().map(Change::into_patch).collect();
+            let Some(patches) = patches else { return all(Error::Internal("a version is one of the client's")) };
+            let prepared = open.uploads.prepare(patches).await;
+            if let Err(error) = remember(prepared.intents().collect()).await {
+                return all(error);
+            }
+            let committed = prepared.commit(open.lease.as_ref()).await;
+            let outcome = |patched| match patched {
+                Patched::Committed(reader) => Outcome::Committed(Arc::new(reader)),
+                Patched::Lost(error) => Outcome::Lost(error),
+            };
+            committed.into_iter().map(|result| result.map(outcome)).collect()
+        }
+        .boxed()
+    }
+
+    fn is_committed<'a>(
+        &'a self,
+        bucket: BucketId,
+        version: KnownVersion,
+        what: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        async move { self.find(bucket)?.uploads.is_committed(version, what).await }.boxed()
+    }
+}
+
+fn with_others() -> Error {
+    Error::Network {
+        what: "changes could not be committed".to_owned(),
+        reason: "what they were sent with failed".to_owned(),
+    }
+}
+
+impl Change {
+    fn into_patch(self) -> Option<Patch> {
+        Some(Patch {
+            base: self.base.reader()?.clone(),
+            size: self.size,
+            data: self.data,
+            holes: self.holes,
+            source: self.source,
+            mtime_ns: self.mtime_ns,
+            changed_ns: self.changed_ns,
+            txn: self.txn,
+        })
+    }
+}

@@ -1,0 +1,525 @@
+//! All contents of a mount, over one folder: journal and read cache. Changes are committed in the background, small ones of many
+//! files together; what a crash left behind is found when the store is opened.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cyx_client::transfer::{FrameCache, Transfer, Tuning, WriteLease};
+use cyx_client::{Bucket, Client};
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::units::{FILE_MAX, GIB, MIB};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::commit::commit;
+use super::error::{ContentError, Result};
+use super::prefetch::PERMIT;
+use super::remote::{ClientRemote, Remote};
+use super::{Content, InodeFacts};
+use crate::cache::FrameStore;
+use crate::journal::{FileId, Journal, JournalError, Limits, Position, Replayed, ReplayedFile};
+
+/// Contents with more changed bytes than this are committed alone.
+const LARGE: u64 = 8 * MIB;
+/// Changed bytes of contents that are committed together, about.
+const TOGETHER_BYTES: u64 = 32 * MIB;
+/// Contents that are committed together, at most.
+const TOGETHER: usize = 256;
+/// Commits on their way at a time.
+const AT_ONCE: usize = 3;
+
+/// Where a store lies and what it may take.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Its folder, for one mount at a time.
+    pub folder: PathBuf,
+    /// Bounds of the journal.
+    pub journal: Limits,
+    /// Bytes of the read cache.
+    pub cache: u64,
+    /// Bytes that may be on their way ahead of readers.
+    pub prefetch: u64,
+    /// How long a read may take.
+    pub deadline: Duration,
+    /// Changes are committed when nothing was written for so long,
+    pub idle: Duration,
+    /// and after this time at the latest.
+    pub age: Duration,
+    /// Largest file.
+    pub file_max: u64,
+}
+
+impl StoreOptions {
+    /// The usual bounds.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            journal: Limits::default(),
+            cache: 4 * GIB,
+            prefetch: 64 * MIB,
+            deadline: Duration::from_secs(60),
+            idle: Duration::from_millis(500),
+            age: Duration::from_secs(5),
+            file_max: FILE_MAX,
+        }
+    }
+}
+
+/// What happened to a content behind everybody's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Changes became a version.
+    Committed {
+        /// The file.
+        file: FileId,
+        /// The version.
+        version: u64,
+        /// Its bytes.
+        size: u64,
+    },
+    /// Somebody else committed first: a conflict copy has to be made.
+    Lost {
+        /// The file.
+        file: FileId,
+    },
+}
+
+/// What an earlier run left behind.
+pub struct Recovered {
+    /// Buckets with changes that are not committed: [`Store::attach`] makes them go on.
+    pub buckets: Vec<BucketId>,
+    /// Notes in the journal that are not done.
+    pub notes: Vec<(Position, u8, Bytes)>,
+    /// Files of the journal that could not be read and were set aside.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// How a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Contents with changes.
+    pub dirty_files: u64,
+    /// Changed bytes.
+    pub dirty_bytes: u64,
+    /// Contents that wait to become conflict copies.
+    pub lost_files: u64,
+    /// Bytes of the journal.
+    pub journal_used: u64,
+    /// Bytes that the journal may have.
+    pub journal_limit: u64,
+    /// Bytes of the read cache.
+    pub cache_used: u64,
+    /// Bytes that the read cache may have.
+    pub cache_limit: u64,
+}
+
+pub(crate) struct Shared {
+    pub(super) journal: Journal,
+    pub(super) remote: Arc<dyn Remote>,
+    client: Option<Arc<ClientRemote>>,
+    cache: Option<Arc<FrameStore>>,
+    pub(super) options: StoreOptions,
+    contents: Mutex<HashMap<FileId, Weak<Content>>>,
+    dirty: Mutex<HashMap<FileId, Arc<Content>>>,
+    replayed: Mutex<HashMap<FileId, ReplayedFile>>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) prefetch: Arc<Semaphore>,
+    events: mpsc::UnboundedSender<StoreEvent>,
+    uploads: Arc<Semaphore>,
+    busy: Mutex<HashSet<FileId>>,
+    abandoned: AtomicBool,
+}
+
+/// The store of a mount. Cheap to clone. Background work ends when the last clone and the last content are gone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Opens the store of a folder: takes its lock, reads its journal.
+    ///
+    /// # Errors
+    /// [`JournalError::InUse`] while another mount uses the folder; what the disk says.
+    pub async fn open(
+        client: &Client,
+        tuning: Tuning,
+        options: StoreOptions,
+    ) -> Result<(Self, Recovered, mpsc::UnboundedReceiver<StoreEvent>)> {
+        let key = client.secrets().key.derive_mount_key();
+        let (folder, limits, capacity) = (options.folder.clone(), options.journal, options.cache);
+        let opening = tokio::task::spawn_blocking(move || -> Result<_> {
+            let journal = Journal::open(&folder.join("journal"), key, limits)?;
+            let cache = FrameStore::open(&folder.join("cache"), capacity).map_err(ContentError::Folder)?;
+            Ok((journal, cache))
+        });
+        let cut_off = |_| ContentError::Client(cyx_client::Error::Interrupted);
+        let ((journal, replayed), cache) = opening.await.map_err(cut_off)??;
+        let cache = Arc::new(cache);
+        let frames: Arc<dyn FrameCache> = Arc::<FrameStore>::clone(&cache);
+        let remote = Arc::new(ClientRemote::new(Transfer::with_cache(client, None, tuning, frames)));
+        let opened = Opened { journal, replayed, remote: Arc::<ClientRemote>::clone(&remote) };
+        Ok(Self::start(opened, Some(remote), Some(cache), options))
+    }
+
+    /// A store over something else than a client.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(test)]
+    pub(crate) fn open_with(
+        key: cyx_crypto::keys::MountKey,
+        remote: Arc<dyn Remote>,
+        options: StoreOptions,
+    ) -> Result<(Self, Recovered, mpsc::UnboundedReceiver<StoreEvent>)> {
+        let (journal, replayed) = Journal::open(&options.folder.join("journal"), key, options.journal)?;
+        Ok(Self::start(Opened { journal, replayed, remote }, None, None, options))
+    }
+
+    fn start(
+        opened: Opened,
+        client: Option<Arc<ClientRemote>>,
+        cache: Option<Arc<FrameStore>>,
+        options: StoreOptions,
+    ) -> (Self, Recovered, mpsc::UnboundedReceiver<StoreEvent>) {
+        let Opened { journal, replayed, remote } = opened;
+        let (events, receiver) = mpsc::unbounded_channel();
+        let file = |found: &ReplayedFile| found.base.file;
+        let mut buckets: Vec<BucketId> = replayed.files.iter().map(|found| file(found).bucket).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        let permits = usize::try_from(options.prefetch / PERMIT).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let shared = Shared {
+            journal,
+            remote,
+            client,
+            cache,
+            options,
+            contents: Mutex::default(),
+            dirty: Mutex::default(),
+            replayed: Mutex::new(replayed.files.into_iter().map(|found| (file(&found), found)).collect()),
+            wake: Arc::default(),
+            abandoned: AtomicBool::new(false),
+            prefetch: Arc::new(Semaphore::new(permits)),
+            events,
+            uploads: Arc::new(Semaphore::new(AT_ONCE)),
+            busy: Mutex::default(),
+        };
+        let shared = Arc::new(shared);
+        tokio::spawn(upload(Arc::downgrade(&shared)));
+        let recovered = Recovered { buckets, notes: replayed.notes, damaged: replayed.damaged };
+        (Self { shared }, recovered, receiver)
+    }
+
+    /// Makes a bucket known. Changes of its files that an earlier run left behind go on from here; says which files have some.
+    ///
+    /// # Errors
+    /// If what is in the journal makes no sense.
+    pub fn attach(&self, bucket: &Bucket) -> Result<Vec<Arc<Content>>> {
+        if let Some(client) = &self.shared.client {
+            client.attach(bucket);
+        }
+        self.resume(bucket.id)
+    }
+
+    /// Changes of a bucket's files that an earlier run left behind go on.
+    pub(crate) fn resume(&self, bucket: BucketId) -> Result<Vec<Arc<Content>>> {
+        let found: Vec<(FileId, ReplayedFile)> =
+            lock(&self.shared.replayed).extract_if(|file, _| file.bucket == bucket).collect();
+        let mut contents = Vec::with_capacity(found.len());
+        for (file, replayed) in found {
+            let content = Arc::new(Content::replay(&self.shared, file, replayed)?);
+            lock(&self.shared.contents).insert(file, Arc::downgrade(&content));
+            lock(&self.shared.dirty).insert(file, Arc::clone(&content));
+            contents.push(content);
+        }
+        self.shared.wake.notify_one();
+        Ok(contents)
+    }
+
+    /// The content of a file of a bucket. As long as somebody holds it, or it has changes, it is the same one.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn content(&self, bucket: &Bucket, facts: InodeFacts) -> Result<Arc<Content>> {
+        let is_new = self.shared.client.as_ref().is_some_and(|client| !client.knows(bucket.id));
+        if is_new {
+            self.attach(bucket)?;
+        }
+        Ok(self.content_of(FileId { bucket: bucket.id, inode: facts.id }, facts))
+    }
+
+    pub(crate) fn content_of(&self, file: FileId, facts: InodeFacts) -> Arc<Content> {
+        let mut contents = lock(&self.shared.contents);
+        if let Some(content) = contents.get(&file).and_then(Weak::upgrade) {
+            return content;
+        }
+        let content = Arc::new(Content::new(&self.shared, file, facts));
+        contents.insert(file, Arc::downgrade(&content));
+        content
+    }
+
+    /// The content of a file, if somebody holds it or it has changes.
+    #[must_use]
+    pub fn existing(&self, bucket: BucketId, inode: InodeId) -> Option<Arc<Content>> {
+        lock(&self.shared.contents).get(&FileId { bucket, inode }).and_then(Weak::upgrade)
+    }
+
+    /// The journal, for notes that belong in the order of changes.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// Commits go under this write lease from now on, or under none.
+    pub fn set_write_lease(&self, bucket: BucketId, lease: Option<WriteLease>) {
+        if let Some(client) = &self.shared.client {
+            client.set_write_lease(bucket, lease);
+        }
+    }
+
+    /// Contents with changes that are not committed.
+    #[must_use]
+    pub fn dirty(&self) -> Vec<Arc<Content>> {
+        lock(&self.shared.dirty).values().cloned().collect()
+    }
+
+    /// Commits everything of a bucket, or of all, that may be committed. The first error is returned after everything was tried.
+    ///
+    /// # Errors
+    /// As [`Content::commit`].
+    pub async fn commit_all(&self, bucket: Option<BucketId>) -> Result<()> {
+        let wanted = |content: &Arc<Content>| bucket.is_none_or(|bucket| content.id.bucket == bucket);
+        let contents: Vec<Arc<Content>> =
+            self.dirty().into_iter().filter(wanted).filter(|content| !content.inner().held).collect();
+        let mut first = Ok(());
+        for (bucket, group) in groups(contents) {
+            for result in commit(&self.shared, bucket, group).await {
+                if first.is_ok() {
+                    first = result;
+                }
+            }
+        }
+        first
+    }
+
+    /// Commits until nothing is left that can be, for at most this long; `progress` is told what is left. Then gives leases back.
+    ///
+    /// # Errors
+    /// The last error, if something is left.
+    pub async fn drain(&self, patience: Duration, mut progress: impl FnMut(Status)) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            progress(self.status());
+            let result = tokio::time::timeout_at(deadline, self.commit_all(None)).await;
+            let status = self.status();
+            if status.dirty_files == 0 {
+                progress(status);
+                if let Some(client) = &self.shared.client {
+                    client.finish().await;
+                }
+                return self.shared.journal.remove_free().await.map_err(ContentError::from);
+            }
+            let result = result.unwrap_or(Err(ContentError::Deadline));
+            let only_lost = status.dirty_files == status.lost_files;
+            if Instant::now() >= deadline || only_lost {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(200).min(deadline - Instant::now())).await;
+        }
+    }
+
+    /// Commits nothing any more and lets go of everything: what is not committed stays in the journal for the next run.
+    pub fn abandon(&self) {
+        self.shared.abandoned.store(true, Ordering::Release);
+        let dirty = std::mem::take(&mut *lock(&self.shared.dirty));
+        drop(dirty);
+        lock(&self.shared.replayed).clear();
+        self.shared.wake.notify_one();
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = Status {
+            journal_used: self.shared.journal.used(),
+            journal_limit: self.shared.journal.limit(),
+            cache_used: self.shared.cache.as_ref().map_or(0, |cache| cache.used()),
+            cache_limit: self.shared.cache.as_ref().map_or(0, |cache| cache.capacity()),
+            ..Status::default()
+        };
+        for content in self.dirty() {
+            status.dirty_files += 1;
+            status.dirty_bytes += content.dirty_bytes();
+            status.lost_files += u64::from(content.inner().lost);
+        }
+        status
+    }
+}
+
+struct Opened {
+    journal: Journal,
+    replayed: Replayed,
+    remote: Arc<dyn Remote>,
+}
+
+impl Shared {
+    /// A content has changes: it is kept until they are committed.
+    pub(super) fn mark_dirty(self: &Arc<Self>, file: FileId) {
+        let content = lock(&self.contents).get(&file).and_then(Weak::upgrade);
+        if let Some(content) = content {
+            // Whoever commits meanwhile may have been faster.
+            let dirty = content.is_dirty();
+            if dirty && !self.abandoned.load(Ordering::Acquire) {
+                lock(&self.dirty).insert(file, content);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// A content has no changes any more.
+    pub(super) fn mark_clean(&self, file: FileId) {
+        let removed = {
+            let mut dirty = lock(&self.dirty);
+            match dirty.get(&file) {
+                Some(content) if !content.is_dirty() => dirty.remove(&file),
+                _ => None,
+            }
+        };
+        drop(removed);
+    }
+
+    /// A content is gone.
+    pub(super) fn forget(&self, file: FileId) {
+        let mut contents = lock(&self.contents);
+        if contents.get(&file).is_some_and(|content| content.strong_count() == 0) {
+            contents.remove(&file);
+        }
+    }
+
+    pub(super) fn tell(&self, event: StoreEvent) {
+        // Nobody may listen any more.
+        let _ = self.events.send(event);
+    }
+
+    /// Contents whose changes should be committed now, and when the next ones should be.
+    fn due(&self, all: bool) -> (Vec<Arc<Content>>, Option<Instant>) {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let mut due = Vec::new();
+        let busy = lock(&self.busy);
+        for (file, content) in &*lock(&self.dirty) {
+            let inner = content.inner();
+            if inner.held || inner.lost || busy.contains(file) || !inner.is_dirty() {
+                continue;
+            }
+            let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
+            let mut at = (latest + self.options.idle).min(since + self.options.age);
+            if inner.soon || all {
+                at = now;
+            }
+            if let Some(retry) = inner.retry_at {
+                at = at.max(retry);
+            }
+            drop(inner);
+            if at <= now {
+                due.push(Arc::clone(content));
+            } else {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        (due, next)
+    }
+
+    /// Moves what keeps the oldest file of a full journal to its end, if that is little.
+    fn compact(&self) {
+        let Some(oldest) = self.journal.oldest_pinned() else { return };
+        let dirty: Vec<Arc<Content>> = lock(&self.dirty).values().cloned().collect();
+        let bytes: u64 = dirty.iter().map(|content| content.dirty_bytes()).sum();
+        if bytes.saturating_mul(2) > self.journal.used() {
+            return;
+        }
+        for content in dirty {
+            if let Err(error) = content.relocate(oldest) {
+                tracing::debug!(%error, "the journal stays as large as it is");
+                return;
+            }
+        }
+    }
+}
+
+/// Contents that are committed together: large ones alone.
+fn groups(contents: Vec<Arc<Content>>) -> Vec<(BucketId, Vec<Arc<Content>>)> {
+    let mut groups: Vec<(BucketId, Vec<Arc<Content>>)> = Vec::new();
+    let mut open: HashMap<BucketId, (Vec<Arc<Content>>, u64)> = HashMap::new();
+    for content in contents {
+        let (bucket, bytes) = (content.id.bucket, content.dirty_bytes());
+        if bytes > LARGE {
+            groups.push((bucket, vec![content]));
+            continue;
+        }
+        let (group, total) = open.entry(bucket).or_default();
+        group.push(content);
+        *total += bytes;
+        if group.len() >= TOGETHER || *total >= TOGETHER_BYTES {
+            *total = 0;
+            groups.push((bucket, std::mem::take(group)));
+        }
+    }
+    groups.extend(open.into_iter().map(|(bucket, (group, _))| (bucket, group)).filter(|(_, group)| !group.is_empty()));
+    groups
+}
+
+/// Commits changes when they are due, as long as there is a store.
+async fn upload(store: Weak<Shared>) {
+    let mut hungry = false;
+    loop {
+        let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
+        let (due, next) = shared.due(hungry);
+        if hungry && due.is_empty() {
+            shared.compact();
+        }
+        hungry = false;
+        for (bucket, group) in groups(due) {
+            let Ok(permit) = Arc::clone(&shared.uploads).acquire_owned().await else { return };
+            let files: Vec<FileId> = group.iter().map(|content| content.id).collect();
+            lock(&shared.busy).extend(files.iter().copied());
+            let working = Arc::clone(&shared);
+            tokio::spawn(async move {
+                commit(&working, bucket, group).await;
+                {
+                    let mut busy = lock(&working.busy);
+                    files.iter().for_each(|file| {
+                        busy.remove(file);
+                    });
+                }
+                drop(permit);
+                working.wake.notify_one();
+            });
+        }
+        // Without a reference, so that the store can end; looked after now and then all the same.
+        let wait = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(Instant::now()));
+        let (wake, hunger) = (Arc::clone(&shared.wake), shared.journal.hunger());
+        drop(shared);
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(Duration::from_secs(1))) => {}
+            () = wake.notified() => {}
+            () = hunger.notified() => hungry = true,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<JournalError> for crate::errno::Errno {
+    fn from(error: JournalError) -> Self {
+        Self::from(ContentError::from(error))
+    }
+}

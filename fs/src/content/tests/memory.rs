@@ -1,0 +1,253 @@
+//! A server and nodes in memory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use cyx_client::Error;
+use cyx_client::transfer::{FileReader, KnownVersion};
+use cyx_core::extent::PageId;
+use cyx_core::ids::{BucketId, random_bytes};
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::wrap::InodeKeyring;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::content::remote::{Change, Outcome, Remember, Remote, Version};
+use crate::journal::FileId;
+
+/// How the server behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Behaviour {
+    #[default]
+    Works,
+    /// Commits happen, but nobody hears of it.
+    LosesAnswers,
+    /// Nothing is committed.
+    Refuses,
+}
+
+type Bytes = Arc<Vec<Option<u8>>>;
+type Sent = (Vec<Range<u64>>, Vec<Range<u64>>);
+
+#[derive(Default)]
+struct State {
+    files: HashMap<FileId, Vec<(PageId, Bytes)>>,
+    times: HashMap<FileId, (i64, i64)>,
+    behaviour: Behaviour,
+    sent: Vec<Sent>,
+}
+
+pub(super) struct MemoryRemote {
+    state: Arc<Mutex<State>>,
+    gate: Arc<Semaphore>,
+    arrived: Notify,
+}
+
+impl Default for MemoryRemote {
+    fn default() -> Self {
+        Self { state: Arc::default(), gate: Arc::new(Semaphore::new(1)), arrived: Notify::new() }
+    }
+}
+
+struct MemoryVersion {
+    known: KnownVersion,
+    keys: InodeKeyring,
+    bytes: Bytes,
+}
+
+impl MemoryRemote {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn behave(&self, behaviour: Behaviour) {
+        self.state().behaviour = behaviour;
+    }
+
+    /// Commits wait until this is dropped.
+    pub(super) fn pause(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.gate).try_acquire_owned().unwrap()
+    }
+
+    /// Waits until a commit waits.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub(super) fn cells(&self, file: FileId) -> Vec<Option<u8>> {
+        self.state().files.get(&file).and_then(|versions| versions.last()).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default()
+    }
+
+    pub(super) fn content(&self, file: FileId) -> Vec<u8> {
+        self.cells(file).into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.state().sent.clone()
+    }
+
+    pub(super) fn times(&self, file: FileId) -> (i64, i64) {
+        self.state().times[&file]
+    }
+
+    pub(super) fn commit_elsewhere(&self, file: FileId, bytes: &[u8]) {
+        let bytes = Arc::new(bytes.iter().copied().map(Some).collect());
+        self.state().files.entry(file).or_default().push((PageId(random_bytes()), bytes));
+    }
+
+    fn version(&self, file: FileId, number: u64, keys: InodeKeyring) -> MemoryVersion {
+        let none = || KnownVersion { inode: file.inode, version: 0, size: 0, root: PageId::EMPTY };
+        let state = self.state();
+        let found = state.files.get(&file).zip(usize::try_from(number).unwrap().checked_sub(1));
+        match found.and_then(|(versions, at)| versions.get(at)) {
+            None => MemoryVersion { known: none(), keys, bytes: Arc::default() },
+            Some((root, bytes)) => {
+                let known =
+                    KnownVersion { inode: file.inode, version: number, size: bytes.len() as u64, root: *root };
+                MemoryVersion { known, keys, bytes: Arc::clone(bytes) }
+            }
+        }
+    }
+}
+
+impl Version for MemoryVersion {
+    fn known(&self) -> KnownVersion {
+        self.known
+    }
+
+    fn keys(&self) -> InodeKeyring {
+        self.keys.clone()
+    }
+
+    fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>> {
+        let from = usize::try_from(offset).unwrap();
+        for (at, byte) in out.iter_mut().enumerate() {
+            *byte = self.bytes.get(from + at).copied().flatten().unwrap_or_default();
+        }
+        async { Ok(()) }.boxed()
+    }
+
+    fn data_ranges(&self, range: Range<u64>) -> BoxFuture<'_, Result<Vec<Range<u64>>, Error>> {
+        let mut found: Vec<Range<u64>> = Vec::new();
+        for at in range.start..range.end.min(self.known.size) {
+            if self.bytes[usize::try_from(at).unwrap()].is_some() {
+                match found.last_mut() {
+                    Some(last) if last.end == at => last.end += 1,
+                    _ => found.push(at..at + 1),
+                }
+            }
+        }
+        async { Ok(found) }.boxed()
+    }
+
+    fn warm(&self, _: Range<u64>) -> BoxFuture<'_, Result<(), Error>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn reader(&self) -> Option<&FileReader> {
+        None
+    }
+}
+
+fn network() -> Error {
+    Error::Network { what: "the server".into(), reason: "was made to fail".into() }
+}
+
+impl Remote for MemoryRemote {
+    fn newest<'a>(
+        &'a self,
+        file: FileId,
+        key: &'a InodeKey,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>> {
+        let number = self.state().files.get(&file).map_or(0, Vec::len) as u64;
+        let version = self.version(file, number, InodeKeyring::single(key.clone()));
+        async { Ok(Arc::new(version) as Arc<dyn Version>) }.boxed()
+    }
+
+    fn known(
+        &self,
+        bucket: BucketId,
+        keys: InodeKeyring,
+        known: KnownVersion,
+        _: &str,
+    ) -> Result<Arc<dyn Version>, Error> {
+        let version = self.version(FileId { bucket, inode: known.inode }, known.version, keys);
+        assert_eq!(version.known, known, "what was remembered is what was committed");
+        Ok(Arc::new(version))
+    }
+
+    fn commit<'a>(
+        &'a self,
+        bucket: BucketId,
+        changes: Vec<Change>,
+        remember: Remember<'a>,
+    ) -> BoxFuture<'a, Vec<Result<Outcome, Error>>> {
+        async move {
+            let intents: Vec<KnownVersion> = changes
+                .iter()
+                .map(|change| KnownVersion {
+                    inode: change.base.known().inode,
+                    version: change.base.known().version + 1,
+                    size: change.size,
+                    root: PageId(random_bytes()),
+                })
+                .collect();
+            let remembered = changes.iter().zip(&intents).map(|(change, next)| Some((change.txn, *next))).collect();
+            remember(remembered).await.unwrap();
+            self.arrived.notify_one();
+            let _open = Arc::clone(&self.gate).acquire_owned().await.unwrap();
+            let mut results = Vec::new();
+            for (change, next) in changes.into_iter().zip(intents) {
+                let file = FileId { bucket, inode: next.inode };
+                let keys = change.base.keys();
+                let mut state = self.state();
+                if state.behaviour == Behaviour::Refuses {
+                    results.push(Err(network()));
+                    continue;
+                }
+                let versions = state.files.entry(file).or_default();
+                if versions.len() as u64 + 1 != next.version {
+                    results.push(Ok(Outcome::Lost(Error::Conflict("it".into()))));
+                    continue;
+                }
+                let mut bytes = versions.last().map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+                bytes.resize(usize::try_from(change.size).unwrap(), None);
+                for range in &change.data {
+                    let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+                    let mut plain = vec![0; end - start];
+                    change.source.read_at(range.start, &mut plain).unwrap();
+                    bytes[start..end].iter_mut().zip(plain).for_each(|(cell, byte)| *cell = Some(byte));
+                }
+                for range in &change.holes {
+                    bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(None);
+                }
+                versions.push((next.root, Arc::new(bytes)));
+                state.times.insert(file, (change.mtime_ns, change.changed_ns));
+                state.sent.push((change.data, change.holes));
+                let lost = state.behaviour == Behaviour::LosesAnswers;
+                drop(state);
+                results.push(if lost {
+                    Err(network())
+                } else {
+                    Ok(Outcome::Committed(Arc::new(self.version(file, next.version, keys))))
+                });
+            }
+            results
+        }
+        .boxed()
+    }
+
+    fn is_committed<'a>(
+        &'a self,
+        bucket: BucketId,
+        version: KnownVersion,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let file = FileId { bucket, inode: version.inode };
+        let at = usize::try_from(version.version - 1).unwrap();
+        let found = self.state().files.get(&file).and_then(|versions| versions.get(at)).map(|(root, _)| *root);
+        async move { Ok(found == Some(version.root)) }.boxed()
+    }
+}

@@ -1,0 +1,521 @@
+//! The journal of a mount: everything that was promised to programs and is not committed yet, encrypted, in the order in which it
+//! happened.
+//!
+//! Records are only appended, to files of some megabytes each. A record is *pinned* until its owner releases it; a file is removed
+//! when nothing in it and before it is pinned, always the oldest first and only after what made it superfluous is durable. So what
+//! is found at the next start is the end of the journal without a gap. A torn tail is what a power cut leaves, and is left out.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cyx_core::ids::random_bytes;
+use cyx_crypto::keys::MountKey;
+use cyx_crypto::mount::RecordCipher;
+use thiserror::Error;
+use tokio::sync::Notify;
+use zeroize::Zeroizing;
+
+pub mod format;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use format::{Base, FileId, Intent, Record};
+pub use replay::{Change, Replayed, ReplayedFile};
+
+use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
+
+/// Bytes that records which set space free may take beyond the limit.
+const RESERVE: u64 = 4 << 20;
+/// Who waits for room says so again after this time.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Why the journal did not take or give something.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// There is no room, and none was set free in time.
+    #[error("the journal is full")]
+    Full,
+    /// Another program uses the folder.
+    #[error("{} is used by another mount", .0.display())]
+    InUse(PathBuf),
+    /// The disk failed.
+    #[error("{}: {source}", path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An earlier failure of the disk left it unknown what is durable.
+    #[error("the journal's disk failed before")]
+    Broken,
+    /// A record does not read back as it was written.
+    #[error("a record of the journal is damaged")]
+    Damaged,
+}
+
+/// How large a journal may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all its files.
+    pub total: u64,
+    /// Bytes after which another file is begun.
+    pub file: u64,
+    /// How long a writer waits for room.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { total: 1 << 30, file: 16 << 20, patience: Duration::from_secs(30) }
+    }
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Its place in the order of all records.
+    pub sequence: u64,
+    /// Number of the file.
+    pub file: u64,
+    /// Where in it.
+    offset: u64,
+    /// Its sealed bytes.
+    len: u32,
+}
+
+impl Position {
+    /// A position of a test's own making.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(sequence: u64) -> Self {
+        Self { sequence, file: 1, offset: 0, len: 0 }
+    }
+}
+
+/// Records that keep files from being removed: how many in which file.
+#[derive(Debug, Default)]
+pub struct Pins {
+    count: BTreeMap<u64, u64>,
+}
+
+impl Pins {
+    /// Takes over the pin of a record.
+    pub fn add(&mut self, position: Position) {
+        *self.count.entry(position.file).or_default() += 1;
+    }
+
+    /// Takes over the pins of others.
+    pub fn merge(&mut self, others: Self) {
+        for (file, count) in others.count {
+            *self.count.entry(file).or_default() += count;
+        }
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.is_empty()
+    }
+
+    /// The pins in one file, which are given up here.
+    pub fn split_off_file(&mut self, file: u64) -> Self {
+        Self { count: self.count.remove_entry(&file).into_iter().collect() }
+    }
+}
+
+struct Segment {
+    path: PathBuf,
+    file: Arc<File>,
+    cipher: Arc<RecordCipher>,
+    len: u64,
+    pinned: u64,
+    /// Bytes that are durable.
+    synced: u64,
+}
+
+#[derive(Default)]
+struct State {
+    segments: BTreeMap<u64, Segment>,
+    /// The one that is appended to.
+    active: Option<u64>,
+    next_file: u64,
+    next_sequence: u64,
+    used: u64,
+    broken: bool,
+}
+
+struct Shared {
+    folder: PathBuf,
+    key: MountKey,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Held while the disk is made durable, so that those who wait meanwhile find it done.
+    syncing: tokio::sync::Mutex<u64>,
+    removing: tokio::sync::Mutex<()>,
+    /// Room was set free.
+    freed: Notify,
+    /// Somebody waits for room.
+    hungry: Arc<Notify>,
+    _lock: File,
+}
+
+/// A journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+impl Journal {
+    /// Opens the journal in a folder, or begins one, and reads what is there. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`JournalError::InUse`] while another mount uses it, [`JournalError::Disk`].
+    pub fn open(folder: &Path, key: MountKey, limits: Limits) -> Result<(Self, Replayed), JournalError> {
+        let disk = disk(folder);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(&disk)?;
+        let lock = folder.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock).map_err(&disk)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(disk(error)),
+        }
+        let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
+        let replayed = replay::read(folder, &key, &mut state)?;
+        let shared = Shared {
+            folder: folder.to_owned(),
+            key,
+            limits,
+            state: Mutex::new(state),
+            syncing: tokio::sync::Mutex::new(0),
+            removing: tokio::sync::Mutex::default(),
+            freed: Notify::new(),
+            hungry: Arc::default(),
+            _lock: lock,
+        };
+        Ok((Self { shared: Arc::new(shared) }, replayed))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a record, which is pinned. Waits for room, within limits. It is durable after [`Self::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError::Full`], [`JournalError::Disk`].
+    pub async fn append(&self, record: &Record) -> Result<Position, JournalError> {
+        self.with_room(|| self.offer(record)).await
+    }
+
+    /// Appends a record, pinned, if there is room now.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    pub fn offer(&self, record: &Record) -> Result<Option<Position>, JournalError> {
+        self.try_append(record, self.shared.limits.total)
+    }
+
+    /// Tries something that needs room until it succeeds, each time room was set free.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] when patience ends, and what the attempt says.
+    pub async fn with_room<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<Option<T>, JournalError>,
+    ) -> Result<T, JournalError> {
+        let deadline = tokio::time::Instant::now() + self.shared.limits.patience;
+        loop {
+            let freed = self.shared.freed.notified();
+            let mut freed = std::pin::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            let now = tokio::time::Instant::now();
+            if now >= deadline {
+                return Err(JournalError::Full);
+            }
+            self.shared.hungry.notify_one();
+            // Asked for again now and then: what was tried to set room free may have failed.
+            let _ = tokio::time::timeout_at(deadline.min(now + ASK_AGAIN), freed).await;
+        }
+    }
+
+    /// Appends a record, pinned, without waiting for room: one that will set room free.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_now(&self, record: &Record) -> Result<Position, JournalError> {
+        self.try_append(record, self.shared.limits.total.saturating_add(RESERVE))?.ok_or(JournalError::Full)
+    }
+
+    fn try_append(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
+        let mut state = self.state();
+        if state.broken {
+            return Err(JournalError::Broken);
+        }
+        let about = (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
+        if state.used + about > limit {
+            return Ok(None);
+        }
+        let full = |segment: &Segment| segment.len >= self.shared.limits.file;
+        let active = state.active.filter(|number| state.segments.get(number).is_some_and(|found| !full(found)));
+        let number = match active {
+            Some(number) => number,
+            None => self.begin_file(&mut state)?,
+        };
+        let sequence = state.next_sequence;
+        let segment = state.segments.get_mut(&number).ok_or(JournalError::Broken)?;
+        let sealed = format::seal(&segment.cipher, sequence, record).ok_or(JournalError::Full)?;
+        if let Err(error) = segment.file.write_all_at(&sealed, segment.len) {
+            // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
+            let path = segment.path.clone();
+            state.active = None;
+            return Err(disk(&path)(error));
+        }
+        let position =
+            Position { sequence, file: number, offset: segment.len, len: u32::try_from(sealed.len()).unwrap_or(u32::MAX) };
+        segment.len += sealed.len() as u64;
+        segment.pinned += 1;
+        state.used += sealed.len() as u64;
+        state.next_sequence += 1;
+        Ok(Some(position))
+    }
+
+    fn begin_file(&self, state: &mut State) -> Result<u64, JournalError> {
+        let number = state.next_file;
+        let path = self.shared.folder.join(file_name(number));
+        let id: [u8; 16] = random_bytes();
+        let header = format::file_header(&id, state.next_sequence);
+        let create = || -> io::Result<File> {
+            let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(&header)?;
+            Ok(file)
+        };
+        state.next_file += 1;
+        let file = create().map_err(disk(&path))?;
+        let segment = Segment {
+            path,
+            file: Arc::new(file),
+            cipher: Arc::new(RecordCipher::new(&self.shared.key, &id)),
+            len: header.len() as u64,
+            pinned: 0,
+            synced: 0,
+        };
+        state.used += segment.len;
+        state.segments.insert(number, segment);
+        state.active = Some(number);
+        Ok(number)
+    }
+
+    /// Makes everything durable that was appended before. Those who ask at the same time share the work.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`]; after that the journal takes nothing any more, because nobody knows what is durable.
+    pub async fn sync(&self) -> Result<(), JournalError> {
+        let target = self.state().next_sequence;
+        let mut synced = self.shared.syncing.lock().await;
+        if *synced >= target {
+            return Ok(());
+        }
+        let (upto, files): (u64, Vec<(u64, u64, Arc<File>)>) = {
+            let state = self.state();
+            if state.broken {
+                return Err(JournalError::Broken);
+            }
+            let unsynced = state.segments.iter().filter(|(_, segment)| segment.synced < segment.len);
+            (
+                state.next_sequence,
+                unsynced.map(|(number, segment)| (*number, segment.len, Arc::clone(&segment.file))).collect(),
+            )
+        };
+        let begun = {
+            let state = self.state();
+            files.iter().any(|(number, ..)| state.segments.get(number).is_some_and(|segment| segment.synced == 0))
+        };
+        let folder = self.shared.folder.clone();
+        let working = files.clone();
+        let done = tokio::task::spawn_blocking(move || -> io::Result<()> {
+            for (_, _, file) in &working {
+                file.sync_data()?;
+            }
+            if begun { File::open(&folder)?.sync_all() } else { Ok(()) }
+        });
+        let done = done.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off")));
+        let mut state = self.state();
+        if let Err(source) = done {
+            state.broken = true;
+            return Err(JournalError::Disk { path: self.shared.folder.clone(), source });
+        }
+        for (number, len, _) in files {
+            if let Some(segment) = state.segments.get_mut(&number) {
+                segment.synced = segment.synced.max(len);
+            }
+        }
+        *synced = upto;
+        Ok(())
+    }
+
+    /// Reads a record back: its plain bytes, kind first.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`], [`JournalError::Damaged`].
+    pub fn read(&self, position: Position) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+        let (file, cipher, path) = {
+            let state = self.state();
+            let segment = state.segments.get(&position.file).ok_or(JournalError::Damaged)?;
+            (Arc::clone(&segment.file), Arc::clone(&segment.cipher), segment.path.clone())
+        };
+        let mut sealed = vec![0; position.len as usize];
+        file.read_exact_at(&mut sealed, position.offset).map_err(disk(&path))?;
+        format::open(&cipher, position.sequence, &sealed).map_err(|_| JournalError::Damaged)
+    }
+
+    /// Gives up pins. Files that nothing needs any more are removed soon.
+    pub fn release(&self, pins: Pins) {
+        if pins.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            for (file, count) in pins.count {
+                if let Some(segment) = state.segments.get_mut(&file) {
+                    segment.pinned = segment.pinned.saturating_sub(count);
+                }
+            }
+        }
+        if self.oldest_is_free() && tokio::runtime::Handle::try_current().is_ok() {
+            let journal = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = journal.remove_free().await {
+                    tracing::warn!(%error, "old files of the journal stay");
+                }
+            });
+        }
+    }
+
+    /// Marks a note as done: it is not found any more at the next start.
+    ///
+    /// # Errors
+    /// As [`Self::append_now`].
+    pub fn finish(&self, note: Position) -> Result<(), JournalError> {
+        let done = self.append_now(&Record::Done { sequence: note.sequence })?;
+        let mut pins = Pins::default();
+        pins.add(note);
+        pins.add(done);
+        self.release(pins);
+        Ok(())
+    }
+
+    fn oldest_is_free(&self) -> bool {
+        let state = self.state();
+        let oldest = state.segments.iter().next();
+        oldest.is_some_and(|(number, segment)| segment.pinned == 0 && (state.active != Some(*number) || is_worth(segment)))
+    }
+
+    /// Removes files that nothing needs, the oldest first, after what made them superfluous is durable.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    pub async fn remove_free(&self) -> Result<(), JournalError> {
+        let _one = self.shared.removing.lock().await;
+        while self.oldest_is_free() {
+            self.sync().await?;
+            let removed = {
+                let mut state = self.state();
+                let Some((number, free)) = state.segments.iter().next().map(|(number, oldest)| {
+                    (*number, oldest.pinned == 0 && (oldest.synced == oldest.len || oldest.len == FILE_HEADER_LEN as u64))
+                }) else {
+                    break;
+                };
+                if !free {
+                    // Something was appended meanwhile; whoever releases that comes here again.
+                    break;
+                }
+                if state.active == Some(number) {
+                    // The next file continues the order of this one, so there has to be one before this is gone.
+                    state.active = None;
+                    self.begin_file(&mut state)?;
+                    continue;
+                }
+                state.segments.remove(&number)
+            };
+            let Some(segment) = removed else { break };
+            let (path, folder) = (segment.path.clone(), self.shared.folder.clone());
+            let removing = tokio::task::spawn_blocking(move || -> io::Result<()> {
+                std::fs::remove_file(&path)?;
+                File::open(&folder)?.sync_all()
+            });
+            let done = removing.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off")));
+            done.map_err(disk(&segment.path))?;
+            {
+                let mut state = self.state();
+                state.used = state.used.saturating_sub(segment.len);
+            }
+            self.shared.freed.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// The oldest file that something keeps, unless it is the one being written.
+    #[must_use]
+    pub fn oldest_pinned(&self) -> Option<u64> {
+        let state = self.state();
+        let oldest = state.segments.iter().next();
+        oldest.filter(|(number, segment)| segment.pinned > 0 && state.active != Some(**number)).map(|(number, _)| *number)
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state().used
+    }
+
+    /// Bytes that it may have.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.shared.limits.total
+    }
+
+    /// Notified when somebody waits for room.
+    #[must_use]
+    pub fn hunger(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.hungry)
+    }
+
+    /// The sequence of the newest record.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.state().next_sequence.saturating_sub(1)
+    }
+
+}
+
+/// Whether the file that is written has enough in it to be worth beginning another one.
+fn is_worth(segment: &Segment) -> bool {
+    segment.len > 64 * 1024
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:016x}.journal")
+}
+
+fn disk(path: &Path) -> impl Fn(io::Error) -> JournalError + use<'_> {
+    move |source| match source.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => JournalError::Full,
+        _ => JournalError::Disk { path: path.to_owned(), source },
+    }
+}
+
+fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

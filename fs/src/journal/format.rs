@@ -1,0 +1,378 @@
+//! The bytes of a journal: files of records, and what the records hold. `docs/formats/mount-journal.md` is the long form.
+//!
+//! ```text
+//! file:   "cyxJ" 1 | file 16 | first sequence u64 | records
+//! record: "cyxQ" 1 | length u32 | sequence u64 | ciphertext (length bytes) | tag 16
+//! ```
+//! `length` counts plain bytes. The 17 bytes before the ciphertext are its associated data; the key is the file's.
+
+use bytes::Bytes;
+use cyx_client::transfer::KnownVersion;
+use cyx_core::extent::PageId;
+use cyx_core::ids::{BucketId, InodeId, TxnId};
+use cyx_core::wire::{DecodeError, Reader, Writer};
+use cyx_crypto::keys::InodeKey;
+use cyx_crypto::mount::{RecordCipher, TAG_LEN};
+use zeroize::Zeroizing;
+
+const FILE_MAGIC: &[u8; 4] = b"cyxJ";
+const RECORD_MAGIC: &[u8; 4] = b"cyxQ";
+const VERSION: u8 = 1;
+/// Bytes of a file before its first record.
+pub const FILE_HEADER_LEN: usize = 29;
+/// Bytes of a record before its ciphertext.
+pub const RECORD_HEADER_LEN: usize = 17;
+/// Bytes of a record beside what it holds.
+pub const RECORD_OVERHEAD: usize = RECORD_HEADER_LEN + TAG_LEN;
+/// Most plain bytes of a record.
+pub const RECORD_MAX: usize = (1 << 20) + 4096;
+/// Most bytes that one write record holds; longer writes are several records.
+pub const WRITE_MAX: usize = 256 * 1024;
+/// Where the bytes of a write begin in its record.
+pub const WRITE_DATA_AT: usize = 1 + 32 + 8 + 8;
+/// Most keys of one file.
+const KEYS_MAX: usize = 1025;
+
+/// A file of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The inode.
+    pub inode: InodeId,
+}
+
+/// The version that changes of a file are based on, and what is needed to read and commit it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The file.
+    pub file: FileId,
+    /// Number of the version, 0 for none.
+    pub version: u64,
+    /// Its plain bytes.
+    pub size: u64,
+    /// Root of its extents.
+    pub root: PageId,
+    /// Keys of the file, the newest first.
+    pub keys: Vec<InodeKey>,
+    /// Records of the file up to this sequence are part of the version, or were given up.
+    pub upto: u64,
+}
+
+/// What is about to be committed: if the answer is lost, the version that is found tells whether it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The bucket of the file.
+    pub bucket: BucketId,
+    /// Transaction of the commit.
+    pub txn: TxnId,
+    /// The version that it makes.
+    pub next: KnownVersion,
+    /// Records of the file up to this sequence are part of it.
+    pub upto: u64,
+}
+
+/// One record.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Changes of a file are based on this from now on.
+    Base(Base),
+    /// Bytes of a file, at most [`WRITE_MAX`].
+    Write {
+        /// The file.
+        file: FileId,
+        /// Where.
+        offset: u64,
+        /// When, in Unix nanoseconds.
+        time_ns: i64,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// A file has this length: what is beyond is cut off, what is missing is a hole.
+    Length {
+        /// The file.
+        file: FileId,
+        /// Its bytes.
+        len: u64,
+        /// When.
+        time_ns: i64,
+    },
+    /// A range of a file is zeros and takes no room. It does not change the length.
+    Hole {
+        /// The file.
+        file: FileId,
+        /// First byte.
+        start: u64,
+        /// The byte behind the last.
+        end: u64,
+        /// When.
+        time_ns: i64,
+    },
+    /// The time of the last change of a changed file's content is this one.
+    Time {
+        /// The file.
+        file: FileId,
+        /// Unix nanoseconds.
+        mtime_ns: i64,
+    },
+    /// A commit is on its way.
+    Intent(Intent),
+    /// Something that is not content, in order with it.
+    Note {
+        /// What it is; the journal does not care.
+        tag: u8,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// The note of this sequence is done.
+    Done {
+        /// Sequence of the note.
+        sequence: u64,
+    },
+}
+
+impl Record {
+    /// The file that it is about.
+    #[must_use]
+    pub fn file(&self) -> Option<FileId> {
+        match self {
+            Self::Base(base) => Some(base.file),
+            Self::Write { file, .. } | Self::Length { file, .. } | Self::Hole { file, .. } | Self::Time { file, .. } => {
+                Some(*file)
+            }
+            Self::Intent(intent) => Some(FileId { bucket: intent.bucket, inode: intent.next.inode }),
+            Self::Note { .. } | Self::Done { .. } => None,
+        }
+    }
+
+    /// Plain bytes of the record, about.
+    #[must_use]
+    pub fn plain_len(&self) -> usize {
+        match self {
+            Self::Base(base) => 112 + base.keys.len() * 36,
+            Self::Write { data, .. } => WRITE_DATA_AT + data.len(),
+            Self::Note { data, .. } => 2 + data.len(),
+            _ => 128,
+        }
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Base(base) => {
+                put_file(writer.u8(1), base.file);
+                writer.u64(base.version).u64(base.size).raw(&base.root.0).u64(base.upto);
+                writer.u16(u16::try_from(base.keys.len()).unwrap_or(u16::MAX));
+                for key in &base.keys {
+                    writer.u32(key.epoch()).raw(key.expose());
+                }
+            }
+            Self::Write { file, offset, time_ns, data } => {
+                put_file(writer.u8(2), *file);
+                put_time(writer.u64(*offset), *time_ns);
+                writer.raw(data);
+            }
+            Self::Length { file, len, time_ns } => {
+                put_file(writer.u8(3), *file);
+                put_time(writer.u64(*len), *time_ns);
+            }
+            Self::Hole { file, start, end, time_ns } => {
+                put_file(writer.u8(4), *file);
+                put_time(writer.u64(*start).u64(*end), *time_ns);
+            }
+            Self::Time { file, mtime_ns } => {
+                put_file(writer.u8(5), *file);
+                put_time(writer, *mtime_ns);
+            }
+            Self::Intent(intent) => {
+                put_file(writer.u8(6), FileId { bucket: intent.bucket, inode: intent.next.inode });
+                writer.raw(&intent.txn.0).u64(intent.next.version).u64(intent.next.size);
+                writer.raw(&intent.next.root.0).u64(intent.upto);
+            }
+            Self::Note { tag, data } => {
+                writer.u8(7).u8(*tag).raw(data);
+            }
+            Self::Done { sequence } => {
+                writer.u8(8).u64(*sequence);
+            }
+        }
+    }
+
+    /// Reads what a record holds.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(plain: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::bare(plain);
+        let record = match reader.u8()? {
+            1 => {
+                let file = take_file(&mut reader)?;
+                let (version, size, root, upto) =
+                    (reader.u64()?, reader.u64()?, PageId(reader.array()?), reader.u64()?);
+                let count = usize::from(reader.u16()?);
+                if count == 0 || count > KEYS_MAX || reader.remaining() != count * 36 {
+                    return Err(DecodeError::Invalid("number of keys"));
+                }
+                let key = |_| Ok(InodeKey::from_parts(reader.u32()?, reader.array()?));
+                let keys = (0..count).map(key).collect::<Result<_, DecodeError>>()?;
+                Self::Base(Base { file, version, size, root, keys, upto })
+            }
+            2 => {
+                let file = take_file(&mut reader)?;
+                let (offset, time_ns) = (reader.u64()?, take_time(&mut reader)?);
+                let data = reader.take(reader.remaining())?;
+                let end = offset.checked_add(data.len() as u64);
+                if data.is_empty() || data.len() > WRITE_MAX || end.is_none_or(|end| end > cyx_core::extent::OFFSET_MAX)
+                {
+                    return Err(DecodeError::Invalid("bytes of a write"));
+                }
+                Self::Write { file, offset, time_ns, data: Bytes::copy_from_slice(data) }
+            }
+            3 => {
+                let file = take_file(&mut reader)?;
+                let (len, time_ns) = (reader.u64()?, take_time(&mut reader)?);
+                if len > cyx_core::extent::OFFSET_MAX {
+                    return Err(DecodeError::Invalid("length of a file"));
+                }
+                Self::Length { file, len, time_ns }
+            }
+            4 => {
+                let file = take_file(&mut reader)?;
+                let (start, end, time_ns) = (reader.u64()?, reader.u64()?, take_time(&mut reader)?);
+                if start >= end || end > cyx_core::extent::OFFSET_MAX {
+                    return Err(DecodeError::Invalid("range of a hole"));
+                }
+                Self::Hole { file, start, end, time_ns }
+            }
+            5 => Self::Time { file: take_file(&mut reader)?, mtime_ns: take_time(&mut reader)? },
+            6 => {
+                let file = take_file(&mut reader)?;
+                let txn = TxnId(reader.array()?);
+                let (version, size, root) = (reader.u64()?, reader.u64()?, PageId(reader.array()?));
+                let next = KnownVersion { inode: file.inode, version, size, root };
+                Self::Intent(Intent { bucket: file.bucket, txn, next, upto: reader.u64()? })
+            }
+            7 => {
+                let tag = reader.u8()?;
+                Self::Note { tag, data: Bytes::copy_from_slice(reader.take(reader.remaining())?) }
+            }
+            8 => Self::Done { sequence: reader.u64()? },
+            _ => return Err(DecodeError::Invalid("kind of record")),
+        };
+        reader.end()?;
+        Ok(record)
+    }
+}
+
+fn put_file(writer: &mut Writer, file: FileId) {
+    writer.raw(&file.bucket.0).raw(&file.inode.0);
+}
+
+fn take_file(reader: &mut Reader<'_>) -> Result<FileId, DecodeError> {
+    Ok(FileId { bucket: BucketId(reader.array()?), inode: InodeId(reader.array()?) })
+}
+
+fn put_time(writer: &mut Writer, time_ns: i64) {
+    writer.raw(&time_ns.to_le_bytes());
+}
+
+fn take_time(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
+    Ok(i64::from_le_bytes(reader.array()?))
+}
+
+/// The header of a file.
+#[must_use]
+pub fn file_header(file: &[u8; 16], first: u64) -> Vec<u8> {
+    let mut writer = Writer::new(FILE_MAGIC, VERSION);
+    writer.raw(file).u64(first);
+    writer.finish()
+}
+
+/// Reads the header of a file: its id and its first sequence.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn read_file_header(bytes: &[u8]) -> Result<([u8; 16], u64), DecodeError> {
+    let mut reader = Reader::new(bytes, FILE_MAGIC, VERSION, "mount journal")?;
+    let header = (reader.array()?, reader.u64()?);
+    reader.end()?;
+    Ok(header)
+}
+
+/// Seals a record as it lies in a file.
+#[must_use]
+pub fn seal(cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
+    let mut writer = Writer::new(RECORD_MAGIC, VERSION);
+    writer.u32(0).u64(sequence);
+    record.write(&mut writer);
+    let mut bytes = writer.finish();
+    let len = u32::try_from(bytes.len() - RECORD_HEADER_LEN).ok().filter(|len| *len as usize <= RECORD_MAX)?;
+    bytes[5..9].copy_from_slice(&len.to_le_bytes());
+    let (header, plain) = bytes.split_at_mut(RECORD_HEADER_LEN);
+    let tag = cipher.seal_in_place(sequence, header, plain).ok()?;
+    bytes.extend_from_slice(&tag);
+    Some(bytes)
+}
+
+/// Plain bytes and sequence that a record's header names.
+///
+/// # Errors
+/// [`DecodeError`], also for a length that no record has.
+pub fn read_record_header(header: &[u8]) -> Result<(usize, u64), DecodeError> {
+    let mut reader = Reader::new(header, RECORD_MAGIC, VERSION, "record of a mount journal")?;
+    let (len, sequence) = (reader.u32()? as usize, reader.u64()?);
+    reader.end()?;
+    if len == 0 || len > RECORD_MAX {
+        return Err(DecodeError::Invalid("length of a record"));
+    }
+    Ok((len, sequence))
+}
+
+/// Opens a whole sealed record of which this is the sequence.
+///
+/// # Errors
+/// [`DecodeError`]; a record that is not authentic is an invalid one.
+pub fn open(cipher: &RecordCipher, sequence: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
+    let (header, rest) = sealed.split_at_checked(RECORD_HEADER_LEN).ok_or(DecodeError::Truncated)?;
+    let (len, named) = read_record_header(header)?;
+    if named != sequence || rest.len() != len + TAG_LEN {
+        return Err(DecodeError::Invalid("place of a record"));
+    }
+    let mut plain = Zeroizing::new(rest.to_vec());
+    cipher.open_in_place(sequence, header, &mut plain).map_err(|_| DecodeError::Invalid("record"))?;
+    plain.truncate(len);
+    Ok(plain)
+}
+
+/// What can be read of a file: records in order, each with where it lies, and whether something behind them is not a record.
+pub struct Parsed {
+    /// Id of the file.
+    pub file: [u8; 16],
+    /// Sequence of its first record.
+    pub first: u64,
+    /// The records, with offset and length in the file.
+    pub records: Vec<(Record, usize, usize)>,
+    /// Bytes behind the last record that are none.
+    pub rest: usize,
+}
+
+/// Reads a file as far as it is whole.
+///
+/// # Errors
+/// [`DecodeError`] if not even the header is.
+pub fn parse(bytes: &[u8], cipher: impl FnOnce(&[u8; 16]) -> RecordCipher) -> Result<Parsed, DecodeError> {
+    let header = bytes.get(..FILE_HEADER_LEN).ok_or(DecodeError::Truncated)?;
+    let (file, first) = read_file_header(header)?;
+    let cipher = cipher(&file);
+    let mut records = Vec::new();
+    let mut at = FILE_HEADER_LEN;
+    let mut sequence = first;
+    while let Some(len) = bytes.get(at..at + RECORD_HEADER_LEN).and_then(|header| read_record_header(header).ok()) {
+        let end = at + RECORD_OVERHEAD + len.0;
+        let Some(sealed) = bytes.get(at..end) else { break };
+        let Ok(plain) = open(&cipher, sequence, sealed) else { break };
+        let Ok(record) = Record::decode(&plain) else { break };
+        records.push((record, at, end - at));
+        (at, sequence) = (end, sequence + 1);
+    }
+    Ok(Parsed { file, first, records, rest: bytes.len() - at })
+}

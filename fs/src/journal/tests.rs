@@ -1,0 +1,359 @@
+use bytes::Bytes;
+use cyx_client::transfer::KnownVersion;
+use cyx_core::extent::PageId;
+use cyx_core::ids::{BucketId, InodeId, TxnId};
+use cyx_crypto::keys::{AccountKey, InodeKey};
+use proptest::prelude::*;
+
+use super::format::{FILE_HEADER_LEN, WRITE_MAX};
+use super::*;
+
+const FILE: FileId = FileId { bucket: BucketId([1; 16]), inode: InodeId([2; 16]) };
+
+fn key() -> MountKey {
+    AccountKey::from_bytes([0x61; 32]).derive_mount_key()
+}
+
+fn base(version: u64, upto: u64) -> Record {
+    let keys = vec![InodeKey::from_parts(2, [0x6b; 32]), InodeKey::from_parts(1, [0x6a; 32])];
+    Record::Base(Base { file: FILE, version, size: 10, root: PageId([0x72; 32]), keys, upto })
+}
+
+fn write(offset: u64, data: &'static [u8]) -> Record {
+    Record::Write { file: FILE, offset, time_ns: -5, data: Bytes::from_static(data) }
+}
+
+fn samples() -> Vec<Record> {
+    let next = KnownVersion { inode: FILE.inode, version: 4, size: 99, root: PageId([0x73; 32]) };
+    vec![
+        base(3, 0),
+        write(7, b"written"),
+        Record::Length { file: FILE, len: 5000, time_ns: 6 },
+        Record::Hole { file: FILE, start: 1, end: 3, time_ns: 7 },
+        Record::Time { file: FILE, mtime_ns: 8 },
+        Record::Intent(Intent { bucket: FILE.bucket, txn: TxnId([0x74; 16]), next, upto: 5 }),
+        Record::Note { tag: 9, data: Bytes::from_static(b"note") },
+        Record::Done { sequence: 7 },
+    ]
+}
+
+fn small() -> Limits {
+    Limits { total: 1 << 20, file: 4096, patience: Duration::from_millis(1) }
+}
+
+fn folder_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Bytes of a file with some records, as this program writes it.
+fn sealed(id: [u8; 16], first: u64, records: &[Record]) -> Vec<u8> {
+    let cipher = RecordCipher::new(&key(), &id);
+    let mut bytes = format::file_header(&id, first);
+    for (sequence, record) in (first..).zip(records) {
+        bytes.extend(format::seal(&cipher, sequence, record).unwrap());
+    }
+    bytes
+}
+
+fn parse(bytes: &[u8]) -> Option<format::Parsed> {
+    format::parse(bytes, |id| RecordCipher::new(&key(), id)).ok()
+}
+
+fn hex_vector(text: &str) -> Vec<u8> {
+    hex::decode(text.split_whitespace().collect::<String>()).unwrap()
+}
+
+#[test]
+fn the_layout_is_frozen() {
+    let golden = hex_vector(include_str!("../../tests/vectors/mount-journal.hex"));
+    assert_eq!(hex::encode(sealed([0x66; 16], 100, &samples())), hex::encode(&golden));
+    let parsed = parse(&golden).unwrap();
+    assert_eq!((parsed.first, parsed.rest), (100, 0));
+    assert!(parsed.records.into_iter().map(|(record, ..)| record).eq(samples()));
+}
+
+#[test]
+fn what_a_record_must_not_hold_is_refused() {
+    let malformed = include_str!("../../tests/vectors/mount-journal.malformed");
+    let mut count = 0;
+    for line in malformed.lines() {
+        let (what, bytes) = line.split_once(": ").unwrap();
+        assert!(Record::decode(&hex::decode(bytes).unwrap()).is_err(), "{what}");
+        count += 1;
+    }
+    assert!(count >= 15);
+}
+
+#[test]
+fn every_record_says_again_what_was_written() {
+    let cipher = RecordCipher::new(&key(), &[1; 16]);
+    for record in samples() {
+        let sealed = format::seal(&cipher, 3, &record).unwrap();
+        let plain = format::open(&cipher, 3, &sealed).unwrap();
+        assert!(Record::decode(&plain).unwrap() == record);
+        assert!(format::open(&cipher, 4, &sealed).is_err(), "it opens in its place only");
+        for cut in 0..plain.len() {
+            // A write and a note may be shorter; everything else has one length.
+            let shorter = Record::decode(&plain[..cut]);
+            assert!(shorter.is_err() || matches!(record, Record::Write { .. } | Record::Note { .. }), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn whole_records_survive_every_cut() {
+    let bytes = sealed([0x66; 16], 1, &samples());
+    let ends: Vec<usize> = parse(&bytes).unwrap().records.iter().map(|(_, at, len)| at + len).collect();
+    for cut in 0..bytes.len() {
+        let found = parse(&bytes[..cut]).map_or(0, |parsed| parsed.records.len());
+        assert_eq!(found, ends.iter().filter(|end| **end <= cut).count(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn no_flipped_bit_goes_unnoticed() {
+    let bytes = sealed([0x66; 16], 1, &samples());
+    let whole = parse(&bytes).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let before = whole.records.iter().take_while(|(_, at, len)| at + len <= bit / 8).count();
+        let found = parse(&changed).map_or(0, |parsed| parsed.records.len());
+        // Only what lies before it is still believed; a changed header leaves nothing.
+        let expected = if bit / 8 < FILE_HEADER_LEN { 0 } else { before };
+        assert_eq!(found, expected, "bit {bit}");
+    }
+}
+
+#[test]
+fn nothing_is_readable_without_the_key() {
+    let secret = b"the secret bytes of a file";
+    let bytes = sealed([0x66; 16], 1, &[base(1, 0), write(0, secret)]);
+    assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    assert!(!bytes.windows(32).any(|window| window == [0x6b; 32]), "nor is the file's key");
+    let other = AccountKey::from_bytes([0x62; 32]).derive_mount_key();
+    let parsed = format::parse(&bytes, |id| RecordCipher::new(&other, id)).unwrap();
+    assert!(parsed.records.is_empty());
+}
+
+#[tokio::test]
+async fn changes_are_found_again_until_a_version_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert!(replayed.files.is_empty() && replayed.notes.is_empty());
+    journal.append(&base(3, 0)).await.unwrap();
+    journal.append(&write(0, b"one")).await.unwrap();
+    let two = journal.append(&write(5, b"two")).await.unwrap();
+    journal.sync().await.unwrap();
+    drop(journal);
+
+    let (journal, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert_eq!(replayed.files.len(), 1);
+    let file = &replayed.files[0];
+    assert_eq!((file.base.version, file.changes.len()), (3, 2));
+    assert_eq!(file.changes[1], (two, Change::Write { offset: 5, len: 3, time_ns: -5 }));
+    assert_eq!(&journal.read(two).unwrap()[format::WRITE_DATA_AT..], b"two");
+    // A version has the first change and not what came later.
+    journal.append(&base(4, two.sequence - 1)).await.unwrap();
+    drop(journal);
+    let (journal, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert_eq!((replayed.files[0].base.version, replayed.files[0].changes.len()), (4, 1));
+    journal.append(&base(5, two.sequence)).await.unwrap();
+    drop(journal);
+    assert!(Journal::open(folder.path(), key(), small()).unwrap().1.files.is_empty());
+}
+
+#[tokio::test]
+async fn notes_stay_in_order_until_they_are_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    let note = |tag| Record::Note { tag, data: Bytes::from_static(b"x") };
+    let mut notes = Vec::new();
+    for tag in 0..5 {
+        notes.push(journal.append(&note(tag)).await.unwrap());
+    }
+    journal.finish(notes[1]).unwrap();
+    journal.finish(notes[3]).unwrap();
+    drop(journal);
+    let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert_eq!(replayed.notes.iter().map(|(_, tag, _)| *tag).collect::<Vec<_>>(), [0, 2, 4]);
+}
+
+#[tokio::test]
+async fn one_mount_uses_a_journal_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert!(matches!(Journal::open(folder.path(), key(), small()), Err(JournalError::InUse(_))));
+    drop(journal);
+    Journal::open(folder.path(), key(), small()).unwrap();
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_byte_leaves_a_beginning_of_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    journal.append(&base(1, 0)).await.unwrap();
+    for offset in 0..6 {
+        journal.append(&write(offset, b"w")).await.unwrap();
+    }
+    drop(journal);
+    let whole = std::fs::read(&folder_files(folder.path())[0]).unwrap();
+    let mut last = 0;
+    for cut in 0..=whole.len() {
+        let other = tempfile::tempdir().unwrap();
+        std::fs::write(other.path().join(file_name(1)), &whole[..cut]).unwrap();
+        let (journal, replayed) = Journal::open(other.path(), key(), small()).unwrap();
+        let found = replayed.files.first().map_or(0, |file| file.changes.len());
+        assert!(found >= last && replayed.damaged.is_empty(), "cut at {cut}");
+        last = found;
+        // What is written after it is found as well: the torn record is no gap.
+        journal.append(&base(1, 0)).await.unwrap();
+        journal.append(&write(100, b"later")).await.unwrap();
+        drop(journal);
+        let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
+        assert_eq!(replayed.files[0].changes.len(), found + 1, "cut at {cut}");
+    }
+    assert_eq!(last, 6);
+}
+
+#[tokio::test]
+async fn what_lies_behind_a_gap_is_set_aside_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), Limits { file: 64, ..small() }).unwrap();
+    journal.append(&base(1, 0)).await.unwrap();
+    for offset in 0..3 {
+        journal.append(&write(offset, b"w")).await.unwrap();
+    }
+    drop(journal);
+    let files = folder_files(folder.path());
+    assert_eq!(files.len(), 4);
+    let mut bytes = std::fs::read(&files[1]).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&files[1], bytes).unwrap();
+    let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert!(replayed.files.is_empty());
+    assert_eq!(replayed.damaged.len(), 2);
+    assert!(replayed.damaged.iter().all(|path| path.exists()), "nothing is thrown away");
+}
+
+#[tokio::test]
+async fn files_are_removed_when_nothing_in_them_or_before_them_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), Limits { file: 64, ..small() }).unwrap();
+    let mut positions = Vec::new();
+    for offset in 0..4 {
+        positions.push(journal.append(&write(offset, b"w")).await.unwrap());
+    }
+    let release = |at: usize| {
+        let mut pins = Pins::default();
+        pins.add(positions[at]);
+        journal.release(pins);
+    };
+    release(1);
+    journal.remove_free().await.unwrap();
+    assert_eq!(folder_files(folder.path()).len(), 4, "the oldest is still needed");
+    release(0);
+    journal.remove_free().await.unwrap();
+    assert_eq!(folder_files(folder.path()).len(), 2);
+    assert!(journal.read(positions[2]).is_ok() && journal.read(positions[0]).is_err());
+    release(2);
+    release(3);
+    journal.remove_free().await.unwrap();
+    let left: u64 = folder_files(folder.path()).iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
+    assert_eq!(left, journal.used());
+    let next = journal.append(&write(9, b"w")).await.unwrap();
+    assert_eq!(next.sequence, 5, "the order goes on");
+}
+
+#[tokio::test]
+async fn a_full_journal_makes_writers_wait_and_then_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { total: 4096, file: 512, patience: Duration::from_millis(20) };
+    let (journal, _) = Journal::open(folder.path(), key(), limits).unwrap();
+    let data = Bytes::from(vec![7; 400]);
+    let record = Record::Write { file: FILE, offset: 0, time_ns: 0, data };
+    let mut pins = Pins::default();
+    loop {
+        match journal.append(&record).await {
+            Ok(position) => pins.add(position),
+            Err(JournalError::Full) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(journal.used() <= 4096);
+    // What sets room free is taken all the same.
+    let last = journal.append_now(&base(1, 0)).unwrap();
+    pins.add(last);
+    let limits = Limits { patience: Duration::from_secs(60), ..limits };
+    drop(journal);
+    let (journal, replayed) = Journal::open(folder.path(), key(), limits).unwrap();
+    let waiting = tokio::spawn({
+        let (journal, record) = (journal.clone(), record.clone());
+        async move { journal.append(&record).await }
+    });
+    journal.hunger().notified().await;
+    let mut pins = Pins::default();
+    let file = &replayed.files[0];
+    pins.add(file.base_at);
+    file.changes.iter().for_each(|(position, _)| pins.add(*position));
+    journal.release(pins);
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_keep_their_order_and_share_the_fsyncs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    let tasks: Vec<_> = (0..4_u8)
+        .map(|tag| {
+            let journal = journal.clone();
+            tokio::spawn(async move {
+                for number in 0..40_u8 {
+                    journal.append(&Record::Note { tag, data: Bytes::from(vec![number]) }).await.unwrap();
+                    journal.sync().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    drop(journal);
+    let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    for tag in 0..4 {
+        let own = replayed.notes.iter().filter(|(_, own, _)| *own == tag).map(|(.., data)| data[0]);
+        assert!(own.eq(0..40));
+    }
+}
+
+#[test]
+fn the_longest_record_is_read_and_a_longer_one_is_not_written() {
+    let cipher = RecordCipher::new(&key(), &[1; 16]);
+    let longest = Record::Write { file: FILE, offset: 0, time_ns: 0, data: Bytes::from(vec![1; WRITE_MAX]) };
+    let sealed = format::seal(&cipher, 1, &longest).unwrap();
+    assert!(Record::decode(&format::open(&cipher, 1, &sealed).unwrap()).unwrap() == longest);
+    let longer = Record::Note { tag: 0, data: Bytes::from(vec![1; format::RECORD_MAX]) };
+    assert!(format::seal(&cipher, 1, &longer).is_none());
+}
+
+proptest! {
+    /// Foreign bytes never panic and never become records.
+    #[test]
+    fn foreign_bytes_are_no_records(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let with_header = [format::file_header(&[3; 16], 1), bytes.clone()].concat();
+        prop_assert!(parse(&with_header).unwrap().records.is_empty());
+        let _ = parse(&bytes);
+        if let Ok(record) = Record::decode(&bytes) {
+            let cipher = RecordCipher::new(&key(), &[1; 16]);
+            let sealed = format::seal(&cipher, 1, &record).unwrap();
+            let again = Record::decode(&format::open(&cipher, 1, &sealed).unwrap());
+            prop_assert!(again.unwrap() == record, "what is read is written the same");
+        }
+    }
+}
