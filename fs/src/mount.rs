@@ -42,6 +42,9 @@ use ready::Manager;
 const DEVICE: &str = "/dev/fuse";
 /// Threads that take requests from the kernel. Each only starts a task.
 const READERS: usize = 2;
+/// Bounds of the journal, which gets a quarter of the space on disk, in bytes.
+const LEAST_JOURNAL: u64 = 32 << 20;
+const MOST_JOURNAL: u64 = 4 << 30;
 
 /// Short for results of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -270,16 +273,23 @@ impl Prepared {
     }
 
     async fn open(&self, client: Client) -> Result<Filesystem> {
-        let options = vfs::Options {
-            top: self.options.bucket.clone().map_or(vfs::Top::Buckets, vfs::Top::Bucket),
-            read_only: self.options.read_only,
-            uid: self.options.uid,
-            gid: self.options.gid,
-            umask: self.options.umask,
-            fsync: done(self.options.fsync),
-            close: done(self.options.close),
-            host: host(),
-        };
+        let mut options = vfs::Options::new(self.cache_dir.clone());
+        options.top = self.options.bucket.clone().map_or(vfs::Top::Buckets, vfs::Top::Bucket);
+        options.read_only = self.options.read_only;
+        options.uid = self.options.uid;
+        options.gid = self.options.gid;
+        options.umask = self.options.umask;
+        options.fsync = done(self.options.fsync);
+        options.close = done(self.options.close);
+        options.host = host();
+        // The journal has to take what is written while the network is slow, the cache what is read again.
+        let size = self.options.cache_size;
+        options.store.journal.total = (size / 4).clamp(LEAST_JOURNAL, MOST_JOURNAL);
+        options.store.cache = size.saturating_sub(options.store.journal.total);
+        // Transfers need the most: segments of several files are coded at a time.
+        options.tuning.memory = self.options.memory / 2;
+        options.tuning.reserve = self.options.memory / 8;
+        options.store.prefetch = self.options.memory / 4;
         Ok(Filesystem::open(client, options).await?)
     }
 

@@ -16,8 +16,8 @@ pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
 pub const DEFAULT_MEMORY: u64 = 256 << 20;
 /// Least cache in bytes: a journal of one large write must fit.
 const LEAST_CACHE_SIZE: u64 = 64 << 20;
-/// Least memory in bytes: one segment while it is coded.
-const LEAST_MEMORY: u64 = 32 << 20;
+/// Least memory in bytes: half of it has to hold a large segment and its parity, twice.
+const LEAST_MEMORY: u64 = 128 << 20;
 
 /// What has to be true before `fsync` or `close` returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -238,7 +238,7 @@ pub fn cache_size(value: &str) -> Result<u64, OptionError> {
 /// # Errors
 /// Unless it is a size that is large enough.
 pub fn memory(value: &str) -> Result<u64, OptionError> {
-    let want = "a size such as 512M, at least 32M";
+    let want = "a size such as 512M, at least 128M";
     size(value).filter(|size| *size >= LEAST_MEMORY).ok_or_else(|| OptionError::Value {
         name: "memory",
         value: value.to_owned(),
@@ -320,6 +320,6 @@ mod tests {
             assert_eq!(size(wrong), None, "{wrong}");
         }
         assert!(cache_size("1M").is_err() && cache_size("64M").is_ok());
-        assert!(memory("1M").is_err() && memory("32M").is_ok());
+        assert!(memory("1M").is_err() && memory("128M").is_ok());
     }
 }
