@@ -62,6 +62,28 @@ pub enum Error {
         /// Exit code if nothing succeeded.
         worst: u8,
     },
+    /// Mounting failed.
+    #[error(transparent)]
+    Mount(#[from] cyx_fs::mount::Error),
+    /// A process in the background failed, and said why in one or two sentences.
+    #[error("{message}")]
+    Elsewhere {
+        /// What it said.
+        message: String,
+        /// The exit code it would have had.
+        exit_code: u8,
+    },
+    /// A mount cannot be taken off.
+    #[error("{message}")]
+    Stays {
+        /// Why.
+        message: String,
+        /// What would help.
+        advice: &'static str,
+    },
+    /// Nothing of ours is mounted there.
+    #[error("nothing is mounted on {0} by this program")]
+    NotMounted(String),
     /// Whoever read the standard output has closed it, as `head` does.
     #[error("standard output was closed")]
     OutputClosed,
@@ -110,7 +132,10 @@ impl Error {
             Self::Client(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
             Self::Usage { .. } => EXIT_USAGE,
-            Self::NotInTrash(_) => ErrorCode::NotFound.exit_code(),
+            Self::Mount(error) => error.exit_code(),
+            Self::Elsewhere { exit_code, .. } => *exit_code,
+            Self::Stays { .. } => 1,
+            Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
             Self::NeedsRecursive(_) => ErrorCode::IsDirectory.exit_code(),
             Self::Stream { .. } | Self::Cpu(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
@@ -127,6 +152,8 @@ impl Error {
         match self {
             Self::Client(error) => error.advice(),
             Self::Dev(error) => error.advice(),
+            Self::Mount(error) => error.advice(),
+            Self::Stays { advice, .. } => Some(advice),
             Self::Usage { advice, .. } => advice.as_deref(),
             Self::Interrupted { resumable: true } => Some("Run it again to go on where it was."),
             Self::NeedsRecursive(_) => Some("Use -r to take it with all it contains."),

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Global};
+use args::Cli;
 use error::Report;
 use output::{Output, write_err};
 
@@ -34,7 +34,7 @@ use output::{Output, write_err};
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli.global);
+    start_logging(&cli);
     let output = Output::new(&cli.global);
     match commands::run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,13 +47,17 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Logs go to standard error. Without `-v` there are none: what a person should know is said in sentences.
-fn start_logging(global: &Global) {
-    let default = match (global.quiet, global.verbose) {
+/// Logs go to standard error. Without `-v` there are none: what a person should know is said in sentences. A mount has nobody to say
+/// them to, and always keeps a log.
+fn start_logging(cli: &Cli) {
+    let mount = matches!(cli.command, args::Command::Mount(_));
+    let default = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) if mount => "error",
+        (false, 0) if mount => "warn,cyx_fs=info",
         (true, _) | (false, 0) => "off",
         (false, 1) => "warn",
-        (false, 2) => "warn,cyx_cli=debug,cyx_client=debug",
-        (false, _) => "debug,cyx_cli=trace,cyx_client=trace",
+        (false, 2) => "warn,cyx_cli=debug,cyx_client=debug,cyx_fs=debug",
+        (false, _) => "debug,cyx_cli=trace,cyx_client=trace,cyx_fs=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod bucket;
 pub mod dev;
+pub mod mount;
 pub mod transfer;
 pub mod trash;
 pub mod tree;
@@ -21,6 +22,7 @@ Getting started:
   cyx upload ~/Pictures --bucket photos -r
   cyx list photos
   cyx download photos --key Pictures/cat.jpg
+  cyx mount ~/cloud                         the same files as a directory
 
 Without a server at hand, `cyx dev up` starts a whole cluster on this machine.
 
@@ -101,6 +103,9 @@ pub enum Command {
     Cp(tree::Cp),
     Mv(tree::Mv),
     Mkdir(tree::Mkdir),
+    Mount(mount::Mount),
+    Umount(mount::Umount),
+    Mounts(mount::Mounts),
     #[command(subcommand)]
     Trash(trash::Trash),
     #[command(subcommand)]

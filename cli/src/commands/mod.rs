@@ -10,11 +10,13 @@ pub mod download;
 pub mod filter;
 pub mod list;
 pub mod login;
+pub mod mount;
 pub mod progress;
 pub mod register;
 pub mod stat;
 pub mod summary;
 pub mod trash;
+pub mod umount;
 pub mod upload;
 
 use std::ffi::OsStr;
@@ -39,12 +41,7 @@ pub struct Context {
 
 impl Context {
     fn new(global: &Global, output: Output) -> Result<Self> {
-        let overrides = Overrides {
-            gateway: global.gateway.clone().filter(|gateway| !gateway.is_empty()),
-            ca_file: global.ca_file.clone().filter(|file| !file.as_os_str().is_empty()),
-            ..Overrides::default()
-        };
-        Ok(Self { config: Config::load(overrides)?, output })
+        Ok(Self { config: Config::load(overrides(global))?, output })
     }
 
     /// A logged-in client.
@@ -65,6 +62,15 @@ impl Context {
     }
 }
 
+/// What the options that every command takes say about where the server is.
+fn overrides(global: &Global) -> Overrides {
+    Overrides {
+        gateway: global.gateway.clone().filter(|gateway| !gateway.is_empty()),
+        ca_file: global.ca_file.clone().filter(|file| !file.as_os_str().is_empty()),
+        ..Overrides::default()
+    }
+}
+
 /// Does what was typed.
 ///
 /// # Errors
@@ -74,6 +80,10 @@ pub fn run(cli: Cli, output: Output) -> Result<()> {
         Command::Completions(args) => completions::run(&args),
         Command::Generate(args) => completions::generate(&args),
         Command::Dev(command) => dev::run(command, &output),
+        Command::Mount(args) => {
+            cyx_core::erasure::check_cpu()?;
+            mount::run(&cli.global, &output, &args)
+        }
         command => {
             cyx_core::erasure::check_cpu()?;
             let context = Context::new(&cli.global, output)?;
@@ -107,9 +117,11 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Cp(args) => change::cp(&context, &args).await,
         Command::Mv(args) => change::mv(&context, &args).await,
         Command::Mkdir(args) => change::mkdir(&context, &args).await,
+        Command::Umount(args) => umount::umount(&context, &args).await,
+        Command::Mounts(_) => umount::mounts(&context).await,
         Command::Trash(command) => trash::run(&context, command).await,
         // Done before a server is looked for, or by the caller.
-        Command::Upload(_) | Command::Download(_) => Ok(()),
+        Command::Upload(_) | Command::Download(_) | Command::Mount(_) => Ok(()),
         Command::Completions(_) | Command::Generate(_) | Command::Dev(_) => Ok(()),
     }
 }

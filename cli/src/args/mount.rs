@@ -1,0 +1,108 @@
+//! Mounting: the cloud as a directory.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Mounts the buckets as a directory.
+///
+/// Every bucket is a directory at the top, or with `--bucket` one bucket is the top itself. Returns when the mount works and leaves it
+/// running in the background. What is written is first kept in an encrypted journal on this machine and sent behind it: `fsync`
+/// returns when the journal has it, and after a crash the next mount sends what is left. docs/semantics.md says what programs can
+/// rely on.
+///
+/// Without root, fusermount3 (package fuse3) is needed. Cached content and the journal lie encrypted in the cache directory, which
+/// serves one mount at a time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx mount ~/cloud
+  cyx mount ~/photos --bucket photos --read-only
+  cyx mount ~/cloud -o allow_other,umask=022,cache-size=50G
+  cyx mount /srv/cloud --foreground            as a service does it
+  cyx umount ~/cloud
+
+In /etc/fstab, with the helper mount.cyx in /sbin:
+  photos  /home/me/photos  cyx  noauto,user,_netdev,home=/home/me/.cyxcloud  0  0")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub struct Mount {
+    /// An empty directory.
+    pub dir: PathBuf,
+    /// Mount options, separated by commas; may be repeated.
+    ///
+    /// ro, rw, allow_other, nonempty, suid, dev, noexec, bucket=NAME, uid=N, gid=N, umask=OCTAL, cache-dir=DIR, cache-size=SIZE,
+    /// memory=SIZE, fsync=local|remote, close=local|remote, metrics=ADDRESS, home=DIR, and the words of fstab(5). The options
+    /// below say the same and win.
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub options: Vec<String>,
+    /// Stays in the foreground, logs to standard error and ends with the mount.
+    #[arg(long, short)]
+    pub foreground: bool,
+    /// Mounts one bucket instead of all.
+    #[arg(long, short, value_name = "BUCKET")]
+    pub bucket: Option<String>,
+    /// Lets nothing be changed.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Lets other users of this machine in, as far as the permissions of files go.
+    ///
+    /// Without root, /etc/fuse.conf must contain user_allow_other.
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Shows every file as owned by this user.
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+    /// Shows every file as owned by this group.
+    #[arg(long, value_name = "GID")]
+    pub gid: Option<u32>,
+    /// Takes permission bits away from what is shown, as umask(1) does.
+    #[arg(long, value_name = "OCTAL")]
+    pub umask: Option<String>,
+    /// Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME).
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Bound of the cache on disk, for example 50G; default 10G.
+    #[arg(long, value_name = "SIZE")]
+    pub cache_size: Option<String>,
+    /// Bound of the memory for content that is read ahead or sent, for example 512M; default 256M.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// What `fsync` waits for; default local.
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub fsync: Option<Durability>,
+    /// What `close` waits for; default local, which waits for nothing more than the write itself.
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub close: Option<Durability>,
+    /// Answers Prometheus at /metrics of this address, for example 127.0.0.1:9273.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where something has to be before a program goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// In the journal of this machine.
+    Local,
+    /// On the storage nodes, and committed.
+    Remote,
+}
+
+/// Takes a mount off, after sending what was written.
+///
+/// While files in it are open, or changes cannot be sent, the mount stays. With `--force` it goes: open files go on working until they
+/// are closed, and what was not sent stays in the journal, from where the next mount with the same cache directory sends it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx umount ~/cloud\n  cyx umount ~/cloud --force")]
+pub struct Umount {
+    /// The mountpoint.
+    pub dir: PathBuf,
+    /// Takes it off although it is in use or changes are pending.
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+/// Lists the mounts and what they are doing.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx mounts\n  cyx mounts --json | jq .dirty_bytes")]
+pub struct Mounts {}

@@ -1,0 +1,175 @@
+//! `cyx umount` and `cyx mounts`.
+
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cyx_fs::mount::control::{Live, Record, Refusal, Registry, Reply, Status};
+use cyx_fs::mount::point::{self, Found};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use serde::Serialize;
+
+use super::Context;
+use crate::args::mount::Umount;
+use crate::error::{Error, Result};
+use crate::output::{human, names};
+
+#[derive(Serialize)]
+struct Gone<'a> {
+    mountpoint: &'a Path,
+    pending_files: u64,
+}
+
+/// Takes a mount off.
+///
+/// # Errors
+/// If there is none; if it stays, why.
+pub async fn umount(context: &Context, args: &Umount) -> Result<()> {
+    let path = point::resolve(&args.dir)?;
+    let shown = names::escape(path.as_os_str().as_encoded_bytes());
+    let registry = Registry::new(&context.config.home);
+    let live = registry.find(&path).map_err(Error::stream("look for mounts"))?;
+    let pending_files = match live {
+        Some(live) => ask(context, &live, args.force, &shown).await?,
+        None => {
+            take_off(&path, args.force, &shown)?;
+            0
+        }
+    };
+    if pending_files > 0 {
+        context.output.warn(pending(pending_files));
+    }
+    if context.output.json() {
+        return context.output.document(&Gone { mountpoint: &path, pending_files });
+    }
+    context.output.note(format!("Took {shown} off."));
+    Ok(())
+}
+
+/// What is said about changes that were not sent.
+#[must_use]
+pub fn pending(files: u64) -> String {
+    let files = human::count(files, "changed file is", "changed files are");
+    format!("{files} not sent yet; the next mount with the same cache directory sends the changes")
+}
+
+/// Asks the mount itself.
+async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result<u64> {
+    let bar = context.output.progress().then(|| {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    });
+    let said = Mutex::new(false);
+    let progress = |status: &Status| {
+        if status.dirty_bytes == 0 && status.dirty_files == 0 {
+            return;
+        }
+        let (files, bytes) = (human::count(status.dirty_files, "file", "files"), human::bytes(status.dirty_bytes));
+        let message = format!("Sending {files}, {bytes}.");
+        match &bar {
+            Some(bar) => bar.set_message(message),
+            None => {
+                let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if !std::mem::replace(&mut *said, true) {
+                    context.output.note(message);
+                }
+            }
+        }
+    };
+    let reply = live.unmount(force, progress).await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let stays = |message: String, advice: &'static str| Err(Error::Stays { message, advice });
+    match reply {
+        Ok(Reply::Gone { pending_files }) => Ok(pending_files),
+        Ok(Reply::Refused { reason: Refusal::Busy, .. }) => {
+            stays(format!("{shown} is in use"), "Close what is open in it (`fuser -vm` shows who), or use --force.")
+        }
+        Ok(Reply::Refused { reason: Refusal::Pending, pending_files }) => stays(
+            format!("{} of {shown} could not be sent", human::count(pending_files, "changed file", "changed files")),
+            "Look at `cyx mounts`; with --force the changes stay in the journal and the next mount sends them.",
+        ),
+        Ok(Reply::Refused { reason: Refusal::Ending, .. }) => {
+            stays(format!("{shown} is being taken off already"), "Wait for it.")
+        }
+        Ok(_) => stays(format!("{shown} cannot be taken off"), "The log of the mount says why; try --force."),
+        Err(error) => stays(
+            format!("the mount {shown} (process {}) does not answer: {error}", live.record.pid),
+            "If it does not recover, end the process; the next mount sends what is in the journal.",
+        ),
+    }
+}
+
+/// Takes off what no mount of this user answers for.
+fn take_off(path: &Path, force: bool, shown: &str) -> Result<()> {
+    let lazily = match point::look(path)? {
+        Found::Stale => true,
+        Found::Mounted(fstype) if fstype == point::FSTYPE => force,
+        _ => return Err(Error::NotMounted(shown.to_owned())),
+    };
+    point::unmount(path, lazily).map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => Error::Stays {
+            message: format!("{shown} is in use"),
+            advice: "Close what is open in it (`fuser -vm` shows who), or use --force.",
+        },
+        _ => Error::Stream { action: "take the mount off", source: error },
+    })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    answers: bool,
+    #[serde(flatten)]
+    status: Option<&'a Status>,
+}
+
+/// Lists the mounts.
+///
+/// # Errors
+/// If the registry cannot be read.
+pub async fn mounts(context: &Context) -> Result<()> {
+    let registry = Registry::new(&context.config.home);
+    for live in registry.live().map_err(Error::stream("look for mounts"))? {
+        let status = live.status().await;
+        if context.output.json() {
+            let document = Document { record: &live.record, answers: status.is_ok(), status: status.as_ref().ok() };
+            context.output.document(&document)?;
+            continue;
+        }
+        show(context, &live.record, status)?;
+    }
+    Ok(())
+}
+
+fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Result<()> {
+    let what = record.bucket.as_deref().map_or("all buckets".to_owned(), |bucket| format!("bucket {bucket}"));
+    let mode = if record.read_only { ", read-only" } else { "" };
+    context.output.name_line("", record.mountpoint.as_os_str().as_encoded_bytes(), "")?;
+    context.output.line(format!("  {what} of {}{mode}, process {}", record.gateway, record.pid))?;
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return context.output.line(format!("  does not answer: {error}")),
+    };
+    let stream = if status.connected { "up to date" } else { "cut off from the server" };
+    let ending = if status.ending { ", being taken off" } else { "" };
+    context.output.line(format!("  {stream}{ending}"))?;
+    let files = human::count(status.dirty_files, "file", "files");
+    context.output.line(format!(
+        "  to be sent: {} in {files}; journal {}; cache {}",
+        human::bytes(status.dirty_bytes),
+        human::bytes(status.journal_bytes),
+        human::bytes(status.cache_bytes),
+    ))?;
+    if status.conflicts > 0 {
+        context.output.line(format!("  {}", human::count(status.conflicts, "conflict copy", "conflict copies")))?;
+    }
+    match status.last_error {
+        Some(error) => context.output.line(format!("  last problem: {}", names::escape(error.as_bytes()))),
+        None => Ok(()),
+    }
+}
