@@ -9,8 +9,10 @@
 //! | [`holdings`] | what a node is supposed to hold |
 //! | [`ranges`] | cutting that into ranges of ids |
 //! | [`keep_lists`] | rounds of signed keep-lists |
+//! | [`fold`] | overrides of many segments become a placement |
 //! | [`retire`] | placements that nobody will use again |
 
+pub mod fold;
 pub mod holdings;
 pub mod keep_lists;
 pub mod ranges;
@@ -50,6 +52,8 @@ pub struct Summary {
     pub segments: u64,
     /// Leases that were forgotten.
     pub leases: u64,
+    /// Segments whose overrides became a placement.
+    pub folded: u64,
     /// Placements that were forgotten.
     pub placements: u64,
     /// Nodes for which a round of keep-lists began.
@@ -69,6 +73,7 @@ impl fmt::Display for Summary {
             (tree.buckets, "buckets"),
             (self.segments, "segments"),
             (self.leases, "leases"),
+            (self.folded, "segments with overrides"),
             (self.placements, "placements"),
         ];
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
@@ -107,6 +112,7 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let leases = db.write(move |conn| Box::pin(forget_leases(conn, lease_before))).await?;
     let now_s = now_seconds();
     db.write(move |conn| Box::pin(crate::orders::forget_grants(conn, now_s))).await?;
+    let folded = fold::fold(db, fold::WORTH, now).await?;
     let placements = retire::retire(app, now).await?;
     let rounds = keep_lists::begin_rounds(db, &network.options, pace == Pace::Now).await?;
     for (node, sequence) in &rounds {
@@ -118,7 +124,7 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     metrics::gauge!("cyx_repair_queue").set(repairs as f64);
     let held = keep_lists::is_held(&mut read).await?;
     drop(read);
-    let summary = Summary { tree, segments, leases, placements, rounds: rounds.len(), held };
+    let summary = Summary { tree, segments, leases, folded, placements, rounds: rounds.len(), held };
     tracing::info!(%summary, "collected");
     Ok(summary)
 }

@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 
-use cyx_core::ids::{NodeId, PlacementId};
+use cyx_core::ids::NodeId;
 use sqlx::Row as _;
 
 use crate::app::App;
 use crate::db::{Conn, DbError};
 use crate::nodes::Liveness;
+use crate::placement::rows;
 
 /// A node that was silent for this long is not waited for.
 const GONE_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
@@ -33,18 +34,13 @@ pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
         .write(move |conn| {
             let closed = closed.clone();
             Box::pin(async move {
-                close(conn, &closed).await?;
+                for placement in &closed {
+                    rows::close(conn, *placement).await?;
+                }
                 delete_unused(conn).await
             })
         })
         .await
-}
-
-async fn close(conn: &mut Conn, placements: &[PlacementId]) -> Result<(), DbError> {
-    for placement in placements {
-        sqlx::query("UPDATE placement SET open = 0 WHERE id = $1").bind(&placement.0[..]).execute(&mut *conn).await?;
-    }
-    Ok(())
 }
 
 async fn delete_unused(conn: &mut Conn) -> Result<u64, DbError> {

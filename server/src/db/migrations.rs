@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (3, include_str!("../../migrations/0003_network.sql")),
     (4, include_str!("../../migrations/0004_write_lease.sql")),
     (6, include_str!("../../migrations/0006_traffic.sql")),
+    (7, include_str!("../../migrations/0007_lease_use.sql")),
 ];
 
 /// Runs what has not been run.

@@ -11,6 +11,7 @@ use super::sql;
 use super::work::Work;
 use crate::db::{DbError, insert_many};
 use crate::placement::{self, Lease, LeaseError, Placement};
+use crate::time::to_seconds;
 
 /// The node of every shard that is stored.
 pub(super) fn nodes_of(segment: &NewSegment, placement: &Placement) -> Vec<Option<NodeId>> {
@@ -58,8 +59,8 @@ impl Work<'_> {
     /// Writes new segments down. They hold no blob yet and count as slack until some are placed in them.
     pub(super) async fn add_segments(&mut self, segments: &[NewSegment]) -> Result<(), TreeError> {
         for segment in segments {
-            let (session, bucket) = (self.actor.session, self.bucket.id);
-            let lease = placement::consume(self.conn, segment.lease, session, bucket, segment.length).await;
+            let (session, bucket, now) = (self.actor.session, self.bucket.id, to_seconds(self.now));
+            let lease = placement::consume(self.conn, segment.lease, session, bucket, segment.length, now).await;
             let lease = lease.map_err(|error| refuse_lease(error, segment))?;
             let placed = placement::rows::load(self.conn, segment.placement).await?;
             let placed = placed.ok_or_else(|| TreeError::invalid("there is no such placement"))?;

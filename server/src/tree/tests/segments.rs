@@ -191,6 +191,24 @@ async fn a_lease_belongs_to_a_session_and_ends_with_its_allowance() {
 }
 
 #[tokio::test]
+async fn what_an_abandoned_lease_allows_stops_counting_until_it_is_used_again() {
+    let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
+    let tree = &upload.tree;
+    let pending = async || tree.bytes().await.2;
+    assert_eq!(pending().await, 10 * PLAIN);
+    tree.pass_seconds(179);
+    assert_eq!(pending().await, 10 * PLAIN);
+    tree.pass_seconds(1);
+    assert_eq!(pending().await, 0, "whoever had it may be dead");
+    // It was only slow.
+    assert_eq!(code(&tree.one(Op::Commit(upload.commit())).await), None);
+    assert_eq!(pending().await, 10 * PLAIN - sealed(PLAIN));
+    tree.pass_seconds(180);
+    assert_eq!(tree.bytes().await, (sealed(PLAIN), 0, 0));
+    tree.check().await;
+}
+
+#[tokio::test]
 async fn blobs_lie_inside_their_segment_and_leave_no_free_room() {
     let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
     let tree = &upload.tree;

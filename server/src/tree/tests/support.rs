@@ -363,8 +363,8 @@ impl TestTree {
                     .execute(&mut *conn)
                     .await?;
                     sqlx::query(
-                        "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)",
+                        "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires, touched) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)",
                     )
                     .bind(id.to_vec())
                     .bind(actor.session.to_vec())
@@ -374,6 +374,7 @@ impl TestTree {
                     .bind(spares)
                     .bind(allowance)
                     .bind(expires)
+                    .bind(expires - 3600)
                     .execute(conn)
                     .await?;
                     Ok::<_, TreeError>(())
