@@ -62,6 +62,9 @@ pub enum Error {
         /// Exit code if nothing succeeded.
         worst: u8,
     },
+    /// The server's audit log was changed.
+    #[error("the audit log is broken: entry {0} does not follow the one before it")]
+    AuditBroken(u64),
     /// Mounting failed.
     #[error(transparent)]
     Mount(#[from] cyx_fs::mount::Error),
@@ -137,7 +140,7 @@ impl Error {
             Self::Stays { .. } => 1,
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
             Self::NeedsRecursive(_) => ErrorCode::IsDirectory.exit_code(),
-            Self::Stream { .. } | Self::Cpu(_) => 1,
+            Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
             Self::Partly { .. } => EXIT_PARTLY,
             // The reader has what it wanted.

@@ -6,6 +6,7 @@
 //! | [`commands`] | one file per command: arguments in, calls of the engine, output out |
 //! | [`output`] | everything that is printed |
 //! | [`prompt`] | everything that is asked |
+//! | [`when`] | times as they are typed |
 //! | [`error`] | why a command failed, and the exit code |
 //! | [`dev`] | a whole cluster on this machine |
 //! | [`generate`] | man pages and completions from [`args`] |
@@ -19,6 +20,7 @@ pub mod error;
 pub mod generate;
 pub mod output;
 pub mod prompt;
+pub mod when;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;

@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 const LONGEST: usize = 4096;
 /// Holds the password for scripts that cannot use standard input.
 const PASSWORD_VARIABLE: &str = "CYXCLOUD_PASSWORD";
+/// Holds the next password where the current one is needed too.
+const NEW_PASSWORD_VARIABLE: &str = "CYXCLOUD_NEW_PASSWORD";
+/// Holds the recovery words.
+const WORDS_VARIABLE: &str = "CYXCLOUD_RECOVERY_WORDS";
 
 /// Somebody can be asked.
 #[must_use]
@@ -42,26 +46,88 @@ pub fn ask(question: &str, advice: &str) -> Result<String> {
 /// # Errors
 /// A usage error if there is none and nobody can be asked.
 pub fn password(from_stdin: bool, twice: bool) -> Result<Zeroizing<String>> {
-    if from_stdin {
-        let line = read_line("read the password from standard input")?;
-        return if line.is_empty() { Err(Error::usage("there is no password on standard input")) } else { Ok(line) };
+    let question = Question { text: "Password: ", option: "--password-stdin", variable: PASSWORD_VARIABLE };
+    secret(&question, from_stdin, twice)
+}
+
+/// The current password where a new one is asked for too; as [`password`].
+///
+/// # Errors
+/// As [`password`].
+pub fn current_password(from_stdin: bool) -> Result<Zeroizing<String>> {
+    let question = Question { text: "Current password: ", option: "--password-stdin", variable: PASSWORD_VARIABLE };
+    secret(&question, from_stdin, false)
+}
+
+/// The next password where the current one is asked for too, to be typed twice.
+///
+/// # Errors
+/// As [`password`].
+pub fn new_password(from_stdin: bool) -> Result<Zeroizing<String>> {
+    let question = Question { text: "New password: ", option: "--new-password-stdin", variable: NEW_PASSWORD_VARIABLE };
+    secret(&question, from_stdin, true)
+}
+
+/// The recovery words. They are seen while they are typed: nobody types 24 words blindly.
+///
+/// # Errors
+/// As [`password`].
+pub fn words(from_stdin: bool) -> Result<Zeroizing<String>> {
+    let question = Question { text: "Recovery words: ", option: "--words-stdin", variable: WORDS_VARIABLE };
+    if let Some(words) = given(&question, from_stdin)? {
+        return Ok(words);
     }
-    if let Some(password) = env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
-        return password
-            .into_string()
-            .map(Zeroizing::new)
-            .map_err(|_| Error::usage(format!("the variable {PASSWORD_VARIABLE} is not UTF-8")));
+    ask("Recovery words, all 24 in one line", "").map(Zeroizing::new)
+}
+
+/// [`password`] would ask, and can be asked again.
+#[must_use]
+pub fn asks_for_password(from_stdin: bool) -> bool {
+    !from_stdin && env::var_os(PASSWORD_VARIABLE).is_none_or(|value| value.is_empty()) && possible()
+}
+
+/// Where a secret comes from.
+struct Question {
+    text: &'static str,
+    option: &'static str,
+    variable: &'static str,
+}
+
+/// A secret from standard input or the variable; `None` if it has to be asked for and can be.
+fn given(question: &Question, from_stdin: bool) -> Result<Option<Zeroizing<String>>> {
+    let Question { option, variable, .. } = question;
+    if from_stdin {
+        let line = read_line("read from standard input")?;
+        return match line.is_empty() {
+            true => Err(Error::usage(format!("there is nothing on standard input for {option}"))),
+            false => Ok(Some(line)),
+        };
+    }
+    if let Some(secret) = env::var_os(variable).filter(|value| !value.is_empty()) {
+        let text = secret.into_string().map_err(|_| Error::usage(format!("the variable {variable} is not UTF-8")))?;
+        return Ok(Some(Zeroizing::new(text)));
     }
     if !possible() {
+        let what = question.text.trim_end_matches(": ").to_lowercase();
         return Err(Error::usage_with(
-            "the password is missing, and there is no terminal to ask on",
-            format!("Use --password-stdin or set {PASSWORD_VARIABLE}."),
+            format!(
+                "the {what} {} missing, and there is no terminal to ask on",
+                if what.ends_with('s') { "are" } else { "is" }
+            ),
+            format!("Use {option} or set {variable}."),
         ));
+    }
+    Ok(None)
+}
+
+fn secret(question: &Question, from_stdin: bool, twice: bool) -> Result<Zeroizing<String>> {
+    if let Some(secret) = given(question, from_stdin)? {
+        return Ok(secret);
     }
     let hidden = |question: &str| {
         rpassword::prompt_password(question).map(Zeroizing::new).map_err(Error::stream("ask for the password"))
     };
-    let password = hidden("Password: ")?;
+    let password = hidden(question.text)?;
     if twice && *hidden("The same again: ")? != *password {
         return Err(Error::usage("the passwords differ"));
     }

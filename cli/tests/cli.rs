@@ -90,6 +90,32 @@ fn exit_codes_and_messages() {
         ("trash restore b k",                              4, "not logged in"),
         ("trash restore b k l --as m",                     2, "--as"),
         ("trash empty b",                                  4, "not logged in"),
+        ("passwd",                                         4, "not logged in"),
+        ("otp list",                                       4, "not logged in"),
+        ("otp enroll --begin --otp 123456",                2, "cannot be used with"),
+        ("otp enroll --session x",                         2, "--otp"),
+        ("otp enroll --confirm 1 --begin",                 2, "cannot be used with"),
+        ("otp remove",                                     4, "not logged in"),
+        ("sessions list",                                  4, "not logged in"),
+        ("sessions revoke",                                2, "<ID"),
+        ("sessions revoke --all --others",                 2, "cannot be used with"),
+        ("apikey create",                                  2, "--name"),
+        ("apikey create --name x --expires never",         2, "never is not a time. Use for example 90d"),
+        ("apikey list",                                    4, "not logged in"),
+        ("apikey revoke",                                  2, "<ID>"),
+        ("recover",                                        2, "no terminal to ask on. Use --email."),
+        ("recover --email a@b.org",                        2, "no terminal to ask on. Recover in two steps"),
+        ("recover --email a@b.org --session x --otp 1",    2, "--session takes what --begin printed"),
+        ("recover --email a@b.org --otp 1",                2, "--session"),
+        ("account export",                                 4, "not logged in"),
+        ("account delete",                                 4, "not logged in"),
+        ("account keep",                                   4, "not logged in"),
+        ("account words",                                  4, "not logged in"),
+        ("audit",                                          4, "not logged in"),
+        ("audit --since soon",                             2, "soon is not a time"),
+        ("admin users",                                    4, "not logged in"),
+        ("admin plan ada gold",                            2, "invalid value"),
+        ("admin audit --check --since 1d",                 2, "cannot be used with"),
         ("dev status",                                     3, "there is no cluster in"),
         ("dev down",                                       3, "there is no cluster in"),
         ("dev stop-node 1",                                3, "Start one with `cyx dev up`."),
@@ -124,6 +150,32 @@ fn a_gateway_that_does_not_answer_is_a_network_error() {
 }
 
 #[test]
+fn recovery_words_that_are_none_are_refused_before_the_code_is_used() {
+    let program = Program::new();
+    let id = "ab".repeat(16);
+    let args = ["recover", "--email", "a@b.org", "--session", &id, "--otp", "123456"];
+    let run = |words: &str| program.command().args(args).env("CYXCLOUD_RECOVERY_WORDS", words).output().unwrap();
+    for (words, message) in [
+        ("abandon ability", "there must be 24 recovery words, not 2"),
+        (&"abandon ".repeat(24), "do not belong together"),
+        (&"secretive ".repeat(24), "word 1 is not a recovery word"),
+    ] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains(message) && !errors.contains(words.split(' ').next().unwrap()), "{errors}");
+    }
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_without_being_shown() {
+    let output = Program::new().command().env("CYXCLOUD_TOKEN", "not-a-token-at-all").arg("list").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("CYXCLOUD_TOKEN") && !errors.contains("not-a-token"), "{errors}");
+}
+
+#[test]
 fn a_weak_password_is_refused_before_anything_is_sent() {
     let program = Program::new();
     let mut child = program
@@ -149,6 +201,33 @@ fn every_command_explains_itself_with_an_example() {
         "whoami",
         "quota",
         "status",
+        "passwd",
+        "recover",
+        "otp",
+        "otp enroll",
+        "otp list",
+        "otp remove",
+        "otp backup-codes",
+        "sessions",
+        "sessions list",
+        "sessions revoke",
+        "apikey",
+        "apikey create",
+        "apikey list",
+        "apikey revoke",
+        "account",
+        "account export",
+        "account delete",
+        "account keep",
+        "account words",
+        "audit",
+        "admin",
+        "admin users",
+        "admin plan",
+        "admin role",
+        "admin disable",
+        "admin audit",
+        "admin nodes",
         "bucket",
         "bucket create",
         "bucket list",
@@ -191,7 +270,7 @@ fn every_command_explains_itself_with_an_example() {
 #[test]
 fn help_does_not_offer_what_does_not_work_yet() {
     let help = text(&Program::new().run(&["--help"]).stdout);
-    for absent in ["mount", "apikey", "sessions", "passwd", "admin", "_generate"] {
+    for absent in ["_generate", "rotate"] {
         assert!(!help.contains(absent), "{absent} is offered");
     }
 }

@@ -4,16 +4,10 @@ use cyx_client::identity::{self, Identity};
 use serde::Serialize;
 
 use super::Context;
+use super::confirm::{Begun, note_source};
 use crate::args::account::Login;
 use crate::error::{Error, Result};
 use crate::prompt;
-
-#[derive(Serialize)]
-struct Begun<'a> {
-    session_id: &'a str,
-    otp_method: &'a str,
-    otp_expires_at: u64,
-}
 
 #[derive(Serialize)]
 struct Done<'a> {
@@ -60,10 +54,11 @@ pub async fn run(context: &Context, args: Login) -> Result<()> {
         if context.output.json() {
             return context.output.document(&begun);
         }
-        context.output.note("A code is on its way. Go on with:");
+        note_source(context, &pending.otp_method, &email);
+        context.output.note("Go on with:");
         return context.output.line(format!("cyx login --session {} --otp CODE", pending.session_id));
     }
-    context.output.note(format!("A code is on its way to {email}."));
+    note_source(context, &pending.otp_method, &email);
     loop {
         let code = prompt::ask("Code", "Use --session and --otp.")?;
         match identity::finish_login(&context.config, &pending.session_id, &code, accept).await {

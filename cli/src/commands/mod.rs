@@ -1,18 +1,26 @@
 //! One file per concern: arguments in, calls of the engine, output out.
 
 pub mod account;
+pub mod admin;
+pub mod apikey;
 pub mod bucket;
 pub mod cat;
 pub mod change;
 pub mod completions;
+mod confirm;
 pub mod dev;
 pub mod download;
 pub mod filter;
 pub mod list;
 pub mod login;
 pub mod mount;
+pub mod otp;
+pub mod passwd;
+pub mod personal;
 pub mod progress;
+pub mod recover;
 pub mod register;
+pub mod sessions;
 pub mod stat;
 pub mod summary;
 pub mod trash;
@@ -109,6 +117,14 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Whoami(_) => account::whoami(&context).await,
         Command::Quota(_) => account::quota(&context).await,
         Command::Status(_) => account::status(&context).await,
+        Command::Passwd(args) => passwd::run(&context, &args).await,
+        Command::Recover(args) => recover::run(&context, args).await,
+        Command::Otp(command) => otp::run(&context, command).await,
+        Command::Sessions(command) => sessions::run(&context, command).await,
+        Command::Apikey(command) => apikey::run(&context, command).await,
+        Command::Account(command) => personal::run(&context, command).await,
+        Command::Audit(args) => personal::audit(&context, &args).await,
+        Command::Admin(command) => admin::run(&context, command).await,
         Command::Bucket(command) => bucket::run(&context, command).await,
         Command::List(args) => list::run(&context, &args).await,
         Command::Delete(args) => change::delete(&context, &args).await,

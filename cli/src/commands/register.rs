@@ -42,15 +42,21 @@ pub async fn run(context: &Context, args: Register) -> Result<()> {
             Document { email: &email, username: &username, gateway: &registered.gateway, recovery_words: words };
         return output.document(&document);
     }
-    output.note(
+    show_words(context, words)?;
+    output.note(format!("Registered. Check the mail for {email}, then go on with: cyx login --email {email}"));
+    Ok(())
+}
+
+/// Shows new recovery words, and on a terminal asks one of them back.
+///
+/// # Errors
+/// If standard output fails.
+pub(super) fn show_words(context: &Context, words: &str) -> Result<()> {
+    context.output.note(
         "These 24 words open your files if you lose your password. Nobody can show them again: write them down now.",
     );
     show(context, words)?;
-    if prompt::possible() {
-        ask_back(context, words)?;
-    }
-    output.note(format!("Registered. Check the mail for {email}, then go on with: cyx login --email {email}"));
-    Ok(())
+    if prompt::possible() { ask_back(context, words) } else { Ok(()) }
 }
 
 /// Six lines of four numbered words, or one line where a program reads it.

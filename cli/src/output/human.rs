@@ -38,7 +38,33 @@ pub fn rfc3339(nanoseconds: i64) -> String {
 /// A time in nanoseconds since 1970 in the local time zone, for people.
 #[must_use]
 pub fn local_time(nanoseconds: i64) -> String {
-    timestamp(nanoseconds).to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+    local(timestamp(nanoseconds))
+}
+
+/// A time in seconds since 1970 as RFC 3339, for JSON.
+#[must_use]
+pub fn rfc3339_seconds(seconds: u64) -> String {
+    from_seconds(seconds).to_string()
+}
+
+/// A time in seconds since 1970 in the local time zone, for people.
+#[must_use]
+pub fn local_time_seconds(seconds: u64) -> String {
+    local(from_seconds(seconds))
+}
+
+/// A time as a server wrote it (RFC 3339) in the local time zone, for people; as it is if it is none.
+#[must_use]
+pub fn shown_time(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| super::names::escape(text.as_bytes()), local)
+}
+
+fn from_seconds(seconds: u64) -> Timestamp {
+    i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MAX)
+}
+
+fn local(time: Timestamp) -> String {
+    time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 fn timestamp(nanoseconds: i64) -> Timestamp {

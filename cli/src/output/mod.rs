@@ -5,6 +5,7 @@
 pub mod human;
 pub mod names;
 pub mod progress;
+pub mod qr;
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};

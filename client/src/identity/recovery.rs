@@ -5,7 +5,8 @@
 
 use cyx_core::auth::recovery_body;
 use cyx_core::ids::SessionId;
-use cyx_crypto::account::{AccountSecrets, PasswordSecrets, make_password, make_recovery};
+pub use cyx_crypto::account::AccountSecrets;
+use cyx_crypto::account::{PasswordSecrets, make_password, make_recovery};
 use cyx_crypto::recovery::parse_words;
 use cyx_crypto::wrap::AccountKek;
 use reqwest::Method;

@@ -1,0 +1,97 @@
+//! What administrators do.
+
+use clap::{Args, Subcommand};
+
+/// Looks after the accounts of a server. For administrators.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  cyx admin users --search example.org
+  cyx admin plan ada pro
+  cyx admin disable mallory
+
+An administrator sees accounts, never what is in them. The first one is named to the server: `cyx-server --admin EMAIL`.")]
+#[expect(missing_docs, reason = "the text on each command's struct is its help")]
+pub enum Admin {
+    Users(Users),
+    Plan(Plan),
+    Role(Role),
+    Disable(Disable),
+    Audit(AdminAudit),
+    Nodes(Nodes),
+}
+
+/// Lists accounts.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx admin users\n  cyx admin users --search ada --json | jq .used_bytes")]
+pub struct Users {
+    /// Only those whose user name or email address contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+}
+
+/// Gives an account a plan.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx admin plan ada pro
+  cyx admin plan ada enterprise --limit-gb 20000 --traffic-gb 50000")]
+pub struct Plan {
+    /// User name, email address or id.
+    pub user: String,
+    /// The plan.
+    #[arg(value_parser = ["free", "starter", "pro", "enterprise"])]
+    pub plan: String,
+    /// Space in GB, if it is not that of the plan.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub limit_gb: Option<u64>,
+    /// Monthly traffic in GB, if it is not that of the plan.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub traffic_gb: Option<u64>,
+}
+
+/// Gives an account a role.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cyx admin role grace admin")]
+pub struct Role {
+    /// User name, email address or id.
+    pub user: String,
+    /// The role.
+    #[arg(value_parser = ["basic", "premium", "admin"])]
+    pub role: String,
+}
+
+/// Disables an account: its logins and API keys end at once. What it has stored stays.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx admin disable mallory\n  cyx admin disable mallory --undo")]
+pub struct Disable {
+    /// User name, email address or id.
+    pub user: String,
+    /// Lets it work again.
+    #[arg(long)]
+    pub undo: bool,
+}
+
+/// Shows the audit log of the server, or checks that it is whole.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx admin audit --since 24h
+  cyx admin audit --account 9c5d… --json
+  cyx admin audit --check")]
+pub struct AdminAudit {
+    /// Only what happened since: a time ago (7d, 12h) or a day (2026-11-01).
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only what concerns the account of this id.
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Checks the chain of all entries instead; exit code 1 if it is broken.
+    #[arg(long, conflicts_with_all = ["since", "account"])]
+    pub check: bool,
+}
+
+/// Lists the storage nodes and whose they are.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx admin nodes\n  cyx admin nodes --json | jq -r .owner")]
+pub struct Nodes {}

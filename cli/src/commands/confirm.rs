@@ -1,0 +1,87 @@
+//! A fresh password and code before something that a login alone must not do.
+
+use cyx_client::Session;
+use cyx_client::identity::factors::Confirmation;
+use cyx_core::error::ErrorCode;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::access::Confirm;
+use crate::error::{Error, Result};
+use crate::prompt;
+
+/// What `--begin` prints, here and at a login.
+#[derive(Serialize)]
+pub(super) struct Begun<'a> {
+    pub(super) session_id: &'a str,
+    pub(super) otp_method: &'a str,
+    pub(super) otp_expires_at: u64,
+}
+
+/// Proves the password, gets a code, and does something with both; `None` if only the first was asked for.
+///
+/// A code that is wrong is asked for again on a terminal.
+///
+/// # Errors
+/// What proving and doing refuse; a usage error if something is missing and nobody can be asked.
+pub(super) async fn confirmed<T>(
+    context: &Context,
+    session: &Session,
+    args: &Confirm,
+    command: &str,
+    action: impl AsyncFn(&str, &str) -> cyx_client::Result<T>,
+) -> Result<Option<T>> {
+    if let (Some(id), Some(code)) = (&args.session, &args.otp) {
+        return Ok(Some(action(id, code).await?));
+    }
+    if !args.begin && args.otp.is_none() && !prompt::possible() {
+        return Err(Error::usage_with(
+            "the one-time code is missing, and there is no terminal to ask on",
+            "Do it in two steps: --begin, then --session with --otp.",
+        ));
+    }
+    let password = prompt::password(args.password_stdin, false)?;
+    let begun = session.begin_confirmation(&password).await?;
+    drop(password);
+    if args.begin {
+        report_begun(context, &begun, command)?;
+        return Ok(None);
+    }
+    if let Some(code) = &args.otp {
+        if begun.otp_method != "totp" {
+            return Err(Error::usage_with(
+                "codes of this account come by mail, and this one belongs to nothing that was begun",
+                "Do it in two steps: --begin, then --session with --otp.",
+            ));
+        }
+        return Ok(Some(action(&begun.id, code).await?));
+    }
+    note_source(context, &begun.otp_method, session.email());
+    loop {
+        let code = prompt::ask("Code", "Use --session and --otp.")?;
+        match action(&begun.id, &code).await {
+            Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("That is not the code."),
+            other => return Ok(Some(other?)),
+        }
+    }
+}
+
+/// Says where the code comes from.
+pub(super) fn note_source(context: &Context, method: &str, email: &str) {
+    context.output.note(match method {
+        "totp" => "Take the code from your authenticator app, or use a backup code.".to_owned(),
+        _ => format!("A code is on its way to {email}."),
+    });
+}
+
+fn report_begun(context: &Context, begun: &Confirmation, command: &str) -> Result<()> {
+    let document = Begun { session_id: &begun.id, otp_method: &begun.otp_method, otp_expires_at: begun.otp_expires_at };
+    if context.output.json() {
+        return context.output.document(&document);
+    }
+    context.output.note(match begun.otp_method.as_str() {
+        "totp" => "Go on with a code of your authenticator app:",
+        _ => "A code is on its way. Go on with:",
+    });
+    context.output.line(format!("{command} --session {} --otp CODE", begun.id))
+}

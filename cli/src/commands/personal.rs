@@ -1,0 +1,153 @@
+//! `cyx account` and `cyx audit`.
+
+use std::path::{Path, PathBuf};
+
+use cyx_client::Session;
+use cyx_client::identity::audit::AuditEntry;
+use serde::Serialize;
+
+use super::Context;
+use super::confirm::confirmed;
+use super::register::show_words;
+use crate::args::personal::{Account, Audit, DeleteAccount, Export, Words};
+use crate::error::{Error, Result};
+use crate::output::{human, names};
+use crate::{prompt, when};
+
+#[derive(Serialize)]
+struct Exported {
+    file: String,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Deletion {
+    delete_at: String,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    kept: bool,
+}
+
+#[derive(Serialize)]
+struct NewWords<'a> {
+    recovery_words: &'a str,
+}
+
+/// Does one of the commands of `cyx account`.
+///
+/// # Errors
+/// As the commands say.
+pub async fn run(context: &Context, command: Account) -> Result<()> {
+    let session = Session::connect(&context.config).await?;
+    match command {
+        Account::Export(args) => export(context, &session, args).await,
+        Account::Delete(args) => delete(context, &session, &args).await,
+        Account::Keep(_) => keep(context, &session).await,
+        Account::Words(args) => words(context, &session, &args).await,
+    }
+}
+
+async fn export(context: &Context, session: &Session, args: Export) -> Result<()> {
+    let target = match args.output {
+        Some(target) => target,
+        None => PathBuf::from(format!("cyx-account-{}.ndjson", session.identity().await?.username)),
+    };
+    if target == Path::new("-") {
+        session.export_to(&mut tokio::io::stdout(), Path::new("standard output")).await?;
+        return Ok(());
+    }
+    let bytes = session.export_account(&target).await?;
+    let file = target.to_string_lossy().into_owned();
+    if context.output.json() {
+        return context.output.document(&Exported { file, bytes });
+    }
+    context.output.note(format!("Wrote {} to {}.", human::bytes(bytes), names::escape(file.as_bytes())));
+    Ok(())
+}
+
+async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> Result<()> {
+    if !args.yes && !args.confirm.begin {
+        let name = session.identity().await?.username;
+        let question = format!("This deletes all files of {name}. Type the user name to go on");
+        if prompt::ask(&question, "Use --yes.")? != name {
+            return Err(Error::usage("that is not the user name; nothing was changed"));
+        }
+    }
+    let delete = async |id: &str, otp: &str| session.delete_account(id, otp).await;
+    let Some(at) = confirmed(context, session, &args.confirm, "cyx account delete --yes", delete).await? else {
+        return Ok(());
+    };
+    if context.output.json() {
+        return context.output.document(&Deletion { delete_at: human::rfc3339_seconds(at) });
+    }
+    let at = human::local_time_seconds(at);
+    context.output.note(format!("The account will be deleted {at}. Until then `cyx account keep` takes it back."));
+    Ok(())
+}
+
+async fn keep(context: &Context, session: &Session) -> Result<()> {
+    session.keep_account().await?;
+    if context.output.json() {
+        return context.output.document(&Kept { kept: true });
+    }
+    context.output.note("The account is kept.");
+    Ok(())
+}
+
+async fn words(context: &Context, session: &Session, args: &Words) -> Result<()> {
+    let password = prompt::password(args.password_stdin, false)?;
+    let words = session.renew_recovery_words(&password).await?;
+    if context.output.json() {
+        return context.output.document(&NewWords { recovery_words: &words });
+    }
+    show_words(context, &words)
+}
+
+/// Shows the log of the account.
+///
+/// # Errors
+/// A usage error for a time that is none; if nobody is logged in, or the server cannot be reached.
+pub async fn audit(context: &Context, args: &Audit) -> Result<()> {
+    let since = since(args.since.as_deref())?;
+    let session = Session::connect(&context.config).await?;
+    let mut after = None;
+    loop {
+        let page = session.audit(since, after).await?;
+        page.entries.iter().try_for_each(|entry| show_entry(context, entry))?;
+        match page.next {
+            // A server must not make this endless.
+            Some(next) if Some(next) > after => after = Some(next),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// `--since` as Unix seconds.
+///
+/// # Errors
+/// A usage error for a time that is none.
+pub(super) fn since(text: Option<&str>) -> Result<Option<u64>> {
+    text.map(|text| when::past(text, jiff::Timestamp::now())).transpose()
+}
+
+/// Shows an entry of an audit log.
+pub(super) fn show_entry(context: &Context, entry: &AuditEntry) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(entry);
+    }
+    let escaped = |text: &str| names::escape(text.as_bytes());
+    let whose = entry.account.as_deref().or(entry.pseudonym.as_deref()).map(|whose| format!("  {}", escaped(whose)));
+    let line = format!(
+        "{}  {:<7}  {:<22}  {:<8}  {:<15}{}  {}",
+        human::shown_time(&entry.time),
+        escaped(&entry.outcome),
+        escaped(&entry.action),
+        escaped(&entry.actor),
+        escaped(&entry.address),
+        whose.unwrap_or_default(),
+        escaped(&entry.detail),
+    );
+    context.output.line(line.trim_end())
+}
