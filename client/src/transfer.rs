@@ -14,6 +14,7 @@
 //! | [`place`] | one segment onto its nodes, with spares and a quorum |
 //! | [`content`] | what is stored and not committed yet |
 //! | [`put`], [`pack`] | commits: one file of any size, many small ones |
+//! | [`patch`] | commits that change parts of files and keep the rest |
 //! | [`resume`], [`journal`] | an interrupted upload goes on |
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
@@ -36,6 +37,7 @@ pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod liar;
 pub mod pack;
+pub mod patch;
 pub(crate) mod place;
 pub mod progress;
 pub mod put;
@@ -51,7 +53,8 @@ pub use content::SegmentOutcome;
 pub use pack::SmallFile;
 pub use progress::{FileOutcome, Progress, Silent};
 pub use put::{Condition, OnConflict, Place, Put, PutOptions};
-pub use reader::FileReader;
+pub use patch::{Patch, Patched, Patches, PlainSource, WriteLease};
+pub use reader::{FileReader, FrameCache, KnownVersion};
 pub use save::SaveOptions;
 pub use source::Source;
 pub use tuning::Tuning;
@@ -76,6 +79,7 @@ struct Shared {
     coders: Coders,
     tuning: Tuning,
     home: Option<PathBuf>,
+    cache: Option<Arc<dyn FrameCache>>,
 }
 
 impl Transfer {
@@ -86,8 +90,23 @@ impl Transfer {
         Self::with_session(Arc::<crate::session::Session>::clone(&client.session), home, tuning)
     }
 
+    /// As [`Self::new`], with a cache of sealed frames that everything which is read and written goes through.
+    #[must_use]
+    pub fn with_cache(client: &Client, home: Option<&Path>, tuning: Tuning, cache: Arc<dyn FrameCache>) -> Self {
+        Self::make(Arc::<crate::session::Session>::clone(&client.session), home, tuning, Some(cache))
+    }
+
     /// An engine for whoever proves a session.
     pub(crate) fn with_session(session: Arc<dyn SessionProof>, home: Option<&Path>, tuning: Tuning) -> Self {
+        Self::make(session, home, tuning, None)
+    }
+
+    fn make(
+        session: Arc<dyn SessionProof>,
+        home: Option<&Path>,
+        tuning: Tuning,
+        cache: Option<Arc<dyn FrameCache>>,
+    ) -> Self {
         let shared = Shared {
             pool: NodePool::new(session, tuning.patience),
             budget: Budget::new(tuning.memory),
@@ -95,6 +114,7 @@ impl Transfer {
             coders: Coders::default(),
             tuning,
             home: home.map(Path::to_owned),
+            cache,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -128,6 +148,10 @@ impl Transfer {
 
     pub(crate) fn coder(&self, scheme: Scheme) -> Arc<Coder> {
         self.shared.coders.get(scheme)
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Arc<dyn FrameCache>> {
+        self.shared.cache.as_ref()
     }
 
     pub(crate) fn home(&self) -> Option<&Path> {

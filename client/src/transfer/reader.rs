@@ -28,6 +28,11 @@ use crate::nodes::NodeAccess;
 use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located, VerifiedVersion};
 
+mod cached;
+
+pub(crate) use cached::{Edit, keep_frames};
+pub use cached::{FrameCache, KnownVersion};
+
 /// Grants that end within so many seconds are renewed first.
 const GRANT_MARGIN_SECONDS: u64 = 60;
 /// Blobs asked for in one call.
@@ -51,8 +56,9 @@ struct Shared {
     version: VerifiedVersion,
     keys: InodeKeyring,
     what: String,
-    map: tokio::sync::Mutex<Map>,
-    access: Mutex<AccessMap>,
+    /// Shared by the readers of all versions of a file: pages and blobs are found by ids that never change their meaning.
+    map: Arc<tokio::sync::Mutex<Map>>,
+    access: Arc<Mutex<AccessMap>>,
     excluded: Mutex<HashSet<NodeId>>,
     liars: Mutex<HashSet<NodeId>>,
 }
@@ -158,8 +164,8 @@ impl Transfer {
             version,
             keys,
             what,
-            map: tokio::sync::Mutex::new(Map { pages, ..Map::default() }),
-            access: Mutex::default(),
+            map: Arc::new(tokio::sync::Mutex::new(Map { pages, ..Map::default() })),
+            access: Arc::default(),
             excluded: Mutex::default(),
             liars: Mutex::default(),
         };
@@ -241,14 +247,7 @@ impl FileReader {
             extents.iter().map(|extent| extent.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
         unknown.sort_unstable();
         unknown.dedup();
-        for blobs in unknown.chunks(BLOBS_PER_CALL) {
-            let request = pb::GetBlobsRequest {
-                bucket: bytes_of(self.shared.bucket.id),
-                ids: blobs.iter().copied().map(bytes_of).collect(),
-            };
-            let answer = self.shared.bucket.client().meta.get_blobs(request).await?;
-            self.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
-        }
+        self.find_blobs(&mut map, &unknown).await?;
         let mut pieces = Vec::with_capacity(extents.len());
         let mut at = range.start;
         for extent in extents {
@@ -263,6 +262,19 @@ impl FileReader {
             pieces.push(Piece::Hole(at..range.end));
         }
         Ok(pieces)
+    }
+
+    /// Asks where blobs lie.
+    async fn find_blobs(&self, map: &mut Map, unknown: &[BlobId]) -> Result<()> {
+        for blobs in unknown.chunks(BLOBS_PER_CALL) {
+            let request = pb::GetBlobsRequest {
+                bucket: bytes_of(self.shared.bucket.id),
+                ids: blobs.iter().copied().map(bytes_of).collect(),
+            };
+            let answer = self.shared.bucket.client().meta.get_blobs(request).await?;
+            self.take(map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
+        }
+        Ok(())
     }
 
     /// Cuts an extent into pieces of a size that memory is lent for.
@@ -294,7 +306,9 @@ impl FileReader {
             Piece::Segment { extent, .. } => {
                 let job = self.job(extent)?;
                 let sealed = usize::try_from(job.sealed.end - job.sealed.start);
-                Ok((sealed.map_err(|_| Error::Internal("a piece fits memory"))?, 0))
+                // What is kept in a cache is kept sealed, so there the plain bytes have a buffer of their own.
+                let plain = if self.shared.transfer.cache().is_some() { job.plain_len } else { 0 };
+                Ok((sealed.map_err(|_| Error::Internal("a piece fits memory"))?, plain))
             }
         }
     }
@@ -351,6 +365,9 @@ impl FileReader {
                 let Opening { job, plain, sealed, tags, .. } = opened.opening;
                 let whole = job.wanted == (0..job.plain_len);
                 let frames = whole.then_some(WholeFrames { blob: extent.blob, first: job.first, tags });
+                if let Some(cache) = transfer.cache() {
+                    cached::keep(&**cache, extent, job.first, &sealed.bytes);
+                }
                 let opened = if plain.bytes.is_empty() { sealed } else { plain };
                 return Ok(Plain { buffer: opened.shelve(), range: job.wanted, frames });
             }
@@ -390,9 +407,13 @@ impl FileReader {
             match fetching.await {
                 Ok(fetched) => return Ok(fetched),
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
-                Err(TooFew { reachable, needed, last, .. }) => {
+                Err(TooFew { reachable, needed, lost, last, .. }) => {
                     if let Some(error) = last {
                         tracing::warn!(%error, "the last storage node that failed");
+                    }
+                    let left = segment.scheme.n().saturating_sub(lost);
+                    if left < needed {
+                        return Err(Error::Lost { what: format!("cannot read {}", self.shared.what), lost, left, needed });
                     }
                     return Err(Error::TooFewNodes {
                         what: format!("cannot read {}", self.shared.what),
