@@ -2,16 +2,16 @@
 //! are attributes with names of their own.
 //!
 //! ```text
-//! "CYXM" | version u8 = 1 | count u32 | count × (name len u16 | name | value len u32 | value)
+//! "cyxX" | version u8 = 1 | count u32 | count × (name len u16 | name | value len u32 | value)
 //! ```
 //! Names are sorted, each comes once and none is empty or has a NUL, so the same attributes have one encoding. No attributes at all
-//! are an empty field.
+//! are an empty field. `docs/formats/boxes.md` is the long form.
 
 use std::collections::BTreeMap;
 
 use cyx_core::wire::{DecodeError, Reader, Writer};
 
-const MAGIC: &[u8; 4] = b"CYXM";
+const MAGIC: &[u8; 4] = b"cyxX";
 const VERSION: u8 = 1;
 /// Longest value, as on Linux.
 pub const VALUE_MAX: usize = 64 * 1024;
@@ -86,7 +86,7 @@ mod tests {
         let bytes = meta(&[("user.b", b"2"), ("user.a", b"")]).encode().unwrap();
         assert_eq!(
             hex::encode(&bytes),
-            "4359584d01020000000600757365722e610000000006007573".to_owned() + "65722e620100000032"
+            "6379785801020000000600757365722e61000000000600757365722e620100000032"
         );
         assert_eq!(Meta::decode(&bytes).unwrap(), meta(&[("user.a", b""), ("user.b", b"2")]));
     }

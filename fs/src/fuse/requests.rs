@@ -157,7 +157,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (name, new_name) = (owned(name), owned(newname));
-        self.serve_empty(SHORT, reply, |fs| async move {
+        self.serve_empty(LONG, reply, |fs| async move {
             if !(flags - RenameFlags::RENAME_NOREPLACE - RenameFlags::RENAME_EXCHANGE).is_empty() {
                 return Err(Errno::EINVAL);
             }

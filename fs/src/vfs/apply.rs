@@ -62,24 +62,29 @@ impl Inner {
 }
 
 impl Node {
-    /// A name in this directory leads to an inode now, by a change of this machine.
-    pub(crate) fn set_name(self: &Arc<Self>, name: &[u8], node: &Arc<Node>, version: u64) {
+    /// A name in this directory leads to an inode now, by a change of this machine. `moved`: where the counter stood before; what
+    /// was heard since may be newer than the answer.
+    pub(crate) fn set_name(self: &Arc<Self>, name: &[u8], node: &Arc<Node>, version: u64, moved: u64) {
         let seen = self.home.seen_now();
         let edge = Edge { node: Arc::clone(node), version, seen };
         let mut listing = lock(&self.listing);
+        let known = if listing.moved == moved { Name::Leads(edge) } else { Name::Unknown };
         listing.moved += 1;
-        let old = listing.names.insert(name.into(), Name::Leads(edge));
+        let old = listing.names.insert(name.into(), known);
         drop(listing);
         drop(old);
         lock(&node.file).place = Some((Arc::downgrade(self), name.into()));
     }
 
-    /// A name in this directory leads nowhere now, by a change of this machine.
-    pub(crate) fn drop_name(&self, name: &[u8]) {
+    /// A name in this directory leads nowhere now, by a change of this machine. `moved` as for [`Self::set_name`].
+    pub(crate) fn drop_name(&self, name: &[u8], moved: u64) {
         let seen = self.home.seen_now();
         let mut listing = lock(&self.listing);
+        let unheard = listing.moved == moved;
         listing.moved += 1;
-        let known = if listing.complete.is_some() {
+        let known = if !unheard {
+            listing.names.insert(name.into(), Name::Unknown)
+        } else if listing.complete.is_some() {
             listing.names.remove(name)
         } else {
             listing.names.insert(name.into(), Name::Nothing(seen))

@@ -98,9 +98,10 @@ impl Filesystem {
 impl Inner {
     async fn set_attributes(&self, node: &Arc<Node>, change: pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
         let (mtime, ctime) = (change.mtime_ns, change.ctime_ns.unwrap_or(stamp));
+        let moved = node.facts_moved();
         let done = self.apply(&node.home, vec![operation(Op::SetAttributes(change))], stamp, 1).await;
         match done {
-            Ok(done) => self.take_results(node, &done),
+            Ok(done) => self.take_results(node, &done, moved),
             Err(error) => {
                 lock(&node.facts).disbelieve();
                 return Err(error.into());

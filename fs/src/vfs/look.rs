@@ -49,8 +49,7 @@ impl Inner {
                 }
                 (listing.moved, directory.home.moves(), all)
             };
-            if all {
-                self.list(directory).await?;
+            if all && self.list(directory).await.is_ok() {
                 continue;
             }
             let seen = directory.home.seen_now();
@@ -60,6 +59,15 @@ impl Inner {
                 // Neither can a name that no entry has lead anywhere, nor one in a directory that is gone.
                 Err(Error::Invalid { .. }) => return Ok(None),
                 Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+                Err(error) if error.is_transient() && round == 1 => {
+                    // What is known has to do.
+                    directory.home.health.set_offline();
+                    match remembered(directory, &lock(&directory.listing), name) {
+                        Remembered::Edge(edge) => return Ok(Some(edge)),
+                        Remembered::Nothing => return Ok(None),
+                        Remembered::No => return Err(error.into()),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             };
             let quiet = directory.home.moves() == moves;
@@ -120,7 +128,11 @@ impl Inner {
                 facts.moved
             };
             let seen = node.home.seen_now();
-            let Some(inode) = self.ask_inodes(node, &[node.id]).await?.remove(&node.id) else {
+            let mut asked = match self.ask_inodes(node, &[node.id]).await {
+                Err(_) if node.home.believes(&lock(&node.facts).seen) => return Ok(()),
+                asked => asked?,
+            };
+            let Some(inode) = asked.remove(&node.id) else {
                 return self.gone(node);
             };
             let mut facts = lock(&node.facts);
@@ -146,7 +158,10 @@ impl Inner {
             let Some((first, _)) = part.first() else { continue };
             let ids: Vec<InodeId> = part.iter().map(|(node, _)| node.id).collect();
             let seen = first.home.seen_now();
-            let mut inodes = self.ask_inodes(first, &ids).await?;
+            let mut inodes = match self.ask_inodes(first, &ids).await {
+                Err(_) if part.iter().all(|(node, _)| node.home.believes(&lock(&node.facts).seen)) => return Ok(()),
+                inodes => inodes?,
+            };
             for (node, moved) in part {
                 let mut facts = lock(&node.facts);
                 if let Some(inode) = inodes.remove(&node.id)
@@ -166,7 +181,12 @@ impl Inner {
             Ok(answer) => answer,
             // The bucket itself was deleted.
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(HashMap::new()),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.is_transient() {
+                    node.home.health.set_offline();
+                }
+                return Err(error.into());
+            }
         };
         let mut inodes = HashMap::with_capacity(answer.inodes.len());
         for inode in answer.inodes {
@@ -213,7 +233,15 @@ impl Inner {
                         }
                     }
                     Ok(None) => break,
-                    Err(error) => return Err(error.into()),
+                    Err(error) => {
+                        if error.is_transient() {
+                            directory.home.health.set_offline();
+                            if let Some(all) = whole(directory, &lock(&directory.listing)) {
+                                return Ok(all);
+                            }
+                        }
+                        return Err(error.into());
+                    }
                 }
             }
             let quiet = directory.home.moves() == moves;

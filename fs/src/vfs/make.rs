@@ -13,7 +13,7 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::operation;
-use super::node::{Node, lock};
+use super::node::{Node, Seen, lock};
 use super::{Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
 use crate::errno::Errno;
@@ -142,6 +142,7 @@ impl Filesystem {
         let link =
             pb::Link { inode: bytes_of(node.id), directory: bytes_of(directory.id), names, wrapped_key };
         let stamp = directory.home.stamp();
+        let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
         let done = match inner.apply(&directory.home, vec![operation(Op::Link(link))], stamp, 1).await {
             Ok(done) => done,
             Err(error) => {
@@ -149,9 +150,9 @@ impl Filesystem {
                 return Err(error.into());
             }
         };
-        let version = inner.take_results(&node, &done);
+        let version = inner.take_results(&node, &done, moved);
         directory.names_changed(stamp, 0);
-        directory.set_name(new_name, &node, version);
+        directory.set_name(new_name, &node, version, names_moved);
         let attr = node.attr(&inner.look)?;
         inner.table.count(&node);
         Ok(attr)
@@ -159,14 +160,16 @@ impl Filesystem {
 }
 
 impl Inner {
-    /// Takes what the server says about an inode after a change of it. Returns the version of the entry.
-    pub(super) fn take_results(&self, node: &Node, done: &[pb::OperationResult]) -> u64 {
+    /// Takes what the server says about an inode after a change of it; `moved` is where its counter stood before. Returns the version
+    /// of the entry.
+    pub(super) fn take_results(&self, node: &Node, done: &[pb::OperationResult], moved: u64) -> u64 {
         let Some(done) = done.first() else { return 0 };
         if let Some(inode) = &done.inode {
             let seen = node.home.seen_now();
             let mut facts = lock(&node.facts);
+            let unheard = facts.moved == moved;
             facts.moved += 1;
-            facts.take(inode, seen);
+            facts.take(inode, Seen { stale: !unheard, ..seen });
         }
         done.entry.as_ref().map_or(0, |entry| entry.version)
     }
@@ -205,6 +208,7 @@ impl Inner {
             sealed_target,
             sealed_meta: Bytes::new(),
         };
+        let moved = directory.names_moved();
         let done = match self.apply(&directory.home, vec![operation(Op::Create(create))], stamp, 1).await {
             Ok(done) => done,
             Err(error) => {
@@ -226,7 +230,7 @@ impl Inner {
             lock(&node.listing).complete = Some(seen);
         }
         directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));
-        directory.set_name(name, &node, done.entry.map_or(0, |entry| entry.version));
+        directory.set_name(name, &node, done.entry.map_or(0, |entry| entry.version), moved);
         Ok(node)
     }
 

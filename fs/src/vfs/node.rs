@@ -36,15 +36,34 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the stream of events can be relied on.
 #[derive(Debug, Default)]
-pub(crate) struct Health(AtomicBool);
+pub(crate) struct Health {
+    watched: AtomicBool,
+    offline: AtomicBool,
+}
 
 impl Health {
-    pub(crate) fn set(&self, healthy: bool) {
-        self.0.store(healthy, Ordering::Release);
+    /// The stream stands, or not.
+    pub(crate) fn set(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Release);
+        if watched {
+            self.offline.store(false, Ordering::Release);
+        }
     }
 
     pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.watched.load(Ordering::Acquire)
+    }
+
+    /// The server was asked and does not answer: what is known is believed until the stream stands again, because nobody could say
+    /// better.
+    pub(crate) fn set_offline(&self) {
+        if !self.get() {
+            self.offline.store(true, Ordering::Release);
+        }
+    }
+
+    fn offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
     }
 }
 
@@ -82,7 +101,7 @@ impl Opened {
     pub(crate) fn believes(&self, seen: &Seen) -> bool {
         !seen.stale
             && seen.generation == self.generation.load(Ordering::Acquire)
-            && (self.health.get() || seen.at.elapsed() < UNWATCHED)
+            && (self.health.get() || seen.at.elapsed() < UNWATCHED || self.health.offline())
     }
 
     /// Learnt before everything was to be asked for anew.
@@ -389,6 +408,16 @@ impl Node {
 
     pub(crate) fn content(&self) -> Option<Arc<Content>> {
         lock(&self.file).content.clone()
+    }
+
+    /// Where the counter of what is heard of the names in it stands.
+    pub(crate) fn names_moved(&self) -> u64 {
+        lock(&self.listing).moved
+    }
+
+    /// Where the counter of what is heard of its attributes stands.
+    pub(crate) fn facts_moved(&self) -> u64 {
+        lock(&self.facts).moved
     }
 
     /// Its name was removed: so many links are left.

@@ -63,12 +63,14 @@ impl Inner {
                 mode: mode.into(),
             };
             let stamp = directory.home.stamp();
+            let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
             match self.apply(&directory.home, vec![operation(Op::Unlink(unlink))], stamp, 1).await {
-                Ok(_) => {
+                Ok(done) => {
                     drop(inside);
                     directory.names_changed(stamp, -i32::from(is_directory));
-                    directory.drop_name(name);
-                    self.lost_link(&edge.node, stamp).await;
+                    directory.drop_name(name, names_moved);
+                    self.take_results(&edge.node, &done, moved);
+                    self.drop_if_gone(&edge.node).await;
                     return Ok(());
                 }
                 Err(error) if decide_again(&error) => directory.doubt_name(name),
@@ -86,11 +88,23 @@ impl Inner {
         Err(Errno::EBUSY)
     }
 
-    /// A name of an inode is gone. What nobody can open any more need not be uploaded.
-    pub(super) async fn lost_link(&self, node: &Arc<Node>, stamp: i64) {
-        node.lose_link(stamp);
+    /// What nobody can open any more need not be uploaded.
+    async fn drop_if_gone(&self, node: &Arc<Node>) {
         if lock(&node.facts).nlink == 0 && !node.is_directory() {
             self.orphaned(node).await;
         }
+    }
+
+    /// Something was renamed over a name of an inode. How many are left is asked for if it matters: somebody else may have made one
+    /// that is not known here.
+    pub(super) async fn replaced(&self, node: &Arc<Node>, stamp: i64) {
+        node.lose_link(stamp);
+        if lock(&node.facts).nlink == 0 && self.is_dirty(node) {
+            lock(&node.facts).disbelieve();
+            if self.fresh(node).await.is_err() {
+                return;
+            }
+        }
+        self.drop_if_gone(node).await;
     }
 }

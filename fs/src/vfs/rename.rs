@@ -53,7 +53,7 @@ impl Filesystem {
         if matches!(name, b"." | b"..") {
             return Err(Errno::EINVAL);
         }
-        inner.rename_in(&old, name, &new, new_name, flags).await
+        inner.rename_in(&Rename { old: &old, name, new: &new, new_name, flags }).await
     }
 }
 
@@ -67,15 +67,25 @@ async fn both<'a>(a: &'a Node, b: &'a Node) -> (MutexGuard<'a, ()>, Option<Mutex
     }
 }
 
+/// What is to be renamed to what.
+struct Rename<'a> {
+    old: &'a Arc<Node>,
+    name: &'a [u8],
+    new: &'a Arc<Node>,
+    new_name: &'a [u8],
+    flags: RenameFlags,
+}
+
+/// Where counters stood before the server was asked.
+struct Before {
+    old: u64,
+    new: u64,
+    source: u64,
+}
+
 impl Inner {
-    async fn rename_in(
-        &self,
-        old: &Arc<Node>,
-        name: &[u8],
-        new: &Arc<Node>,
-        new_name: &[u8],
-        flags: RenameFlags,
-    ) -> Result<(), Errno> {
+    async fn rename_in(&self, rename: &Rename<'_>) -> Result<(), Errno> {
+        let Rename { old, name, new, new_name, flags } = *rename;
         let mut committed = false;
         for _ in 0..DECISIONS {
             let changing = both(old, new).await;
@@ -96,22 +106,23 @@ impl Inner {
                     continue;
                 }
             }
-            let operation = rename_operation(old, name, new, new_name, flags, &source, target.as_ref())?;
+            let operation = rename.operation(&source, target.as_ref())?;
             let stamp = old.home.stamp();
+            let before =
+                Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
             let changes = 1 + u64::from(target.is_some());
             match self.apply(&old.home, vec![operation], stamp, changes).await {
                 Ok(done) => {
-                    self.renamed(old, name, new, new_name, flags, &source, target.as_ref(), &done, stamp)
-                        .await;
+                    let version = self.take_results(&source.node, &done, before.source);
+                    self.renamed(rename, &source, target.as_ref(), version, stamp, &before).await;
                     return Ok(());
-                }
-                Err(error) if decide_again(&error) => {
-                    old.doubt_name(name);
-                    new.doubt_name(new_name);
                 }
                 Err(error) => {
                     old.doubt_name(name);
                     new.doubt_name(new_name);
+                    if decide_again(&error) {
+                        continue;
+                    }
                     if error.code() == ErrorCode::NotEmpty
                         && let Some(target) = &target
                     {
@@ -124,54 +135,51 @@ impl Inner {
         Err(Errno::EBUSY)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// What is known after a rename.
     async fn renamed(
         &self,
-        old: &Arc<Node>,
-        name: &[u8],
-        new: &Arc<Node>,
-        new_name: &[u8],
-        flags: RenameFlags,
+        rename: &Rename<'_>,
         source: &Edge,
         target: Option<&Edge>,
-        done: &[pb::OperationResult],
+        version: u64,
         stamp: i64,
+        before: &Before,
     ) {
-        let version = self.take_results(&source.node, done);
+        let Rename { old, name, new, new_name, flags } = *rename;
         if let Some(written) = &mut lock(&source.node.facts).written {
             written.ctime_ns = stamp;
         }
         let across = !Arc::ptr_eq(old, new);
         let moved = i32::from(source.node.is_directory() && across);
         let replaced = target.map_or(0, |target| i32::from(target.node.is_directory()));
-        match target {
-            Some(target) if flags.exchange => {
-                let back = if across { replaced } else { 0 };
-                old.names_changed(stamp, back - moved);
-                if across {
-                    new.names_changed(stamp, moved - back);
-                }
+        let exchanged = target.filter(|_| flags.exchange);
+        let (gone, come) = match exchanged {
+            Some(_) if across => (replaced - moved, moved - replaced),
+            Some(_) => (0, 0),
+            None if across => (-moved, moved - replaced),
+            None => (-replaced, 0),
+        };
+        old.names_changed(stamp, gone);
+        if across {
+            new.names_changed(stamp, come);
+        }
+        match exchanged {
+            Some(target) => {
                 let mut facts = lock(&target.node.facts);
                 facts.moved += 1;
                 facts.attributes.ctime_ns = stamp;
                 drop(facts);
                 // Its entry is the change behind that of the other.
-                old.set_name(name, &target.node, version + 1);
+                old.set_name(name, &target.node, version + 1, before.old);
             }
-            _ => {
-                if across {
-                    old.names_changed(stamp, -moved);
-                    new.names_changed(stamp, moved - replaced);
-                } else {
-                    old.names_changed(stamp, -replaced);
-                }
-                old.drop_name(name);
-                if let Some(target) = target {
-                    self.lost_link(&target.node, stamp).await;
-                }
-            }
+            None => old.drop_name(name, before.old),
         }
-        new.set_name(new_name, &source.node, version);
+        // In one directory the counter has moved by one since.
+        let new_before = if across { before.new } else { before.old + 1 };
+        new.set_name(new_name, &source.node, version, new_before);
+        if let Some(target) = target.filter(|_| !flags.exchange) {
+            self.replaced(&target.node, stamp).await;
+        }
     }
 }
 
@@ -189,35 +197,29 @@ fn check(source: &Edge, target: Option<&Edge>, flags: RenameFlags) -> Result<(),
     }
 }
 
-fn rename_operation(
-    old: &Node,
-    name: &[u8],
-    new: &Node,
-    new_name: &[u8],
-    flags: RenameFlags,
-    source: &Edge,
-    target: Option<&Edge>,
-) -> Result<pb::Operation, Errno> {
-    let (old_keys, new_keys) = (old.directory_keys()?, new.directory_keys()?);
-    let (names, new_names) = (old_keys.tokens(name)?, new_keys.tokens(new_name)?);
-    let moved = &source.node;
-    let new_wrapped_key = new_keys.wrap(&new_names, moved.id, moved.kind, &moved.key())?.into();
-    let exchanged_wrapped_key = match target {
-        Some(other) if flags.exchange => {
-            old_keys.wrap(&names, other.node.id, other.node.kind, &other.node.key())?.into()
-        }
-        _ => Bytes::new(),
-    };
-    Ok(operation(Op::Rename(pb::Rename {
-        directory: bytes_of(old.id),
-        names,
-        expected: Some(expected(source)),
-        new_directory: bytes_of(new.id),
-        new_names,
-        new_wrapped_key,
-        no_replace: flags.no_replace,
-        exchange: flags.exchange,
-        replaced: target.map(expected),
-        exchanged_wrapped_key,
-    })))
+impl Rename<'_> {
+    fn operation(&self, source: &Edge, target: Option<&Edge>) -> Result<pb::Operation, Errno> {
+        let (old_keys, new_keys) = (self.old.directory_keys()?, self.new.directory_keys()?);
+        let (names, new_names) = (old_keys.tokens(self.name)?, new_keys.tokens(self.new_name)?);
+        let moved = &source.node;
+        let new_wrapped_key = new_keys.wrap(&new_names, moved.id, moved.kind, &moved.key())?.into();
+        let exchanged_wrapped_key = match target {
+            Some(other) if self.flags.exchange => {
+                old_keys.wrap(&names, other.node.id, other.node.kind, &other.node.key())?.into()
+            }
+            _ => Bytes::new(),
+        };
+        Ok(operation(Op::Rename(pb::Rename {
+            directory: bytes_of(self.old.id),
+            names,
+            expected: Some(expected(source)),
+            new_directory: bytes_of(self.new.id),
+            new_names,
+            new_wrapped_key,
+            no_replace: self.flags.no_replace,
+            exchange: self.flags.exchange,
+            replaced: target.map(expected),
+            exchanged_wrapped_key,
+        })))
+    }
 }

@@ -114,15 +114,15 @@ impl Inner {
             } else {
                 Bytes::from(seal_field(&node.key(), node.id, Field::Meta, &plain).map_err(|_| Errno::ENOSPC)?)
             };
-            let set = pb::SetMeta {
-                inode: bytes_of(node.id),
-                sealed_meta,
-                expected_meta_version: lock(&node.facts).meta_version,
+            let (expected_meta_version, moved) = {
+                let facts = lock(&node.facts);
+                (facts.meta_version, facts.moved)
             };
+            let set = pb::SetMeta { inode: bytes_of(node.id), sealed_meta, expected_meta_version };
             let stamp = node.home.stamp();
             match self.apply(&node.home, vec![operation(Op::SetMeta(set))], stamp, 1).await {
                 Ok(done) => {
-                    self.take_results(&node, &done);
+                    self.take_results(&node, &done, moved);
                     return Ok(());
                 }
                 Err(error) if decide_again(&error) => lock(&node.facts).disbelieve(),
