@@ -47,6 +47,18 @@ pub enum Error {
         /// Shards without which it is impossible.
         needed: usize,
     },
+    /// So many shards are damaged or lost that the rest is not enough, whoever comes back.
+    #[error("{what}: {lost} shards are damaged or lost, {left} are left at most, {needed} are needed")]
+    Lost {
+        /// What was tried, for example `cannot read photos/a.jpg`.
+        what: String,
+        /// Shards that their nodes do not have any more, or not as they were stored.
+        lost: usize,
+        /// All others, whether their nodes answer or not.
+        left: usize,
+        /// Shards without which it is impossible.
+        needed: usize,
+    },
     /// What was received is not what its owner wrote.
     #[error("integrity error: {0}")]
     Integrity(#[from] IntegrityError),
@@ -219,7 +231,7 @@ impl Error {
             Self::Server { code, .. } | Self::Invalid { code, .. } => *code,
             Self::Network { .. } => ErrorCode::Unavailable,
             Self::TooFewNodes { .. } => ErrorCode::TooFewNodes,
-            Self::Integrity(_) => ErrorCode::Integrity,
+            Self::Integrity(_) | Self::Lost { .. } => ErrorCode::Integrity,
             Self::NotLoggedIn { .. } | Self::ApiKeyRefused => ErrorCode::InvalidCredentials,
             Self::OtherGateway { .. } => ErrorCode::PermissionDenied,
             Self::Gateway { .. } | Self::Config { .. } => ErrorCode::InvalidArgument,
@@ -269,6 +281,7 @@ impl Error {
             }
             Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
+            Self::Lost { .. } => Some("Waiting does not bring them back: if there is another copy, upload it again."),
             Self::Server { code, .. } => match code {
                 ErrorCode::QuotaExceeded => {
                     Some("Delete something (`cyx trash empty` frees it at once) or change the plan.")
@@ -280,6 +293,47 @@ impl Error {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// The same once more, for each of several things that failed together.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        match self {
+            Self::Server { code, message, request_id } => {
+                Self::Server { code: *code, message: message.clone(), request_id: request_id.clone() }
+            }
+            Self::Network { what, reason } => Self::Network { what: what.clone(), reason: reason.clone() },
+            Self::TooFewNodes { what, reachable, needed } => {
+                Self::TooFewNodes { what: what.clone(), reachable: *reachable, needed: *needed }
+            }
+            Self::Lost { what, lost, left, needed } => {
+                Self::Lost { what: what.clone(), lost: *lost, left: *left, needed: *needed }
+            }
+            Self::Integrity(error) => Self::Integrity(error.clone()),
+            Self::NotLoggedIn { ended } => Self::NotLoggedIn { ended: *ended },
+            Self::OtherGateway { logged_in, asked } => {
+                Self::OtherGateway { logged_in: logged_in.clone(), asked: asked.clone() }
+            }
+            Self::Gateway { url, reason } => Self::Gateway { url: url.clone(), reason },
+            Self::IncarnationChanged { gateway } => Self::IncarnationChanged { gateway: gateway.clone() },
+            Self::Invalid { code, message, advice } => {
+                Self::Invalid { code: *code, message: message.clone(), advice: advice.clone() }
+            }
+            Self::NotFound(what) => Self::NotFound(what.clone()),
+            Self::AlreadyExists(what) => Self::AlreadyExists(what.clone()),
+            Self::IsDirectory(what) => Self::IsDirectory(what.clone()),
+            Self::NotDirectory(what) => Self::NotDirectory(what.clone()),
+            Self::Conflict(what) => Self::Conflict(what.clone()),
+            Self::Local { path, source } => {
+                let again = io::Error::new(source.kind(), source.to_string());
+                Self::Local { path: path.clone(), source: again }
+            }
+            Self::Config { path, reason } => Self::Config { path: path.clone(), reason: reason.clone() },
+            Self::Interrupted => Self::Interrupted,
+            Self::Internal(what) => Self::Internal(what),
+            // The others stop everything, so that nothing is left that could fail together with them.
+            other => Self::Server { code: other.code(), message: other.to_string(), request_id: None },
         }
     }
 
@@ -338,6 +392,21 @@ mod tests {
     fn too_few_nodes_names_the_counts() {
         let error = Error::TooFewNodes { what: "cannot read a".into(), reachable: 9, needed: 10 };
         assert_eq!(error.to_string(), "cannot read a: 9 shards are reachable, 10 are needed");
+    }
+
+    #[test]
+    fn a_repeated_error_says_and_advises_the_same() {
+        let errors = [
+            Error::Server { code: ErrorCode::QuotaExceeded, message: "full".into(), request_id: Some("7".into()) },
+            Error::Local { path: "/a".into(), source: io::Error::from(io::ErrorKind::NotFound) },
+            Error::Lost { what: "cannot read a".into(), lost: 5, left: 9, needed: 10 },
+            Error::Integrity(IntegrityError::Writers),
+        ];
+        for error in errors {
+            let again = error.repeated();
+            assert_eq!((again.to_string(), again.code()), (error.to_string(), error.code()));
+            assert_eq!(again.advice(), error.advice());
+        }
     }
 
     #[test]

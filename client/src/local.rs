@@ -23,6 +23,10 @@ pub trait Filter: Send + Sync {
     fn takes(&self, path: &[u8]) -> bool;
     /// Whether what is below a directory is looked at.
     fn enters(&self, path: &[u8]) -> bool;
+    /// Whether directories matter only for what is taken of them, so that none is made for nothing.
+    fn is_partial(&self) -> bool {
+        false
+    }
 }
 
 /// Everything is meant.
@@ -74,6 +78,8 @@ pub struct Summary {
     pub missing_shards: usize,
     /// What can be lost, if fewer nodes are alive than a bucket asks for.
     pub warning: Option<String>,
+    /// Downloaded files and directories whose set-user-ID and set-group-ID bits were not taken over.
+    pub special_modes: u64,
     /// Storage nodes that sent wrong bytes.
     pub liars: Vec<cyx_core::ids::NodeId>,
     /// Why it ended early: nothing else could have succeeded.

@@ -15,6 +15,7 @@
 //! | [`content`] | what is stored and not committed yet |
 //! | [`put`], [`pack`] | commits: one file of any size, many small ones |
 //! | [`patch`] | commits that change parts of files and keep the rest |
+//! | [`across`] | copies from one bucket to another |
 //! | [`resume`], [`journal`] | an interrupted upload goes on |
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use cyx_core::erasure::Coder;
 use cyx_core::scheme::Scheme;
 
+pub(crate) mod across;
 pub(crate) mod budget;
 pub mod check;
 pub(crate) mod coded;
@@ -115,6 +117,20 @@ impl Transfer {
             tuning,
             home: home.map(Path::to_owned),
             cache,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// An engine with memory of its own, that shares connections and what is known about nodes.
+    pub(crate) fn beside(&self, tuning: Tuning) -> Self {
+        let shared = Shared {
+            pool: self.shared.pool.clone(),
+            budget: Budget::new(tuning.memory),
+            reserve: Budget::new(tuning.reserve),
+            coders: Coders::default(),
+            tuning,
+            home: self.shared.home.clone(),
+            cache: self.shared.cache.clone(),
         };
         Self { shared: Arc::new(shared) }
     }

@@ -4,6 +4,7 @@
 
 mod gateway;
 
+use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};
 use cyx_client::tree::list::Walked;
 use cyx_client::{Bucket, Client, Error, IntegrityError, Located, TreePath};
@@ -345,6 +346,11 @@ async fn a_copy_shares_the_blobs_under_its_own_key() {
     assert_eq!((copied.files, copied.directories), (1, 1));
     assert_eq!(world.read(&world.bucket, "tree/deep/a").await.unwrap(), 10);
     assert!(world.bucket.copy(&path("sub"), &path("sub/x"), true).await.is_err());
+    let keep = CopyOptions { no_clobber: true, ..CopyOptions::default() };
+    let kept = world.bucket.copy_with(&path("a"), &path("sub"), keep).await;
+    assert!(matches!(kept, Err(Error::AlreadyExists(_))), "{kept:?}");
+    let (target, _) = world.bucket.copy_with(&path("a"), &path("fresh"), keep).await.unwrap();
+    assert_eq!(target, path("fresh"));
     assert!(matches!(world.bucket.copy(&path("sub"), &path("y"), false).await, Err(Error::IsDirectory(_))));
 }
 

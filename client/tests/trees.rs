@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use cyx_client::local::{All, DownloadOptions, Filter, Summary, UploadOptions};
 use cyx_client::nodes::SessionProof as _;
 use cyx_client::transfer::{Silent, Transfer, Tuning};
+use cyx_client::tree::copy::CopyOptions;
 use cyx_client::{Bucket, Error, TreePath};
 use cyx_core::grant::Operations;
 use ed25519_dalek::SigningKey;
@@ -183,6 +184,117 @@ async fn what_a_filter_leaves_out_stays_out() {
     assert_eq!((summary.files, summary.directories), (2, 1));
 }
 
+/// Files called `run` and directories on the way to them.
+struct OnlyRun;
+
+impl Filter for OnlyRun {
+    fn takes(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/run")
+    }
+
+    fn enters(&self, _path: &[u8]) -> bool {
+        true
+    }
+
+    fn is_partial(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_directory_is_made_that_gets_no_file() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    let dry = UploadOptions { dry_run: true, ..UploadOptions::default() };
+    let summary = world.up(source.path(), "part", dry, Arc::new(OnlyRun)).await;
+    assert_eq!((summary.files, summary.directories), (1, 3));
+    let summary = world.up(source.path(), "part", UploadOptions::default(), Arc::new(OnlyRun)).await;
+    assert_eq!((summary.files, summary.directories), (1, 3), "deep, deep/er and deep/er/est; not empty");
+    assert!(world.bucket.try_resolve(&TreePath::parse("part/empty").unwrap()).await.unwrap().is_none());
+
+    world.up(source.path(), "whole", UploadOptions::default(), Arc::new(All)).await;
+    let from = TreePath::parse("whole").unwrap();
+    for dry_run in [true, false] {
+        let options = DownloadOptions { dry_run, ..DownloadOptions::default() };
+        let (filter, progress) = (Arc::new(OnlyRun), Arc::new(Silent));
+        let summary = world.engine().download(&world.bucket, &from, target.path(), options, filter, progress).await;
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        assert_eq!((summary.files, summary.directories), (1, 3));
+    }
+    let found = describe(target.path());
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["deep", "deep/er", "deep/er/est", "deep/er/est/run"]);
+    assert_eq!(found["deep/er"].2, 1_000_000_000_123_456_789, "its time is set all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bits_that_give_away_rights_are_left_out_and_counted() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(source.path().join("shared")).unwrap();
+    for (name, mode) in [("suid", 0o4755), ("sgid", 0o2755), ("plain", 0o755)] {
+        fs::write(source.path().join(name), name).unwrap();
+        fs::set_permissions(source.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(source.path().join("shared"), fs::Permissions::from_mode(0o2775)).unwrap();
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    let summary = world.down("", target.path(), DownloadOptions::default()).await;
+    assert_eq!((summary.files, summary.special_modes), (3, 3));
+    let modes: Vec<u32> = describe(target.path()).values().map(|(_, mode, _, _)| *mode).collect();
+    assert_eq!(modes, [0o755, 0o755, 0o775, 0o755]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_together_fails_for_the_same_reason() {
+    let (world, source) = (World::new().await, tempfile::tempdir().unwrap());
+    for name in ["a", "b", "c"] {
+        fs::write(source.path().join(name), vec![1; 20_000]).unwrap();
+    }
+    world.nodes.iter().for_each(FakeNode::kill);
+    let summary = world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    assert_eq!(summary.failed.len(), 3);
+    for failure in &summary.failed {
+        assert!(matches!(failure.error, Error::TooFewNodes { .. }), "{}", failure.error);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_is_copied_to_another_bucket() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    world.up(source.path(), "tree", UploadOptions::default(), Arc::new(All)).await;
+    let other = world.bucket.client().create_bucket("other", false).await.unwrap();
+    let engine = world.engine();
+    let uploads = engine.uploads(&other);
+    let (from, to) = (TreePath::parse("tree").unwrap(), TreePath::parse("copy").unwrap());
+    let all = CopyOptions { recursive: true, ..CopyOptions::default() };
+    let (at, copied) = uploads.copy_from(&world.bucket, &from, &to, all, &Silent).await.unwrap();
+    assert_eq!((at, copied.files, copied.directories), (to.clone(), 7, 5));
+    let filter = Arc::new(All);
+    let down = engine.download(&other, &to, target.path(), DownloadOptions::default(), filter, Arc::new(Silent)).await;
+    assert!(down.failed.is_empty(), "{:?}", down.failed);
+    let content = |root: &Path| -> Vec<(String, String, Vec<u8>)> {
+        describe(root).into_iter().map(|(name, (kind, _, _, content))| (name, kind, content)).collect()
+    };
+    assert_eq!(content(target.path()), content(source.path()));
+
+    // A file on its own; what exists stays if it is to.
+    let (file, into) = (TreePath::parse("tree/deep/er/alone").unwrap(), TreePath::parse("copy/deep").unwrap());
+    let keep = CopyOptions { no_clobber: true, ..CopyOptions::default() };
+    let (at, copied) = uploads.copy_from(&world.bucket, &file, &into, keep, &Silent).await.unwrap();
+    assert_eq!((at.to_string().as_str(), copied.bytes), ("copy/deep/alone", 1_500_000));
+    let again = uploads.copy_from(&world.bucket, &file, &into, keep, &Silent).await;
+    assert!(matches!(again, Err(Error::AlreadyExists(_))), "{again:?}");
+    let whole = uploads.copy_from(&world.bucket, &from, &into, keep, &Silent).await;
+    assert!(matches!(whole, Err(Error::IsDirectory(_))), "{whole:?}");
+
+    // What cannot be read to its end is not there in part.
+    world.nodes.iter().for_each(FakeNode::kill);
+    let broken = TreePath::parse("copy/broken").unwrap();
+    let failed = uploads.copy_from(&world.bucket, &file, &broken, keep, &Silent).await;
+    assert!(failed.is_err());
+    assert!(other.try_resolve(&broken).await.unwrap().is_none());
+    uploads.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_stand_in_the_target_are_not_followed() {
     let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -243,7 +355,9 @@ async fn an_interrupted_download_fetches_only_what_is_missing() {
         (0..3).for_each(|index| drop(chunks.remove(&cyx_core::chunk::chunk_id(id, index))));
     }
     let failed = world.down("deep/er/alone", &to, DownloadOptions::default()).await;
-    assert!(matches!(failed.into_error(), Some(Error::TooFewNodes { .. })));
+    // Every node answers, so waiting for others would not help.
+    let error = failed.into_error().unwrap();
+    assert!(matches!(error, Error::Lost { lost: 3, left: 0, needed: 2, .. }), "{error}");
     assert!(!to.exists());
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1, "what came is kept beside it");
 

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyx_proto::meta::v1 as pb;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::folder::{Folder, Found};
+use super::folder::{Folder, Found, is_special};
 use super::walk::below;
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
@@ -70,22 +71,50 @@ struct Run {
     summary: Summary,
     jobs: JoinSet<Done>,
     /// Directories whose mode and time are still to be set, by the names that lead to them.
-    folders: Vec<(Vec<Vec<u8>>, pb::Attributes)>,
+    folders: Vec<(Vec<Vec<u8>>, Option<pb::Attributes>, Arc<Target>)>,
 }
 
 struct Done {
     path: Vec<u8>,
     bytes: u64,
     liars: Vec<cyx_core::ids::NodeId>,
+    special: bool,
     result: Result<FileOutcome>,
 }
 
 /// A directory that is still to be read.
 struct Waiting {
     directory: Directory,
-    /// Where it goes: a name in an open directory; `None` for the directory that was named.
-    above: Option<(Folder, Vec<u8>)>,
+    target: Arc<Target>,
     names: Vec<Vec<u8>>,
+}
+
+/// Where a directory goes. It is made when it is opened.
+#[derive(Default)]
+struct Target {
+    above: Option<(Arc<Target>, Vec<u8>)>,
+    /// `None` in a dry run.
+    folder: OnceCell<Option<Folder>>,
+}
+
+impl Target {
+    fn below(self: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        Arc::new(Self { above: Some((Arc::clone(self), name.to_vec())), folder: OnceCell::new() })
+    }
+
+    async fn open(&self) -> Result<Option<Folder>> {
+        let opening = || async {
+            let Some((above, name)) = &self.above else { return Ok(None) };
+            let Some(above) = Box::pin(above.open()).await? else { return Ok(None) };
+            let name = name.clone();
+            blocking(move || above.enter(&name)).await.map(Some)
+        };
+        self.folder.get_or_try_init(opening).await.cloned()
+    }
+
+    fn is_open(&self) -> bool {
+        self.folder.initialized()
+    }
 }
 
 impl Run {
@@ -131,17 +160,24 @@ impl Run {
             });
             Some(made.await?)
         };
-        let mut waiting = vec![Waiting { directory, above: None, names: Vec::new() }];
+        let target = Arc::new(Target { above: None, folder: OnceCell::from(root.clone()) });
+        let mut waiting = vec![Waiting { directory, target, names: Vec::new() }];
         while let Some(next) = waiting.pop() {
             let path = next.names.join(&b'/');
-            match self.directory(root.as_ref(), next).await {
+            match self.directory(next).await {
                 Ok(more) => waiting.extend(more.into_iter().rev()),
                 Err(error) => self.fail(path, error)?,
             }
         }
         self.drain().await?;
+        // Those that nothing went into were not made.
+        let opened = std::mem::take(&mut self.folders).into_iter().filter(|(_, _, target)| target.is_open());
+        let folders: Vec<_> = opened.map(|(names, attributes, _)| (names, attributes)).collect();
+        self.summary.directories += folders.len() as u64;
         if let Some(root) = root {
-            let folders = std::mem::take(&mut self.folders);
+            let folders: Vec<_> =
+                folders.into_iter().filter_map(|(names, attributes)| Some((names, attributes?))).collect();
+            self.summary.special_modes += folders.iter().filter(|(_, attributes)| is_special(attributes.mode)).count() as u64;
             let failed = blocking(move || Ok(set_folders(&root, folders))).await?;
             for (path, error) in failed {
                 self.fail(path, error)?;
@@ -151,14 +187,13 @@ impl Run {
     }
 
     /// Takes over what is in one directory, and says which directories are below it.
-    async fn directory(&mut self, root: Option<&Folder>, waiting: Waiting) -> Result<Vec<Waiting>> {
-        let Waiting { directory, above, names } = waiting;
-        let folder = match (above, root) {
-            (Some((above, name)), Some(_)) => Some(blocking(move || above.enter(&name)).await?),
-            (_, root) => root.cloned(),
-        };
-        if let Some(attributes) = directory.attributes.filter(|_| !names.is_empty()) {
-            self.folders.push((names.clone(), attributes));
+    async fn directory(&mut self, waiting: Waiting) -> Result<Vec<Waiting>> {
+        let Waiting { directory, target, names } = waiting;
+        if !self.filter.is_partial() {
+            target.open().await?;
+        }
+        if !names.is_empty() {
+            self.folders.push((names.clone(), directory.attributes, Arc::clone(&target)));
         }
         let mut more = Vec::new();
         let mut listing = self.bucket.read(&directory)?;
@@ -176,15 +211,14 @@ impl Run {
                 let path = deeper.join(&b'/');
                 if let Some(directory) = located.directory() {
                     if self.filter.enters(&path) {
-                        self.summary.directories += 1;
-                        let above = folder.clone().map(|folder| (folder, located.name.clone()));
-                        more.push(Waiting { directory, above, names: deeper });
+                        more.push(Waiting { directory, target: target.below(&located.name), names: deeper });
                     }
                 } else if self.filter.takes(&path) {
                     let name = located.name.clone();
-                    let result = match &folder {
-                        Some(folder) => self.entry(folder, name, path.clone(), located).await,
-                        None => self.would(&path, &located),
+                    let result = match target.open().await {
+                        Ok(Some(folder)) => self.entry(&folder, name, path.clone(), located).await,
+                        Ok(None) => self.would(&path, &located),
+                        Err(error) => Err(error),
                     };
                     if let Err(error) = result {
                         self.fail(path, error)?;
@@ -232,7 +266,8 @@ impl Run {
             job.progress.begins(&path, Some(job.located.inode.size));
             let mut liars = Vec::new();
             let result = job.run(&mut liars).await;
-            Done { path, bytes: job.located.inode.size, liars, result }
+            let special = job.located.inode.attributes.is_some_and(|attributes| is_special(attributes.mode));
+            Done { path, bytes: job.located.inode.size, liars, special, result }
         });
         Ok(())
     }
@@ -245,7 +280,7 @@ impl Run {
     }
 
     fn absorb(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Result<()> {
-        let Done { path, bytes, liars, result } = joined(done.map(Ok))?;
+        let Done { path, bytes, liars, special, result } = joined(done.map(Ok))?;
         for liar in liars {
             if !self.summary.liars.contains(&liar) {
                 self.summary.liars.push(liar);
@@ -257,6 +292,7 @@ impl Run {
                     FileOutcome::Done => {
                         self.summary.files += 1;
                         self.summary.bytes += bytes;
+                        self.summary.special_modes += u64::from(special);
                     }
                     FileOutcome::Unchanged => {
                         self.summary.unchanged += 1;

@@ -181,9 +181,17 @@ pub(crate) fn set_file(file: &File, mode: Option<u32>, mtime_ns: Option<i64>) ->
     Ok(())
 }
 
+/// Bits that give the owner's rights to whoever runs a file, or a group to what is made in a directory.
+const SPECIAL_BITS: u32 = 0o6000;
+
+/// Whether a mode is not taken over as it is.
+pub(crate) const fn is_special(mode: u32) -> bool {
+    mode & SPECIAL_BITS != 0
+}
+
 /// The server may have altered a mode, so nothing that gives somebody else's rights away is taken over.
 fn safe_mode(mode: u32) -> Mode {
-    Mode::from_raw_mode(mode & 0o1777)
+    Mode::from_raw_mode(mode & 0o7777 & !SPECIAL_BITS)
 }
 
 fn timestamps(mtime_ns: i64) -> Timestamps {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cyx_core::error::ErrorCode;
 use cyx_core::units::PACK_FILE_MAX;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::walk::{Local, LocalKind, below, read_folder};
-use super::{SharedFilter, Summary, stops_all};
+use super::{Filter, SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::put::Target;
@@ -218,6 +217,10 @@ impl Run {
                 None => None,
             };
             let wanted = match local.kind {
+                LocalKind::Folder if self.filter.is_partial() && self.filter.enters(&relative) => {
+                    let (path, relative, filter) = (local.path.clone(), relative.clone(), Arc::clone(&self.filter));
+                    blocking(move || Ok(has_wanted(path, relative, &*filter))).await?
+                }
                 LocalKind::Folder => self.filter.enters(&relative),
                 _ => self.filter.takes(&relative),
             };
@@ -460,6 +463,24 @@ impl Run {
     }
 }
 
+/// Whether anything below a directory is meant. One that cannot be read is looked at again, and then said.
+fn has_wanted(path: PathBuf, relative: Vec<u8>, filter: &dyn Filter) -> bool {
+    let mut waiting = vec![(path, relative)];
+    while let Some((path, relative)) = waiting.pop() {
+        let Ok(entries) = read_folder(&path) else { return true };
+        for entry in entries {
+            let Ok(local) = entry else { return true };
+            let relative = below(&relative, &local.name);
+            match local.kind {
+                LocalKind::Folder if filter.enters(&relative) => waiting.push((local.path, relative)),
+                LocalKind::File { .. } | LocalKind::Symlink { .. } if filter.takes(&relative) => return true,
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
 /// Whether a file's size and time are those of the version there is.
 fn is_same(candidate: &Candidate) -> bool {
     candidate.place.found.as_ref().is_some_and(|located| {
@@ -486,11 +507,7 @@ async fn large(
         return Ok(vec![(path, size, Outcome::Unchanged)]);
     }
     let options = PutOptions { mode: Some(local.mode), mtime_ns: Some(local.mtime_ns), ..options };
-    let mut put = put_file(&uploads, place.clone(), &local, size, &options, &*progress).await;
-    if put.as_ref().is_err_and(|error| error.code() == ErrorCode::Restage) {
-        // What an interrupted run left on the server was collected between the question and the commit.
-        put = put_file(&uploads, place, &local, size, &options, &*progress).await;
-    }
+    let put = put_file(&uploads, place, &local, size, &options, &*progress).await;
     Ok(vec![(path, size, Outcome::Put(put))])
 }
 

@@ -15,6 +15,7 @@ use std::pin::Pin;
 
 use cyx_core::chunk::{Root, chunk_id};
 use cyx_core::erasure::Coder;
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::{NodeId, SegmentId};
 use cyx_core::scheme::Scheme;
 use cyx_core::segment::locate;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 use super::budget::{Budget, Lent, Room};
 use super::tuning::Tuning;
 use crate::nodes::read::ChunkRef;
-use crate::nodes::{NodeAccess, NodeError, NodePool, Work};
+use crate::nodes::{NodeAccess, NodeError, NodePool, Problem, Work};
 
 /// A segment and where its shards are.
 pub(crate) struct SegmentAt {
@@ -54,6 +55,8 @@ pub(crate) type AccessMap = HashMap<NodeId, NodeAccess>;
 pub(crate) struct TooFew {
     pub(crate) reachable: usize,
     pub(crate) needed: usize,
+    /// Shards that are nowhere any more, or not as they were stored.
+    pub(crate) lost: usize,
     /// New grants may help.
     pub(crate) stale_grant: bool,
     pub(crate) last: Option<NodeError>,
@@ -244,6 +247,8 @@ struct Fetching<'a> {
     /// Shards and columns that were asked for beside the direct reads.
     asked: Vec<(usize, Range<u64>)>,
     failed: HashSet<usize>,
+    /// Those of them whose nodes do not have them any more, or not as they were stored.
+    lost: HashSet<usize>,
     stale_grant: bool,
     last: Option<NodeError>,
 }
@@ -267,6 +272,7 @@ impl<'a> Fetching<'a> {
             extras: Vec::new(),
             asked: Vec::new(),
             failed: HashSet::new(),
+            lost: HashSet::new(),
             stale_grant: false,
             last: None,
         }
@@ -380,14 +386,18 @@ impl<'a> Fetching<'a> {
             (purpose, Err(error)) => {
                 tracing::debug!(%error, "a shard was not read");
                 self.stale_grant |= error.problem.is_stale_grant();
+                let shard = match &purpose {
+                    Purpose::Direct(part) => parts[*part].shard,
+                    Purpose::Extra(shard, _) => *shard,
+                };
+                self.failed.insert(shard);
+                if is_loss(&error.problem) {
+                    self.lost.insert(shard);
+                }
                 self.last = Some(error);
                 match purpose {
-                    Purpose::Direct(part) => {
-                        self.failed.insert(parts[part].shard);
-                        parts[part].state = State::Lost;
-                    }
+                    Purpose::Direct(part) => parts[part].state = State::Lost,
                     Purpose::Extra(shard, columns) => {
-                        self.failed.insert(shard);
                         self.asked.retain(|asked| *asked != (shard, columns.clone()));
                     }
                 }
@@ -488,7 +498,19 @@ impl<'a> Fetching<'a> {
             .map(|part| self.present(parts, &part.columns).len())
             .min()
             .unwrap_or(0);
-        TooFew { reachable, needed: self.segment.scheme.k(), stale_grant: self.stale_grant, last: self.last }
+        // A shard that nobody holds was never stored, or its node told the server that it is gone; a node that is left out lied.
+        let is_nowhere = |holder: &Option<NodeId>| holder.is_none_or(|node| self.excluded.contains(&node));
+        let nowhere = (0..).zip(&self.segment.holders).filter(|(_, holder)| is_nowhere(holder)).map(|(shard, _)| shard);
+        let lost = self.lost.iter().copied().chain(nowhere).collect::<HashSet<usize>>().len();
+        TooFew { reachable, needed: self.segment.scheme.k(), lost, stale_grant: self.stale_grant, last: self.last }
+    }
+}
+
+/// Whether a node says, or shows, that it does not have what it was given to keep.
+fn is_loss(problem: &Problem) -> bool {
+    match problem {
+        Problem::Refused { code, .. } => matches!(code, ErrorCode::NotFound | ErrorCode::Integrity),
+        other => matches!(other, Problem::WrongData(_)),
     }
 }
 
@@ -613,10 +635,21 @@ mod tests {
         stored.cluster.nodes[..5].iter().for_each(FakeNode::kill);
         for range in [0..LENGTH, 0..1] {
             let error = stored.fetch(range).await.err().unwrap();
-            assert_eq!((error.reachable, error.needed), (9, 10));
+            assert_eq!((error.reachable, error.needed, error.lost), (9, 10, 0));
         }
         // What lies on nodes that are alive is still read.
         stored.check(180_009..LENGTH).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_told_from_what_is_away() {
+        let mut stored = Stored::new().await;
+        stored.cluster.nodes[..2].iter().for_each(|node| node.behave(Manner::Forgets));
+        stored.cluster.nodes[2].behave(Manner::Truncates);
+        stored.segment.holders[3] = None;
+        stored.cluster.nodes[4].kill();
+        let error = stored.fetch(0..LENGTH).await.err().unwrap();
+        assert_eq!((error.reachable, error.needed, error.lost), (9, 10, 4));
     }
 
     #[tokio::test]

@@ -110,10 +110,8 @@ impl Uploads {
                 }
                 Err((packed, error)) => {
                     let (inline, lost): (Vec<_>, Vec<_>) = packed.into_iter().partition(|file| file.range.is_none());
-                    let mut error = Some(error);
                     for file in lost {
-                        let error = error.take().unwrap_or(Error::Internal("its pack could not be stored"));
-                        results[file.at] = Some(Err(error));
+                        results[file.at] = Some(Err(error.repeated()));
                     }
                     batch = inline;
                 }
@@ -213,10 +211,8 @@ impl Uploads {
         let mut answers = match self.shared.bucket.apply(mutations).await {
             Ok(answers) => answers.into_iter(),
             Err(error) => {
-                let mut error = Some(error);
                 for file in sent {
-                    let error = error.take().unwrap_or(Error::Internal("its batch could not be committed"));
-                    results[file.at] = Some(Err(error));
+                    results[file.at] = Some(Err(error.repeated()));
                 }
                 return Vec::new();
             }
@@ -238,6 +234,10 @@ impl Uploads {
                     if !is_carrier && !carried && file.range.is_some() && error.code() == ErrorCode::NotFound =>
                 {
                     again.push(file);
+                }
+                // The pack is not good any more for anybody: its files are sent anew, one by one.
+                Err(error) if error.code() == ErrorCode::Restage && file.range.is_some() => {
+                    results[file.at] = Some(self.put_alone(file.file).await);
                 }
                 // The race is decided as for a single file, whose content is sent anew: it is small.
                 Ok(Settled::Lost(_)) => results[file.at] = Some(self.put_alone(file.file).await),

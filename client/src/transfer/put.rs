@@ -119,6 +119,26 @@ impl Uploads {
     pub async fn put(
         &self,
         place: Place,
+        mut source: Source,
+        known: Option<u64>,
+        options: &PutOptions,
+        progress: &dyn Progress,
+    ) -> Result<Put> {
+        let again = source.again();
+        let put = Box::pin(self.put_once(place.clone(), source, known, options, progress)).await;
+        match (put, again) {
+            // What was staged was collected before the commit, or its receipts are too old: it is sent once more.
+            (Err(error), Some(again)) if error.code() == ErrorCode::Restage => {
+                let source = again.source().map_err(Error::local(shown(&place.name)))?;
+                Box::pin(self.put_once(place, source, known, options, progress)).await
+            }
+            (put, _) => put,
+        }
+    }
+
+    async fn put_once(
+        &self,
+        place: Place,
         source: Source,
         known: Option<u64>,
         options: &PutOptions,

@@ -1,7 +1,7 @@
 //! Where an upload's plain bytes come from, and how they get into a segment's buffer without being copied in memory.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read as _};
+use std::io::{self, IoSliceMut, Read as _, Seek as _};
 use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes};
@@ -27,6 +27,41 @@ pub enum Source {
     Stream(Pin<Box<dyn AsyncRead + Send>>),
     /// Bytes in memory.
     Bytes(Bytes),
+}
+
+impl Source {
+    /// The same once more from where it stands now, if it can be read twice. The two are read one after the other.
+    pub(crate) fn again(&mut self) -> Option<Again> {
+        match self {
+            Self::File(file) => {
+                let at = file.stream_position().ok()?;
+                Some(Again::File(file.try_clone().ok()?, at))
+            }
+            Self::Bytes(bytes) => Some(Again::Bytes(bytes.clone())),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// A source that can be read a second time.
+pub(crate) enum Again {
+    /// The file, and where it stood.
+    File(File, u64),
+    /// The bytes.
+    Bytes(Bytes),
+}
+
+impl Again {
+    /// The source as it was.
+    pub(crate) fn source(self) -> io::Result<Source> {
+        Ok(match self {
+            Self::File(mut file, at) => {
+                file.seek(io::SeekFrom::Start(at))?;
+                Source::File(file)
+            }
+            Self::Bytes(bytes) => Source::Bytes(bytes),
+        })
+    }
 }
 
 /// A source that is being read, and the name it has in errors.
@@ -177,7 +212,7 @@ async fn fill_async(stream: &mut Pin<Box<dyn AsyncRead + Send>>, buffer: &mut [u
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek as _, SeekFrom, Write as _};
+    use std::io::{SeekFrom, Write as _};
 
     use super::*;
     use crate::transfer::budget::Budget;
@@ -203,6 +238,19 @@ mod tests {
                 return all;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_source_is_read_again_from_where_it_stood() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before, and what is meant").unwrap();
+        file.seek(SeekFrom::Start(12)).unwrap();
+        for mut source in [Source::File(file), Source::Bytes(b"what is meant"[..].into())] {
+            let again = source.again().unwrap();
+            assert_eq!(read_all(source, 0, 1).await, b"what is meant");
+            assert_eq!(read_all(again.source().unwrap(), 5, 1).await, b"what is meant");
+        }
+        assert!(Source::Stream(Box::pin(tokio::io::empty())).again().is_none());
     }
 
     proptest! {

@@ -18,6 +18,15 @@ const DECISIONS: u32 = 8;
 /// Files of a tree whose copies go in one call.
 const FILES_PER_CALL: usize = 64;
 
+/// How something is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopyOptions {
+    /// Also directories with all below them.
+    pub recursive: bool,
+    /// What exists stays: the server refuses, so nobody who is faster loses anything either.
+    pub no_clobber: bool,
+}
+
 /// What a copy did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Copied {
@@ -36,8 +45,21 @@ impl Bucket {
     /// # Errors
     /// [`Error::IsDirectory`] for a directory unless `recursive`; [`Error::NotFound`], [`Error::Conflict`]; integrity errors.
     pub async fn copy(&self, from: &TreePath, to: &TreePath, recursive: bool) -> Result<(TreePath, Copied)> {
+        self.copy_with(from, to, CopyOptions { recursive, no_clobber: false }).await
+    }
+
+    /// As [`Self::copy`], with conditions.
+    ///
+    /// # Errors
+    /// As [`Self::copy`], and [`Error::AlreadyExists`] for what is to stay.
+    pub async fn copy_with(
+        &self,
+        from: &TreePath,
+        to: &TreePath,
+        options: CopyOptions,
+    ) -> Result<(TreePath, Copied)> {
         let source = self.resolve(from).await?;
-        if source.is_directory() && !recursive {
+        if source.is_directory() && !options.recursive {
             return Err(Error::IsDirectory(from.to_string()));
         }
         let existing = if to.is_root() { None } else { self.try_resolve(to).await? };
@@ -47,22 +69,22 @@ impl Bucket {
             if target.starts_with(from) {
                 return Err(Error::invalid(format!("{from} cannot be copied below itself")));
             }
-            let copied = self.copy_tree(from, &target).await?;
+            let copied = self.copy_tree(from, &target, options.no_clobber).await?;
             return Ok((target, copied));
         }
         if target == *from {
             return Err(Error::invalid(format!("{from} and {target} are the same file")));
         }
-        let bytes = self.copy_entry(&source, &target).await?;
+        let bytes = self.copy_entry(&source, &target, options.no_clobber).await?;
         Ok((target, Copied { files: 1, directories: 0, bytes }))
     }
 
     /// Copies one file or link to a name, replacing a file that is there.
-    async fn copy_entry(&self, source: &Located, target: &TreePath) -> Result<u64> {
+    async fn copy_entry(&self, source: &Located, target: &TreePath, no_clobber: bool) -> Result<u64> {
         let (above, name) = target.split().ok_or_else(|| Error::IsDirectory(target.to_string()))?;
         for _ in 0..DECISIONS {
             let directory = self.open_directory(&above).await?;
-            let existing = self.lookup_one(&directory, name).await?;
+            let existing = self.existing(&directory, name, no_clobber).await?;
             let (mutation, bytes) = self.copy_mutation(source, &directory, name, existing.as_ref()).await?;
             match self.client.meta.apply_one(self.id.as_bytes(), mutation).await {
                 Ok(_) => return Ok(bytes),
@@ -73,7 +95,16 @@ impl Bucket {
         Err(Error::Conflict(target.to_string()))
     }
 
-    async fn copy_tree(&self, from: &TreePath, target: &TreePath) -> Result<Copied> {
+    /// What has a name now, unless that is to stay. Without anything a copy makes the name, which the server refuses if somebody
+    /// else was faster.
+    async fn existing(&self, directory: &Directory, name: &[u8], no_clobber: bool) -> Result<Option<Located>> {
+        match self.lookup_one(directory, name).await? {
+            Some(_) if no_clobber => Err(Error::AlreadyExists(shown(name))),
+            existing => Ok(existing),
+        }
+    }
+
+    async fn copy_tree(&self, from: &TreePath, target: &TreePath, no_clobber: bool) -> Result<Copied> {
         let mut copied = Copied::default();
         self.make_directories(target).await?;
         copied.directories += 1;
@@ -97,7 +128,7 @@ impl Bucket {
             }
             let (above, name) = copy.split().ok_or(Error::Internal("a copy has a name"))?;
             let directory = self.make_directories(&above).await?;
-            let existing = self.lookup_one(&directory, name).await?;
+            let existing = self.existing(&directory, name, no_clobber).await?;
             let (mutation, bytes) = self.copy_mutation(&item.located, &directory, name, existing.as_ref()).await?;
             waiting.push((copy.clone(), mutation, bytes));
             if waiting.len() >= FILES_PER_CALL {

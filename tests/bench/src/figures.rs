@@ -12,11 +12,12 @@ use cyx_tests::{Cluster, User, noise};
 
 use crate::raw::median;
 use crate::report::{Budget, Figure, Report};
+use crate::segments::{self, SEGMENTS};
 use crate::usage::{self, Used, total_time};
 use crate::{Plan, Result, say};
 
 /// Nodes note things a second after they were asked the last time; this is counted too.
-const AFTERWARDS: Duration = Duration::from_millis(1500);
+pub(crate) const AFTERWARDS: Duration = Duration::from_millis(1500);
 const BUCKET: &str = "bench";
 const SMALL: usize = 4096;
 const CPU: &str = "CPU-s/GiB";
@@ -36,6 +37,14 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let bench = Bench::start(plan, &[])?;
     if [UPLOAD, DOWNLOAD, DEGRADED].iter().any(|name| plan.wants(name)) {
         bench.large(report)?;
+    }
+    if plan.wants(SEGMENTS) {
+        say(SEGMENTS);
+        let source = bench.user.path("segments.bin");
+        write_noise(&source, plan.size)?;
+        segments::measure(&bench, &source, report)?;
+        std::fs::remove_file(&source)?;
+        bench.user.ok(["delete", BUCKET, "segments", "--permanent"]);
     }
     if [SMALL_UP, SMALL_DOWN, CALLS].iter().any(|name| plan.wants(name)) {
         bench.small(report)?;
@@ -64,10 +73,10 @@ impl Cost {
     }
 }
 
-struct Bench<'a> {
-    plan: &'a Plan,
-    cluster: Cluster,
-    user: User,
+pub(crate) struct Bench<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) cluster: Cluster,
+    pub(crate) user: User,
 }
 
 impl<'a> Bench<'a> {
@@ -91,7 +100,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Process ids of the server and of the nodes that run.
-    fn pids(&self) -> Result<(Vec<u32>, Vec<u32>)> {
+    pub(crate) fn pids(&self) -> Result<(Vec<u32>, Vec<u32>)> {
         let status = self.cluster.status();
         let pid = |value: &serde_json::Value| value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         let server = pid(&status["server"]).ok_or("the server does not run")?;

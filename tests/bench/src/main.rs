@@ -7,6 +7,7 @@
 //! | [`wire`] | limits of the machine: bytes over loopback, bare and as gRPC |
 //! | [`pipeline`] | the client's own work on content, on one core |
 //! | [`figures`] | the programs on a cluster |
+//! | [`segments`] | large files in segments of several sizes |
 //! | [`usage`] | processor time and memory of processes |
 //! | [`report`] | table and JSON |
 
@@ -14,6 +15,7 @@ mod figures;
 mod pipeline;
 mod raw;
 mod report;
+mod segments;
 mod usage;
 mod wire;
 

@@ -96,6 +96,19 @@ fn watch_peak(pid: u32, ended: &AtomicBool) -> u64 {
     peak
 }
 
+/// Most bytes of this process that were resident since [`forget_peak`].
+pub(crate) fn own_peak() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.ok_or("the kernel does not tell what a process uses")? * 1024)
+}
+
+/// Begins anew to look for the peak.
+pub(crate) fn forget_peak() -> Result<()> {
+    Ok(fs::write("/proc/self/clear_refs", "5")?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
