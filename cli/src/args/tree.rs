@@ -90,15 +90,18 @@ pub struct Cat {
     pub length: Option<u64>,
 }
 
-/// Copies a file or directory within its bucket.
+/// Copies a file or directory within its bucket or to another.
 ///
-/// No content is sent again: the copy has its own key and shares what is stored. An existing file gets a new version.
+/// Within a bucket no content is sent again: the copy has its own key and shares what is stored. An existing file gets a new version.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx cp photos pets/tom.jpg pets/tom-backup.jpg
   cyx cp photos pets pets-2026 -r
-  cyx cp photos pets/tom.jpg archive/      into a directory")]
+  cyx cp photos pets/tom.jpg archive/      into a directory
+  cyx cp photos pets pets -r --to-bucket archive
+
+Within a bucket no content moves. To another bucket it is read and encrypted anew.")]
 pub struct Cp {
     /// The bucket.
     pub bucket: OsString,
@@ -112,6 +115,9 @@ pub struct Cp {
     /// Refuses (exit code 7) if the new key exists.
     #[arg(long)]
     pub no_clobber: bool,
+    /// The bucket to copy to, if it is another one.
+    #[arg(long, value_name = "BUCKET")]
+    pub to_bucket: Option<OsString>,
 }
 
 /// Renames or moves a file or directory within its bucket.

@@ -1,7 +1,9 @@
 //! `cyx delete`, `cyx mkdir`, `cyx mv` and `cyx cp`.
 
 use cyx_client::TreePath;
+use cyx_client::transfer::{Silent, Transfer, Tuning};
 use cyx_client::tree::change::RemoveOptions;
+use cyx_client::tree::copy::CopyOptions;
 use serde::Serialize;
 
 use super::{Context, Failures, ends_with_slash};
@@ -103,7 +105,7 @@ pub async fn mv(context: &Context, args: &Mv) -> Result<()> {
     super::report_pair(context, "Moved", &from.to_bytes(), &target.to_bytes())
 }
 
-/// Copies within a bucket.
+/// Copies within a bucket or to another.
 ///
 /// # Errors
 /// If the key or the directory to copy into does not exist, or with `--no-clobber` if the new key does.
@@ -111,20 +113,26 @@ pub async fn cp(context: &Context, args: &Cp) -> Result<()> {
     let from = TreePath::parse(args.from.as_encoded_bytes())?;
     let to = TreePath::parse(args.to.as_encoded_bytes())?;
     let bucket = context.bucket(&args.bucket).await?;
+    let other = match &args.to_bucket {
+        Some(name) => bucket.client().bucket(super::bucket_name(name)?).await?,
+        None => bucket.clone(),
+    };
     if ends_with_slash(&args.to) {
-        bucket.open_directory(&to).await?;
+        other.open_directory(&to).await?;
     }
-    if args.no_clobber && !to.is_root() {
-        let target = match (bucket.try_resolve(&to).await?, from.name()) {
-            (Some(found), Some(name)) if found.is_directory() => to.clone().join(name)?,
-            _ => to.clone(),
-        };
-        if bucket.try_resolve(&target).await?.is_some() {
-            return Err(cyx_client::Error::AlreadyExists(target.to_string()).into());
-        }
-    }
-    let (target, _) = bucket.copy(&from, &to, args.recursive).await.map_err(|error| match error {
-        cyx_client::Error::IsDirectory(key) => Error::NeedsRecursive(key),
+    let options = CopyOptions { recursive: args.recursive, no_clobber: args.no_clobber };
+    let copied = if other.id == bucket.id {
+        bucket.copy_with(&from, &to, options).await
+    } else {
+        let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
+        let uploads = transfer.uploads(&other);
+        let copied = Box::pin(uploads.copy_from(&bucket, &from, &to, options, &Silent)).await;
+        uploads.finish().await;
+        copied
+    };
+    let (target, _) = copied.map_err(|error| match error {
+        // Of what exists in the way it says so itself.
+        cyx_client::Error::IsDirectory(key) if !args.recursive && key == from.to_string() => Error::NeedsRecursive(key),
         other => other.into(),
     })?;
     super::report_pair(context, "Copied", &from.to_bytes(), &target.to_bytes())

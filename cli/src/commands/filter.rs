@@ -36,6 +36,10 @@ impl cyx_client::local::Filter for Filter {
     fn enters(&self, path: &[u8]) -> bool {
         !self.exclude.is_match(OsStr::from_bytes(path))
     }
+
+    fn is_partial(&self) -> bool {
+        self.include.is_some()
+    }
 }
 
 fn set(patterns: &[String]) -> Result<GlobSet> {

@@ -43,9 +43,17 @@ struct Document {
     missing_shards: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
+    /// Downloads: files and directories whose set-user-ID and set-group-ID bits were left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    special_modes: u64,
     /// Storage nodes that sent wrong bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     liars: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -69,6 +77,10 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
         output.warn(warning);
     }
     super::warn_of_liars(output, &summary.liars);
+    if summary.special_modes > 0 {
+        let what = human::count(summary.special_modes, "file or directory", "files and directories");
+        output.warn(format!("the set-user-ID and set-group-ID bits of {what} were left out: the server could have set them"));
+    }
     if output.json() {
         output.document(&document(direction, &summary, planned))?;
     } else {
@@ -76,7 +88,10 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
             output.name_line(if direction == Direction::Up { "would upload " } else { "would download " }, path, "")?;
         }
         // A single failure is the command's own error, and says all there is to say.
-        if !(is_single(&summary) && summary.failed.len() == 1) {
+        let says_all = is_single(&summary) && summary.failed.len() == 1;
+        // What stopped everything before anything was done says so itself.
+        let did_nothing = summary.stopped.is_some() && total(&summary) == 0;
+        if !says_all && !did_nothing {
             output.note(sentence(direction, &summary, planned.is_some()));
         }
     }
@@ -152,6 +167,7 @@ fn document(direction: Direction, summary: &Summary, planned: Option<&[Vec<u8>]>
         survives: summary.survives,
         missing_shards: up.then_some(summary.missing_shards),
         warning: summary.warning.clone(),
+        special_modes: summary.special_modes,
         liars: summary.liars.iter().map(ToString::to_string).collect(),
     }
 }
@@ -173,7 +189,7 @@ fn sentence(direction: Direction, summary: &Summary, dry_run: bool) -> String {
     if !summary.failed.is_empty() {
         text += &format!(", {} failed", summary.failed.len());
     }
-    text.push('.');
+    text += if summary.stopped.is_some() { " before it stopped." } else { "." };
     if summary.missing_shards > 0
         && let Some(survives) = summary.survives
     {
