@@ -271,6 +271,23 @@ async fn damage_is_reported_once() {
 }
 
 #[tokio::test]
+async fn damage_that_nobody_asked_for_is_found_and_reported() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let (id, whole) = (ChunkId([3; 16]), ChunkId([4; 16]));
+    store(&node, id, b"some bytes").await;
+    store(&node, whole, b"other bytes").await;
+    node.stop().await.unwrap();
+    let volume =
+        std::fs::OpenOptions::new().write(true).open(folder.path().join("data/volumes/00000001.cyxvol")).unwrap();
+    volume.write_all_at(b"S", 4096 + 128).unwrap();
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    server.until("the report", |book| book.damaged == [id]).await;
+    assert!(node.node().store.read(whole, 0..1).await.is_ok());
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_restored_server_is_noticed_by_its_incarnation() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use cyx_core::ids::NodeId;
-use cyx_core::units::GIB;
+use cyx_core::units::{GIB, MIB};
 use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -19,6 +19,8 @@ const CENTRAL: &str = "http://localhost:50052";
 const GRPC_PORT: u16 = 50_051;
 const METRICS_PORT: u16 = 9090;
 const WORKER_THREADS: usize = 2;
+/// A terabyte in a day and a half.
+const SCRUB_MIB: u64 = 8;
 
 /// A text that is never shown.
 #[derive(Clone, Deserialize)]
@@ -132,6 +134,9 @@ pub struct Options {
     /// Seconds between heartbeats, instead of what the server says
     #[arg(long, value_name = "SECONDS")]
     pub heartbeat_seconds: Option<u64>,
+    /// MiB a second that the slow check of all chunks may read; 0 is none [default: 8]
+    #[arg(long, env = "SCRUB_MIB_PER_SECOND", value_name = "N")]
+    pub scrub_mib_per_second: Option<u64>,
     /// Seconds that running transfers get at the end [default: 20]
     #[arg(long, value_name = "SECONDS")]
     pub grace_seconds: Option<u64>,
@@ -172,6 +177,7 @@ struct FileOptions {
     password: Option<Secret>,
     allow_plain_http: bool,
     heartbeat_seconds: Option<u64>,
+    scrub_mib_per_second: Option<u64>,
     grace_seconds: Option<u64>,
     worker_threads: Option<usize>,
 }
@@ -214,6 +220,8 @@ pub struct Config {
     pub otp: Option<Secret>,
     /// Interval of heartbeats, if not the server's.
     pub heartbeat: Option<Duration>,
+    /// Bytes a second that the slow check of all chunks may read; `None`: no check.
+    pub scrub: Option<u64>,
     /// Time that running transfers get at the end.
     pub grace: Duration,
     /// Threads of the runtime.
@@ -263,6 +271,10 @@ impl Config {
             password: options.password.or(file.password),
             otp: options.otp,
             heartbeat: seconds(options.heartbeat_seconds.or(file.heartbeat_seconds), "heartbeat_seconds")?,
+            scrub: match options.scrub_mib_per_second.or(file.scrub_mib_per_second).unwrap_or(SCRUB_MIB) {
+                0 => None,
+                mib => Some(mib.saturating_mul(MIB)),
+            },
             grace: Duration::from_secs(options.grace_seconds.or(file.grace_seconds).unwrap_or(20)),
             worker_threads: options.worker_threads.or(file.worker_threads).unwrap_or(WORKER_THREADS).max(1),
             print_ready: options.print_ready,

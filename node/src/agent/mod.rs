@@ -6,6 +6,8 @@
 //! | [`login`], [`session`], [`credentials`], [`api`] | who this machine is at the identity API |
 //! | [`link`], [`channel`] | the server's `NodeService`: register, report, damage |
 //! | [`keep`] | following keep-lists |
+//! | [`orders`] | writing clients' orders down and handing them in |
+//! | [`scrub`] | the slow check of everything that is kept |
 //! | [`upkeep`] | trash and the operator's word |
 //! | [`run`] | all of it together, from the start to an orderly end |
 
@@ -19,6 +21,7 @@ mod link;
 mod login;
 mod orders;
 pub mod run;
+mod scrub;
 mod session;
 mod system;
 pub mod upkeep;

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::keep::Follower;
 use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
-use super::{api::Api, channel, orders, upkeep};
+use super::{api::Api, channel, orders, scrub, upkeep};
 use crate::http;
 use crate::service::access::Access;
 use crate::service::identity::Identity;
@@ -132,6 +132,10 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         ],
         grace: config.grace,
     };
+
+    if let Some(rate) = config.scrub {
+        parts.others.push(tokio::spawn(scrub::run(Arc::clone(&node), rate)));
+    }
 
     let joining = async {
         let address = public_address(&config, grpc_address).await?;

@@ -410,6 +410,24 @@ impl ChunkStore for DiskStore {
         async move { self.blocking(Shared::expire_trash).await }.boxed()
     }
 
+    fn list(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(ChunkId, ChunkInfo)>, StoreError>> {
+        let first = match after.map(|id| u128::from_be_bytes(id.0).checked_add(1)) {
+            None => Some(ChunkId([0; 16])),
+            Some(next) => next.map(|next| ChunkId(next.to_be_bytes())),
+        };
+        async move {
+            // Behind the last id there is none.
+            let Some(first) = first else { return Ok(Vec::new()) };
+            let found = self.blocking(move |shared| shared.index.range(first, ChunkId([0xff; 16]), limit)).await?;
+            Ok(found.into_iter().map(|(id, entry)| (id, entry.info())).collect())
+        }
+        .boxed()
+    }
+
     fn damaged(&self, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>> {
         async move { self.blocking(move |shared| shared.index.damaged(limit)).await }.boxed()
     }

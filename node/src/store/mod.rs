@@ -338,6 +338,16 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Only if the store itself fails.
     fn expire_trash(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// Up to `limit` chunks of any state behind `after`, in the order of their ids.
+    ///
+    /// # Errors
+    /// Only if the store itself fails.
+    fn list(
+        &self,
+        after: Option<ChunkId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(ChunkId, ChunkInfo)>, StoreError>>;
+
     /// Up to `limit` chunks known to be damaged.
     ///
     /// # Errors
