@@ -82,7 +82,7 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn start(plan: &'a Plan, node_args: &[&str]) -> Result<Self> {
         say(&format!("starts a server and {} nodes", plan.nodes));
-        let cluster = Cluster::start_with(plan.nodes, &[], node_args);
+        let cluster = Cluster::start_with(plan.nodes, &["--plan=enterprise"], node_args);
         let user = cluster.user("bench");
         user.ok(["bucket", "create", BUCKET]);
         Ok(Self { plan, cluster, user })
