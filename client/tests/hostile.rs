@@ -4,8 +4,8 @@
 
 mod gateway;
 
-use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};
+use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::list::Walked;
 use cyx_client::{Bucket, Client, Error, IntegrityError, Located, TreePath};
 use cyx_core::extent::tree::build;
@@ -260,6 +260,51 @@ async fn forged_and_mixed_versions_are_refused() {
 }
 
 #[tokio::test]
+async fn a_removed_writers_late_commit_is_refused() {
+    let world = World::new().await;
+    world.write("a", 10).await;
+    let friend = SigningKey::from_bytes(&[9; 32]);
+    let public = friend.verifying_key().to_bytes();
+    // They might sign up to the bucket's ninth change.
+    let identity = world.client.secrets().identity.clone();
+    let mut list = WriterList::clone(&world.bucket.writers);
+    for (action, sequence) in [(WriterAction::Add, 5), (WriterAction::Remove, 9)] {
+        let entry = identity.sign_writer(&list.next(action, public, sequence));
+        list.append(&identity.public().signing, &entry).unwrap();
+        world.gateway.state().writers.get_mut(&bytes_of(world.bucket.id)).unwrap().push(entry.into());
+    }
+    let a = world.bucket.resolve(&path("a")).await.unwrap().entry.child;
+    // The server shows a version of theirs: what they had seen when they signed, and when the server says that it was made.
+    let show = |seen: Option<u64>, sequence: u64| {
+        let mut state = world.gateway.state();
+        state.inodes.get_mut(&a).unwrap().version = 2;
+        let record = state.versions.get_mut(&a).unwrap();
+        let commit = cyx_core::commit::Commit {
+            bucket: world.bucket.id,
+            inode: a[..].try_into().unwrap(),
+            version: 2,
+            base: 1,
+            size: 10,
+            root: record.root_page[..].try_into().unwrap(),
+            writer: cyx_core::sign::key_id(&public),
+        };
+        (record.version, record.base, record.sequence) = (2, 1, sequence);
+        record.writer = bytes_of(commit.writer);
+        record.signature = match seen {
+            Some(seen) => commit.sign_after(seen, &friend).to_vec().into(),
+            None => commit.sign(&friend).to_vec().into(),
+        };
+    };
+    for (seen, sequence) in [(Some(8), 10), (Some(9), 9), (Some(9), 0), (Some(12), 7), (None, 10), (None, 4)] {
+        show(seen, sequence);
+        let refused = integrity(world.read(&world.bucket, "a").await);
+        assert!(matches!(refused, IntegrityError::Signature { version: 2, .. }), "{seen:?} {sequence}: {refused}");
+    }
+    show(Some(8), 9);
+    assert_eq!(world.read(&world.bucket, "a").await.unwrap(), 10);
+}
+
+#[tokio::test]
 async fn extents_that_were_tampered_with_are_refused() {
     let world = World::new().await;
     world.write("a", 10).await;
@@ -484,7 +529,8 @@ async fn beats_tell_where_a_subscription_stands_and_what_it_missed() {
     let bucket = world.bucket.id;
     let event = |event| pb::Event { event: Some(event) };
     let change = |sequence| pb::Change { bucket: bytes_of(bucket), sequence, ..pb::Change::default() };
-    let beat = |sequence| pb::Beat { server_time: 1, positions: vec![pb::Position { bucket: bytes_of(bucket), sequence }] };
+    let beat =
+        |sequence| pb::Beat { server_time: 1, positions: vec![pb::Position { bucket: bytes_of(bucket), sequence }] };
     let recall = pb::LeaseRecall { bucket: bytes_of(bucket), fencing: 7, expires_at: 1 };
     world.gateway.state().events = vec![
         event(pb::event::Event::Beat(beat(3))),

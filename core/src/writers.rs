@@ -11,7 +11,7 @@
 use ed25519_dalek::SigningKey;
 use thiserror::Error;
 
-use crate::commit::Commit;
+use crate::commit::{self, Commit};
 use crate::grant::split_signature;
 use crate::ids::{BucketId, KeyId};
 use crate::sign::{self, BadSignature, Purpose, SIGNATURE_LEN};
@@ -263,8 +263,15 @@ impl WriterList {
         self.stays.iter().find(|stay| allowed(stay) && sign::key_id(&stay.key) == key).map(|stay| stay.key)
     }
 
-    /// Checks a commit. With the bucket sequence that the commit made, its writer must have been allowed to sign that one;
-    /// without, any writer that was ever in the list will do.
+    /// The public key of this id, if it may sign some change behind `seen`.
+    #[must_use]
+    pub fn may_sign_after(&self, key: KeyId, seen: u64) -> Option<[u8; 32]> {
+        self.find(key, |stay| stay.until.is_none_or(|until| until > seen))
+    }
+
+    /// Checks a commit. With the bucket sequence that the commit made, its writer must have been allowed to sign that one, and must not
+    /// have seen it or a later one before; without, any writer will do that was in the list after what it had seen, or ever if its
+    /// signature does not tell.
     ///
     /// # Errors
     /// [`BadSignature`] if its writer is not in the list, or did not sign it, or if it is for another bucket.
@@ -272,9 +279,11 @@ impl WriterList {
         if commit.bucket != self.bucket {
             return Err(BadSignature);
         }
-        let key = match sequence {
-            Some(sequence) => self.may_sign(commit.writer, sequence),
-            None => self.ever(commit.writer),
+        let key = match (sequence, commit::seen(signature)) {
+            (Some(sequence), Some(seen)) if seen >= sequence => None,
+            (Some(sequence), _) => self.may_sign(commit.writer, sequence),
+            (None, Some(seen)) => self.may_sign_after(commit.writer, seen),
+            (None, None) => self.ever(commit.writer),
         };
         commit.verify(&key.ok_or(BadSignature)?, signature)
     }
@@ -376,6 +385,14 @@ mod tests {
         assert_eq!(list.verify_commit(&commit, &signature, Some(9)), Ok(()));
         assert_eq!(list.verify_commit(&commit, &signature, Some(10)), Err(BadSignature));
         assert_eq!(list.verify_commit(&commit, &signature, None), Ok(()));
+        // What its writer had seen limits what the server can say about when it was made, and what it can leave out.
+        let late = commit.sign_after(9, &writer);
+        assert_eq!(list.verify_commit(&commit, &late, Some(9)), Err(BadSignature));
+        assert_eq!(list.verify_commit(&commit, &late, Some(20)), Ok(()), "it was added again");
+        let (removed, _) = self::list(1, &STORY[..3]);
+        for (seen, expected) in [(8, Ok(())), (9, Err(BadSignature)), (12, Err(BadSignature))] {
+            assert_eq!(removed.verify_commit(&commit, &commit.sign_after(seen, &writer), None), expected, "{seen}");
+        }
         let elsewhere = Commit { bucket: BucketId([9; 16]), ..commit };
         assert_eq!(list.verify_commit(&elsewhere, &elsewhere.sign(&writer), Some(9)), Err(BadSignature));
     }

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
-use cyx_core::commit::Commit;
+use cyx_core::commit::{Commit, SEEN_SIGNATURE_LEN};
 use cyx_core::extent::PageId;
 use cyx_core::ids::{self, BucketId, InodeId, KeyId, random_bytes};
 use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
@@ -53,8 +53,8 @@ impl PublicIdentity {
 pub struct SignedCommit {
     /// What was signed.
     pub commit: Commit,
-    /// The signature.
-    pub signature: [u8; SIGNATURE_LEN],
+    /// The signature, with what its writer had seen.
+    pub signature: [u8; SEEN_SIGNATURE_LEN],
 }
 
 /// Both private keys.
@@ -120,11 +120,19 @@ impl IdentityKeys {
         if keys.public() == *public { Ok(keys) } else { Err(Undecryptable) }
     }
 
-    /// Signs version `base + 1` of a file.
+    /// Signs version `base + 1` of a file. `seen` is the newest sequence of the bucket that is known.
     #[must_use]
-    pub fn sign_commit(&self, bucket: BucketId, inode: InodeId, base: u64, size: u64, root: PageId) -> SignedCommit {
+    pub fn sign_commit(
+        &self,
+        bucket: BucketId,
+        seen: u64,
+        inode: InodeId,
+        base: u64,
+        size: u64,
+        root: PageId,
+    ) -> SignedCommit {
         let commit = Commit { bucket, inode, version: base.saturating_add(1), base, size, root, writer: self.key_id() };
-        SignedCommit { commit, signature: commit.sign(&self.signing) }
+        SignedCommit { commit, signature: commit.sign_after(seen, &self.signing) }
     }
 
     /// The first entry of a bucket's writer list: its owner may sign from the beginning.

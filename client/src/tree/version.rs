@@ -1,13 +1,14 @@
 //! Versions: signing a commit, and believing one.
 //!
-//! A version is believed if its commit is signed by a key of the bucket's writer list, says the same as the inode beside it, and
-//! is not older than what this machine saw before. Only then are its extents looked at, and each page must hash to the id by
+//! A version is believed if its commit is signed by a key of the bucket's writer list, which was in it when the commit was made, says the
+//! same as the inode beside it, and is not older than what this machine saw before. Only then are its extents looked at, and each page must hash to the id by
 //! which the page above it (or the commit) names it.
 
 use cyx_core::commit::Commit;
 use cyx_core::extent::tree::extents_in;
 use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError};
 use cyx_core::ids::{InodeId, KeyId};
+use cyx_core::writers::WriterList;
 use cyx_crypto::identity::SignedCommit;
 use cyx_proto::convert::{bytes_of, id, page_id, required};
 use cyx_proto::meta::v1 as pb;
@@ -22,10 +23,10 @@ const PAGES_PER_CALL: usize = 64;
 const PAGES_MAX: usize = 1 << 16;
 
 impl Bucket {
-    /// Signs version `base + 1` of a file with the account's key.
+    /// Signs version `base + 1` of a file with the account's key, as something that comes after the bucket was opened.
     #[must_use]
     pub fn sign_commit(&self, inode: InodeId, base: u64, size: u64, root: PageId) -> SignedCommit {
-        self.client.secrets().identity.sign_commit(self.id, inode, base, size, root)
+        self.client.secrets().identity.sign_commit(self.id, self.sequence, inode, base, size, root)
     }
 
     /// This account may write in the bucket. Asked before an upload, so that it does not fail at its end.
@@ -98,12 +99,15 @@ impl Bucket {
         if commit.version == 0 || commit.base != commit.version - 1 {
             return Err(unsigned().into());
         }
-        if self.writers.verify_commit(&commit, &record.signature, None).is_ok() {
+        let sequence = (record.sequence != 0).then_some(record.sequence);
+        let check = |writers: &WriterList| writers.verify_commit(&commit, &record.signature, sequence);
+        if check(&self.writers).is_ok() {
             return Ok(commit);
         }
-        if self.writers.ever(commit.writer).is_none() {
+        // Its writer may have been added, again perhaps, since the list was read.
+        if self.writers.may_sign_now(commit.writer).is_none() {
             let writers = self.client.fetch_writers(self.id, self.owner_key).await?;
-            if writers.verify_commit(&commit, &record.signature, None).is_ok() {
+            if check(&writers).is_ok() {
                 return Ok(commit);
             }
         }

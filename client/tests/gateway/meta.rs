@@ -125,6 +125,7 @@ impl State {
                     writer: commit.writer,
                     signature: commit.signature,
                     committed_ns: 1,
+                    sequence: 0,
                 };
                 self.versions.insert(commit.inode, record);
                 self.pages.extend(commit.pages.into_iter().map(|page| (page.id.clone(), page)));

@@ -125,6 +125,8 @@ fn signed_words_are_frozen() {
     assert_frozen("order", &order().sign(&key()));
     assert_frozen("commit-body", &commit().body());
     assert_frozen("commit-signature", &commit().sign(&key()));
+    assert_frozen("commit-body-2", &commit().body_after(41));
+    assert_frozen("commit-signature-2", &commit().sign_after(41, &key()));
     let recovery = cyx_core::auth::recovery_body(
         cyx_core::ids::SessionId([1; 16]),
         &[2; 16],
@@ -162,6 +164,7 @@ fn frozen_layouts_are_read() {
     assert_eq!(DeletionOrder::verify(&vector("deletion-order"), find, NODE, NOW), Ok(deletion()));
     assert_eq!(Order::verify(&vector("order"), &terms()), Ok(order()));
     assert_eq!(commit().verify(&public(), &vector("commit-signature")), Ok(()));
+    assert_eq!(commit().verify(&public(), &vector("commit-signature-2")), Ok(()));
     assert_eq!(Page::decode(&vector("page-leaf")), Ok(leaf()));
     assert_eq!(Page::decode(&vector("page-branch")), Ok(branch()));
     let entries = [vector("writer-entry-0"), vector("writer-entry-1")];

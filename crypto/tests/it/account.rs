@@ -131,7 +131,7 @@ fn fingerprints_are_frozen() {
 #[test]
 fn commits_and_writer_lists_are_signed_with_the_identity() {
     let (owner, bucket) = (identity(), BucketId([5; 16]));
-    let signed = owner.sign_commit(bucket, InodeId([6; 16]), 3, 77, PageId([8; 32]));
+    let signed = owner.sign_commit(bucket, 0, InodeId([6; 16]), 3, 77, PageId([8; 32]));
     assert_eq!((signed.commit.version, signed.commit.base, signed.commit.writer), (4, 3, owner.key_id()));
     assert_eq!(signed.commit.verify(&owner.public().signing, &signed.signature), Ok(()));
 

@@ -109,9 +109,8 @@ impl Feed {
 
     fn beat(&mut self) -> pb::Event {
         let moved = self.positions.iter().filter(|(bucket, sequence)| self.told.get(*bucket) != Some(*sequence));
-        let positions = moved
-            .map(|(bucket, sequence)| pb::Position { bucket: bytes_of(*bucket), sequence: *sequence })
-            .collect();
+        let positions =
+            moved.map(|(bucket, sequence)| pb::Position { bucket: bytes_of(*bucket), sequence: *sequence }).collect();
         self.told.clone_from(&self.positions);
         event(Pb::Beat(pb::Beat { server_time: now_seconds(), positions }))
     }

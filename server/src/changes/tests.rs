@@ -174,7 +174,8 @@ async fn a_recall_during_a_broken_stream_is_told_to_the_next() {
     let bus = Bus::default();
     // The feed goes by the clock of the machine.
     tree.pass_seconds((crate::time::now_ns() - tree.now()) / 1_000_000_000);
-    let acquired = tree.in_bucket(|work| Box::pin(async move { write_lease::acquire(work, "host").await })).await.unwrap();
+    let acquired =
+        tree.in_bucket(|work| Box::pin(async move { write_lease::acquire(work, "host").await })).await.unwrap();
     let Acquired::Lease(lease) = acquired else { panic!("nobody holds it") };
     let before = tree.in_bucket(|work| Box::pin(write_lease::check(work, None))).await.unwrap();
     assert_eq!(before, Some(Recalled { fencing: lease.fencing, expires_at: lease.expires_at }));

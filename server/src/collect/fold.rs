@@ -66,10 +66,13 @@ pub async fn fold(db: &Db, worth: u64, now: i64) -> Result<u64, DbError> {
         if page.is_empty() {
             return Ok(folded);
         }
-        let known: Vec<Overridden> =
-            page.into_iter().filter(|found| targets.contains_key(&(found.placement, found.overrides.clone()))).collect();
+        let known: Vec<Overridden> = page
+            .into_iter()
+            .filter(|found| targets.contains_key(&(found.placement, found.overrides.clone())))
+            .collect();
         for batch in known.chunks(BATCH) {
-            let (batch, targets, backend): (Arc<[Overridden]>, _, _) = (batch.into(), Arc::clone(&targets), db.backend());
+            let (batch, targets, backend): (Arc<[Overridden]>, _, _) =
+                (batch.into(), Arc::clone(&targets), db.backend());
             folded += db
                 .write(move |conn| {
                     let (batch, targets) = (Arc::clone(&batch), Arc::clone(&targets));
@@ -214,7 +217,12 @@ impl Walk {
 }
 
 /// Gives segments their new placement, those that still are as they were found.
-async fn fold_batch(conn: &mut Conn, backend: Backend, batch: &[Overridden], targets: &Targets) -> Result<u64, DbError> {
+async fn fold_batch(
+    conn: &mut Conn,
+    backend: Backend,
+    batch: &[Overridden],
+    targets: &Targets,
+) -> Result<u64, DbError> {
     let mut folded = 0;
     for found in batch {
         let Some(target) = targets.get(&(found.placement, found.overrides.clone())) else { continue };
@@ -236,11 +244,7 @@ async fn fold_batch(conn: &mut Conn, backend: Backend, batch: &[Overridden], tar
 }
 
 /// A segment's placement and overrides, kept from changing until the transaction ends.
-async fn now_of(
-    conn: &mut Conn,
-    backend: Backend,
-    segment: SegmentId,
-) -> Result<Option<Way>, DbError> {
+async fn now_of(conn: &mut Conn, backend: Backend, segment: SegmentId) -> Result<Option<Way>, DbError> {
     let lock = backend.for_update();
     let text = format!("SELECT placement FROM segment WHERE id = $1{lock}");
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(segment.to_vec()).fetch_optional(&mut *conn).await?;

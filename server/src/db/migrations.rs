@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (4, include_str!("../../migrations/0004_write_lease.sql")),
     (6, include_str!("../../migrations/0006_traffic.sql")),
     (7, include_str!("../../migrations/0007_lease_use.sql")),
+    (8, include_str!("../../migrations/0008_version_sequence.sql")),
 ];
 
 /// Runs what has not been run.

@@ -79,7 +79,8 @@ impl MetaServer {
                 }
                 Turn::Held(recalled) => {
                     self.app.changes.publish(Notice::Recall { bucket, recalled });
-                    let mut wait = Duration::from_secs(recalled.expires_at.saturating_sub(now_seconds()).saturating_add(1));
+                    let mut wait =
+                        Duration::from_secs(recalled.expires_at.saturating_sub(now_seconds()).saturating_add(1));
                     if self.app.db.backend() == Backend::Postgres {
                         wait = wait.min(LOOK);
                     }

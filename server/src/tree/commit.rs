@@ -23,7 +23,7 @@ use super::sql::{self, Value};
 use super::work::Work;
 use crate::db::{Conn, DbError, insert_many};
 
-const VERSION_COLUMNS: &str = "version, base, size, root_page, writer, signature, committed_ns";
+const VERSION_COLUMNS: &str = "version, base, size, root_page, writer, signature, committed_ns, sequence";
 
 /// A version of a file; 0 is the newest.
 pub(super) async fn version(
@@ -46,6 +46,8 @@ pub(super) async fn version(
 /// A version to be written as its file's newest.
 pub(super) struct NewVersion<'a> {
     pub(super) plan: &'a CommitPlan,
+    /// Number of the change.
+    pub(super) sequence: u64,
 }
 
 pub(super) async fn insert_versions(
@@ -54,8 +56,8 @@ pub(super) async fn insert_versions(
     rows: &[NewVersion<'_>],
     now: i64,
 ) -> Result<(), DbError> {
-    let head = "INSERT INTO version (bucket, inode, version, base, size, root_page, writer, signature, committed_ns, superseded_ns)";
-    insert_many(conn, head, 10, "", rows, |statement, NewVersion { plan }| {
+    let head = "INSERT INTO version (bucket, inode, version, base, size, root_page, writer, signature, committed_ns, superseded_ns, sequence)";
+    insert_many(conn, head, 11, "", rows, |statement, NewVersion { plan, sequence }| {
         statement
             .bind(bucket.to_vec())
             .bind(plan.inode.to_vec())
@@ -67,6 +69,7 @@ pub(super) async fn insert_versions(
             .bind(plan.signature.to_vec())
             .bind(now)
             .bind(0_i64)
+            .bind(sql::as_int(*sequence))
     })
     .await?;
     Ok(())
@@ -125,6 +128,9 @@ impl Work<'_> {
     /// The signature was checked against a key of the list; here it is made sure that the key may sign this very change.
     pub(super) async fn check_writer(&mut self, plan: &CommitPlan, writers: &Arc<WriterList>) -> Result<(), TreeError> {
         let sequence = self.next_sequence();
+        if !plan.may_make(sequence) {
+            return Err(TreeError::invalid("the commit claims to come after changes that did not happen"));
+        }
         let allowed = if writers.len() as u64 == self.bucket.writers {
             writers.may_sign(plan.writer, sequence)
         } else {
@@ -191,12 +197,14 @@ impl Work<'_> {
                 .execute(&mut *self.conn)
                 .await?;
         }
-        insert_versions(self.conn, self.bucket.id, &[NewVersion { plan }], self.now).await?;
+        insert_versions(self.conn, self.bucket.id, &[NewVersion { plan, sequence: self.next_sequence() }], self.now)
+            .await?;
         inode.version = plan.base + 1;
         inode.size = plan.size;
         inode.root_page = plan.root;
         inode.mtime_ns = plan.mtime_ns;
-        inode.ctime_ns = self.stamp;
+        // Content is decided when it is written and committed later: an attribute that was changed in between is newer.
+        inode.ctime_ns = inode.ctime_ns.max(self.stamp);
         sqlx::query(
             "UPDATE inode SET version = $3, size = $4, root_page = $5, mtime_ns = $6, ctime_ns = $7 \
              WHERE bucket = $1 AND id = $2",

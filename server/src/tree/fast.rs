@@ -97,10 +97,10 @@ pub(super) async fn try_run(
 fn may_sign(work: &Work<'_>, run: &[SmallFile<'_>], writers: &WriterList) -> bool {
     let (list, first) = (writers.len() as u64, work.next_sequence());
     list == work.bucket.writers
-        && run
-            .iter()
-            .zip(0_u64..)
-            .all(|(file, index)| writers.may_sign(file.plan.writer, first + index * 2 + 1).is_some())
+        && run.iter().zip(0_u64..).all(|(file, index)| {
+            let sequence = first + index * 2 + 1;
+            file.plan.may_make(sequence) && writers.may_sign(file.plan.writer, sequence).is_some()
+        })
 }
 
 async fn ids_are_free(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<bool, DbError> {
@@ -153,6 +153,7 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
     let mut results = Vec::with_capacity(run.len());
     let (mut inode_rows, mut entry_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
     let (mut page_rows, mut blob_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
+    let mut versions: Vec<NewVersion<'_>> = Vec::with_capacity(run.len());
     let mut touched: HashMap<InodeId, i64> = HashMap::new();
     for SmallFile { create, plan, time_ns, .. } in run {
         let stamp = time_ns.unwrap_or(now);
@@ -172,10 +173,11 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
             version: 1,
             root_page: plan.root,
             mtime_ns: plan.mtime_ns,
-            ctime_ns: stamp,
+            ctime_ns: created.ctime_ns.max(stamp),
             ..created.clone()
         };
-        work.record(of_inode(Kind::Content, &committed));
+        let sequence = work.record(of_inode(Kind::Content, &committed));
+        versions.push(NewVersion { plan, sequence });
         let content = pb::OperationResult { inode: Some(committed.to_pb()), ..pb::OperationResult::default() };
         results.push(pb::MutationResult {
             operations: vec![result_of(&entry, &created), content],
@@ -197,7 +199,6 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
     }
     insert_pages(work.conn, &bucket.0, &page_rows).await?;
     insert_blobs(work.conn, &bucket.0, &blob_rows).await?;
-    let versions: Vec<NewVersion<'_>> = run.iter().map(|file| NewVersion { plan: file.plan }).collect();
     insert_versions(work.conn, bucket, &versions, now).await?;
     for (directory, stamp) in touched {
         work.stamp = stamp;

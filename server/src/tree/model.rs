@@ -299,10 +299,12 @@ pub struct VersionRow {
     pub signature: Bytes,
     /// When.
     pub committed_ns: i64,
+    /// Number of the change that made it; 0 if that was not kept.
+    pub sequence: u64,
 }
 
 impl VersionRow {
-    /// Reads `version, base, size, root_page, writer, signature, committed_ns`.
+    /// Reads `version, base, size, root_page, writer, signature, committed_ns, sequence`.
     pub(super) fn read(row: &AnyRow) -> Result<Self, DbError> {
         Ok(Self {
             version: sql::uint(row, 0)?,
@@ -312,6 +314,7 @@ impl VersionRow {
             writer: sql::id(row, 4)?,
             signature: sql::bytes(row, 5)?.into(),
             committed_ns: sql::int(row, 6)?,
+            sequence: sql::uint(row, 7)?,
         })
     }
 
@@ -326,6 +329,7 @@ impl VersionRow {
             writer: bytes_of(self.writer),
             signature: self.signature.clone(),
             committed_ns: self.committed_ns,
+            sequence: self.sequence,
         }
     }
 }

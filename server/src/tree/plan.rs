@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cyx_core::chunk::{Root, chunk_id};
-use cyx_core::commit::Commit;
+use cyx_core::commit::{self, Commit};
 use cyx_core::error::ErrorCode;
 use cyx_core::extent::{Page, PageId, PageMap, Reused, tree};
 use cyx_core::grant::CLOCK_SKEW_SECONDS;
@@ -394,6 +394,12 @@ impl CommitPlan {
             root: self.root,
             writer: self.writer,
         }
+    }
+
+    /// Whether its signature agrees with being the change of this number.
+    #[must_use]
+    pub fn may_make(&self, sequence: u64) -> bool {
+        commit::seen(&self.signature).is_none_or(|seen| seen < sequence)
     }
 
     fn check_signature(&self, context: &PlanContext) -> Result<(), TreeError> {

@@ -244,11 +244,7 @@ pub async fn release(work: &mut Work<'_>, lease: [u8; 16]) -> Result<(), TreeErr
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn recalled(
-    conn: &mut Conn,
-    account: AccountId,
-    seconds: u64,
-) -> Result<Vec<(BucketId, Recalled)>, DbError> {
+pub async fn recalled(conn: &mut Conn, account: AccountId, seconds: u64) -> Result<Vec<(BucketId, Recalled)>, DbError> {
     let rows = sqlx::query(
         "SELECT w.bucket, w.fencing, w.expires_at FROM bucket_member m JOIN write_lease w ON w.bucket = m.bucket \
          WHERE m.account = $1 AND w.recalled = 1 AND w.expires_at > $2",

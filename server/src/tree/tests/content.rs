@@ -332,6 +332,31 @@ async fn removed_writers_commit_no_more() {
 }
 
 #[tokio::test]
+async fn a_version_keeps_when_it_was_made_and_what_its_writer_had_seen() {
+    let tree = TestTree::new().await;
+    let file = tree.make(tree.root, "f", File).await;
+    let commit = |base: u64, seen: u64| {
+        let mut commit = tree.small(file, base, 10);
+        tree.sign_after(&mut commit, seen);
+        Op::Commit(commit)
+    };
+    let record = async || {
+        let mut read = tree.test.db.read().await.unwrap();
+        file::file(&mut read, tree.bucket, file, 0, 0..u64::MAX).await.unwrap().answer.version.unwrap()
+    };
+    // One of the first kind, which says nothing about it.
+    ok(&tree.one(Op::Commit(tree.small(file, 0, 10))).await);
+    assert_eq!((record().await.sequence, tree.sequence().await), (2, 2));
+    assert_eq!(code(&tree.one(commit(1, 3)).await), Some(ErrorCode::InvalidArgument), "the third change is this one");
+    ok(&tree.one(commit(1, 2)).await);
+    let made = record().await;
+    assert_eq!((made.sequence, cyx_core::commit::seen(&made.signature)), (3, Some(2)));
+    ok(&tree.one(commit(2, 0)).await);
+    assert_eq!(record().await.sequence, 4);
+    tree.check().await;
+}
+
+#[tokio::test]
 async fn a_blob_of_another_bucket_does_not_exist() {
     let mut tree = TestTree::new().await;
     let file = tree.make(tree.root, "f", File).await;

@@ -17,7 +17,10 @@ fn small_file(tree: &TestTree, number: u8, directory: InodeId, name: &str) -> pb
     let length = extent.header.sealed_len();
     let place = Some(pb::blob::Place::Inline(vec![number; usize::try_from(length).unwrap()].into()));
     let blob = pb::Blob { id: bytes_of(extent.blob), length, place };
-    let commit = tree.commit(inode, 0, &[extent], vec![blob]);
+    let mut commit = tree.commit(inode, 0, &[extent], vec![blob]);
+    if number.is_multiple_of(2) {
+        tree.sign_after(&mut commit, 0);
+    }
     let operations = [create(inode, directory, name, File), Op::Commit(commit)];
     let operations = operations.into_iter().map(|operation| pb::Operation { operation: Some(operation) }).collect();
     pb::Mutation { txn: bytes_of(TxnId([number; 16])), operations, time_ns: Some(i64::from(number)) }

@@ -29,10 +29,8 @@ async fn a_full_batch_may_depend_on_itself() {
     for number in 0..128 {
         let (directory, old, new) = (InodeId::random(), InodeId::random(), InodeId::random());
         files.push((directory, new));
-        let replace = pb::Rename {
-            replaced: expect(old),
-            ..rename_of((directory, "temporary"), new, (directory, "file"))
-        };
+        let replace =
+            pb::Rename { replaced: expect(old), ..rename_of((directory, "temporary"), new, (directory, "file")) };
         let attributes = pb::SetAttributes { inode: bytes_of(new), mode: Some(0o600), ..Default::default() };
         let steps = [
             create(directory, tree.root, &format!("directory {number}"), Directory),

@@ -437,9 +437,21 @@ impl TestTree {
 
     /// Signs a commit.
     pub(crate) fn sign(&self, commit: &mut pb::Commit) {
+        let signed = self.signed(commit);
+        commit.writer = bytes_of(signed.writer);
+        commit.signature = signed.sign(&self.key).to_vec().into();
+    }
+
+    /// Signs a commit as one that comes after this change.
+    pub(crate) fn sign_after(&self, commit: &mut pb::Commit, seen: u64) {
+        let signed = self.signed(commit);
+        commit.writer = bytes_of(signed.writer);
+        commit.signature = signed.sign_after(seen, &self.key).to_vec().into();
+    }
+
+    fn signed(&self, commit: &pb::Commit) -> cyx_core::commit::Commit {
         let public = self.key.verifying_key().to_bytes();
-        commit.writer = bytes_of(sign::key_id(&public));
-        let signed = cyx_core::commit::Commit {
+        cyx_core::commit::Commit {
             bucket: self.bucket,
             inode: InodeId::try_from(&commit.inode[..]).unwrap(),
             version: commit.base_version + 1,
@@ -447,8 +459,7 @@ impl TestTree {
             size: commit.size,
             root: PageId::try_from(&commit.root_page[..]).unwrap(),
             writer: sign::key_id(&public),
-        };
-        commit.signature = signed.sign(&self.key).to_vec().into();
+        }
     }
 
     /// A commit of these pieces.
