@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`wal`] | reading SQLite's write-ahead log |
 //! | [`piece`], [`generation`] | the layout of the folder that it is shipped to |
+//! | [`end`] | what a clean stop leaves, so that shipping goes on |
 //! | [`tail`] | following a log that is being written |
 //! | [`ship`] | generations, checkpoints, the task |
 //! | [`online`] | complete copies |
@@ -20,6 +21,7 @@
 //! | [`copy`] | durable copies of files; which secrets belong to a backup |
 
 pub mod copy;
+pub mod end;
 pub mod generation;
 pub mod online;
 pub mod piece;

@@ -4,7 +4,8 @@
 //! never checkpoints while this runs; the shipper does, in three steps: it copies what it can while others write, then takes the
 //! write lock for a moment, ships the rest and copies the rest. Only then may the log begin a new life, and nothing of the old one is
 //! missing. A new generation begins once a day, when the pieces of one have become much larger than its copy, and whenever the
-//! log is not the continuation of what was shipped; while its copy is made, the old generation goes on.
+//! log is not the continuation of what was shipped; while its copy is made, the old generation goes on. A clean stop, after which there is no
+//! log any more, leaves word of how the database file was ([`super::end`]); a crash leaves the log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::end::{End, STILL, Stamp};
 use super::generation::{Generation, prune};
 use super::tail::{Checkpoint, Step, Tail, log_of};
 use crate::db::{Backend, Conn, Db, DbError};
@@ -212,9 +214,34 @@ impl Shipper {
 
     async fn finish(mut self) -> Result<(), ShipError> {
         self.flush().await?;
+        let end = self.end().await?;
         self.lock.close().await?;
+        // The last one to close takes the log away.
         self.copy.close().await?;
+        if let (Some(end), Some(current)) = (end, &self.current)
+            && Stamp::of(&self.database)? == end.stamp
+        {
+            end.write(&current.generation)?;
+        }
         Ok(())
+    }
+
+    /// What the next start needs to go on in the generation, if everything is shipped and in the database file. Nobody can write meanwhile, and for
+    /// long enough after that for a later change of the file to show in its times.
+    async fn end(&mut self) -> Result<Option<End>, ShipError> {
+        passive(&mut self.copy).await?;
+        self.lock.execute(sqlx::raw_sql("BEGIN IMMEDIATE")).await?;
+        let outcome = self.end_locked().await;
+        self.lock.execute(sqlx::raw_sql("ROLLBACK")).await?;
+        outcome
+    }
+
+    async fn end_locked(&mut self) -> Result<Option<End>, ShipError> {
+        self.ship().await?;
+        let whole = passive(&mut self.copy).await?;
+        let stamp = Stamp::of(&self.database)?;
+        tokio::time::sleep(STILL).await;
+        Ok(whole.zip(self.current.as_ref()).and_then(|(frames, current)| current.tail.end(frames, stamp)))
     }
 
     /// Ships until nothing is left. A broken tail ends its generation.
@@ -332,7 +359,7 @@ impl Shipper {
 /// The newest generation, if the log continues it.
 fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
     let Some(generation) = Generation::list(folder)?.pop() else { return Ok(None) };
-    let tail = match Tail::resume(log_of(database), generation.wal()) {
+    let tail = match go_on(&generation, database) {
         Ok(tail) => tail,
         Err(error) => {
             tracing::warn!(%error, folder = %generation.folder.display(), "cannot go on with the newest generation");
@@ -342,6 +369,16 @@ fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
     let Some(tail) = tail else { return Ok(None) };
     let base_bytes = std::fs::metadata(generation.base())?.len();
     Ok(Some(Current { generation, tail, began: Instant::now(), base_bytes, shipped: 0 }))
+}
+
+/// Behind what was shipped: in the log that a crash left, or in the one that began after a clean stop.
+fn go_on(generation: &Generation, database: &Path) -> io::Result<Option<Tail>> {
+    let end = End::take(generation, database)?;
+    match (Tail::resume(log_of(database), generation.wal())?, end) {
+        (Some(tail), _) => Ok(Some(tail)),
+        (None, Some(end)) => Tail::follow(log_of(database), generation.wal(), &end),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Copies as much of the log as nobody is in the way of. How many frames there are, if all were copied.

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use super::end::{End, Stamp};
 use super::piece::{self, Head, PIECE_MAX};
 use super::wal::{Cursor, FRAME_HEADER_LEN, HEADER_LEN, Header};
 
@@ -37,6 +38,8 @@ pub struct Tail {
     /// Which life of the log is or comes next.
     log: u64,
     place: Option<Place>,
+    /// How the life before ended, if that was told by a clean stop.
+    before: Option<End>,
 }
 
 /// Behind what was shipped last.
@@ -51,7 +54,7 @@ impl Tail {
     /// Follows from the beginning of whatever life the log is in.
     #[must_use]
     pub fn new(log_file: PathBuf, folder: PathBuf) -> Self {
-        Self { log_file, folder, log: 0, place: None }
+        Self { log_file, folder, log: 0, place: None, before: None }
     }
 
     /// Goes on behind the pieces in `folder`, if the log still begins with the last of them. `None` if it does not.
@@ -83,7 +86,39 @@ impl Tail {
             return Ok(None);
         }
         let place = Place::behind(cursor, &shipped);
-        Ok(Some(Self { log_file, folder, log, place: Some(place) }))
+        Ok(Some(Self { log_file, folder, log, place: Some(place), before: None }))
+    }
+
+    /// Goes on after a clean stop with the life of the log that comes next, or that began since. `None` if the log is still in the one before.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn follow(log_file: PathBuf, folder: PathBuf, end: &End) -> io::Result<Option<Self>> {
+        let mut bytes = [0; HEADER_LEN];
+        match fs::File::open(&log_file).and_then(|file| file.read_exact_at(&mut bytes, 0)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {}
+            Err(error) => return Err(error),
+            Ok(()) if Header::parse(&bytes).is_ok_and(|header| header.salt == end.salt) => return Ok(None),
+            Ok(()) => {}
+        }
+        Ok(Some(Self { log_file, folder, log: end.next, place: None, before: Some(*end) }))
+    }
+
+    /// What to write down at a clean stop, if everything was shipped and a checkpoint that copied `frames` frames just now copied all of it.
+    #[must_use]
+    pub fn end(&self, frames: u64, stamp: Stamp) -> Option<End> {
+        match &self.place {
+            Some(_) => {
+                let Checkpoint { salt, offset } = self.checkpointed(frames)?;
+                Some(End { next: self.log + 1, pieces: offset, salt, stamp })
+            }
+            // Nothing was written since the life before ended, or since the copy was made.
+            None if frames > 0 => None,
+            None => match self.before {
+                Some(before) => Some(End { stamp, ..before }),
+                None => (self.log == 0).then_some(End { next: 0, pieces: 0, salt: [0; 8], stamp }),
+            },
+        }
     }
 
     /// Bytes of the present life of the log that were shipped.

@@ -242,21 +242,58 @@ async fn a_reader_that_stays_long_delays_the_checkpoint_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_stopped_and_started_ships_on() {
+async fn a_server_that_stopped_and_started_goes_on_in_its_generation() {
     let server = Server::new().await;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let task = tokio::spawn(server.shipper().await.run(stop.clone()));
     add(&server.db, 1, 10).await;
-    server.db.close().await;
-    stop.cancel();
-    task.await.unwrap();
+    stop(&server.db, server.shipper().await).await;
     assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1]));
+    // With much to write, with little, and with nothing at all.
+    for (number, filler) in [(2, 3_000_000), (3, 10), (0, 0)] {
+        let db = open(&server.path("data")).await;
+        let shipper = shipper(&db, server.dir.path()).await;
+        if number > 0 {
+            add(&db, number, filler).await;
+        }
+        stop(&db, shipper).await;
+    }
+    assert!(!server.path("data").join(format!("{DATABASE}-wal")).exists());
+    let db = open(&server.path("data")).await;
+    let mut last = shipper(&db, server.dir.path()).await;
+    add(&db, 4, 10).await;
+    last.flush().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=4).collect());
+    assert_eq!(generations(&server).len(), 1);
+    // A crash right after such a start loses nothing either.
+    drop(last);
+    let mut after_crash = shipper(&db, server.dir.path()).await;
+    add(&db, 5, 10).await;
+    after_crash.flush().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=5).collect());
+}
 
+#[tokio::test]
+async fn a_database_that_changed_while_the_server_was_away_begins_a_new_generation() {
+    let server = Server::new().await;
+    add(&server.db, 1, 10).await;
+    stop(&server.db, server.shipper().await).await;
+    let db = open(&server.path("data")).await;
+    add(&db, 2, 10).await;
+    db.close().await;
     let db = open(&server.path("data")).await;
     let mut second = shipper(&db, server.dir.path()).await;
-    add(&db, 2, 10).await;
+    add(&db, 3, 10).await;
     second.flush().await.unwrap();
-    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+    assert_eq!(generations(&server).len(), 2);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=3).collect());
+}
+
+/// Stops as a server does: the shipper last.
+async fn stop(db: &Db, shipper: Shipper) {
+    let stop = tokio_util::sync::CancellationToken::new();
+    let task = tokio::spawn(shipper.run(stop.clone()));
+    db.close().await;
+    stop.cancel();
+    task.await.unwrap();
 }
 
 #[tokio::test]

@@ -2,6 +2,11 @@
 //!
 //! Used by the tests after every sequence of operations and by `cyx-server check`. Everything is read from one snapshot; each finding
 //! is one sentence. An empty list means that counters, links and quota are exactly what the rows imply.
+//!
+//! Buckets are checked one after the other, and their tables are read a page at a time. What stays in memory is what counters are compared
+//! with: some 100 bytes for each inode, page and blob of the bucket at hand, never their names, keys, metadata or contents.
+
+mod rows;
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +14,15 @@ use cyx_core::extent::{Page, PageId};
 use cyx_core::ids::{BlobId, BucketId, InodeId, SegmentId, TxnId};
 use sqlx::any::AnyRow;
 
-use super::model::{BucketRow, InodeRow};
+use self::rows::{Key, Rows};
+use super::model::{BucketRow, InodeKind, InodeRow};
 use super::{BUCKET_COLUMNS, INODE_COLUMNS, sql};
 use crate::db::{Conn, DbError};
 
 /// Findings beyond this many are not listed.
 const FINDINGS_MAX: usize = 1000;
+/// Rows of a table that are in memory at a time. With the largest metadata that is 80 MiB.
+const PAGE: usize = 1000;
 
 /// Checks everything. What is wrong, one sentence each.
 ///
@@ -22,15 +30,21 @@ const FINDINGS_MAX: usize = 1000;
 /// [`DbError`].
 pub async fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let mut findings = Findings::default();
-    let text = format!("SELECT {BUCKET_COLUMNS} FROM bucket b ORDER BY b.id");
-    let buckets = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut *conn).await?;
+    let text = format!("SELECT {BUCKET_COLUMNS} FROM bucket b WHERE b.id > $1 ORDER BY b.id LIMIT {PAGE}");
     let mut by_owner: HashMap<[u8; 16], (i64, i64)> = HashMap::new();
-    for row in &buckets {
-        let bucket = BucketRow::read(row, 0)?;
-        let sums = by_owner.entry(bucket.owner.0).or_default();
-        sums.0 += bucket.used_bytes;
-        sums.1 += bucket.superseded_bytes;
-        Check { bucket: bucket.id, findings: &mut findings }.run(conn, &bucket).await?;
+    let mut after: Vec<u8> = Vec::new();
+    loop {
+        let query = sqlx::query(sqlx::AssertSqlSafe(text.clone())).bind(after);
+        let buckets = query.fetch_all(&mut *conn).await?;
+        let Some(last) = buckets.last() else { break };
+        after = sql::bytes(last, 0)?;
+        for row in &buckets {
+            let bucket = BucketRow::read(row, 0)?;
+            let sums = by_owner.entry(bucket.owner.0).or_default();
+            sums.0 += bucket.used_bytes;
+            sums.1 += bucket.superseded_bytes;
+            Check { bucket: bucket.id, findings: &mut findings }.run(conn, &bucket).await?;
+        }
     }
     check_accounts(conn, &by_owner, &mut findings).await?;
     check_strays(conn, &mut findings).await?;
@@ -126,10 +140,38 @@ struct Counts {
     live: i64,
 }
 
+/// A page as its row says, and where it ends as its content says: at a place, or where its last child does.
 struct PageFound {
-    page: Page,
     counts: Counts,
-    end: i64,
+    says: i64,
+    is: Result<i64, PageId>,
+}
+
+/// What counters are compared with, of an inode.
+struct Facts {
+    kind: InodeKind,
+    nlink: u32,
+    trashed: u32,
+    size: u64,
+    version: u64,
+    root: PageId,
+    deleted_ns: i64,
+}
+
+impl Facts {
+    fn read(row: &AnyRow, at: usize) -> Result<(InodeId, Self), DbError> {
+        let InodeRow { id, kind, nlink, trashed, size, version, root_page: root, deleted_ns, .. } =
+            InodeRow::read(row, at)?;
+        Ok((id, Self { kind, nlink, trashed, size, version, root, deleted_ns }))
+    }
+
+    fn is_directory(&self) -> bool {
+        self.kind == InodeKind::Directory
+    }
+
+    const fn is_live(&self) -> bool {
+        self.nlink > 0 || self.trashed > 0
+    }
 }
 
 impl Check<'_> {
@@ -137,16 +179,24 @@ impl Check<'_> {
         self.findings.add(format!("bucket {}: {finding}", self.bucket));
     }
 
-    async fn rows(&self, conn: &mut Conn, text: &str) -> Result<Vec<AnyRow>, DbError> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(text.to_owned())).bind(self.bucket.to_vec());
-        Ok(query.fetch_all(conn).await?)
+    /// Rows of this bucket, which is the first value of the condition.
+    fn rows(&self, columns: &str, from: &str, key: &'static [Key]) -> Rows {
+        Rows::new(self.bucket, columns, from, key)
     }
 
     async fn run(&mut self, conn: &mut Conn, bucket: &BucketRow) -> Result<(), DbError> {
-        let text = format!("SELECT {INODE_COLUMNS} FROM inode i WHERE i.bucket = $1");
-        let rows = self.rows(conn, &text).await?;
-        let inodes: HashMap<InodeId, InodeRow> =
-            rows.iter().map(|row| InodeRow::read(row, 0).map(|inode| (inode.id, inode))).collect::<Result<_, _>>()?;
+        let mut inodes: HashMap<InodeId, Facts> = HashMap::new();
+        let mut rows = self.rows(INODE_COLUMNS, "inode i WHERE i.bucket = $1", &[Key::Bytes("i.id")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                let (id, facts) = Facts::read(row, 1)?;
+                inodes.insert(id, facts);
+            }
+        }
         self.check_links(conn, bucket, &inodes).await?;
         let roots = self.check_versions(conn, &inodes).await?;
         let blobs = self.check_pages(conn, &roots).await?;
@@ -159,8 +209,7 @@ impl Check<'_> {
                 (used + slack, superseded)
             ));
         }
-        let files =
-            inodes.values().filter(|inode| inode.kind == super::model::InodeKind::File && inode.is_live()).count();
+        let files = inodes.values().filter(|inode| inode.kind == InodeKind::File && inode.is_live()).count();
         if i64::try_from(files) != Ok(bucket.files) {
             self.found(format!("says {} files and has {files}", bucket.files));
         }
@@ -171,39 +220,64 @@ impl Check<'_> {
         &mut self,
         conn: &mut Conn,
         bucket: &BucketRow,
-        inodes: &HashMap<InodeId, InodeRow>,
+        inodes: &HashMap<InodeId, Facts>,
     ) -> Result<(), DbError> {
         let mut links: HashMap<InodeId, Links> = HashMap::new();
         let mut parents: HashMap<InodeId, InodeId> = HashMap::new();
-        for row in self.rows(conn, "SELECT directory, child, kind, version FROM entry WHERE bucket = $1").await? {
-            let (directory, child): (InodeId, InodeId) = (sql::id(&row, 0)?, sql::id(&row, 1)?);
-            let Some(inode) = inodes.get(&child) else {
-                self.found(format!("an entry of {directory} leads to {child}, which does not exist"));
-                continue;
-            };
-            if i64::from(i32::from(inode.kind)) != sql::int(&row, 2)? {
-                self.found(format!("an entry has another kind than {child}"));
+        const ENTRY: &[Key] = &[Key::Bytes("directory"), Key::Bytes("name"), Key::Number("epoch")];
+        let mut rows = self.rows("child, kind, version", "entry WHERE bucket = $1", ENTRY);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
             }
-            if sql::uint::<u64>(&row, 3)? > bucket.sequence {
-                self.found(format!("the entry of {child} is newer than the newest change"));
-            }
-            links.entry(child).or_default().entries += 1;
-            if inode.is_directory() {
-                links.entry(directory).or_default().subdirectories += 1;
-                parents.insert(child, directory);
-            }
-            if !inodes.get(&directory).is_some_and(InodeRow::is_directory) {
-                self.found(format!("an entry lies in {directory}, which is no directory"));
+            for row in &page {
+                let (directory, child): (InodeId, InodeId) = (sql::id(row, 0)?, sql::id(row, 3)?);
+                let (kind, version) = (sql::int(row, 4)?, sql::uint::<u64>(row, 5)?);
+                let Some(inode) = inodes.get(&child) else {
+                    self.found(format!("an entry of {directory} leads to {child}, which does not exist"));
+                    continue;
+                };
+                if i64::from(i32::from(inode.kind)) != kind {
+                    self.found(format!("an entry has another kind than {child}"));
+                }
+                if version > bucket.sequence {
+                    self.found(format!("the entry of {child} is newer than the newest change"));
+                }
+                links.entry(child).or_default().entries += 1;
+                if inode.is_directory() {
+                    links.entry(directory).or_default().subdirectories += 1;
+                    parents.insert(child, directory);
+                }
+                if !inodes.get(&directory).is_some_and(Facts::is_directory) {
+                    self.found(format!("an entry lies in {directory}, which is no directory"));
+                }
             }
         }
-        for row in self.rows(conn, "SELECT child FROM trash WHERE bucket = $1").await? {
-            links.entry(sql::id(&row, 0)?).or_default().trashed += 1;
+        let mut rows = self.rows("child", "trash WHERE bucket = $1", &[Key::Bytes("id")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                links.entry(sql::id(row, 1)?).or_default().trashed += 1;
+            }
         }
-        let purged = self.rows(conn, "SELECT inode FROM purge WHERE bucket = $1").await?;
-        let purged: HashSet<InodeId> = purged.iter().map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?;
-        for inode in inodes.values() {
-            let found = links.remove(&inode.id).unwrap_or_default();
-            self.check_inode(bucket, inode, &found, purged.contains(&inode.id));
+        let mut purged: HashSet<InodeId> = HashSet::new();
+        let mut rows = self.rows("queued_ns", "purge WHERE bucket = $1", &[Key::Bytes("inode")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                purged.insert(sql::id(row, 0)?);
+            }
+        }
+        for (id, inode) in inodes {
+            let found = links.remove(id).unwrap_or_default();
+            self.check_inode(bucket, *id, inode, &found, purged.contains(id));
         }
         for stray in links.keys() {
             self.found(format!("the trash or an entry names {stray}, which does not exist"));
@@ -218,8 +292,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn check_inode(&mut self, bucket: &BucketRow, inode: &InodeRow, links: &Links, purged: bool) {
-        let id = inode.id;
+    fn check_inode(&mut self, bucket: &BucketRow, id: InodeId, inode: &Facts, links: &Links, purged: bool) {
         let nlink = i64::from(inode.nlink);
         if i64::from(inode.trashed) != links.trashed {
             self.found(format!("inode {id} says {} trash entries and has {}", inode.trashed, links.trashed));
@@ -267,30 +340,37 @@ impl Check<'_> {
     async fn check_versions(
         &mut self,
         conn: &mut Conn,
-        inodes: &HashMap<InodeId, InodeRow>,
+        inodes: &HashMap<InodeId, Facts>,
     ) -> Result<HashMap<PageId, Counts>, DbError> {
         let mut roots: HashMap<PageId, Counts> = HashMap::new();
         let mut newest: HashSet<InodeId> = HashSet::new();
-        let text = "SELECT inode, version, size, root_page, superseded_ns FROM version WHERE bucket = $1";
-        for row in self.rows(conn, text).await? {
-            let (id, root): (InodeId, _) = (sql::id(&row, 0)?, PageId(sql::array(&row, 3)?));
-            let Some(inode) = inodes.get(&id) else {
-                self.found(format!("a version belongs to {id}, which does not exist"));
-                continue;
-            };
-            let counts = roots.entry(root).or_default();
-            counts.refs += 1;
-            if sql::int(&row, 4)? != 0 {
-                continue;
+        const VERSION: &[Key] = &[Key::Bytes("inode"), Key::Number("version")];
+        let mut rows = self.rows("size, root_page, superseded_ns", "version WHERE bucket = $1", VERSION);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
             }
-            counts.live += i64::from(inode.is_live());
-            let says = (inode.version, inode.size, inode.root_page);
-            if !newest.insert(id) || says != (sql::uint(&row, 1)?, sql::uint(&row, 2)?, root) {
-                self.found(format!("inode {id} does not agree with its newest version"));
+            for row in &page {
+                let (id, root): (InodeId, _) = (sql::id(row, 0)?, PageId(sql::array(row, 3)?));
+                let Some(inode) = inodes.get(&id) else {
+                    self.found(format!("a version belongs to {id}, which does not exist"));
+                    continue;
+                };
+                let counts = roots.entry(root).or_default();
+                counts.refs += 1;
+                if sql::int(row, 4)? != 0 {
+                    continue;
+                }
+                counts.live += i64::from(inode.is_live());
+                let says = (inode.version, inode.size, inode.root);
+                if !newest.insert(id) || says != (sql::uint(row, 1)?, sql::uint(row, 2)?, root) {
+                    self.found(format!("inode {id} does not agree with its newest version"));
+                }
             }
         }
-        for inode in inodes.values().filter(|inode| inode.version > 0 && !newest.contains(&inode.id)) {
-            self.found(format!("inode {} has no newest version", inode.id));
+        for (id, _) in inodes.iter().filter(|(id, inode)| inode.version > 0 && !newest.contains(*id)) {
+            self.found(format!("inode {id} has no newest version"));
         }
         roots.remove(&PageId::EMPTY);
         Ok(roots)
@@ -302,32 +382,40 @@ impl Check<'_> {
         conn: &mut Conn,
         roots: &HashMap<PageId, Counts>,
     ) -> Result<HashMap<BlobId, Counts>, DbError> {
-        let text =
-            "SELECT id, level, first_offset, end_offset, refs, live_refs, content FROM extent_page WHERE bucket = $1";
         let mut pages: HashMap<PageId, PageFound> = HashMap::new();
-        for row in self.rows(conn, text).await? {
-            let (id, content) = (PageId(sql::array(&row, 0)?), sql::bytes(&row, 6)?);
-            let page = Page::decode(&content).map_err(|_| DbError::Corrupt("an extent page"))?;
-            let columns = (i64::from(page.level()), sql::as_int(page.first_offset()));
-            if PageId::of(&content) != id || columns != (sql::int(&row, 1)?, sql::int(&row, 2)?) {
-                self.found(format!("page {id} is not what its row says"));
-            }
-            let counts = Counts { refs: sql::int(&row, 4)?, live: sql::int(&row, 5)? };
-            pages.insert(id, PageFound { page, counts, end: sql::int(&row, 3)? });
-        }
         let mut expected = roots.clone();
         let mut blobs: HashMap<BlobId, Counts> = HashMap::new();
-        for found in pages.values() {
-            let live = i64::from(found.counts.live > 0);
-            let pass = |counts: &mut Counts| {
-                counts.refs += 1;
-                counts.live += live;
-            };
-            for child in found.page.children() {
-                pass(expected.entry(child.id).or_default());
+        let columns = "level, first_offset, end_offset, refs, live_refs, content";
+        let mut rows = self.rows(columns, "extent_page WHERE bucket = $1", &[Key::Bytes("id")]);
+        loop {
+            let some = rows.page(conn).await?;
+            if some.is_empty() {
+                break;
             }
-            for blob in found.page.blobs().collect::<HashSet<_>>() {
-                pass(blobs.entry(blob).or_default());
+            for row in &some {
+                let (id, content) = (PageId(sql::array(row, 0)?), sql::bytes(row, 6)?);
+                let page = Page::decode(&content).map_err(|_| DbError::Corrupt("an extent page"))?;
+                let columns = (i64::from(page.level()), sql::as_int(page.first_offset()));
+                if PageId::of(&content) != id || columns != (sql::int(row, 1)?, sql::int(row, 2)?) {
+                    self.found(format!("page {id} is not what its row says"));
+                }
+                let counts = Counts { refs: sql::int(row, 4)?, live: sql::int(row, 5)? };
+                let live = i64::from(counts.live > 0);
+                let pass = |counts: &mut Counts| {
+                    counts.refs += 1;
+                    counts.live += live;
+                };
+                for child in page.children() {
+                    pass(expected.entry(child.id).or_default());
+                }
+                for blob in page.blobs().collect::<HashSet<_>>() {
+                    pass(blobs.entry(blob).or_default());
+                }
+                let is = match page.children().last() {
+                    Some(last) => Err(last.id),
+                    None => Ok(page.extents().last().map_or(0, |extent| sql::as_int(extent.end()))),
+                };
+                pages.insert(id, PageFound { counts, says: sql::int(row, 3)?, is });
             }
         }
         for (id, found) in &pages {
@@ -335,12 +423,9 @@ impl Check<'_> {
             if is != found.counts || is.refs == 0 {
                 self.found(format!("page {id} says {:?} and has {is:?}", found.counts));
             }
-            let end = match found.page.children().last() {
-                Some(last) => pages.get(&last.id).map_or(0, |page| page.end),
-                None => found.page.extents().last().map_or(0, |extent| sql::as_int(extent.end())),
-            };
-            if end != found.end {
-                self.found(format!("page {id} says it ends at {} and ends at {end}", found.end));
+            let end = found.is.unwrap_or_else(|last| pages.get(&last).map_or(0, |page| page.says));
+            if end != found.says {
+                self.found(format!("page {id} says it ends at {} and ends at {end}", found.says));
             }
         }
         for stray in expected.keys() {
@@ -353,31 +438,45 @@ impl Check<'_> {
         let (mut used, mut superseded) = (0, 0);
         let mut seen = HashSet::new();
         let mut staged: HashMap<TxnId, i64> = HashMap::new();
-        let text = "SELECT id, length, refs, live_refs, staged FROM blob WHERE bucket = $1";
-        for row in self.rows(conn, text).await? {
-            let (id, length): (BlobId, i64) = (sql::id(&row, 0)?, sql::int(&row, 1)?);
-            let says = Counts { refs: sql::int(&row, 2)?, live: sql::int(&row, 3)? };
-            let is = counts.get(&id).copied().unwrap_or_default();
-            seen.insert(id);
-            if says != is {
-                self.found(format!("blob {id} says {says:?} and has {is:?}"));
+        let columns = "length, refs, live_refs, staged";
+        let mut rows = self.rows(columns, "blob WHERE bucket = $1", &[Key::Bytes("id")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
             }
-            match sql::optional_id::<TxnId>(&row, 4)? {
-                Some(txn) if is.refs == 0 => *staged.entry(txn).or_default() += length,
-                Some(_) => self.found(format!("blob {id} is staged and committed")),
-                None if is.refs == 0 => self.found(format!("nothing refers to blob {id}")),
-                None if is.live > 0 => used += length,
-                None => superseded += length,
+            for row in &page {
+                let (id, length): (BlobId, i64) = (sql::id(row, 0)?, sql::int(row, 1)?);
+                let says = Counts { refs: sql::int(row, 2)?, live: sql::int(row, 3)? };
+                let is = counts.get(&id).copied().unwrap_or_default();
+                seen.insert(id);
+                if says != is {
+                    self.found(format!("blob {id} says {says:?} and has {is:?}"));
+                }
+                match sql::optional_id::<TxnId>(row, 4)? {
+                    Some(txn) if is.refs == 0 => *staged.entry(txn).or_default() += length,
+                    Some(_) => self.found(format!("blob {id} is staged and committed")),
+                    None if is.refs == 0 => self.found(format!("nothing refers to blob {id}")),
+                    None if is.live > 0 => used += length,
+                    None => superseded += length,
+                }
             }
         }
         for stray in counts.keys().filter(|id| !seen.contains(id)) {
             self.found(format!("blob {stray} is referred to and does not exist"));
         }
-        for row in self.rows(conn, "SELECT txn, bytes FROM staged WHERE bucket = $1").await? {
-            let (txn, says): (TxnId, i64) = (sql::id(&row, 0)?, sql::int(&row, 1)?);
-            let is = staged.remove(&txn).unwrap_or(0);
-            if says != is {
-                self.found(format!("{says} bytes are said to be staged under {txn}, {is} are"));
+        let mut rows = self.rows("bytes", "staged WHERE bucket = $1", &[Key::Bytes("txn")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                let (txn, says): (TxnId, i64) = (sql::id(row, 0)?, sql::int(row, 1)?);
+                let is = staged.remove(&txn).unwrap_or(0);
+                if says != is {
+                    self.found(format!("{says} bytes are said to be staged under {txn}, {is} are"));
+                }
             }
         }
         for stray in staged.keys() {
@@ -389,33 +488,47 @@ impl Check<'_> {
     /// The slack of segments in use.
     async fn check_segments(&mut self, conn: &mut Conn) -> Result<i64, DbError> {
         let mut blobs: HashMap<SegmentId, (i64, i64, i64)> = HashMap::new();
-        let text = "SELECT segment, length, segment_offset FROM blob WHERE bucket = $1 AND segment IS NOT NULL";
-        for row in self.rows(conn, text).await? {
-            let found = blobs.entry(sql::id(&row, 0)?).or_default();
-            let (length, offset) = (sql::int(&row, 1)?, sql::int(&row, 2)?);
-            *found = (found.0 + 1, found.1 + length, found.2.max(offset + length));
+        let placed = "blob WHERE bucket = $1 AND segment IS NOT NULL";
+        let mut rows = self.rows("segment, length, segment_offset", placed, &[Key::Bytes("id")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                let found = blobs.entry(sql::id(row, 1)?).or_default();
+                let (length, offset) = (sql::int(row, 2)?, sql::int(row, 3)?);
+                *found = (found.0 + 1, found.1 + length, found.2.max(offset + length));
+            }
         }
         let mut all_slack = 0;
-        let text = "SELECT id, length, slack, live_blobs, freed_ns, k, m, present FROM segment WHERE bucket = $1";
-        for row in self.rows(conn, text).await? {
-            let id: SegmentId = sql::id(&row, 0)?;
-            let (length, slack) = (sql::int(&row, 1)?, sql::int(&row, 2)?);
-            let (live, freed) = (sql::int(&row, 3)?, sql::int(&row, 4)?);
-            let (count, placed, end) = blobs.remove(&id).unwrap_or_default();
-            if live != count || (count == 0) != (freed != 0) {
-                self.found(format!("segment {id} says {live} blobs, freed at {freed}, and has {count}"));
+        let columns = "length, slack, live_blobs, freed_ns, k, m, present";
+        let mut rows = self.rows(columns, "segment WHERE bucket = $1", &[Key::Bytes("id")]);
+        loop {
+            let page = rows.page(conn).await?;
+            if page.is_empty() {
+                break;
             }
-            // Blobs that went leave their room neither used nor free.
-            if slack < 0 || placed + slack > length || end > length {
-                self.found(format!("the blobs of segment {id} do not fit into it"));
-            }
-            let scheme = super::model::scheme(&row, 5)?;
-            let present: u64 = sql::uint(&row, 7)?;
-            if (present.count_ones() as usize) < scheme.k() {
-                self.found(format!("segment {id} has fewer shards than it needs"));
-            }
-            if freed == 0 {
-                all_slack += slack;
+            for row in &page {
+                let id: SegmentId = sql::id(row, 0)?;
+                let (length, slack) = (sql::int(row, 1)?, sql::int(row, 2)?);
+                let (live, freed) = (sql::int(row, 3)?, sql::int(row, 4)?);
+                let (count, placed, end) = blobs.remove(&id).unwrap_or_default();
+                if live != count || (count == 0) != (freed != 0) {
+                    self.found(format!("segment {id} says {live} blobs, freed at {freed}, and has {count}"));
+                }
+                // Blobs that went leave their room neither used nor free.
+                if slack < 0 || placed + slack > length || end > length {
+                    self.found(format!("the blobs of segment {id} do not fit into it"));
+                }
+                let scheme = super::model::scheme(row, 5)?;
+                let present: u64 = sql::uint(row, 7)?;
+                if (present.count_ones() as usize) < scheme.k() {
+                    self.found(format!("segment {id} has fewer shards than it needs"));
+                }
+                if freed == 0 {
+                    all_slack += slack;
+                }
             }
         }
         for stray in blobs.keys() {
@@ -427,11 +540,10 @@ impl Check<'_> {
     async fn check_log(&mut self, conn: &mut Conn, bucket: &BucketRow) -> Result<(), DbError> {
         let text = "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(MIN(sequence), 0) AS BIGINT), \
                     CAST(COALESCE(MAX(sequence), 0) AS BIGINT) FROM change WHERE bucket = $1";
-        for row in self.rows(conn, text).await? {
-            let (count, first, last) = (sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?);
-            if count > 0 && (last - first + 1 != count || last != sql::as_int(bucket.sequence)) {
-                self.found(format!("the change log has {count} entries from {first} to {last} of {}", bucket.sequence));
-            }
+        let row = sqlx::query(text).bind(self.bucket.to_vec()).fetch_one(&mut *conn).await?;
+        let (count, first, last) = (sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?);
+        if count > 0 && (last - first + 1 != count || last != sql::as_int(bucket.sequence)) {
+            self.found(format!("the change log has {count} entries from {first} to {last} of {}", bucket.sequence));
         }
         let writers = super::buckets::writer_list(conn, bucket).await;
         match writers {

@@ -1,5 +1,6 @@
 //! Tests of the tree.
 
+mod check;
 mod content;
 mod fast;
 mod model;
