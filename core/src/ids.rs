@@ -152,6 +152,10 @@ id!(
     MachineId
 );
 id!(
+    /// A key of a program; chosen by who makes it.
+    ApiKeyId
+);
+id!(
     /// One attempt to change the tree; repeating it with the same id changes nothing more.
     TxnId
 );

@@ -7,21 +7,41 @@
 //! |---|---|
 //! | [`register`] | new accounts |
 //! | [`login`] | prelogin, auth key, one-time code |
-//! | [`sessions`] | refresh, logout, device keys |
+//! | [`guard`] | pauses after failures |
+//! | [`codes`] | which codes an account takes |
+//! | [`confirm`] | password and code once more, before what a stolen session must not do |
+//! | [`factors`] | authenticator apps and backup codes |
+//! | [`sessions`], [`devices`] | refresh, logout, device keys; the list of devices |
+//! | [`password`], [`recovery`], [`email`] | a new password, by the old one or by recovery words; a new address |
+//! | [`api_keys`] | keys of programs |
 //! | [`identity`] | who the caller is |
 //! | [`machines`] | machines of storage nodes |
 //! | [`limits`] | counting of failures and mails |
 //! | [`rules`] | what names and addresses look like |
-//! | [`plan`] | plans and their limits |
+//! | [`plan`], [`role`] | plans and their limits; roles |
+//! | [`export`], [`closing`] | everything about an account; leaving |
 //! | [`housekeeping`] | what is over is removed |
 
+pub mod api_keys;
+mod challenge;
+pub mod closing;
+pub mod codes;
+pub mod confirm;
+pub mod devices;
+pub mod email;
+pub mod export;
+pub mod factors;
+pub mod guard;
 pub mod housekeeping;
 pub mod identity;
 pub mod limits;
 pub mod login;
 pub mod machines;
+pub mod password;
 pub mod plan;
+pub mod recovery;
 pub mod register;
+pub mod role;
 pub mod rules;
 pub mod sessions;
 

@@ -9,6 +9,7 @@ use crate::auth::Sessions;
 use crate::changes::Bus;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
+use crate::http::throttle::Throttle;
 use crate::keys::KeyError;
 use crate::mail::Post;
 use crate::network::Network;
@@ -28,6 +29,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Sessions that are known to be good.
     pub sessions: Sessions,
+    /// Who asked how often.
+    pub throttle: Throttle,
     /// The post office.
     pub post: Post,
     /// The storage network.
@@ -74,7 +77,8 @@ impl App {
         let db = Db::open(&config.database).await?;
         let network = Network::open(&db, &config.data_dir, (&config).into()).await?;
         let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
+        let throttle = Throttle::default();
         let (changes, writers) = (Bus::default(), WriterCache::default());
-        Ok(Arc::new(Self { config, db, tokens, sessions, post, network, changes, writers, shutdown }))
+        Ok(Arc::new(Self { config, db, tokens, sessions, throttle, post, network, changes, writers, shutdown }))
     }
 }

@@ -9,11 +9,12 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{AccountId, MachineId, SessionId};
+use cyx_core::ids::{AccountId, BucketId, MachineId, SessionId};
 use http::HeaderMap;
 use sqlx::Row as _;
 use tokio::sync::watch;
 
+use crate::accounts::role::Role;
 use crate::app::App;
 use crate::db::{Backend, DbError};
 use crate::error::ApiError;
@@ -38,10 +39,36 @@ impl Permission {
             Self::StorageWrite => "storage:write",
         }
     }
+
+    /// Finds a permission by its name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        ALL_PERMISSIONS.into_iter().find(|permission| permission.as_str() == text)
+    }
 }
 
 /// What a person's own devices may do.
 pub const ALL_PERMISSIONS: [Permission; 2] = [Permission::StorageRead, Permission::StorageWrite];
+
+/// What of an account's data a caller may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Account,
+    /// One bucket: its key was made for that.
+    Bucket(BucketId),
+}
+
+impl Scope {
+    /// Whether a bucket lies in it.
+    #[must_use]
+    pub fn has(self, bucket: BucketId) -> bool {
+        match self {
+            Self::Account => true,
+            Self::Bucket(only) => only == bucket,
+        }
+    }
+}
 
 /// A caller whose token and session are good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +81,10 @@ pub struct Caller {
     pub session_key: [u8; 32],
     /// Kind of caller.
     pub user_type: UserType,
+    /// Role of its account, as it is now.
+    pub role: Role,
+    /// What of the account's data it may see.
+    pub scope: Scope,
     /// What it may do, as in its token.
     pub permissions: Vec<String>,
     /// End of the token's life, Unix seconds.
@@ -65,6 +96,34 @@ impl Caller {
     #[must_use]
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.iter().any(|given| given == permission.as_str())
+    }
+
+    /// Insists that it is a person's own device: programs with keys do not touch the account itself.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PermissionDenied`].
+    pub fn require_person(&self) -> Result<(), ApiError> {
+        match self.user_type {
+            UserType::User => Ok(()),
+            UserType::ApiKey | UserType::Node => Err(ApiError::denied("this needs a login; a key does not suffice")),
+        }
+    }
+
+    /// Insists that it is an administrator's own device.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PermissionDenied`].
+    pub fn require_admin(&self) -> Result<(), ApiError> {
+        self.require_person()?;
+        if self.role == Role::Admin { Ok(()) } else { Err(ApiError::denied("this needs an administrator")) }
+    }
+
+    /// Insists that a bucket lies in its scope.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], as for a bucket that does not exist.
+    pub fn require_bucket(&self, bucket: BucketId) -> Result<(), ApiError> {
+        if self.scope.has(bucket) { Ok(()) } else { Err(ApiError::not_found("there is no such bucket")) }
     }
 
     /// Insists that it may do something.
@@ -133,22 +192,28 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, ApiError> {
         Some(known) => known,
         None => look_up(app, session).await?,
     };
-    if known.account != account {
+    if known.account != account || known.user_type != claims.user_type {
         return Err(refused());
     }
-    Ok(caller(claims, account, session, known.public_key))
-}
-
-fn caller(claims: Claims, account: AccountId, session: SessionId, session_key: [u8; 32]) -> Caller {
-    let Claims { user_type, permissions, exp, .. } = claims;
-    Caller { account, session, session_key, user_type, permissions, expires_at: exp }
+    let Claims { permissions, exp, .. } = claims;
+    Ok(Caller {
+        account,
+        session,
+        session_key: known.public_key,
+        user_type: known.user_type,
+        role: known.role,
+        scope: known.scope,
+        permissions,
+        expires_at: exp,
+    })
 }
 
 async fn look_up(app: &App, session: SessionId) -> Result<Known, ApiError> {
     let mark = app.sessions.mark();
     let mut tx = app.db.read().await?;
     let row = sqlx::query(
-        "SELECT s.account, s.public_key, s.revoked_ns, a.disabled FROM session s JOIN account a ON a.id = s.account WHERE s.id = $1",
+        "SELECT s.account, s.public_key, s.revoked_ns, a.disabled, a.role, s.api_key, k.bucket FROM session s \
+         JOIN account a ON a.id = s.account LEFT JOIN api_key k ON k.id = s.api_key WHERE s.id = $1",
     )
     .bind(session.to_vec())
     .fetch_optional(&mut *tx)
@@ -161,7 +226,19 @@ async fn look_up(app: &App, session: SessionId) -> Result<Known, ApiError> {
     if row.try_get::<i64, _>(3)? != 0 {
         return Err(ApiError::denied("this account is disabled"));
     }
-    let known = Known { account: column_id(&row, 0)?, public_key: column_array(&row, 1)? };
+    let scope = match row.try_get::<Option<Vec<u8>>, _>(6)? {
+        Some(_) => Scope::Bucket(column_id(&row, 6)?),
+        None => Scope::Account,
+    };
+    let is_program = row.try_get::<Option<Vec<u8>>, _>(5)?.is_some();
+    let role = row.try_get::<String, _>(4)?.parse().map_err(|_| DbError::Corrupt("a role that does not exist"))?;
+    let known = Known {
+        account: column_id(&row, 0)?,
+        public_key: column_array(&row, 1)?,
+        user_type: if is_program { UserType::ApiKey } else { UserType::User },
+        role,
+        scope,
+    };
     if app.db.backend() == Backend::Sqlite {
         app.sessions.put(session, known, mark);
     }
@@ -228,6 +305,9 @@ pub(crate) fn column_array<const N: usize>(row: &sqlx::any::AnyRow, index: usize
 struct Known {
     account: AccountId,
     public_key: [u8; 32],
+    user_type: UserType,
+    role: Role,
+    scope: Scope,
 }
 
 /// Most sessions that are remembered.
@@ -312,7 +392,8 @@ mod tests {
     use cyx_core::ids::Random as _;
 
     fn known() -> Known {
-        Known { account: AccountId::random(), public_key: [1; 32] }
+        let (user_type, role, scope) = (UserType::User, Role::Basic, Scope::Account);
+        Known { account: AccountId::random(), public_key: [1; 32], user_type, role, scope }
     }
 
     #[test]

@@ -131,6 +131,12 @@ pub struct Config {
     pub plan_free_bytes: u64,
     /// Bytes that accounts of the plan free may move in a month.
     pub plan_free_traffic_bytes: u64,
+    /// Email addresses, in lower case, whose accounts are administrators from their next login on.
+    pub admins: Vec<String>,
+    /// How long an account goes on after its owner wanted it deleted.
+    pub account_grace: Duration,
+    /// How long the audit log is kept.
+    pub audit: Duration,
     /// Whether several shards of a segment may lie on one machine or network.
     pub allow_colocated: bool,
     /// Largest file in bytes.
@@ -201,6 +207,9 @@ impl Config {
             plan: options.plan()?.parse().map_err(|_| invalid("plan", "no such plan"))?,
             plan_free_bytes: options.plan_free_bytes()?,
             plan_free_traffic_bytes: options.plan_free_traffic_bytes()?,
+            admins: list(&options.admin.clone().unwrap_or_default().to_lowercase()),
+            account_grace: seconds(options.account_grace_seconds()?),
+            audit: seconds(options.audit_seconds()?),
             allow_colocated: options.allow_colocated(),
             max_file_bytes: options.max_file_bytes()?,
             access_token: seconds(options.access_token_seconds()?),

@@ -4,6 +4,8 @@
 //! the database, paths) is logged here, once, inside the request's span, so the log line carries the request id that the caller
 //! gets too.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use cyx_core::error::ErrorCode;
@@ -21,13 +23,22 @@ pub struct ApiError {
     pub code: ErrorCode,
     /// One sentence for people.
     pub message: String,
+    /// When it is worth trying again.
+    pub retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// An error with a sentence.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after: None }
+    }
+
+    /// Says when it is worth trying again; over HTTP as `Retry-After`.
+    #[must_use]
+    pub const fn after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
     }
 
     /// [`ErrorCode::InvalidArgument`].
@@ -106,6 +117,12 @@ impl IntoResponse for ApiError {
         let status = StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let request_id = crate::http::request_id::current();
         let detail = ErrorDetail { code: self.code.as_str(), message: self.message, request_id };
-        (status, Json(ErrorBody { error: detail })).into_response()
+        let mut response = (status, Json(ErrorBody { error: detail })).into_response();
+        if let Some(pause) = self.retry_after {
+            // A moment later rather than a moment too early.
+            let seconds = pause.as_secs().saturating_add(1);
+            response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

@@ -1,8 +1,9 @@
 //! The HTTP side: listeners, middleware, REST, WebSocket.
 //!
-//! A request comes in at [`server`], passes [`middleware`] and finds its handler by the table in [`router`]. Handlers in
-//! [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
+//! A request comes in at [`server`], passes [`middleware`] and finds its handler by the table in [`router`], which also says who may
+//! call ([`access`]). Handlers in [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
 
+pub mod access;
 pub mod body;
 pub mod extract;
 pub mod middleware;
@@ -10,6 +11,7 @@ pub mod request_id;
 pub mod rest;
 pub mod router;
 pub mod server;
+pub mod throttle;
 pub mod tls;
 pub mod ws;
 

@@ -10,6 +10,8 @@
 //! | [`error`] | the one error that leaves the server |
 //! | [`auth`] | who is calling |
 //! | [`accounts`], [`tokens`], [`http`] | registration, login, REST |
+//! | [`admin`] | what administrators see and change |
+//! | [`audit`] | who did what: rows that are only added, chained by hashes |
 //! | [`network`], [`keys`], [`nodes`], [`placement`] | the storage network: identity, nodes, where shards go |
 //! | [`collect`] | what is not needed any more, and how nodes learn of it |
 //! | [`meta`], [`tree`], [`changes`], [`quota`] | the encrypted tree and its gRPC service, what changed, what it counts |
@@ -18,7 +20,9 @@
 //! | [`metrics`], [`time`] | numbers for Prometheus; the time |
 
 pub mod accounts;
+pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod backup;
 pub mod changes;

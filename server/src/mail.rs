@@ -5,11 +5,12 @@
 //! is lost or sent for something that was rolled back. The text is written when it is sent: no one-time code lies in the database.
 
 mod deliver;
+mod html;
 mod letter;
 mod outbox;
 mod smtp;
 
-use cyx_core::ids::random_bytes;
+use cyx_core::ids::{AccountId, random_bytes};
 use futures_util::future::BoxFuture;
 use lettre::Message;
 use thiserror::Error;
@@ -20,7 +21,7 @@ use crate::db::{Conn, DbError};
 use crate::time::now_ns;
 
 pub use self::deliver::deliver;
-pub use self::letter::{CODE_LIFETIME, Letter};
+pub use self::letter::{CODE_LIFETIME, EMAIL_CODE_LIFETIME, Letter, Notice};
 
 /// A letter could not be sent now.
 #[derive(Debug, Error)]
@@ -87,6 +88,35 @@ pub async fn enqueue(connection: &mut Conn, recipient: &str, letter: &Letter) ->
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Does the work of [`enqueue`] without sending anything, so that an answer takes as long for an address without an account.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn enqueue_nothing(connection: &mut Conn, letter: &Letter) -> Result<(), DbError> {
+    let (kind, detail) = letter.to_columns();
+    // It is of no use from the beginning: the next look into the queue drops it.
+    sqlx::query("INSERT INTO mail (id, recipient, letter, detail, next_ns, expires_ns) VALUES ($1, '', $2, $3, $4, 0)")
+        .bind(random_bytes::<16>().to_vec())
+        .bind(kind)
+        .bind(detail)
+        .bind(now_ns())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Puts a letter to an account's owner into the queue.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn enqueue_to(connection: &mut Conn, owner: AccountId, letter: &Letter) -> Result<(), DbError> {
+    let recipient: String = sqlx::query_scalar("SELECT email FROM account WHERE id = $1")
+        .bind(owner.to_vec())
+        .fetch_one(&mut *connection)
+        .await?;
+    enqueue(connection, &recipient, letter).await
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@
 //! | [`write`] | mutations, staging |
 //! | [`transfer`] | leases of placements, read access, quota, cluster |
 //! | [`subscribe`] | the stream of changes |
+//! | [`scope`] | what keys for one bucket may ask for |
 
 mod buckets;
 mod read;
+mod scope;
 mod subscribe;
 mod transfer;
 mod write;
@@ -36,6 +38,8 @@ use crate::error::ApiError;
 use crate::tree::model::BucketRow;
 use crate::tree::{Actor, TreeError};
 
+use self::scope::Scoped;
+
 /// Most bytes of a request: a batch of a thousand inline files, with room.
 const REQUEST_MAX: usize = 64 * 1024 * 1024;
 
@@ -53,9 +57,10 @@ impl MetaServer {
             .max_encoding_message_size(REQUEST_MAX)
     }
 
-    async fn caller<T>(&self, request: &Request<T>, permission: Permission) -> Result<Caller, ApiError> {
+    async fn caller<T: Scoped>(&self, request: &Request<T>, permission: Permission) -> Result<Caller, ApiError> {
         let caller = caller_of(&self.app, request.metadata()).await?;
         caller.require(permission)?;
+        scope::check(&caller, request.get_ref())?;
         Ok(caller)
     }
 
@@ -112,7 +117,10 @@ impl MetaService for MetaServer {
         &self,
         request: Request<pb::ListBucketsRequest>,
     ) -> Result<Response<pb::ListBucketsResponse>, Status> {
-        answer!(self.all_buckets(request) as StorageRead)
+        let caller = self.caller(&request, Permission::StorageRead).await?;
+        let mut answer = self.all_buckets(&caller, request.into_inner()).await?;
+        answer.buckets.retain(|bucket| BucketId::try_from(&bucket.id[..]).is_ok_and(|id| caller.scope.has(id)));
+        Ok(Response::new(answer))
     }
 
     async fn delete_bucket(

@@ -4,6 +4,7 @@
 //! kept in the data folder. It signs access tokens itself, as other services expect; everything else uses keys derived from it
 //! by purpose.
 
+mod codes;
 pub mod jwt;
 mod secret;
 
@@ -16,17 +17,16 @@ use crate::auth::ALL_PERMISSIONS;
 use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
 
+pub use self::codes::{CodeKeys, OTP_DIGITS, make_backup_code};
 pub use self::jwt::{Claims, Issued, UserType};
-
-/// Digits of a one-time code.
-pub const OTP_DIGITS: usize = 6;
 
 /// Makes and checks tokens.
 pub struct Tokens {
     /// Access tokens.
     pub jwt: jwt::Jwt,
+    /// One-time codes.
+    pub codes: CodeKeys,
     prelogin_key: [u8; 32],
-    otp_key: [u8; 32],
     refresh_key: [u8; 32],
     access_life: Duration,
     machine_life: Duration,
@@ -42,7 +42,7 @@ impl Tokens {
         Ok(Self {
             jwt: jwt::Jwt::new(secret.expose(), &config.jwt),
             prelogin_key: blake3::derive_key("cyx v1 server prelogin", secret.expose()),
-            otp_key: blake3::derive_key("cyx v1 server one-time codes", secret.expose()),
+            codes: CodeKeys::derive(secret.expose()),
             refresh_key: blake3::derive_key("cyx v1 server refresh tokens", secret.expose()),
             access_life: config.access_token,
             machine_life: config.node_token,
@@ -59,6 +59,21 @@ impl Tokens {
         self.jwt.issue(UserType::User, subject, session, permissions, self.access_life)
     }
 
+    /// An access token for a program with a key.
+    ///
+    /// # Errors
+    /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
+    pub fn api_key(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        permissions: Vec<String>,
+        life: Duration,
+    ) -> Result<Issued, ApiError> {
+        let (subject, session) = (account.to_string(), Some(session.to_string()));
+        self.jwt.issue(UserType::ApiKey, subject, session, permissions, life.min(self.access_life))
+    }
+
     /// An access token for a storage node's machine.
     ///
     /// # Errors
@@ -73,13 +88,10 @@ impl Tokens {
         first(blake3::keyed_hash(&self.prelogin_key, email_key.as_bytes()).as_bytes())
     }
 
-    /// The one-time code of a login. It is derived, so that it lies nowhere; login ids are random and used once.
+    /// The one-time code that is mailed for a login.
     #[must_use]
     pub fn otp(&self, login: SessionId) -> String {
-        let hash = blake3::keyed_hash(&self.otp_key, login.as_bytes());
-        // The bias of reducing 128 bits to a million is far below anything that could help a guess.
-        let number = u128::from_le_bytes(first(hash.as_bytes())) % 1_000_000;
-        format!("{number:0OTP_DIGITS$}")
+        self.codes.mailed(login)
     }
 
     /// A session's first refresh token.

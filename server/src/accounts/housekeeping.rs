@@ -1,9 +1,10 @@
-//! Removes what is over: logins without a code, ended sessions, old counters.
+//! Removes what is over: logins without a code, ended sessions, old counters; accounts whose owners left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::audit;
 use crate::db::{Conn, DbError};
 use crate::time::{nanos, now_ns};
 
@@ -24,13 +25,26 @@ pub async fn run(app: Arc<App>) {
         if let Err(error) = app.db.write::<(), DbError, _>(|c| Box::pin(clean(c))).await {
             tracing::error!(%error, "what is over could not be removed");
         }
+        if let Err(error) = super::closing::erase_due(&app).await {
+            tracing::error!(%error, "accounts could not be erased");
+        }
+        let oldest = now_ns().saturating_sub(nanos(app.config.audit));
+        if let Err(error) = app.db.write::<(), DbError, _>(move |c| Box::pin(audit::prune(c, oldest))).await {
+            tracing::error!(%error, "old rows of the audit log could not be removed");
+        }
     }
 }
 
 pub(super) async fn clean(c: &mut Conn) -> Result<(), DbError> {
     let now = now_ns();
     let ended = now.saturating_sub(nanos(SESSIONS_KEPT));
-    sqlx::query("DELETE FROM login WHERE expires_ns < $1").bind(now).execute(&mut *c).await?;
+    for text in ["DELETE FROM login WHERE expires_ns < $1", "DELETE FROM challenge WHERE expires_ns < $1"] {
+        sqlx::query(text).bind(now).execute(&mut *c).await?;
+    }
+    sqlx::query("DELETE FROM lockout WHERE since_ns < $1 AND until_ns < $1")
+        .bind(now.saturating_sub(nanos(super::guard::FORGET)))
+        .execute(&mut *c)
+        .await?;
     sqlx::query("DELETE FROM session WHERE expires_ns < $1").bind(ended).execute(&mut *c).await?;
     sqlx::query("DELETE FROM attempt WHERE since_ns < $1")
         .bind(now.saturating_sub(nanos(COUNTERS_KEPT)))

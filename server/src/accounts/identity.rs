@@ -25,6 +25,8 @@ pub struct Profile {
     pub used_bytes: i64,
     /// Unix nanoseconds.
     pub created_ns: i64,
+    /// When it will be deleted, Unix nanoseconds.
+    pub delete_ns: Option<i64>,
 }
 
 /// Reads it.
@@ -34,7 +36,7 @@ pub struct Profile {
 pub async fn profile(app: &App, account: AccountId) -> Result<Profile, ApiError> {
     let mut tx = app.db.read().await?;
     let row = sqlx::query(
-        "SELECT username, email, plan, role, limit_bytes, used_bytes, created_ns FROM account WHERE id = $1",
+        "SELECT username, email, plan, role, limit_bytes, used_bytes, created_ns, delete_ns FROM account WHERE id = $1",
     )
     .bind(account.to_vec())
     .fetch_optional(&mut *tx)
@@ -49,5 +51,6 @@ pub async fn profile(app: &App, account: AccountId) -> Result<Profile, ApiError>
         limit_bytes: row.try_get(4)?,
         used_bytes: row.try_get(5)?,
         created_ns: row.try_get(6)?,
+        delete_ns: row.try_get(7)?,
     })
 }

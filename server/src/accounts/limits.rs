@@ -6,7 +6,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use cyx_core::error::ErrorCode;
+
 use crate::db::{Conn, DbError};
+use crate::error::ApiError;
 use crate::time::{nanos, now_ns};
 
 /// A limit.
@@ -17,10 +20,14 @@ pub struct Limit {
     window: Duration,
 }
 
-/// Failed logins of an account or from an address: 5 in 15 minutes.
-pub const FAILED_LOGINS: Limit = Limit { name: "failed login", count: 5, window: Duration::from_secs(15 * 60) };
 /// Login codes mailed for an account.
 pub const LOGIN_CODES: Limit = Limit { name: "login code", count: 30, window: Duration::from_secs(15 * 60) };
+/// Recoveries of an account, and changes of its address, that were asked for.
+pub const RECOVERIES: Limit = Limit { name: "recovery", count: 5, window: Duration::from_secs(3600) };
+/// Recoveries that were asked for from an address.
+pub const RECOVERIES_FROM: Limit = Limit { name: "recovery from", count: 50, window: Duration::from_secs(3600) };
+/// Exports of an account.
+pub const EXPORTS: Limit = Limit { name: "export", count: 10, window: Duration::from_secs(24 * 3600) };
 /// Registration mails to one email address.
 pub const REGISTRATION_MAILS: Limit = Limit { name: "registration mail", count: 5, window: Duration::from_secs(3600) };
 /// Registrations from an address.
@@ -28,11 +35,16 @@ pub const REGISTRATIONS: Limit = Limit { name: "registration", count: 200, windo
 /// Failed attempts with machine keys or enrolment tokens from an address.
 pub const FAILED_MACHINES: Limit = Limit { name: "failed machine", count: 30, window: Duration::from_secs(15 * 60) };
 
+/// The name of a counter, which says nothing about whose it is to who reads the database alone.
+pub(super) fn key(name: &str, who: &str) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new_derive_key("cyx v1 server counters");
+    hasher.update(name.as_bytes()).update(&[0]).update(who.as_bytes());
+    hasher.finalize().as_bytes()[..16].to_vec()
+}
+
 impl Limit {
     fn key(&self, who: &str) -> Vec<u8> {
-        let mut hasher = blake3::Hasher::new_derive_key("cyx v1 server counters");
-        hasher.update(self.name.as_bytes()).update(&[0]).update(who.as_bytes());
-        hasher.finalize().as_bytes()[..16].to_vec()
+        key(self.name, who)
     }
 
     /// Whether the limit is reached.
@@ -40,12 +52,35 @@ impl Limit {
     /// # Errors
     /// [`DbError`].
     pub async fn is_reached(&self, connection: &mut Conn, who: &str) -> Result<bool, DbError> {
-        let count: Option<i64> = sqlx::query_scalar("SELECT count FROM attempt WHERE key = $1 AND since_ns > $2")
-            .bind(self.key(who))
-            .bind(now_ns().saturating_sub(nanos(self.window)))
-            .fetch_optional(connection)
-            .await?;
-        Ok(count.unwrap_or(0) >= self.count)
+        Ok(self.pause(connection, who).await?.is_some())
+    }
+
+    /// How long it stays reached; `None` if it is not.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn pause(&self, connection: &mut Conn, who: &str) -> Result<Option<Duration>, DbError> {
+        let (now, window) = (now_ns(), nanos(self.window));
+        let since: Option<i64> =
+            sqlx::query_scalar("SELECT since_ns FROM attempt WHERE key = $1 AND since_ns > $2 AND count >= $3")
+                .bind(self.key(who))
+                .bind(now.saturating_sub(window))
+                .bind(self.count)
+                .fetch_optional(connection)
+                .await?;
+        let left = since.map(|since| since.saturating_add(window).saturating_sub(now));
+        Ok(left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_nanos))
+    }
+
+    /// [`ErrorCode::RateLimited`] with the time to wait, if the limit is reached; the inner result is the answer.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn check(&self, connection: &mut Conn, who: &str, text: &str) -> Result<Result<(), ApiError>, DbError> {
+        Ok(match self.pause(connection, who).await? {
+            Some(pause) => Err(ApiError::new(ErrorCode::RateLimited, text).after(pause)),
+            None => Ok(()),
+        })
     }
 
     /// Counts one. The count that reaches the limit starts the window anew, so that the lock lasts a whole window.

@@ -1,7 +1,8 @@
 //! Logging in: salt and parameters, then the auth key, then the code from the mail.
 //!
 //! An address without an account gets the same kind of answers after the same work: a stable made-up salt, and the refusal that a wrong
-//! password gets. Only who has the right auth key gets a login id and causes a mail.
+//! password gets. Only who has the right auth key gets a login id and causes a mail. With an authenticator app its codes are
+//! taken instead, and no mail is sent.
 
 use std::net::IpAddr;
 
@@ -11,19 +12,19 @@ use cyx_core::ids::{AccountId, Random as _, SessionId};
 use sqlx::Row as _;
 use subtle::ConstantTimeEq as _;
 
-use super::limits::{self, FAILED_LOGINS, LOGIN_CODES};
+use super::codes::{self, Method, Taken};
+use super::confirm::{self, Outcome, granted};
+use super::guard::Attempt;
 use super::register::is_signing_key;
 use super::rules;
 use crate::app::App;
+use crate::audit::{self, Action, Actor, Event};
 use crate::auth::{column_array, column_id};
-use crate::db::{Conn, DbError};
+use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, CODE_LIFETIME, Letter};
 use crate::time::{nanos, now_ns, to_seconds};
-use crate::tokens::{Issued, stored_hash};
-
-/// How often a code may be guessed.
-const TRIES: i64 = 5;
+use crate::tokens::{CodeKeys, Issued, stored_hash};
 
 /// What a client needs to derive its auth key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,89 +61,82 @@ pub async fn prelogin(app: &App, email: &str) -> Result<Prelogin, ApiError> {
 pub struct Begun {
     /// Its id.
     pub login: SessionId,
+    /// Where the code comes from.
+    pub method: Method,
     /// When the code ends, Unix seconds.
     pub expires_at: u64,
 }
 
-/// First step: checks the auth key and mails a code.
+/// First step: checks the auth key and mails a code, if codes come by mail.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidCredentials`], [`ErrorCode::AccountLocked`], [`ErrorCode::RateLimited`], [`ErrorCode::PermissionDenied`] for a
 /// disabled account.
 pub async fn begin(app: &App, email: &str, auth_key: &[u8], device: &str, ip: IpAddr) -> Result<Begun, ApiError> {
-    let (email_key, auth_hash, device) = (rules::key(email), stored_hash(auth_key), rules::device_name(device));
-    let login = SessionId::random();
-    let outcome = app
-        .db
-        .write(move |c| {
-            let attempt = Attempt { login, email_key: email_key.clone(), auth_hash, device: device.clone(), ip };
-            Box::pin(async move { check_auth_key(c, attempt).await })
-        })
-        .await?;
-    let begun = outcome?;
-    app.post.wake();
-    Ok(begun)
+    let attempt = Login {
+        id: SessionId::random(),
+        email_key: rules::key(email),
+        auth_hash: stored_hash(auth_key),
+        device: rules::device_name(device),
+        ip,
+        backend: app.db.backend(),
+    };
+    confirm::run(app, move |c| {
+        let attempt = attempt.clone();
+        Box::pin(async move { check_auth_key(c, attempt).await })
+    })
+    .await
 }
 
-struct Attempt {
-    login: SessionId,
+#[derive(Clone)]
+struct Login {
+    id: SessionId,
     email_key: String,
     auth_hash: [u8; 32],
     device: String,
     ip: IpAddr,
+    backend: Backend,
 }
 
-/// The inner result is the caller's answer: a refusal must not undo the counting of failures.
-async fn check_auth_key(c: &mut Conn, attempt: Attempt) -> Result<Result<Begun, ApiError>, DbError> {
-    let by_account = limits::account(&attempt.email_key);
-    let by_address = limits::address(attempt.ip);
-    if FAILED_LOGINS.is_reached(c, &by_address).await? {
-        return Ok(Err(ApiError::new(
-            ErrorCode::RateLimited,
-            "too many failed logins from this address; try again later",
-        )));
-    }
-    if FAILED_LOGINS.is_reached(c, &by_account).await? {
-        return Ok(Err(locked()));
-    }
+async fn check_auth_key(c: &mut Conn, login: Login) -> Outcome<Begun> {
+    let attempt = Attempt::new(&login.email_key, login.ip);
+    granted!(attempt.check(c).await?);
     let row = sqlx::query("SELECT id, auth_hash, email, disabled FROM account WHERE email_key = $1")
-        .bind(&attempt.email_key)
+        .bind(&login.email_key)
         .fetch_optional(&mut *c)
         .await?;
     let (account, stored, email, disabled) = match row {
         Some(row) => (Some(column_id(&row, 0)?), column_array(&row, 1)?, row.try_get(2)?, row.try_get(3)?),
         None => (None::<AccountId>, [0; 32], String::new(), 0_i64),
     };
-    let equal = bool::from(stored.ct_eq(&attempt.auth_hash));
+    let equal = bool::from(stored.ct_eq(&login.auth_hash));
     let account = match account {
         Some(account) if equal => account,
-        _ => {
-            FAILED_LOGINS.count(c, &by_account).await?;
-            FAILED_LOGINS.count(c, &by_address).await?;
+        unknown_or_wrong => {
+            attempt.failed(c, login.backend, unknown_or_wrong).await?;
+            // For unknown addresses too, so that both take the same time.
+            audit::record(c, Event::anyone(unknown_or_wrong, Action::Password, login.ip).refused()).await?;
             return Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "email or password is wrong")));
         }
     };
     if disabled != 0 {
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
-    if LOGIN_CODES.is_reached(c, &by_account).await? {
-        return Ok(Err(ApiError::new(ErrorCode::RateLimited, "too many codes were sent; try again later")));
+    let method = codes::method(c, account).await?;
+    if method == Method::Email {
+        granted!(confirm::count_mail(c, &login.email_key).await?);
+        mail::enqueue(c, &email, &Letter::LoginCode { login: login.id, device: login.device.clone() }).await?;
     }
-    LOGIN_CODES.count(c, &by_account).await?;
     let expires_ns = now_ns().saturating_add(nanos(CODE_LIFETIME));
     sqlx::query("INSERT INTO login (id, account, device_name, expires_ns) VALUES ($1, $2, $3, $4)")
-        .bind(attempt.login.to_vec())
+        .bind(login.id.to_vec())
         .bind(account.to_vec())
-        .bind(&attempt.device)
+        .bind(&login.device)
         .bind(expires_ns)
         .execute(&mut *c)
         .await?;
-    mail::enqueue(c, &email, &Letter::LoginCode { login: attempt.login, device: attempt.device }).await?;
-    Ok(Ok(Begun { login: attempt.login, expires_at: to_seconds(expires_ns) }))
-}
-
-fn locked() -> ApiError {
-    ApiError::new(ErrorCode::AccountLocked, "too many failed logins; this account is locked for a while")
+    audit::record(c, Event::anyone(Some(account), Action::Password, login.ip).with(login.device)).await?;
+    Ok(Ok(Begun { login: login.id, method, expires_at: to_seconds(expires_ns) }))
 }
 
 /// The keys of an account as one device gets them.
@@ -188,22 +182,23 @@ pub async fn verify(
     if !is_signing_key(public_key) {
         return Err(ApiError::invalid("the field session_public_key is not valid"));
     }
-    let right = bool::from(app.tokens.otp(login).as_bytes().ct_eq(otp.trim().as_bytes()));
     let refresh_token = app.tokens.first_refresh_token(login);
     let new = NewSession {
         id: login,
+        otp: otp.to_owned(),
         public_key: public_key.to_vec(),
         refresh_hash: stored_hash(refresh_token.as_bytes()),
         expires_ns: now_ns().saturating_add(nanos(app.config.refresh_token)),
+        ip,
+        backend: app.db.backend(),
+        keys: app.tokens.codes.clone(),
+        admins: app.config.admins.clone(),
     };
-    let outcome = app
-        .db
-        .write(move |c| {
-            let new = new.clone();
-            Box::pin(async move { take_code(c, new, right, ip).await })
-        })
-        .await?;
-    let (account, keys) = outcome?;
+    let (account, keys) = confirm::run(app, move |c| {
+        let new = new.clone();
+        Box::pin(async move { take_code(c, new).await })
+    })
+    .await?;
     let access = app.tokens.access(account, login)?;
     Ok(LoggedIn { account, session: login, access, refresh_token, keys })
 }
@@ -211,24 +206,18 @@ pub async fn verify(
 #[derive(Clone)]
 struct NewSession {
     id: SessionId,
+    otp: String,
     public_key: Vec<u8>,
     refresh_hash: [u8; 32],
     expires_ns: i64,
+    ip: IpAddr,
+    backend: Backend,
+    keys: CodeKeys,
+    admins: Vec<String>,
 }
 
-async fn take_code(
-    c: &mut Conn,
-    new: NewSession,
-    right: bool,
-    ip: IpAddr,
-) -> Result<Result<(AccountId, WrappedKeys), ApiError>, DbError> {
-    let by_address = limits::address(ip);
-    if FAILED_LOGINS.is_reached(c, &by_address).await? {
-        return Ok(Err(ApiError::new(
-            ErrorCode::RateLimited,
-            "too many failed logins from this address; try again later",
-        )));
-    }
+async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, WrappedKeys)> {
+    granted!(Attempt::from_address(new.ip).check(c).await?);
     let ended =
         || ApiError::new(ErrorCode::OtpExpired, "the code is too old, was used or was tried too often; log in again");
     // Counting comes first and stays, so that no number of concurrent guesses gets more tries.
@@ -242,7 +231,7 @@ async fn take_code(
     let account: AccountId = column_id(&row, 0)?;
     let (device, tries, expires_ns): (String, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let now = now_ns();
-    if tries > TRIES || expires_ns <= now {
+    if tries > super::challenge::TRIES || expires_ns <= now {
         remove_login(c, new.id).await?;
         return Ok(Err(ended()));
     }
@@ -253,23 +242,32 @@ async fn take_code(
     .bind(account.to_vec())
     .fetch_one(&mut *c)
     .await?;
-    let by_account = limits::account(&row.try_get::<String, _>(0)?);
-    if !right {
-        FAILED_LOGINS.count(c, &by_account).await?;
-        FAILED_LOGINS.count(c, &by_address).await?;
-        return Ok(Err(ApiError::new(ErrorCode::OtpInvalid, "the code is wrong")));
-    }
+    let email_key: String = row.try_get(0)?;
+    let attempt = Attempt::new(&email_key, new.ip);
+    let Some(taken) = codes::take(c, &new.keys, account, new.id, &new.otp).await? else {
+        attempt.failed(c, new.backend, Some(account)).await?;
+        audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).refused().with(device)).await?;
+        return Ok(Err(confirm::wrong_code()));
+    };
     if row.try_get::<i64, _>(1)? != 0 {
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
     remove_login(c, new.id).await?;
-    FAILED_LOGINS.clear(c, &by_account).await?;
+    attempt.passed(c).await?;
+    if taken == Taken::Backup {
+        audit::record(c, Event::anyone(Some(account), Action::BackupCodeUsed, new.ip)).await?;
+    }
+    audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).with(device.clone())).await?;
     sqlx::query("UPDATE account SET verified = 1 WHERE id = $1 AND verified = 0")
         .bind(account.to_vec())
         .execute(&mut *c)
         .await?;
+    if new.admins.contains(&email_key) {
+        make_admin(c, account).await?;
+    }
     sqlx::query(
-        "INSERT INTO session (id, account, device_name, public_key, generation, created_ns, expires_ns) VALUES ($1, $2, $3, $4, 1, $5, $6)",
+        "INSERT INTO session (id, account, device_name, public_key, generation, created_ns, last_used_ns, expires_ns, last_address) \
+         VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7)",
     )
     .bind(new.id.to_vec())
     .bind(account.to_vec())
@@ -277,6 +275,7 @@ async fn take_code(
     .bind(new.public_key)
     .bind(now)
     .bind(new.expires_ns)
+    .bind(new.ip.to_canonical().to_string())
     .execute(&mut *c)
     .await?;
     super::sessions::store_refresh(c, new.id, &new.refresh_hash, 1).await?;
@@ -287,6 +286,19 @@ async fn take_code(
         private_keys: row.try_get(5)?,
     };
     Ok(Ok((account, keys)))
+}
+
+/// Makes an administrator of who the configuration names and who has just shown to read the mail of that address.
+async fn make_admin(c: &mut Conn, account: AccountId) -> Result<(), DbError> {
+    let changed = sqlx::query("UPDATE account SET role = 'admin' WHERE id = $1 AND role <> 'admin'")
+        .bind(account.to_vec())
+        .execute(&mut *c)
+        .await?;
+    if changed.rows_affected() > 0 {
+        let event = Event::new(Some(account), Actor::Server, Action::RoleChanged, None);
+        audit::record(c, event.with("to admin, by the configuration")).await?;
+    }
+    Ok(())
 }
 
 async fn remove_login(c: &mut Conn, login: SessionId) -> Result<(), DbError> {

@@ -14,6 +14,7 @@ use crate::error::ApiError;
 use crate::time::now_ns;
 use crate::tokens::{Issued, stored_hash};
 
+const TOO_MANY: &str = "too many failed attempts from this address; try again later";
 /// Most bytes of the texts that a machine says of itself.
 const TEXT_MAX: usize = 256;
 /// Most bytes of the description of its hardware.
@@ -66,9 +67,7 @@ pub async fn register(
 /// Whose machine it will be.
 async fn owner(app: &App, bearer: &str, ip: IpAddr) -> Result<Option<AccountId>, ApiError> {
     let by_address = limits::address(ip);
-    if FAILED_MACHINES.is_reached(&mut *app.db.read().await?, &by_address).await? {
-        return Err(too_many());
-    }
+    FAILED_MACHINES.check(&mut *app.db.read().await?, &by_address, TOO_MANY).await??;
     if let Some(expected) = &app.config.enroll_token {
         // Hashes, so that the comparison takes the same time for every length.
         let equal = stored_hash(expected.expose()).ct_eq(&stored_hash(bearer.as_bytes()));
@@ -83,12 +82,9 @@ async fn owner(app: &App, bearer: &str, ip: IpAddr) -> Result<Option<AccountId>,
             return Err(error);
         }
     };
+    caller.require_person()?;
     caller.require(Permission::StorageWrite)?;
     Ok(Some(caller.account))
-}
-
-fn too_many() -> ApiError {
-    ApiError::new(ErrorCode::RateLimited, "too many failed attempts from this address; try again later")
 }
 
 async fn count_failure(app: &App, who: String) -> Result<(), ApiError> {
@@ -130,9 +126,7 @@ async fn insert(
 pub async fn token(app: &App, machine: MachineId, api_key: &str, ip: IpAddr) -> Result<Issued, ApiError> {
     let by_address = limits::address(ip);
     let mut tx = app.db.read().await?;
-    if FAILED_MACHINES.is_reached(&mut tx, &by_address).await? {
-        return Err(too_many());
-    }
+    FAILED_MACHINES.check(&mut tx, &by_address, TOO_MANY).await??;
     let row = sqlx::query("SELECT api_key_hash FROM machine WHERE id = $1 AND revoked_ns IS NULL")
         .bind(machine.to_vec())
         .fetch_optional(&mut *tx)

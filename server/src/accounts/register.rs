@@ -11,10 +11,12 @@ use cyx_core::auth::{SALT_LEN, StretchParams};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, Random as _};
 
+use super::confirm::granted;
 use super::limits::{self, REGISTRATION_MAILS, REGISTRATIONS};
 use super::plan::Plan;
 use super::rules;
 use crate::app::App;
+use crate::audit::{self, Action, Event};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter};
@@ -27,14 +29,10 @@ pub const WRAPPED_PRIVATE_KEYS_MAX: usize = 4096;
 /// A user name whose account was not used for this long after its registration is free again.
 const UNVERIFIED_KEPT: Duration = Duration::from_secs(48 * 3600);
 
-/// What a new account consists of. The server can read none of the wrapped keys.
+/// What a password leaves on the server.
 #[derive(Clone)]
-pub struct Registration {
-    /// User name.
-    pub username: String,
-    /// Email address.
-    pub email: String,
-    /// Salt of the password.
+pub struct Password {
+    /// Salt.
     pub salt: Vec<u8>,
     /// How the password is stretched.
     pub params: StretchParams,
@@ -42,6 +40,35 @@ pub struct Registration {
     pub auth_hash: [u8; 32],
     /// The account key under the password's key.
     pub wrapped_account_key: Vec<u8>,
+}
+
+impl Password {
+    /// Checks sizes and parameters.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`].
+    pub fn check(&self) -> Result<(), ApiError> {
+        let (floor, ceiling, params) = (StretchParams::DEFAULT, StretchParams::CEILING, self.params);
+        let within = (floor.memory_kib..=ceiling.memory_kib).contains(&params.memory_kib)
+            && (floor.passes..=ceiling.passes).contains(&params.passes)
+            && (floor.lanes..=ceiling.lanes).contains(&params.lanes);
+        fields(&[
+            ("salt", self.salt.len() == SALT_LEN),
+            ("params", within),
+            ("wrapped_account_key", is_wrapped_key(&self.wrapped_account_key)),
+        ])
+    }
+}
+
+/// What a new account consists of. The server can read none of the wrapped keys.
+#[derive(Clone)]
+pub struct Registration {
+    /// User name.
+    pub username: String,
+    /// Email address.
+    pub email: String,
+    /// What the password leaves here.
+    pub password: Password,
     /// The account key under the recovery key.
     pub recovery_wrapped_account_key: Vec<u8>,
     /// Ed25519.
@@ -60,24 +87,27 @@ impl Registration {
     pub fn check(&self) -> Result<(), ApiError> {
         rules::username(&self.username)?;
         rules::email(&self.email)?;
-        let (floor, ceiling, params) = (StretchParams::DEFAULT, StretchParams::CEILING, self.params);
-        let within = (floor.memory_kib..=ceiling.memory_kib).contains(&params.memory_kib)
-            && (floor.passes..=ceiling.passes).contains(&params.passes)
-            && (floor.lanes..=ceiling.lanes).contains(&params.lanes);
-        let sizes = [
-            ("salt", self.salt.len() == SALT_LEN),
-            ("params", within),
-            ("wrapped_account_key", (1..=WRAPPED_KEY_MAX).contains(&self.wrapped_account_key.len())),
-            ("recovery_wrapped_account_key", (1..=WRAPPED_KEY_MAX).contains(&self.recovery_wrapped_account_key.len())),
+        self.password.check()?;
+        fields(&[
+            ("recovery_wrapped_account_key", is_wrapped_key(&self.recovery_wrapped_account_key)),
             ("signing_public_key", is_signing_key(&self.signing_public_key)),
             ("exchange_public_key", self.exchange_public_key.len() == 32),
             ("wrapped_private_keys", (1..=WRAPPED_PRIVATE_KEYS_MAX).contains(&self.wrapped_private_keys.len())),
-        ];
-        match sizes.iter().find(|(_, fits)| !fits) {
-            Some((field, _)) => Err(ApiError::invalid(format!("the field {field} is not valid"))),
-            None => Ok(()),
-        }
+        ])
     }
+}
+
+/// Names the first field that does not fit.
+pub(super) fn fields(checked: &[(&str, bool)]) -> Result<(), ApiError> {
+    match checked.iter().find(|(_, fits)| !fits) {
+        Some((field, _)) => Err(ApiError::invalid(format!("the field {field} is not valid"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether bytes may be a wrapped key.
+pub(super) fn is_wrapped_key(bytes: &[u8]) -> bool {
+    (1..=WRAPPED_KEY_MAX).contains(&bytes.len())
 }
 
 /// Whether bytes are an Ed25519 public key that strict verification accepts.
@@ -124,12 +154,7 @@ async fn insert(
 ) -> Result<Result<(), ApiError>, ApiError> {
     let (email_key, username_key) = (rules::key(&new.email), rules::key(&new.username));
     let (by_address, by_email) = (limits::address(ip), limits::account(&email_key));
-    if REGISTRATIONS.is_reached(c, &by_address).await? {
-        return Ok(Err(ApiError::new(
-            ErrorCode::RateLimited,
-            "too many registrations from this address; try again later",
-        )));
-    }
+    granted!(REGISTRATIONS.check(c, &by_address, "too many registrations from this address; try again later").await?);
     REGISTRATIONS.count(c, &by_address).await?;
 
     let now = now_ns();
@@ -150,9 +175,7 @@ async fn insert(
     if taken.is_some() {
         return Err(name_is_taken());
     }
-    if REGISTRATION_MAILS.is_reached(c, &by_email).await? {
-        return Ok(Err(ApiError::new(ErrorCode::RateLimited, "too many mails to this address; try again later")));
-    }
+    granted!(REGISTRATION_MAILS.check(c, &by_email, "too many mails to this address; try again later").await?);
     REGISTRATION_MAILS.count(c, &by_email).await?;
 
     let id = AccountId::random();
@@ -171,12 +194,12 @@ async fn insert(
     .bind(plan.as_str())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(i64::try_from(traffic).unwrap_or(i64::MAX))
-    .bind(&new.salt[..])
-    .bind(i64::from(new.params.memory_kib))
-    .bind(i64::from(new.params.passes))
-    .bind(i64::from(new.params.lanes))
-    .bind(&new.auth_hash[..])
-    .bind(&new.wrapped_account_key[..])
+    .bind(&new.password.salt[..])
+    .bind(i64::from(new.password.params.memory_kib))
+    .bind(i64::from(new.password.params.passes))
+    .bind(i64::from(new.password.params.lanes))
+    .bind(&new.password.auth_hash[..])
+    .bind(&new.password.wrapped_account_key[..])
     .bind(&new.recovery_wrapped_account_key[..])
     .bind(&new.signing_public_key[..])
     .bind(&new.exchange_public_key[..])
@@ -195,5 +218,6 @@ async fn insert(
         None => Letter::AlreadyRegistered,
     };
     mail::enqueue(c, &new.email, &letter).await?;
+    audit::record(c, Event::anyone(inserted.is_some().then_some(id), Action::Registered, ip)).await?;
     Ok(Ok(()))
 }

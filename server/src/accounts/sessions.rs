@@ -4,6 +4,8 @@
 //! the same successor again, as long as that was not used itself: its answer may have been lost. Using an older one means that
 //! somebody copied it, and ends the session.
 
+use std::net::IpAddr;
+
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -11,6 +13,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::login::WrappedKeys;
 use super::register::WRAPPED_KEY_MAX;
 use crate::app::App;
+use crate::audit::{self, Action, Event};
 use crate::auth::{self, Caller, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -60,7 +63,7 @@ enum Rotation {
 ///
 /// # Errors
 /// [`ErrorCode::InvalidCredentials`] if the token is unknown, or its session over; after a reuse the session is over.
-pub async fn refresh(app: &App, token: &str) -> Result<Refreshed, ApiError> {
+pub async fn refresh(app: &App, token: &str, ip: IpAddr) -> Result<Refreshed, ApiError> {
     let refused =
         || ApiError::new(ErrorCode::InvalidCredentials, "the refresh token is not valid any more; log in again");
     let hash = stored_hash(token.as_bytes());
@@ -77,7 +80,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<Refreshed, ApiError> {
     let rotation = app
         .db
         .write::<_, ApiError, _>(move |c| {
-            let step = Step { session, hash, next: next.clone(), expires_ns };
+            let step = Step { session, hash, next: next.clone(), expires_ns, ip };
             Box::pin(async move { Ok(rotate(c, step, backend).await?) })
         })
         .await?;
@@ -100,6 +103,7 @@ struct Step {
     hash: [u8; 32],
     next: String,
     expires_ns: i64,
+    ip: IpAddr,
 }
 
 async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, DbError> {
@@ -122,12 +126,16 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
     let Some(generation) = generation else { return Ok(Rotation::Refused) };
     let next = Rotation::Next { account, session: step.session, token: step.next.clone() };
     if generation == newest {
-        sqlx::query("UPDATE session SET generation = $2, expires_ns = $3 WHERE id = $1")
-            .bind(step.session.to_vec())
-            .bind(newest + 1)
-            .bind(step.expires_ns)
-            .execute(&mut *c)
-            .await?;
+        sqlx::query(
+            "UPDATE session SET generation = $2, expires_ns = $3, last_used_ns = $4, last_address = $5 WHERE id = $1",
+        )
+        .bind(step.session.to_vec())
+        .bind(newest + 1)
+        .bind(step.expires_ns)
+        .bind(now_ns())
+        .bind(step.ip.to_canonical().to_string())
+        .execute(&mut *c)
+        .await?;
         store_refresh(c, step.session, &stored_hash(step.next.as_bytes()), newest + 1).await?;
         sqlx::query("DELETE FROM refresh_token WHERE session = $1 AND generation < $2")
             .bind(step.session.to_vec())
@@ -140,6 +148,7 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
         return Ok(next);
     }
     auth::revoke(c, step.session).await?;
+    audit::record(c, Event::anyone(Some(account), Action::RefreshReused, step.ip).refused()).await?;
     Ok(Rotation::Reused(step.session))
 }
 
@@ -147,9 +156,16 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
 ///
 /// # Errors
 /// [`ErrorCode::Internal`].
-pub async fn logout(app: &App, caller: &Caller) -> Result<(), ApiError> {
-    let session = caller.session;
-    app.db.write::<(), ApiError, _>(move |c| Box::pin(async move { Ok(auth::revoke(c, session).await?) })).await?;
+pub async fn logout(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
+    let (account, session) = (caller.account, caller.session);
+    app.db
+        .write::<(), DbError, _>(move |c| {
+            Box::pin(async move {
+                auth::revoke(c, session).await?;
+                audit::record(c, Event::owner(account, Action::Logout, ip)).await
+            })
+        })
+        .await?;
     app.sessions.forget(session);
     Ok(())
 }

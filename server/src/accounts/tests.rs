@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
 use super::login::{self, LoggedIn};
-use super::register::{Registration, register};
+use super::register::{Password, Registration, register};
 use super::sessions::refresh;
 use crate::app::App;
 use crate::auth::authenticate;
@@ -28,10 +28,12 @@ async fn registered(app: &App) {
     let registration = Registration {
         username: "ada".into(),
         email: "ada@example.org".into(),
-        salt: vec![1; 16],
-        params: StretchParams::DEFAULT,
-        auth_hash: stored_hash(&AUTH_KEY),
-        wrapped_account_key: vec![1],
+        password: Password {
+            salt: vec![1; 16],
+            params: StretchParams::DEFAULT,
+            auth_hash: stored_hash(&AUTH_KEY),
+            wrapped_account_key: vec![1],
+        },
         recovery_wrapped_account_key: vec![2],
         signing_public_key: signing_key(),
         exchange_public_key: vec![6; 32],
@@ -104,7 +106,7 @@ proptest! {
             for back in back {
                 // Mostly the newest token, sometimes one that is some generations old.
                 let generation = (tokens.len() - 1).saturating_sub(back.saturating_sub(1));
-                let answer = refresh(&test.app, &tokens[generation]).await;
+                let answer = refresh(&test.app, &tokens[generation], HERE).await;
                 prop_assert_eq!(answer.is_ok(), model.refresh(generation));
                 match answer {
                     Ok(refreshed) => {
@@ -131,7 +133,7 @@ async fn many_at_once_get_the_same_successor() {
     let test = TestApp::new().await;
     registered(&test.app).await;
     let token = log_in(&test.app).await.refresh_token;
-    let answers = futures_util::future::join_all((0..20).map(|_| refresh(&test.app, &token))).await;
+    let answers = futures_util::future::join_all((0..20).map(|_| refresh(&test.app, &token, HERE))).await;
     let mut seen = HashMap::new();
     for answer in answers {
         *seen.entry(answer.unwrap().refresh_token).or_insert(0) += 1;
@@ -144,12 +146,12 @@ async fn one_session_ending_leaves_the_others() {
     let test = TestApp::new().await;
     registered(&test.app).await;
     let (first, second) = (log_in(&test.app).await, log_in(&test.app).await);
-    let one = refresh(&test.app, &first.refresh_token).await.unwrap();
-    refresh(&test.app, &one.refresh_token).await.unwrap();
-    assert!(refresh(&test.app, &first.refresh_token).await.is_err(), "reuse");
+    let one = refresh(&test.app, &first.refresh_token, HERE).await.unwrap();
+    refresh(&test.app, &one.refresh_token, HERE).await.unwrap();
+    assert!(refresh(&test.app, &first.refresh_token, HERE).await.is_err(), "reuse");
     assert!(authenticate(&test.app, &first.access.token).await.is_err());
     assert!(authenticate(&test.app, &second.access.token).await.is_ok());
-    refresh(&test.app, &second.refresh_token).await.unwrap();
+    refresh(&test.app, &second.refresh_token, HERE).await.unwrap();
 }
 
 #[tokio::test]
@@ -158,10 +160,10 @@ async fn unknown_and_old_tokens_are_refused() {
     registered(&test.app).await;
     let token = log_in(&test.app).await.refresh_token;
     for unknown in ["", "cyxr_00", &token[1..], &token.to_uppercase()] {
-        assert_eq!(refresh(&test.app, unknown).await.err().unwrap().code, ErrorCode::InvalidCredentials);
+        assert_eq!(refresh(&test.app, unknown, HERE).await.err().unwrap().code, ErrorCode::InvalidCredentials);
     }
     change(&test.app, "UPDATE session SET expires_ns = 1").await;
-    assert_eq!(refresh(&test.app, &token).await.err().unwrap().code, ErrorCode::InvalidCredentials);
+    assert_eq!(refresh(&test.app, &token, HERE).await.err().unwrap().code, ErrorCode::InvalidCredentials);
 }
 
 #[tokio::test]

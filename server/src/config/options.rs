@@ -99,6 +99,10 @@ options! {
         plan_free_bytes: u64, "plan-free-bytes", "CYX_PLAN_FREE_BYTES", "5000000000";
         /// Bytes that accounts of the plan free may move in a month
         plan_free_traffic_bytes: u64, "plan-free-traffic-bytes", "CYX_PLAN_FREE_TRAFFIC_BYTES", "10000000000";
+        /// How long an account goes on after its owner wanted it deleted, in seconds
+        account_grace_seconds: u64, "account-grace-seconds", "CYX_ACCOUNT_GRACE_SECONDS", "604800";
+        /// How long the audit log is kept, in seconds
+        audit_seconds: u64, "audit-seconds", "CYX_AUDIT_SECONDS", "31536000";
         /// Largest file in bytes
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
         /// Life of an access token in seconds
@@ -131,6 +135,8 @@ options! {
         ship_wal_keep_seconds: u64, "ship-wal-keep-seconds", "CYX_SHIP_WAL_KEEP_SECONDS", "604800";
     }
     optional {
+        /// Email addresses of administrators, separated by commas; an account becomes one with its next login
+        admin: String, "admin", "CYX_ADMINS";
         /// Address for accounts and machines alone, beside the others, for example 127.0.0.1:3002
         identity: SocketAddr, "identity", "CYX_IDENTITY";
         /// File with the PostgreSQL URL; without it and without DATABASE_URL an embedded database is used

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("../../migrations/0002_tree.sql")),
     (3, include_str!("../../migrations/0003_network.sql")),
     (4, include_str!("../../migrations/0004_write_lease.sql")),
+    (5, include_str!("../../migrations/0005_account_security.sql")),
     (6, include_str!("../../migrations/0006_traffic.sql")),
     (7, include_str!("../../migrations/0007_lease_use.sql")),
     (8, include_str!("../../migrations/0008_version_sequence.sql")),

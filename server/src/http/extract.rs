@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use crate::app::AppState;
+use crate::app::{App, AppState};
 use crate::auth::{self, Caller, Machine};
 use crate::error::ApiError;
 
@@ -21,12 +21,17 @@ impl FromRequestParts<AppState> for ClientIp {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        if !app.config.trusts_forwarded() {
-            return Ok(Self(peer));
-        }
-        Ok(Self(forwarded(&parts.headers).unwrap_or(peer)))
+        Ok(Self(client_ip(app, &parts.headers, &parts.extensions)))
     }
+}
+
+/// Where a request comes from.
+pub(super) fn client_ip(app: &App, headers: &http::HeaderMap, extensions: &http::Extensions) -> IpAddr {
+    let peer = extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    if !app.config.trusts_forwarded() {
+        return peer;
+    }
+    forwarded(headers).unwrap_or(peer)
 }
 
 /// The last entry is the one that our own proxy wrote; earlier ones come from the caller.
@@ -39,7 +44,11 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        auth::authenticate(app, auth::bearer(&parts.headers)?).await
+        // The rule of the path has looked already.
+        match parts.extensions.get::<Self>() {
+            Some(caller) => Ok(caller.clone()),
+            None => auth::authenticate(app, auth::bearer(&parts.headers)?).await,
+        }
     }
 }
 
@@ -47,7 +56,10 @@ impl FromRequestParts<AppState> for Machine {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        auth::authenticate_machine(app, auth::bearer(&parts.headers)?).await
+        match parts.extensions.get::<Self>() {
+            Some(machine) => Ok(machine.clone()),
+            None => auth::authenticate_machine(app, auth::bearer(&parts.headers)?).await,
+        }
     }
 }
 

@@ -1,11 +1,22 @@
 //! REST handlers, one module per area.
 
 pub mod account;
+pub mod admin;
+pub mod api_keys;
+pub mod audit;
 pub mod auth;
+pub mod devices;
+pub mod factors;
 pub mod machines;
+pub mod privacy;
+pub mod security;
 pub mod system;
 
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::SessionId;
 use serde::Serialize;
+
+use crate::error::ApiError;
 
 /// An answer without content: `{}`.
 #[derive(Debug, Serialize)]
@@ -14,4 +25,10 @@ pub struct Empty {}
 /// A count that is never negative in a body.
 fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+/// The id of something that waits for a code. A malformed one is as wrong as an unknown one.
+fn challenge_id(text: &str) -> Result<SessionId, ApiError> {
+    let over = "the code is too old, was used or was tried too often; begin again";
+    text.parse().map_err(|_| ApiError::new(ErrorCode::OtpExpired, over))
 }

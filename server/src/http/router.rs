@@ -5,16 +5,19 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use cyx_core::error::ErrorCode;
 use http::Method;
 use tonic::service::Routes;
 
+use super::access::{Access, Rule, enforce};
 use super::middleware::{is_grpc, limit_time, observe};
-use super::rest::{account, auth, machines, system};
+use super::rest::{account, admin, api_keys, audit, auth, devices, factors, machines, privacy, security, system};
 use super::ws;
 use crate::app::AppState;
+use crate::auth::Permission;
 use crate::error::ApiError;
 
 /// Most bytes of a REST body.
@@ -26,41 +29,79 @@ pub struct Route {
     pub method: Method,
     /// Path, with parameters in braces.
     pub path: &'static str,
+    /// Who may call.
+    pub access: Access,
     handler: MethodRouter<AppState>,
 }
 
 macro_rules! routes {
-    ($($verb:ident $method:ident $path:literal => $handler:expr;)*) => {
-        vec![$(Route { method: Method::$method, path: $path, handler: $verb($handler) }),*]
+    ($($verb:ident $method:ident $path:literal, $access:expr => $handler:expr;)*) => {
+        vec![$(Route { method: Method::$method, path: $path, access: $access, handler: $verb($handler) }),*]
     };
 }
 
 /// All of REST.
 #[must_use]
 pub fn routes() -> Vec<Route> {
+    use Access::{Admin, Anyone, Machine, Member, MemberWith, Person, Public};
+    const READ: Access = MemberWith(Permission::StorageRead);
     routes! {
-        post POST "/api/auth/register" => auth::register;
-        post POST "/api/auth/prelogin" => auth::prelogin;
-        post POST "/api/auth/login" => auth::login;
-        post POST "/api/auth/login/verify" => auth::verify;
-        put PUT "/api/auth/device-key" => auth::put_device_key;
-        get GET "/api/auth/device-key" => auth::device_key;
-        post POST "/api/auth/refresh" => auth::refresh;
-        post POST "/api/auth/logout" => auth::logout;
-        post POST "/api/auth/validate" => auth::validate;
-        get GET "/api/identity" => account::identity;
-        get GET "/api/v1/identity" => account::identity;
-        get GET "/api/v1/quota" => account::quota;
-        get GET "/api/v1/buckets" => account::buckets;
-        get GET "/api/v1/nodes" => account::nodes;
-        get GET "/ws" => ws::events;
-        post POST "/api/machines/register" => machines::register;
-        post POST "/api/machines/token" => machines::token;
-        post POST "/api/machines/{id}/heartbeat" => machines::heartbeat;
-        get GET "/health" => system::health;
-        get GET "/version" => system::version;
-        get GET "/metrics" => system::metrics;
-        get GET "/openapi.json" => system::openapi;
+        post POST "/api/auth/register", Anyone => auth::register;
+        post POST "/api/auth/prelogin", Anyone => auth::prelogin;
+        post POST "/api/auth/login", Anyone => auth::login;
+        post POST "/api/auth/login/verify", Anyone => auth::verify;
+        put PUT "/api/auth/device-key", Person => auth::put_device_key;
+        get GET "/api/auth/device-key", Person => auth::device_key;
+        post POST "/api/auth/refresh", Anyone => auth::refresh;
+        post POST "/api/auth/logout", Person => auth::logout;
+        post POST "/api/auth/validate", Anyone => auth::validate;
+        post POST "/api/auth/confirm", Person => factors::confirm;
+        get GET "/api/auth/factors", Person => factors::list;
+        post POST "/api/auth/factors/totp", Person => factors::enrol;
+        post POST "/api/auth/factors/totp/confirm", Person => factors::confirm_app;
+        post POST "/api/auth/factors/totp/remove", Person => factors::remove_app;
+        post POST "/api/auth/factors/backup-codes", Person => factors::backup_codes;
+        post POST "/api/auth/password", Person => security::password;
+        put PUT "/api/auth/recovery", Person => security::words;
+        post POST "/api/auth/recover", Anyone => security::recover;
+        post POST "/api/auth/recover/verify", Anyone => security::recover_verify;
+        post POST "/api/auth/recover/finish", Anyone => security::recover_finish;
+        post POST "/api/auth/email", Person => security::email;
+        post POST "/api/auth/email/confirm", Person => security::email_confirm;
+        get GET "/api/auth/sessions", Person => devices::list;
+        delete DELETE "/api/auth/sessions", Person => devices::end_all;
+        delete DELETE "/api/auth/sessions/{id}", Person => devices::end;
+        get GET "/api/auth/api-keys", Person => api_keys::list;
+        post POST "/api/auth/api-keys", Person => api_keys::create;
+        delete DELETE "/api/auth/api-keys/{id}", Person => api_keys::revoke;
+        post POST "/api/auth/api-keys/token", Anyone => api_keys::exchange;
+        get GET "/api/identity", Member => account::identity;
+        get GET "/api/v1/identity", Member => account::identity;
+        get GET "/api/v1/quota", Member => account::quota;
+        get GET "/api/v1/buckets", READ => account::buckets;
+        get GET "/api/v1/nodes", Member => account::nodes;
+        get GET "/api/v1/audit", Person => audit::own;
+        get GET "/api/v1/account/export", Person => privacy::export;
+        post POST "/api/v1/account/delete", Person => privacy::delete;
+        post POST "/api/v1/account/delete/cancel", Person => privacy::cancel;
+        get GET "/api/v1/admin/users", Admin => admin::users;
+        get GET "/api/v1/admin/users/{user}", Admin => admin::user;
+        put PUT "/api/v1/admin/users/{user}/plan", Admin => admin::plan;
+        put PUT "/api/v1/admin/users/{user}/role", Admin => admin::role;
+        put PUT "/api/v1/admin/users/{user}/disabled", Admin => admin::disabled;
+        get GET "/api/v1/admin/audit", Admin => admin::audit_log;
+        get GET "/api/v1/admin/audit/check", Admin => admin::audit_check;
+        get GET "/api/v1/admin/nodes", Admin => admin::nodes;
+        // The token may come as the first message.
+        get GET "/ws", Anyone => ws::events;
+        // The bearer is a person's token or an enrolment token.
+        post POST "/api/machines/register", Anyone => machines::register;
+        post POST "/api/machines/token", Anyone => machines::token;
+        post POST "/api/machines/{id}/heartbeat", Machine => machines::heartbeat;
+        get GET "/health", Public => system::health;
+        get GET "/version", Public => system::version;
+        get GET "/metrics", Public => system::metrics;
+        get GET "/openapi.json", Public => system::openapi;
     }
 }
 
@@ -78,9 +119,12 @@ pub fn identity(app: &AppState) -> Router {
 fn rest(app: &AppState, serves: impl Fn(&str) -> bool) -> Router {
     let routes = routes().into_iter().filter(|route| serves(route.path));
     routes
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            let rule = from_fn_with_state(Rule(app.clone(), route.access), enforce);
+            router.route(route.path, route.handler.route_layer(rule))
+        })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(axum::middleware::from_fn(limit_time))
+        .layer(from_fn(limit_time))
         .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone())
 }
@@ -91,7 +135,7 @@ pub fn nodes(app: &AppState, grpc: Routes) -> Router {
 }
 
 fn finish(app: &AppState, router: Router) -> Router {
-    router.fallback(unknown).layer(axum::middleware::from_fn_with_state(app.clone(), observe))
+    router.fallback(unknown).layer(from_fn_with_state(app.clone(), observe))
 }
 
 async fn unknown(request: Request) -> Response {

@@ -1,10 +1,16 @@
 //! Tests through the listener, as a client sees the server.
 
+mod api_keys;
+mod devices;
+mod factors;
 mod gate;
 mod grpc;
 mod login;
 mod machines;
 mod openapi;
+mod privacy;
+mod recovery;
+mod roles;
 mod smtp;
 mod socket;
 mod tls;
@@ -138,17 +144,32 @@ impl<'a> Person<'a> {
         let begun = self.begin().await;
         assert_eq!(begun.status, StatusCode::OK, "{}", begun.body);
         let code = self.server.running.app.tokens.otp(begun.text("session_id").parse().unwrap());
-        let deadline = Instant::now() + PATIENCE;
-        while !self.codes().contains(&code) {
-            assert!(Instant::now() < deadline, "no code came");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.await_code(&code).await;
         let verified = self.verify(&begun.text("session_id"), &code).await;
         assert_eq!(verified.status, StatusCode::OK, "{}", verified.body);
         Session {
             access: verified.text("access_token"),
             refresh: verified.text("refresh_token"),
             verified: verified.body,
+        }
+    }
+
+    /// Waits for the letter with a code.
+    async fn await_code(&self, code: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.codes().iter().any(|mailed| mailed == code) {
+            assert!(Instant::now() < deadline, "no code came");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for a letter with these words in its subject.
+    async fn await_letter(&self, subject: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let has = |letter: &String| letter.lines().any(|line| line.starts_with("Subject: ") && line.contains(subject));
+        while !self.letters().iter().any(has) {
+            assert!(Instant::now() < deadline, "no letter came: {subject}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -157,7 +157,7 @@ async fn watch(
     let caller = auth::authenticate(app, &token).await?;
     caller.require(Permission::StorageRead)?;
     let mut cluster = app.network.registry.subscribe();
-    let mut feed = Feed::begin(app.db.clone(), &app.changes, caller.account, since).await?;
+    let mut feed = Feed::begin(app.db.clone(), &app.changes, caller.account, since).await?.within(caller.scope);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -182,8 +182,8 @@ async fn watch(
                 Some(text) => {
                     if let Some(renewed) = token_in(&text) {
                         let renewed_by = auth::authenticate(app, &renewed).await?;
-                        if renewed_by.account != caller.account {
-                            return Err(ApiError::denied("the new token belongs to another account"));
+                        if (renewed_by.account, renewed_by.scope) != (caller.account, caller.scope) {
+                            return Err(ApiError::denied("the new token belongs to another account or key"));
                         }
                         token = renewed;
                     }

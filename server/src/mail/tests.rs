@@ -128,9 +128,38 @@ fn letters_survive_the_database() {
         Letter::Welcome { username: "ada".into() },
         Letter::AlreadyRegistered,
         Letter::LoginCode { login: SessionId::random(), device: "my old laptop".into() },
+        Letter::ConfirmCode { challenge: SessionId::random() },
+        Letter::RecoveryCode { challenge: SessionId::random() },
+        Letter::OldAddressCode { challenge: SessionId::random() },
+        Letter::NewAddressCode { challenge: SessionId::random() },
+        Letter::AddressTaken,
     ];
-    for letter in all {
+    let notices = Notice::ALL.iter().map(|notice| Letter::Notice { notice: *notice, detail: "one more word".into() });
+    for letter in all.into_iter().chain(notices) {
         let (kind, detail) = letter.to_columns();
         assert_eq!(Letter::from_columns(kind, &detail), Some(letter));
+    }
+}
+
+#[tokio::test]
+async fn every_letter_has_plain_text_and_html_and_a_code_in_its_text_only() {
+    let test = TestApp::new().await;
+    let challenge = SessionId::random();
+    let codes = [test.app.tokens.codes.mailed(challenge), test.app.tokens.codes.mailed_elsewhere(challenge)];
+    assert_ne!(codes[0], codes[1]);
+    let letters = [
+        Letter::ConfirmCode { challenge },
+        Letter::RecoveryCode { challenge },
+        Letter::OldAddressCode { challenge },
+        Letter::NewAddressCode { challenge },
+    ];
+    for (index, letter) in letters.into_iter().enumerate() {
+        let message = letter.write(&test.app.post.sender, "ada@example.org", &test.app.tokens).unwrap().formatted();
+        let text = String::from_utf8(message).unwrap();
+        let code = &codes[index / 3];
+        assert_eq!(text.lines().filter(|line| line.trim() == code).count(), 1, "{text}");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("multipart/alternative") && !head.contains(code.as_str()), "{head}");
+        assert!(body.contains("Content-Type: text/plain") && body.contains("Content-Type: text/html"));
     }
 }

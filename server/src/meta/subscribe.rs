@@ -40,7 +40,8 @@ impl MetaServer {
         for position in &request.from {
             from.insert(convert::id(&position.bucket, "bucket")?, position.sequence);
         }
-        let feed = Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?.within(caller.scope);
+        let feed =
+            Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?.within(caller.scope);
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(serve(self.app.clone(), feed, token, sender));
         Ok(Box::pin(ReceiverStream::new(receiver)))

@@ -11,7 +11,7 @@ use crate::auth::{Caller, Permission};
 use crate::error::ApiError;
 use crate::http::body::Base64;
 use crate::placement::cluster::NodeView;
-use crate::time::{now_ns, rfc3339};
+use crate::time::{now_ns, rfc3339, to_seconds};
 use crate::{quota as quotas, tree};
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
@@ -27,6 +27,8 @@ pub struct AccountBody {
     permissions: Vec<String>,
     quota: QuotaBody,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delete_at: Option<u64>,
 }
 
 /// Space of an account.
@@ -48,6 +50,7 @@ pub(super) async fn account_body(app: &App, caller: &Caller) -> Result<AccountBo
         permissions: caller.permissions.clone(),
         quota: QuotaBody { limit_bytes: unsigned(profile.limit_bytes), used_bytes: unsigned(profile.used_bytes) },
         created_at: rfc3339(profile.created_ns),
+        delete_at: profile.delete_ns.map(to_seconds),
     })
 }
 
@@ -124,7 +127,8 @@ pub async fn buckets(State(app): State<AppState>, caller: Caller) -> Answer<Buck
     caller.require(Permission::StorageRead)?;
     let mut tx = app.db.read().await?;
     let memberships = tree::buckets::list(&mut tx, caller.account, &[]).await?;
-    let buckets = memberships.iter().map(|membership| {
+    let visible = memberships.iter().filter(|membership| caller.scope.has(membership.bucket.id));
+    let buckets = visible.map(|membership| {
         let bucket = membership.to_pb();
         BucketBody {
             id: hex::encode(&bucket.id),

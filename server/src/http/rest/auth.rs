@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Empty;
 use super::account::{AccountBody, account_body};
 use crate::accounts::login::WrappedKeys;
-use crate::accounts::register::Registration;
+use crate::accounts::register::{Password, Registration};
 use crate::accounts::{login, register as accounts_register, sessions};
 use crate::app::AppState;
 use crate::auth::{self, Caller};
@@ -51,10 +51,12 @@ pub async fn register(
     let registration = Registration {
         username: body.username,
         email: body.email,
-        salt: body.salt.to_vec(),
-        params: body.params,
-        auth_hash: stored_hash(auth_key(&body.auth_key)?),
-        wrapped_account_key: body.wrapped_account_key.to_vec(),
+        password: Password {
+            salt: body.salt.to_vec(),
+            params: body.params,
+            auth_hash: stored_hash(auth_key(&body.auth_key)?),
+            wrapped_account_key: body.wrapped_account_key.to_vec(),
+        },
         recovery_wrapped_account_key: body.recovery_wrapped_account_key.to_vec(),
         signing_public_key: body.signing_public_key.to_vec(),
         exchange_public_key: body.exchange_public_key.to_vec(),
@@ -64,7 +66,7 @@ pub async fn register(
     Ok((StatusCode::ACCEPTED, axum::Json(Message { message: "check your mail" })))
 }
 
-fn auth_key(key: &Base64) -> Result<&[u8], ApiError> {
+pub(super) fn auth_key(key: &Base64) -> Result<&[u8], ApiError> {
     if key.0.len() == 32 { Ok(&key.0) } else { Err(ApiError::invalid("the field auth_key is not valid")) }
 }
 
@@ -111,7 +113,11 @@ pub async fn login(
     Json(body): Json<LoginRequest>,
 ) -> Answer<LoginResponse> {
     let begun = login::begin(&app, &body.email, auth_key(&body.auth_key)?, &body.device_name, ip).await?;
-    Ok(axum::Json(LoginResponse { session_id: begun.login, otp_method: "email", otp_expires_at: begun.expires_at }))
+    Ok(axum::Json(LoginResponse {
+        session_id: begun.login,
+        otp_method: begun.method.as_str(),
+        otp_expires_at: begun.expires_at,
+    }))
 }
 
 /// Body of `POST /api/auth/login/verify`.
@@ -214,8 +220,12 @@ pub struct RefreshResponse {
 }
 
 /// `POST /api/auth/refresh`
-pub async fn refresh(State(app): State<AppState>, Json(body): Json<RefreshRequest>) -> Answer<RefreshResponse> {
-    let refreshed = sessions::refresh(&app, &body.refresh_token).await?;
+pub async fn refresh(
+    State(app): State<AppState>,
+    ClientIp(ip): ClientIp,
+    Json(body): Json<RefreshRequest>,
+) -> Answer<RefreshResponse> {
+    let refreshed = sessions::refresh(&app, &body.refresh_token, ip).await?;
     Ok(axum::Json(RefreshResponse {
         access_token: refreshed.access.token,
         access_expires_at: refreshed.access.expires_at,
@@ -224,8 +234,8 @@ pub async fn refresh(State(app): State<AppState>, Json(body): Json<RefreshReques
 }
 
 /// `POST /api/auth/logout`
-pub async fn logout(State(app): State<AppState>, caller: Caller) -> Answer<Empty> {
-    sessions::logout(&app, &caller).await?;
+pub async fn logout(State(app): State<AppState>, ClientIp(ip): ClientIp, caller: Caller) -> Answer<Empty> {
+    sessions::logout(&app, &caller, ip).await?;
     Ok(axum::Json(Empty {}))
 }
 

@@ -1,0 +1,194 @@
+//! Deleting an account: after a grace period in which its owner can change their mind.
+//!
+//! Then everything that says who it was goes at once: names, keys, sessions, machines, and the key of its entries in the audit log.
+//! Its buckets are deleted and cleared away by the collecting jobs as any other; a nameless row remains until the last of them is
+//! gone, because what they take counts against it.
+
+use std::net::IpAddr;
+
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::{AccountId, BucketId, SessionId};
+use sqlx::Row as _;
+
+use super::confirm::{Asker, Confirmation, granted, run};
+use super::password::told;
+use super::{api_keys, devices};
+use crate::app::App;
+use crate::audit::{self, Action, Actor, Event};
+use crate::auth::{Caller, column_id};
+use crate::changes::Notice as Changed;
+use crate::db::{Conn, DbError};
+use crate::error::ApiError;
+use crate::mail::{self, Letter, Notice};
+use crate::time::{nanos, now_ns, rfc3339, to_seconds};
+use crate::tree::{Actor as TreeActor, Settings, TreeError, Work};
+
+/// Accounts that are erased in one go.
+const BATCH: i64 = 16;
+
+/// Plans the deletion of the caller's account. Its other sessions and all API keys end. Returns when it will be deleted, Unix seconds.
+///
+/// # Errors
+/// As [`Asker::confirmed`].
+pub async fn ask(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<u64, ApiError> {
+    let asker = Asker::new(app, caller, ip);
+    let delete_ns = now_ns().saturating_add(nanos(app.config.account_grace));
+    run(app, move |c| {
+        let (asker, confirmation) = (asker.clone(), confirmation.clone());
+        Box::pin(async move {
+            granted!(asker.confirmed(c, &confirmation).await?);
+            sqlx::query("UPDATE account SET delete_ns = $2 WHERE id = $1")
+                .bind(asker.account.to_vec())
+                .bind(delete_ns)
+                .execute(&mut *c)
+                .await?;
+            devices::end_all(c, asker.account, Some(asker.session)).await?;
+            api_keys::revoke_all(c, asker.account).await?;
+            let event = Event::owner(asker.account, Action::DeletionAsked, asker.ip);
+            audit::record(c, event.with(rfc3339(delete_ns))).await?;
+            let letter = Letter::Notice { notice: Notice::DeletionPlanned, detail: rfc3339(delete_ns) };
+            mail::enqueue_to(c, asker.account, &letter).await?;
+            Ok(Ok(()))
+        })
+    })
+    .await?;
+    app.sessions.forget_account(caller.account);
+    Ok(to_seconds(delete_ns))
+}
+
+/// The caller's account stays.
+///
+/// # Errors
+/// [`ErrorCode::NotFound`] if it is not to be deleted.
+pub async fn cancel(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
+    let account = caller.account;
+    run(app, move |c| {
+        Box::pin(async move {
+            let changed = sqlx::query("UPDATE account SET delete_ns = NULL WHERE id = $1 AND delete_ns IS NOT NULL")
+                .bind(account.to_vec())
+                .execute(&mut *c)
+                .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(Err(ApiError::new(ErrorCode::NotFound, "the account is not to be deleted")));
+            }
+            audit::record(c, Event::owner(account, Action::DeletionCancelled, ip)).await?;
+            told(c, account, Notice::DeletionCancelled, ip).await?;
+            Ok(Ok(()))
+        })
+    })
+    .await
+}
+
+/// Erases the accounts whose time has come, and forgets those that nothing hangs on any more.
+///
+/// # Errors
+/// [`TreeError`] of the database.
+pub async fn erase_due(app: &App) -> Result<(), TreeError> {
+    let mut tx = app.db.read().await?;
+    let rows =
+        sqlx::query("SELECT id FROM account WHERE delete_ns <= $1 AND erased_ns IS NULL ORDER BY delete_ns LIMIT $2")
+            .bind(now_ns())
+            .bind(BATCH)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(DbError::from)?;
+    drop(tx);
+    for row in rows {
+        erase(app, column_id(&row, 0)?).await?;
+    }
+    app.db.write::<(), TreeError, _>(|c| Box::pin(async move { Ok(forget(c).await?) })).await
+}
+
+async fn erase(app: &App, account: AccountId) -> Result<(), TreeError> {
+    let mut tx = app.db.read().await?;
+    let rows = sqlx::query("SELECT id FROM bucket WHERE owner = $1 AND deleted_ns = 0")
+        .bind(account.to_vec())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(DbError::from)?;
+    drop(tx);
+    for row in rows {
+        delete_bucket(app, account, column_id(&row, 0)?).await?;
+    }
+    let erased =
+        app.db.write::<bool, TreeError, _>(move |c| Box::pin(async move { Ok(scrub(c, account).await?) })).await?;
+    app.sessions.forget_account(account);
+    if erased {
+        app.post.wake();
+        tracing::info!(%account, "an account was erased");
+    }
+    Ok(())
+}
+
+async fn delete_bucket(app: &App, account: AccountId, bucket: BucketId) -> Result<(), TreeError> {
+    let (backend, settings) = (app.db.backend(), Settings::from(&app.config));
+    let actor = TreeActor { account, session: SessionId([0; 16]) };
+    let changes = app
+        .db
+        .write::<_, TreeError, _>(move |c| {
+            Box::pin(async move {
+                let mut work = Work::open(c, backend, bucket, actor, settings, now_ns()).await?;
+                work.delete_bucket(true).await?;
+                Ok(work.finish().await?)
+            })
+        })
+        .await?;
+    app.changes.publish_changes(bucket, changes);
+    app.changes.publish(Changed::Deleted { bucket });
+    Ok(())
+}
+
+/// Removes what says who it was. `false` if the owner changed their mind at the last moment.
+async fn scrub(c: &mut Conn, account: AccountId) -> Result<bool, DbError> {
+    let now = now_ns();
+    let row = sqlx::query("SELECT email FROM account WHERE id = $1 AND delete_ns <= $2 AND erased_ns IS NULL")
+        .bind(account.to_vec())
+        .bind(now)
+        .fetch_optional(&mut *c)
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let letter = Letter::Notice { notice: Notice::Deleted, detail: rfc3339(now) };
+    mail::enqueue(c, &row.try_get::<String, _>(0)?, &letter).await?;
+    audit::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;
+    for text in [
+        "DELETE FROM session WHERE account = $1",
+        "DELETE FROM login WHERE account = $1",
+        "DELETE FROM challenge WHERE account = $1",
+        "DELETE FROM api_key WHERE account = $1",
+        "DELETE FROM backup_code WHERE account = $1",
+        "DELETE FROM machine WHERE owner = $1",
+        "DELETE FROM bucket_member WHERE account = $1",
+        "DELETE FROM audit_subject WHERE account = $1",
+    ] {
+        sqlx::query(text).bind(account.to_vec()).execute(&mut *c).await?;
+    }
+    // No user name has a space and no address has two, so nobody can have registered this.
+    let nobody = format!("erased account {account}");
+    let none: &[u8] = &[];
+    sqlx::query(
+        "UPDATE account SET username = $2, username_key = $2, email = $2, email_key = $2, disabled = 1, role = 'basic', salt = $3, \
+         auth_hash = $4, wrapped_account_key = $3, recovery_wrapped_account_key = $3, signing_public_key = $4, \
+         exchange_public_key = $4, wrapped_private_keys = $3, totp_enrolment = NULL, totp_pending = NULL, delete_ns = NULL, \
+         erased_ns = $5 WHERE id = $1",
+    )
+    .bind(account.to_vec())
+    .bind(nobody)
+    .bind(none)
+    .bind(&[0_u8; 32][..])
+    .bind(now)
+    .execute(c)
+    .await?;
+    Ok(true)
+}
+
+/// Removes the rows of erased accounts whose buckets are all gone.
+async fn forget(c: &mut Conn) -> Result<(), DbError> {
+    sqlx::query(
+        "DELETE FROM account WHERE erased_ns IS NOT NULL AND NOT EXISTS (SELECT 1 FROM bucket b WHERE b.owner = account.id) \
+         AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.account = account.id) \
+         AND NOT EXISTS (SELECT 1 FROM staged s WHERE s.account = account.id)",
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
