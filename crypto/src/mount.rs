@@ -6,12 +6,15 @@
 //! associated data: the record's header, as it lies before the ciphertext
 //! ```
 //! Nonces are counted, which is safe because a file's id is drawn when the file is begun, a file is never appended to after it
-//! was closed, and no sequence is used twice in it. A record therefore opens in its file and in its place only.
+//! was closed, and no sequence is used twice in it. A record therefore opens in its file and in its place only. What the
+//! records hold, and how they lie in a file, is in [`format`].
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::Undecryptable;
 use crate::keys::MountKey;
+
+pub mod format;
 
 /// Bytes that sealing adds to a record.
 pub const TAG_LEN: usize = 16;

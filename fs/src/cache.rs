@@ -68,7 +68,8 @@ impl FrameStore {
             options.read(true).write(true).create(true).truncate(false).mode(0o600).open(folder.join(name))
         };
         let (frames, index) = (open("frames")?, open("index")?);
-        let capacity = u32::try_from(capacity / (FRAME_SEALED + ENTRY_LEN as u64)).unwrap_or(NONE - 1).clamp(1, NONE - 1);
+        let capacity =
+            u32::try_from(capacity / (FRAME_SEALED + ENTRY_LEN as u64)).unwrap_or(NONE - 1).clamp(1, NONE - 1);
         let mut table = Table::new(capacity);
         if !table.load(&index)? {
             frames.set_len(0)?;
@@ -135,7 +136,8 @@ impl FrameCache for FrameStore {
     }
 
     fn put(&self, blob: BlobId, frame: u64, sealed: &[u8]) {
-        let Some(len) = u32::try_from(sealed.len()).ok().filter(|len| *len > 0 && u64::from(*len) <= FRAME_SEALED) else {
+        let Some(len) = u32::try_from(sealed.len()).ok().filter(|len| *len > 0 && u64::from(*len) <= FRAME_SEALED)
+        else {
             return;
         };
         let key = (blob, frame);

@@ -37,7 +37,7 @@ pub use error::{ContentError, Result};
 pub use store::{Recovered, Status, Store, StoreEvent, StoreOptions};
 
 use crate::journal::format::{WRITE_DATA_AT, WRITE_MAX};
-use crate::journal::{Base, Change, FileId, JournalError, Pins, Position, Record, ReplayedFile};
+use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile};
 use crate::vfs::Seek;
 use changes::{Changes, Kind, Part};
 use prefetch::Prefetch;
@@ -64,6 +64,9 @@ pub struct InodeFacts {
     pub what: String,
 }
 
+/// A record's sequence and its plain bytes.
+type Opened = (u64, Arc<Zeroizing<Vec<u8>>>);
+
 /// The content of a file. Shared by everything that has the file open.
 pub struct Content {
     id: FileId,
@@ -76,7 +79,7 @@ pub struct Content {
     committing: Arc<tokio::sync::Mutex<()>>,
     prefetch: Prefetch,
     /// The record that was read last: small reads go through one record many times.
-    memo: Mutex<Option<(u64, Arc<Zeroizing<Vec<u8>>>)>>,
+    memo: Mutex<Option<Opened>>,
 }
 
 struct Inner {
@@ -212,7 +215,8 @@ impl Content {
             inner.pins.add(base_at);
             for (position, intent) in intents {
                 inner.pins.add(position);
-                inner.intents.push((intent.upto, intent.next));
+                let Intent { version, size, root, .. } = intent;
+                inner.intents.push((intent.upto, KnownVersion { inode: id.inode, version, size, root }));
             }
             for (position, change) in changes {
                 inner.pins.add(position);
@@ -345,7 +349,9 @@ impl Content {
             match self.fill(&base, range.start, &parts, &mut out).await {
                 Ok(()) => return Ok(Bytes::from(out)),
                 // The record became part of a version and is gone; what is read is there now.
-                Err(ContentError::Journal(JournalError::Damaged)) if tries < TRIES && self.moved_on(&parts) => tries += 1,
+                Err(ContentError::Journal(JournalError::Damaged)) if tries < TRIES && self.moved_on(&parts) => {
+                    tries += 1
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -423,11 +429,10 @@ impl Content {
             let part = data.split_to(data.len().min(WRITE_MAX));
             let len = part.len() as u64;
             let time_ns = now_ns();
-            self.change(&Record::Write { file: self.id, offset, time_ns, data: part }, Change::Write {
-                offset,
-                len,
-                time_ns,
-            })
+            self.change(
+                &Record::Write { file: self.id, offset, time_ns, data: part },
+                Change::Write { offset, len, time_ns },
+            )
             .await?;
             offset += len;
         }
@@ -583,7 +588,9 @@ impl Content {
         let data = self.data_segments(offset..len).await?;
         match what {
             Seek::Data => data.first().map(|first| first.start).ok_or(ContentError::Nothing),
-            Seek::Hole => Ok(data.first().filter(|first| first.start == offset).map_or(offset, |first| first.end.min(len))),
+            Seek::Hole => {
+                Ok(data.first().filter(|first| first.start == offset).map_or(offset, |first| first.end.min(len)))
+            }
         }
     }
 

@@ -20,12 +20,11 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-pub mod format;
 mod replay;
 #[cfg(test)]
 mod tests;
 
-pub use format::{Base, FileId, Intent, Record};
+pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, Record};
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
@@ -280,8 +279,12 @@ impl Journal {
             state.active = None;
             return Err(disk(&path)(error));
         }
-        let position =
-            Position { sequence, file: number, offset: segment.len, len: u32::try_from(sealed.len()).unwrap_or(u32::MAX) };
+        let position = Position {
+            sequence,
+            file: number,
+            offset: segment.len,
+            len: u32::try_from(sealed.len()).unwrap_or(u32::MAX),
+        };
         segment.len += sealed.len() as u64;
         segment.pinned += 1;
         state.used += sealed.len() as u64;
@@ -417,7 +420,9 @@ impl Journal {
     fn oldest_is_free(&self) -> bool {
         let state = self.state();
         let oldest = state.segments.iter().next();
-        oldest.is_some_and(|(number, segment)| segment.pinned == 0 && (state.active != Some(*number) || is_worth(segment)))
+        oldest.is_some_and(|(number, segment)| {
+            segment.pinned == 0 && (state.active != Some(*number) || is_worth(segment))
+        })
     }
 
     /// Removes files that nothing needs, the oldest first, after what made them superfluous is durable.
@@ -431,7 +436,10 @@ impl Journal {
             let removed = {
                 let mut state = self.state();
                 let Some((number, free)) = state.segments.iter().next().map(|(number, oldest)| {
-                    (*number, oldest.pinned == 0 && (oldest.synced == oldest.len || oldest.len == FILE_HEADER_LEN as u64))
+                    (
+                        *number,
+                        oldest.pinned == 0 && (oldest.synced == oldest.len || oldest.len == FILE_HEADER_LEN as u64),
+                    )
                 }) else {
                     break;
                 };
@@ -469,7 +477,9 @@ impl Journal {
     pub fn oldest_pinned(&self) -> Option<u64> {
         let state = self.state();
         let oldest = state.segments.iter().next();
-        oldest.filter(|(number, segment)| segment.pinned > 0 && state.active != Some(**number)).map(|(number, _)| *number)
+        oldest
+            .filter(|(number, segment)| segment.pinned > 0 && state.active != Some(**number))
+            .map(|(number, _)| *number)
     }
 
     /// Bytes of all files.
@@ -495,7 +505,6 @@ impl Journal {
     pub fn newest(&self) -> u64 {
         self.state().next_sequence.saturating_sub(1)
     }
-
 }
 
 /// Whether the file that is written has enough in it to be worth beginning another one.

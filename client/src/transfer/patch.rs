@@ -144,7 +144,11 @@ impl Uploads {
             } else {
                 let source = &file.patch.source;
                 let ranges = file.patch.data.iter();
-                wanted.extend(ranges.map(|range| Wanted { patch: at, range: range.clone(), source: Arc::clone(source) }));
+                wanted.extend(ranges.map(|range| Wanted {
+                    patch: at,
+                    range: range.clone(),
+                    source: Arc::clone(source),
+                }));
             }
         }
         let carried = match self.ship_all(wanted, total, &mut files).await {
@@ -327,12 +331,8 @@ impl Uploads {
             mtime_ns: patch.mtime_ns,
             staged: if staged { bytes_of(patch.txn) } else { Bytes::new() },
         };
-        let next = KnownVersion {
-            inode: base.inode(),
-            version: signed.commit.version,
-            size: patch.size,
-            root: built.root,
-        };
+        let next =
+            KnownVersion { inode: base.inode(), version: signed.commit.version, size: patch.size, root: built.root };
         let Patch { base, txn, changed_ns, .. } = patch;
         Ok(Prepared { base, message, signed: signed.commit, next, txn, changed_ns, inline })
     }
@@ -417,9 +417,7 @@ fn seal(piece: &Wanted, blob: &SealedBlob, room: &mut [u8], cache: Option<&dyn F
             .map_err(Error::local(std::path::Path::new("journal")))?;
         let place = usize::try_from(to.start).unwrap_or(usize::MAX)..usize::try_from(to.end).unwrap_or(usize::MAX);
         let sealed = room.get_mut(place).ok_or(Error::Internal("a blob is as long as its header says"))?;
-        cipher
-            .seal_frames(frame, part, sealed)
-            .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+        cipher.seal_frames(frame, part, sealed).map_err(|_| Error::Internal("a blob is as long as its header says"))?;
         if let Some(cache) = cache {
             keep_frames(cache, blob.id, blob.header.frame_plain(), frame, sealed);
         }
@@ -493,7 +491,11 @@ impl Uploads {
                 message.receipts.extend(segment.receipts.iter().cloned());
             }
             let operation = pb::Operation { operation: Some(Op::Commit(message)) };
-            mutations.push(pb::Mutation { txn: bytes_of(file.txn), operations: vec![operation], time_ns: Some(file.changed_ns) });
+            mutations.push(pb::Mutation {
+                txn: bytes_of(file.txn),
+                operations: vec![operation],
+                time_ns: Some(file.changed_ns),
+            });
         }
         let asked = mutations.len();
         let request = pb::ApplyRequest {
@@ -501,7 +503,6 @@ impl Uploads {
             mutations,
             write_lease: under.map(|lease| lease.id.clone()).unwrap_or_default(),
             fencing: under.map_or(0, |lease| lease.fencing),
-            ..pb::ApplyRequest::default()
         };
         let answer = match bucket.client().meta.apply(request).await {
             Ok(answer) if answer.results.len() == asked => answer,
@@ -535,7 +536,14 @@ impl Uploads {
             let lacked = carried.iter().zip(&carriers).any(|(segment, carrier)| {
                 !segment.known && segment.users.contains(&at) && carrier.is_some_and(|carrier| carrier != at)
             });
-            if lacked { again.push((at, file)) } else { results[at] = Some(Err(error)) }
+            if lacked {
+                again.push((at, file));
+            } else if error.code() == ErrorCode::NotFound {
+                // It brought everything it needs: the file itself is gone.
+                results[at] = Some(Ok(Patched::Lost(error)));
+            } else {
+                results[at] = Some(Err(error));
+            }
         }
         again
     }
@@ -569,7 +577,8 @@ impl Uploads {
             };
         }
         // A segment that another file was to bring along is not found either.
-        let uses_segments = file.message.blobs.iter().any(|blob| matches!(blob.place, Some(pb::blob::Place::Segment(_))));
+        let uses_segments =
+            file.message.blobs.iter().any(|blob| matches!(blob.place, Some(pb::blob::Place::Segment(_))));
         if uses_segments { Err((file, error)) } else { Ok(Patched::Lost(error)) }
     }
 

@@ -25,7 +25,7 @@ use super::error::{ContentError, Result};
 use super::remote::{Change, Intents, Outcome, Remember};
 use super::store::{Shared, StoreEvent};
 use super::{Content, Inner};
-use crate::journal::{Intent, Journal, Pins, Record};
+use crate::journal::{FileId, Intent, Journal, Pins, Position, Record};
 
 /// First pause after a failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -40,6 +40,9 @@ struct Frozen {
     intents: Vec<(u64, KnownVersion)>,
     base: KnownVersion,
 }
+
+/// An intent in the journal: where it lies, up to which record it goes, and what it makes.
+type Noted = (Position, u64, KnownVersion);
 
 /// Reads what was written from the journal.
 struct Written {
@@ -89,11 +92,8 @@ impl Content {
         }
         inner.soon = false;
         let (data, holes) = inner.changes.runs(inner.len);
-        let source = Written {
-            journal: self.store.journal.clone(),
-            changes: inner.changes.clone(),
-            memo: Mutex::default(),
-        };
+        let source =
+            Written { journal: self.store.journal.clone(), changes: inner.changes.clone(), memo: Mutex::default() };
         let change = Change {
             base: Arc::clone(&version),
             size: inner.len,
@@ -134,11 +134,7 @@ impl Content {
 }
 
 /// Commits the changes of contents of one bucket together. Results are in the order of the contents.
-pub(super) async fn commit(
-    store: &Arc<Shared>,
-    bucket: BucketId,
-    contents: Vec<Arc<Content>>,
-) -> Vec<Result<()>> {
+pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<Arc<Content>>) -> Vec<Result<()>> {
     let mut order: Vec<usize> = (0..contents.len()).collect();
     // Everybody freezes in the same order, so that nobody waits for each other.
     order.sort_unstable_by_key(|at| contents[*at].id);
@@ -174,7 +170,7 @@ async fn work(
     mut frozen: Vec<(usize, Frozen)>,
     changes: Vec<Change>,
 ) -> Vec<(usize, Result<()>)> {
-    let noted: Arc<Mutex<Vec<Option<(crate::journal::Position, u64, KnownVersion)>>>> = Arc::default();
+    let noted: Arc<Mutex<Vec<Option<Noted>>>> = Arc::default();
     let upto: Vec<u64> = frozen.iter().map(|(_, one)| one.upto).collect();
     let (journal, remembered) = (store.journal.clone(), Arc::clone(&noted));
     let remember: Remember<'_> = Box::new(move |intents: Intents| {
@@ -185,7 +181,9 @@ async fn work(
                     noted.push(None);
                     continue;
                 };
-                let record = Record::Intent(Intent { bucket, txn, next, upto });
+                let KnownVersion { inode, version, size, root } = next;
+                let file = FileId { bucket, inode };
+                let record = Record::Intent(Intent { file, txn, version, size, root, upto });
                 let position = journal.append_now(&record).map_err(local)?;
                 noted.push(Some((position, upto, next)));
             }

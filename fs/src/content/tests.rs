@@ -114,20 +114,21 @@ async fn changes_during_a_commit_lie_over_the_new_version() {
 }
 
 #[tokio::test]
+#[allow(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
 async fn only_what_was_written_is_sent() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;
     let content = mount.store.content_of(file(1), facts(1));
     content.write(1000, Bytes::from(vec![1; 100])).await.unwrap();
     content.commit().await.unwrap();
-    assert_eq!(remote.sent(), [(vec![1000..1100], vec![])]);
+    assert_eq!(remote.sent(), [([1000..1100].to_vec(), [].to_vec())]);
     for at in [1010, 1012, 1014] {
         content.write(at, Bytes::from(vec![2; 2])).await.unwrap();
     }
     content.write(5000, Bytes::from(vec![3; 5])).await.unwrap();
     content.punch(1050..1060, true).await.unwrap();
     content.commit().await.unwrap();
-    assert_eq!(remote.sent().pop().unwrap(), (vec![1010..1016, 5000..5005], vec![1050..1060]));
+    assert_eq!(remote.sent().pop().unwrap(), ([1010..1016, 5000..5005].to_vec(), [1050..1060].to_vec()));
 }
 
 #[tokio::test]

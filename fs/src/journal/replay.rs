@@ -163,9 +163,7 @@ fn gather(
             Some(Change::Write { offset: *offset, len: data.len() as u64, time_ns: *time_ns })
         }
         Record::Length { len, time_ns, .. } => Some(Change::Length { len: *len, time_ns: *time_ns }),
-        Record::Hole { start, end, time_ns, .. } => {
-            Some(Change::Hole { start: *start, end: *end, time_ns: *time_ns })
-        }
+        Record::Hole { start, end, time_ns, .. } => Some(Change::Hole { start: *start, end: *end, time_ns: *time_ns }),
         Record::Time { mtime_ns, .. } => Some(Change::Time { mtime_ns: *mtime_ns }),
         _ => None,
     };

@@ -149,14 +149,15 @@ impl FileReader {
             let mut map = self.shared.map.lock().await;
             let extents = self.extents_in(&mut map, range.clone()).await?;
             for extent in &extents {
-                let Some(mut rest) = extent.clip(&range) else { continue };
-                loop {
-                    let Some(part) = rest.clip(&(rest.file_offset..rest.file_offset.saturating_add(most))) else { break };
-                    if !self.read_from_cache(&part, place_in(out, offset, &part)?)? {
-                        absent.push(part.clone());
+                let mut rest = extent.clip(&range);
+                while let Some(left) = rest {
+                    let end = left.file_offset.saturating_add(most);
+                    if let Some(part) = left.clip(&(left.file_offset..end))
+                        && !self.read_from_cache(&part, place_in(out, offset, &part)?)?
+                    {
+                        absent.push(part);
                     }
-                    let Some(next) = rest.clip(&(part.end()..OFFSET_MAX)) else { break };
-                    rest = next;
+                    rest = left.clip(&(end..OFFSET_MAX));
                 }
             }
             if absent.is_empty() {

@@ -76,7 +76,12 @@ impl MemoryRemote {
     }
 
     pub(super) fn cells(&self, file: FileId) -> Vec<Option<u8>> {
-        self.state().files.get(&file).and_then(|versions| versions.last()).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default()
+        self.state()
+            .files
+            .get(&file)
+            .and_then(|versions| versions.last())
+            .map(|(_, bytes)| bytes.to_vec())
+            .unwrap_or_default()
     }
 
     pub(super) fn content(&self, file: FileId) -> Vec<u8> {
@@ -103,8 +108,7 @@ impl MemoryRemote {
         match found.and_then(|(versions, at)| versions.get(at)) {
             None => MemoryVersion { known: none(), keys, bytes: Arc::default() },
             Some((root, bytes)) => {
-                let known =
-                    KnownVersion { inode: file.inode, version: number, size: bytes.len() as u64, root: *root };
+                let known = KnownVersion { inode: file.inode, version: number, size: bytes.len() as u64, root: *root };
                 MemoryVersion { known, keys, bytes: Arc::clone(bytes) }
             }
         }

@@ -7,13 +7,13 @@
 //! `length` counts plain bytes. The 17 bytes before the ciphertext are its associated data; the key is the file's.
 
 use bytes::Bytes;
-use cyx_client::transfer::KnownVersion;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, InodeId, TxnId};
 use cyx_core::wire::{DecodeError, Reader, Writer};
-use cyx_crypto::keys::InodeKey;
-use cyx_crypto::mount::{RecordCipher, TAG_LEN};
 use zeroize::Zeroizing;
+
+use super::{RecordCipher, TAG_LEN};
+use crate::keys::InodeKey;
 
 const FILE_MAGIC: &[u8; 4] = b"cyxJ";
 const RECORD_MAGIC: &[u8; 4] = b"cyxQ";
@@ -62,12 +62,16 @@ pub struct Base {
 /// What is about to be committed: if the answer is lost, the version that is found tells whether it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
-    /// The bucket of the file.
-    pub bucket: BucketId,
+    /// The file.
+    pub file: FileId,
     /// Transaction of the commit.
     pub txn: TxnId,
-    /// The version that it makes.
-    pub next: KnownVersion,
+    /// Number of the version that it makes.
+    pub version: u64,
+    /// Plain bytes of that.
+    pub size: u64,
+    /// Root of its extents.
+    pub root: PageId,
     /// Records of the file up to this sequence are part of it.
     pub upto: u64,
 }
@@ -137,10 +141,11 @@ impl Record {
     pub fn file(&self) -> Option<FileId> {
         match self {
             Self::Base(base) => Some(base.file),
-            Self::Write { file, .. } | Self::Length { file, .. } | Self::Hole { file, .. } | Self::Time { file, .. } => {
-                Some(*file)
-            }
-            Self::Intent(intent) => Some(FileId { bucket: intent.bucket, inode: intent.next.inode }),
+            Self::Write { file, .. }
+            | Self::Length { file, .. }
+            | Self::Hole { file, .. }
+            | Self::Time { file, .. } => Some(*file),
+            Self::Intent(intent) => Some(intent.file),
             Self::Note { .. } | Self::Done { .. } => None,
         }
     }
@@ -184,9 +189,9 @@ impl Record {
                 put_time(writer, *mtime_ns);
             }
             Self::Intent(intent) => {
-                put_file(writer.u8(6), FileId { bucket: intent.bucket, inode: intent.next.inode });
-                writer.raw(&intent.txn.0).u64(intent.next.version).u64(intent.next.size);
-                writer.raw(&intent.next.root.0).u64(intent.upto);
+                put_file(writer.u8(6), intent.file);
+                writer.raw(&intent.txn.0).u64(intent.version).u64(intent.size);
+                writer.raw(&intent.root.0).u64(intent.upto);
             }
             Self::Note { tag, data } => {
                 writer.u8(7).u8(*tag).raw(data);
@@ -248,8 +253,7 @@ impl Record {
                 let file = take_file(&mut reader)?;
                 let txn = TxnId(reader.array()?);
                 let (version, size, root) = (reader.u64()?, reader.u64()?, PageId(reader.array()?));
-                let next = KnownVersion { inode: file.inode, version, size, root };
-                Self::Intent(Intent { bucket: file.bucket, txn, next, upto: reader.u64()? })
+                Self::Intent(Intent { file, txn, version, size, root, upto: reader.u64()? })
             }
             7 => {
                 let tag = reader.u8()?;
