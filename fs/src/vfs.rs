@@ -46,8 +46,8 @@ use crate::attributes::{Attr, Ino, ROOT_INO};
 use crate::content::{Content, ContentError, Store};
 use crate::errno::Errno;
 use buckets::Buckets;
-use node::{Health, Look, Node, lock};
 pub(crate) use make::New;
+use node::{Health, Look, Node, lock};
 use table::Table;
 pub use types::{
     DirEntry, Done, Handle, Invalidator, MountState, OpenFlags, Options, RenameFlags, Seek, SetXattr, Space, Top,

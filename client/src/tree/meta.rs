@@ -84,10 +84,7 @@ mod tests {
     #[test]
     fn the_bytes_are_frozen() {
         let bytes = meta(&[("user.b", b"2"), ("user.a", b"")]).encode().unwrap();
-        assert_eq!(
-            hex::encode(&bytes),
-            "6379785801020000000600757365722e61000000000600757365722e620100000032"
-        );
+        assert_eq!(hex::encode(&bytes), "6379785801020000000600757365722e61000000000600757365722e620100000032");
         assert_eq!(Meta::decode(&bytes).unwrap(), meta(&[("user.a", b""), ("user.b", b"2")]));
     }
 
@@ -104,7 +101,8 @@ mod tests {
             assert!(Meta::decode(&bytes[..cut]).is_err(), "{cut}");
         }
         let mut swapped = bytes.clone();
-        let (first, second) = (bytes.windows(6).position(|at| at == b"user.a"), bytes.windows(6).position(|at| at == b"user.b"));
+        let (first, second) =
+            (bytes.windows(6).position(|at| at == b"user.a"), bytes.windows(6).position(|at| at == b"user.b"));
         swapped[first.unwrap() + 5] = b'b';
         swapped[second.unwrap() + 5] = b'a';
         assert!(Meta::decode(&swapped).is_err());

@@ -50,7 +50,7 @@ impl Filesystem {
         loop {
             let result = store.drain(ROUND, |_| progress(&self.state())).await;
             let status = store.status();
-            if status.dirty_files == 0 {
+            if self.inner.only_orphans() {
                 return Ok(0);
             }
             let left = status.dirty_bytes.saturating_add(status.dirty_files);
@@ -85,6 +85,9 @@ impl Filesystem {
 impl Inner {
     /// What was written of a file is a version now.
     fn committed(&self, file: FileId, version: u64, size: u64) {
+        if let Some(home) = self.buckets.get(file.bucket) {
+            home.flights.committed(file.inode, version);
+        }
         let Some(node) = self.table.by_id(file.bucket, file.inode) else { return };
         let dirty = self.is_dirty(&node);
         let seen = node.home.seen_now();
@@ -109,6 +112,14 @@ impl Inner {
         }
         drop(facts);
         self.let_go(&node);
+    }
+
+    /// Everything that is dirty has no name any more.
+    fn only_orphans(&self) -> bool {
+        self.store.dirty().iter().all(|content| {
+            let id = content.id();
+            self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
+        })
     }
 
     /// Commits what is dirty of a file, and waits until every machine can see it.

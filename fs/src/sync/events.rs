@@ -15,7 +15,7 @@ use crate::vfs::node::{Node, Opened, lock};
 use crate::vfs::{Filesystem, Inner};
 
 /// How often is looked whether the stream stands and whether changes wait that may be this machine's own.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 /// After an error that calling again does not mend, before calling again all the same.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -54,7 +54,7 @@ impl Inner {
                     for root in self.buckets.roots() {
                         if root.home.flights.unsettled() {
                             for change in root.home.flights.settle() {
-                                if !self.committed_here(&root.home, &change) {
+                                if !committed_here(&root.home, &change) {
                                     self.apply_change(&root.home, &change);
                                 }
                             }
@@ -88,7 +88,7 @@ impl Inner {
                 let same_session = change.session[..] == self.client.session.id().0[..];
                 if change.kind() == Kind::Content && same_session {
                     // Commits are not calls of this module: whether it was one of its store shows in a moment.
-                    if !self.committed_here(&home, &change) {
+                    if !committed_here(&home, &change) {
                         home.flights.hold(&change);
                     }
                 } else if home.flights.is_foreign(&change, same_session) == Some(true) {
@@ -113,18 +113,6 @@ impl Inner {
                 }
             }
         }
-    }
-
-    /// The version that was committed is one of this machine.
-    fn committed_here(&self, home: &Opened, change: &pb::Change) -> bool {
-        if change.kind() != Kind::Content {
-            return false;
-        }
-        let Ok(inode) = InodeId::try_from(&change.inode[..]) else { return false };
-        let known = self.store.existing(home.id, inode).and_then(|content| content.version());
-        let facts = self.table.by_id(home.id, inode).map(|node| lock(&node.facts).version);
-        known.is_some_and(|known| known.version >= change.version)
-            || facts.is_some_and(|version| version >= change.version)
     }
 
     fn apply_change(&self, home: &Opened, change: &pb::Change) {
@@ -158,11 +146,10 @@ impl Inner {
             Kind::Content => {
                 if let Some(node) = inode {
                     let mut facts = lock(&node.facts);
-                    // A version that is known already was committed here.
-                    if facts.version >= change.version && !facts.seen.stale {
-                        return;
+                    // It may have been asked for already; what the kernel keeps is of an older one all the same.
+                    if facts.version < change.version {
+                        facts.disbelieve();
                     }
-                    facts.disbelieve();
                     drop(facts);
                     if let Some(invalidator) = self.invalidator.get() {
                         invalidator.inode(node.ino, 0..u64::MAX);
@@ -178,12 +165,7 @@ impl Inner {
     }
 
     /// The directory and the plain name in it, if anything of the directory is known here.
-    fn name_of(
-        &self,
-        home: &Opened,
-        directory: &[u8],
-        token: Option<&pb::NameToken>,
-    ) -> Option<(Arc<Node>, Vec<u8>)> {
+    fn name_of(&self, home: &Opened, directory: &[u8], token: Option<&pb::NameToken>) -> Option<(Arc<Node>, Vec<u8>)> {
         let directory = self.known(home, directory)?;
         let name = directory.directory_keys().ok().and_then(|keys| keys.name_of(token?).ok());
         match name {
@@ -220,4 +202,12 @@ impl Inner {
             invalidator.inode(node.ino, 0..0);
         }
     }
+}
+
+/// The version that was committed is one of this machine.
+fn committed_here(home: &Opened, change: &pb::Change) -> bool {
+    if change.kind() != Kind::Content {
+        return false;
+    }
+    InodeId::try_from(&change.inode[..]).is_ok_and(|inode| home.flights.take_commit(inode, change.version))
 }

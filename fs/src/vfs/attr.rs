@@ -98,24 +98,37 @@ impl Filesystem {
 impl Inner {
     async fn set_attributes(&self, node: &Arc<Node>, change: pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
         let (mtime, ctime) = (change.mtime_ns, change.ctime_ns.unwrap_or(stamp));
-        let moved = node.facts_moved();
-        let done = self.apply(&node.home, vec![operation(Op::SetAttributes(change))], stamp, 1).await;
-        match done {
-            Ok(done) => self.take_results(node, &done, moved),
-            Err(error) => {
-                lock(&node.facts).disbelieve();
-                return Err(error.into());
-            }
-        };
-        // The commit that is still to come must not bring the time of the write back.
-        if let (Some(mtime), Some(content)) = (mtime, self.content_if_any(node)) {
-            content.set_mtime(mtime).await?;
+        let content = mtime.and_then(|_| self.content_if_any(node));
+        let was_dirty = content.as_ref().is_some_and(|content| content.is_dirty());
+        self.send_attributes(node, &change, stamp).await?;
+        // The commit that is still to come must not bring the time of the write back. One that was on its way and is done by
+        // now may have done so already.
+        if let (Some(mtime), Some(content)) = (mtime, content)
+            && !content.set_mtime(mtime).await?
+            && was_dirty
+        {
+            self.send_attributes(node, &change, stamp).await?;
         }
         if let Some(written) = &mut lock(&node.facts).written {
             written.ctime_ns = ctime;
             written.mtime_ns = mtime.unwrap_or(written.mtime_ns);
         }
         Ok(())
+    }
+
+    async fn send_attributes(&self, node: &Arc<Node>, change: &pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
+        let moved = node.facts_moved();
+        let done = self.apply(&node.home, vec![operation(Op::SetAttributes(change.clone()))], stamp, 1).await;
+        match done {
+            Ok(done) => {
+                self.take_results(node, &done, moved);
+                Ok(())
+            }
+            Err(error) => {
+                lock(&node.facts).disbelieve();
+                Err(error.into())
+            }
+        }
     }
 
     async fn set_len(&self, node: &Arc<Node>, size: u64, handle: Option<Handle>) -> Result<(), Errno> {

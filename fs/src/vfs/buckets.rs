@@ -128,7 +128,9 @@ impl Inner {
                 Some(info) => {
                     self.open_bucket(&info.name).await?;
                 }
-                None => self.report(format!("the bucket {bucket} is gone; what was written to it stays in the journal")),
+                None => {
+                    self.report(format!("the bucket {bucket} is gone; what was written to it stays in the journal"))
+                }
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::content::{Content, InodeFacts};
 use crate::errno::Errno;
 
 /// Bytes that a copy moves in one go where extents cannot be shared.
-const COPY_STEP: u64 = 1 << 20;
+const COPY_STEP: usize = 1 << 20;
 
 /// `fallocate(2)`: the size stays.
 const KEEP_SIZE: i32 = 0x01;
@@ -195,7 +195,7 @@ impl Filesystem {
         let copied = if from.node.home.id == to.node.home.id {
             to.content.clone_range(&from.content, from_offset..from_offset + len, to_offset).await?
         } else {
-            let data = from.content.read(from_offset, COPY_STEP.min(len) as usize).await?;
+            let data = from.content.read(from_offset, usize::try_from(len).unwrap_or(COPY_STEP).min(COPY_STEP)).await?;
             let copied = data.len() as u64;
             to.content.write(to_offset, data).await?;
             copied
@@ -224,7 +224,7 @@ impl Inner {
         }
         let writing = node.writing.lock().await;
         let content = self.content_of(node).await?;
-        if flags.truncate && content.len() > 0 {
+        if flags.truncate && !content.is_empty() {
             content.set_len(0).await?;
             node.note_times(&content);
         }
@@ -241,8 +241,11 @@ impl Inner {
             Some(content) => content,
             None => {
                 let facts = self.inode_facts(node)?;
+                let began_empty = facts.version == 0;
                 let content = self.store.content(&node.home.bucket, facts)?;
-                Arc::clone(lock(&node.file).content.get_or_insert(content))
+                let mut state = lock(&node.file);
+                state.began_empty = began_empty;
+                Arc::clone(state.content.get_or_insert(content))
             }
         };
         self.catch_up(node, &content).await?;
@@ -264,7 +267,12 @@ impl Inner {
             self.fresh(node).await?;
         }
         let newest = lock(&node.facts).version;
-        if !content.is_dirty() && content.version().is_none_or(|known| known.version < newest) {
+        // A content that was never read opens the newest version, except one that was thought to have none.
+        let is_old = match content.version() {
+            Some(known) => known.version < newest,
+            None => newest > 0 && lock(&node.file).began_empty,
+        };
+        if is_old && !content.is_dirty() {
             content.refresh().await?;
         }
         Ok(())

@@ -4,16 +4,17 @@
 //! line of one login have the same. The sequence number does, but it is known only when the answer has arrived, and the event may
 //! overtake it. An event of this session is therefore kept for as long as calls are under way, a fraction of a second at most.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use cyx_core::ids::InodeId;
 use cyx_proto::meta::v1 as pb;
 
 use super::node::lock;
 
 /// How long an event waits for the answer of the call that may have caused it.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Sequence numbers that are remembered; events that are older than that were answered long ago.
 const REMEMBERED: usize = 8192;
 
@@ -26,6 +27,8 @@ pub(crate) struct Flights {
 struct Inner {
     under_way: usize,
     own: BTreeSet<u64>,
+    /// Versions that were committed here and did not come back yet.
+    versions: HashSet<(InodeId, u64)>,
     waiting: Vec<(Instant, pb::Change)>,
     held: Vec<(Instant, pb::Change)>,
 }
@@ -46,6 +49,21 @@ impl Flights {
         while inner.own.len() > REMEMBERED {
             inner.own.pop_first();
         }
+    }
+
+    /// This version was committed here.
+    pub(crate) fn committed(&self, inode: InodeId, version: u64) {
+        let mut inner = lock(&self.inner);
+        // Those whose echo never came were committed while nobody listened.
+        if inner.versions.len() >= REMEMBERED {
+            inner.versions.clear();
+        }
+        inner.versions.insert((inode, version));
+    }
+
+    /// Whether a version was committed here. That it is known is no sign: it may have been asked for.
+    pub(crate) fn take_commit(&self, inode: InodeId, version: u64) -> bool {
+        lock(&self.inner).versions.remove(&(inode, version))
     }
 
     /// Whether a change was made by others. `None`: that shows later, see [`Self::settle`].
@@ -134,5 +152,14 @@ mod tests {
         flights.made(6, 1);
         drop(flight);
         assert_eq!(flights.settle(), [change(5)]);
+    }
+
+    #[test]
+    fn a_commit_is_recognised_once_by_its_version() {
+        let (flights, inode) = (Flights::default(), InodeId([1; 16]));
+        flights.committed(inode, 3);
+        assert!(!flights.take_commit(inode, 2));
+        assert!(flights.take_commit(inode, 3));
+        assert!(!flights.take_commit(inode, 3), "another mount would have to have committed it again");
     }
 }

@@ -256,8 +256,7 @@ impl Inner {
             listing.large = listed.len() > LARGE;
             if !listing.large {
                 let before = listing.names.len();
-                listing.names =
-                    listed.iter().map(|(name, edge)| (name.clone(), Name::Leads(edge.clone()))).collect();
+                listing.names = listed.iter().map(|(name, edge)| (name.clone(), Name::Leads(edge.clone()))).collect();
                 listing.complete = (!broken).then_some(seen);
                 listing.used = Some(Instant::now());
                 let after = listing.names.len();

@@ -139,8 +139,7 @@ impl Filesystem {
         let keys = directory.directory_keys()?;
         let names = keys.tokens(new_name)?;
         let wrapped_key = keys.wrap(&names, node.id, node.kind, &node.key())?.into();
-        let link =
-            pb::Link { inode: bytes_of(node.id), directory: bytes_of(directory.id), names, wrapped_key };
+        let link = pb::Link { inode: bytes_of(node.id), directory: bytes_of(directory.id), names, wrapped_key };
         let stamp = directory.home.stamp();
         let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
         let done = match inner.apply(&directory.home, vec![operation(Op::Link(link))], stamp, 1).await {

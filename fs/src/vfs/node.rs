@@ -261,6 +261,8 @@ impl Listing {
 pub(crate) struct FileState {
     pub(crate) handles: u32,
     pub(crate) content: Option<Arc<Content>>,
+    /// No version was known when the content was made.
+    pub(crate) began_empty: bool,
     /// A directory and the name in it by which the file was last found: where a conflict copy goes.
     pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
 }
@@ -398,7 +400,6 @@ impl Node {
         lock(&self.facts).target = Some(target.clone());
         Ok(target)
     }
-
 
     /// Something was heard that contradicts what is known.
     pub(crate) fn doubted(&self) -> bool {

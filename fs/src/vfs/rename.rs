@@ -108,8 +108,7 @@ impl Inner {
             }
             let operation = rename.operation(&source, target.as_ref())?;
             let stamp = old.home.stamp();
-            let before =
-                Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
+            let before = Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
             let changes = 1 + u64::from(target.is_some());
             match self.apply(&old.home, vec![operation], stamp, changes).await {
                 Ok(done) => {

@@ -1,0 +1,193 @@
+//! Two machines on one bucket: what one does the other sees, and nothing is lost when both do the same.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cyx_fs::vfs::{Invalidator, RenameFlags};
+use cyx_fs::{Errno, Ino, SetAttr};
+
+use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
+
+/// Remembers what the kernel was told.
+#[derive(Default)]
+struct Told {
+    entries: Mutex<Vec<(Ino, String)>>,
+    inodes: Mutex<Vec<(Ino, Range<u64>)>>,
+}
+
+impl Told {
+    fn has(&self, parent: Ino, name: &str) -> bool {
+        self.entries.lock().unwrap().iter().any(|(at, told)| *at == parent && told == name)
+    }
+
+    fn entries_but(&self, names: &[&str]) -> Vec<String> {
+        let entries = self.entries.lock().unwrap();
+        entries.iter().map(|(_, name)| name.clone()).filter(|name| !names.contains(&name.as_str())).collect()
+    }
+}
+
+impl Invalidator for Told {
+    fn inode(&self, ino: Ino, range: Range<u64>) {
+        self.inodes.lock().unwrap().push((ino, range));
+    }
+
+    fn entry(&self, parent: Ino, name: &[u8]) {
+        self.entries.lock().unwrap().push((parent, String::from_utf8(name.to_vec()).unwrap()));
+    }
+
+    fn delete(&self, parent: Ino, _ino: Ino, name: &[u8]) {
+        self.entry(parent, name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_machine_does_the_other_sees_and_its_kernel_is_told_exactly_that() {
+    let world = World::new();
+    let (here, there) = (world.machine(|_| {}).await, world.machine(|_| {}).await);
+    let (a, b) = (bucket(&here.fs, "work").await, bucket(&there.fs, "work").await);
+    let (here, there) = (&here.fs, &there.fs);
+    put(here, a, "still", b"the same").await;
+    assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    until("the first file is seen", async || there.lookup(b, b"still").await.is_ok_and(|attr| attr.size == 8)).await;
+    let told = Arc::new(Told::default());
+    there.set_invalidator(Arc::<Told>::clone(&told));
+
+    // What was known not to exist.
+    assert_eq!(there.lookup(b, b"dir").await, Err(Errno::ENOENT));
+    list(there, b).await;
+    let dir = here.mkdir(a, b"dir", 0o755, ME).await.unwrap();
+    until("the directory is seen", async || there.lookup(b, b"dir").await.is_ok()).await;
+    until("the kernel is told", async || told.has(b, "dir")).await;
+    put(here, dir.ino, "file", b"one").await;
+    assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    until("the file is seen with its content", async || match walk(there, b, "dir/file").await {
+        Ok(attr) => attr.size == 3 && content(there, attr.ino).await == b"one",
+        Err(_) => false,
+    })
+    .await;
+
+    // Attributes and content of what is open there.
+    let file = walk(there, b, "dir/file").await.unwrap();
+    let handle = there.open_file(file.ino, WRITE).await.unwrap();
+    let mine = walk(here, a, "dir/file").await.unwrap().ino;
+    here.setattr(mine, SetAttr { mode: Some(0o600), ..SetAttr::default() }, ME).await.unwrap();
+    until("the mode is seen", async || there.getattr(file.ino, None).await.unwrap().mode == 0o600).await;
+    let changed = here.open_file(mine, WRITE).await.unwrap();
+    write_at(here, changed, 0, b"two, longer").await;
+    here.release(changed).await;
+    assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    until("the content is seen through a file that was open", async || {
+        there.read(handle, 0, 100).await.unwrap() == &b"two, longer"[..]
+    })
+    .await;
+    until("the kernel is told", async || told.inodes.lock().unwrap().contains(&(file.ino, 0..u64::MAX))).await;
+    there.release(handle).await;
+
+    // Moved, exchanged, removed.
+    here.rename(dir.ino, b"file", a, b"moved", RenameFlags::default()).await.unwrap();
+    until("the move is seen", async || {
+        there.lookup(b, b"moved").await.is_ok() && walk(there, b, "dir/file").await == Err(Errno::ENOENT)
+    })
+    .await;
+    assert_eq!(walk(there, b, "moved").await.unwrap().ino, file.ino);
+    here.unlink(a, b"moved").await.unwrap();
+    until("the removal is seen", async || there.lookup(b, b"moved").await == Err(Errno::ENOENT)).await;
+    here.rmdir(a, b"dir").await.unwrap();
+    until("the directory is gone", async || there.lookup(b, b"dir").await == Err(Errno::ENOENT)).await;
+    assert_eq!(told.entries_but(&["dir", "file", "moved"]), [] as [&str; 0], "nothing else was touched");
+    here.shutdown().await;
+    there.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_of_the_command_line_are_seen_although_it_has_the_same_session() {
+    let world = World::new();
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    list(fs, work).await;
+    assert_eq!(fs.lookup(work, b"uploaded").await, Err(Errno::ENOENT));
+    world.user.write("work", "uploaded", b"from elsewhere");
+    until("the upload is seen", async || match fs.lookup(work, b"uploaded").await {
+        Ok(attr) => content(fs, attr.ino).await == b"from elsewhere",
+        Err(_) => false,
+    })
+    .await;
+    world.user.write("work", "uploaded", b"again, and longer");
+    let ino = walk(fs, work, "uploaded").await.unwrap().ino;
+    until("the new version is seen", async || content(fs, ino).await == b"again, and longer").await;
+    world.user.ok(["delete", "work", "uploaded"]);
+    until("the deletion is seen", async || fs.lookup(work, b"uploaded").await == Err(Errno::ENOENT)).await;
+    fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_machine_goes_on_where_it_was_after_the_server_was_away() {
+    let world = World::new();
+    let (here, there) = (world.machine(|_| {}).await, world.machine(|_| {}).await);
+    let (a, b) = (bucket(&here.fs, "work").await, bucket(&there.fs, "work").await);
+    put(&here.fs, a, "before", b"1").await;
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    until("the first file is seen", async || there.fs.lookup(b, b"before").await.is_ok()).await;
+    world.cluster.kill_server();
+    until("the loss is noticed", async || !there.fs.state().connected).await;
+    world.cluster.up();
+    put(&here.fs, a, "after", b"2").await;
+    until("what came after is seen", async || there.fs.lookup(b, b"after").await.is_ok()).await;
+    until("the stream stands again", async || there.fs.state().connected && here.fs.state().connected).await;
+    here.fs.unlink(a, b"before").await.unwrap();
+    until("and goes on", async || there.fs.lookup(b, b"before").await == Err(Errno::ENOENT)).await;
+    here.fs.shutdown().await;
+    there.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_machines_that_write_one_file_keep_both() {
+    let world = World::new();
+    // This one commits only when it is told to.
+    let slow = world
+        .machine(|options| {
+            options.store.idle = Duration::from_secs(3600);
+            options.store.age = Duration::from_secs(3600);
+        })
+        .await;
+    let fast = world.machine(|_| {}).await;
+    let (a, b) = (bucket(&slow.fs, "work").await, bucket(&fast.fs, "work").await);
+    let dir = slow.fs.mkdir(a, b"dir", 0o755, ME).await.unwrap();
+    let mine = put(&slow.fs, dir.ino, "notes.txt", b"common").await;
+    assert_eq!(slow.fs.drain(&|_| {}).await, Ok(0));
+    until("both have the file", async || walk(&fast.fs, b, "dir/notes.txt").await.is_ok_and(|attr| attr.size == 6))
+        .await;
+
+    let handle = slow.fs.open_file(mine, WRITE).await.unwrap();
+    write_at(&slow.fs, handle, 0, b"written by the slow one").await;
+    let theirs = walk(&fast.fs, b, "dir/notes.txt").await.unwrap().ino;
+    let other = fast.fs.open_file(theirs, WRITE).await.unwrap();
+    write_at(&fast.fs, other, 0, b"written by the fast one, which wins").await;
+    fast.fs.release(other).await;
+    assert_eq!(fast.fs.drain(&|_| {}).await, Ok(0));
+    slow.fs.release(handle).await;
+    assert_eq!(slow.fs.drain(&|_| {}).await, Ok(0), "the copy is committed too");
+
+    assert_eq!(slow.fs.state().conflicts, 1);
+    until("the winner is what the file holds", async || {
+        content(&slow.fs, mine).await == b"written by the fast one, which wins"
+    })
+    .await;
+    for (fs, root) in [(&slow.fs, a), (&fast.fs, b)] {
+        until("the copy is seen", async || {
+            let Ok(dir) = walk(fs, root, "dir").await else { return false };
+            let listed = list(fs, dir.ino).await;
+            let copy = listed.iter().find(|(name, ..)| name.starts_with("notes.txt (conflict desk "));
+            match copy {
+                Some((_, _, attr)) => content(fs, attr.ino).await == b"written by the slow one",
+                None => false,
+            }
+        })
+        .await;
+    }
+    slow.fs.shutdown().await;
+    fast.fs.shutdown().await;
+    drop((slow.folder, fast.folder));
+}

@@ -1,0 +1,8 @@
+//! The filesystem without a kernel, on a real cluster: against a naive model, and against itself as on two machines.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod coherence;
+mod model;
+mod rules;
+mod support;
