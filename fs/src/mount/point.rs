@@ -64,12 +64,14 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
 pub fn look(path: &Path) -> Result<Found> {
     let wrong = |source| Error::Mountpoint { path: path.to_owned(), source };
     let mounted = table().into_iter().rev().find(|mount| mount.point == path);
-    match (fs::metadata(path), mounted) {
-        (Err(error), Some(mount)) if is_disconnected(&error) && mount.fstype == FSTYPE => Ok(Found::Stale),
-        (Err(error), _) => Err(wrong(error)),
-        (Ok(_), Some(mount)) => Ok(Found::Mounted(mount.fstype)),
-        (Ok(found), None) if found.is_dir() => Ok(Found::Free),
-        (Ok(_), None) => Err(wrong(io::ErrorKind::NotADirectory.into())),
+    let Some(mount) = mounted else {
+        let found = fs::metadata(path).map_err(wrong)?;
+        return if found.is_dir() { Ok(Found::Free) } else { Err(wrong(io::ErrorKind::NotADirectory.into())) };
+    };
+    // Opening is asked of the process; attributes the kernel may still remember from one that is gone.
+    match fs::File::open(path) {
+        Err(error) if is_disconnected(&error) && mount.fstype == FSTYPE => Ok(Found::Stale),
+        _ => Ok(Found::Mounted(mount.fstype)),
     }
 }
 
