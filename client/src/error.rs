@@ -283,9 +283,9 @@ impl Error {
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
             Self::Lost { .. } => Some("Waiting does not bring them back: if there is another copy, upload it again."),
             Self::Server { code, .. } => match code {
-                ErrorCode::QuotaExceeded => {
-                    Some("Delete something (`cyx trash empty` frees it at once) or change the plan.")
-                }
+                ErrorCode::QuotaExceeded => Some(
+                    "`cyx quota` shows what is used up: space is freed by deleting (`cyx trash empty` frees it at once), traffic begins anew with the month.",
+                ),
                 ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
                 ErrorCode::OtpInvalid => Some("Check the newest mail or the app; each code works once."),
                 ErrorCode::OtpExpired => Some("Run `cyx login` again for a new code."),

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cyx_core::ids::{NodeId, PlacementId};
 use cyx_core::scheme::Scheme;
 
-pub use self::grants::{ReaderOf, Wanted};
+pub use self::grants::ReaderOf;
 pub use self::lease::{LeaseError, LeaseRequest, Session};
 pub use self::rows::{Lease, consume, nodes, pending_bytes};
 

@@ -15,7 +15,6 @@ use super::{MetaServer, Parts, too_many};
 use crate::auth::Caller;
 use crate::db::{DbError, ReadTx};
 use crate::error::ApiError;
-use crate::placement::Wanted;
 use crate::tree::model::{BucketRow, EntryRow, InodeRow, Token};
 use crate::tree::{file, read, request, trash};
 
@@ -87,7 +86,7 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = file::file(&mut read, bucket.id, inode, question.version, range).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &found.nodes, Wanted::Good).await?;
+        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
         Ok(pb::GetFileResponse { nodes, ..found.answer })
     }
 
@@ -117,7 +116,7 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = file::locate(&mut read, bucket.id, &ids).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &found.nodes, Wanted::Good).await?;
+        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
         Ok(pb::GetBlobsResponse {
             blobs: found.blobs.iter().map(crate::tree::model::BlobRow::to_pb).collect(),
             segments: found.segments,

@@ -1,13 +1,13 @@
 //! Leases of placements, read access, quota, cluster.
 
-use cyx_core::ids::{BucketId, LeaseId, NodeId};
+use cyx_core::ids::{BucketId, GrantId, LeaseId, NodeId};
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
 
 use super::{MetaServer, too_many};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::placement::{LeaseRequest, Session, Wanted};
+use crate::placement::{LeaseRequest, Session};
 use crate::quota;
 use crate::time::now_ns;
 
@@ -51,24 +51,28 @@ impl MetaServer {
         if request.nodes.len() > NODES_MAX {
             return Err(too_many("nodes", NODES_MAX));
         }
+        if request.spent.len() > NODES_MAX {
+            return Err(too_many("grants", NODES_MAX));
+        }
+        let spent: Vec<GrantId> =
+            request.spent.iter().map(|grant| convert::id(grant, "spent")).collect::<Result<_, _>>()?;
         let nodes: Vec<NodeId> =
             request.nodes.iter().map(|node| convert::id(node, "nodes")).collect::<Result<_, _>>()?;
         let (read, bucket) = self.open(caller, convert::id(&request.bucket, "bucket")?).await?;
         drop(read);
-        // Who asks for access alone has used up what came with the file, or soon will have.
-        let nodes = self.read_grants(caller, bucket.id, &nodes, Wanted::Others).await?;
+        let nodes = self.read_grants(caller, bucket.id, &nodes, &spent).await?;
         Ok(pb::GetReadAccessResponse { nodes })
     }
 
-    /// Access to nodes, with grants to read.
+    /// Access to nodes, with grants to read that are not among the spent ones.
     pub(super) async fn read_grants(
         &self,
         caller: &Caller,
         bucket: BucketId,
         nodes: &[NodeId],
-        wanted: Wanted,
+        spent: &[GrantId],
     ) -> Result<Vec<pb::NodeAccess>, ApiError> {
-        self.app.network.placements.read_access(caller.into(), bucket, nodes, wanted).await
+        self.app.network.placements.read_access(caller.into(), bucket, nodes, spent).await
     }
 
     pub(super) async fn quota(

@@ -125,6 +125,24 @@ pub async fn release_ended(conn: &mut Conn, session: SessionId, now: u64) -> Res
     Ok(())
 }
 
+/// What grants to read still allowed, of which their session says that they are spent, is no longer promised.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn release_spent(conn: &mut Conn, session_key: [u8; 32], spent: &[GrantId], now: u64) -> Result<(), DbError> {
+    for grant in spent {
+        sqlx::query(
+            "UPDATE traffic_grant SET promised_until = $1 WHERE id = $2 AND session_key = $3 AND promised_until > $1",
+        )
+        .bind(signed(now))
+        .bind(grant.to_vec())
+        .bind(session_key.to_vec())
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
 /// A grant that was issued, locked until the transaction ends.
 pub(super) async fn issued(conn: &mut Conn, backend: Backend, grant: GrantId) -> Result<Option<Issued>, DbError> {
     let text = format!(

@@ -1,7 +1,7 @@
 //! Grants for nodes, and the read grants that were signed already.
 //!
 //! A read grant says the same for as long as it lives, so it is signed once per (session, node, bucket) and handed out again until
-//! half of its life is over, or until the client asks for others because those that it has are used up. Revoking a session or a
+//! half of its life is over, or until the client says that it is spent. Revoking a session or a
 //! membership therefore ends reading after one grant life at the latest. What may be read under a grant is promised out of the reader's
 //! traffic when the grant is signed: see [`crate::orders`].
 
@@ -24,19 +24,6 @@ use crate::time::now_seconds;
 
 /// Most read grants that are remembered: some 30 MB.
 const REMEMBERED_MAX: usize = 65_536;
-
-/// A grant that was signed so lately is not signed anew for a client that wants another: its readers found out together that the one
-/// before it was used up.
-const FRESH_SECONDS: u64 = 2;
-
-/// Which read grants a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Any that are good for a while.
-    Good,
-    /// Others than it has: those do not do.
-    Others,
-}
 
 /// A session that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +50,14 @@ pub struct ReadGrants {
 
 #[derive(Clone)]
 struct SignedGrant {
-    issued: u64,
+    id: GrantId,
     expires: u64,
     bytes: Bytes,
 }
 
 impl ReadGrants {
-    fn get(&self, key: &Key, wanted: Wanted, now: u64, life: u64) -> Option<Bytes> {
-        let good = |grant: &&SignedGrant| match wanted {
-            Wanted::Good => grant.expires >= now + life.div_ceil(2),
-            Wanted::Others => grant.expires > now && now.saturating_sub(grant.issued) < FRESH_SECONDS,
-        };
+    fn get(&self, key: &Key, spent: &[GrantId], now: u64, life: u64) -> Option<Bytes> {
+        let good = |grant: &&SignedGrant| grant.expires >= now + life.div_ceil(2) && !spent.contains(&grant.id);
         self.signed.get(key).filter(good).map(|grant| grant.bytes.clone())
     }
 
@@ -85,7 +69,7 @@ impl ReadGrants {
                 self.signed.clear();
             }
         }
-        self.signed.insert(key, SignedGrant { issued: now, expires: grant.expires, bytes: bytes.clone() });
+        self.signed.insert(key, SignedGrant { id: grant.id, expires: grant.expires, bytes: bytes.clone() });
     }
 }
 
@@ -127,7 +111,7 @@ pub(super) fn access(node: &NodeRecord, tag: BucketTag, grant: Bytes) -> pb::Nod
 
 impl Placements {
     /// Access to read a bucket's chunks on nodes. The caller has checked that the session may read the bucket. Nodes that do not exist
-    /// are left out.
+    /// are left out. Grants that are `spent` are not handed out again, and what they still allow is no longer promised.
     ///
     /// # Errors
     /// [`cyx_core::error::ErrorCode::QuotaExceeded`] if new grants are needed and nothing is left of the reader's traffic.
@@ -136,21 +120,21 @@ impl Placements {
         reader: ReaderOf,
         bucket: BucketId,
         nodes: &[NodeId],
-        wanted: Wanted,
+        spent: &[GrantId],
     ) -> Result<Vec<pb::NodeAccess>, ApiError> {
         let (now, life) = (now_seconds(), self.options.grant_seconds);
         let records: Vec<NodeRecord> = nodes.iter().filter_map(|node| self.registry.get(*node)).collect();
         let key = |node: NodeId| (reader.session_key, node, bucket);
         let mut grants: HashMap<NodeId, Bytes> = {
             let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            let good = |node: &NodeRecord| Some((node.id, reads.get(&key(node.id), wanted, now, life)?));
+            let good = |node: &NodeRecord| Some((node.id, reads.get(&key(node.id), spent, now, life)?));
             records.iter().filter_map(good).collect()
         };
         let mut missing: Vec<NodeId> =
             records.iter().map(|node| node.id).filter(|node| !grants.contains_key(node)).collect();
         missing.sort_unstable();
         missing.dedup();
-        for new in self.promise_reads(reader, &missing, now + life).await? {
+        for new in self.promise_reads(reader, &missing, spent, now + life).await? {
             let grant = Grant {
                 key: self.keys.id(),
                 id: new.id,
@@ -176,18 +160,27 @@ impl Placements {
     }
 
     /// Promises traffic for grants to read on these nodes and writes the grants down.
-    async fn promise_reads(&self, reader: ReaderOf, nodes: &[NodeId], expires: u64) -> Result<Vec<NewGrant>, ApiError> {
+    async fn promise_reads(
+        &self,
+        reader: ReaderOf,
+        nodes: &[NodeId],
+        spent: &[GrantId],
+        expires: u64,
+    ) -> Result<Vec<NewGrant>, ApiError> {
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
         let backend = self.db.backend();
         let new = nodes.iter().map(|node| (*node, GrantId::random()));
         let new: Arc<[(NodeId, GrantId)]> = new.collect();
+        let spent: Arc<[GrantId]> = spent.into();
         self.db
             .write(move |conn| {
-                let new = Arc::clone(&new);
+                let (new, spent) = (Arc::clone(&new), Arc::clone(&spent));
                 Box::pin(async move {
-                    let traffic = orders::check(conn, backend, reader.account, now_seconds()).await?;
+                    let now = now_seconds();
+                    orders::release_spent(conn, reader.session_key, &spent, now).await?;
+                    let traffic = orders::check(conn, backend, reader.account, now).await?;
                     let Some(allowance) = orders::read_share(&traffic, new.len()) else {
                         return Err(orders::exceeded(&traffic));
                     };

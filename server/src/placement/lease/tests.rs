@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use cyx_core::grant::{Grant, Operations};
-use cyx_core::ids::AccountId;
+use cyx_core::ids::{AccountId, GrantId};
 
 use super::*;
 use crate::nodes::testing::{account, execute, node, number, server_with};
-use crate::placement::{ReaderOf, Wanted};
+use crate::placement::ReaderOf;
 use crate::test_support::TestApp;
 
 const OWNER: AccountId = AccountId([7; 16]);
@@ -203,43 +203,48 @@ async fn reads(
     test: &TestApp,
     reader: ReaderOf,
     bucket: BucketId,
-    wanted: Wanted,
+    spent: &[GrantId],
 ) -> Result<Vec<pb::NodeAccess>, ApiError> {
     let nodes = [node(1).id, node(2).id, NodeId([0; 16])];
-    test.app.network.placements.read_access(reader, bucket, &nodes, wanted).await
+    test.app.network.placements.read_access(reader, bucket, &nodes, spent).await
 }
 
 #[tokio::test]
 async fn read_grants_are_signed_once_per_session_bucket_and_node() {
     let test = cluster(3, 1).await;
-    let first = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
+    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
     assert_eq!(first.len(), 2, "unknown nodes are left out");
     let grant = Grant::read_unchecked(&first[0].grant).unwrap();
     assert_eq!((grant.operations, grant.allowance), (Operations::READ, GIB));
-    assert_eq!(reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(), first);
+    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), first);
     let other_session = ReaderOf { session_key: [9; 32], ..READER };
-    assert_ne!(reads(&test, other_session, BUCKET, Wanted::Good).await.unwrap()[0].grant, first[0].grant);
-    assert_ne!(reads(&test, READER, BucketId([1; 16]), Wanted::Good).await.unwrap()[0].grant, first[0].grant);
+    assert_ne!(reads(&test, other_session, BUCKET, &[]).await.unwrap()[0].grant, first[0].grant);
+    assert_ne!(reads(&test, READER, BucketId([1; 16]), &[]).await.unwrap()[0].grant, first[0].grant);
     assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM traffic_grant").await, 6);
 }
 
+fn grant_of(access: &pb::NodeAccess) -> Grant {
+    Grant::read_unchecked(&access.grant).unwrap()
+}
+
 #[tokio::test]
-async fn who_asks_for_other_read_grants_gets_them() {
+async fn spent_read_grants_are_replaced_and_promise_nothing_more() {
     let test = cluster(3, 1).await;
-    let first = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
-    // Those that were signed a moment ago are the others that a second reader of the same session asks for.
-    let mut other = first.clone();
-    let begun = std::time::Instant::now();
-    while other == first {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the same grants for ever");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        other = reads(&test, READER, BUCKET, Wanted::Others).await.unwrap();
-    }
-    assert_eq!(
-        reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(),
-        other,
-        "and everybody uses them from then on"
-    );
+    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
+    let promised = traffic(&test).await.promised;
+    // Somebody else's word about them does not count.
+    let other = ReaderOf { session_key: [9; 32], ..READER };
+    let spent: Vec<GrantId> = first.iter().map(|access| grant_of(access).id).collect();
+    reads(&test, other, BucketId([1; 16]), &spent).await.unwrap();
+    assert_eq!(traffic(&test).await.promised, promised * 2);
+    // Of two only one is spent.
+    let second = reads(&test, READER, BUCKET, &spent[..1]).await.unwrap();
+    assert_ne!(second[0].grant, first[0].grant);
+    assert_eq!(second[1].grant, first[1].grant);
+    assert_eq!(traffic(&test).await.promised, promised * 2);
+    // A second reader that finds out the same gets what the first one got.
+    assert_eq!(reads(&test, READER, BUCKET, &spent[..1]).await.unwrap(), second);
+    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), second);
 }
 
 async fn set_traffic_limit(test: &TestApp, bytes: u64) {
@@ -263,12 +268,12 @@ async fn grants_are_promised_out_of_the_plans_traffic() {
     assert_eq!(refused.code, ErrorCode::QuotaExceeded);
     assert!(refused.message.contains("traffic"), "{}", refused.message);
     // What remains is shared by those who read; then nothing is left for them either.
-    let grants = reads(&test, READER, BUCKET, Wanted::Good).await.unwrap();
-    assert_eq!(Grant::read_unchecked(&grants[0].grant).unwrap().allowance, orders::limit::READ_MIN);
+    let grants = reads(&test, READER, BUCKET, &[]).await.unwrap();
+    assert_eq!(grant_of(&grants[0]).allowance, orders::limit::READ_MIN);
     assert_eq!(traffic(&test).await.left(), 0);
-    let refused = reads(&test, READER, BucketId([1; 16]), Wanted::Good).await.unwrap_err();
+    let refused = reads(&test, READER, BucketId([1; 16]), &[]).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::QuotaExceeded);
-    assert_eq!(reads(&test, READER, BUCKET, Wanted::Good).await.unwrap(), grants, "promised is promised");
+    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), grants, "promised is promised");
     // Leases that are given back unused release what they held.
     test.app.network.placements.release(SESSION.id, vec![id_of(&leases[0])]).await.unwrap();
     assert_eq!(traffic(&test).await.left(), 4 * each - 2 * orders::limit::READ_MIN);
