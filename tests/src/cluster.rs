@@ -1,5 +1,6 @@
 //! A cluster of real processes in a temporary folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,6 +108,29 @@ impl Cluster {
         User::register(self, name)
     }
 
+    /// The mails with a code to an address, and their codes.
+    #[must_use]
+    pub fn mails_with_codes(&self, email: &str) -> BTreeMap<PathBuf, String> {
+        let Ok(outbox) = fs::read_dir(self.dir().join("outbox")) else { return BTreeMap::new() };
+        let paths = outbox.flatten().map(|entry| entry.path());
+        paths.filter_map(|path| code_in(&path, email).map(|code| (path, code))).collect()
+    }
+
+    /// The code of a mail that is not among those `known` before something had it sent: never a stale one, each of which would
+    /// count as a failed login.
+    ///
+    /// # Panics
+    /// If none arrives.
+    #[must_use]
+    pub fn new_code(&self, email: &str, known: &BTreeMap<PathBuf, String>) -> String {
+        let mut code = None;
+        crate::wait_until("a mail with a new code arrives", || {
+            code = self.mails_with_codes(email).into_iter().find(|(path, _)| !known.contains_key(path));
+            code.is_some()
+        });
+        code.expect("just found").1
+    }
+
     /// The newest code that was mailed to an address.
     ///
     /// # Panics
@@ -162,12 +186,15 @@ fn newest_code(outbox: &Path, email: &str) -> Option<String> {
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     mails.sort();
-    mails.iter().rev().find_map(|(_, path)| {
-        let text = fs::read_to_string(path).ok()?;
-        if !text.contains(email) {
-            return None;
-        }
-        let is_code = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit());
-        text.lines().map(str::trim).find(is_code).map(str::to_owned)
-    })
+    mails.iter().rev().find_map(|(_, path)| code_in(path, email))
+}
+
+/// The code in a mail, if it is to this address.
+fn code_in(path: &Path, email: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    if !text.contains(email) {
+        return None;
+    }
+    let is_code = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit());
+    text.lines().map(str::trim).find(is_code).map(str::to_owned)
 }

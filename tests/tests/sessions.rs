@@ -62,8 +62,13 @@ async fn a_revoked_session_reads_nothing_more_after_its_grants_end() {
     })
     .await
     .unwrap();
-    let config =
-        Config { home: user.home(), gateway: Some(cluster.gateway().parse().unwrap()), email: None, ca_file: None, token: None };
+    let config = Config {
+        home: user.home(),
+        gateway: Some(cluster.gateway().parse().unwrap()),
+        email: None,
+        ca_file: None,
+        token: None,
+    };
     let client = Client::open(&config).await.unwrap();
     let bucket = client.bucket("docs").await.unwrap();
     let located = bucket.resolve(&TreePath::parse("file").unwrap()).await.unwrap();
