@@ -134,8 +134,6 @@ actions! {
     DeletionCancelled = "deletion_cancelled";
     /// The account was erased.
     Erased = "erased";
-    /// A wallet was linked or unlinked.
-    WalletChanged = "wallet_changed";
 }
 
 /// Something that happened.

@@ -12,14 +12,27 @@ fn quoted(line: &str) -> Vec<&str> {
 
 #[test]
 fn every_test_that_the_security_page_names_exists() {
+    let named = named_tests("docs/security.md", &["## Threats", "## Where it is tested"]);
+    assert!(named > 40, "only {named} tests are named");
+}
+
+#[test]
+fn every_test_that_the_page_on_mounts_names_exists() {
+    let named = named_tests("docs/semantics.md", &["## Where it is tested"]);
+    assert!(named > 15, "only {named} tests are named");
+}
+
+/// Looks up the tests in the last column of a page's tables below these titles; how many there are.
+fn named_tests(page: &str, titles: &[&str]) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
-    let section = page.split("## Where it is tested").nth(1).unwrap().split("\n## ").next().unwrap();
+    let page = fs::read_to_string(root.join(page)).unwrap();
+    let section = |title: &str| page.split(title).nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = |title: &&str| section(title).lines().filter(|line| line.starts_with("| ")).skip(1);
     let mut named = 0;
-    for row in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise")) {
-        // The second cell: a file, then a test in it, and so on; a script stands alone.
+    for row in titles.iter().flat_map(rows) {
+        // The last cell: a file, then a test in it, and so on; a script stands alone.
         let mut text = String::new();
-        for name in quoted(row.split(" | ").nth(1).unwrap()) {
+        for name in quoted(row.trim_end_matches('|').rsplit(" | ").next().unwrap()) {
             if name.contains('/') {
                 text = fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
                 continue;
@@ -30,7 +43,7 @@ fn every_test_that_the_security_page_names_exists() {
             named += 1;
         }
     }
-    assert!(named > 15, "only {named} tests are named");
+    named
 }
 
 #[test]

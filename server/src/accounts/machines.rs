@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::limits::{self, FAILED_MACHINES};
 use crate::app::App;
+use crate::audit::{self, Action, Event};
 use crate::auth::{self, Machine, Permission, column_array};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -58,7 +59,13 @@ pub async fn register(
     app.db
         .write::<(), ApiError, _>(move |c| {
             let texts = [hostname.clone(), os.clone(), hardware.clone()];
-            Box::pin(async move { Ok(insert(c, machine, owner, &hash, texts).await?) })
+            Box::pin(async move {
+                if let Some(owner) = owner {
+                    let event = Event::owner(owner, Action::MachineRegistered, ip);
+                    audit::record(c, event.with(machine.to_string())).await?;
+                }
+                Ok(insert(c, machine, owner, &hash, texts).await?)
+            })
         })
         .await?;
     Ok(Registered { machine, api_key, access: app.tokens.machine(machine)? })

@@ -85,9 +85,6 @@ notices! {
     /// It is gone.
     Deleted = "deleted", "Your cyx account is deleted",
         "your account and everything in it was deleted, as you wished.\n\nAt:";
-    /// A wallet was linked or unlinked; the detail is its address.
-    WalletChanged = "wallet-changed", "The wallet of your cyx account was changed",
-        "the wallet that can stand in for codes was changed.\n\nIt is now:";
 }
 
 /// A letter.

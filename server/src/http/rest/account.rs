@@ -27,7 +27,6 @@ pub struct AccountBody {
     permissions: Vec<String>,
     quota: QuotaBody,
     created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     delete_at: Option<u64>,
 }
 

@@ -84,7 +84,7 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     }
     ada.await_letter("Your cyx account will be deleted").await;
     assert_eq!(ada.send("/api/v1/account/delete/cancel", &session.access, json!({})).await.body, json!({}));
-    assert_eq!(ada.get("/api/identity", &session.access).await.body.get("delete_at"), None);
+    assert_eq!(ada.get("/api/identity", &session.access).await.body["delete_at"], Value::Null);
     crate::accounts::closing::erase_due(&server.running.app).await.unwrap();
     let session = ada.log_in().await;
 
