@@ -9,6 +9,9 @@
 
 pub mod admin;
 pub mod cluster;
+pub mod exerciser;
+pub mod mount;
+pub mod posix;
 pub mod tree;
 pub mod user;
 

@@ -1,0 +1,9 @@
+//! Real mounts, as programs use them. Without `/dev/fuse` every test says that it is skipped.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crashes;
+mod life;
+mod programs;
+mod rules;
+mod two;

@@ -1,0 +1,111 @@
+//! The rules of POSIX, first on a local directory, then on a mount.
+
+use std::fs;
+
+use cyx_tests::exerciser::Exerciser;
+use cyx_tests::mount::{Mount, bounded, missing, run, unavailable};
+use cyx_tests::{Cluster, posix};
+
+/// Somewhere that others may enter, for checks of permissions.
+fn local() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn the_checks_hold_on_a_local_directory() {
+    posix::run_all(local().path());
+}
+
+#[test]
+fn the_checks_hold_on_a_mount() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("posix");
+    user.ok(["bucket", "create", "work"]);
+    // Others have to get to the mountpoint.
+    let home = user.path("");
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work", "-o", "allow_other"]);
+    posix::run_all(mount.path());
+    mount.settle();
+    mount.unmount();
+    cluster.assert_consistent();
+}
+
+#[test]
+fn random_operations_do_what_they_do_locally() {
+    if unavailable() {
+        return;
+    }
+    let control = local();
+    let path = control.path().join("file");
+    let mut exerciser = Exerciser::new(&path, 1);
+    (0..2000).for_each(|_| exerciser.step());
+    exerciser.check_all(&path);
+
+    let cluster = Cluster::start(3);
+    let user = cluster.user("random");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    let mut left = Vec::new();
+    for seed in [2, 3] {
+        let path = mount.join(&format!("file-{seed}"));
+        let mut exerciser = Exerciser::new(&path, seed);
+        (0..1500).for_each(|_| exerciser.step());
+        exerciser.check_all(&path);
+        left.push((path, exerciser.into_model()));
+    }
+    mount.unmount();
+    fs::remove_dir_all(mount.cache_dir().join("cache")).unwrap();
+    mount.again(&["--bucket", "work"]);
+    for (path, model) in left {
+        assert!(fs::read(&path).unwrap() == model, "{} through an empty cache", path.display());
+    }
+    mount.unmount();
+}
+
+#[test]
+fn the_program_fsx_finds_nothing() {
+    if unavailable() || missing("fsx") {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("fsx");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    for seed in ["1", "2"] {
+        let mut command = std::process::Command::new("fsx");
+        command.args(["-N", "3000", "-S", seed, "-P"]).arg(user.path("")).arg(mount.join(&format!("file-{seed}")));
+        run(&mut command);
+    }
+    mount.unmount();
+}
+
+#[test]
+fn the_program_pjdfstest_finds_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if unavailable() || missing("pjdfstest") || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("pjdfstest");
+    user.ok(["bucket", "create", "work"]);
+    fs::set_permissions(user.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work", "-o", "allow_other,suid,dev"]);
+    fs::set_permissions(mount.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let features = "[features]\nposix_fallocate = {}\nrename_ctime = {}\nutimensat = {}\nutime_now = {}\n\n\
+        [dummy_auth]\nentries = [[\"nobody\", \"nogroup\"], [\"games\", \"games\"], [\"mail\", \"mail\"]]\n";
+    let settings = user.file("pjdfstest.toml", features.as_bytes());
+    let mut command = std::process::Command::new("pjdfstest");
+    command.arg("-c").arg(settings).arg("-p").arg(mount.path()).current_dir(user.path(""));
+    let result = bounded(&mut command);
+    let text = String::from_utf8_lossy(&result.stdout);
+    assert!(result.code == 0 && text.contains("Summary: 0 failed"), "{text}\n{}", result.stderr);
+    mount.unmount();
+}

@@ -1,0 +1,88 @@
+//! Two mounts on one bucket, as on two machines.
+
+use std::fs;
+use std::io::Write as _;
+
+use cyx_tests::mount::{Mount, unavailable};
+use cyx_tests::{Cluster, noise, wait_until};
+
+#[test]
+fn what_one_machine_closes_the_other_opens() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("two");
+    let there = user.elsewhere(&cluster);
+    user.ok(["bucket", "create", "shared"]);
+    let args = ["--bucket", "shared", "--close", "remote"];
+    let (mut a, mut b) = (Mount::start(&user, "a", &args), Mount::start(&there, "b", &args));
+
+    // Known not to exist, listed, read: everything the kernel remembers has to be forgotten.
+    assert!(fs::metadata(b.join("file")).is_err());
+    assert_eq!(fs::read_dir(b.path()).unwrap().count(), 0);
+    fs::write(a.join("file"), "one").unwrap();
+    wait_until("the other sees a new file", || fs::read(b.join("file")).is_ok_and(|text| text == b"one"));
+    fs::write(b.join("file"), "two two").unwrap();
+    wait_until("the first sees the change", || fs::read(a.join("file")).is_ok_and(|text| text == b"two two"));
+    fs::create_dir(a.join("dir")).unwrap();
+    fs::rename(a.join("file"), a.join("dir/moved")).unwrap();
+    wait_until("the other sees it moved", || {
+        fs::read(b.join("dir/moved")).is_ok_and(|text| text == b"two two") && fs::metadata(b.join("file")).is_err()
+    });
+    fs::remove_file(b.join("dir/moved")).unwrap();
+    wait_until("the first sees it gone", || fs::read_dir(a.join("dir")).is_ok_and(|mut found| found.next().is_none()));
+    // A file that is kept open sees what the other adds.
+    let content = noise(3, 200_000);
+    fs::write(a.join("large"), &content).unwrap();
+    wait_until("the other sees a large one", || fs::read(b.join("large")).is_ok_and(|found| found == content));
+    let mut grown = content.clone();
+    grown.extend_from_slice(b"more");
+    fs::OpenOptions::new().append(true).open(a.join("large")).unwrap().write_all(b"more").unwrap();
+    wait_until("the other sees it grow", || fs::read(b.join("large")).is_ok_and(|found| found == grown));
+    // The program without a mount takes part too.
+    user.write("shared", "uploaded", b"by the command line");
+    wait_until("an upload is seen", || fs::read(b.join("uploaded")).is_ok_and(|text| text == b"by the command line"));
+    a.unmount();
+    b.unmount();
+    cluster.assert_consistent();
+}
+
+#[test]
+fn of_two_that_write_the_same_file_both_are_kept() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("race");
+    let there = user.elsewhere(&cluster);
+    user.ok(["bucket", "create", "shared"]);
+    let args = ["--bucket", "shared"];
+    let (mut a, mut b) = (Mount::start(&user, "a", &args), Mount::start(&there, "b", &args));
+    fs::write(a.join("file"), "base").unwrap();
+    a.settle();
+    wait_until("the other sees the file", || fs::read(b.join("file")).is_ok_and(|text| text == b"base"));
+    // Both hold it open and write before either has committed.
+    let open = |mount: &Mount<'_>| fs::OpenOptions::new().write(true).open(mount.join("file")).unwrap();
+    let (mut first, mut second) = (open(&a), open(&b));
+    first.write_all(b"from a").unwrap();
+    second.write_all(b"from b").unwrap();
+    drop((first, second));
+    a.settle();
+    b.settle();
+    let texts = || {
+        let mut texts: Vec<String> = fs::read_dir(a.path())
+            .unwrap()
+            .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+            .collect();
+        texts.sort();
+        texts
+    };
+    let both = ["from a".to_owned(), "from b".to_owned()];
+    // One after the other is no conflict: then the later one won, knowing of the earlier.
+    wait_until("nothing is lost", || texts() == both || texts() == both[..1] || texts() == both[1..]);
+    let conflicts = a.status()["conflicts"].as_u64().unwrap() + b.status()["conflicts"].as_u64().unwrap();
+    assert_eq!(texts().len() as u64, 1 + conflicts);
+    a.unmount();
+    b.unmount();
+}
