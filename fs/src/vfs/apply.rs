@@ -47,6 +47,7 @@ impl Inner {
         let request =
             pb::ApplyRequest { bucket: bytes_of(home.id), mutations: vec![mutation], ..pb::ApplyRequest::default() };
         let answer = self.client.meta.apply(request).await?;
+        self.health.set_online();
         let mut results = answer.results;
         let result = results.pop().ok_or(IntegrityError::Mismatch("a mutation has no result"))?;
         if let Some(fault) = &result.fault {

@@ -57,16 +57,25 @@ impl Buckets {
 }
 
 impl Inner {
-    /// All buckets, as they were a second ago at most.
+    /// All buckets, as they were a second ago at most; while the server is away, as they were before.
     pub(crate) async fn bucket_list(&self) -> Result<Arc<Vec<BucketInfo>>, Errno> {
-        if let Some((at, list)) = &*lock(&self.buckets.list)
-            && at.elapsed() < UNWATCHED
+        let known = lock(&self.buckets.list).clone();
+        if let Some((at, list)) = &known
+            && (at.elapsed() < UNWATCHED || self.health.offline())
         {
             return Ok(Arc::clone(list));
         }
         let at = Instant::now();
+        let answer = match (self.client.buckets().await, known) {
+            (Ok(answer), _) => answer,
+            (Err(error), Some((_, list))) if error.is_transient() => {
+                self.health.set_offline();
+                return Ok(list);
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         let mut list = Vec::new();
-        for found in self.client.buckets().await? {
+        for found in answer {
             match found {
                 Ok(info) => list.push(info),
                 Err(error) => tracing::error!(%error, "a bucket cannot be opened"),
@@ -129,7 +138,7 @@ impl Inner {
                     self.open_bucket(&info.name).await?;
                 }
                 None => {
-                    self.report(format!("the bucket {bucket} is gone; what was written to it stays in the journal"))
+                    self.report(format!("the bucket {bucket} is gone; what was written to it stays in the journal"));
                 }
             }
         }

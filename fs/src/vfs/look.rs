@@ -122,14 +122,15 @@ impl Inner {
         for _ in 0..ROUNDS {
             let moved = {
                 let facts = lock(&node.facts);
-                if node.home.believes(&facts.seen) {
+                // Attributes that are known to be old are better than none.
+                if node.home.believes(&facts.seen) || node.home.health.offline() {
                     return Ok(());
                 }
                 facts.moved
             };
             let seen = node.home.seen_now();
             let mut asked = match self.ask_inodes(node, &[node.id]).await {
-                Err(_) if node.home.believes(&lock(&node.facts).seen) => return Ok(()),
+                Err(_) if node.home.health.offline() => return Ok(()),
                 asked => asked?,
             };
             let Some(inode) = asked.remove(&node.id) else {
@@ -151,7 +152,8 @@ impl Inner {
             .iter()
             .filter_map(|node| {
                 let facts = lock(&node.facts);
-                (!node.home.believes(&facts.seen)).then_some((node, facts.moved))
+                let is_good = node.home.believes(&facts.seen) || node.home.health.offline();
+                (!is_good).then_some((node, facts.moved))
             })
             .collect();
         for part in stale.chunks(INODES_PER_CALL) {
@@ -159,7 +161,7 @@ impl Inner {
             let ids: Vec<InodeId> = part.iter().map(|(node, _)| node.id).collect();
             let seen = first.home.seen_now();
             let mut inodes = match self.ask_inodes(first, &ids).await {
-                Err(_) if part.iter().all(|(node, _)| node.home.believes(&lock(&node.facts).seen)) => return Ok(()),
+                Err(_) if first.home.health.offline() => return Ok(()),
                 inodes => inodes?,
             };
             for (node, moved) in part {

@@ -26,6 +26,8 @@ use crate::errno::Errno;
 
 /// How long something is believed while the stream of events is down.
 pub(crate) const UNWATCHED: Duration = Duration::from_secs(1);
+/// How long nobody asks again after the server did not answer.
+const AWAY: Duration = Duration::from_secs(60);
 /// Bytes that a directory says it has.
 const DIRECTORY_SIZE: u64 = 4096;
 
@@ -38,7 +40,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     watched: AtomicBool,
-    offline: AtomicBool,
+    away_since: Mutex<Option<Instant>>,
 }
 
 impl Health {
@@ -46,7 +48,7 @@ impl Health {
     pub(crate) fn set(&self, watched: bool) {
         self.watched.store(watched, Ordering::Release);
         if watched {
-            self.offline.store(false, Ordering::Release);
+            self.set_online();
         }
     }
 
@@ -54,16 +56,21 @@ impl Health {
         self.watched.load(Ordering::Acquire)
     }
 
-    /// The server was asked and does not answer: what is known is believed until the stream stands again, because nobody could say
-    /// better.
+    /// The server was asked and does not answer: what is known is believed for a while, because nobody could say better, and so that
+    /// not everybody waits for an answer that does not come.
     pub(crate) fn set_offline(&self) {
         if !self.get() {
-            self.offline.store(true, Ordering::Release);
+            *lock(&self.away_since) = Some(Instant::now());
         }
     }
 
-    fn offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
+    /// It answers.
+    pub(crate) fn set_online(&self) {
+        *lock(&self.away_since) = None;
+    }
+
+    pub(crate) fn offline(&self) -> bool {
+        lock(&self.away_since).is_some_and(|since| since.elapsed() < AWAY)
     }
 }
 

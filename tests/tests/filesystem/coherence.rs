@@ -78,7 +78,7 @@ async fn what_one_machine_does_the_other_sees_and_its_kernel_is_told_exactly_tha
     here.release(changed).await;
     assert_eq!(here.drain(&|_| {}).await, Ok(0));
     until("the content is seen through a file that was open", async || {
-        there.read(handle, 0, 100).await.unwrap() == &b"two, longer"[..]
+        there.read(handle, 0, 100).await.unwrap() == b"two, longer"[..]
     })
     .await;
     until("the kernel is told", async || told.inodes.lock().unwrap().contains(&(file.ino, 0..u64::MAX))).await;
@@ -129,9 +129,16 @@ async fn a_machine_goes_on_where_it_was_after_the_server_was_away() {
     let (a, b) = (bucket(&here.fs, "work").await, bucket(&there.fs, "work").await);
     put(&here.fs, a, "before", b"1").await;
     assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
-    until("the first file is seen", async || there.fs.lookup(b, b"before").await.is_ok()).await;
+    until("the first file is seen", async || there.fs.lookup(b, b"before").await.is_ok_and(|attr| attr.size == 1))
+        .await;
+    assert_eq!(list(&there.fs, b).await.len(), 1);
     world.cluster.kill_server();
     until("the loss is noticed", async || !there.fs.state().connected).await;
+    // What is known is still there, whoever asks, as long as it takes.
+    assert_eq!(bucket(&there.fs, "work").await, b);
+    assert_eq!(walk(&there.fs, b, "before").await.unwrap().size, 1);
+    assert_eq!(list(&there.fs, b).await.len(), 1);
+    assert_eq!(there.fs.mkdir(b, b"new", 0o755, ME).await, Err(Errno::EIO));
     world.cluster.up();
     put(&here.fs, a, "after", b"2").await;
     until("what came after is seen", async || there.fs.lookup(b, b"after").await.is_ok()).await;
