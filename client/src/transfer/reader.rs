@@ -20,7 +20,7 @@ use cyx_proto::meta::v1 as pb;
 use super::Transfer;
 use super::budget::{Lent, Shelved};
 use super::coded::blocking;
-use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
+use super::fetch::{AccessMap, Fetched, SegmentAt, TooFew, fetch};
 use super::liar::judge;
 use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
@@ -394,8 +394,16 @@ impl FileReader {
         loop {
             let access = self.access_to(segment, renewed).await?;
             let excluded = lock(&self.shared.excluded).clone();
-            let means = Means { pool: transfer.pool(), tuning: transfer.tuning(), reserve: transfer.reserve() };
-            let fetching = fetch(means, segment, &access, &excluded, range.clone(), &mut buffer.bytes);
+            let fetching = fetch(
+                transfer.pool(),
+                transfer.tuning(),
+                transfer.reserve(),
+                segment,
+                &access,
+                &excluded,
+                range.clone(),
+                &mut buffer.bytes,
+            );
             match fetching.await {
                 Ok(fetched) => return Ok(fetched),
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
@@ -405,12 +413,7 @@ impl FileReader {
                     }
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
-                        return Err(Error::Lost {
-                            what: format!("cannot read {}", self.shared.what),
-                            lost,
-                            left,
-                            needed,
-                        });
+                        return Err(Error::Lost { what: format!("cannot read {}", self.shared.what), lost, left, needed });
                     }
                     return Err(Error::TooFewNodes {
                         what: format!("cannot read {}", self.shared.what),
