@@ -207,7 +207,7 @@ impl Inner {
             sealed_target,
             sealed_meta: Bytes::new(),
         };
-        let moved = directory.names_moved();
+        let (moved, moves) = (directory.names_moved(), directory.home.moves());
         let done = match self.apply(&directory.home, vec![operation(Op::Create(create))], stamp, 1).await {
             Ok(done) => done,
             Err(error) => {
@@ -224,8 +224,8 @@ impl Inner {
         let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
             Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)
         });
-        if new.kind == Kind::Directory {
-            // Nobody else can have put anything into it without an event about that.
+        if new.kind == Kind::Directory && directory.home.moves() == moves {
+            // Nobody else can put anything into it without an event about that, and none was heard since before it was there.
             lock(&node.listing).complete = Some(seen);
         }
         directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));
