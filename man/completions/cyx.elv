@@ -35,6 +35,14 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand whoami 'Shows the account that is logged in'
             cand quota 'Shows how much of the plan is used'
             cand status 'Shows the server, the storage nodes and what a new upload would survive'
+            cand passwd 'Changes the password'
+            cand recover 'Sets a new password with the 24 recovery words'
+            cand otp 'Sets up an authenticator app as the second factor of logins'
+            cand sessions 'Lists and ends logins of other machines'
+            cand apikey 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
+            cand account 'Takes the account along, ends it, or makes new recovery words'
+            cand audit 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
+            cand admin 'Looks after the accounts of a server. For administrators'
             cand bucket 'Creates, lists and deletes buckets'
             cand upload 'Uploads files and directories'
             cand download 'Downloads files and directories'
@@ -42,9 +50,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand delete 'Moves files and directories to the trash, or deletes them for good'
             cand stat 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
             cand cat 'Writes files to standard output'
-            cand cp 'Copies a file or directory within its bucket'
+            cand cp 'Copies a file or directory within its bucket or to another'
             cand mv 'Renames or moves a file or directory within its bucket'
             cand mkdir 'Makes directories'
+            cand mount 'Mounts the buckets as a directory'
+            cand umount 'Takes a mount off, after sending what was written'
+            cand mounts 'Lists the mounts and what they are doing'
             cand trash 'Lists, restores and empties the trash of a bucket'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
@@ -140,6 +151,511 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+        }
+        &'cyx;passwd'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the current password from standard input, up to the first line end'
+            cand --new-password-stdin 'Reads the new password from standard input, behind the current one if that is read from there too'
+            cand --revoke-api-keys 'Revokes all API keys too'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;recover'= {
+            cand -e 'Email address of the account'
+            cand --email 'Email address of the account'
+            cand --session 'Finishes the recovery that `--begin` began'
+            cand --otp 'The mailed code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --begin 'Only has a code sent; prints what `--session` needs'
+            cand --words-stdin 'Reads the recovery words from standard input, up to the first line end'
+            cand --password-stdin 'Reads the new password from standard input, behind the words if they are read from there too'
+            cand --new-words 'Makes new recovery words and shows them; the old ones open nothing any more'
+            cand --remove-factors 'Removes the authenticator app too, because it was lost'
+            cand --keep-api-keys 'Keeps API keys working'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;otp'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand enroll 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+            cand list 'Shows where the codes of logins come from, and how many backup codes are left'
+            cand remove 'Removes the authenticator app and its backup codes; codes come by mail again'
+            cand backup-codes 'Replaces the backup codes and shows the new ones, once'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;otp;enroll'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --confirm 'A code of the app, which puts it in force'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;otp;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;otp;remove'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;otp;backup-codes'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;otp;help'= {
+            cand enroll 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+            cand list 'Shows where the codes of logins come from, and how many backup codes are left'
+            cand remove 'Removes the authenticator app and its backup codes; codes come by mail again'
+            cand backup-codes 'Replaces the backup codes and shows the new ones, once'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;otp;help;enroll'= {
+        }
+        &'cyx;otp;help;list'= {
+        }
+        &'cyx;otp;help;remove'= {
+        }
+        &'cyx;otp;help;backup-codes'= {
+        }
+        &'cyx;otp;help;help'= {
+        }
+        &'cyx;sessions'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand list 'Lists the machines that are logged in, the one used last first'
+            cand revoke 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;sessions;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;sessions;revoke'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --all 'Ends every login, that of this machine too'
+            cand --others 'Ends every login but that of this machine'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;sessions;help'= {
+            cand list 'Lists the machines that are logged in, the one used last first'
+            cand revoke 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;sessions;help;list'= {
+        }
+        &'cyx;sessions;help;revoke'= {
+        }
+        &'cyx;sessions;help;help'= {
+        }
+        &'cyx;apikey'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand create 'Makes an API key and shows its token, once'
+            cand list 'Lists the API keys and when each was last used'
+            cand revoke 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;apikey;create'= {
+            cand --name 'What it is for; shown in lists and in the audit log'
+            cand --permissions 'What it may do: storage:read, storage:write, or both with a comma'
+            cand --bucket 'The only bucket it may open'
+            cand --expires 'When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;apikey;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;apikey;revoke'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;apikey;help'= {
+            cand create 'Makes an API key and shows its token, once'
+            cand list 'Lists the API keys and when each was last used'
+            cand revoke 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;apikey;help;create'= {
+        }
+        &'cyx;apikey;help;list'= {
+        }
+        &'cyx;apikey;help;revoke'= {
+        }
+        &'cyx;apikey;help;help'= {
+        }
+        &'cyx;account'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
+            cand delete 'Has the account and all its files deleted for good, after a time of grace'
+            cand keep 'Keeps an account that was to be deleted'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;account;export'= {
+            cand -o 'The file; `-` for standard output. Default: cyx-account-NAME.ndjson in this folder'
+            cand --output 'The file; `-` for standard output. Default: cyx-account-NAME.ndjson in this folder'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;account;delete'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --yes 'Does not ask whether you mean it; needed where nobody can be asked'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;account;keep'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;account;words'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;account;help'= {
+            cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
+            cand delete 'Has the account and all its files deleted for good, after a time of grace'
+            cand keep 'Keeps an account that was to be deleted'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;account;help;export'= {
+        }
+        &'cyx;account;help;delete'= {
+        }
+        &'cyx;account;help;keep'= {
+        }
+        &'cyx;account;help;words'= {
+        }
+        &'cyx;account;help;help'= {
+        }
+        &'cyx;audit'= {
+            cand --since 'Only what happened since: a time ago (7d, 12h) or a day (2026-11-01)'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand users 'Lists accounts'
+            cand plan 'Gives an account a plan'
+            cand role 'Gives an account a role'
+            cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
+            cand audit 'Shows the audit log of the server, or checks that it is whole'
+            cand nodes 'Lists the storage nodes and whose they are'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;admin;users'= {
+            cand --search 'Only those whose user name or email address contains this'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;plan'= {
+            cand --limit-gb 'Space in GB, if it is not that of the plan'
+            cand --traffic-gb 'Monthly traffic in GB, if it is not that of the plan'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;role'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;disable'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --undo 'Lets it work again'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;audit'= {
+            cand --since 'Only what happened since: a time ago (7d, 12h) or a day (2026-11-01)'
+            cand --account 'Only what concerns the account of this id'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --check 'Checks the chain of all entries instead; exit code 1 if it is broken'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;nodes'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;help'= {
+            cand users 'Lists accounts'
+            cand plan 'Gives an account a plan'
+            cand role 'Gives an account a role'
+            cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
+            cand audit 'Shows the audit log of the server, or checks that it is whole'
+            cand nodes 'Lists the storage nodes and whose they are'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;admin;help;users'= {
+        }
+        &'cyx;admin;help;plan'= {
+        }
+        &'cyx;admin;help;role'= {
+        }
+        &'cyx;admin;help;disable'= {
+        }
+        &'cyx;admin;help;audit'= {
+        }
+        &'cyx;admin;help;nodes'= {
+        }
+        &'cyx;admin;help;help'= {
         }
         &'cyx;bucket'= {
             cand --gateway 'Address of the server'
@@ -329,6 +845,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --version 'Print version'
         }
         &'cyx;cp'= {
+            cand --to-bucket 'The bucket to copy to, if it is another one'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand -r 'Copies a directory with all it contains'
@@ -363,6 +880,63 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand -p 'Makes missing parents too, and does not mind if the directory exists'
             cand --parents 'Makes missing parents too, and does not mind if the directory exists'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;mount'= {
+            cand -o 'Mount options, separated by commas; may be repeated'
+            cand -b 'Mounts one bucket instead of all'
+            cand --bucket 'Mounts one bucket instead of all'
+            cand --uid 'Shows every file as owned by this user; default: without root you, otherwise whoever is stored'
+            cand --gid 'Shows every file as owned by this group; default: without root yours, otherwise what is stored'
+            cand --umask 'Takes permission bits away from what is shown, as umask(1) does'
+            cand --cache-dir 'Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME)'
+            cand --cache-size 'Bound of the cache on disk, for example 50G; default 10G'
+            cand --memory 'Bound of the memory for content that is read ahead or sent, for example 512M; default 256M'
+            cand --fsync 'What `fsync` waits for; default local'
+            cand --close 'What `close` waits for; default local, which waits for nothing more than the write itself'
+            cand --metrics 'Answers Prometheus at /metrics of this address, for example 127.0.0.1:9273'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -f 'Stays in the foreground, logs to standard error and ends with the mount'
+            cand --foreground 'Stays in the foreground, logs to standard error and ends with the mount'
+            cand --read-only 'Lets nothing be changed'
+            cand --allow-other 'Lets other users of this machine in, as far as the permissions of files go'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;umount'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -f 'Takes it off although it is in use or changes are pending'
+            cand --force 'Takes it off although it is in use or changes are pending'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;mounts'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -594,6 +1168,14 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand whoami 'Shows the account that is logged in'
             cand quota 'Shows how much of the plan is used'
             cand status 'Shows the server, the storage nodes and what a new upload would survive'
+            cand passwd 'Changes the password'
+            cand recover 'Sets a new password with the 24 recovery words'
+            cand otp 'Sets up an authenticator app as the second factor of logins'
+            cand sessions 'Lists and ends logins of other machines'
+            cand apikey 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
+            cand account 'Takes the account along, ends it, or makes new recovery words'
+            cand audit 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
+            cand admin 'Looks after the accounts of a server. For administrators'
             cand bucket 'Creates, lists and deletes buckets'
             cand upload 'Uploads files and directories'
             cand download 'Downloads files and directories'
@@ -601,9 +1183,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand delete 'Moves files and directories to the trash, or deletes them for good'
             cand stat 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
             cand cat 'Writes files to standard output'
-            cand cp 'Copies a file or directory within its bucket'
+            cand cp 'Copies a file or directory within its bucket or to another'
             cand mv 'Renames or moves a file or directory within its bucket'
             cand mkdir 'Makes directories'
+            cand mount 'Mounts the buckets as a directory'
+            cand umount 'Takes a mount off, after sending what was written'
+            cand mounts 'Lists the mounts and what they are doing'
             cand trash 'Lists, restores and empties the trash of a bucket'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
@@ -621,6 +1206,79 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;quota'= {
         }
         &'cyx;help;status'= {
+        }
+        &'cyx;help;passwd'= {
+        }
+        &'cyx;help;recover'= {
+        }
+        &'cyx;help;otp'= {
+            cand enroll 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+            cand list 'Shows where the codes of logins come from, and how many backup codes are left'
+            cand remove 'Removes the authenticator app and its backup codes; codes come by mail again'
+            cand backup-codes 'Replaces the backup codes and shows the new ones, once'
+        }
+        &'cyx;help;otp;enroll'= {
+        }
+        &'cyx;help;otp;list'= {
+        }
+        &'cyx;help;otp;remove'= {
+        }
+        &'cyx;help;otp;backup-codes'= {
+        }
+        &'cyx;help;sessions'= {
+            cand list 'Lists the machines that are logged in, the one used last first'
+            cand revoke 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+        }
+        &'cyx;help;sessions;list'= {
+        }
+        &'cyx;help;sessions;revoke'= {
+        }
+        &'cyx;help;apikey'= {
+            cand create 'Makes an API key and shows its token, once'
+            cand list 'Lists the API keys and when each was last used'
+            cand revoke 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+        }
+        &'cyx;help;apikey;create'= {
+        }
+        &'cyx;help;apikey;list'= {
+        }
+        &'cyx;help;apikey;revoke'= {
+        }
+        &'cyx;help;account'= {
+            cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
+            cand delete 'Has the account and all its files deleted for good, after a time of grace'
+            cand keep 'Keeps an account that was to be deleted'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+        }
+        &'cyx;help;account;export'= {
+        }
+        &'cyx;help;account;delete'= {
+        }
+        &'cyx;help;account;keep'= {
+        }
+        &'cyx;help;account;words'= {
+        }
+        &'cyx;help;audit'= {
+        }
+        &'cyx;help;admin'= {
+            cand users 'Lists accounts'
+            cand plan 'Gives an account a plan'
+            cand role 'Gives an account a role'
+            cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
+            cand audit 'Shows the audit log of the server, or checks that it is whole'
+            cand nodes 'Lists the storage nodes and whose they are'
+        }
+        &'cyx;help;admin;users'= {
+        }
+        &'cyx;help;admin;plan'= {
+        }
+        &'cyx;help;admin;role'= {
+        }
+        &'cyx;help;admin;disable'= {
+        }
+        &'cyx;help;admin;audit'= {
+        }
+        &'cyx;help;admin;nodes'= {
         }
         &'cyx;help;bucket'= {
             cand create 'Creates a bucket'
@@ -650,6 +1308,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;mv'= {
         }
         &'cyx;help;mkdir'= {
+        }
+        &'cyx;help;mount'= {
+        }
+        &'cyx;help;umount'= {
+        }
+        &'cyx;help;mounts'= {
         }
         &'cyx;help;trash'= {
             cand list 'Lists what is in the trash of a bucket, newest first'

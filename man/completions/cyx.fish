@@ -37,6 +37,14 @@ complete -c cyx -n "__fish_cyx_needs_command" -f -a "logout" -d 'Logs this machi
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "whoami" -d 'Shows the account that is logged in'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "quota" -d 'Shows how much of the plan is used'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "status" -d 'Shows the server, the storage nodes and what a new upload would survive'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "passwd" -d 'Changes the password'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "recover" -d 'Sets a new password with the 24 recovery words'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "otp" -d 'Sets up an authenticator app as the second factor of logins'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "sessions" -d 'Lists and ends logins of other machines'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "apikey" -d 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "account" -d 'Takes the account along, ends it, or makes new recovery words'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "audit" -d 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "admin" -d 'Looks after the accounts of a server. For administrators'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "bucket" -d 'Creates, lists and deletes buckets'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "upload" -d 'Uploads files and directories'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "download" -d 'Downloads files and directories'
@@ -44,9 +52,12 @@ complete -c cyx -n "__fish_cyx_needs_command" -f -a "list" -d 'Lists buckets, or
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "delete" -d 'Moves files and directories to the trash, or deletes them for good'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "stat" -d 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "cat" -d 'Writes files to standard output'
-complete -c cyx -n "__fish_cyx_needs_command" -f -a "cp" -d 'Copies a file or directory within its bucket'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "cp" -d 'Copies a file or directory within its bucket or to another'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "mv" -d 'Renames or moves a file or directory within its bucket'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "mkdir" -d 'Makes directories'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "mount" -d 'Mounts the buckets as a directory'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "umount" -d 'Takes a mount off, after sending what was written'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "mounts" -d 'Lists the mounts and what they are doing'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "trash" -d 'Lists, restores and empties the trash of a bucket'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "dev" -d 'Runs a whole cluster on this machine: one server and several storage nodes'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "completions" -d 'Prints a completion script for a shell'
@@ -103,6 +114,289 @@ complete -c cyx -n "__fish_cyx_using_subcommand status" -s q -l quiet -d 'Prints
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l password-stdin -d 'Reads the current password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l new-password-stdin -d 'Reads the new password from standard input, behind the current one if that is read from there too'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l revoke-api-keys -d 'Revokes all API keys too'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -s e -l email -d 'Email address of the account' -r
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l session -d 'Finishes the recovery that `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l otp -d 'The mailed code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l begin -d 'Only has a code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l words-stdin -d 'Reads the recovery words from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l password-stdin -d 'Reads the new password from standard input, behind the words if they are read from there too'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l new-words -d 'Makes new recovery words and shows them; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l remove-factors -d 'Removes the authenticator app too, because it was lost'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l keep-api-keys -d 'Keeps API keys working'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand recover" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -f -a "enroll" -d 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -f -a "list" -d 'Shows where the codes of logins come from, and how many backup codes are left'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -f -a "remove" -d 'Removes the authenticator app and its backup codes; codes come by mail again'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -f -a "backup-codes" -d 'Replaces the backup codes and shows the new ones, once'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and not __fish_seen_subcommand_from enroll list remove backup-codes help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l confirm -d 'A code of the app, which puts it in force' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from enroll" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from backup-codes" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from help" -f -a "enroll" -d 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from help" -f -a "list" -d 'Shows where the codes of logins come from, and how many backup codes are left'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Removes the authenticator app and its backup codes; codes come by mail again'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from help" -f -a "backup-codes" -d 'Replaces the backup codes and shows the new ones, once'
+complete -c cyx -n "__fish_cyx_using_subcommand otp; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -f -a "list" -d 'Lists the machines that are logged in, the one used last first'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -f -a "revoke" -d 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and not __fish_seen_subcommand_from list revoke help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -l all -d 'Ends every login, that of this machine too'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -l others -d 'Ends every login but that of this machine'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from revoke" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the machines that are logged in, the one used last first'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+complete -c cyx -n "__fish_cyx_using_subcommand sessions; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -f -a "create" -d 'Makes an API key and shows its token, once'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -f -a "list" -d 'Lists the API keys and when each was last used'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -f -a "revoke" -d 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and not __fish_seen_subcommand_from create list revoke help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l name -d 'What it is for; shown in lists and in the audit log' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l permissions -d 'What it may do: storage:read, storage:write, or both with a comma' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l bucket -d 'The only bucket it may open' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l expires -d 'When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from revoke" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "create" -d 'Makes an API key and shows its token, once'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the API keys and when each was last used'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -f -a "keep" -d 'Keeps an account that was to be deleted'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from export delete keep words help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -s o -l output -d 'The file; `-` for standard output. Default: cyx-account-NAME.ndjson in this folder' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from export" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l yes -d 'Does not ask whether you mean it; needed where nobody can be asked'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from delete" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "keep" -d 'Keeps an account that was to be deleted'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -l since -d 'Only what happened since: a time ago (7d, 12h) or a day (2026-11-01)' -r
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand audit" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "users" -d 'Lists accounts'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "plan" -d 'Gives an account a plan'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "role" -d 'Gives an account a role'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -l search -d 'Only those whose user name or email address contains this' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from users" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -l limit-gb -d 'Space in GB, if it is not that of the plan' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -l traffic-gb -d 'Monthly traffic in GB, if it is not that of the plan' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from plan" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from role" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -l undo -d 'Lets it work again'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from disable" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l since -d 'Only what happened since: a time ago (7d, 12h) or a day (2026-11-01)' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l account -d 'Only what concerns the account of this id' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l check -d 'Checks the chain of all entries instead; exit code 1 if it is broken'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "users" -d 'Lists accounts'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "plan" -d 'Gives an account a plan'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "role" -d 'Gives an account a role'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cyx -n "__fish_cyx_using_subcommand bucket; and not __fish_seen_subcommand_from create list delete help" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand bucket; and not __fish_seen_subcommand_from create list delete help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand bucket; and not __fish_seen_subcommand_from create list delete help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
@@ -210,6 +504,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand cat" -s q -l quiet -d 'Prints on
 complete -c cyx -n "__fish_cyx_using_subcommand cat" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand cat" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand cp" -l to-bucket -d 'The bucket to copy to, if it is another one' -r
 complete -c cyx -n "__fish_cyx_using_subcommand cp" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand cp" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand cp" -s r -l recursive -d 'Copies a directory with all it contains'
@@ -235,6 +530,44 @@ complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s q -l quiet -d 'Prints 
 complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s o -d 'Mount options, separated by commas; may be repeated' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s b -l bucket -d 'Mounts one bucket instead of all' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l uid -d 'Shows every file as owned by this user; default: without root you, otherwise whoever is stored' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gid -d 'Shows every file as owned by this group; default: without root yours, otherwise what is stored' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l umask -d 'Takes permission bits away from what is shown, as umask(1) does' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-dir -d 'Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME)' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-size -d 'Bound of the cache on disk, for example 50G; default 10G' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l memory -d 'Bound of the memory for content that is read ahead or sent, for example 512M; default 256M' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l fsync -d 'What `fsync` waits for; default local' -r -f -a "local\t'In the journal of this machine'
+remote\t'On the storage nodes, and committed'"
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l close -d 'What `close` waits for; default local, which waits for nothing more than the write itself' -r -f -a "local\t'In the journal of this machine'
+remote\t'On the storage nodes, and committed'"
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l metrics -d 'Answers Prometheus at /metrics of this address, for example 127.0.0.1:9273' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s f -l foreground -d 'Stays in the foreground, logs to standard error and ends with the mount'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l read-only -d 'Lets nothing be changed'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l allow-other -d 'Lets other users of this machine in, as far as the permissions of files go'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -s f -l force -d 'Takes it off although it is in use or changes are pending'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand umount" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -l gateway -d 'Address of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -s q -l quiet -d 'Prints only what was asked for, and errors'
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cyx -n "__fish_cyx_using_subcommand mounts" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_using_subcommand trash; and not __fish_seen_subcommand_from list restore empty help" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand trash; and not __fish_seen_subcommand_from list restore empty help" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand trash; and not __fish_seen_subcommand_from list restore empty help" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
@@ -353,27 +686,57 @@ complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s q -l quiet -d 'Pri
 complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s V -l version -d 'Print version'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "register" -d 'Creates an account'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "login" -d 'Logs this machine in: password, then a one-time code'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "logout" -d 'Logs this machine out: the server forgets the session, this machine its keys'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "whoami" -d 'Shows the account that is logged in'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "quota" -d 'Shows how much of the plan is used'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "status" -d 'Shows the server, the storage nodes and what a new upload would survive'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "bucket" -d 'Creates, lists and deletes buckets'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "upload" -d 'Uploads files and directories'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "download" -d 'Downloads files and directories'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "list" -d 'Lists buckets, or what is in one'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "delete" -d 'Moves files and directories to the trash, or deletes them for good'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "stat" -d 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "cat" -d 'Writes files to standard output'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "cp" -d 'Copies a file or directory within its bucket'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "mv" -d 'Renames or moves a file or directory within its bucket'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "mkdir" -d 'Makes directories'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "trash" -d 'Lists, restores and empties the trash of a bucket'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "dev" -d 'Runs a whole cluster on this machine: one server and several storage nodes'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "completions" -d 'Prints a completion script for a shell'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "_generate" -d 'Writes the man pages and completions that are kept in the repository'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status bucket upload download list delete stat cat cp mv mkdir trash dev completions _generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "register" -d 'Creates an account'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "login" -d 'Logs this machine in: password, then a one-time code'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "logout" -d 'Logs this machine out: the server forgets the session, this machine its keys'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "whoami" -d 'Shows the account that is logged in'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "quota" -d 'Shows how much of the plan is used'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "status" -d 'Shows the server, the storage nodes and what a new upload would survive'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "passwd" -d 'Changes the password'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "recover" -d 'Sets a new password with the 24 recovery words'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "otp" -d 'Sets up an authenticator app as the second factor of logins'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "sessions" -d 'Lists and ends logins of other machines'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "apikey" -d 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "account" -d 'Takes the account along, ends it, or makes new recovery words'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "audit" -d 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "admin" -d 'Looks after the accounts of a server. For administrators'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "bucket" -d 'Creates, lists and deletes buckets'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "upload" -d 'Uploads files and directories'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "download" -d 'Downloads files and directories'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "list" -d 'Lists buckets, or what is in one'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "delete" -d 'Moves files and directories to the trash, or deletes them for good'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "stat" -d 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "cat" -d 'Writes files to standard output'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "cp" -d 'Copies a file or directory within its bucket or to another'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "mv" -d 'Renames or moves a file or directory within its bucket'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "mkdir" -d 'Makes directories'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "mount" -d 'Mounts the buckets as a directory'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "umount" -d 'Takes a mount off, after sending what was written'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "mounts" -d 'Lists the mounts and what they are doing'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "trash" -d 'Lists, restores and empties the trash of a bucket'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "dev" -d 'Runs a whole cluster on this machine: one server and several storage nodes'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "completions" -d 'Prints a completion script for a shell'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "_generate" -d 'Writes the man pages and completions that are kept in the repository'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from otp" -f -a "enroll" -d 'Sets up an authenticator app: shows a QR code to scan, and takes a code of the app to confirm it'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from otp" -f -a "list" -d 'Shows where the codes of logins come from, and how many backup codes are left'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from otp" -f -a "remove" -d 'Removes the authenticator app and its backup codes; codes come by mail again'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from otp" -f -a "backup-codes" -d 'Replaces the backup codes and shows the new ones, once'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "list" -d 'Lists the machines that are logged in, the one used last first'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from sessions" -f -a "revoke" -d 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from apikey" -f -a "create" -d 'Makes an API key and shows its token, once'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from apikey" -f -a "list" -d 'Lists the API keys and when each was last used'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from apikey" -f -a "revoke" -d 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "keep" -d 'Keeps an account that was to be deleted'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "users" -d 'Lists accounts'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "plan" -d 'Gives an account a plan'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "role" -d 'Gives an account a role'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from bucket" -f -a "create" -d 'Creates a bucket'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from bucket" -f -a "list" -d 'Lists the buckets'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from bucket" -f -a "delete" -d 'Deletes a bucket, which must be empty unless --force is given'
