@@ -79,7 +79,9 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
     super::warn_of_liars(output, &summary.liars);
     if summary.special_modes > 0 {
         let what = human::count(summary.special_modes, "file or directory", "files and directories");
-        output.warn(format!("the set-user-ID and set-group-ID bits of {what} were left out: the server could have set them"));
+        output.warn(format!(
+            "the set-user-ID and set-group-ID bits of {what} were left out: the server could have set them"
+        ));
     }
     if output.json() {
         output.document(&document(direction, &summary, planned))?;

@@ -70,8 +70,15 @@ struct Run {
     progress: Arc<dyn Progress>,
     summary: Summary,
     jobs: JoinSet<Done>,
-    /// Directories whose mode and time are still to be set, by the names that lead to them.
-    folders: Vec<(Vec<Vec<u8>>, Option<pb::Attributes>, Arc<Target>)>,
+    /// Directories whose mode and time are still to be set.
+    folders: Vec<Incomplete>,
+}
+
+struct Incomplete {
+    /// The names that lead to it.
+    names: Vec<Vec<u8>>,
+    attributes: Option<pb::Attributes>,
+    target: Arc<Target>,
 }
 
 struct Done {
@@ -171,13 +178,14 @@ impl Run {
         }
         self.drain().await?;
         // Those that nothing went into were not made.
-        let opened = std::mem::take(&mut self.folders).into_iter().filter(|(_, _, target)| target.is_open());
-        let folders: Vec<_> = opened.map(|(names, attributes, _)| (names, attributes)).collect();
+        let folders: Vec<Incomplete> =
+            std::mem::take(&mut self.folders).into_iter().filter(|folder| folder.target.is_open()).collect();
         self.summary.directories += folders.len() as u64;
         if let Some(root) = root {
             let folders: Vec<_> =
-                folders.into_iter().filter_map(|(names, attributes)| Some((names, attributes?))).collect();
-            self.summary.special_modes += folders.iter().filter(|(_, attributes)| is_special(attributes.mode)).count() as u64;
+                folders.into_iter().filter_map(|folder| Some((folder.names, folder.attributes?))).collect();
+            let special = folders.iter().filter(|(_, attributes)| is_special(attributes.mode));
+            self.summary.special_modes += special.count() as u64;
             let failed = blocking(move || Ok(set_folders(&root, folders))).await?;
             for (path, error) in failed {
                 self.fail(path, error)?;
@@ -193,7 +201,8 @@ impl Run {
             target.open().await?;
         }
         if !names.is_empty() {
-            self.folders.push((names.clone(), directory.attributes, Arc::clone(&target)));
+            let (names, attributes, target) = (names.clone(), directory.attributes, Arc::clone(&target));
+            self.folders.push(Incomplete { names, attributes, target });
         }
         let mut more = Vec::new();
         let mut listing = self.bucket.read(&directory)?;

@@ -60,7 +60,8 @@ impl Uploads {
         };
         // What is read has memory of its own: it must not wait for memory that waits for it to be read.
         let shared = &self.shared.transfer;
-        let reading = shared.beside(Tuning { memory: 2 * AHEAD, reserve: AHEAD, read_piece: AHEAD, ..*shared.tuning() });
+        let reading =
+            shared.beside(Tuning { memory: 2 * AHEAD, reserve: AHEAD, read_piece: AHEAD, ..*shared.tuning() });
         let mut copying = Copying {
             uploads: self,
             from,

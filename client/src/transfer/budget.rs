@@ -123,7 +123,8 @@ impl Room {
     /// A buffer of what was taken. One that was not foreseen is not waited for, and is not kept afterwards.
     pub(crate) fn lend(&mut self, len: usize) -> Lent {
         let wanted = permits(room_for(len)) as usize;
-        let part = self.0.permit.as_mut().filter(|left| left.num_permits() >= wanted).and_then(|left| left.split(wanted));
+        let part =
+            self.0.permit.as_mut().filter(|left| left.num_permits() >= wanted).and_then(|left| left.split(wanted));
         self.0.shared.fill(len, part)
     }
 }

@@ -20,7 +20,7 @@ use cyx_proto::meta::v1 as pb;
 use super::Transfer;
 use super::budget::{Lent, Shelved};
 use super::coded::blocking;
-use super::fetch::{AccessMap, Fetched, SegmentAt, TooFew, fetch};
+use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
 use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
@@ -29,9 +29,11 @@ use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located, VerifiedVersion};
 
 mod cached;
+mod opening;
 
 pub(crate) use cached::{Edit, keep_frames};
 pub use cached::{FrameCache, KnownVersion};
+use opening::{Job, Opening};
 
 /// Grants that end within so many seconds are renewed first.
 const GRANT_MARGIN_SECONDS: u64 = 60;
@@ -394,16 +396,8 @@ impl FileReader {
         loop {
             let access = self.access_to(segment, renewed).await?;
             let excluded = lock(&self.shared.excluded).clone();
-            let fetching = fetch(
-                transfer.pool(),
-                transfer.tuning(),
-                transfer.reserve(),
-                segment,
-                &access,
-                &excluded,
-                range.clone(),
-                &mut buffer.bytes,
-            );
+            let means = Means { pool: transfer.pool(), tuning: transfer.tuning(), reserve: transfer.reserve() };
+            let fetching = fetch(means, segment, &access, &excluded, range.clone(), &mut buffer.bytes);
             match fetching.await {
                 Ok(fetched) => return Ok(fetched),
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
@@ -413,7 +407,12 @@ impl FileReader {
                     }
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
-                        return Err(Error::Lost { what: format!("cannot read {}", self.shared.what), lost, left, needed });
+                        return Err(Error::Lost {
+                            what: format!("cannot read {}", self.shared.what),
+                            lost,
+                            left,
+                            needed,
+                        });
                     }
                     return Err(Error::TooFewNodes {
                         what: format!("cannot read {}", self.shared.what),
@@ -543,49 +542,6 @@ impl FileReader {
     /// Grants for the nodes of a segment.
     pub(crate) async fn access(&self, segment: &SegmentAt) -> Result<AccessMap> {
         self.access_to(segment, false).await
-    }
-}
-
-/// How the frames of one piece are opened.
-struct Job {
-    cipher: BlobCipher,
-    /// Index of the first frame.
-    first: u64,
-    /// Where the frames lie in the sealed blob.
-    sealed: Range<u64>,
-    /// Plain bytes of the frames.
-    plain_len: usize,
-    /// Those of them that are the piece.
-    wanted: Range<usize>,
-}
-
-/// A piece that was fetched.
-struct Opening {
-    fetched: Fetched,
-    job: Job,
-    sealed: Lent,
-    /// Empty if the frames are to be opened where they lie.
-    plain: Lent,
-    tags: Vec<FrameTag>,
-}
-
-struct Opened {
-    opening: Opening,
-    authentic: bool,
-}
-
-impl Opening {
-    fn open(mut self, coder: &cyx_core::erasure::Coder) -> Opened {
-        let complete = self.fetched.complete(coder, &mut self.sealed.bytes);
-        let Job { cipher, first, .. } = &self.job;
-        self.tags.extend(cipher.tags_in(&self.sealed.bytes));
-        let authentic = complete
-            && if self.plain.bytes.is_empty() {
-                cipher.open_within(*first, &mut self.sealed.bytes).is_ok()
-            } else {
-                cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok()
-            };
-        Opened { opening: self, authentic }
     }
 }
 

@@ -1,0 +1,51 @@
+//! The frames of a piece that was fetched: completed, and opened where they lie or beside.
+
+use std::ops::Range;
+
+use cyx_crypto::frames::{BlobCipher, FrameTag};
+
+use super::super::budget::Lent;
+use super::super::fetch::Fetched;
+
+/// How the frames of one piece are opened.
+pub(super) struct Job {
+    pub(super) cipher: BlobCipher,
+    /// Index of the first frame.
+    pub(super) first: u64,
+    /// Where the frames lie in the sealed blob.
+    pub(super) sealed: Range<u64>,
+    /// Plain bytes of the frames.
+    pub(super) plain_len: usize,
+    /// Those of them that are the piece.
+    pub(super) wanted: Range<usize>,
+}
+
+/// A piece that was fetched.
+pub(super) struct Opening {
+    pub(super) fetched: Fetched,
+    pub(super) job: Job,
+    pub(super) sealed: Lent,
+    /// Empty if the frames are to be opened where they lie.
+    pub(super) plain: Lent,
+    pub(super) tags: Vec<FrameTag>,
+}
+
+pub(super) struct Opened {
+    pub(super) opening: Opening,
+    pub(super) authentic: bool,
+}
+
+impl Opening {
+    pub(super) fn open(mut self, coder: &cyx_core::erasure::Coder) -> Opened {
+        let complete = self.fetched.complete(coder, &mut self.sealed.bytes);
+        let Job { cipher, first, .. } = &self.job;
+        self.tags.extend(cipher.tags_in(&self.sealed.bytes));
+        let authentic = complete
+            && if self.plain.bytes.is_empty() {
+                cipher.open_within(*first, &mut self.sealed.bytes).is_ok()
+            } else {
+                cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok()
+            };
+        Opened { opening: self, authentic }
+    }
+}
