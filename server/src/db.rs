@@ -153,7 +153,13 @@ impl Db {
     pub async fn read(&self) -> Result<ReadTx, DbError> {
         let transaction = match self.backend() {
             Backend::Sqlite => self.0.pool.begin().await?,
-            Backend::Postgres => self.0.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+            Backend::Postgres => {
+                // In a task of its own: the driver does not undo a BEGIN whose caller stops waiting, and the next one to get the connection
+                // would find itself in this transaction.
+                let pool = self.0.pool.clone();
+                let begin = async move { pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await };
+                tokio::spawn(begin).await.map_err(|_| DbError::Closed)??
+            }
         };
         Ok(ReadTx(transaction))
     }

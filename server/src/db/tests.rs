@@ -442,3 +442,21 @@ async fn jobs_that_lock_each_other_out_are_repeated() {
     let notes: Vec<String> = sqlx::query_scalar("SELECT note FROM number").fetch_all(&mut *tx).await.unwrap();
     assert_eq!(notes, ["xx", "xx"]);
 }
+
+#[tokio::test]
+async fn a_reader_that_stops_waiting_leaves_no_transaction_to_others() {
+    let test = with_table().await;
+    for n in 0..40 {
+        // Given up at different moments, so also while the database is asked to begin.
+        let mut read = Box::pin(test.db.read());
+        for _ in 0..n {
+            if futures_util::poll!(&mut read).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(read);
+        test.db.write(insert(n)).await.unwrap();
+    }
+    assert_eq!(numbers(&test.db).await.len(), 40);
+}
