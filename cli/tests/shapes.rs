@@ -58,6 +58,33 @@ fn accounts() {
 }
 
 #[test]
+fn access() {
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    assert_eq!(fields(&json(&user, "otp list")), "backup_codes_left login_method totp");
+    let begun = json(&user, "otp enroll --begin");
+    assert_eq!(fields(&begun), "otp_expires_at otp_method session_id");
+    let sessions = lines(&user, "sessions list");
+    assert_eq!(fields(&sessions[0]), "address created_at current device_name id last_used_at");
+
+    let created = json(&user, "apikey create --name ci --bucket docs --permissions storage:read");
+    let listed = "bucket bucket_id created_at expires_at id last_address last_used_at name permissions";
+    assert_eq!(fields(&created), format!("{listed} token"));
+    assert_eq!(created["permissions"], serde_json::json!(["storage:read"]));
+    let keys = lines(&user, "apikey list");
+    assert_eq!((fields(&keys[0]), &keys[0]["bucket"]), (listed.to_owned(), &"docs".into()));
+    let id = created["id"].as_str().unwrap();
+    assert_eq!(json(&user, &format!("apikey revoke {id}")), serde_json::json!({"id": id, "revoked": true}));
+
+    let log = lines(&user, "audit --since 1h");
+    assert_eq!(fields(&log[0]), "action actor address detail outcome seq time");
+    assert_eq!(fields(&json(&user, "account words")), "recovery_words");
+    let recovery = json(&user, "recover --begin");
+    assert_eq!(fields(&recovery), "otp_expires_at otp_method session_id");
+}
+
+#[test]
 fn files() {
     let cluster = Cluster::start(3);
     let user = cluster.user("ada");

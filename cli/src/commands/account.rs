@@ -76,13 +76,21 @@ pub async fn quota(context: &Context) -> Result<()> {
     let line = |name: &str, bytes| context.output.line(format!("{name:<11}{:>10}", human::bytes(bytes)));
     context.output.line(format!("{:<11}{:>10}", "plan", quota.plan))?;
     line("limit", quota.limit_bytes)?;
-    line("used", quota.used_bytes)?;
+    let taken = quota.used_bytes.saturating_add(quota.pending_bytes);
+    let used = human::bytes(quota.used_bytes);
+    context.output.line(format!("{:<11}{used:>10}  {}", "used", human::bar(taken, quota.limit_bytes)))?;
     line("pending", quota.pending_bytes)?;
     line("free", free)?;
     line("superseded", quota.superseded_bytes)?;
     let traffic = human::bytes(quota.traffic_used_bytes);
     let limit = human::bytes(quota.traffic_limit_bytes);
-    context.output.line(format!("{:<11}{traffic:>10} of {limit} this month", "traffic"))
+    context.output.line(format!("{:<11}{traffic:>10} of {limit} this month", "traffic"))?;
+    match human::month_forecast(quota.traffic_used_bytes, jiff::Timestamp::now()) {
+        Some(bytes) => {
+            context.output.line(format!("{:<11}{:>10} by the end of the month", "forecast", human::bytes(bytes)))
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(Serialize)]

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+/// Characters of a bar.
+const BAR: usize = 20;
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// A number of bytes with three significant digits: `999 B`, `1.46 KiB`, `20.0 GiB`.
@@ -21,6 +23,27 @@ pub fn bytes(count: u64) -> String {
     }
     let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };
     format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A part of a whole as a bar: `[#####---------------] 25 %`.
+#[must_use]
+pub fn bar(part: u64, whole: u64) -> String {
+    let share = |of: u128| if whole == 0 { 0 } else { u128::from(part) * of / u128::from(whole) };
+    let filled = usize::try_from(share(BAR as u128)).map_or(BAR, |filled| filled.min(BAR));
+    format!("[{}{}] {} %", "#".repeat(filled), "-".repeat(BAR - filled), share(100))
+}
+
+/// What a month comes to that goes on as it began: `used` until `now`, in calendar months of UTC. `None` on its first day, when nothing can
+/// be said.
+#[must_use]
+pub fn month_forecast(used: u64, now: Timestamp) -> Option<u64> {
+    let now = now.to_zoned_datetime(TimeZone::UTC);
+    let hours = u128::try_from(i32::from(now.day() - 1) * 24 + i32::from(now.hour())).ok()?;
+    let month = u128::try_from(i32::from(now.days_in_month()) * 24).ok()?;
+    if hours < 24 {
+        return None;
+    }
+    Some(u64::try_from(u128::from(used) * month / hours).unwrap_or(u64::MAX))
 }
 
 /// `1 file`, `2 files`.
@@ -112,6 +135,23 @@ mod tests {
         assert_eq!(permissions(0o755), "rwxr-xr-x");
         assert_eq!(permissions(0o4755), "rwsr-xr-x");
         assert_eq!(permissions(0o1640), "rw-r----T");
+    }
+
+    #[test]
+    fn a_bar_is_never_longer_than_it_is() {
+        assert_eq!(bar(0, 100), "[--------------------] 0 %");
+        assert_eq!(bar(25, 100), "[#####---------------] 25 %");
+        assert_eq!(bar(300, 100), "[####################] 300 %");
+        assert_eq!(bar(u64::MAX, u64::MAX), "[####################] 100 %");
+        assert_eq!(bar(1, 0), "[--------------------] 0 %");
+    }
+
+    #[test]
+    fn a_month_goes_on_as_it_began() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(month_forecast(100, at("2026-11-16T00:00:00Z")), Some(200));
+        assert_eq!(month_forecast(100, at("2026-11-01T23:59:00Z")), None);
+        assert_eq!(month_forecast(u64::MAX, at("2026-11-02T00:00:00Z")), Some(u64::MAX));
     }
 
     #[test]

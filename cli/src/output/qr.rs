@@ -48,7 +48,7 @@ mod tests {
             .map(|line| line.strip_prefix(COLOURS).unwrap().strip_suffix(RESET).unwrap().chars().collect())
             .collect();
         let dark = |x: usize, y: usize| {
-            let upper = y % 2 == 0;
+            let upper = y.is_multiple_of(2);
             match rows[y / 2][x] {
                 '█' => true,
                 '▀' => upper,
