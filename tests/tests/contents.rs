@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use cyx_client::{Bucket, Client, Config};
 use cyx_crypto::wrap::InodeKeyring;
 use cyx_fs::content::{Content, ContentError, InodeFacts, Store, StoreEvent, StoreOptions};
 use cyx_fs::journal::JournalError;
-use cyx_fs::vfs::Seek;
 use cyx_tests::{Cluster, User, noise};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -94,69 +92,6 @@ impl Machine {
 
 async fn all(content: &Content) -> Vec<u8> {
     content.read(0, 1 << 30).await.unwrap().to_vec()
-}
-
-fn put(model: &mut Vec<u8>, range: Range<usize>, bytes: &[u8]) {
-    if model.len() < range.end {
-        model.resize(range.end, 0);
-    }
-    model[range].copy_from_slice(bytes);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parts_of_files_become_versions_that_every_machine_reads() {
-    let world = World::new(3);
-    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let machine = world.machine(folder.path()).await;
-    let content = machine.create("large").await;
-    let mut model = noise(1, 12 << 20);
-    for (at, part) in model.chunks(1 << 20).enumerate() {
-        content.write((at as u64) << 20, Bytes::copy_from_slice(part)).await.unwrap();
-    }
-    content.commit().await.unwrap();
-    assert_eq!(world.user.read("work", "large"), model, "as the command line sees it");
-    let mut stored = segments(&machine, "large").await;
-
-    // Changes of all sizes, in the middle, over borders of blobs, at the end, and holes.
-    for (seed, at, len) in [(2, 100, 10), (3, 5_242_870, 20), (4, 7_000_000, 300_000), (5, (12 << 20) - 3, 5000)] {
-        let bytes = noise(seed, len);
-        content.write(at as u64, Bytes::from(bytes.clone())).await.unwrap();
-        put(&mut model, at..at + len, &bytes);
-        content.commit().await.unwrap();
-        assert_eq!(world.user.read("work", "large"), model, "after {len} bytes at {at}");
-        let now = segments(&machine, "large").await;
-        assert!(now - stored <= 1, "what was not written is not stored again");
-        stored = now;
-    }
-    content.punch(1_000_000..3_000_000, true).await.unwrap();
-    model[1_000_000..3_000_000].fill(0);
-    content.set_len(9_000_000).await.unwrap();
-    content.set_len(9_500_000).await.unwrap();
-    model.truncate(9_000_000);
-    model.resize(9_500_000, 0);
-    for at in (0..200_u64).map(|at| at * 40_000) {
-        content.write(at, Bytes::from_static(b"!")).await.unwrap();
-        model[usize::try_from(at).unwrap()] = b'!';
-    }
-    content.commit().await.unwrap();
-    assert_eq!(all(&content).await, model);
-    assert_eq!(world.user.read("work", "large"), model);
-
-    // Another machine with an empty cache; then the nodes are gone and its cache has it all.
-    let there = world.machine(elsewhere.path()).await;
-    let same = there.open("large").await;
-    assert_eq!(same.read(6_999_990, 30).await.unwrap(), model[6_999_990..7_000_020]);
-    assert_eq!(same.seek(1_000_000 + 1, Seek::Data).await.unwrap(), 1_000_000 + 40_000);
-    assert_eq!(same.seek(8_000_001, Seek::Hole).await.unwrap(), 9_000_000);
-    for start in (0..model.len()).step_by(131_072) {
-        let end = model.len().min(start + 131_072);
-        assert_eq!(same.read(start as u64, end - start).await.unwrap(), model[start..end], "at {start}");
-    }
-    for node in 0..3 {
-        world.cluster.kill_node(node);
-    }
-    assert_eq!(all(&same).await, model);
-    assert_eq!(all(&content).await, model, "what was written is in the cache as well");
 }
 
 /// Segments that a file lies in.
