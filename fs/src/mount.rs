@@ -276,8 +276,11 @@ impl Prepared {
         let mut options = vfs::Options::new(self.cache_dir.clone());
         options.top = self.options.bucket.clone().map_or(vfs::Top::Buckets, vfs::Top::Bucket);
         options.read_only = self.options.read_only;
-        options.uid = self.options.uid;
-        options.gid = self.options.gid;
+        // Who is not root could not do anything with what belongs to somebody else, and numbers of other machines mean nothing here.
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let mine = !user.is_root();
+        options.uid = self.options.uid.or(mine.then_some(user.as_raw()));
+        options.gid = self.options.gid.or(mine.then_some(group.as_raw()));
         options.umask = self.options.umask;
         options.fsync = done(self.options.fsync);
         options.close = done(self.options.close);

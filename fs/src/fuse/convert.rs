@@ -81,7 +81,6 @@ pub(super) fn bare_attr(ino: u64, kind: Kind) -> FileAttr {
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the mask leaves twelve bits")]
 const fn permissions(mode: u32) -> u16 {
     (mode & 0o7777) as u16
 }

@@ -215,7 +215,7 @@ impl Registry {
                 found.extend(read_live(&path)?);
             }
         }
-        found.sort_by(|a, b| (a.record.since, a.record.pid).cmp(&(b.record.since, b.record.pid)));
+        found.sort_by_key(|live: &Live| (live.record.since, live.record.pid));
         Ok(found)
     }
 
