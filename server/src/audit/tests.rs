@@ -27,7 +27,7 @@ async fn change(test: &TestApp, text: &'static str) {
 }
 
 async fn verdict(test: &TestApp) -> Verdict {
-    check(&mut *test.app.db.read().await.unwrap()).await.unwrap()
+    check(&mut test.app.db.read().await.unwrap()).await.unwrap()
 }
 
 /// Two accounts with some events in turn.
@@ -83,7 +83,7 @@ async fn a_changed_or_missing_row_shows() {
 #[tokio::test]
 async fn an_erased_account_leaves_a_chain_that_holds_about_nobody() {
     let (test, ada, _) = filled().await;
-    let before = all(&mut *test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
+    let before = all(&mut test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
     let done = test.app.db.write::<(), DbError, _>(move |c| {
         Box::pin(async move {
             sqlx::query("DELETE FROM account WHERE id = $1").bind(ada.to_vec()).execute(c).await?;
@@ -91,7 +91,7 @@ async fn an_erased_account_leaves_a_chain_that_holds_about_nobody() {
         })
     });
     done.await.unwrap();
-    let after = all(&mut *test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
+    let after = all(&mut test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
     assert_eq!(after.len(), before.len());
     assert_eq!((after[0].account, after[0].address.as_str(), after[0].detail.as_str()), (None, "", ""));
     assert_eq!(after[0].subject, before[0].subject);
@@ -101,7 +101,7 @@ async fn an_erased_account_leaves_a_chain_that_holds_about_nobody() {
 #[tokio::test]
 async fn old_rows_go_from_the_front_and_the_rest_stays_provable() {
     let (test, ..) = filled().await;
-    let entries = all(&mut *test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
+    let entries = all(&mut test.app.db.read().await.unwrap(), EVERYTHING).await.unwrap();
     let cut = entries[3].time_ns;
     let done = test.app.db.write::<(), DbError, _>(move |c| Box::pin(prune(c, cut)));
     done.await.unwrap();
