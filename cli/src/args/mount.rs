@@ -50,10 +50,10 @@ pub struct Mount {
     /// Without root, /etc/fuse.conf must contain user_allow_other.
     #[arg(long)]
     pub allow_other: bool,
-    /// Shows every file as owned by this user; default: without root you, otherwise whoever is stored.
+    /// Shows every file as owned by this user.
     #[arg(long, value_name = "UID")]
     pub uid: Option<u32>,
-    /// Shows every file as owned by this group; default: without root yours, otherwise what is stored.
+    /// Shows every file as owned by this group.
     #[arg(long, value_name = "GID")]
     pub gid: Option<u32>,
     /// Takes permission bits away from what is shown, as umask(1) does.
