@@ -350,7 +350,7 @@ impl Content {
                 Ok(()) => return Ok(Bytes::from(out)),
                 // The record became part of a version and is gone; what is read is there now.
                 Err(ContentError::Journal(JournalError::Damaged)) if tries < TRIES && self.moved_on(&parts) => {
-                    tries += 1
+                    tries += 1;
                 }
                 Err(error) => return Err(error),
             }
