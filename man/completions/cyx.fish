@@ -532,8 +532,8 @@ complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s h -l help -d 'Print he
 complete -c cyx -n "__fish_cyx_using_subcommand mkdir" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s o -d 'Mount options, separated by commas; may be repeated' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s b -l bucket -d 'Mounts one bucket instead of all' -r
-complete -c cyx -n "__fish_cyx_using_subcommand mount" -l uid -d 'Shows every file as owned by this user; default: without root you, otherwise whoever is stored' -r
-complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gid -d 'Shows every file as owned by this group; default: without root yours, otherwise what is stored' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l uid -d 'Shows every file as owned by this user' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gid -d 'Shows every file as owned by this group' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l umask -d 'Takes permission bits away from what is shown, as umask(1) does' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-dir -d 'Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME)' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-size -d 'Bound of the cache on disk, for example 50G; default 10G' -r

@@ -73,12 +73,10 @@ pub async fn charge(conn: &mut Conn, account: AccountId, used: i64, superseded: 
 /// # Errors
 /// [`DbError`].
 pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result<pb::Quota, DbError> {
-    let row = sqlx::query(
-        "SELECT limit_bytes, used_bytes, superseded_bytes, plan FROM account WHERE id = $1",
-    )
-    .bind(account.to_vec())
-    .fetch_optional(&mut *conn)
-    .await?;
+    let row = sqlx::query("SELECT limit_bytes, used_bytes, superseded_bytes, plan FROM account WHERE id = $1")
+        .bind(account.to_vec())
+        .fetch_optional(&mut *conn)
+        .await?;
     let row = row.ok_or(DbError::Corrupt("an account does not exist"))?;
     let traffic = orders::of_account(conn, account, to_seconds(now)).await?;
     let bytes =

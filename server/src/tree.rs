@@ -82,7 +82,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         const DAY: u64 = 24 * 3600;
-        Self { trash_seconds: 30 * DAY, superseded_seconds: DAY, staged_seconds: 7 * DAY, history_seconds: 7 * DAY, write_lease_seconds: 30 }
+        Self {
+            trash_seconds: 30 * DAY,
+            superseded_seconds: DAY,
+            staged_seconds: 7 * DAY,
+            history_seconds: 7 * DAY,
+            write_lease_seconds: 30,
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl World {
                     return Machine { client, bucket, store, events, recovered };
                 }
                 Err(ContentError::Journal(JournalError::InUse(_))) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => panic!("{error}"),
             }

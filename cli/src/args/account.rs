@@ -10,8 +10,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cyx register --email me@example.org --username me
-  printf %s \"$PASSWORD\" | cyx register --email me@example.org --username me --password-stdin --json
+  cyx register --email me@example.org --username my_name
+  printf %s \"$PASSWORD\" | cyx register --email me@example.org --username my_name --password-stdin --json
 
 Then log in with `cyx login`: the first login with the mailed code confirms the address.")]
 pub struct Register {

@@ -19,7 +19,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Getting started:
-  cyx register --email me@example.org --username me
+  cyx register --email me@example.org --username my_name
   cyx login --email me@example.org          the code comes by mail
   cyx bucket create photos
   cyx upload ~/Pictures --bucket photos -r

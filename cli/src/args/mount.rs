@@ -25,7 +25,6 @@ Examples:
 
 In /etc/fstab, with the helper mount.cyx in /sbin:
   photos  /home/me/photos  cyx  noauto,user,_netdev,home=/home/me/.cyxcloud  0  0")]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Mount {
     /// An empty directory.
     pub dir: PathBuf,

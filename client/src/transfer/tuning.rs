@@ -95,9 +95,10 @@ mod tests {
     #[test]
     fn segments_are_whole_frames_in_every_shard() {
         let largest = Tuning { frames_large: FRAMES_PER_SHARD_MAX * 10, ..Tuning::default() };
-        for (tuning, scheme) in [Tuning::default(), largest].into_iter().flat_map(|tuning| {
-            Scheme::LADDER.into_iter().chain([Scheme::DURABLE]).map(move |scheme| (tuning, scheme))
-        }) {
+        for (tuning, scheme) in [Tuning::default(), largest]
+            .into_iter()
+            .flat_map(|tuning| Scheme::LADDER.into_iter().chain([Scheme::DURABLE]).map(move |scheme| (tuning, scheme)))
+        {
             for known in [0, tuning.large_file] {
                 let frames = tuning.segment_frames(scheme, known);
                 assert_eq!(frames % scheme.k() as u64, 0, "{scheme}");

@@ -295,9 +295,7 @@ impl Sending<'_> {
                     usize::try_from(blob.header.sealed_len()).map_err(|_| Error::Internal("a blob fits memory"))?;
                 let frames = buffer.bytes.get_mut(..length).ok_or(Error::Internal("a buffer holds its blob"))?;
                 let cipher = BlobCipher::new(&blob.key, blob.id, blob.header);
-                cipher
-                    .seal_in_place(0, frames)
-                    .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+                cipher.seal_in_place(0, frames).map_err(|_| Error::Internal("a blob is as long as its header says"))?;
                 let fingerprint = fingerprints.map(|fingerprints| fingerprints.of_sealed(&cipher, blob.id, frames));
                 Ok((buffer, blob, fingerprint))
             });

@@ -52,12 +52,7 @@ impl Bucket {
     ///
     /// # Errors
     /// As [`Self::copy`], and [`Error::AlreadyExists`] for what is to stay.
-    pub async fn copy_with(
-        &self,
-        from: &TreePath,
-        to: &TreePath,
-        options: CopyOptions,
-    ) -> Result<(TreePath, Copied)> {
+    pub async fn copy_with(&self, from: &TreePath, to: &TreePath, options: CopyOptions) -> Result<(TreePath, Copied)> {
         let source = self.resolve(from).await?;
         if source.is_directory() && !options.recursive {
             return Err(Error::IsDirectory(from.to_string()));

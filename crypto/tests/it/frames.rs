@@ -113,7 +113,11 @@ fn frames_that_are_opened_where_they_lie_close_their_ranks() {
     assert_eq!(cipher(3000).open_within(1, &mut part), Ok(3000 - 1024));
     assert_eq!(part[..3000 - 1024], plain[1024..]);
     assert_eq!(cipher(3000).open_within(0, &mut seal(&plain)[SEALED..].to_vec()), Err(Undecryptable), "other frames");
-    assert_eq!(cipher(3000).open_within(0, &mut seal(&plain)[..SEALED + 1].to_vec()), Err(Undecryptable), "a torn frame");
+    assert_eq!(
+        cipher(3000).open_within(0, &mut seal(&plain)[..SEALED + 1].to_vec()),
+        Err(Undecryptable),
+        "a torn frame"
+    );
 }
 
 #[test]

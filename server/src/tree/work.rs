@@ -99,7 +99,19 @@ impl<'c> Work<'c> {
     fn of(conn: &'c mut Conn, backend: Backend, bucket: BucketRow, actor: Actor, settings: Settings, now: i64) -> Self {
         let found = (bucket.used_bytes, bucket.superseded_bytes);
         let purge_budget = super::purge::AT_ONCE;
-        Self { conn, backend, bucket, actor, now, stamp: now, settings, purge_budget, found, changes: Vec::new(), usage: None }
+        Self {
+            conn,
+            backend,
+            bucket,
+            actor,
+            now,
+            stamp: now,
+            settings,
+            purge_budget,
+            found,
+            changes: Vec::new(),
+            usage: None,
+        }
     }
 
     /// The bucket.

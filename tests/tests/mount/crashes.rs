@@ -41,7 +41,7 @@ fn nothing_that_was_synced_is_lost_when_a_mount_is_killed() {
                 content.resize(offset + len, 0);
             }
             content[offset..offset + len].copy_from_slice(&data);
-            if random[2] % 2 == 0 {
+            if random[2].is_multiple_of(2) {
                 file.sync_all().unwrap();
                 *promise = Promise { synced: content, since: Vec::new() };
             } else {

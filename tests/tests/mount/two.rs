@@ -36,7 +36,7 @@ fn what_one_machine_closes_the_other_opens() {
     let content = noise(3, 200_000);
     fs::write(a.join("large"), &content).unwrap();
     wait_until("the other sees a large one", || fs::read(b.join("large")).is_ok_and(|found| found == content));
-    let mut grown = content.clone();
+    let mut grown = content;
     grown.extend_from_slice(b"more");
     fs::OpenOptions::new().append(true).open(a.join("large")).unwrap().write_all(b"more").unwrap();
     wait_until("the other sees it grow", || fs::read(b.join("large")).is_ok_and(|found| found == grown));
