@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::changes::{Changes, Kind};
-use super::copy_out;
 use super::error::{ContentError, Result};
+use super::records::copy_out;
 use super::remote::{Change, Intents, Outcome, Remember};
 use super::store::{Shared, StoreEvent};
 use super::{Content, Inner};

@@ -1,0 +1,184 @@
+//! Keeps changes of a content as records of the journal: appends and applies them, finds them again after a crash, and moves
+//! them out of files of the journal that are to be removed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_client::transfer::KnownVersion;
+use cyx_crypto::wrap::InodeKeyring;
+use tokio::time::Instant;
+
+use super::changes::Kind;
+use super::error::Result;
+use super::store::Shared;
+use super::{Content, Inner, InodeFacts};
+use crate::journal::format::WRITE_DATA_AT;
+use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile};
+
+impl Inner {
+    pub(super) fn base_record(&self, file: FileId) -> Record {
+        let known = self.base.as_ref().map(|base| base.known());
+        let known = known.unwrap_or(KnownVersion {
+            inode: file.inode,
+            version: 0,
+            size: 0,
+            root: cyx_core::extent::PageId::EMPTY,
+        });
+        Record::Base(Base {
+            file,
+            version: known.version,
+            size: known.size,
+            root: known.root,
+            keys: self.keys.all().cloned().collect(),
+            upto: self.committed,
+        })
+    }
+
+    /// Applies a change that a record says.
+    fn apply(&mut self, position: Position, change: Change) {
+        let sequence = position.sequence;
+        match change {
+            Change::Write { offset, len, time_ns } => {
+                self.changes.set(offset..offset + len, Kind::Data { position, skip: 0 }, sequence);
+                self.len = self.len.max(offset + len);
+                self.mtime_ns = time_ns;
+                self.changed_ns = time_ns;
+            }
+            Change::Length { len, time_ns } => {
+                // What is cut off must not come back when the file grows again.
+                self.changes.set(len..self.len.max(len), Kind::Hole, sequence);
+                self.len = len;
+                self.mtime_ns = time_ns;
+                self.changed_ns = time_ns;
+            }
+            Change::Hole { start, end, time_ns } => {
+                self.changes.set(start..end, Kind::Hole, sequence);
+                self.mtime_ns = time_ns;
+                self.changed_ns = time_ns;
+            }
+            Change::Time { mtime_ns } => self.mtime_ns = mtime_ns,
+        }
+        self.newest = self.newest.max(sequence);
+    }
+}
+
+impl Content {
+    /// A content with the changes that were found in the journal.
+    pub(super) fn replay(store: &Arc<Shared>, id: FileId, found: ReplayedFile) -> Result<Self> {
+        let ReplayedFile { base, base_at, changes, intents } = found;
+        let mut keys = base.keys.into_iter();
+        let newest = keys.next().ok_or(JournalError::Damaged)?;
+        let keys = InodeKeyring::from_keys(newest, keys.collect());
+        let known = KnownVersion { inode: id.inode, version: base.version, size: base.size, root: base.root };
+        let what = format!("file {}", id.inode);
+        let version = store.remote.known(id.bucket, keys.clone(), known, &what)?;
+        let facts = InodeFacts { id: id.inode, keys, version: base.version, size: base.size, what };
+        let content = Self::new(store, id, facts);
+        {
+            let mut inner = content.inner();
+            inner.base = Some(version);
+            inner.logged = true;
+            inner.committed = base.upto;
+            inner.pins.add(base_at);
+            for (position, intent) in intents {
+                inner.pins.add(position);
+                let Intent { version, size, root, .. } = intent;
+                inner.intents.push((intent.upto, KnownVersion { inode: id.inode, version, size, root }));
+            }
+            for (position, change) in changes {
+                inner.pins.add(position);
+                inner.apply(position, change);
+            }
+            let now = Instant::now();
+            (inner.since, inner.latest) = (Some(now), Some(now));
+        }
+        Ok(content)
+    }
+
+    /// Appends a record and applies it. `writing` is held.
+    pub(super) async fn change(&self, record: &Record, change: Change) -> Result<()> {
+        let journal = &self.store.journal;
+        let became_dirty = journal.with_room(|| {
+            // Appended and applied in one step, so that everything is applied in the order in which it is found again.
+            let mut inner = self.inner();
+            let Some(position) = journal.offer(record)? else { return Ok(None) };
+            let was_dirty = inner.is_dirty();
+            inner.pins.add(position);
+            inner.apply(position, change);
+            if !inner.logged {
+                let base = journal.append_now(&inner.base_record(self.id))?;
+                inner.pins.add(base);
+                inner.logged = true;
+            }
+            let now = Instant::now();
+            inner.latest = Some(now);
+            if !was_dirty {
+                inner.since = Some(now);
+            }
+            Ok(Some(!was_dirty))
+        });
+        if became_dirty.await? {
+            self.store.mark_dirty(self.id);
+        }
+        Ok(())
+    }
+
+    /// Notes in the journal that nothing is left to be committed; gives back the pins.
+    pub(super) fn clean(&self, inner: &mut Inner) -> Result<Pins> {
+        let note = self.store.journal.append_now(&inner.base_record(self.id))?;
+        let mut pins = std::mem::take(&mut inner.pins);
+        pins.add(note);
+        (inner.logged, inner.lost, inner.soon, inner.failures) = (false, false, false, 0);
+        (inner.since, inner.latest, inner.retry_at) = (None, None, None);
+        inner.intents.clear();
+        Ok(pins)
+    }
+
+    /// Writes what a file of the journal holds of this content to its end, so that the file can be removed.
+    pub(super) fn relocate(&self, file: u64) -> Result<()> {
+        let Ok(_one) = self.committing.try_lock() else { return Ok(()) };
+        let pins = {
+            let mut inner = self.inner();
+            if !inner.is_dirty() {
+                return Ok(());
+            }
+            let journal = &self.store.journal;
+            let time_ns = inner.mtime_ns;
+            let kept: Vec<(Range<u64>, Kind)> = inner.changes.kept_by(file).collect();
+            for (range, kind) in kept {
+                let record = match kind {
+                    Kind::Hole => Record::Hole { file: self.id, start: range.start, end: range.end, time_ns },
+                    Kind::Data { position, skip } => {
+                        let record = journal.read(position)?;
+                        let mut data = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+                        copy_out(&record, skip, &mut data)?;
+                        Record::Write { file: self.id, offset: range.start, time_ns, data: Bytes::from(data) }
+                    }
+                };
+                let position = journal.append_now(&record)?;
+                inner.pins.add(position);
+                let kind = if kind == Kind::Hole { kind } else { Kind::Data { position, skip: 0 } };
+                inner.changes.set(range, kind, position.sequence);
+                inner.newest = position.sequence;
+            }
+            let len = inner.len;
+            for record in [inner.base_record(self.id), Record::Length { file: self.id, len, time_ns }] {
+                let position = journal.append_now(&record)?;
+                inner.pins.add(position);
+                inner.newest = position.sequence;
+            }
+            inner.pins.split_off_file(file)
+        };
+        self.store.journal.release(pins);
+        Ok(())
+    }
+}
+
+/// Copies written bytes out of a record.
+pub(super) fn copy_out(record: &[u8], skip: u64, room: &mut [u8]) -> Result<(), JournalError> {
+    let from = usize::try_from(skip).ok().and_then(|skip| skip.checked_add(WRITE_DATA_AT));
+    let bytes = from.and_then(|from| record.get(from..)).and_then(|rest| rest.get(..room.len()));
+    room.copy_from_slice(bytes.ok_or(JournalError::Damaged)?);
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Changes content: writes, appends, cuts, punches and copies, every step of it a record.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use cyx_core::extent::OFFSET_MAX;
+
+use super::error::{ContentError, Result};
+use super::{Content, within};
+use crate::journal::format::WRITE_MAX;
+use crate::journal::{Change, Record};
+
+/// Copied in one go.
+const COPY_STEP: u64 = 1 << 20;
+
+impl Content {
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLarge`], a full journal, errors of the client if the file could not be opened.
+    pub async fn write(&self, offset: u64, data: Bytes) -> Result<()> {
+        within(self.store.options.deadline, self.base()).await?;
+        let _in_order = self.writing.lock().await;
+        self.write_in_order(offset, data).await
+    }
+
+    /// Writes bytes at the end of the file, wherever that is; says where.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn append(&self, data: Bytes) -> Result<u64> {
+        within(self.store.options.deadline, self.base()).await?;
+        let _in_order = self.writing.lock().await;
+        let offset = self.len();
+        self.write_in_order(offset, data).await?;
+        Ok(offset)
+    }
+
+    async fn write_in_order(&self, offset: u64, mut data: Bytes) -> Result<()> {
+        self.check_end(offset, data.len() as u64)?;
+        let mut offset = offset;
+        while !data.is_empty() {
+            let part = data.split_to(data.len().min(WRITE_MAX));
+            let len = part.len() as u64;
+            let time_ns = now_ns();
+            self.change(
+                &Record::Write { file: self.id, offset, time_ns, data: part },
+                Change::Write { offset, len, time_ns },
+            )
+            .await?;
+            offset += len;
+        }
+        Ok(())
+    }
+
+    fn check_end(&self, offset: u64, len: u64) -> Result<()> {
+        let most = self.store.options.file_max.min(OFFSET_MAX);
+        if offset.checked_add(len).is_none_or(|end| end > most) { Err(ContentError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Makes the file this long: what is beyond is gone, what is missing is a hole.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn set_len(&self, len: u64) -> Result<()> {
+        within(self.store.options.deadline, self.base()).await?;
+        self.check_end(0, len)?;
+        let _in_order = self.writing.lock().await;
+        self.set_len_in_order(len).await
+    }
+
+    async fn set_len_in_order(&self, len: u64) -> Result<()> {
+        let time_ns = now_ns();
+        self.change(&Record::Length { file: self.id, len, time_ns }, Change::Length { len, time_ns }).await
+    }
+
+    /// Makes a range zeros that take no room. The file grows if the range reaches beyond its end, unless its size is to be kept.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn punch(&self, range: Range<u64>, keep_size: bool) -> Result<()> {
+        within(self.store.options.deadline, self.base()).await?;
+        self.check_end(range.end, 0)?;
+        let _in_order = self.writing.lock().await;
+        let len = self.len();
+        let (start, end) = (range.start, range.end.min(len));
+        if start < end {
+            let time_ns = now_ns();
+            self.change(&Record::Hole { file: self.id, start, end, time_ns }, Change::Hole { start, end, time_ns })
+                .await?;
+        }
+        if range.end > len && !keep_size {
+            self.set_len_in_order(range.end).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the file is at least as long as the range reaches, unless its size is to be kept. Room is not reserved:
+    /// the journal and the account's quota bound what can be written.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn allocate(&self, range: Range<u64>, keep_size: bool) -> Result<()> {
+        within(self.store.options.deadline, self.base()).await?;
+        self.check_end(range.end, 0)?;
+        let _in_order = self.writing.lock().await;
+        if !keep_size && range.end > self.len() {
+            self.set_len_in_order(range.end).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the time of the last change of content, if the content is not committed: then the commit carries it. Otherwise it is
+    /// an attribute like others, and `false`.
+    ///
+    /// # Errors
+    /// A full journal.
+    pub async fn set_mtime(&self, mtime_ns: i64) -> Result<bool> {
+        let _in_order = self.writing.lock().await;
+        if !self.is_dirty() {
+            return Ok(false);
+        }
+        self.change(&Record::Time { file: self.id, mtime_ns }, Change::Time { mtime_ns }).await?;
+        Ok(true)
+    }
+
+    /// Copies a range of a content to `offset`, holes as holes. Says how many bytes that were: fewer at the source's end.
+    ///
+    /// # Errors
+    /// As [`Self::read`] and [`Self::write`].
+    pub async fn clone_range(&self, source: &Self, range: Range<u64>, offset: u64) -> Result<u64> {
+        within(self.store.options.deadline, source.base()).await?;
+        let range = range.start..range.end.min(source.len());
+        if range.is_empty() {
+            return Ok(0);
+        }
+        self.check_end(offset, range.end - range.start)?;
+        let place = |at: u64| offset + (at - range.start);
+        let mut at = range.start;
+        for data in source.data_segments(range.clone()).await? {
+            if data.start > at {
+                self.punch(place(at)..place(data.start), false).await?;
+            }
+            at = data.start;
+            while at < data.end {
+                let len = (data.end - at).min(COPY_STEP);
+                let bytes = source.read(at, usize::try_from(len).unwrap_or(usize::MAX)).await?;
+                if bytes.is_empty() {
+                    // It was cut off meanwhile.
+                    return Ok(at - range.start);
+                }
+                let read = bytes.len() as u64;
+                self.write(place(at), bytes).await?;
+                at += read;
+            }
+        }
+        if at < range.end {
+            self.punch(place(at)..place(range.end), false).await?;
+        }
+        Ok(range.end - range.start)
+    }
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
