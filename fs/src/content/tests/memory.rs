@@ -75,6 +75,11 @@ impl MemoryRemote {
         self.arrived.notified().await;
     }
 
+    /// Number of the newest version; 0 if there is none.
+    pub(super) fn newest_number(&self, file: FileId) -> u64 {
+        self.state().files.get(&file).map_or(0, |versions| versions.len() as u64)
+    }
+
     pub(super) fn cells(&self, file: FileId) -> Vec<Option<u8>> {
         self.state()
             .files
