@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cyx_core::error::ErrorCode;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
-use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY, error_code};
+use cyx_proto::status::{INCARNATION_KEY, READER_KEY, REQUEST_ID_KEY, error_code};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -238,6 +238,9 @@ impl Meta {
         let id =
             MetadataValue::try_from(request_id::new()).map_err(|_| Error::Internal("a request id fits a header"))?;
         metadata.insert(REQUEST_ID_KEY, id);
+        let reader = MetadataValue::try_from(hex::encode(self.session.reader()))
+            .map_err(|_| Error::Internal("hexadecimal digits fit a header"))?;
+        metadata.insert(READER_KEY, reader);
         Ok(())
     }
 

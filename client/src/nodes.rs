@@ -48,6 +48,10 @@ pub trait SessionProof: Send + Sync {
     fn prove(&self, body: &[u8]) -> [u8; SIGNATURE_LEN];
     /// Signs `body` for [`cyx_core::sign::Purpose::Order`].
     fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN];
+    /// What was signed for. All pools that use the same grants count together.
+    fn orders(&self) -> Arc<Orders> {
+        Arc::default()
+    }
 }
 
 /// How long nodes may take.
@@ -147,7 +151,7 @@ struct Pool {
     session: Arc<dyn SessionProof>,
     patience: Patience,
     health: Health,
-    orders: Orders,
+    orders: Arc<Orders>,
     slots: Mutex<HashMap<NodeId, Arc<AsyncMutex<Slot>>>>,
 }
 
@@ -162,7 +166,7 @@ impl NodePool {
     /// A pool without connections.
     #[must_use]
     pub fn new(session: Arc<dyn SessionProof>, patience: Patience) -> Self {
-        let (health, orders) = (Health::default(), Orders::default());
+        let (health, orders) = (Health::default(), session.orders());
         Self { inner: Arc::new(Pool { session, patience, health, orders, slots: Mutex::default() }) }
     }
 

@@ -4,6 +4,7 @@
 //! is exchanged for a short access token whenever one is needed, and all keys come from its secret.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
@@ -27,6 +28,7 @@ use crate::identity::rest::{Repeat, Rest};
 use crate::identity::{self, Identity};
 use crate::keys::Keys;
 use crate::nodes::SessionProof;
+use crate::nodes::orders::Orders;
 use crate::secret::Secret32;
 
 mod exchange;
@@ -43,6 +45,9 @@ pub struct Session {
     signing: SigningKey,
     source: Source,
     tokens: Mutex<Tokens>,
+    /// Drawn anew each time; see [`Self::reader`].
+    reader: [u8; 16],
+    orders: Arc<Orders>,
 }
 
 /// Where tokens and keys come from.
@@ -73,6 +78,8 @@ impl Session {
             signing: SigningKey::from_bytes(&token.derive_session_seed()),
             source: Source::ApiKey { token, exchanged: Box::new(exchanged) },
             tokens: Mutex::new(tokens),
+            reader: rand::random(),
+            orders: Arc::default(),
         })
     }
 
@@ -98,7 +105,14 @@ impl Session {
             signing: SigningKey::from_bytes(credentials.session_seed.expose()),
             source: Source::Device { store, secret: credentials.device_secret.clone() },
             tokens: Mutex::new(credentials.tokens.clone()),
+            reader: rand::random(),
+            orders: Arc::default(),
         })
+    }
+
+    /// Tells this program from the others that use the session: each counts its traffic for itself, so each has grants of its own.
+    pub(crate) const fn reader(&self) -> &[u8; 16] {
+        &self.reader
     }
 
     /// The gateway logged in to.
@@ -280,6 +294,10 @@ impl SessionProof for Session {
 
     fn order(&self, body: &[u8]) -> [u8; SIGNATURE_LEN] {
         sign::sign(&self.signing, Purpose::Order, body)
+    }
+
+    fn orders(&self) -> Arc<Orders> {
+        Arc::clone(&self.orders)
     }
 }
 

@@ -10,6 +10,9 @@ pub const CODE_KEY: &str = "cyx-code";
 pub const REQUEST_ID_KEY: &str = "x-request-id";
 /// Metadata key of the database's incarnation, in hexadecimal digits.
 pub const INCARNATION_KEY: &str = "cyx-incarnation";
+/// Metadata key under which a client says which of its session's programs it is: 16 bytes that it drew when it began, in hexadecimal
+/// digits. Grants to read are of one program each, because each counts for itself what it moves under them.
+pub const READER_KEY: &str = "cyx-reader";
 
 /// The gRPC code that goes with a stable code.
 #[must_use]

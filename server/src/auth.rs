@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, MachineId, SessionId};
+use cyx_proto::status::READER_KEY;
 use http::HeaderMap;
 use sqlx::Row as _;
 use tokio::sync::watch;
@@ -89,6 +90,8 @@ pub struct Caller {
     pub permissions: Vec<String>,
     /// End of the token's life, Unix seconds.
     pub expires_at: u64,
+    /// Which of the session's programs it says it is; zeros if it says nothing.
+    pub reader: [u8; 16],
 }
 
 impl Caller {
@@ -165,7 +168,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 /// # Errors
 /// As [`authenticate`].
 pub async fn caller_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Result<Caller, ApiError> {
-    authenticate(app, bearer(metadata.as_ref())?).await
+    let caller = authenticate(app, bearer(metadata.as_ref())?).await?;
+    let reader = metadata.get(READER_KEY).and_then(|reader| hex::decode(reader.as_bytes()).ok()?.try_into().ok());
+    Ok(Caller { reader: reader.unwrap_or_default(), ..caller })
 }
 
 /// The machine behind a node's gRPC request.
@@ -205,6 +210,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, ApiError> {
         scope: known.scope,
         permissions,
         expires_at: exp,
+        reader: [0; 16],
     })
 }
 

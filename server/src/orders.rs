@@ -20,7 +20,7 @@ mod tests;
 
 pub use self::hand_in::hand_in;
 pub use self::limit::{Promise, check, exceeded, promise, read_share};
-pub use self::rows::{Traffic, forget_grants, of_account, release_ended, release_spent};
+pub use self::rows::{Traffic, forget_grants, lock, of_account, release_ended, release_spent};
 
 /// A month as the sums have it: year × 100 + month, UTC.
 #[must_use]

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::process::Stdio;
+
+use cyx_client::transfer::{Transfer, Tuning};
+use cyx_client::{Client, Config};
 use cyx_tests::{Cluster, User, noise, wait_until};
 
 const MB: u64 = 1_000_000;
@@ -28,6 +32,63 @@ fn what_was_moved_shows_in_the_quota_once_nodes_handed_it_in() {
     assert!(quota(&user, "traffic_used_bytes") <= uploaded + 30 * MB);
     let shown = String::from_utf8(user.ok(["quota"]).stdout).unwrap();
     assert!(shown.contains("of 9.31 GiB this month"), "{shown}");
+    cluster.assert_consistent();
+}
+
+#[test]
+fn every_program_of_a_login_pays_for_what_it_reads() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let size = 12 * 1_000_000;
+    let content = noise(1, size);
+    user.write("docs", "film", &content);
+    wait_until("the upload is settled", || quota(&user, "traffic_used_bytes") >= 10 * MB);
+    let mut before = quota(&user, "traffic_used_bytes");
+    // One after the other: each leaves at most a quarter unsigned.
+    for _ in 0..4 {
+        assert!(user.read("docs", "film") == content);
+    }
+    wait_until("four reads are settled", || quota(&user, "traffic_used_bytes") >= before + 4 * 9 * MB);
+    before = quota(&user, "traffic_used_bytes");
+    // At the same time.
+    let read = || {
+        let mut command = user.command(["download", "docs", "--key", "film", "-o", "-"]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    for child in [read(), read(), read()] {
+        assert!(child.wait_with_output().unwrap().stdout == content);
+    }
+    wait_until("three reads are settled", || quota(&user, "traffic_used_bytes") >= before + 3 * 9 * MB);
+    // Each promises what it may read, but not beside all others.
+    assert!(quota(&user, "traffic_pending_bytes") <= 3_000 * MB);
+    cluster.assert_consistent();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_stays_and_others_that_come_and_go_do_not_disturb_each_other() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(1, 24 * 1_000_000);
+    user.write("docs", "film", &content);
+    wait_until("the upload is settled", || quota(&user, "traffic_used_bytes") >= 20 * MB);
+    let before = quota(&user, "traffic_used_bytes");
+    let gateway = Some(cluster.gateway().parse().unwrap());
+    let config = Config { home: user.home(), gateway, email: None, ca_file: None, token: None };
+    let client = Client::open(&config).await.unwrap();
+    let bucket = client.bucket("docs").await.unwrap();
+    let found = bucket.lookup_one(&bucket.root_directory(), b"film").await.unwrap().unwrap();
+    // Two engines of one program use the same grants.
+    let engines = [(); 2].map(|()| Transfer::new(&client, None, Tuning::default()));
+    for _ in 0..3 {
+        for engine in &engines {
+            let reader = engine.open(&bucket, &found).await.unwrap();
+            assert!(reader.read_range(0..u64::MAX).await.unwrap() == content);
+        }
+        assert!(user.read("docs", "film") == content);
+    }
+    wait_until("nine reads are settled", || quota(&user, "traffic_used_bytes") >= before + 9 * 18 * MB);
     cluster.assert_consistent();
 }
 

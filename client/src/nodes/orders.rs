@@ -3,6 +3,9 @@
 //! Traffic is counted per grant when a request begins, with all bytes that it is about. The first request under a grant brings an
 //! order, and then whenever the traffic has grown by [`cyx_core::order::step`]; every request brings the newest order again, so that
 //! one that got lost holds nothing up.
+//!
+//! Nodes count per grant too, so a grant must not be used by two programs that do not know of each other: the server gives each program
+//! grants of its own ([`cyx_proto::status::READER_KEY`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +30,9 @@ struct Account {
     expires: u64,
 }
 
-/// The traffic under all grants of one pool.
+/// The traffic under all grants that one program has for a session.
 #[derive(Default)]
-pub(crate) struct Orders {
+pub struct Orders {
     accounts: Mutex<HashMap<GrantId, Account>>,
 }
 

@@ -102,7 +102,10 @@ pub async fn of_account(conn: &mut Conn, account: AccountId, now: u64) -> Result
 }
 
 /// Keeps others from promising traffic of an account until the transaction ends.
-pub(super) async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Result<(), DbError> {
+///
+/// # Errors
+/// [`DbError`].
+pub async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Result<(), DbError> {
     if backend == Backend::Postgres {
         sqlx::query("SELECT 1 FROM account WHERE id = $1 FOR UPDATE").bind(&account.0[..]).fetch_optional(conn).await?;
     }
@@ -125,7 +128,7 @@ pub async fn release_ended(conn: &mut Conn, session: SessionId, now: u64) -> Res
     Ok(())
 }
 
-/// What grants to read still allowed, of which their session says that they are spent, is no longer promised.
+/// What grants to read still allowed, which their session says are spent or which newer ones replace, is no longer promised.
 ///
 /// # Errors
 /// [`DbError`].

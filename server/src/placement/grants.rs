@@ -1,12 +1,16 @@
 //! Grants for nodes, and the read grants that were signed already.
 //!
-//! A read grant says the same for as long as it lives, so it is signed once per (session, node, bucket) and handed out again until
+//! A read grant says the same for as long as it lives, so it is signed once per (session, program, node, bucket) and handed out again until
 //! half of its life is over, or until the client says that it is spent. Revoking a session or a
-//! membership therefore ends reading after one grant life at the latest. What may be read under a grant is promised out of the reader's
-//! traffic when the grant is signed: see [`crate::orders`].
+//! membership therefore ends reading after one grant life at the latest.
+//!
+//! Two programs of a session never get the same grant: traffic is counted per grant, by the node and by whoever signs for it, and programs
+//! do not know of each other. What may be read under a grant is promised out of the reader's traffic when the grant is signed: see
+//! [`crate::orders`]. Of a session's grants for the same node and bucket only the newest is promised, so that many short-lived programs
+//! do not lock up the plan's traffic; what the others move counts all the same.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
@@ -32,20 +36,46 @@ pub struct ReaderOf {
     pub account: AccountId,
     /// The session's key.
     pub session_key: [u8; 32],
+    /// Which of the session's programs it is.
+    pub program: [u8; 16],
 }
 
 impl From<&Caller> for ReaderOf {
     fn from(caller: &Caller) -> Self {
-        Self { account: caller.account, session_key: caller.session_key }
+        Self { account: caller.account, session_key: caller.session_key, program: caller.reader }
     }
 }
 
+/// Session key, node, bucket.
 type Key = ([u8; 32], NodeId, BucketId);
 
 /// Read grants that were signed.
 #[derive(Default)]
 pub struct ReadGrants {
-    signed: HashMap<Key, SignedGrant>,
+    /// By what they are for and the program that has them.
+    signed: HashMap<(Key, [u8; 16]), SignedGrant>,
+}
+
+/// The newest read grants of all programs of a session, with their ends: those that are promised.
+#[derive(Default, Clone)]
+pub(super) struct Newest(Arc<Mutex<HashMap<Key, (GrantId, u64)>>>);
+
+impl Newest {
+    fn get(&self, session_key: [u8; 32], bucket: BucketId, nodes: &[(NodeId, GrantId)]) -> Vec<GrantId> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter_map(|(node, _)| Some(known.get(&(session_key, *node, bucket))?.0)).collect()
+    }
+
+    fn replace(&self, session_key: [u8; 32], bucket: BucketId, grants: &[NewGrant], now: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED_MAX {
+            known.retain(|_, (_, expires)| *expires > now);
+            if known.len() >= REMEMBERED_MAX {
+                known.clear();
+            }
+        }
+        known.extend(grants.iter().map(|grant| ((session_key, grant.node, bucket), (grant.id, grant.expires))));
+    }
 }
 
 #[derive(Clone)]
@@ -56,12 +86,12 @@ struct SignedGrant {
 }
 
 impl ReadGrants {
-    fn get(&self, key: &Key, spent: &[GrantId], now: u64, life: u64) -> Option<Bytes> {
+    fn get(&self, key: &(Key, [u8; 16]), spent: &[GrantId], now: u64, life: u64) -> Option<Bytes> {
         let good = |grant: &&SignedGrant| grant.expires >= now + life.div_ceil(2) && !spent.contains(&grant.id);
         self.signed.get(key).filter(good).map(|grant| grant.bytes.clone())
     }
 
-    fn remember(&mut self, key: Key, grant: &Grant, bytes: &Bytes, life: u64) {
+    fn remember(&mut self, key: (Key, [u8; 16]), grant: &Grant, bytes: &Bytes, life: u64) {
         let now = grant.not_before;
         if self.signed.len() >= REMEMBERED_MAX {
             self.signed.retain(|_, grant| grant.expires >= now + life.div_ceil(2));
@@ -127,14 +157,15 @@ impl Placements {
         let key = |node: NodeId| (reader.session_key, node, bucket);
         let mut grants: HashMap<NodeId, Bytes> = {
             let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            let good = |node: &NodeRecord| Some((node.id, reads.get(&key(node.id), spent, now, life)?));
+            let good =
+                |node: &NodeRecord| Some((node.id, reads.get(&(key(node.id), reader.program), spent, now, life)?));
             records.iter().filter_map(good).collect()
         };
         let mut missing: Vec<NodeId> =
             records.iter().map(|node| node.id).filter(|node| !grants.contains_key(node)).collect();
         missing.sort_unstable();
         missing.dedup();
-        for new in self.promise_reads(reader, &missing, spent, now + life).await? {
+        for new in self.promise_reads(reader, bucket, &missing, spent, now + life).await? {
             let grant = Grant {
                 key: self.keys.id(),
                 id: new.id,
@@ -148,7 +179,7 @@ impl Placements {
             };
             let bytes = Bytes::from(self.keys.sign_grant(&grant));
             let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            reads.remember(key(new.node), &grant, &bytes, life);
+            reads.remember((key(new.node), reader.program), &grant, &bytes, life);
             drop(reads);
             grants.insert(new.node, bytes);
         }
@@ -159,10 +190,12 @@ impl Placements {
         Ok(records.iter().map(answer).collect())
     }
 
-    /// Promises traffic for grants to read on these nodes and writes the grants down.
+    /// Promises traffic for grants to read on these nodes, instead of those that are spent and those that were the newest, and
+    /// writes the grants down.
     async fn promise_reads(
         &self,
         reader: ReaderOf,
+        bucket: BucketId,
         nodes: &[NodeId],
         spent: &[GrantId],
         expires: u64,
@@ -174,12 +207,17 @@ impl Placements {
         let new = nodes.iter().map(|node| (*node, GrantId::random()));
         let new: Arc<[(NodeId, GrantId)]> = new.collect();
         let spent: Arc<[GrantId]> = spent.into();
+        let newest = self.newest_reads.clone();
         self.db
             .write(move |conn| {
-                let (new, spent) = (Arc::clone(&new), Arc::clone(&spent));
+                let (new, spent, newest) = (Arc::clone(&new), Arc::clone(&spent), newest.clone());
                 Box::pin(async move {
                     let now = now_seconds();
+                    orders::lock(conn, backend, reader.account).await?;
+                    // Others who promise for this account wait, so none of them is overlooked.
+                    let older = newest.get(reader.session_key, bucket, &new);
                     orders::release_spent(conn, reader.session_key, &spent, now).await?;
+                    orders::release_spent(conn, reader.session_key, &older, now).await?;
                     let traffic = orders::check(conn, backend, reader.account, now).await?;
                     let Some(allowance) = orders::read_share(&traffic, new.len()) else {
                         return Err(orders::exceeded(&traffic));
@@ -190,6 +228,7 @@ impl Placements {
                         .collect();
                     let promise = Promise { account: reader.account, session_key: reader.session_key, grants };
                     orders::promise(conn, &promise).await?;
+                    newest.replace(reader.session_key, bucket, &promise.grants, now);
                     Ok(promise.grants)
                 })
             })

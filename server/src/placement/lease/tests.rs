@@ -197,7 +197,7 @@ async fn leases_end_with_their_grants() {
     assert!(lease.expires_at.abs_diff(now_seconds() + 100) <= 5);
 }
 
-const READER: ReaderOf = ReaderOf { account: OWNER, session_key: SESSION.key };
+const READER: ReaderOf = ReaderOf { account: OWNER, session_key: SESSION.key, program: [1; 16] };
 
 async fn reads(
     test: &TestApp,
@@ -221,6 +221,22 @@ async fn read_grants_are_signed_once_per_session_bucket_and_node() {
     assert_ne!(reads(&test, other_session, BUCKET, &[]).await.unwrap()[0].grant, first[0].grant);
     assert_ne!(reads(&test, READER, BucketId([1; 16]), &[]).await.unwrap()[0].grant, first[0].grant);
     assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM traffic_grant").await, 6);
+}
+
+#[tokio::test]
+async fn each_program_of_a_session_has_grants_of_its_own_and_only_the_newest_are_promised() {
+    let test = cluster(3, 1).await;
+    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
+    let promised = traffic(&test).await.promised;
+    for program in 2..10 {
+        let other = ReaderOf { program: [program; 16], ..READER };
+        let grants = reads(&test, other, BUCKET, &[]).await.unwrap();
+        assert!(grants.iter().zip(&first).all(|(one, two)| grant_of(one).id != grant_of(two).id));
+        assert_eq!(reads(&test, other, BUCKET, &[]).await.unwrap(), grants);
+        assert_eq!(traffic(&test).await.promised, promised);
+    }
+    // They do not take each other's away.
+    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), first);
 }
 
 fn grant_of(access: &pb::NodeAccess) -> Grant {
