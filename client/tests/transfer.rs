@@ -168,6 +168,24 @@ async fn a_stream_far_larger_than_memory_flows_through_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn downloads_that_share_memory_for_one_piece_all_end() {
+    let world = World::new(3).await;
+    let plain = noise(5 * SEGMENT + 7);
+    world.put("file", &plain, &PutOptions::default()).await.unwrap();
+    let tuning = Tuning { memory: 400 << 10, reserve: 64 << 10, ..tuning() };
+    let engine = Transfer::new(world.bucket.client(), None, tuning);
+    let located = world.bucket.resolve(&path("file")).await.unwrap();
+    let downloads = (0..4).map(|_| async {
+        let reader = engine.open(&world.bucket, &located).await.unwrap();
+        let mut out = Vec::new();
+        reader.copy_to(0..u64::MAX, &mut out, &Silent).await.unwrap();
+        assert!(out == plain);
+    });
+    let all = futures_util::future::join_all(downloads);
+    tokio::time::timeout(Duration::from_secs(300), all).await.expect("nobody waits for somebody who waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_range_of_a_large_file_touches_one_node() {
     let world = World::new(14).await;
     let plain = noise(5 * SEGMENT);

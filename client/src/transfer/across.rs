@@ -58,10 +58,11 @@ impl Uploads {
             Some(source) => to.clone().join(&source.name)?,
             None => to.clone(),
         };
-        // What is read has memory of its own: it must not wait for memory that waits for it to be read.
+        // What is read has memory of its own: it must not wait for memory that waits for it to be read. There is room for several
+        // pieces, because the stream has the last one in its hands until the next one is there.
         let shared = &self.shared.transfer;
         let reading =
-            shared.beside(Tuning { memory: 2 * AHEAD, reserve: AHEAD, read_piece: AHEAD, ..*shared.tuning() });
+            shared.beside(Tuning { memory: 4 * AHEAD, reserve: AHEAD, read_piece: AHEAD, ..*shared.tuning() });
         let mut copying = Copying {
             uploads: self,
             from,

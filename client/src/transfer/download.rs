@@ -39,17 +39,18 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// The next run, with its place in the file.
+    /// The next run, with its place in the file. The one before has to be given back by now: what is waited for may be its memory.
     pub(crate) async fn next(&mut self) -> Result<Option<(Range<u64>, Run)>> {
-        self.begin_more().await?;
+        self.begin_more(true).await?;
         let Some(done) = self.ahead.next().await else { return Ok(None) };
         let (range, plain) = joined(done)?;
-        // What comes next is fetched while this run is written.
-        self.begin_more().await?;
+        // What comes next is fetched while this run is written. It is not waited for: this run has memory that somebody, or this
+        // file itself, would wait for in turn.
+        self.begin_more(false).await?;
         Ok(Some((range, plain.map_or(Run::Hole, Run::Data))))
     }
 
-    async fn begin_more(&mut self) -> Result<()> {
+    async fn begin_more(&mut self, may_wait: bool) -> Result<()> {
         let budget = self.reader.transfer().budget().clone();
         while self.ahead.len() < AHEAD {
             if self.waiting.is_empty() && self.at < self.end {
@@ -63,7 +64,7 @@ impl Runs {
             // written. And it is waited for only if nothing is ahead that will give some back.
             let room = match budget.try_lend_two(sealed, plain) {
                 Some(room) => room,
-                None if self.ahead.is_empty() => budget.lend_two(sealed, plain).await,
+                None if may_wait && self.ahead.is_empty() => budget.lend_two(sealed, plain).await,
                 None => break,
             };
             let Some(piece) = self.waiting.pop_front() else { break };
