@@ -117,7 +117,9 @@ impl Model {
 
     fn make(&mut self, path: &[usize], kind: Kind, mode: u32) -> Done {
         let (directory, name, None) = self.place(path)? else { return Err(Errno::EEXIST) };
-        let made = self.add(kind, mode);
+        // A directory below one with the set-group-ID bit has it too.
+        let inherited = if kind == Kind::Directory { self.nodes[directory].mode & 0o2000 } else { 0 };
+        let made = self.add(kind, mode | inherited);
         self.nodes[directory].names.insert(name, made);
         self.nodes[directory].nlink += u32::from(kind == Kind::Directory);
         Ok(())
