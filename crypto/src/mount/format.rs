@@ -18,6 +18,8 @@ use crate::keys::InodeKey;
 const FILE_MAGIC: &[u8; 4] = b"cyxJ";
 const RECORD_MAGIC: &[u8; 4] = b"cyxQ";
 const VERSION: u8 = 1;
+/// Largest sequence that a file may begin with, so that what follows can be counted.
+const FIRST_MAX: u64 = 1 << 62;
 /// Bytes of a file before its first record.
 pub const FILE_HEADER_LEN: usize = 29;
 /// Bytes of a record before its ciphertext.
@@ -299,6 +301,9 @@ pub fn read_file_header(bytes: &[u8]) -> Result<([u8; 16], u64), DecodeError> {
     let mut reader = Reader::new(bytes, FILE_MAGIC, VERSION, "mount journal")?;
     let header = (reader.array()?, reader.u64()?);
     reader.end()?;
+    if header.1 > FIRST_MAX {
+        return Err(DecodeError::Invalid("first sequence"));
+    }
     Ok(header)
 }
 

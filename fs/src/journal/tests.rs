@@ -97,6 +97,14 @@ fn what_a_record_must_not_hold_is_refused() {
 }
 
 #[test]
+fn a_file_begins_where_there_is_room_to_count() {
+    assert_eq!(parse(&format::file_header(&[1; 16], 1 << 62)).unwrap().first, 1 << 62);
+    for first in [(1 << 62) + 1, u64::MAX] {
+        assert!(parse(&format::file_header(&[1; 16], first)).is_none(), "{first}");
+    }
+}
+
+#[test]
 fn every_record_says_again_what_was_written() {
     let cipher = RecordCipher::new(&key(), &[1; 16]);
     for record in samples() {
