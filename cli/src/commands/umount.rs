@@ -155,7 +155,7 @@ fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Resul
         Ok(status) => status,
         Err(error) => return context.output.line(format!("  does not answer: {error}")),
     };
-    let stream = if status.connected { "up to date" } else { "cut off from the server" };
+    let stream = if status.connected { "connected to the server" } else { "cut off from the server" };
     let ending = if status.ending { ", being taken off" } else { "" };
     context.output.line(format!("  {stream}{ending}"))?;
     let files = human::count(status.dirty_files, "file", "files");

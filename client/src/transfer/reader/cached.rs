@@ -163,18 +163,24 @@ impl FileReader {
             if absent.is_empty() {
                 return Ok(());
             }
-            let mut unknown: Vec<BlobId> =
-                absent.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
-            unknown.sort_unstable();
-            unknown.dedup();
-            self.find_blobs(&mut map, &unknown).await?;
-            let mut pieces = Vec::with_capacity(absent.len());
-            for part in &absent {
-                self.cut(&map, part, &mut pieces)?;
-            }
+            let pieces = self.pieces_of(&mut map, &absent).await?;
             drop(map);
             self.read_pieces(pieces, offset, out).await
         }
+    }
+
+    /// What has to be fetched for these extents; where their blobs lie is asked for, if it is not known.
+    async fn pieces_of(&self, map: &mut Map, extents: &[Extent]) -> Result<Vec<Piece>> {
+        let mut unknown: Vec<BlobId> =
+            extents.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        self.find_blobs(map, &unknown).await?;
+        let mut pieces = Vec::with_capacity(extents.len());
+        for part in extents {
+            self.cut(map, part, &mut pieces)?;
+        }
+        Ok(pieces)
     }
 
     async fn read_pieces(&self, pieces: Vec<Piece>, offset: u64, out: &mut [u8]) -> Result<()> {
@@ -204,15 +210,7 @@ impl FileReader {
         let parts = extents.iter().filter_map(|extent| extent.clip(&range));
         let absent: Vec<Extent> =
             parts.filter(|part| !cache.has(part.blob, part.header.frames_of(part.blob_range()))).collect();
-        let mut unknown: Vec<BlobId> =
-            absent.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        self.find_blobs(&mut map, &unknown).await?;
-        let mut pieces = Vec::with_capacity(absent.len());
-        for part in &absent {
-            self.cut(&map, part, &mut pieces)?;
-        }
+        let mut pieces = self.pieces_of(&mut map, &absent).await?;
         drop(map);
         pieces.retain(|piece| matches!(piece, Piece::Segment { .. }));
         let reads = stream::iter(pieces).map(|piece| async move { self.read(&piece).await.map(drop) });
