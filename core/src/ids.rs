@@ -140,6 +140,10 @@ id!(
     GrantId
 );
 id!(
+    /// What a node is to do for the network; its receipt names it as its grant.
+    TaskId
+);
+id!(
     /// A storage node; derived from its public key by [`NodeId::from_public_key`].
     NodeId
 );

@@ -33,6 +33,10 @@ pub enum Purpose {
     Order,
     /// An account owner's new password, set with the recovery words.
     Recovery,
+    /// A server's word that a node handed over all that it held.
+    Exit,
+    /// A server's proof to a machine that it is the one whose fingerprint the machine was given.
+    ServerIdentity,
 }
 
 impl Purpose {
@@ -47,6 +51,8 @@ impl Purpose {
             Self::Possession => b"cyx v1 possession\0",
             Self::Order => b"cyx v1 order\0",
             Self::Recovery => b"cyx v1 recovery\0",
+            Self::Exit => b"cyx v1 exit\0",
+            Self::ServerIdentity => b"cyx v1 server identity\0",
         }
     }
 }
