@@ -17,17 +17,23 @@
 //! | [`commit`] | what a writer signs when it commits a version |
 //! | [`writers`] | the list of keys whose commits count in a bucket |
 //! | [`name`], [`inode`] | encrypted names and the kinds of what they lead to |
-//! | [`grant`], [`receipt`], [`keeplist`], [`deletion`] | what the server and the nodes sign |
+//! | [`grant`], [`receipt`], [`keeplist`], [`deletion`], [`exit`] | what the server and the nodes sign |
 //! | [`order`] | what clients sign about their traffic |
+//! | [`earnings`] | what operators are paid for, and how much |
+//! | [`enrol`] | tokens that let a machine join, and how the server shows who it is |
 //! | [`auth`] | password stretching and the authentication key |
+//! | [`wallet`] | addresses of wallets and the text that they sign to log in |
 //! | [`wire`] | the little encoder and decoder behind every layout above |
 
 pub mod auth;
 pub mod chunk;
 pub mod commit;
 pub mod deletion;
+pub mod earnings;
+pub mod enrol;
 pub mod erasure;
 pub mod error;
+pub mod exit;
 pub mod extent;
 pub mod grant;
 pub mod ids;
@@ -41,5 +47,6 @@ pub mod scheme;
 pub mod segment;
 pub mod sign;
 pub mod units;
+pub mod wallet;
 pub mod wire;
 pub mod writers;
