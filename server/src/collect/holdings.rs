@@ -4,17 +4,18 @@
 //! node; they are derived by walking the segments of the node's placements and its overrides, page by page in one snapshot.
 
 use cyx_core::chunk::chunk_id;
-use cyx_core::ids::{ChunkId, NodeId, SegmentId};
+use cyx_core::ids::{ChunkId, NodeId, PlacementId, SegmentId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::db::{Conn, DbError};
+use crate::tree::sql;
 
 /// Segments per statement.
 const PAGE: i64 = 4096;
 
 /// A shard at its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     /// The segment.
     pub segment: SegmentId,
@@ -41,19 +42,24 @@ pub async fn walk(conn: &mut Conn, node: NodeId, mut each: impl FnMut(Held) + Se
         .fetch_all(&mut *conn)
         .await?;
     for row in &placements {
-        walk_placement(conn, node, &row.try_get::<Vec<u8>, _>(0)?, row.try_get(1)?, &mut each).await?;
+        let index = u8::try_from(row.try_get::<i64, _>(1)?).map_err(|_| DbError::Corrupt("placement_node.shard"))?;
+        walk_shard(conn, node, sql::id(row, 0)?, index, &mut each).await?;
     }
     walk_overrides(conn, node, &mut each).await
 }
 
-async fn walk_placement(
+/// Calls `each` for one shard of every segment of a placement, as far as it has no override.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn walk_shard(
     conn: &mut Conn,
     node: NodeId,
-    placement: &[u8],
-    shard: i64,
-    each: &mut (impl FnMut(Held) + Send),
+    placement: PlacementId,
+    index: u8,
+    mut each: impl FnMut(Held) + Send,
 ) -> Result<(), DbError> {
-    let index = u8::try_from(shard).map_err(|_| DbError::Corrupt("placement_node.shard"))?;
+    let shard = i64::from(index);
     let mut after: Vec<u8> = Vec::new();
     loop {
         let rows = sqlx::query(
@@ -61,7 +67,7 @@ async fn walk_placement(
              WHERE s.placement = $2 AND s.id > $3 ORDER BY s.id LIMIT $4",
         )
         .bind(shard)
-        .bind(placement)
+        .bind(placement.to_vec())
         .bind(&after[..])
         .bind(PAGE)
         .fetch_all(&mut *conn)
@@ -78,7 +84,15 @@ async fn walk_placement(
     }
 }
 
-async fn walk_overrides(conn: &mut Conn, node: NodeId, each: &mut (impl FnMut(Held) + Send)) -> Result<(), DbError> {
+/// Calls `each` for every shard that an override puts on `node`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn walk_overrides(
+    conn: &mut Conn,
+    node: NodeId,
+    each: &mut (impl FnMut(Held) + Send),
+) -> Result<(), DbError> {
     let (mut after, mut after_shard): (Vec<u8>, i64) = (Vec::new(), -1);
     loop {
         let rows = sqlx::query(

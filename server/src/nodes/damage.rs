@@ -77,7 +77,7 @@ impl Damage {
             marked += db
                 .write(move |conn| {
                     let batch = Arc::clone(&batch);
-                    Box::pin(async move { mark(conn, node, &batch).await })
+                    Box::pin(async move { mark(conn, node, &batch, "lost").await })
                 })
                 .await?;
         }
@@ -85,8 +85,11 @@ impl Damage {
     }
 }
 
-/// Clears the bits of shards whose place is still this node, and queues them for repair.
-async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbError> {
+/// Clears the bits of shards whose place is still this node, and queues them for repair; how many that were.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str) -> Result<u64, DbError> {
     let mut marked = 0;
     for Held { segment, shard } in shards {
         let bit = 1_i64 << shard;
@@ -104,8 +107,19 @@ async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held]) -> Result<u64, DbE
         .rows_affected();
         if changed > 0 {
             marked += changed;
-            let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, 'lost', $3) ON CONFLICT DO NOTHING";
-            sqlx::query(text).bind(&segment.0[..]).bind(i64::from(*shard)).bind(now_ns()).execute(&mut *conn).await?;
+            // Whatever it was queued for before, it is lost now, and stays so when its node comes back.
+            let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, $3, $4) \
+                        ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = NULL";
+            sqlx::query(text)
+                .bind(&segment.0[..])
+                .bind(i64::from(*shard))
+                .bind(reason)
+                .bind(now_ns())
+                .execute(&mut *conn)
+                .await?;
+            // Its segment is at a greater risk than it was.
+            let text = "UPDATE repair SET assessed_ns = 0 WHERE segment = $1";
+            sqlx::query(text).bind(&segment.0[..]).execute(&mut *conn).await?;
         }
     }
     Ok(marked)

@@ -4,12 +4,15 @@
 //! the answer to `GetChallenge` must name the node.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cyx_core::ids::NodeId;
 use cyx_proto::chunk::v1::GetChallengeRequest;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,6 +24,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::body::Body;
 
 /// For everything together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,39 +56,69 @@ pub async fn dial_back(address: SocketAddr, public_key: [u8; 32], tls: bool) -> 
 }
 
 async fn connect(address: SocketAddr, public_key: [u8; 32], tls: bool) -> Result<(), DialError> {
-    let stream = TcpStream::connect(address).await.map_err(|_| DialError::Unreachable(address))?;
-    if !tls {
-        return challenge(address, public_key, stream).await;
-    }
     let impostor = DialError::Impostor(address);
-    let config = pinned(public_key).map_err(|_| impostor.clone())?;
-    let name = ServerName::try_from("node.cyx.invalid").map_err(|_| impostor.clone())?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|_| impostor)?;
-    challenge(address, public_key, stream).await
-}
-
-async fn challenge<S>(address: SocketAddr, public_key: [u8; 32], stream: S) -> Result<(), DialError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let impostor = DialError::Impostor(address);
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|_| impostor.clone())?;
-    // Ends with its last sender, which is dropped below.
-    tokio::spawn(connection);
-    let service = tower::service_fn(move |request| {
-        let mut sender = sender.clone();
-        async move { sender.send_request(request).await }
-    });
-    let origin = http::Uri::builder()
-        .scheme("http")
-        .authority(address.to_string())
-        .path_and_query("/")
-        .build()
-        .map_err(|_| impostor.clone())?;
-    let mut client = ChunkServiceClient::with_origin(service, origin).max_decoding_message_size(MESSAGE_MAX);
+    let mut client = open(address, public_key, tls, MESSAGE_MAX).await?;
     let answer = client.get_challenge(GetChallengeRequest {}).await.map_err(|_| impostor.clone())?.into_inner();
     if answer.node_id == NodeId::from_public_key(&public_key).0[..] { Ok(()) } else { Err(impostor) }
+}
+
+/// Connects to a node. With TLS whoever answers is the node; without it that is still to be seen. Messages of more than `message_max`
+/// bytes are not taken.
+///
+/// # Errors
+/// [`DialError`]. How long it may take, the caller says.
+pub(crate) async fn open(
+    address: SocketAddr,
+    public_key: [u8; 32],
+    tls: bool,
+    message_max: usize,
+) -> Result<ChunkServiceClient<Channel>, DialError> {
+    let impostor = DialError::Impostor(address);
+    let stream = TcpStream::connect(address).await.map_err(|_| DialError::Unreachable(address))?;
+    let channel = if tls {
+        let config = pinned(public_key).map_err(|_| impostor.clone())?;
+        let name = ServerName::try_from("node.cyx.invalid").map_err(|_| impostor.clone())?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|_| impostor.clone())?;
+        Channel::over(stream).await
+    } else {
+        Channel::over(stream).await
+    };
+    let channel = channel.map_err(|_| impostor.clone())?;
+    let origin = http::Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
+    let origin = origin.map_err(|_| impostor)?;
+    Ok(ChunkServiceClient::with_origin(channel, origin).max_decoding_message_size(message_max))
+}
+
+/// One HTTP/2 connection to a node. Ends with the last of its clones.
+#[derive(Clone)]
+pub(crate) struct Channel {
+    sender: http2::SendRequest<Body>,
+}
+
+impl Channel {
+    async fn over<S>(stream: S) -> Result<Self, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        // Ends with its last sender.
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+}
+
+impl tower::Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.sender.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.sender.send_request(request))
+    }
 }
 
 #[derive(Debug)]
