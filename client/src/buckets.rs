@@ -13,7 +13,7 @@ use cyx_core::units::NAME_MAX;
 use cyx_core::writers::WriterList;
 use cyx_crypto::keys::{FIRST_EPOCH, RootKey};
 use cyx_crypto::names::{decrypt_bucket_token, encrypt_bucket_token};
-use cyx_crypto::wrap::{open_bucket_name, open_root_key, seal_bucket_name, seal_root_key};
+use cyx_crypto::wrap::{epoch_of, open_bucket_name, open_root_key, seal_bucket_name, seal_root_key};
 use cyx_proto::convert::{array, bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
 
@@ -23,7 +23,7 @@ use crate::error::{Error, IntegrityError, Result};
 use crate::keys::Scope;
 use crate::tree::path::{check_name, shown};
 use crate::tree::resolve::DirectoryCache;
-use crate::tree::types::{Bucket, OpenBucket};
+use crate::tree::types::{Bucket, OpenBucket, RootKeys};
 
 /// One of the caller's buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +47,12 @@ pub struct BucketInfo {
 /// A row of the server whose name and root key were opened.
 pub(crate) struct Opened {
     pub(crate) info: BucketInfo,
-    root: InodeId,
+    pub(crate) root: InodeId,
     pub(crate) root_key: RootKey,
     pub(crate) owner_key: [u8; 32],
     pub(crate) sequence: u64,
+    /// Writers that are to be taken off the list: their right to write has ended.
+    pub(crate) ended_writers: Vec<[u8; 32]>,
 }
 
 impl Client {
@@ -100,6 +102,7 @@ impl Client {
     /// As every call of [`crate::meta::Meta`].
     pub async fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
         let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        self.keep_scope(&answer.buckets).await?;
         let mut buckets: Vec<_> =
             answer.buckets.iter().map(|row| self.open_row(row).map(|opened| opened.info)).collect();
         buckets.sort_by(|a, b| match (a, b) {
@@ -121,14 +124,17 @@ impl Client {
             .find_bucket(name)
             .await?
             .ok_or_else(|| Error::NotFound(format!("the bucket {}", shown(name.as_bytes()))))?;
-        let writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+        let mut writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+        if self.close_ended_writers(&opened).await {
+            writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+        }
+        self.memory().check_root_epoch(opened.info.id, opened.root_key.epoch())?;
         let root_key = opened.root_key.derive_directory_key();
         let root_key_history = self.fetch_root_history(&opened).await?;
         let open = OpenBucket {
             id: opened.info.id,
             root: opened.root,
-            root_key,
-            root_key_history,
+            root_keys: Arc::new(RootKeys::new(root_key, root_key_history)),
             owner_key: opened.owner_key,
             writers: Arc::new(writers),
             name: opened.info.name,
@@ -186,6 +192,7 @@ impl Client {
     /// An API key of one bucket has no account key to look for names with; it is shown its bucket alone.
     async fn find_in_scope(&self, name: &str) -> Result<Option<Opened>> {
         let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        self.keep_scope(&answer.buckets).await?;
         for row in &answer.buckets {
             let opened = self.open_row(row)?;
             if opened.info.name == name {
@@ -222,8 +229,34 @@ impl Client {
         opened(row, name, root_key, owner_key)
     }
 
+    /// One of the caller's buckets, by its id.
+    pub(crate) async fn find_bucket_by_id(&self, bucket: BucketId) -> Result<Opened> {
+        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
+        self.keep_scope(&answer.buckets).await?;
+        let row = answer.buckets.iter().find(|row| row.id[..] == bucket.0);
+        self.open_row(row.ok_or_else(|| Error::NotFound(format!("the bucket {bucket}")))?)
+    }
+
+    /// An API key of one bucket gets the bucket's newest root key if the server shows the bucket under a newer one.
+    async fn keep_scope(&self, rows: &[pb::Bucket]) -> Result<()> {
+        let Some(scope) = self.scope() else { return Ok(()) };
+        let newer = |row: &pb::Bucket| {
+            row.id[..] == scope.bucket.0 && epoch_of(&row.sealed_name).is_ok_and(|epoch| epoch > scope.root().epoch())
+        };
+        if !rows.iter().any(newer) {
+            return Ok(());
+        }
+        match self.session.fetch_keys_anew().await?.scope {
+            Some(fresh) if fresh.bucket == scope.bucket && fresh.owner == scope.owner => {
+                scope.set_root(fresh.root());
+                Ok(())
+            }
+            _ => Err(IntegrityError::Mismatch("the API key is for another bucket by now").into()),
+        }
+    }
+
     /// The older keys of the root directory. There are none before the first key change.
-    async fn fetch_root_history(&self, opened: &Opened) -> Result<Bytes> {
+    pub(crate) async fn fetch_root_history(&self, opened: &Opened) -> Result<Bytes> {
         if opened.root_key.epoch() == FIRST_EPOCH {
             return Ok(Bytes::new());
         }
@@ -249,9 +282,10 @@ fn open_scoped(scope: &Scope, row: &pb::Bucket) -> Result<Opened> {
     if owner_key != scope.owner {
         return Err(IntegrityError::OwnerKey.into());
     }
+    let root = scope.root();
     let name =
-        open_bucket_name(&scope.root, bucket, &row.sealed_name).map_err(|_| IntegrityError::Sealed("bucket's name"))?;
-    opened(row, name, scope.root.clone(), owner_key)
+        open_bucket_name(&root, bucket, &row.sealed_name).map_err(|_| IntegrityError::Sealed("bucket's name"))?;
+    opened(row, name, root, owner_key)
 }
 
 fn opened(row: &pb::Bucket, name: Vec<u8>, root_key: RootKey, owner_key: [u8; 32]) -> Result<Opened> {
@@ -264,7 +298,10 @@ fn opened(row: &pb::Bucket, name: Vec<u8>, root_key: RootKey, owner_key: [u8; 32
         files: row.files,
         created_ns: row.created_ns,
     };
-    Ok(Opened { info, root: id(&row.root, "bucket.root")?, root_key, owner_key, sequence: row.sequence })
+    let ended = row.ended_writers.iter().map(|key| array(key, "bucket.ended_writers"));
+    let ended_writers = ended.collect::<std::result::Result<_, _>>()?;
+    let root = id(&row.root, "bucket.root")?;
+    Ok(Opened { info, root, root_key, owner_key, sequence: row.sequence, ended_writers })
 }
 
 /// A bucket's name is that of a directory of the mount, in UTF-8 and without control characters.

@@ -28,6 +28,7 @@ pub mod admin;
 pub mod api_keys;
 pub mod audit;
 pub mod devices;
+pub mod email;
 pub mod factors;
 pub(crate) mod messages;
 pub mod password;
@@ -35,6 +36,7 @@ mod pending;
 pub mod personal;
 pub mod recovery;
 pub(crate) mod rest;
+pub mod wallets;
 
 use messages::{
     DeviceKeyRequest, LoginRequest, LoginResponse, PreloginRequest, PreloginResponse, RegisterRequest, VerifyRequest,

@@ -1,5 +1,7 @@
 //! What a session may decrypt: everything of its account, or one bucket.
 
+use std::sync::{Mutex, PoisonError};
+
 use cyx_core::ids::BucketId;
 use cyx_crypto::account::AccountSecrets;
 use cyx_crypto::keys::RootKey;
@@ -18,7 +20,19 @@ pub(crate) struct Scope {
     pub(crate) bucket: BucketId,
     /// The public key of its owner, as sealed for this session.
     pub(crate) owner: [u8; 32],
-    pub(crate) root: RootKey,
+    root: Mutex<RootKey>,
+}
+
+impl Scope {
+    /// The newest root key that is known.
+    pub(crate) fn root(&self) -> RootKey {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The owner has replaced it.
+    pub(crate) fn set_root(&self, root: RootKey) {
+        *self.root.lock().unwrap_or_else(PoisonError::into_inner) = root;
+    }
 }
 
 impl Keys {
@@ -28,6 +42,6 @@ impl Keys {
 
     pub(crate) fn of_bucket(access: BucketAccess) -> Self {
         let BucketAccess { bucket, owner, root, secrets } = access;
-        Self { secrets, scope: Some(Scope { bucket, owner, root }) }
+        Self { secrets, scope: Some(Scope { bucket, owner, root: Mutex::new(root) }) }
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! - `incarnation`: the database that was last talked to; a restore from a backup shows as another one;
 //! - `versions`: the newest version of each file that was seen ([`versions`]);
-//! - `buckets.json`: owner keys and writer lists that were seen ([`BucketMemory`]).
+//! - `buckets.json`: owner keys, writer lists and epochs of root keys that were seen ([`BucketMemory`]);
+//! - `rotations/`: the buckets whose keys this machine is replacing, each with the new epoch.
 //!
 //! Beside them, `state/stretch.json` has the password parameters of each account ([`StretchMemory`]), which are needed before
 //! the account is known.
@@ -16,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use cyx_core::auth::StretchParams;
 use cyx_core::ids::{AccountId, BucketId};
 use cyx_core::writers::{NO_ENTRY, WriterList};
+use cyx_crypto::keys::FIRST_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IntegrityError, Result};
@@ -48,6 +50,9 @@ pub struct BucketMemory {
     /// Hash of the last of them.
     #[serde(with = "hex_key")]
     pub writers_head: [u8; 32],
+    /// Newest epoch of its root key.
+    #[serde(default)]
+    pub root_epoch: u32,
 }
 
 impl Memory {
@@ -97,7 +102,7 @@ impl Memory {
         let _lock = self.lock()?;
         let mut buckets = self.buckets()?;
         for bucket in buckets.values_mut() {
-            (bucket.writers, bucket.writers_head) = (0, NO_ENTRY);
+            (bucket.writers, bucket.writers_head, bucket.root_epoch) = (0, NO_ENTRY, 0);
         }
         self.keep_buckets(&buckets)
     }
@@ -113,10 +118,11 @@ impl Memory {
     /// # Errors
     /// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`]; [`Error::Local`].
     pub fn check_bucket(&self, owner_key: [u8; 32], writers: &WriterList) -> Result<()> {
-        let now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head() };
+        let mut now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head(), root_epoch: 0 };
         // Read again each time: another process may have seen more.
         let mut buckets = self.buckets()?;
         if let Some(known) = buckets.get(&writers.bucket()) {
+            now.root_epoch = known.root_epoch;
             if known.owner_key != owner_key {
                 return Err(IntegrityError::OwnerKey.into());
             }
@@ -129,8 +135,60 @@ impl Memory {
         }
         let _lock = self.lock()?;
         buckets = self.buckets()?;
+        now.root_epoch = buckets.get(&writers.bucket()).map_or(0, |known| known.root_epoch);
         buckets.insert(writers.bucket(), now);
         self.keep_buckets(&buckets)
+    }
+
+    /// Checks that a bucket's root key is not an older one than was seen, and remembers it: what is new must not go under a key that
+    /// was given up.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Mismatch`]; [`Error::Local`].
+    pub fn check_root_epoch(&self, bucket: BucketId, epoch: u32) -> Result<()> {
+        let known = self.buckets()?.get(&bucket).map_or(0, |known| known.root_epoch);
+        if epoch < known {
+            return Err(IntegrityError::Mismatch("it shows an older root key of a bucket").into());
+        }
+        if epoch == known || epoch == FIRST_EPOCH {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut buckets = self.buckets()?;
+        if let Some(known) = buckets.get_mut(&bucket).filter(|known| known.root_epoch < epoch) {
+            known.root_epoch = epoch;
+            self.keep_buckets(&buckets)?;
+        }
+        Ok(())
+    }
+
+    /// The epoch of a bucket's keys that this machine began to bring to everything in the bucket, if it has not finished.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn rotation(&self, bucket: BucketId) -> Result<Option<u32>> {
+        let content = files::read_private(&self.rotation_path(bucket))?;
+        Ok(content.and_then(|content| String::from_utf8(content).ok()?.trim().parse().ok()))
+    }
+
+    /// Remembers that such a thing begins.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn begin_rotation(&self, bucket: BucketId, epoch: u32) -> Result<()> {
+        files::write_private(&self.rotation_path(bucket), epoch.to_string().as_bytes())
+    }
+
+    /// It is finished.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn end_rotation(&self, bucket: BucketId) -> Result<()> {
+        files::remove(&self.rotation_path(bucket))
+    }
+
+    fn rotation_path(&self, bucket: BucketId) -> PathBuf {
+        self.folder.join("rotations").join(bucket.to_string())
     }
 
     fn buckets(&self) -> Result<Buckets> {

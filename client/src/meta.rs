@@ -73,6 +73,10 @@ calls! {
     get_writers(GetWritersRequest) -> GetWritersResponse, DEADLINE;
     /// Adds an entry to a bucket's writer list.
     append_writer(AppendWriterRequest) -> AppendWriterResponse, DEADLINE;
+    /// Gives a bucket a new root key.
+    rotate_bucket(RotateBucketRequest) -> RotateBucketResponse, DEADLINE;
+    /// The entries that lead from the root to an inode.
+    get_path(GetPathRequest) -> GetPathResponse, DEADLINE;
     /// What names in one directory lead to.
     lookup(LookupRequest) -> LookupResponse, DEADLINE;
     /// Inodes by id.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
 use cyx_core::sign::{self, Purpose, SIGNATURE_LEN};
+use cyx_crypto::account::Login;
 use cyx_crypto::apikey::ApiToken;
 use cyx_crypto::keys::DeviceKey;
 use cyx_crypto::wrap::AccountKek;
@@ -235,6 +236,42 @@ impl Session {
                 let device = DeviceKey::from_bytes(*secret.expose());
                 Ok(Keys::of_account(identity::open_keys(AccountKek::Device(&device), &wrapped)?))
             }
+        }
+    }
+
+    /// What proves the password of the account, whose address may have been changed from another machine.
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`], network errors; an integrity error for password parameters that are too weak.
+    pub(crate) async fn prove(&self, password: &str) -> Result<Login> {
+        let email = self.identity().await?.email;
+        Ok(identity::stretch_for(&self.rest, &self.home, &email, password).await?.0)
+    }
+
+    /// Keeps the account's address, as it is now, in the credentials of this machine.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub(crate) async fn keep_email(&self, email: &str) -> Result<()> {
+        let Source::Device { store, .. } = &self.source else { return Ok(()) };
+        let lock = store.lock().await?;
+        match store.load()? {
+            Some(mut credentials) if credentials.session == self.id => {
+                email.clone_into(&mut credentials.email);
+                store.save(&lock, &credentials)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Self::fetch_keys`], but an API key is exchanged once more: what it may open was sealed anew.
+    ///
+    /// # Errors
+    /// As [`Self::fetch_keys`].
+    pub(crate) async fn fetch_keys_anew(&self) -> Result<Keys> {
+        match &self.source {
+            Source::ApiKey { token, .. } => exchange::exchange(&self.rest, token).await?.1.open(token),
+            Source::Device { .. } => self.fetch_keys().await,
         }
     }
 

@@ -10,6 +10,7 @@
 //! | [`list`] | directories and whole trees, as streams |
 //! | [`change`] | new inodes, directories, renaming, removing, attributes |
 //! | [`trash`] | what was removed |
+//! | [`rotate`] | new keys in place of those that somebody may have kept |
 //! | [`version`] | commits: signing and verifying them, extents of a version |
 //! | [`copy`] | copies that share their content |
 //!
@@ -22,6 +23,7 @@ pub mod meta;
 pub mod names;
 pub mod path;
 pub mod resolve;
+pub mod rotate;
 pub mod trash;
 pub mod types;
 pub mod version;

@@ -87,6 +87,8 @@ codes! {
     Loop = "LOOP", 409, 7;
     /// A write lease was lost to somebody else.
     StaleLease = "STALE_LEASE", 409, 7;
+    /// The key that the caller has of a directory or a file was replaced: get the new one and repeat.
+    StaleKey = "STALE_KEY", 409, 7;
     /// The request or the file is too large.
     TooLarge = "TOO_LARGE", 413, 2;
     /// Too few storage nodes answer.

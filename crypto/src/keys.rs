@@ -38,6 +38,8 @@ const RECOVERY_KEK_LABEL: &[u8] = b"cyx v1 recovery kek";
 const DEVICE_KEK_LABEL: &[u8] = b"cyx v1 device kek";
 /// The seed of the key that the grants of an API key are bound to.
 const API_KEY_SESSION_LABEL: &[u8] = b"cyx v1 api key session";
+/// What wraps the keks of an account's API keys for their owner.
+const API_KEY_WRAP_LABEL: &[u8] = b"cyx v1 api key wrap";
 /// What wraps the private halves of the identity keys.
 const IDENTITY_WRAP_LABEL: &[u8] = b"cyx v1 identity wrap";
 /// What wraps the root keys of the buckets that an account is a member of.
@@ -168,6 +170,10 @@ derived_key!(
     DeviceKek, KEY_LEN
 );
 derived_key!(
+    /// Wraps the keks of an account's API keys for their owner.
+    ApiKeyWrapKey, KEY_LEN
+);
+derived_key!(
     /// Wraps the private halves of the identity keys.
     IdentityWrapKey, KEY_LEN
 );
@@ -256,7 +262,20 @@ impl DeviceKey {
     }
 }
 
+impl DeviceKek {
+    /// A key that its owner kept.
+    pub(crate) const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl AccountKey {
+    /// What wraps the keks of the account's API keys for their owner.
+    #[must_use]
+    pub fn derive_api_key_wrap_key(&self) -> ApiKeyWrapKey {
+        ApiKeyWrapKey(expand(&self.0, API_KEY_WRAP_LABEL))
+    }
+
     /// What wraps the private halves of the identity keys.
     #[must_use]
     pub fn derive_identity_wrap_key(&self) -> IdentityWrapKey {
@@ -328,7 +347,16 @@ macro_rules! epoch_key {
             /// If the operating system cannot give random bytes.
             #[must_use]
             pub fn make_next(&self) -> Self {
-                Self { epoch: self.epoch.saturating_add(1), key: random_bytes() }
+                Self::make_at(self.epoch.saturating_add(1))
+            }
+
+            /// Draws a key of a given epoch. It tells nothing about those of other epochs.
+            ///
+            /// # Panics
+            /// If the operating system cannot give random bytes.
+            #[must_use]
+            pub fn make_at(epoch: u32) -> Self {
+                Self { epoch, key: random_bytes() }
             }
 
             /// A key that was kept elsewhere.
@@ -427,6 +455,7 @@ mod tests {
             RECOVERY_KEK_LABEL,
             DEVICE_KEK_LABEL,
             API_KEY_SESSION_LABEL,
+            API_KEY_WRAP_LABEL,
             IDENTITY_WRAP_LABEL,
             ROOT_WRAP_LABEL,
             BUCKET_TOKEN_LABEL,

@@ -59,6 +59,7 @@ enum Purpose {
     Field = 9,
     JournalRecord = 10,
     BucketAccess = 12,
+    ApiKeyKek = 13,
 }
 
 fn header(purpose: Purpose, epoch: u32) -> [u8; HEADER_LEN] {

@@ -1,5 +1,7 @@
 //! Stable error codes over gRPC: a [`Status`] carries the code in the metadata key `cyx-code`.
 
+use std::time::Duration;
+
 use cyx_core::error::ErrorCode;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -10,6 +12,8 @@ pub const CODE_KEY: &str = "cyx-code";
 pub const REQUEST_ID_KEY: &str = "x-request-id";
 /// Metadata key of the database's incarnation, in hexadecimal digits.
 pub const INCARNATION_KEY: &str = "cyx-incarnation";
+/// Metadata key of the seconds after which it is worth trying again, as the header `Retry-After` of HTTP.
+pub const RETRY_AFTER_KEY: &str = "retry-after";
 /// Metadata key under which a client says which of its session's programs it is: 16 bytes that it drew when it began, in hexadecimal
 /// digits. Grants to read are of one program each, because each counts for itself what it moves under them.
 pub const READER_KEY: &str = "cyx-reader";
@@ -25,7 +29,11 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::NotFound => Code::NotFound,
         ErrorCode::AlreadyExists => Code::AlreadyExists,
         ErrorCode::QuotaExceeded | ErrorCode::RateLimited | ErrorCode::InsufficientStorage => Code::ResourceExhausted,
-        ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::Restage | ErrorCode::StaleLease => Code::Aborted,
+        ErrorCode::Conflict
+        | ErrorCode::Retry
+        | ErrorCode::Restage
+        | ErrorCode::StaleLease
+        | ErrorCode::StaleKey => Code::Aborted,
         ErrorCode::NotEmpty | ErrorCode::IsDirectory | ErrorCode::NotDirectory | ErrorCode::Loop => {
             Code::FailedPrecondition
         }
@@ -42,6 +50,18 @@ pub fn status(code: ErrorCode, message: impl Into<String>) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert(CODE_KEY, MetadataValue::from_static(code.as_str()));
     Status::with_metadata(grpc_code(code), message, metadata)
+}
+
+/// Adds when it is worth trying again: rather a moment later than a moment too early.
+pub fn set_retry_after(status: &mut Status, pause: Duration) {
+    status.metadata_mut().insert(RETRY_AFTER_KEY, pause.as_secs().saturating_add(1).into());
+}
+
+/// When it is worth trying again, if the status says so.
+#[must_use]
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let seconds = status.metadata().get(RETRY_AFTER_KEY)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// The stable code of a status. One that carries none, because it comes from the transport or from a proxy, is judged by its
@@ -72,6 +92,14 @@ mod tests {
         for code in ErrorCode::ALL {
             assert_eq!(error_code(&status(*code, "x")), *code);
         }
+    }
+
+    #[test]
+    fn a_pause_is_rounded_up_and_read_again() {
+        let mut refused = status(ErrorCode::RateLimited, "x");
+        assert_eq!(retry_after(&refused), None);
+        set_retry_after(&mut refused, Duration::from_millis(2500));
+        assert_eq!(retry_after(&refused), Some(Duration::from_secs(3)));
     }
 
     #[test]

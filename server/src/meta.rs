@@ -144,6 +144,17 @@ impl MetaService for MetaServer {
         answer!(self.add_writer(request) as StorageWrite)
     }
 
+    async fn rotate_bucket(
+        &self,
+        request: Request<pb::RotateBucketRequest>,
+    ) -> Result<Response<pb::RotateBucketResponse>, Status> {
+        answer!(self.rotate(request) as StorageWrite)
+    }
+
+    async fn get_path(&self, request: Request<pb::GetPathRequest>) -> Result<Response<pb::GetPathResponse>, Status> {
+        answer!(self.path(request) as StorageRead)
+    }
+
     async fn lookup(&self, request: Request<pb::LookupRequest>) -> Result<Response<pb::LookupResponse>, Status> {
         answer!(self.look_up(request) as StorageRead)
     }

@@ -10,6 +10,7 @@
 //! | [`work`] | a transaction on one bucket: lock, savepoints, change log, counters |
 //! | [`apply`], [`fast`] | a batch of mutations; the set-based path for runs of small new files |
 //! | [`namespace`], [`rename`], [`attributes`], [`trash`] | operations on names and inodes |
+//! | [`rekey`] | new keys for inodes and buckets |
 //! | [`commit`], [`upload`], [`refs`], [`blobs`] | new versions, their segments and the counters of pages and blobs |
 //! | [`staging`] | segments handed over before their commit |
 //! | [`purge`], [`collect`] | what is gone for good, in bounded steps |
@@ -33,6 +34,7 @@ pub mod plan;
 mod purge;
 pub mod read;
 mod refs;
+pub mod rekey;
 mod rename;
 pub mod request;
 pub(crate) mod sql;
@@ -54,7 +56,7 @@ pub(crate) const BUCKET_COLUMNS: &str = "b.id, b.owner, b.owner_key, b.root, b.s
 /// Columns of an inode, of table alias `i`.
 pub(crate) const INODE_COLUMNS: &str = "i.id, i.kind, i.mode, i.uid, i.gid, i.rdev, i.mtime_ns, i.ctime_ns, i.atime_ns, i.nlink, \
      i.trashed, i.size, i.version, i.root_page, i.sealed_target, i.sealed_meta, i.meta_version, i.key_history, i.created_ns, \
-     i.deleted_ns";
+     i.deleted_ns, i.key_epoch";
 /// Columns of an entry, of table alias `e`.
 pub(crate) const ENTRY_COLUMNS: &str = "e.directory, e.name, e.epoch, e.child, e.kind, e.wrapped_key, e.version";
 /// Columns of a trash entry, of table alias `t`.

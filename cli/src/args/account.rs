@@ -6,7 +6,8 @@ use clap::Args;
 ///
 /// Asks for what is missing on a terminal. The password must have at least 12 characters with upper and lower case, a digit
 /// and a special character; it is turned into keys on this machine and never sent. Prints 24 recovery words: they are the only way
-/// back to the files if the password is lost, and they are shown once. On a terminal one of them is asked back.
+/// back to the files if the password is lost, and they are shown once. On a terminal three of them are asked back. A script has to keep them
+/// itself: with `--json` they are the field recovery_words, else they are all that is on standard output, in one line.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -6,15 +6,49 @@ use clap::{Args, Subcommand};
 
 use super::access::Confirm;
 
-/// Takes the account along, ends it, or makes new recovery words.
+/// Changes the address, takes the account along, ends it, or makes new recovery words.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  cyx account export\n  cyx account words\n  cyx account delete")]
+#[command(after_help = "Examples:\n  cyx account email new@example.org\n  cyx account export\n  cyx account words\n  cyx account delete")]
 #[expect(missing_docs, reason = "the text on each command's struct is its help")]
 pub enum Account {
+    Email(Email),
     Export(Export),
     Delete(DeleteAccount),
     Keep(Keep),
     Words(Words),
+}
+
+/// Changes the email address, which is what you log in with.
+///
+/// Needs the password and two codes: one is mailed to the old address, one to the new. Nothing changes before both were given. Files, other
+/// logins and API keys stay as they are. Scripts do it in two steps, as the examples show.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx account email new@example.org
+  printf %s \"$PASSWORD\" | cyx account email new@example.org --password-stdin --begin --json
+  cyx account email --session 5b0c… --otp-old 123456 --otp-new 654321 --json
+
+Who has lost the old mailbox cannot change the address: log in while you still can read it.")]
+pub struct Email {
+    /// The new address.
+    #[arg(value_name = "EMAIL", required_unless_present = "session", conflicts_with = "session")]
+    pub email: Option<String>,
+    /// Reads the password from standard input, up to the first line end.
+    #[arg(long, conflicts_with = "session")]
+    pub password_stdin: bool,
+    /// Only checks the password and has the codes sent; prints what `--session` needs.
+    #[arg(long, conflicts_with = "session")]
+    pub begin: bool,
+    /// Goes on with what `--begin` began.
+    #[arg(long, value_name = "ID", requires = "otp_old", requires = "otp_new")]
+    pub session: Option<String>,
+    /// The code from the old address.
+    #[arg(long, value_name = "CODE", requires = "session")]
+    pub otp_old: Option<String>,
+    /// The code from the new address.
+    #[arg(long, value_name = "CODE", requires = "session")]
+    pub otp_new: Option<String>,
 }
 
 /// Writes everything that the server holds about the account to a file, one JSON document per line.

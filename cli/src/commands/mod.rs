@@ -20,12 +20,15 @@ pub mod personal;
 pub mod progress;
 pub mod recover;
 pub mod register;
+pub mod rotate;
 pub mod sessions;
 pub mod stat;
 pub mod summary;
 pub mod trash;
 pub mod umount;
 pub mod upload;
+pub mod verify;
+pub mod wallet;
 
 use std::ffi::OsStr;
 use std::future::Future;
@@ -120,8 +123,10 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Passwd(args) => passwd::run(&context, &args).await,
         Command::Recover(args) => recover::run(&context, args).await,
         Command::Otp(command) => otp::run(&context, command).await,
+        Command::Wallet(command) => wallet::run(&context, command).await,
         Command::Sessions(command) => sessions::run(&context, command).await,
         Command::Apikey(command) => apikey::run(&context, command).await,
+        Command::Rotate(args) => rotate::run(&context, &args).await,
         Command::Account(command) => personal::run(&context, command).await,
         Command::Audit(args) => personal::audit(&context, &args).await,
         Command::Admin(command) => admin::run(&context, command).await,
@@ -129,6 +134,7 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::List(args) => list::run(&context, &args).await,
         Command::Delete(args) => change::delete(&context, &args).await,
         Command::Stat(args) => stat::run(&context, &args).await,
+        Command::Verify(args) => verify::run(&context, &args).await,
         Command::Cat(args) => cat::run(&context, &args).await,
         Command::Cp(args) => change::cp(&context, &args).await,
         Command::Mv(args) => change::mv(&context, &args).await,

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use cyx_client::Session;
 use cyx_client::identity::audit::AuditEntry;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::SessionId;
 use serde::Serialize;
 
 use super::Context;
-use super::confirm::confirmed;
+use super::confirm::{Begun, confirmed};
 use super::register::show_words;
-use crate::args::personal::{Account, Audit, DeleteAccount, Export, Words};
+use crate::args::personal::{Account, Audit, DeleteAccount, Email, Export, Words};
 use crate::error::{Error, Result};
 use crate::output::{human, names};
 use crate::{prompt, when};
@@ -31,6 +33,11 @@ struct Kept {
 }
 
 #[derive(Serialize)]
+struct NewEmail<'a> {
+    email: &'a str,
+}
+
+#[derive(Serialize)]
 struct NewWords<'a> {
     recovery_words: &'a str,
 }
@@ -42,11 +49,56 @@ struct NewWords<'a> {
 pub async fn run(context: &Context, command: Account) -> Result<()> {
     let session = Session::connect(&context.config).await?;
     match command {
+        Account::Email(args) => email(context, &session, &args).await,
         Account::Export(args) => export(context, &session, args).await,
         Account::Delete(args) => delete(context, &session, &args).await,
         Account::Keep(_) => keep(context, &session).await,
         Account::Words(args) => words(context, &session, &args).await,
     }
+}
+
+async fn email(context: &Context, session: &Session, args: &Email) -> Result<()> {
+    if let (Some(id), Some(old), Some(new)) = (&args.session, &args.otp_old, &args.otp_new) {
+        let id: SessionId = id.parse().map_err(|_| Error::usage("--session takes what --begin printed"))?;
+        let email = session.finish_email_change(id, old, new).await?;
+        return report_email(context, &email);
+    }
+    let Some(new) = &args.email else { return Err(Error::usage("the new address is missing")) };
+    if !args.begin && !prompt::possible() {
+        return Err(Error::usage_with(
+            "the mailed codes are missing, and there is no terminal to ask on",
+            "Do it in two steps: --begin, then --session with --otp-old and --otp-new.",
+        ));
+    }
+    let password = prompt::password(args.password_stdin, false)?;
+    let pending = session.begin_email_change(&password, new).await?;
+    drop(password);
+    let id = pending.change_id.to_string();
+    if args.begin {
+        if context.output.json() {
+            let begun = Begun { session_id: &id, otp_method: "email", otp_expires_at: pending.otp_expires_at };
+            return context.output.document(&begun);
+        }
+        context.output.note("Codes are on their way to the old and to the new address. Go on with:");
+        return context.output.line(format!("cyx account email --session {id} --otp-old CODE --otp-new CODE"));
+    }
+    context.output.note("Codes are on their way to the old and to the new address.");
+    loop {
+        let old_code = prompt::ask("Code from the old address", "Use --session, --otp-old and --otp-new.")?;
+        let new_code = prompt::ask("Code from the new address", "Use --session, --otp-old and --otp-new.")?;
+        match session.finish_email_change(pending.change_id, &old_code, &new_code).await {
+            Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("One of the codes is wrong."),
+            other => return report_email(context, &other?),
+        }
+    }
+}
+
+fn report_email(context: &Context, email: &str) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(&NewEmail { email });
+    }
+    context.output.note(format!("The address is {} now; log in with it from now on.", names::escape(email.as_bytes())));
+    Ok(())
 }
 
 async fn export(context: &Context, session: &Session, args: Export) -> Result<()> {

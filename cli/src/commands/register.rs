@@ -9,8 +9,10 @@ use crate::args::account::Register;
 use crate::error::{Error, Result};
 use crate::prompt;
 
-/// Tries to repeat a recovery word before the program gives up asking.
-const TRIES: u32 = 3;
+/// Times that recovery words are asked back before the program gives up.
+const ROUNDS: u32 = 3;
+/// Recovery words that are asked back at a time.
+const ASKED: usize = 3;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -47,7 +49,7 @@ pub async fn run(context: &Context, args: Register) -> Result<()> {
     Ok(())
 }
 
-/// Shows new recovery words, and on a terminal asks one of them back.
+/// Shows new recovery words, and on a terminal asks some of them back.
 ///
 /// # Errors
 /// If standard output fails.
@@ -76,20 +78,60 @@ fn show(context: &Context, words: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks for one of the words, which shows whether they were written down.
-fn ask_back(context: &Context, words: &str) -> Result<()> {
-    let words: Vec<&str> = words.split_whitespace().collect();
-    let mut random = [0; 1];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Stream { action: "draw a random number", source: error.into() })?;
-    let index = usize::from(random[0]) % words.len().max(1);
-    for _ in 0..TRIES {
-        let answer = Zeroizing::new(prompt::ask(&format!("To check, word number {}", index + 1), "")?);
-        if words.get(index).is_some_and(|word| answer.eq_ignore_ascii_case(word)) {
+/// Asks for some of the words, which shows whether they were written down. After a wrong one they are shown once more, and others are
+/// asked for.
+fn ask_back(context: &Context, text: &str) -> Result<()> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for round in 1..=ROUNDS {
+        if round > 1 {
+            context.output.note("That is not the word. These are the words, once more:");
+            show(context, text)?;
+        }
+        let mut right = true;
+        for index in some_of(words.len())? {
+            let answer = Zeroizing::new(prompt::ask(&format!("To check, word number {}", index + 1), "")?);
+            right = words.get(index).is_some_and(|word| answer.eq_ignore_ascii_case(word));
+            if !right {
+                break;
+            }
+        }
+        if right {
             return Ok(());
         }
-        context.output.note("That is not the word.");
     }
     context.output.warn("the words may not have been written down; without them a lost password means lost files");
     Ok(())
+}
+
+/// [`ASKED`] different numbers below `count`, in order; fewer if there are not so many.
+fn some_of(count: usize) -> Result<Vec<usize>> {
+    let mut some = Vec::with_capacity(ASKED);
+    while some.len() < ASKED.min(count) {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Stream { action: "draw a random number", source: error.into() })?;
+        let number = usize::try_from(u32::from_le_bytes(random)).unwrap_or(0) % count;
+        if !some.contains(&number) {
+            some.push(number);
+        }
+    }
+    some.sort_unstable();
+    Ok(some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_words_are_asked_for_in_their_order() {
+        for _ in 0..100 {
+            let some = some_of(24).unwrap();
+            assert!(
+                some.len() == ASKED && some.is_sorted_by(|a, b| a < b) && some.iter().all(|word| *word < 24),
+                "{some:?}"
+            );
+        }
+        assert_eq!(some_of(2).unwrap(), [0, 1]);
+    }
 }

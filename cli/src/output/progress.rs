@@ -8,6 +8,7 @@ use super::{Output, names};
 
 /// At most 80 columns, so that it never wraps.
 const TEMPLATE: &str = "{spinner} {msg:20!} {bytes:>11}/{total_bytes:11} {bar:12} {binary_bytes_per_sec:>13} {eta:>4}";
+const TEMPLATE_COUNT: &str = "{spinner} {msg:20!} {human_pos:>11} done";
 const TEMPLATE_OPEN: &str = "{spinner} {msg:20!} {bytes:>11} {binary_bytes_per_sec:>14}";
 
 /// Shows how far a transfer is. Does nothing where no bar belongs.
@@ -70,13 +71,49 @@ impl Progress {
     }
 }
 
+/// Shows how much of something whose size is not known is done. Does nothing where no bar belongs.
+pub struct Count {
+    bar: Option<ProgressBar>,
+}
+
+impl Count {
+    /// Something with this name.
+    #[must_use]
+    pub fn new(output: &Output, name: &[u8]) -> Self {
+        if !output.progress() {
+            return Self { bar: None };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE_COUNT) {
+            bar.set_style(style);
+        }
+        bar.set_message(names::escape(name));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar: Some(bar) }
+    }
+
+    /// So much is done.
+    pub fn set(&self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_templates_are_valid() {
-        for template in [TEMPLATE, TEMPLATE_OPEN] {
+        for template in [TEMPLATE, TEMPLATE_OPEN, TEMPLATE_COUNT] {
             ProgressStyle::with_template(template).unwrap();
         }
     }

@@ -7,6 +7,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, SessionId};
 use cyx_core::writers::WriterAction;
 use cyx_crypto::apikey::ApiToken;
+use cyx_crypto::keys::RootKey;
 use cyx_crypto::wrap::{AccountKek, BucketAccess, seal_account_key};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -89,12 +90,14 @@ struct CreateRequest<'a> {
     #[serde(serialize_with = "base64_bytes::serialize")]
     wrapped_keys: &'a [u8],
     #[serde(serialize_with = "optional_bytes", skip_serializing_if = "Option::is_none")]
+    owner_wrapped_kek: Option<&'a [u8]>,
+    #[serde(serialize_with = "optional_bytes", skip_serializing_if = "Option::is_none")]
     signing_public_key: Option<[u8; 32]>,
 }
 
-fn optional_bytes<S: serde::Serializer>(bytes: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_bytes<S: serde::Serializer, B: AsRef<[u8]>>(bytes: &Option<B>, serializer: S) -> Result<S::Ok, S::Error> {
     match bytes {
-        Some(bytes) => base64_bytes::serialize(bytes, serializer),
+        Some(bytes) => base64_bytes::serialize(bytes.as_ref(), serializer),
         None => serializer.serialize_none(),
     }
 }
@@ -104,10 +107,26 @@ struct ApiKeys {
     api_keys: Vec<ApiKey>,
 }
 
+#[derive(Deserialize)]
+struct BucketKeys {
+    api_keys: Vec<BucketKey>,
+}
+
+/// An API key that is for one bucket, with what lets its owner renew what it may open.
+#[derive(Deserialize)]
+struct BucketKey {
+    id: SessionId,
+    name: String,
+    #[serde(deserialize_with = "base64_bytes::deserialize")]
+    wrapped_keys: Vec<u8>,
+    owner_wrapped_kek: Option<String>,
+}
+
 /// What the server gets of a new key beside its name and rights.
 struct Sealed {
     bucket: Option<BucketId>,
     keys: Vec<u8>,
+    owner_kek: Option<Vec<u8>>,
     signer: Option<[u8; 32]>,
 }
 
@@ -139,15 +158,17 @@ impl Client {
             None => {
                 let device = token.device_key();
                 let keys = seal_account_key(AccountKek::Device(&device), &self.secrets().key);
-                (Sealed { bucket: None, keys, signer: None }, None)
+                (Sealed { bucket: None, keys, owner_kek: None, signer: None }, None)
             }
             Some(name) => {
                 let missing = || Error::NotFound(format!("the bucket {}", shown(name.as_bytes())));
                 let opened = self.find_bucket(name).await?.ok_or_else(missing)?;
                 let access = BucketAccess::make(opened.info.id, opened.owner_key, opened.root_key.clone());
                 let signer = may_write.then(|| access.secrets.identity.public().signing);
-                let keys = access.seal(&token.device_key(), token.id());
-                (Sealed { bucket: Some(opened.info.id), keys, signer }, Some(opened))
+                let device = token.device_key();
+                let keys = access.seal(&device, token.id());
+                let owner_kek = Some(BucketAccess::seal_kek_for_owner(&self.secrets().key, &device, token.id()));
+                (Sealed { bucket: Some(opened.info.id), keys, owner_kek, signer }, Some(opened))
             }
         };
         // First the writer, then the key: a key that may write must never find itself unable to.
@@ -162,6 +183,7 @@ impl Client {
             expires_at: new.expires_at,
             auth_hash: &token.auth_hash(),
             wrapped_keys: &sealed.keys,
+            owner_wrapped_kek: sealed.owner_kek.as_deref(),
             signing_public_key: sealed.signer,
         };
         let created =
@@ -195,6 +217,62 @@ impl Client {
         self.append_writer(&opened, WriterAction::Remove, signer).await
     }
 
+    /// What the API keys of a bucket may open, with another root key in it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for keys that were made by programs which kept nothing for this; an integrity error if the server changed
+    /// what it keeps.
+    pub(crate) async fn rewrap_api_keys(&self, opened: &Opened, root: &RootKey) -> Result<Vec<pb::RotatedApiKey>> {
+        let path = format!("/api/auth/api-keys/buckets/{}", opened.info.id);
+        let keys = self.session.get::<BucketKeys>(&path).await?.api_keys;
+        let mut rewrapped = Vec::with_capacity(keys.len());
+        let mut in_the_way = Vec::new();
+        for key in keys {
+            let Some(owner_kek) = &key.owner_wrapped_kek else {
+                in_the_way.push(key.name);
+                continue;
+            };
+            let broken = || IntegrityError::Sealed("keys of an API key");
+            let owner_kek = decode(owner_kek).ok_or_else(broken)?;
+            let opened_key = BucketAccess::open_as_owner(&self.secrets().key, key.id, &owner_kek, &key.wrapped_keys);
+            let (mut access, kek) = opened_key.map_err(|_| broken())?;
+            if access.bucket != opened.info.id || access.owner != opened.owner_key {
+                return Err(IntegrityError::Mismatch("an API key is for another bucket").into());
+            }
+            access.root = root.clone();
+            let wrapped_keys = access.seal_under(&kek, key.id).into();
+            rewrapped.push(pb::RotatedApiKey { id: bytes_of(key.id), wrapped_keys });
+        }
+        if in_the_way.is_empty() {
+            return Ok(rewrapped);
+        }
+        Err(Error::Invalid {
+            code: ErrorCode::Conflict,
+            message: format!("the API keys {} cannot be given the bucket's next key", in_the_way.join(", ")),
+            advice: Some("Revoke them with `cyx apikey revoke` and make new ones, then try again.".to_owned()),
+        })
+    }
+
+    /// Takes the writers off a bucket's list whose right to write has ended, such as those of API keys that expired. Whether that
+    /// changed the list; what does not work now is done on another visit.
+    pub(crate) async fn close_ended_writers(&self, opened: &Opened) -> bool {
+        let mut closed = false;
+        if self.scope().is_some() || opened.info.owner != self.account() {
+            return closed;
+        }
+        for writer in &opened.ended_writers {
+            // A server could name any key; the owner's own stays.
+            if *writer == opened.owner_key {
+                continue;
+            }
+            match self.append_writer(opened, WriterAction::Remove, *writer).await {
+                Ok(()) => closed = true,
+                Err(error) => tracing::debug!(%error, "a writer whose right has ended stays on its bucket's list"),
+            }
+        }
+        closed
+    }
+
     /// Adds a key to a bucket's writer list or removes it, unless that is done already.
     async fn append_writer(&self, opened: &Opened, action: WriterAction, key: [u8; 32]) -> Result<()> {
         let bucket = opened.info.id;
@@ -224,8 +302,11 @@ impl Client {
 }
 
 fn decode_key(text: &str) -> Result<[u8; 32]> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok();
-    let key = bytes.and_then(|bytes| bytes.try_into().ok());
+    let key = decode(text).and_then(|bytes| bytes.try_into().ok());
     Ok(key.ok_or(IntegrityError::Mismatch("the writer key of an API key is none"))?)
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
 }

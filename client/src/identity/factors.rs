@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::error::Result;
 use crate::identity::messages::AuthKeyRequest;
 use crate::identity::rest::{Ignored, Repeat};
-use crate::identity::{NoBody, stretch_for};
+use crate::identity::NoBody;
 use crate::secret::Secret32;
 use crate::session::Session;
 
@@ -90,7 +90,7 @@ impl Session {
     /// # Errors
     /// `INVALID_CREDENTIALS`, `RATE_LIMITED`, `ACCOUNT_LOCKED`; [`crate::Error::NotLoggedIn`].
     pub async fn begin_confirmation(&self, password: &str) -> Result<Confirmation> {
-        let (login, _) = stretch_for(self.rest(), self.home(), self.email(), password).await?;
+        let login = self.prove(password).await?;
         let request = AuthKeyRequest { auth_key: Secret32::new(*login.auth_key) };
         self.send_proof(Method::POST, "/api/auth/confirm", Some(&request), Repeat::IfNotSent).await
     }

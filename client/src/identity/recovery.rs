@@ -187,18 +187,18 @@ impl Session {
     /// `INVALID_CREDENTIALS` if the current password is wrong; `WEAK_PASSWORD`, found here; [`Error::NotLoggedIn`].
     pub async fn change_password(&self, current: &str, new: &str, revoke_api_keys: bool) -> Result<u64> {
         let identity = self.identity().await?;
-        password::check_password(new, &identity.username, self.email())?;
+        password::check_password(new, &identity.username, &identity.email)?;
         if current == new {
             return Err(Error::invalid("the new password is the current one"));
         }
         let secrets = self.fetch_keys().await?.secrets;
-        let (login, _) = stretch_for(self.rest(), self.home(), self.email(), current).await?;
+        let (login, _) = stretch_for(self.rest(), self.home(), &identity.email, current).await?;
         let made = wrap(new, &secrets).await?;
         let request =
             ChangeRequest { auth_key: Secret32::new(*login.auth_key), new: NewPassword::from(&made), revoke_api_keys };
         let changed: Changed =
             self.send_proof(Method::POST, "/api/auth/password", Some(&request), Repeat::IfNotSent).await?;
-        StretchMemory::new(self.home()).remember(self.gateway().as_str(), self.email(), made.params)?;
+        StretchMemory::new(self.home()).remember(self.gateway().as_str(), &identity.email, made.params)?;
         Ok(changed.revoked_sessions)
     }
 
@@ -208,7 +208,7 @@ impl Session {
     /// `INVALID_CREDENTIALS` if the password is wrong; [`Error::NotLoggedIn`].
     pub async fn renew_recovery_words(&self, password: &str) -> Result<Zeroizing<String>> {
         let secrets = self.fetch_keys().await?.secrets;
-        let (login, _) = stretch_for(self.rest(), self.home(), self.email(), password).await?;
+        let login = self.prove(password).await?;
         let new = make_recovery(&secrets.key);
         let request = WordsRequest {
             auth_key: Secret32::new(*login.auth_key),

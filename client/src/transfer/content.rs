@@ -8,7 +8,7 @@ use cyx_core::extent::{BlobHeader, Extent, PageId, tree};
 use cyx_core::ids::{BlobId, InodeId, Random as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_crypto::keys::{BlobKey, InodeKey};
-use cyx_crypto::wrap::{open_blob_key, seal_blob_key};
+use cyx_crypto::wrap::{InodeKeyring, open_blob_key, seal_blob_key};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
@@ -54,6 +54,25 @@ impl SealedBlob {
         let place = pb::blob::Place::Inline(sealed.into());
         pb::Blob { id: bytes_of(self.id), length: self.header.sealed_len(), place: Some(place) }
     }
+}
+
+fn rewrap(extent: &mut Extent, from: &InodeKey, to: &InodeKey) -> Result<()> {
+    let key = open_blob_key(from, extent.blob, extent.header, &extent.wrapped_key)
+        .map_err(|_| IntegrityError::WrappedKey("a blob".to_owned()))?;
+    extent.wrapped_key = seal_blob_key(to, extent.blob, extent.header, &key);
+    extent.key_epoch = to.epoch();
+    Ok(())
+}
+
+/// An extent of one file as an extent of another: the blob is the same, its key is wrapped under the other's.
+///
+/// # Errors
+/// [`IntegrityError::WrappedKey`].
+pub(crate) fn rewrapped(extent: &Extent, from: &InodeKeyring, to: &InodeKey) -> Result<Extent> {
+    let old = from.of_epoch(extent.key_epoch).map_err(|_| IntegrityError::WrappedKey("a blob".to_owned()))?;
+    let mut extent = extent.clone();
+    rewrap(&mut extent, old, to)?;
+    Ok(extent)
 }
 
 /// How well one segment was stored.
@@ -107,6 +126,7 @@ impl Content {
             writer: bytes_of(signed.commit.writer),
             signature: signed.signature.to_vec().into(),
             mtime_ns,
+            key_epoch: self.extents.iter().map(|extent| extent.key_epoch).max().unwrap_or(0),
             staged: self.staged.map(bytes_of).unwrap_or_default(),
         };
         Ok((message, signed.commit))
@@ -115,10 +135,7 @@ impl Content {
     /// Wraps every blob's key for another file: the content becomes that file's.
     pub(crate) fn rewrap(&mut self, from: &InodeKey, to: &InodeKey) -> Result<()> {
         for extent in &mut self.extents {
-            let key = open_blob_key(from, extent.blob, extent.header, &extent.wrapped_key)
-                .map_err(|_| IntegrityError::WrappedKey("a blob".to_owned()))?;
-            extent.wrapped_key = seal_blob_key(to, extent.blob, extent.header, &key);
-            extent.key_epoch = to.epoch();
+            rewrap(extent, from, to)?;
         }
         Ok(())
     }

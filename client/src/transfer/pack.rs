@@ -4,10 +4,8 @@
 use std::ops::Range;
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _};
 use cyx_core::units::INLINE_MAX;
 use cyx_crypto::frames::BlobCipher;
-use cyx_crypto::keys::InodeKey;
 use zeroize::Zeroizing;
 
 use super::budget::Lent;
@@ -81,8 +79,7 @@ impl Uploads {
 
     fn prepare_small(&self, at: usize, file: SmallFile) -> Result<Packed> {
         let target = Target::decide(&file.place, file.options.condition)?;
-        let identity =
-            target.identity().unwrap_or_else(|| FileIdentity { inode: InodeId::random(), key: InodeKey::make() });
+        let identity = target.identity().unwrap_or_else(|| FileIdentity::draw(&self.shared.bucket));
         if file.plain.len() as u64 <= INLINE_MAX {
             let content = inline(&identity.key, &file.plain)?;
             return Ok(Packed { at, file, target, identity, content, range: None });

@@ -5,7 +5,6 @@ use cyx_core::commit::Commit;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, Random as _, TxnId};
 use cyx_core::units::INLINE_MAX;
-use cyx_crypto::keys::InodeKey;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
@@ -18,7 +17,7 @@ use super::upload::{SendOptions, Uploads};
 use crate::clock;
 use crate::error::{Error, IntegrityError, Result};
 use crate::meta::fault_error;
-use crate::tree::change::{NewKind, attributes_now, mutation};
+use crate::tree::change::{is_stale, NewKind, attributes_now, mutation};
 use crate::tree::path::shown;
 use crate::tree::types::{Directory, Located};
 
@@ -161,13 +160,13 @@ impl Uploads {
                 .home()
                 .map(|home| journal_path(bucket.client(), home, bucket.id, place.directory.id, &place.name));
             if let Some(path) = path {
-                resume = Resume::open(bucket.client(), path, bucket.id, existing.clone()).await?;
+                resume = Resume::open(bucket, path, existing.clone()).await?;
             }
         }
         let file = match (&resume, existing) {
             (Some(resume), _) => resume.file().clone(),
             (None, Some(existing)) => existing,
-            (None, None) => FileIdentity { inode: InodeId::random(), key: InodeKey::make() },
+            (None, None) => FileIdentity::draw(bucket),
         };
         let txn = resume.as_ref().map_or_else(TxnId::random, Resume::txn);
         if let Some(staged) = resume.as_ref().map(Resume::staged_bytes).filter(|staged| *staged > 0) {
@@ -240,6 +239,9 @@ impl Uploads {
                 Settled::Lost(error) => error,
             };
             let lost_copy_name = conflict_names > 0 && error.code() == ErrorCode::AlreadyExists;
+            if is_stale(&error) {
+                place.directory = self.shared.bucket.renewed_directory(place.directory.id).await?;
+            }
             if conflict_names == 0 {
                 place.found = self.shared.bucket.lookup_one(&place.directory, &place.name).await?;
                 target = decide_again(&place, &target, options)?;
@@ -256,7 +258,7 @@ impl Uploads {
             let identity = match target.identity() {
                 Some(existing) => existing,
                 // An inode id is used once: the lost attempt may have been another file's.
-                None => FileIdentity { inode: InodeId::random(), key: InodeKey::make() },
+                None => FileIdentity::draw(&self.shared.bucket),
             };
             if identity.inode != file.inode || identity.key != file.key {
                 content.rewrap(&file.key, &identity.key)?;
@@ -333,9 +335,11 @@ impl Uploads {
             Err(error) => error,
         };
         match error.code() {
-            ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::AlreadyExists | ErrorCode::NotFound => {
-                Ok(Settled::Lost(error))
-            }
+            ErrorCode::Conflict
+            | ErrorCode::Retry
+            | ErrorCode::StaleKey
+            | ErrorCode::AlreadyExists
+            | ErrorCode::NotFound => Ok(Settled::Lost(error)),
             _ => Err(error),
         }
     }

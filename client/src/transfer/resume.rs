@@ -26,6 +26,7 @@ use super::content::{SealedBlob, SegmentOutcome};
 use super::journal::{Journal, Records};
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::tree::types::Bucket;
 
 const HEAD: u8 = 1;
 /// 2 was a blob with a fingerprint of its plain bytes; whoever still has some begins anew.
@@ -36,6 +37,13 @@ const FINISHED: u8 = 3;
 pub(crate) struct FileIdentity {
     pub(crate) inode: InodeId,
     pub(crate) key: InodeKey,
+}
+
+impl FileIdentity {
+    /// Of a new file.
+    pub(crate) fn draw(bucket: &Bucket) -> Self {
+        Self { inode: InodeId::random(), key: bucket.make_key() }
+    }
 }
 
 /// A resumable upload.
@@ -158,11 +166,11 @@ impl Resume {
     /// Opens what there is of an upload, or begins one. `existing` is the file that is to get a new version; without one, a new
     /// file is made. `None` if another program is at it.
     pub(crate) async fn open(
-        client: &Client,
+        bucket: &Bucket,
         path: PathBuf,
-        bucket: BucketId,
         existing: Option<FileIdentity>,
     ) -> Result<Option<Self>> {
+        let client = bucket.client();
         let secrets = &client.secrets().key;
         let key = secrets.derive_journal_key();
         let Some((journal, records)) = blocking(move || Journal::open(path, key)).await? else { return Ok(None) };
@@ -171,7 +179,7 @@ impl Resume {
             existing.as_ref().is_none_or(|existing| existing.inode == file.inode && existing.key == file.key)
         };
         if let Some((txn, file, finished)) = decode(&records).filter(|(_, file, _)| fits(file)) {
-            let staged = staged(client, bucket, txn).await?;
+            let staged = staged(client, bucket.id, txn).await?;
             let finished: BTreeMap<u64, Finished> = finished
                 .into_iter()
                 .filter(|done| staged.contains(&done.blob))
@@ -181,7 +189,7 @@ impl Resume {
                 return Ok(Some(Self { journal, txn, file, fingerprints, finished }));
             }
         }
-        let file = existing.unwrap_or_else(|| FileIdentity { inode: InodeId::random(), key: InodeKey::make() });
+        let file = existing.unwrap_or_else(|| FileIdentity::draw(bucket));
         let mut resume = Self { journal, txn: TxnId::random(), file, fingerprints, finished: BTreeMap::new() };
         resume.journal.clear()?;
         resume.journal.append(&encode_head(resume.txn, &resume.file))?;

@@ -107,7 +107,7 @@ impl Bucket {
         kind: NewKind<'_>,
         attributes: pb::Attributes,
     ) -> Result<NewInode> {
-        self.prepare_as(InodeId::random(), InodeKey::make(), directory, name, kind, attributes)
+        self.prepare_as(InodeId::random(), self.make_key(), directory, name, kind, attributes)
     }
 
     /// As [`Self::prepare`], with an id and a key that were drawn before.
@@ -167,6 +167,10 @@ impl Bucket {
                 None => Ok(result),
                 Some(fault) => Err(fault_error(fault)),
             }));
+            if results.iter().flat_map(|result| result.as_ref().err()).any(is_stale) {
+                // Whoever decides again does it with the keys of now.
+                self.renew().await?;
+            }
         }
     }
 
@@ -175,7 +179,11 @@ impl Bucket {
     /// # Errors
     /// As [`Self::apply`], and what the server refuses.
     pub async fn apply_one(&self, operations: Vec<pb::Operation>) -> Result<pb::MutationResult> {
-        self.client.meta.apply_one(self.id.as_bytes(), mutation(operations)).await
+        let applied = self.client.meta.apply_one(self.id.as_bytes(), mutation(operations)).await;
+        if applied.as_ref().err().is_some_and(is_stale) {
+            self.renew().await?;
+        }
+        applied
     }
 
     /// Makes a directory; the one above it must exist.
@@ -401,6 +409,8 @@ pub fn rename_operation(
         new_directory: bytes_of(new_directory.id),
         new_names,
         new_wrapped_key: new_wrapped_key.into(),
+        key_epoch: located.key.epoch(),
+        exchanged_key_epoch: replaced.map_or(0, |other| other.key.epoch()),
         no_replace: options.no_replace,
         exchange: options.exchange,
         replaced: replaced.map(Located::expected),
@@ -433,7 +443,12 @@ fn trash_of(result: &pb::MutationResult) -> Result<Option<TrashId>> {
 
 /// Somebody else was faster: what is there now decides.
 pub(crate) fn decide_again(error: &Error) -> bool {
-    matches!(error, Error::Server { code: ErrorCode::Retry, .. })
+    matches!(error, Error::Server { code: ErrorCode::Retry | ErrorCode::StaleKey, .. })
+}
+
+/// A key that was used has been replaced.
+pub(crate) fn is_stale(error: &Error) -> bool {
+    error.code() == ErrorCode::StaleKey
 }
 
 /// The server's refusal with the path that a person knows.
@@ -444,7 +459,7 @@ pub fn named(error: Error, path: &TreePath) -> Error {
         Error::Server { code: ErrorCode::AlreadyExists, .. } => Error::AlreadyExists(path.to_string()),
         Error::Server { code: ErrorCode::IsDirectory, .. } => Error::IsDirectory(path.to_string()),
         Error::Server { code: ErrorCode::NotDirectory, .. } => Error::NotDirectory(path.to_string()),
-        Error::Server { code: ErrorCode::Conflict | ErrorCode::Retry, .. } => Error::Conflict(path.to_string()),
+        Error::Server { code: ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::StaleKey, .. } => Error::Conflict(path.to_string()),
         other => other,
     }
 }

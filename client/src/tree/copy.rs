@@ -8,7 +8,7 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use crate::error::{Error, IntegrityError, Result};
-use crate::tree::change::{NewKind, attributes_now, decide_again, mutation, named};
+use crate::tree::change::{NewKind, attributes_now, decide_again, is_stale, mutation, named};
 use crate::tree::list::Walked;
 use crate::tree::path::{TreePath, shown};
 use crate::tree::types::{Bucket, Directory, Located};
@@ -83,6 +83,7 @@ impl Bucket {
             let (mutation, bytes) = self.copy_mutation(source, &directory, name, existing.as_ref()).await?;
             match self.client.meta.apply_one(self.id.as_bytes(), mutation).await {
                 Ok(_) => return Ok(bytes),
+                Err(error) if is_stale(&error) => self.renew().await?,
                 Err(error) if decide_again(&error) => self.directories.forget(),
                 Err(error) => return Err(named(error, target)),
             }
@@ -192,6 +193,7 @@ impl Bucket {
             writer: bytes_of(signed.commit.writer),
             signature: bytes::Bytes::copy_from_slice(&signed.signature),
             mtime_ns: attributes.mtime_ns,
+            key_epoch: key.epoch(),
             ..pb::Commit::default()
         };
         let mut operations = operations;

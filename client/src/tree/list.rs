@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::backoff::Backoff;
 use crate::error::{Error, IntegrityError, Result};
 use crate::meta::MetaStream;
+use crate::tree::change::is_stale;
 use crate::tree::names::DirectoryKeys;
 use crate::tree::path::TreePath;
 use crate::tree::resolve::concerns_all;
@@ -30,6 +31,8 @@ pub struct Listing {
     bucket: Bucket,
     directory: InodeId,
     keys: DirectoryKeys,
+    /// The keys were replaced since, and got anew.
+    renewed: bool,
     stream: Option<MetaStream<pb::ReadDirectoryResponse>>,
     after: Option<pb::NameToken>,
     sequence: u64,
@@ -75,8 +78,17 @@ impl Listing {
                     directory: bytes_of(self.directory),
                     after: self.after.clone(),
                     limit: 0,
+                    key_epoch: self.keys.epoch(),
                 };
-                self.bucket.client.meta.read_directory(request).await?
+                match self.bucket.client.meta.read_directory(request).await {
+                    Err(error) if is_stale(&error) && !self.renewed => {
+                        self.renewed = true;
+                        let directory = self.bucket.renewed_directory(self.directory).await?;
+                        self.keys = DirectoryKeys::new(&directory)?;
+                        return Box::pin(self.next_message()).await;
+                    }
+                    stream => stream?,
+                }
             }
         };
         let message = stream.next().await;
@@ -165,6 +177,7 @@ impl Bucket {
             bucket: self.clone(),
             directory: directory.id,
             keys: DirectoryKeys::new(directory)?,
+            renewed: false,
             stream: None,
             after: None,
             sequence: 0,

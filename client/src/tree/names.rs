@@ -17,6 +17,9 @@ use crate::error::{Error, IntegrityError, Result};
 use crate::tree::path::{check_name, shown};
 use crate::tree::types::{Directory, Located};
 
+/// Most epochs under which a name is asked for. Whoever replaces keys takes the names along, so older ones are in use no more.
+const EPOCHS_MAX: usize = 16;
+
 /// The keys of one directory, derived once for many entries.
 pub struct DirectoryKeys {
     id: InodeId,
@@ -32,9 +35,16 @@ impl DirectoryKeys {
     /// [`IntegrityError::WrappedKey`] if its older keys are not authentic.
     pub fn new(directory: &Directory) -> Result<Self> {
         let keyring = directory.keyring()?;
-        let mut names: Vec<_> = keyring.all().map(|key| (key.epoch(), key.derive_name_key())).collect();
+        let mut names: Vec<_> =
+            keyring.all().take(EPOCHS_MAX).map(|key| (key.epoch(), key.derive_name_key())).collect();
         names.reverse();
         Ok(Self { id: directory.id, keyring, names })
+    }
+
+    /// Epoch of the newest key.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.keyring.newest().epoch()
     }
 
     /// A name under every epoch in use, the newest last.

@@ -13,6 +13,7 @@ use cyx_proto::convert::{bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
 
 use crate::error::{Error, IntegrityError, Result};
+use crate::tree::change::is_stale;
 use crate::tree::names::DirectoryKeys;
 use crate::tree::path::TreePath;
 use crate::tree::types::{Bucket, Directory, Located};
@@ -158,6 +159,17 @@ impl Bucket {
     /// # Errors
     /// As every call of [`crate::meta::Meta`].
     pub async fn lookup(&self, directory: &Directory, names: &[&[u8]]) -> Result<Vec<Result<Option<Located>>>> {
+        match self.lookup_with(directory, names).await {
+            // The directory got a newer key: the names are asked for under that one.
+            Err(error) if is_stale(&error) => {
+                let directory = self.renewed_directory(directory.id).await?;
+                self.lookup_with(&directory, names).await
+            }
+            found => found,
+        }
+    }
+
+    async fn lookup_with(&self, directory: &Directory, names: &[&[u8]]) -> Result<Vec<Result<Option<Located>>>> {
         let keys = DirectoryKeys::new(directory)?;
         let mut results = Vec::with_capacity(names.len());
         for names in names.chunks(NAMES_PER_CALL) {

@@ -3,8 +3,11 @@
 //! An entry in the trash is still under the key of the directory it was in. The server sends the way from the root to that
 //! directory with it, entry by entry, and each is opened like any other.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use cyx_core::ids::{InodeId, TrashId};
+use cyx_crypto::keys::FIRST_EPOCH;
 use cyx_proto::convert::{bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
@@ -20,6 +23,12 @@ const DEPTH_MAX: usize = 2048;
 /// Entries removed for good in one mutation.
 const PURGE_PER_MUTATION: usize = 500;
 
+/// Inodes asked for in one call.
+const INODES_PER_CALL: usize = 1000;
+
+/// Older keys by inode.
+type Histories = HashMap<Bytes, Bytes>;
+
 /// Something in the trash.
 #[derive(Clone)]
 pub struct Trashed {
@@ -33,7 +42,7 @@ pub struct Trashed {
     pub deleted_ns: i64,
     /// When it goes away for good, Unix nanoseconds.
     pub expires_ns: i64,
-    directory: Directory,
+    pub(crate) directory: Directory,
 }
 
 impl Bucket {
@@ -46,7 +55,9 @@ impl Bucket {
         let mut stream = self.client.meta.list_trash(request).await?;
         let mut found = Vec::new();
         while let Some(message) = stream.next().await? {
-            found.extend(message.entries.into_iter().map(|entry| self.open_trashed(entry)));
+            let ways = message.entries.iter().map(|entry| &entry.ancestors[..]);
+            let histories = self.histories(ways).await?;
+            found.extend(message.entries.into_iter().map(|entry| self.open_trashed(entry, &histories)));
         }
         found.sort_by_key(|entry| match entry {
             Ok(entry) => (0, std::cmp::Reverse(entry.deleted_ns)),
@@ -61,23 +72,23 @@ impl Bucket {
     /// [`Error::AlreadyExists`] if the name is taken; [`Error::NotFound`] if the directory is gone.
     pub async fn restore(&self, trashed: &Trashed, new_name: Option<&[u8]>) -> Result<TreePath> {
         let name = new_name.unwrap_or(&trashed.located.name);
-        let (names, wrapped_key) = match new_name {
-            None => (Vec::new(), Bytes::new()),
-            Some(name) => {
-                let keys = DirectoryKeys::new(&trashed.directory)?;
-                let names = keys.tokens(name)?;
-                let wrapped =
-                    keys.wrap(&names, trashed.located.id, kind_of(&trashed.located)?, &trashed.located.key)?;
-                (names, wrapped.into())
-            }
-        };
+        // Always wrapped anew: the directory may have a newer key than when the entry was removed.
+        let keys = DirectoryKeys::new(&trashed.directory)?;
+        let names = keys.tokens(name)?;
+        let key = &trashed.located.key;
+        let wrapped_key = keys.wrap(&names, trashed.located.id, kind_of(&trashed.located)?, key)?.into();
         let above = TreePath::parse(&trashed.path)?.split().map_or_else(TreePath::root, |(above, _)| above);
         let path = above.join(name)?;
-        let restore = pb::TrashRestore { trash: bytes_of(trashed.id), names, wrapped_key };
+        let restore = pb::TrashRestore { trash: bytes_of(trashed.id), names, wrapped_key, key_epoch: key.epoch() };
         let operation = pb::Operation { operation: Some(Op::TrashRestore(restore)) };
         let restored = self.apply_one(vec![operation]).await;
         self.directories.forget();
         restored.map_err(|error| super::change::named(error, &path))?;
+        if trashed.located.key.epoch() < self.key_epoch()
+            && let Err(error) = self.renew_below(&trashed.directory, name).await
+        {
+            tracing::debug!(%error, "what was restored keeps its older keys until the next rotation");
+        }
         Ok(path)
     }
 
@@ -115,11 +126,11 @@ impl Bucket {
         self.purge(&ids).await
     }
 
-    fn open_trashed(&self, trashed: pb::TrashEntry) -> Result<Trashed> {
+    fn open_trashed(&self, trashed: pb::TrashEntry, histories: &Histories) -> Result<Trashed> {
         let entry = required(trashed.entry, "trash.entry")?;
         let inode = required(trashed.inode, "trash.inode")?;
         let parent: InodeId = id(&entry.directory, "trash.entry.directory")?;
-        let (directory, mut path) = self.follow(parent, &trashed.ancestors)?;
+        let (directory, mut path) = self.follow(parent, &trashed.ancestors, histories)?;
         let located = DirectoryKeys::new(&directory)?.open(entry, inode)?;
         path.push(located.name.clone());
         Ok(Trashed {
@@ -132,15 +143,33 @@ impl Bucket {
         })
     }
 
+    /// The older keys of the directories on some ways from the root. There are none before the bucket's first key change.
+    async fn histories<'e>(&self, ways: impl Iterator<Item = &'e [pb::Entry]>) -> Result<Histories> {
+        let mut histories = Histories::new();
+        if self.key_epoch() == FIRST_EPOCH {
+            return Ok(histories);
+        }
+        let mut ids: Vec<Bytes> = ways.flatten().map(|entry| entry.child.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for ids in ids.chunks(INODES_PER_CALL) {
+            let request = pb::GetInodesRequest { bucket: bytes_of(self.id), ids: ids.to_vec() };
+            let inodes = self.client.meta.get_inodes(request).await?.inodes;
+            histories.extend(inodes.into_iter().map(|inode| (inode.id, inode.key_history)));
+        }
+        Ok(histories)
+    }
+
     /// Opens the directory `id` by the entries that lead to it from the root.
-    fn follow(&self, id: InodeId, ancestors: &[pb::Entry]) -> Result<(Directory, Vec<Vec<u8>>)> {
+    fn follow(&self, id: InodeId, ancestors: &[pb::Entry], histories: &Histories) -> Result<(Directory, Vec<Vec<u8>>)> {
         if ancestors.len() > DEPTH_MAX {
             return Err(IntegrityError::Mismatch("a way from the root is far too long").into());
         }
         let (mut directory, mut path) = (self.root_directory(), Vec::new());
         for entry in ancestors {
             let (name, child, key) = DirectoryKeys::new(&directory)?.open_entry(entry)?;
-            directory = Directory { id: child, key, key_history: Bytes::new(), attributes: None };
+            let key_history = histories.get(&entry.child).cloned().unwrap_or_default();
+            directory = Directory { id: child, key, key_history, attributes: None };
             path.push(name);
         }
         if directory.id == id { Ok((directory, path)) } else { Err(Error::NotFound(format!("directory {id}"))) }

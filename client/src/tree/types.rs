@@ -4,7 +4,7 @@
 //! and kind; a [`VerifiedVersion`] has a signature of a writer of the bucket and is not older than what was seen before.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cyx_core::extent::PageId;
@@ -19,16 +19,31 @@ use crate::error::{IntegrityError, Result};
 use crate::tree::path::shown;
 use crate::tree::resolve::DirectoryCache;
 
+/// The newest key of a root directory and the older ones, as the server keeps them.
+pub(crate) struct RootKeys(Mutex<(InodeKey, Bytes)>);
+
+impl RootKeys {
+    pub(crate) const fn new(key: InodeKey, history: Bytes) -> Self {
+        Self(Mutex::new((key, history)))
+    }
+
+    pub(crate) fn get(&self) -> (InodeKey, Bytes) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, key: InodeKey, history: Bytes) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (key, history);
+    }
+}
+
 /// A bucket whose root key is open and whose writer list was verified.
 pub struct OpenBucket {
     /// The bucket.
     pub id: BucketId,
     /// Its root directory.
     pub root: InodeId,
-    /// Key of the root directory.
-    pub root_key: InodeKey,
-    /// Older keys of the root directory, as the server keeps them.
-    pub root_key_history: Bytes,
+    /// Keys of the root directory. They change while the bucket is open if its owner replaces them.
+    pub(crate) root_keys: Arc<RootKeys>,
     /// The owner's Ed25519 public key, which signs the writer list.
     pub owner_key: [u8; 32],
     /// Who may commit.
@@ -46,8 +61,7 @@ impl OpenBucket {
     pub(crate) fn with_writers(&self, writers: Arc<WriterList>) -> Self {
         Self {
             writers,
-            root_key: self.root_key.clone(),
-            root_key_history: self.root_key_history.clone(),
+            root_keys: Arc::clone(&self.root_keys),
             name: self.name.clone(),
             ..*self
         }
@@ -72,12 +86,20 @@ impl Bucket {
     /// The root directory.
     #[must_use]
     pub fn root_directory(&self) -> Directory {
-        Directory {
-            id: self.open.root,
-            key: self.open.root_key.clone(),
-            key_history: self.open.root_key_history.clone(),
-            attributes: None,
-        }
+        let (key, key_history) = self.open.root_keys.get();
+        Directory { id: self.open.root, key, key_history, attributes: None }
+    }
+
+    /// A key for something new, of the bucket's epoch.
+    #[must_use]
+    pub fn make_key(&self) -> InodeKey {
+        InodeKey::make_at(self.key_epoch())
+    }
+
+    /// Epoch of the bucket's keys, as far as is known here: what has a key of a lower one has not got its newest yet.
+    #[must_use]
+    pub fn key_epoch(&self) -> u32 {
+        self.open.root_keys.get().0.epoch()
     }
 }
 

@@ -6,12 +6,13 @@
 //!                  bound to: inode 16
 //!                  holds: older key's epoch u32 | older key 32
 //! ```
-//! An inode that never changed its key has no history: no bytes at all.
+//! An inode that never changed its key has no history: no bytes at all. Who has an older key than the newest opens what is behind that
+//! one: the boxes of newer keys are left alone.
 
 use cyx_core::ids::InodeId;
 use cyx_core::wire::{Reader, Writer};
 
-use super::{BOX_OVERHEAD, Purpose, key_plain, open, seal, split_key};
+use super::{BOX_OVERHEAD, Purpose, epoch_of, key_plain, open, seal, split_key};
 use crate::Undecryptable;
 use crate::keys::{InodeKey, KEY_LEN};
 
@@ -99,13 +100,17 @@ pub fn extend_history(
     Ok(writer.finish())
 }
 
-/// Every key of an inode, from the newest and the history.
+/// Every key of an inode that is as old as the newest one known, from that and the history.
 ///
 /// # Errors
 /// [`Undecryptable`], also if epochs do not fall.
 pub fn open_history(newest: InodeKey, inode: InodeId, history: &[u8]) -> Result<InodeKeyring, Undecryptable> {
     let mut found: Vec<InodeKey> = Vec::new();
     for sealed in split_history(history)?.iter().rev() {
+        // The key was changed meanwhile, and the newer one is not known here yet.
+        if found.is_empty() && epoch_of(sealed)? > newest.epoch() {
+            continue;
+        }
         let newer = found.last().unwrap_or(&newest);
         let key = newer.derive_history_key();
         let (epoch, older) = split_key(&open(Purpose::OlderKey, newer.epoch(), key.bytes(), &inode.0, sealed)?)?;

@@ -195,7 +195,9 @@ fn older_keys_are_reached_from_the_newest() {
     assert!(*keyring.of_epoch(2).ok().unwrap().expose() == [2; 32]);
     assert!(keyring.of_epoch(3).is_err());
     assert!(open_history(inode_key(), CHILD, &history()).is_err(), "another inode");
-    assert!(open_history(InodeKey::from_parts(4, [4; 32]), INODE, &history()).is_err(), "an older key");
+    let behind = open_history(InodeKey::from_parts(4, [4; 32]), INODE, &history()).ok().unwrap();
+    assert_eq!(behind.all().map(InodeKey::epoch).collect::<Vec<_>>(), [4, 2], "an older key opens what is behind it");
+    assert!(open_history(InodeKey::from_parts(4, [5; 32]), INODE, &history()).is_err(), "another key of that epoch");
 
     let newest = inode_key().make_next();
     let longer = extend_history(&history(), INODE, &inode_key(), &newest).unwrap();

@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::confirm::{Outcome, granted, run};
 use super::guard::Attempt;
-use super::register::{WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key};
+use super::register::{WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
 use crate::app::App;
 use crate::audit::{self, Action, Actor, Event};
 use crate::auth::{self, Caller, Permission, column_array, column_id};
@@ -33,7 +33,7 @@ const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long it may live.
 const LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Most bytes of what it may decrypt, wrapped.
-const WRAPPED_MAX: usize = WRAPPED_PRIVATE_KEYS_MAX;
+pub(crate) const WRAPPED_MAX: usize = WRAPPED_PRIVATE_KEYS_MAX;
 /// Longest name.
 const NAME_MAX: usize = 64;
 
@@ -54,6 +54,8 @@ pub struct NewKey {
     pub auth_hash: Vec<u8>,
     /// What it may decrypt, under the secret that is never sent.
     pub wrapped_keys: Vec<u8>,
+    /// What opens that for the owner, under the account key; for a key of one bucket.
+    pub owner_wrapped_kek: Option<Vec<u8>>,
     /// Its own key in writer lists.
     pub signing_public_key: Option<Vec<u8>>,
 }
@@ -68,6 +70,7 @@ impl NewKey {
             ("permissions", distinct == self.permissions.len() && distinct > 0 && self.permissions.iter().all(known)),
             ("expires_at", self.expires_at.is_none_or(|at| at > now && at - now <= LIFE_MAX.as_secs())),
             ("wrapped_keys", (1..=WRAPPED_MAX).contains(&self.wrapped_keys.len())),
+            ("owner_wrapped_kek", self.owner_wrapped_kek.as_deref().is_none_or(is_wrapped_key)),
             ("signing_public_key", self.signing_public_key.as_deref().is_none_or(is_signing_key)),
         ])?;
         self.auth_hash.as_slice().try_into().map_err(|_| ApiError::invalid("the field auth_hash is not valid"))
@@ -104,6 +107,26 @@ pub struct ApiKey {
     pub last_address: String,
 }
 
+/// A key that is for one bucket, as far as its owner needs it to give it the bucket's next root key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivingKey {
+    id: ApiKeyId,
+    /// For people.
+    pub name: String,
+    /// What it may decrypt, under its secret.
+    pub wrapped_keys: Vec<u8>,
+    /// What opens that for the owner; none for keys that were made before there was such a thing.
+    pub owner_wrapped_kek: Option<Vec<u8>>,
+}
+
+impl LivingKey {
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> ApiKeyId {
+        self.id
+    }
+}
+
 const COLUMNS: &str =
     "id, name, permissions, bucket, signing_public_key, created_ns, expires_ns, last_used_ns, last_address";
 
@@ -137,6 +160,74 @@ pub async fn list(app: &App, account: AccountId) -> Result<Vec<ApiKey>, ApiError
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(account.to_vec()).bind(now_ns()).fetch_all(&mut *tx).await?;
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// The keys that are for one bucket and work.
+pub(crate) async fn living_of_bucket(c: &mut Conn, bucket: BucketId, now: i64) -> Result<Vec<LivingKey>, DbError> {
+    let rows = sqlx::query(
+        "SELECT id, name, wrapped_keys, owner_wrapped_kek FROM api_key \
+         WHERE bucket = $1 AND revoked_ns IS NULL AND expires_ns > $2 ORDER BY created_ns, id",
+    )
+    .bind(bucket.to_vec())
+    .bind(now)
+    .fetch_all(c)
+    .await?;
+    let read = |row: &AnyRow| {
+        Ok(LivingKey {
+            id: column_id(row, 0)?,
+            name: row.try_get(1)?,
+            wrapped_keys: row.try_get::<Option<Vec<u8>>, _>(2)?.unwrap_or_default(),
+            owner_wrapped_kek: row.try_get(3)?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// As [`living_of_bucket`], for the account that owns the keys.
+///
+/// # Errors
+/// [`ErrorCode::NotFound`] for a bucket that is none of the account's business.
+pub async fn of_bucket(app: &App, caller: &Caller, bucket: BucketId) -> Result<Vec<LivingKey>, ApiError> {
+    let mut tx = app.db.read().await?;
+    if !tree::buckets::is_member(&mut tx, bucket, caller.account).await? {
+        return Err(ApiError::not_found("there is no such bucket"));
+    }
+    Ok(living_of_bucket(&mut tx, bucket, now_ns()).await?)
+}
+
+/// What a key may decrypt, sealed anew by its owner.
+pub(crate) async fn rewrap(c: &mut Conn, key: ApiKeyId, wrapped_keys: &[u8]) -> Result<(), DbError> {
+    sqlx::query("UPDATE api_key SET wrapped_keys = $2 WHERE id = $1 AND revoked_ns IS NULL")
+        .bind(key.to_vec())
+        .bind(wrapped_keys)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// The writers of an account's buckets that belong to keys which ended, by expiry or revocation, and whose place in the writer list
+/// was not closed yet.
+pub(crate) async fn ended_writers(c: &mut Conn, account: AccountId) -> Result<Vec<(BucketId, Vec<u8>)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT bucket, signing_public_key FROM api_key WHERE account = $1 AND bucket IS NOT NULL \
+         AND signing_public_key IS NOT NULL AND writer_closed_ns IS NULL AND (revoked_ns IS NOT NULL OR expires_ns <= $2)",
+    )
+    .bind(account.to_vec())
+    .bind(now_ns())
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| Ok((column_id(row, 0)?, row.try_get(1)?))).collect()
+}
+
+/// The owner took a writer off the list of a bucket.
+pub(crate) async fn writer_closed(c: &mut Conn, bucket: BucketId, public_key: &[u8; 32]) -> Result<(), DbError> {
+    sqlx::query("UPDATE api_key SET writer_closed_ns = $3 WHERE bucket = $1 AND signing_public_key = $2")
+        .bind(bucket.to_vec())
+        .bind(&public_key[..])
+        .bind(now_ns())
+        .execute(c)
+        .await?;
+    Ok(())
 }
 
 /// Makes a key.
@@ -175,8 +266,8 @@ async fn insert(c: &mut Conn, account: AccountId, new: &NewKey, hash: &[u8; 32],
         None => now.saturating_add(nanos(LIFE)),
     };
     let text = format!(
-        "INSERT INTO api_key (id, account, name, permissions, bucket, auth_hash, wrapped_keys, signing_public_key, created_ns, expires_ns) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING RETURNING {COLUMNS}"
+        "INSERT INTO api_key (id, account, name, permissions, bucket, auth_hash, wrapped_keys, signing_public_key, created_ns, expires_ns, \
+         owner_wrapped_kek) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING RETURNING {COLUMNS}"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text))
         .bind(new.id.to_vec())
@@ -189,6 +280,7 @@ async fn insert(c: &mut Conn, account: AccountId, new: &NewKey, hash: &[u8; 32],
         .bind(new.signing_public_key.clone())
         .bind(now)
         .bind(expires_ns)
+        .bind(new.owner_wrapped_kek.clone())
         .fetch_optional(&mut *c)
         .await?;
     let Some(row) = row else {
@@ -226,7 +318,7 @@ pub async fn revoke(app: &App, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Re
 }
 
 async fn revoke_one(c: &mut Conn, key: ApiKeyId) -> Result<(), DbError> {
-    sqlx::query("UPDATE api_key SET revoked_ns = $2, wrapped_keys = NULL WHERE id = $1")
+    sqlx::query("UPDATE api_key SET revoked_ns = $2, wrapped_keys = NULL, owner_wrapped_kek = NULL WHERE id = $1")
         .bind(key.to_vec())
         .bind(now_ns())
         .execute(&mut *c)

@@ -13,8 +13,10 @@ use http::Method;
 use tonic::service::Routes;
 
 use super::access::{Access, Rule, enforce};
-use super::middleware::{is_grpc, limit_time, observe};
-use super::rest::{account, admin, api_keys, audit, auth, devices, factors, machines, privacy, security, system};
+use super::middleware::{is_grpc, limit_calls, limit_time, observe};
+use super::rest::{
+    account, admin, api_keys, audit, auth, devices, factors, machines, nodes, privacy, security, system, wallets,
+};
 use super::ws;
 use crate::app::AppState;
 use crate::auth::Permission;
@@ -61,6 +63,12 @@ pub fn routes() -> Vec<Route> {
         post POST "/api/auth/factors/totp/confirm", Person => factors::confirm_app;
         post POST "/api/auth/factors/totp/remove", Person => factors::remove_app;
         post POST "/api/auth/factors/backup-codes", Person => factors::backup_codes;
+        post POST "/api/v1/auth/challenge", Anyone => wallets::challenge;
+        post POST "/api/v1/auth/wallet", Anyone => wallets::log_in;
+        get GET "/api/auth/wallets", Person => wallets::list;
+        post POST "/api/auth/wallets", Person => wallets::link;
+        post POST "/api/auth/wallets/challenge", Person => wallets::link_challenge;
+        post POST "/api/auth/wallets/remove", Person => wallets::unlink;
         post POST "/api/auth/password", Person => security::password;
         put PUT "/api/auth/recovery", Person => security::words;
         post POST "/api/auth/recover", Anyone => security::recover;
@@ -73,13 +81,17 @@ pub fn routes() -> Vec<Route> {
         delete DELETE "/api/auth/sessions/{id}", Person => devices::end;
         get GET "/api/auth/api-keys", Person => api_keys::list;
         post POST "/api/auth/api-keys", Person => api_keys::create;
+        get GET "/api/auth/api-keys/buckets/{bucket}", Person => api_keys::of_bucket;
         delete DELETE "/api/auth/api-keys/{id}", Person => api_keys::revoke;
         post POST "/api/auth/api-keys/token", Anyone => api_keys::exchange;
         get GET "/api/identity", Member => account::identity;
         get GET "/api/v1/identity", Member => account::identity;
         get GET "/api/v1/quota", Member => account::quota;
         get GET "/api/v1/buckets", READ => account::buckets;
-        get GET "/api/v1/nodes", Member => account::nodes;
+        get GET "/api/v1/nodes", Member => nodes::all;
+        get GET "/api/v1/nodes/own", Person => nodes::own;
+        get GET "/api/v1/nodes/{id}/earnings", Person => nodes::earnings;
+        get GET "/api/v1/nodes/{id}/earnings/{epoch}", Person => nodes::lines;
         get GET "/api/v1/audit", Person => audit::own;
         get GET "/api/v1/account/export", Person => privacy::export;
         post POST "/api/v1/account/delete", Person => privacy::delete;
@@ -96,6 +108,9 @@ pub fn routes() -> Vec<Route> {
         get GET "/ws", Anyone => ws::events;
         // The bearer is a person's token or an enrolment token.
         post POST "/api/machines/register", Anyone => machines::register;
+        post POST "/api/machines/enrolments", Person => machines::create_enrolment;
+        get GET "/api/machines/enrolments", Person => machines::enrolments;
+        get GET "/api/machines/server-key", Anyone => machines::server_key;
         post POST "/api/machines/token", Anyone => machines::token;
         post POST "/api/machines/{id}/heartbeat", Machine => machines::heartbeat;
         get GET "/health", Public => system::health;
@@ -107,12 +122,21 @@ pub fn routes() -> Vec<Route> {
 
 /// The router of the users' address: REST and the given gRPC services.
 pub fn users(app: &AppState, grpc: Routes) -> Router {
-    finish(app, rest(app, |_| true).merge(grpc.into_axum_router().reset_fallback()))
+    finish(app, rest(app, |_| true).merge(services(app, grpc)))
 }
 
 /// The router of the identity address: accounts, machines, and the server itself.
 pub fn identity(app: &AppState) -> Router {
-    const SERVED: [&str; 6] = ["/api/auth/", "/api/machines/", "/api/identity", "/health", "/version", "/metrics"];
+    const SERVED: [&str; 8] = [
+        "/api/auth/",
+        "/api/v1/auth/",
+        "/api/machines/",
+        "/api/identity",
+        "/api/v1/identity",
+        "/health",
+        "/version",
+        "/metrics",
+    ];
     finish(app, rest(app, |path| SERVED.iter().any(|prefix| path.starts_with(prefix))))
 }
 
@@ -131,7 +155,11 @@ fn rest(app: &AppState, serves: impl Fn(&str) -> bool) -> Router {
 
 /// The router of the nodes' address: the given gRPC services.
 pub fn nodes(app: &AppState, grpc: Routes) -> Router {
-    finish(app, grpc.into_axum_router().reset_fallback())
+    finish(app, services(app, grpc))
+}
+
+fn services(app: &AppState, grpc: Routes) -> Router {
+    grpc.into_axum_router().reset_fallback().layer(from_fn_with_state(app.clone(), limit_calls))
 }
 
 fn finish(app: &AppState, router: Router) -> Router {

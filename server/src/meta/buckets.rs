@@ -11,11 +11,13 @@ use futures_util::future::BoxFuture;
 
 use super::write::Turn;
 use super::{MetaServer, actor};
+use crate::accounts::api_keys::ended_writers;
 use crate::auth::Caller;
 use crate::changes::Notice;
 use crate::error::ApiError;
 use crate::time::now_ns;
 use crate::tree::buckets::{self, Membership, NewBucket};
+use crate::tree::rekey::Rotation;
 use crate::tree::write_lease::{self, Acquired};
 use crate::tree::{Changes, Settings, TreeError, Work};
 
@@ -75,7 +77,14 @@ impl MetaServer {
     ) -> Result<pb::ListBucketsResponse, ApiError> {
         let mut read = self.app.db.read().await?;
         let found = buckets::list(&mut read, caller.account, &request.name_token).await?;
-        Ok(pb::ListBucketsResponse { buckets: found.iter().map(Membership::to_pb).collect() })
+        let mut buckets: Vec<pb::Bucket> = found.iter().map(Membership::to_pb).collect();
+        for (bucket, writer) in ended_writers(&mut read, caller.account).await? {
+            let owned = |row: &&mut pb::Bucket| row.id[..] == bucket.0 && row.owner[..] == caller.account.0;
+            if let Some(row) = buckets.iter_mut().find(owned) {
+                row.ended_writers.push(writer.into());
+            }
+        }
+        Ok(pb::ListBucketsResponse { buckets })
     }
 
     pub(super) async fn remove_bucket(
@@ -127,6 +136,31 @@ impl MetaServer {
         })
         .await?;
         Ok(pb::AppendWriterResponse {})
+    }
+
+    pub(super) async fn rotate(
+        &self,
+        caller: &Caller,
+        request: pb::RotateBucketRequest,
+    ) -> Result<pb::RotateBucketResponse, ApiError> {
+        let bucket = convert::id(&request.bucket, "bucket")?;
+        let rotation = Arc::new(Rotation::check(request)?);
+        // What the holder of a write lease has decided was named under the keys of before.
+        let sequence = self
+            .in_turn(bucket, || {
+                let rotation = Arc::clone(&rotation);
+                self.in_bucket(caller, bucket, move |work| {
+                    let rotation = Arc::clone(&rotation);
+                    Box::pin(async move {
+                        if let Some(recalled) = write_lease::check(work, None).await? {
+                            return Ok(Turn::Held(recalled));
+                        }
+                        work.rotate(&rotation).await.map(Turn::Done)
+                    })
+                })
+            })
+            .await?;
+        Ok(pb::RotateBucketResponse { sequence })
     }
 
     pub(super) async fn acquire(

@@ -16,6 +16,7 @@ use crate::auth::Caller;
 use crate::db::{DbError, ReadTx};
 use crate::error::ApiError;
 use crate::tree::model::{BucketRow, EntryRow, InodeRow, Token};
+use crate::tree::rekey::{self, require_newest};
 use crate::tree::{file, read, request, trash};
 
 /// How long an answer in parts waits for a client that does not read: its snapshot must not live for ever.
@@ -50,7 +51,10 @@ impl MetaServer {
         let directory: InodeId = convert::id(&question.directory, "directory")?;
         let after = question.after.map(|after| request::token(after, "after")).transpose()?;
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
-        read::directory(&mut read, bucket.id, directory).await?;
+        let row = read::directory(&mut read, bucket.id, directory).await?;
+        if question.key_epoch != 0 {
+            require_newest(&row, question.key_epoch)?;
+        }
         let limit = if question.limit == 0 { u32::MAX } else { question.limit };
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(async move {
@@ -74,6 +78,20 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = read::inodes_of(&mut read, bucket.id, &ids).await?;
         Ok(pb::GetInodesResponse { inodes: found.iter().map(InodeRow::to_pb).collect() })
+    }
+
+    pub(super) async fn path(
+        &self,
+        caller: &Caller,
+        question: pb::GetPathRequest,
+    ) -> Result<pb::GetPathResponse, ApiError> {
+        let inode: InodeId = convert::id(&question.inode, "inode")?;
+        let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
+        let way = rekey::path(&mut read, bucket.id, bucket.root, inode).await?;
+        Ok(pb::GetPathResponse {
+            entries: way.iter().map(|(entry, _)| entry.to_pb()).collect(),
+            inodes: way.iter().map(|(_, inode)| inode.to_pb()).collect(),
+        })
     }
 
     pub(super) async fn file(

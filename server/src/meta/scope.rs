@@ -42,9 +42,11 @@ about! {
     DeleteBucketRequest: Account;
     GetWritersRequest: Bucket(bucket);
     AppendWriterRequest: Account;
+    RotateBucketRequest: Account;
     LookupRequest: Bucket(bucket);
     ReadDirectoryRequest: Bucket(bucket);
     GetInodesRequest: Bucket(bucket);
+    GetPathRequest: Bucket(bucket);
     GetFileRequest: Bucket(bucket);
     GetPagesRequest: Bucket(bucket);
     GetBlobsRequest: Bucket(bucket);

@@ -223,6 +223,7 @@ async fn perform(
         Operation::Commit(plan) => work.commit(plan, writers).await,
         Operation::TrashRestore(restore) => work.trash_restore(restore).await,
         Operation::TrashPurge(ids) => work.trash_purge(ids).await,
+        Operation::Rekey(rekey) => work.rekey(rekey).await,
     }
 }
 

@@ -5,6 +5,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use pb::change::Kind;
 
+use super::rekey::require_newest_of;
 use super::error::TreeError;
 use super::model::InodeRow;
 use super::request::{SetAttributes, SetMeta};
@@ -54,6 +55,9 @@ impl Work<'_> {
         let present = pb::OperationResult { inode: Some(inode.to_pb()), ..pb::OperationResult::default() };
         if inode.meta_version != set.expected_meta_version {
             return Err(TreeError::refused_with(ErrorCode::Retry, "the metadata was changed meanwhile", present));
+        }
+        if !set.sealed_meta.is_empty() {
+            require_newest_of(&inode, set.key_epoch)?;
         }
         inode.sealed_meta = set.sealed_meta.clone();
         inode.meta_version += 1;

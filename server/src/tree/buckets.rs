@@ -17,12 +17,13 @@ use super::namespace::{insert_inodes, new_inode};
 use super::request::{self, Create, NAME_TOKEN_MAX};
 use super::work::{Actor, Work};
 use super::{BUCKET_COLUMNS, sql};
+use crate::accounts::api_keys::writer_closed;
 use crate::db::{Conn, DbError};
 
 /// Most buckets of an account.
 pub const BUCKETS_MAX: i64 = 1000;
-const SEALED_NAME_MAX: usize = 1024;
-const WRAPPED_ROOT_KEY_MAX: usize = 1024;
+pub(super) const SEALED_NAME_MAX: usize = 1024;
+pub(super) const WRAPPED_ROOT_KEY_MAX: usize = 1024;
 
 /// A bucket as one of its members sees it.
 #[derive(Debug, Clone)]
@@ -62,6 +63,7 @@ impl Membership {
             durable: bucket.durable,
             used_bytes: u64::try_from(bucket.used_bytes).unwrap_or(0),
             files: u64::try_from(bucket.files).unwrap_or(0),
+            ended_writers: Vec::new(),
         }
     }
 }
@@ -342,6 +344,9 @@ impl Work<'_> {
             return Err(TreeError::invalid("a writer is removed as of a change that has not happened yet"));
         }
         put_writer(self.conn, self.bucket.id, self.bucket.writers, bytes).await?;
+        if entry.action == WriterAction::Remove {
+            writer_closed(self.conn, self.bucket.id, &entry.key).await?;
+        }
         self.bucket.writers += 1;
         self.record(pb::Change { kind: Kind::Writers.into(), ..pb::Change::default() });
         Ok(())

@@ -19,6 +19,7 @@ use super::error::TreeError;
 use super::model::{InodeKind, InodeRow, VersionRow};
 use super::plan::CommitPlan;
 use super::refs::{NewContent, RootStep};
+use super::rekey::require_newest_of;
 use super::sql::{self, Value};
 use super::work::Work;
 use crate::db::{Conn, DbError, insert_many};
@@ -91,6 +92,10 @@ impl Work<'_> {
         }
         if inode.version != plan.base {
             return Err(self.lost_race(&inode).await?);
+        }
+        let brings_content = !plan.upload.blobs.is_empty() || plan.staged.is_some();
+        if brings_content {
+            require_newest_of(&inode, plan.key_epoch)?;
         }
         self.check_writer(plan, writers).await?;
         let used_before = self.bucket.used_bytes;

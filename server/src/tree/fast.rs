@@ -140,6 +140,13 @@ async fn names_are_free(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<bo
     if !directories.iter().all(usable) {
         return Ok(false);
     }
+    let is_newest = |file: &SmallFile<'_>| {
+        let directory = found.get(&file.create.directory);
+        directory.zip(file.create.names.last()).is_some_and(|(inode, name)| name.epoch >= inode.key_epoch)
+    };
+    if !run.iter().all(is_newest) {
+        return Ok(false);
+    }
     for (directory, tokens) in by_directory {
         if !all_distinct(&tokens) || !entries(work.conn, work.bucket.id, directory, &tokens).await?.is_empty() {
             return Ok(false);

@@ -130,10 +130,12 @@ pub struct InodeRow {
     pub created_ns: i64,
     /// Since when no entry leads to it, or 0.
     pub deleted_ns: i64,
+    /// Of its newest key; 0 if that is its first.
+    pub key_epoch: u32,
 }
 
 impl InodeRow {
-    pub(super) const COLUMNS: usize = 20;
+    pub(super) const COLUMNS: usize = 21;
 
     /// Reads the columns of [`INODE_COLUMNS`](super::INODE_COLUMNS) from `at` on.
     pub(super) fn read(row: &impl Cells, at: usize) -> Result<Self, DbError> {
@@ -158,6 +160,7 @@ impl InodeRow {
             key_history: sql::bytes(row, at + 17)?.into(),
             created_ns: sql::int(row, at + 18)?,
             deleted_ns: sql::int(row, at + 19)?,
+            key_epoch: sql::uint(row, at + 20)?,
         })
     }
 
@@ -198,6 +201,8 @@ impl InodeRow {
             key_history: self.key_history.clone(),
             created_ns: self.created_ns,
             deleted_ns: self.deleted_ns,
+            key_epoch: self.key_epoch,
+            trashed: self.trashed,
         }
     }
 }

@@ -15,6 +15,7 @@ use pb::change::Kind;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeKind, InodeRow, Token};
 use super::refs::{NewContent, RootStep};
+use super::rekey::{require_newest, require_newest_of};
 use super::request::{Create, Expected, Link, Unlink, UnlinkMode};
 use super::work::Work;
 use super::{ENTRY_COLUMNS, INODE_COLUMNS, after, sql};
@@ -70,7 +71,7 @@ pub(super) async fn entry(
 
 /// Binds the columns of an inode, the bucket first.
 pub(super) const INSERT_INODE: &str = "INSERT INTO inode (bucket, id, kind, mode, uid, gid, rdev, mtime_ns, ctime_ns, atime_ns, nlink, \
-     trashed, size, version, root_page, sealed_target, sealed_meta, meta_version, key_history, created_ns, deleted_ns)";
+     trashed, size, version, root_page, sealed_target, sealed_meta, meta_version, key_history, created_ns, deleted_ns, key_epoch)";
 /// Binds the columns of an entry, the bucket first.
 pub(super) const INSERT_ENTRY: &str =
     "INSERT INTO entry (bucket, directory, name, epoch, child, kind, wrapped_key, version)";
@@ -101,6 +102,7 @@ pub(super) async fn insert_inodes(conn: &mut Conn, bucket: BucketId, rows: &[Ino
             .bind(row.key_history.to_vec())
             .bind(row.created_ns)
             .bind(row.deleted_ns)
+            .bind(i64::from(row.key_epoch))
     })
     .await
 }
@@ -145,6 +147,7 @@ pub(super) fn new_inode(create: &Create, now: i64) -> InodeRow {
         key_history: bytes::Bytes::new(),
         created_ns: now,
         deleted_ns: 0,
+        key_epoch: 0,
     }
 }
 
@@ -154,6 +157,13 @@ pub(super) fn newest(names: &[Token]) -> Result<&Token, TreeError> {
 }
 
 impl Work<'_> {
+    /// A directory that an entry of these names can be put into.
+    pub(super) async fn directory_for(&mut self, id: InodeId, names: &[Token]) -> Result<InodeRow, TreeError> {
+        let directory = self.directory(id).await?;
+        require_newest(&directory, newest(names)?.epoch)?;
+        Ok(directory)
+    }
+
     /// A directory that entries can be put into.
     pub(super) async fn directory(&mut self, id: InodeId) -> Result<InodeRow, TreeError> {
         match inode(self.conn, self.bucket.id, id).await? {
@@ -250,7 +260,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn create(&mut self, create: &Create) -> Result<pb::OperationResult, TreeError> {
-        self.directory(create.directory).await?;
+        self.directory_for(create.directory, &create.names).await?;
         if let Some(taken) = self.entry(create.directory, &create.names).await? {
             self.refuse_taken(&taken).await?;
         }
@@ -274,7 +284,7 @@ impl Work<'_> {
     }
 
     pub(super) async fn link(&mut self, link: &Link) -> Result<pb::OperationResult, TreeError> {
-        self.directory(link.directory).await?;
+        self.directory_for(link.directory, &link.names).await?;
         let mut inode = self.inode_or_refuse(link.inode).await?;
         if inode.is_directory() {
             return Err(TreeError::refused(ErrorCode::IsDirectory, "a directory has one name only"));
@@ -282,6 +292,7 @@ impl Work<'_> {
         if inode.nlink == 0 {
             return Err(TreeError::not_found("the file was deleted"));
         }
+        require_newest_of(&inode, link.key_epoch)?;
         if let Some(taken) = self.entry(link.directory, &link.names).await? {
             self.refuse_taken(&taken).await?;
         }
@@ -304,6 +315,7 @@ impl Work<'_> {
 
     pub(super) async fn unlink(&mut self, unlink: &Unlink) -> Result<pb::OperationResult, TreeError> {
         let Some(entry) = self.entry(unlink.directory, &unlink.names).await? else {
+            self.directory_for(unlink.directory, &unlink.names).await?;
             return Err(TreeError::not_found("there is no such name"));
         };
         self.expect(&entry, unlink.expected).await?;

@@ -318,6 +318,8 @@ pub struct CommitPlan {
     pub mtime_ns: i64,
     /// Where blobs may have been staged.
     pub staged: Option<TxnId>,
+    /// Of the file's key that wraps the keys of new blobs.
+    pub key_epoch: u32,
     /// Pages that are new, the higher before the lower.
     pub pages: Vec<NewPage>,
     /// Pages that must be there.
@@ -372,6 +374,7 @@ impl CommitPlan {
             writer: convert::id(&commit.writer, "writer")?,
             signature: commit.signature,
             mtime_ns: commit.mtime_ns,
+            key_epoch: commit.key_epoch,
             staged: if commit.staged.is_empty() { None } else { Some(convert::id(&commit.staged, "staged")?) },
             pages,
             reused,

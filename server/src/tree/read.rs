@@ -8,6 +8,7 @@ use cyx_proto::meta::v1 as pb;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow, Token};
 use super::namespace::{entries, inode, inodes};
+use super::rekey::require_newest;
 use super::sql::{self, Packed};
 use super::{ENTRY_COLUMNS, INODE_COLUMNS};
 use crate::db::{Conn, DbError};
@@ -55,7 +56,10 @@ pub async fn lookup(
     directory_id: InodeId,
     questions: &[Vec<Token>],
 ) -> Result<Vec<pb::LookupAnswer>, TreeError> {
-    directory(conn, bucket, directory_id).await?;
+    let row = directory(conn, bucket, directory_id).await?;
+    for question in questions {
+        require_newest(&row, question.last().map_or(0, |token| token.epoch))?;
+    }
     let tokens: Vec<Token> = questions.iter().flatten().cloned().collect();
     let found = entries(conn, bucket, directory_id, &tokens).await?;
     let children: Vec<InodeId> = found.values().map(|entry| entry.child).collect();

@@ -10,6 +10,7 @@ use super::ENTRY_COLUMNS;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow};
 use super::namespace::{named, newest, result_of};
+use super::rekey::require_newest_of;
 use super::request::{Collision, Rename};
 use super::work::Work;
 use crate::db::{Conn, DbError};
@@ -60,11 +61,12 @@ impl Work<'_> {
 
     pub(super) async fn rename(&mut self, rename: &Rename) -> Result<pb::OperationResult, TreeError> {
         let Some(source) = self.entry(rename.directory, &rename.names).await? else {
+            self.directory_for(rename.directory, &rename.names).await?;
             return Err(TreeError::not_found("there is no such name"));
         };
         self.expect(&source, rename.expected).await?;
-        self.directory(rename.directory).await?;
-        self.directory(rename.new_directory).await?;
+        self.directory_for(rename.directory, &rename.names).await?;
+        self.directory_for(rename.new_directory, &rename.new_names).await?;
         let target = self.entry(rename.new_directory, &rename.new_names).await?;
         // The entry itself under another spelling of its name: only its name and key are renewed.
         let target = match target {
@@ -73,6 +75,7 @@ impl Work<'_> {
         };
         self.check_collision(&rename.collision, target.as_ref()).await?;
         let mut moved = self.inode_or_refuse(source.child).await?;
+        require_newest_of(&moved, rename.key_epoch)?;
         if moved.is_directory() && rename.directory != rename.new_directory {
             self.refuse_loop(moved.id, rename.new_directory).await?;
         }
@@ -83,7 +86,9 @@ impl Work<'_> {
             return Ok(result_of(&source, &moved));
         }
         match (&rename.collision, target) {
-            (Collision::Exchange { wrapped_key, .. }, Some(target)) => {
+            (Collision::Exchange { wrapped_key, key_epoch, .. }, Some(target)) => {
+                let other = self.inode_or_refuse(target.child).await?;
+                require_newest_of(&other, *key_epoch)?;
                 self.exchange(rename, source, target, &mut moved, wrapped_key.clone()).await
             }
             (_, target) => self.replace(rename, source, target, &mut moved).await,

@@ -8,6 +8,7 @@ use cyx_proto::meta::v1 as pb;
 use super::error::TreeError;
 use super::model::{InodeKind, Token};
 use super::plan::{CommitPlan, PlanContext};
+use super::rekey::Rekey;
 
 /// Most mutations of one call.
 pub const MUTATIONS_MAX: usize = 1024;
@@ -60,6 +61,8 @@ pub enum Operation {
     TrashRestore(TrashRestore),
     /// Out of the trash for good.
     TrashPurge(Vec<TrashId>),
+    /// A new key.
+    Rekey(Box<Rekey>),
 }
 
 /// See [`pb::Create`].
@@ -94,6 +97,8 @@ pub struct Link {
     pub names: Vec<Token>,
     /// Opaque.
     pub wrapped_key: Bytes,
+    /// Of the key in it.
+    pub key_epoch: u32,
 }
 
 /// What a caller believes a name leads to.
@@ -146,6 +151,8 @@ pub struct Rename {
     pub new_names: Vec<Token>,
     /// Opaque.
     pub new_wrapped_key: Bytes,
+    /// Of the key in it.
+    pub key_epoch: u32,
     /// What happens to what has the new name.
     pub collision: Collision,
 }
@@ -163,6 +170,8 @@ pub enum Collision {
         expected: Expected,
         /// Opaque: its key under the old directory's.
         wrapped_key: Bytes,
+        /// Of the key in it.
+        key_epoch: u32,
     },
 }
 
@@ -194,6 +203,8 @@ pub struct SetMeta {
     pub sealed_meta: Bytes,
     /// What it replaces.
     pub expected_meta_version: u64,
+    /// Of the key that seals it.
+    pub key_epoch: u32,
 }
 
 /// See [`pb::TrashRestore`].
@@ -203,6 +214,8 @@ pub struct TrashRestore {
     pub trash: TrashId,
     /// Under another name, with the key wrapped for it.
     pub renamed: Option<(Vec<Token>, Bytes)>,
+    /// Of the key that is wrapped for it.
+    pub key_epoch: u32,
 }
 
 const fn invalid<T>(field: &'static str) -> Result<T, InvalidField> {
@@ -285,6 +298,7 @@ fn operation(operation: pb::Operation, context: &PlanContext) -> Result<Operatio
             directory: convert::id(&link.directory, "directory")?,
             names: names(link.names, "names")?,
             wrapped_key: wrapped_key(link.wrapped_key, "wrapped_key")?,
+            key_epoch: link.key_epoch,
         }),
         Pb::Unlink(unlink) => Operation::Unlink(self::unlink(unlink)?),
         Pb::Rename(rename) => Operation::Rename(Box::new(self::rename(rename)?)),
@@ -301,10 +315,12 @@ fn operation(operation: pb::Operation, context: &PlanContext) -> Result<Operatio
             inode: convert::id(&set.inode, "inode")?,
             sealed_meta: bounded(set.sealed_meta, SEALED_META_MAX, "sealed_meta")?,
             expected_meta_version: set.expected_meta_version,
+            key_epoch: set.key_epoch,
         }),
         Pb::Commit(commit) => Operation::Commit(Box::new(CommitPlan::check(commit, context)?)),
         Pb::TrashRestore(restore) => Operation::TrashRestore(TrashRestore {
             trash: convert::id(&restore.trash, "trash")?,
+            key_epoch: restore.key_epoch,
             renamed: match (restore.names.is_empty(), restore.wrapped_key.is_empty()) {
                 (true, true) => None,
                 _ => Some((names(restore.names, "names")?, wrapped_key(restore.wrapped_key, "wrapped_key")?)),
@@ -317,6 +333,7 @@ fn operation(operation: pb::Operation, context: &PlanContext) -> Result<Operatio
             let ids: Result<_, InvalidField> = purge.trash.iter().map(|id| convert::id(id, "trash")).collect();
             Operation::TrashPurge(ids?)
         }
+        Pb::Rekey(rekey) => Operation::Rekey(Box::new(Rekey::check(rekey)?)),
     })
 }
 
@@ -361,6 +378,7 @@ fn rename(rename: pb::Rename) -> Result<Rename, InvalidField> {
         (true, false) => Collision::Exchange {
             expected: convert::required(replaced, "replaced")?,
             wrapped_key: wrapped_key(rename.exchanged_wrapped_key, "exchanged_wrapped_key")?,
+            key_epoch: rename.exchanged_key_epoch,
         },
         (false, true) => Collision::NoReplace,
         (false, false) => Collision::Replace(replaced),
@@ -372,6 +390,7 @@ fn rename(rename: pb::Rename) -> Result<Rename, InvalidField> {
         new_directory: convert::id(&rename.new_directory, "new_directory")?,
         new_names: names(rename.new_names, "new_names")?,
         new_wrapped_key: wrapped_key(rename.new_wrapped_key, "new_wrapped_key")?,
+        key_epoch: rename.key_epoch,
         collision,
     })
 }

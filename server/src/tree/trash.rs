@@ -11,13 +11,14 @@ use std::collections::HashMap;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow, TrashRow};
 use super::namespace::{named, newest, result_of};
+use super::rekey::{require_newest, require_newest_of};
 use super::request::TrashRestore;
 use super::work::Work;
 use super::{INODE_COLUMNS, TRASH_COLUMNS};
 use crate::db::{Conn, DbError};
 
 impl Work<'_> {
-    async fn trash_row(&mut self, id: TrashId) -> Result<Option<TrashRow>, DbError> {
+    pub(super) async fn trash_row(&mut self, id: TrashId) -> Result<Option<TrashRow>, DbError> {
         let text = format!("SELECT {TRASH_COLUMNS} FROM trash t WHERE t.bucket = $1 AND t.id = $2");
         let row = sqlx::query(sqlx::AssertSqlSafe(text))
             .bind(self.bucket.id.to_vec())
@@ -41,7 +42,7 @@ impl Work<'_> {
             return Err(TreeError::not_found("the trash has no such entry"));
         };
         let directory = trash.entry.directory;
-        self.directory(directory).await?;
+        let directory_row = self.directory(directory).await?;
         let mut entry = EntryRow { version: self.next_sequence(), ..trash.entry };
         let mut names = vec![entry.token.clone()];
         if let Some((new_names, wrapped_key)) = &restore.renamed {
@@ -49,10 +50,14 @@ impl Work<'_> {
             entry.token = newest(new_names)?.clone();
             entry.wrapped_key = wrapped_key.clone();
         }
+        require_newest(&directory_row, entry.token.epoch)?;
         if let Some(taken) = self.entry(directory, &names).await? {
             self.refuse_taken(&taken).await?;
         }
         let mut inode = self.inode_or_refuse(entry.child).await?;
+        if restore.renamed.is_some() {
+            require_newest_of(&inode, restore.key_epoch)?;
+        }
         if inode.is_directory() {
             // Its former directory may have been moved below it meanwhile.
             self.refuse_loop(inode.id, directory).await?;

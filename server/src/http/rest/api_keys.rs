@@ -61,6 +61,38 @@ pub async fn list(State(app): State<AppState>, caller: Caller) -> Answer<ApiKeys
     Ok(axum::Json(ApiKeysResponse { api_keys: keys.into_iter().map(ApiKeyBody::from).collect() }))
 }
 
+/// A key that is for one bucket, with what its owner needs to give it the bucket's next root key.
+#[derive(Serialize)]
+pub struct BucketKeyBody {
+    id: ApiKeyId,
+    name: String,
+    wrapped_keys: Base64,
+    owner_wrapped_kek: Option<Base64>,
+}
+
+/// Answer of `GET /api/auth/api-keys/buckets/{bucket}`.
+#[derive(Serialize)]
+pub struct BucketKeysResponse {
+    api_keys: Vec<BucketKeyBody>,
+}
+
+/// `GET /api/auth/api-keys/buckets/{bucket}`
+pub async fn of_bucket(
+    State(app): State<AppState>,
+    Path(bucket): Path<String>,
+    caller: Caller,
+) -> Answer<BucketKeysResponse> {
+    let bucket = bucket.parse().map_err(|_| ApiError::not_found("there is no such bucket"))?;
+    let keys = api_keys::of_bucket(&app, &caller, bucket).await?;
+    let body = |key: api_keys::LivingKey| BucketKeyBody {
+        id: key.id(),
+        name: key.name,
+        wrapped_keys: key.wrapped_keys.into(),
+        owner_wrapped_kek: key.owner_wrapped_kek.map(Base64::from),
+    };
+    Ok(axum::Json(BucketKeysResponse { api_keys: keys.into_iter().map(body).collect() }))
+}
+
 /// Body of `POST /api/auth/api-keys`.
 #[derive(Deserialize)]
 pub struct CreateRequest {
@@ -73,6 +105,8 @@ pub struct CreateRequest {
     expires_at: Option<u64>,
     auth_hash: Base64,
     wrapped_keys: Base64,
+    #[serde(default)]
+    owner_wrapped_kek: Option<Base64>,
     #[serde(default)]
     signing_public_key: Option<Base64>,
 }
@@ -93,6 +127,7 @@ pub async fn create(
         expires_at: body.expires_at,
         auth_hash: body.auth_hash.to_vec(),
         wrapped_keys: body.wrapped_keys.to_vec(),
+        owner_wrapped_kek: body.owner_wrapped_kek.map(|kek| kek.to_vec()),
         signing_public_key: body.signing_public_key.map(|key| key.to_vec()),
     };
     let made = api_keys::create(&app, &caller, new, ip).await?;
@@ -147,7 +182,7 @@ pub async fn exchange(
     let exchanged = api_keys::exchange(&app, id, &body.auth.0, &body.session_public_key.0, ip).await?;
     let caller = auth::authenticate(&app, &exchanged.access.token).await?;
     Ok(axum::Json(TokenResponse {
-        account: account_body(&app, &caller).await?,
+        account: account_body(&app, &caller.into()).await?,
         access_token: exchanged.access.token,
         access_expires_at: exchanged.access.expires_at,
         session_id: exchanged.session,

@@ -95,6 +95,7 @@ impl Outgoing {
             Kind::Content => "FileChanged",
             Kind::Attributes => "AttributesChanged",
             Kind::Writers => "WritersChanged",
+            Kind::Keys => "KeysChanged",
             Kind::Unspecified => "BucketChanged",
         };
         let key = |name: &Option<pb::NameToken>| name.as_ref().map(|name| STANDARD.encode(&name.name));
@@ -108,7 +109,7 @@ impl Outgoing {
             "version": change.version,
             "at": rfc3339(change.at_ns),
         });
-        if change.kind() == Kind::Renamed {
+        if matches!(change.kind(), Kind::Renamed | Kind::Keys) {
             data["new_directory"] = json!(hex::encode(&change.new_directory));
             data["new_key"] = json!(key(&change.new_name));
         }
