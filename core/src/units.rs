@@ -35,6 +35,22 @@ pub const NAME_MAX: usize = 255;
 pub const FILE_MAX: u64 = 100 * GB;
 /// Bytes of each node that the server reserves for the network's own needs.
 pub const NODE_RESERVED: u64 = 2 * GIB;
+/// What the reserve is for, by name: it adds up to [`NODE_RESERVED`].
+pub const NODE_RESERVATION: [(&str, u64); 5] = [
+    ("metadata_index", 500 * MIB),
+    ("parity_buffer", 500 * MIB),
+    ("rebalance_buffer", 500 * MIB),
+    ("health_data", 256 * MIB),
+    ("logs_and_metrics", 292 * MIB),
+];
+const _: () = {
+    let (mut sum, mut at) = (0, 0);
+    while at < NODE_RESERVATION.len() {
+        sum += NODE_RESERVATION[at].1;
+        at += 1;
+    }
+    assert!(sum == NODE_RESERVED, "the categories are the whole reserve");
+};
 /// Least bytes a node must offer: the reserve and 1 GiB to fill.
 pub const NODE_MINIMUM: u64 = 3 * GIB;
 /// Receipts older than this many seconds are refused.
