@@ -96,6 +96,8 @@ actions! {
     BackupCodes = "backup_codes";
     /// A backup code was used.
     BackupCodeUsed = "backup_code_used";
+    /// A bucket got a new root key.
+    KeysRotated = "keys_rotated";
     /// The password was changed.
     PasswordChanged = "password_changed";
     /// Somebody asked to recover the account.
@@ -110,14 +112,24 @@ actions! {
     EmailAsked = "email_asked";
     /// The email address was changed.
     EmailChanged = "email_changed";
+    /// A wallet was linked, which logs in from then on.
+    WalletLinked = "wallet_linked";
+    /// A wallet was unlinked.
+    WalletRemoved = "wallet_removed";
+    /// A login with a wallet.
+    WalletLogin = "wallet_login";
     /// An API key was made.
     ApiKeyCreated = "api_key_created";
     /// An API key was revoked.
     ApiKeyRevoked = "api_key_revoked";
     /// An API key was exchanged for a token.
     ApiKeyUsed = "api_key_used";
+    /// An enrolment token for a machine was made.
+    EnrolmentCreated = "enrolment_created";
     /// A machine of a storage node was registered.
     MachineRegistered = "machine_registered";
+    /// A disqualified storage node proved itself to an administrator.
+    NodeReinstated = "node_reinstated";
     /// The plan was changed.
     PlanChanged = "plan_changed";
     /// The role was changed.

@@ -1,6 +1,7 @@
 //! The command line of `cyx-server`.
 
 mod maintenance;
+mod simulate;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -60,8 +61,19 @@ pub enum Command {
         #[arg(long)]
         resume: bool,
     },
-    /// Recompute every counter and link of the database and say where it contradicts itself
+    /// Recompute every counter, link and statement of the database and say where it contradicts itself
     Check,
+    /// Print what is to be paid out to operators, or was in an epoch; the server writes the same to the folder of --payouts
+    Payouts {
+        /// The epoch; without it, what is not paid out yet
+        #[arg(long, value_name = "N")]
+        epoch: Option<i64>,
+        /// csv or json
+        #[arg(long, value_name = "WORD", default_value = "csv", value_parser = ["csv", "json"])]
+        format: String,
+    },
+    /// Show how likely a segment is lost over the years, by a closed form and by simulation
+    Simulate(simulate::Simulate),
 }
 
 /// About the configuration.
@@ -117,6 +129,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::RotateKey) => maintain(cli.options, async |config| maintenance::run_rotate_key(&config)),
         Some(Command::Collect { resume }) => {
             maintain(cli.options, async |config| maintenance::run_collect(config, resume).await)
+        }
+        Some(Command::Simulate(simulate)) => simulate.run(),
+        Some(Command::Payouts { epoch, format }) => {
+            maintain(cli.options, async |config| maintenance::run_payouts(&config, epoch, &format).await)
         }
         Some(Command::Check) => maintain(cli.options, async |config| maintenance::run_check(&config).await),
         None => {

@@ -25,6 +25,7 @@ use cyx_core::units::RECEIPT_LIFETIME_SECONDS;
 use crate::app::App;
 use crate::db::DbError;
 use crate::error::ApiError;
+use crate::ledger;
 use crate::placement::rows::forget_leases;
 use crate::time::{now_ns, now_seconds};
 use crate::tree;
@@ -98,7 +99,9 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     // A shorter margin is for tests, where the memory of freed segments has to be short as well.
     let margin_ns =
         i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-    let forget_before = now.saturating_sub(FREED_MEMORY_NS.min(margin_ns));
+    // A freed segment is named until the ledger has written down for how long it was kept.
+    let metered = i64::try_from(ledger::run(app).await?).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    let forget_before = now.saturating_sub(FREED_MEMORY_NS.min(margin_ns)).min(metered);
     let mut segments = 0;
     loop {
         let forgotten: u64 =
@@ -112,6 +115,10 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let leases = db.write(move |conn| Box::pin(forget_leases(conn, lease_before))).await?;
     let now_s = now_seconds();
     db.write(move |conn| Box::pin(crate::orders::forget_grants(conn, now_s))).await?;
+    // A full disk must not keep anything from being collected.
+    if let Err(error) = ledger::pay_out(app).await {
+        tracing::error!(%error, "what is due to operators was not paid out; it is tried again");
+    }
     let folded = fold::fold(db, fold::WORTH, now).await?;
     let placements = retire::retire(app, now).await?;
     let rounds = keep_lists::begin_rounds(db, &network.options, pace == Pace::Now).await?;
@@ -119,9 +126,6 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
         network.registry.set_keep_list_sequence(*node, *sequence);
     }
     let mut read = db.read().await?;
-    let repairs: i64 = sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM repair").fetch_one(&mut *read).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    metrics::gauge!("cyx_repair_queue").set(repairs as f64);
     let held = keep_lists::is_held(&mut read).await?;
     drop(read);
     let summary = Summary { tree, segments, leases, folded, placements, rounds: rounds.len(), held };

@@ -32,11 +32,20 @@ pub fn install() {
     metrics::describe_counter!("cyx_db_jobs_total", "Jobs that the database writer did");
     metrics::describe_gauge!("cyx_nodes", "Storage nodes, by state");
     metrics::describe_gauge!("cyx_nodes_available_bytes", "Bytes that living nodes can still take");
-    metrics::describe_gauge!("cyx_repair_queue", "Shards that should exist and do not, as of the last collection");
+    metrics::describe_gauge!("cyx_repair_queue", "Shards that are queued: lost, on nodes that are lost or leave, or to be moved");
+    metrics::describe_gauge!("cyx_repair_due", "Queued shards about which something is to be done now");
+    metrics::describe_gauge!("cyx_repair_unreadable", "Queued shards of segments that lost more than they can");
+    metrics::describe_gauge!("cyx_repair_oldest_seconds", "For how long the oldest shard that is due has been queued");
+    metrics::describe_gauge!("cyx_repair_tasks", "Repairs and moves under way");
+    metrics::describe_counter!("cyx_repair_tasks_total", "Tasks that nodes reported, by kind and by what became of them");
+    metrics::describe_counter!("cyx_repaired_bytes_total", "Bytes of chunks that were made anew or moved, by kind");
+    metrics::describe_counter!("cyx_repair_source_failures_total", "Sources of tasks that did not do, by reason, as their readers say");
+    metrics::describe_counter!("cyx_node_clock_skew_total", "Heartbeats of nodes whose clock differs by minutes");
     metrics::describe_counter!("cyx_wal_shipped_bytes_total", "Bytes of the database's log that were shipped");
     metrics::describe_gauge!("cyx_wal_shipped_at_seconds", "Unix time at which everything committed was shipped");
     metrics::describe_counter!("cyx_orders_total", "Orders that nodes handed in, by what became of them");
     metrics::describe_counter!("cyx_traffic_settled_bytes_total", "Bytes that counted orders added");
+    metrics::describe_counter!("cyx_ledger_epochs_closed_total", "Epochs of the ledger that were closed");
     metrics::describe_counter!("cyx_db_commits_total", "Durable commits of the database writer");
 }
 

@@ -10,7 +10,10 @@ mod secret;
 
 use std::time::Duration;
 
-use cyx_core::ids::{AccountId, MachineId, SessionId};
+use cyx_core::enrol::{self, CHALLENGE_LEN, EnrolmentToken};
+use cyx_core::ids::{AccountId, KeyId, MachineId, NodeId, SessionId};
+use cyx_core::sign::{self, Purpose};
+use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::ALL_PERMISSIONS;
@@ -18,7 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
 
 pub use self::codes::{CodeKeys, OTP_DIGITS, make_backup_code};
-pub use self::jwt::{Claims, Issued, UserType};
+pub use self::jwt::{Claims, Issued, Subject, UserType};
 
 /// Makes and checks tokens.
 pub struct Tokens {
@@ -28,6 +31,8 @@ pub struct Tokens {
     pub codes: CodeKeys,
     prelogin_key: [u8; 32],
     refresh_key: [u8; 32],
+    /// Shows machines who the server is. From the shared secret, so that all servers of one database are the same to them.
+    identity: SigningKey,
     access_life: Duration,
     machine_life: Duration,
 }
@@ -44,19 +49,25 @@ impl Tokens {
             prelogin_key: blake3::derive_key("cyx v1 server prelogin", secret.expose()),
             codes: CodeKeys::derive(secret.expose()),
             refresh_key: blake3::derive_key("cyx v1 server refresh tokens", secret.expose()),
+            identity: SigningKey::from_bytes(&blake3::derive_key("cyx v1 server identity key", secret.expose())),
             access_life: config.access_token,
             machine_life: config.node_token,
         })
     }
 
-    /// An access token for a session.
+    /// An access token for a session, with the wallet that it logged in with, if it did.
     ///
     /// # Errors
     /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
-    pub fn access(&self, account: AccountId, session: SessionId) -> Result<Issued, ApiError> {
+    pub fn access(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        wallet: Option<String>,
+    ) -> Result<Issued, ApiError> {
         let permissions = ALL_PERMISSIONS.map(|permission| permission.as_str().to_owned()).to_vec();
-        let (subject, session) = (account.to_string(), Some(session.to_string()));
-        self.jwt.issue(UserType::User, subject, session, permissions, self.access_life)
+        let (id, session) = (account.to_string(), Some(session.to_string()));
+        self.jwt.issue(UserType::User, Subject { id, session, permissions, wallet }, self.access_life)
     }
 
     /// An access token for a program with a key.
@@ -70,8 +81,9 @@ impl Tokens {
         permissions: Vec<String>,
         life: Duration,
     ) -> Result<Issued, ApiError> {
-        let (subject, session) = (account.to_string(), Some(session.to_string()));
-        self.jwt.issue(UserType::ApiKey, subject, session, permissions, life.min(self.access_life))
+        let (id, session) = (account.to_string(), Some(session.to_string()));
+        let subject = Subject { id, session, permissions, wallet: None };
+        self.jwt.issue(UserType::ApiKey, subject, life.min(self.access_life))
     }
 
     /// An access token for a storage node's machine.
@@ -79,7 +91,42 @@ impl Tokens {
     /// # Errors
     /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
     pub fn machine(&self, machine: MachineId) -> Result<Issued, ApiError> {
-        self.jwt.issue(UserType::Node, machine.to_string(), None, Vec::new(), self.machine_life)
+        self.jwt.issue(UserType::Node, Subject { id: machine.to_string(), ..Subject::default() }, self.machine_life)
+    }
+
+    /// The public key by which machines know the server.
+    #[must_use]
+    pub fn identity_key(&self) -> [u8; 32] {
+        self.identity.verifying_key().to_bytes()
+    }
+
+    /// Its fingerprint, which enrolment tokens carry.
+    #[must_use]
+    pub fn fingerprint(&self) -> KeyId {
+        sign::key_id(&self.identity_key())
+    }
+
+    /// A new enrolment token of this server.
+    #[must_use]
+    pub fn enrolment(&self) -> EnrolmentToken {
+        EnrolmentToken::make(self.fingerprint())
+    }
+
+    /// Proves to a machine who the server is.
+    #[must_use]
+    pub fn answer_challenge(&self, challenge: &[u8; CHALLENGE_LEN]) -> [u8; sign::SIGNATURE_LEN] {
+        sign::sign(&self.identity, Purpose::ServerIdentity, &enrol::challenge_body(challenge))
+    }
+
+    /// Vouches for the keys that a node which registers is told to believe.
+    #[must_use]
+    pub fn vouch<'a>(
+        &self,
+        node: NodeId,
+        issued_at: u64,
+        keys: impl IntoIterator<Item = &'a [u8; 32]>,
+    ) -> [u8; sign::SIGNATURE_LEN] {
+        sign::sign(&self.identity, Purpose::ServerIdentity, &enrol::announcement_body(node, issued_at, keys))
     }
 
     /// The salt that an email without an account has always had.

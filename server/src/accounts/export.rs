@@ -33,7 +33,10 @@ const TABLES: &[Table] = &[
     Table("account", "id = $1", "id"),
     Table("session", "account = $1", "id"),
     Table("api_key", "account = $1", "id"),
+    Table("wallet", "account = $1", "address"),
+    Table("storage_day", "account = $1", "day"),
     Table("machine", "owner = $1", "id"),
+    Table("enrolment", "owner = $1", "token_hash"),
     Table("traffic_account", "account = $1", "month"),
     Table("lease", "account = $1", "id"),
     Table("bucket", "owner = $1", "id"),
@@ -51,7 +54,7 @@ const TABLES: &[Table] = &[
 ];
 
 /// Columns that never leave the server.
-const KEPT_BACK: [&str; 5] = ["auth_hash", "api_key_hash", "totp_enrolment", "totp_pending", "totp_step"];
+const KEPT_BACK: [&str; 6] = ["auth_hash", "api_key_hash", "token_hash", "totp_enrolment", "totp_pending", "totp_step"];
 
 /// Counts an export and writes it down.
 ///

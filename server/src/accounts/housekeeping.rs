@@ -1,8 +1,10 @@
-//! Removes what is over: logins without a code, ended sessions, old counters; accounts whose owners left.
+//! Removes what is over: logins without a code, ended sessions, old counters; old enrolment tokens; accounts whose owners
+//! left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::growth;
 use crate::app::App;
 use crate::audit;
 use crate::db::{Conn, DbError};
@@ -25,6 +27,9 @@ pub async fn run(app: Arc<App>) {
         if let Err(error) = app.db.write::<(), DbError, _>(|c| Box::pin(clean(c))).await {
             tracing::error!(%error, "what is over could not be removed");
         }
+        if let Err(error) = app.db.write::<(), DbError, _>(|c| Box::pin(growth::measure(c, now_ns()))).await {
+            tracing::error!(%error, "what accounts store could not be taken down");
+        }
         if let Err(error) = super::closing::erase_due(&app).await {
             tracing::error!(%error, "accounts could not be erased");
         }
@@ -43,6 +48,10 @@ pub(super) async fn clean(c: &mut Conn) -> Result<(), DbError> {
     }
     sqlx::query("DELETE FROM lockout WHERE since_ns < $1 AND until_ns < $1")
         .bind(now.saturating_sub(nanos(super::guard::FORGET)))
+        .execute(&mut *c)
+        .await?;
+    sqlx::query("DELETE FROM enrolment WHERE expires_ns < $1")
+        .bind(now.saturating_sub(nanos(super::enrolment::KEPT)))
         .execute(&mut *c)
         .await?;
     sqlx::query("DELETE FROM session WHERE expires_ns < $1").bind(ended).execute(&mut *c).await?;

@@ -1,11 +1,17 @@
 //! Machines of storage nodes: registered with a person's token or an enrolment token, then known by a key of their own.
+//!
+//! Two kinds of enrolment tokens: the one of the configuration enrols any number of machines, which then belong to whoever runs the
+//! server; those that operators make ([`super::enrolment`]) enrol one machine each.
 
 use std::net::IpAddr;
 
+use cyx_core::enrol;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, MachineId, Random as _, random_bytes};
 use subtle::ConstantTimeEq as _;
 
+use super::confirm::{granted, run};
+use super::enrolment::redeem;
 use super::limits::{self, FAILED_MACHINES};
 use crate::app::App;
 use crate::audit::{self, Action, Event};
@@ -51,36 +57,59 @@ pub async fn register(
             return Err(ApiError::invalid(format!("the field {field} is too long")));
         }
     }
-    let owner = owner(app, bearer, ip).await?;
+    let enroller = enroller(app, bearer, ip).await?;
     let machine = MachineId::random();
     let api_key = format!("cyxm_{}", hex::encode(random_bytes::<32>()));
     let hash = stored_hash(api_key.as_bytes());
     let (hostname, os, hardware) = (hostname.to_owned(), os.to_owned(), hardware.to_owned());
-    app.db
-        .write::<(), ApiError, _>(move |c| {
-            let texts = [hostname.clone(), os.clone(), hardware.clone()];
-            Box::pin(async move {
-                if let Some(owner) = owner {
-                    let event = Event::owner(owner, Action::MachineRegistered, ip);
-                    audit::record(c, event.with(machine.to_string())).await?;
-                }
-                Ok(insert(c, machine, owner, &hash, texts).await?)
-            })
+    let (backend, now) = (app.db.backend(), now_ns());
+    let outcome = run(app, move |c| {
+        let texts = [hostname.clone(), os.clone(), hardware.clone()];
+        Box::pin(async move {
+            let owner = match enroller {
+                Enroller::House => None,
+                Enroller::Owner(owner) => Some(owner),
+                Enroller::Token(token) => Some(granted!(redeem(c, backend, &token, machine, now).await?)),
+            };
+            if let Some(owner) = owner {
+                let event = Event::owner(owner, Action::MachineRegistered, ip);
+                audit::record(c, event.with(machine.to_string())).await?;
+            }
+            insert(c, machine, owner, &hash, texts).await.map(Ok)
         })
-        .await?;
+    })
+    .await;
+    if outcome.as_ref().is_err_and(|error| error.code == ErrorCode::InvalidCredentials) {
+        count_failure(app, limits::address(ip)).await?;
+    }
+    outcome?;
     Ok(Registered { machine, api_key, access: app.tokens.machine(machine)? })
 }
 
-/// Whose machine it will be.
-async fn owner(app: &App, bearer: &str, ip: IpAddr) -> Result<Option<AccountId>, ApiError> {
+/// By whose word a machine is registered.
+#[derive(Clone, Copy)]
+enum Enroller {
+    /// Whoever runs the server.
+    House,
+    /// A person who is logged in.
+    Owner(AccountId),
+    /// The maker of the enrolment token with this hash.
+    Token([u8; 32]),
+}
+
+async fn enroller(app: &App, bearer: &str, ip: IpAddr) -> Result<Enroller, ApiError> {
     let by_address = limits::address(ip);
     FAILED_MACHINES.check(&mut *app.db.read().await?, &by_address, TOO_MANY).await??;
+    let hash = stored_hash(bearer.as_bytes());
     if let Some(expected) = &app.config.enroll_token {
         // Hashes, so that the comparison takes the same time for every length.
-        let equal = stored_hash(expected.expose()).ct_eq(&stored_hash(bearer.as_bytes()));
+        let equal = stored_hash(expected.expose()).ct_eq(&hash);
         if bool::from(equal) {
-            return Ok(None);
+            return Ok(Enroller::House);
         }
+    }
+    if bearer.starts_with(enrol::PREFIX) {
+        return Ok(Enroller::Token(hash));
     }
     let caller = match auth::authenticate(app, bearer).await {
         Ok(caller) => caller,
@@ -91,7 +120,7 @@ async fn owner(app: &App, bearer: &str, ip: IpAddr) -> Result<Option<AccountId>,
     };
     caller.require_person()?;
     caller.require(Permission::StorageWrite)?;
-    Ok(Some(caller.account))
+    Ok(Enroller::Owner(caller.account))
 }
 
 async fn count_failure(app: &App, who: String) -> Result<(), ApiError> {

@@ -15,6 +15,7 @@ use crate::db::{Backend, Db, DbError, Location};
 use crate::jobs::record;
 use crate::keys::file::KeyFile;
 use crate::keys::new_incarnation;
+use crate::ledger::settle;
 use crate::time::{now_seconds, rfc3339};
 
 /// `cyx-server backup --to DIR`
@@ -81,7 +82,13 @@ pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<()
 /// `cyx-server check`: one line per contradiction, and a failure if there is any.
 pub(super) async fn run_check(config: &Config) -> Result<(), Failure> {
     let db = open(config).await?;
-    let outcome = async { crate::tree::check::check(&mut *db.read().await?).await }.await;
+    let outcome = async {
+        let mut tx = db.read().await?;
+        let mut findings = crate::tree::check::check(&mut tx).await?;
+        findings.extend(crate::ledger::books::check(&mut tx).await?);
+        Ok::<_, DbError>(findings)
+    }
+    .await;
     db.close().await;
     let findings = outcome?;
     for finding in &findings {
@@ -91,6 +98,19 @@ pub(super) async fn run_check(config: &Config) -> Result<(), Failure> {
         0 => say("the database agrees with itself"),
         count => Err(format!("{count} contradictions were found").into()),
     }
+}
+
+/// `cyx-server payouts [--epoch N] [--format csv|json]`
+pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &str) -> Result<(), Failure> {
+    let db = open(config).await?;
+    let outcome = async { settle::payouts(&mut *db.read().await?, epoch).await }.await;
+    db.close().await;
+    let payouts = outcome?;
+    let text = match format {
+        "json" => serde_json::to_string_pretty(&payouts)? + "\n",
+        _ => settle::csv(&payouts),
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// Opens the database beside a server that may be running.

@@ -10,6 +10,7 @@ use cyx_proto::node::v1 as pb;
 use super::rows;
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::error::ApiError;
+use crate::ledger::traffic;
 use crate::time::now_seconds;
 
 /// Most orders of one call.
@@ -73,6 +74,7 @@ async fn take(conn: &mut Conn, backend: Backend, node: NodeId, bytes: &[u8], now
         return refused("already_counted", settled);
     }
     rows::settle(conn, &issued, order.traffic, now).await?;
+    traffic::note(conn, backend, &issued.terms, settled, order.traffic, bytes).await?;
     Ok(Outcome::Counted { grown: order.traffic - settled, settled: order.traffic })
 }
 

@@ -67,3 +67,103 @@ async fn descriptions_are_bounded() {
         assert_eq!(answer.code(), "INVALID_ARGUMENT", "{field}");
     }
 }
+
+async fn enrol(person: &Person<'_>, session: &Session, body: Value) -> Answer {
+    person.call(Method::POST, "/api/machines/enrolments", Some(&session.access), Some(body)).await
+}
+
+#[tokio::test]
+async fn an_enrolment_token_enrols_one_machine_for_the_account_that_made_it() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let made = enrol(&ada, &session, json!({"label": "rack 1"})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let token = made.text("token");
+    let read: cyx_core::enrol::EnrolmentToken = token.parse().unwrap();
+    assert_eq!(read.fingerprint().to_string(), made.text("fingerprint"));
+    assert!(made.body["expires_at"].as_u64().unwrap() > crate::time::now_seconds() + 80_000);
+
+    let registered = register(&ada, &token).await;
+    assert_eq!(registered.status, StatusCode::OK, "{}", registered.body);
+    let app = &server.running.app;
+    let machine = crate::auth::authenticate_machine(app, &registered.text("access_token")).await.unwrap();
+    let account = ada.get("/api/identity", &session.access).await.text("id");
+    assert_eq!(machine.owner.map(|owner| owner.to_string()), Some(account));
+    assert_eq!(register(&ada, &token).await.code(), "INVALID_CREDENTIALS", "it is used up");
+    let wrong = cyx_core::enrol::EnrolmentToken::make(read.fingerprint()).expose();
+    assert_eq!(register(&ada, &wrong).await.code(), "INVALID_CREDENTIALS");
+
+    let listed = ada.get("/api/machines/enrolments", &session.access).await.body;
+    assert_eq!(listed["enrolments"][0]["label"], "rack 1");
+    assert_eq!(listed["enrolments"][0]["machine_id"], registered.body["machine_id"]);
+    assert!(!listed.to_string().contains(&token[38..]));
+    let (grace, other) = Person::verified(&server, "grace").await;
+    assert_eq!(grace.get("/api/machines/enrolments", &other.access).await.body, json!({"enrolments": []}));
+}
+
+#[tokio::test]
+async fn of_two_machines_with_one_token_one_is_enrolled() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let token = enrol(&ada, &session, json!({})).await.text("token");
+    let (one, other) = tokio::join!(register(&ada, &token), register(&ada, &token));
+    let mut statuses = [one.status, other.status];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::UNAUTHORIZED]);
+}
+
+#[tokio::test]
+async fn old_tokens_and_those_of_disabled_accounts_enrol_nobody() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    for seconds in [0, 31 * 24 * 3600] {
+        let refused = enrol(&ada, &session, json!({"expires_in_seconds": seconds})).await;
+        assert_eq!(refused.code(), "INVALID_ARGUMENT", "{seconds}");
+    }
+    for change in ["UPDATE enrolment SET expires_ns = 1", "UPDATE account SET disabled = 1"] {
+        let token = enrol(&ada, &session, json!({})).await.text("token");
+        let changed: Result<(), crate::db::DbError> = server
+            .running
+            .app
+            .db
+            .write(move |c| {
+                Box::pin(async move {
+                    sqlx::query(change).execute(c).await?;
+                    Ok(())
+                })
+            })
+            .await;
+        changed.unwrap();
+        assert_eq!(register(&ada, &token).await.code(), "INVALID_CREDENTIALS", "{change}");
+    }
+}
+
+#[tokio::test]
+async fn unused_tokens_are_few() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    for _ in 0..100 {
+        assert_eq!(enrol(&ada, &session, json!({})).await.status, StatusCode::CREATED);
+    }
+    assert_eq!(enrol(&ada, &session, json!({})).await.code(), "CONFLICT");
+}
+
+#[tokio::test]
+async fn the_server_shows_who_it_is() {
+    let server = TestServer::new().await;
+    let person = Person::new(&server, "ada");
+    let path = format!("/api/machines/server-key?challenge={}", "ab".repeat(32));
+    let answer = person.call(Method::GET, &path, None, None).await;
+    let bytes = |field: &str| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.decode(answer.text(field)).unwrap()
+    };
+    let public: [u8; 32] = bytes("public_key").try_into().unwrap();
+    let body = cyx_core::enrol::challenge_body(&[0xab; 32]);
+    let fingerprint = answer.text("fingerprint").parse().unwrap();
+    cyx_core::enrol::verify_identity(fingerprint, &public, &body, &bytes("signature")).unwrap();
+    for bad in ["", "?challenge=ab", "?challenge=zz"] {
+        let answer = person.call(Method::GET, &format!("/api/machines/server-key{bad}"), None, None).await;
+        assert_eq!(answer.code(), "INVALID_ARGUMENT", "{bad}");
+    }
+}
