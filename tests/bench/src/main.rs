@@ -6,16 +6,31 @@
 //! | [`raw`] | limits of the machine: cipher, hash, code, memory, disk |
 //! | [`wire`] | limits of the machine: bytes over loopback, bare and as gRPC |
 //! | [`pipeline`] | the client's own work on content, on one core |
-//! | [`figures`] | the programs on a cluster |
-//! | [`segments`] | large files in segments of several sizes |
+//! | [`bench`] | a cluster, and what a command costs on it |
+//! | [`large`], [`segments`] | large files; segments of several sizes |
+//! | [`small`], [`reads`] | many small files; small reads of a large one |
+//! | [`listing`], [`metadata`] | large directories; names made and looked up |
+//! | [`network`], [`proxy`] | long and narrow ways, and how they are made |
+//! | [`mount`] | what programs get from a mount |
+//! | [`local`] | files to upload |
 //! | [`usage`] | processor time and memory of processes |
-//! | [`report`] | table and JSON |
+//! | [`report`], [`history`] | table and JSON; recorded runs |
 
-mod figures;
+mod bench;
+mod history;
+mod large;
+mod listing;
+mod local;
+mod metadata;
+mod mount;
+mod network;
 mod pipeline;
+mod proxy;
 mod raw;
+mod reads;
 mod report;
 mod segments;
+mod small;
 mod usage;
 mod wire;
 
@@ -24,7 +39,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use report::Report;
 
@@ -35,6 +50,8 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 #[derive(Debug, Parser)]
 #[command(name = "cyx-bench", version)]
 struct Options {
+    /// What to measure; default: all but network and mount.
+    groups: Vec<Group>,
     /// Writes the figures as JSON too; `-` for standard output, instead of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -44,34 +61,84 @@ struct Options {
     /// MiB of the large file.
     #[arg(long, value_name = "MIB")]
     size: Option<u64>,
-    /// Files of 4 KiB.
-    #[arg(long, value_name = "N")]
-    files: Option<usize>,
-    /// Entries of the directory that is listed.
-    #[arg(long, value_name = "N")]
-    entries: Option<usize>,
-    /// How often transfers of the large file are measured; the median counts.
+    /// Small files in a folder, for one or more folders.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    files: Vec<usize>,
+    /// Entries of the directories that are listed.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    entries: Vec<usize>,
+    /// How often transfers are measured; the median counts.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Storage nodes.
     #[arg(long, value_name = "N", default_value_t = 14)]
     nodes: usize,
     /// Only the raw limits and the pipeline, without a cluster.
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long, conflicts_with_all = ["only", "groups"])]
     raw: bool,
     /// Only figures whose name contains this; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// Adds the run to this file, one JSON document per line.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// Shows each figure beside the last one in the history.
+    #[arg(long, requires = "history")]
+    compare: bool,
+    /// What was built, for the history.
+    #[arg(long, value_name = "TEXT")]
+    commit: Option<String>,
+}
+
+/// Figures that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Large files.
+    Large,
+    /// Many small files.
+    Small,
+    /// Small reads of a large file.
+    Reads,
+    /// Large directories and the start of the program.
+    Listing,
+    /// Names made and looked up, by 1, 16 and 64 clients; on PostgreSQL too if DATABASE_URL names an empty database.
+    Metadata,
+    /// Long and narrow ways; takes some minutes more.
+    Network,
+    /// A mount; needs /dev/fuse.
+    Mount,
+}
+
+impl Group {
+    const USUAL: [Self; 5] = [Self::Large, Self::Small, Self::Reads, Self::Listing, Self::Metadata];
+
+    fn measure(self, plan: &Plan, report: &mut Report) -> Result<()> {
+        match self {
+            Self::Large => large::measure(plan, report),
+            Self::Small => small::measure(plan, report),
+            Self::Reads => reads::measure(plan, report),
+            Self::Listing => listing::measure(plan, report),
+            Self::Metadata => metadata::measure(plan, report),
+            Self::Network => network::measure(plan, report),
+            Self::Mount => mount::measure(plan, report),
+        }
+    }
 }
 
 /// How much is measured.
 #[derive(Debug, Clone)]
 struct Plan {
     size: u64,
-    files: usize,
-    entries: usize,
+    files: Vec<usize>,
+    entries: Vec<usize>,
     rounds: usize,
     nodes: usize,
+    /// Small reads of a large file.
+    reads: usize,
+    /// Small files in the archive that is unpacked in a mount.
+    archive: usize,
+    /// How long names are made by each number of clients.
+    metadata_time: Duration,
     /// How long a raw limit is measured.
     raw_time: Duration,
     /// Bytes that are moved or written for a raw limit.
@@ -82,14 +149,20 @@ struct Plan {
 impl Plan {
     fn of(options: &Options) -> Self {
         let choose = |quick, full| if options.quick { quick } else { full };
-        let mib = options.size.unwrap_or(choose(64, 1024));
-        let usize_of = |quick, full| if options.quick { quick } else { full };
+        let counts = |asked: &[usize], quick: &[usize], full: &[usize]| {
+            let usual = if options.quick { quick } else { full };
+            let chosen = if asked.is_empty() { usual } else { asked };
+            chosen.iter().map(|count| (*count).max(1)).collect()
+        };
         Self {
-            size: mib.max(1) << 20,
-            files: options.files.unwrap_or(usize_of(100, 1000)).max(1),
-            entries: options.entries.unwrap_or(usize_of(300, 10_000)).max(1),
-            rounds: options.rounds.unwrap_or(usize_of(1, 3)).max(1),
+            size: options.size.unwrap_or(choose(64, 1024)).max(1) << 20,
+            files: counts(&options.files, &[100], &[1000, 10_000]),
+            entries: counts(&options.entries, &[300], &[10_000, 100_000]),
+            rounds: options.rounds.unwrap_or(if options.quick { 1 } else { 3 }).max(1),
             nodes: options.nodes,
+            reads: if options.quick { 50 } else { 1000 },
+            archive: if options.quick { 40 } else { 2000 },
+            metadata_time: Duration::from_millis(choose(500, 4000)),
             raw_time: Duration::from_millis(choose(50, 700)),
             raw_bytes: choose(64, 1024) << 20,
             only: options.only.clone(),
@@ -117,19 +190,34 @@ fn run(options: &Options) -> Result<()> {
     let plan = Plan::of(options);
     let raw = raw::measure(&plan)?;
     let mut report = Report::new(raw);
-    pipeline::measure(&plan, &mut report)?;
-    if !options.raw {
-        figures::measure(&plan, &mut report)?;
+    if options.groups.is_empty() {
+        pipeline::measure(&plan, &mut report)?;
     }
+    let groups = match (options.raw, options.groups.is_empty()) {
+        (true, _) => &[][..],
+        (false, true) => &Group::USUAL[..],
+        (false, false) => &options.groups[..],
+    };
+    for group in groups {
+        group.measure(&plan, &mut report)?;
+    }
+    let run = report.json(&plan);
+    let out = &mut std::io::stdout().lock();
     match &options.json {
         Some(path) if path.as_os_str() == "-" => {
-            writeln!(std::io::stdout(), "{:#}", report.json(&plan))?;
+            writeln!(out, "{run:#}")?;
         }
         Some(path) => {
-            std::fs::write(path, format!("{:#}\n", report.json(&plan)))?;
-            report.print(&mut std::io::stdout().lock())?;
+            std::fs::write(path, format!("{run:#}\n"))?;
+            report.print(out)?;
         }
-        None => report.print(&mut std::io::stdout().lock())?,
+        None => report.print(out)?,
+    }
+    if let Some(path) = &options.history {
+        if options.compare {
+            history::compare(path, &run, &mut std::io::stderr().lock())?;
+        }
+        history::record(path, &run, options.commit.as_deref())?;
     }
     Ok(())
 }

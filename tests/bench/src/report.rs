@@ -60,6 +60,18 @@ impl Figure {
         self
     }
 
+    /// The value and the parts of another figure as parts of this one.
+    pub(crate) fn parts_of(mut self, other: &Self, name: &str) -> Self {
+        self.parts.push((name.to_owned(), other.value));
+        self.parts.extend(other.parts.iter().cloned());
+        self
+    }
+
+    /// The value of a part.
+    pub(crate) fn value_of(&self, part: &str) -> f64 {
+        self.parts.iter().find(|(name, _)| name == part).map_or(f64::NAN, |(_, value)| *value)
+    }
+
     /// Something that it consists of, or that helps to understand it.
     pub(crate) fn part(mut self, name: impl Into<String>, value: f64) -> Self {
         self.parts.push((name.into(), value));
@@ -109,7 +121,7 @@ impl Report {
         writeln!(out)?;
         writeln!(
             out,
-            "{:<46} {:>9} {:<10} {:>9}  {:<5} {:>7} {:>6}",
+            "{:<58} {:>9} {:<10} {:>9}  {:<5} {:>7} {:>6}",
             "Figure", "value", "unit", "budget", "", "limit", "ratio"
         )?;
         for figure in &self.figures {
@@ -123,7 +135,7 @@ impl Report {
             let ratio = figure.limit.map_or_else(String::new, |limit| format!("{:.2}", figure.value / limit));
             writeln!(
                 out,
-                "{:<46} {:>9} {:<10} {budget:>9}  {met:<5} {limit:>7} {ratio:>6}",
+                "{:<58} {:>9} {:<10} {budget:>9}  {met:<5} {limit:>7} {ratio:>6}",
                 figure.name,
                 number(figure.value),
                 figure.unit

@@ -4,18 +4,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cyx_client::TreePath;
 use cyx_client::transfer::{PutOptions, Silent, Source, Transfer, Tuning};
-use cyx_client::{Client, Config, Overrides, TreePath};
 use cyx_core::units::{FRAMES_PER_SHARD, FRAMES_PER_SHARD_MAX, MIB};
 
 use crate::Result;
-use crate::figures::Bench;
+use crate::bench::{BUCKET, Bench, runtime};
 use crate::raw::median;
 use crate::report::{Figure, Report};
 use crate::usage;
 
 pub(crate) const SEGMENTS: &str = "segments of";
-const BUCKET: &str = "bench";
 
 /// Frames of each of the ten data shards.
 const SIZES: [u64; 4] = [FRAMES_PER_SHARD, 2 * FRAMES_PER_SHARD, 4 * FRAMES_PER_SHARD, FRAMES_PER_SHARD_MAX];
@@ -28,7 +27,7 @@ struct Cost {
 }
 
 pub(crate) fn measure(bench: &Bench<'_>, source: &Path, report: &mut Report) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime()?;
     for frames in SIZES {
         let segment = frames * 10 * cyx_core::units::FRAME_PLAIN / MIB;
         let mut costs = (Vec::new(), Vec::new());
@@ -59,13 +58,7 @@ pub(crate) fn measure(bench: &Bench<'_>, source: &Path, report: &mut Report) -> 
 
 /// One file up and down again.
 async fn round(bench: &Bench<'_>, source: &Path, frames: u64) -> Result<(Cost, Cost)> {
-    let (home, gateway) = (bench.user.home(), bench.cluster.gateway());
-    let variable = |name: &str| match name {
-        "CYXCLOUD_HOME" => Some(home.clone().into_os_string()),
-        "CYXCLOUD_GATEWAY" => Some(gateway.clone().into()),
-        _ => None,
-    };
-    let client = Client::open(&Config::load_from(Overrides::default(), &variable)?).await?;
+    let client = bench.client().await?;
     let bucket = client.bucket(BUCKET).await?;
     let tuning = Tuning::default();
     // At least two coded segments, so that one is sealed while another is sent.
@@ -103,7 +96,7 @@ impl Bench<'_> {
         let (began, before) = (std::time::Instant::now(), (usage::process_time(), usage::total_time(&nodes)?));
         work.await?;
         let (wall, client) = (began.elapsed(), usage::process_time().saturating_sub(before.0));
-        tokio::time::sleep(crate::figures::AFTERWARDS).await;
+        tokio::time::sleep(crate::bench::AFTERWARDS).await;
         Ok(Cost { client, nodes: usage::total_time(&nodes)?.saturating_sub(before.1), wall })
     }
 }

@@ -88,9 +88,7 @@ fn watch_peak(pid: u32, ended: &AtomicBool) -> u64 {
     let mut peak = 0;
     while !ended.load(Ordering::Relaxed) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(kib.unwrap_or_default() * 1024);
+        peak = peak.max(peak_in(&status).unwrap_or_default());
         std::thread::sleep(Duration::from_millis(10));
     }
     peak
@@ -98,15 +96,28 @@ fn watch_peak(pid: u32, ended: &AtomicBool) -> u64 {
 
 /// Most bytes of this process that were resident since [`forget_peak`].
 pub(crate) fn own_peak() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Ok(kib.ok_or("the kernel does not tell what a process uses")? * 1024)
+    peak_of(std::process::id())
 }
 
 /// Begins anew to look for the peak.
 pub(crate) fn forget_peak() -> Result<()> {
-    Ok(fs::write("/proc/self/clear_refs", "5")?)
+    forget_peak_of(std::process::id())
+}
+
+/// Most bytes of a process that were resident since [`forget_peak_of`].
+pub(crate) fn peak_of(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    peak_in(&status).ok_or_else(|| "the kernel does not tell what a process uses".into())
+}
+
+/// Begins anew to look for the peak of a process.
+pub(crate) fn forget_peak_of(pid: u32) -> Result<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
+fn peak_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]

@@ -1,0 +1,98 @@
+//! Small reads of large files that nothing is known of: what each costs, and how many nodes it asks.
+
+use std::time::Duration;
+
+use cyx_client::transfer::{Transfer, Tuning};
+use cyx_client::{Bucket, Located, TreePath};
+use cyx_tests::noise;
+
+use crate::bench::{BUCKET, Bench, runtime, timed, times_figure};
+use crate::local::{text, write_noise};
+use crate::report::{Budget, Report};
+use crate::usage;
+use crate::{Plan, Result, say};
+
+pub(crate) const COLD: &str = "cold read of 4 KiB";
+/// Bytes that are read at once.
+pub(crate) const READ: u64 = 4096;
+const SIZE: u64 = 256 << 20;
+
+pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
+    if !plan.wants(COLD) {
+        return Ok(());
+    }
+    let bench = Bench::start(plan, &[], &[])?;
+    say(COLD);
+    let size = SIZE.min(plan.size);
+    let source = bench.user.path("read.bin");
+    write_noise(&source, size)?;
+    bench.user.ok(["upload", &text(&source)?, "--bucket", BUCKET, "--key", "read", "--durability", "all", "--quiet"]);
+    let (server, nodes) = bench.pids()?;
+    runtime()?.block_on(Box::pin(async {
+        let reads = Reads::open(&bench.bucket().await?, "read").await?;
+        let before = (usage::process_time(), usage::total_time(&server)?, usage::total_time(&nodes)?);
+        let times = reads.times(plan.reads, size).await?;
+        let each = |used: Duration| used.as_secs_f64() * 1e6 / plan.reads as f64;
+        let figure = times_figure(COLD, &times).budget(Budget::AtMost(3.0));
+        let figure = figure.part("CPU-us: client", each(usage::process_time() - before.0));
+        let figure = figure.part("server", each(usage::total_time(&server)? - before.1));
+        report.add(figure.part("nodes", each(usage::total_time(&nodes)? - before.2)));
+        Ok(())
+    }))
+}
+
+/// A file and a client that knows the nodes and nothing of the file.
+pub(crate) struct Reads {
+    transfer: Transfer,
+    bucket: Bucket,
+    located: Located,
+}
+
+impl Reads {
+    pub(crate) async fn open(bucket: &Bucket, path: &str) -> Result<Self> {
+        let transfer = Transfer::new(bucket.client(), None, Tuning::default());
+        let located = bucket.resolve(&TreePath::parse(path)?).await?;
+        let reads = Self { transfer, bucket: bucket.clone(), located };
+        // Connects to all nodes.
+        let reader = reads.transfer.open(&reads.bucket, &reads.located).await?;
+        reader.read_range(0..(64 << 20).min(reader.size())).await?;
+        Ok(reads)
+    }
+
+    /// Milliseconds of reads here and there, each of which asks the server first; the bytes are those that were uploaded.
+    pub(crate) async fn times(&self, count: usize, size: u64) -> Result<Vec<f64>> {
+        let mut times = Vec::new();
+        for index in 0..count {
+            let at = place(index, size);
+            let range = at..at + READ;
+            let reading = async {
+                let reader = self.transfer.open_at(&self.bucket, &self.located, range.clone()).await?;
+                Ok(reader.read_range(range.clone()).await?)
+            };
+            let (bytes, time) = timed(reading).await?;
+            if u64::try_from(bytes.len())? != READ.min(size - at) {
+                return Err("a read has another length".into());
+            }
+            times.push(time);
+        }
+        Ok(times)
+    }
+}
+
+/// Where the read of this number begins: anywhere, and the same in every run.
+fn place(index: usize, size: u64) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&noise(index as u64 ^ 0x5eed, 8));
+    u64::from_le_bytes(number) % size.saturating_sub(READ).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_lie_inside_the_file_and_differ() {
+        let places: std::collections::BTreeSet<u64> = (0..100).map(|index| place(index, 1 << 20)).collect();
+        assert!(places.len() > 90 && places.iter().all(|at| at + READ <= 1 << 20));
+    }
+}
