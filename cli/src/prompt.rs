@@ -2,6 +2,10 @@
 
 use std::env;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::task::{Context, Waker};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -35,8 +39,35 @@ pub fn ask(question: &str, advice: &str) -> Result<String> {
     }
     let mut error = io::stderr().lock();
     write!(error, "{question}: ").and_then(|()| error.flush()).map_err(Error::stream("ask"))?;
+    drop(error);
+    await_line()?;
     let line = read_line("read the answer")?;
     Ok(line.trim().to_owned())
+}
+
+/// Hears of Ctrl-C. From now on it does not end the process by itself, which would leave a terminal without echo.
+fn interrupts() -> Result<Signal> {
+    signal(SignalKind::interrupt()).map_err(Error::stream("listen for Ctrl-C"))
+}
+
+/// How often it is looked whether Ctrl-C was pressed.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Waits until a line was typed. A read alone would not end by Ctrl-C: whoever handles that waits for this very answer.
+fn await_line() -> Result<()> {
+    let mut interrupts = interrupts()?;
+    let stdin = io::stdin();
+    loop {
+        let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut ready, Some(&LOOK)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(Error::stream("read the answer")(error.into())),
+        }
+        if interrupts.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return Err(Error::Interrupted { resumable: false });
+        }
+    }
 }
 
 /// The password of an account: from standard input if `from_stdin`, else from the variable, else asked for.
@@ -124,8 +155,13 @@ fn secret(question: &Question, from_stdin: bool, twice: bool) -> Result<Zeroizin
     if let Some(secret) = given(question, from_stdin)? {
         return Ok(secret);
     }
+    let _interrupts = interrupts()?;
     let hidden = |question: &str| {
-        rpassword::prompt_password(question).map(Zeroizing::new).map_err(Error::stream("ask for the password"))
+        rpassword::prompt_password(question).map(Zeroizing::new).map_err(|error| match error.kind() {
+            // It puts the terminal back before it says so.
+            io::ErrorKind::Interrupted => Error::Interrupted { resumable: false },
+            _ => Error::stream("ask for the password")(error),
+        })
     };
     let password = hidden(question.text)?;
     if twice && *hidden("The same again: ")? != *password {

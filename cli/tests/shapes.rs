@@ -44,7 +44,8 @@ fn accounts() {
     let quota = json(&user, "quota");
     assert_eq!(
         fields(&quota),
-        "limit_bytes pending_bytes plan superseded_bytes traffic_limit_bytes traffic_pending_bytes traffic_used_bytes used_bytes"
+        "full_at limit_bytes measured_at measured_bytes pending_bytes plan superseded_bytes traffic_forecast_bytes \
+         traffic_limit_bytes traffic_pending_bytes traffic_used_bytes used_bytes"
     );
     let status = json(&user, "status");
     assert_eq!(fields(&status), "gateway nodes scheme survives version");

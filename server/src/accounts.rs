@@ -14,10 +14,12 @@
 //! | [`sessions`], [`devices`] | refresh, logout, device keys; the list of devices |
 //! | [`password`], [`recovery`], [`email`] | a new password, by the old one or by recovery words; a new address |
 //! | [`api_keys`] | keys of programs |
+//! | [`wallet`] | wallets that log in, and open nothing |
 //! | [`identity`] | who the caller is |
-//! | [`machines`] | machines of storage nodes |
+//! | [`enrolment`], [`machines`] | tokens that let a machine join; machines of storage nodes |
 //! | [`limits`] | counting of failures and mails |
 //! | [`rules`] | what names and addresses look like |
+//! | [`growth`] | what accounts stored day by day |
 //! | [`plan`], [`role`] | plans and their limits; roles |
 //! | [`export`], [`closing`] | everything about an account; leaving |
 //! | [`housekeeping`] | what is over is removed |
@@ -29,8 +31,10 @@ pub mod codes;
 pub mod confirm;
 pub mod devices;
 pub mod email;
+pub mod enrolment;
 pub mod export;
 pub mod factors;
+pub mod growth;
 pub mod guard;
 pub mod housekeeping;
 pub mod identity;
@@ -44,6 +48,7 @@ pub mod register;
 pub mod role;
 pub mod rules;
 pub mod sessions;
+pub mod wallet;
 
 #[cfg(test)]
 mod tests;

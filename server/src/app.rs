@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Sessions;
 use crate::changes::Bus;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Part};
 use crate::db::{Db, DbError};
 use crate::http::throttle::Throttle;
 use crate::keys::KeyError;
+use crate::ledger;
 use crate::mail::Post;
 use crate::network::Network;
 use crate::tokens::Tokens;
@@ -75,9 +76,13 @@ impl App {
     pub async fn open_with(config: Config, post: Post) -> Result<AppState, StartError> {
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
-        let network = Network::open(&db, &config.data_dir, (&config).into()).await?;
+        let network = match config.part {
+            Part::All => Network::open(&db, &config.data_dir, (&config).into()).await?,
+            Part::Identity => Network::open_silent(&db, (&config).into()).await?,
+        };
+        ledger::begin(&db, (&config).into()).await?;
         let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(config.account_calls_per_second);
         let (changes, writers) = (Bus::default(), WriterCache::default());
         Ok(Arc::new(Self { config, db, tokens, sessions, throttle, post, network, changes, writers, shutdown }))
     }

@@ -19,7 +19,7 @@ use crate::accounts::role::Role;
 use crate::app::App;
 use crate::db::{Backend, DbError};
 use crate::error::ApiError;
-use crate::time::now_ns;
+use crate::time::{now_ns, now_seconds};
 use crate::tokens::{Claims, UserType};
 
 /// One thing a caller may do.
@@ -95,12 +95,6 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whether it may do something.
-    #[must_use]
-    pub fn may(&self, permission: Permission) -> bool {
-        self.permissions.iter().any(|given| given == permission.as_str())
-    }
-
     /// Insists that it is a person's own device: programs with keys do not touch the account itself.
     ///
     /// # Errors
@@ -134,11 +128,49 @@ impl Caller {
     /// # Errors
     /// [`ErrorCode::PermissionDenied`].
     pub fn require(&self, permission: Permission) -> Result<(), ApiError> {
-        if self.may(permission) {
-            return Ok(());
-        }
-        Err(ApiError::denied(format!("this token lacks the permission {}", permission.as_str())))
+        require(&self.permissions, permission)
     }
+}
+
+/// Whoever may ask about an account and its storage: a [`Caller`], or somebody whom a service beside this one vouches for.
+///
+/// A token of such a service is signed with the shared secret and names an account, but no session of this server. So it can be held to
+/// the account's state and its own permissions, and to nothing else: nobody here can end it, and no grant can be bound to a
+/// session's key. It shows what there is; it changes nothing and moves no data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Whose data.
+    pub account: AccountId,
+    /// Kind of caller.
+    pub user_type: UserType,
+    /// What of the account's data it may see.
+    pub scope: Scope,
+    /// What it may do, as in its token.
+    pub permissions: Vec<String>,
+}
+
+impl Member {
+    /// Insists that it may do something.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PermissionDenied`].
+    pub fn require(&self, permission: Permission) -> Result<(), ApiError> {
+        require(&self.permissions, permission)
+    }
+}
+
+impl From<Caller> for Member {
+    fn from(caller: Caller) -> Self {
+        let Caller { account, user_type, scope, permissions, .. } = caller;
+        Self { account, user_type, scope, permissions }
+    }
+}
+
+fn require(given: &[String], permission: Permission) -> Result<(), ApiError> {
+    if given.iter().any(|given| given == permission.as_str()) {
+        return Ok(());
+    }
+    Err(ApiError::denied(format!("this token lacks the permission {}", permission.as_str())))
 }
 
 /// A machine whose token is good.
@@ -166,9 +198,10 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 /// The caller of a gRPC request.
 ///
 /// # Errors
-/// As [`authenticate`].
+/// As [`authenticate`]; [`ErrorCode::RateLimited`].
 pub async fn caller_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Result<Caller, ApiError> {
     let caller = authenticate(app, bearer(metadata.as_ref())?).await?;
+    app.throttle.calls_of(caller.account)?;
     let reader = metadata.get(READER_KEY).and_then(|reader| hex::decode(reader.as_bytes()).ok()?.try_into().ok());
     Ok(Caller { reader: reader.unwrap_or_default(), ..caller })
 }
@@ -176,22 +209,32 @@ pub async fn caller_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Re
 /// The machine behind a node's gRPC request.
 ///
 /// # Errors
-/// As [`authenticate_machine`].
+/// As [`authenticate_machine`]; [`ErrorCode::RateLimited`].
 pub async fn machine_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Result<Machine, ApiError> {
-    authenticate_machine(app, bearer(metadata.as_ref())?).await
+    let machine = authenticate_machine(app, bearer(metadata.as_ref())?).await?;
+    app.throttle.machine(machine.id)?;
+    Ok(machine)
 }
 
 /// Checks the access token of a person's device or program.
 ///
 /// # Errors
 /// [`ErrorCode::TokenExpired`], [`ErrorCode::InvalidCredentials`] (also for a revoked session), [`ErrorCode::PermissionDenied`] for a
-/// disabled account or a machine's token.
+/// disabled account, a machine's token, or one of another service.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller, ApiError> {
     let claims = app.tokens.jwt.check(token)?;
-    if claims.user_type == UserType::Node {
-        return Err(ApiError::denied("this is a storage node's token"));
+    match (claims.user_type, claims.sid.clone()) {
+        (UserType::Node, _) => Err(ApiError::denied("this is a storage node's token")),
+        (UserType::User | UserType::ApiKey, Some(session)) => with_session(app, claims, &session).await,
+        (UserType::User, None) => {
+            Err(ApiError::denied("this needs a login here; another service's token does not suffice"))
+        }
+        (UserType::ApiKey, None) => Err(refused()),
     }
-    let session: SessionId = id(claims.sid.as_deref().unwrap_or_default())?;
+}
+
+async fn with_session(app: &App, claims: Claims, session: &str) -> Result<Caller, ApiError> {
+    let session: SessionId = id(session)?;
     let account: AccountId = id(&claims.sub)?;
     let known = match app.sessions.get(session) {
         Some(known) => known,
@@ -212,6 +255,37 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, ApiError> {
         expires_at: exp,
         reader: [0; 16],
     })
+}
+
+/// Longest life that the token of another service may have left, in seconds. Nobody here can end it sooner.
+const SIBLING_LIFE_MAX: u64 = 24 * 3600;
+
+/// Checks an access token that only has to say whose account it is about: one with a session, or one of a service that shares the secret.
+///
+/// # Errors
+/// As [`authenticate`]; of another service's token also [`ErrorCode::InvalidCredentials`] if it names no account, or lives too long.
+pub async fn authenticate_member(app: &App, token: &str) -> Result<Member, ApiError> {
+    let claims = app.tokens.jwt.check(token)?;
+    if claims.user_type != UserType::User || claims.sid.is_some() {
+        return Ok(authenticate(app, token).await?.into());
+    }
+    if claims.exp.saturating_sub(now_seconds()) > SIBLING_LIFE_MAX {
+        let text = "an access token without a session must end within 24 hours";
+        return Err(ApiError::new(ErrorCode::InvalidCredentials, text));
+    }
+    let account: AccountId = id(&claims.sub)?;
+    let mut tx = app.db.read().await?;
+    let disabled: Option<i64> = sqlx::query_scalar("SELECT disabled FROM account WHERE id = $1 AND verified <> 0")
+        .bind(account.to_vec())
+        .fetch_optional(&mut *tx)
+        .await?;
+    match disabled {
+        None => Err(refused()),
+        Some(0) => {
+            Ok(Member { account, user_type: claims.user_type, scope: Scope::Account, permissions: claims.permissions })
+        }
+        Some(_) => Err(ApiError::denied("this account is disabled")),
+    }
 }
 
 async fn look_up(app: &App, session: SessionId) -> Result<Known, ApiError> {

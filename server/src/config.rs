@@ -11,11 +11,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cyx_core::wallet::is_domain;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use self::options::{Options, example};
 pub use self::secrets::Secret;
+
+use crate::audits::round::SLICES_MAX;
 
 use crate::accounts::plan::Plan;
 use crate::db::{DbConfig, Location};
@@ -100,9 +103,25 @@ pub struct JwtConfig {
     pub skip_issuer_validation: bool,
 }
 
+/// What a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    All,
+    /// Accounts and machines alone, beside other processes on the same PostgreSQL.
+    Identity,
+}
+
+/// Longest epoch in seconds.
+const EPOCH_MAX: u64 = 31 * 24 * 3600;
+/// Where the identity part listens if nothing else is said.
+const IDENTITY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3002);
+
 /// The server's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What this process serves.
+    pub part: Part,
     /// Folder of everything the server keeps.
     pub data_dir: PathBuf,
     /// Where users come in.
@@ -123,6 +142,10 @@ pub struct Config {
     pub mail_from: String,
     /// Tokens.
     pub jwt: JwtConfig,
+    /// The host in the texts that wallets sign.
+    pub domain: String,
+    /// gRPC calls per second and account in the long run.
+    pub account_calls_per_second: u32,
     /// Enrols any number of machines.
     pub enroll_token: Option<Secret>,
     /// Plan of new accounts.
@@ -151,8 +174,22 @@ pub struct Config {
     pub grant: Duration,
     /// How often nodes report.
     pub heartbeat: Duration,
-    /// After how long a silent node counts as dead.
-    pub node_dead: Duration,
+    /// After how long a silent node is suspect.
+    pub node_suspect: Duration,
+    /// After how long it is offline.
+    pub node_offline: Duration,
+    /// After how long it is lost.
+    pub node_lost: Duration,
+    /// Repairs and moves under way at a time.
+    pub repair_tasks: u64,
+    /// Of those, how many may read from one node.
+    pub repair_tasks_per_node: u64,
+    /// How often nodes are audited.
+    pub node_audit: Duration,
+    /// Slices that each of them proves then.
+    pub node_audit_slices: u32,
+    /// How long after a failure the same is asked once more.
+    pub node_audit_recheck: Duration,
     /// How long trash is kept.
     pub trash: Duration,
     /// How long replaced content stays readable.
@@ -165,6 +202,16 @@ pub struct Config {
     pub keep_list_margin: Duration,
     /// How often the collecting jobs run.
     pub job: Duration,
+    /// Length of the epochs that nodes are paid by.
+    pub epoch: Duration,
+    /// Micros for a gigabyte kept for a month.
+    pub storage_rate: u64,
+    /// Micros for a gigabyte moved.
+    pub traffic_rate: u64,
+    /// Of an operator's pay, so many hundredths are held until the node has left in order.
+    pub hold_percent: u64,
+    /// Where payouts are written to, if not into the data folder.
+    pub payouts: Option<PathBuf>,
     /// Life of a write lease, from when it was acquired or renewed.
     pub write_lease: Duration,
     /// Where the log of the embedded database is shipped to.
@@ -188,10 +235,17 @@ impl Config {
         let data_dir = options.data_dir()?;
         let database = database(&options, &data_dir)?;
         let seconds = Duration::from_secs;
+        let part = match options.role()?.as_str() {
+            "all" => Part::All,
+            "identity" => Part::Identity,
+            _ => return Err(invalid("role", "is all or identity")),
+        };
+        let identity = options.identity.or((part == Part::Identity).then_some(IDENTITY));
         let config = Self {
+            part,
             http: options.http()?,
             grpc: options.grpc()?,
-            identity: options.identity,
+            identity,
             database,
             tls: tls(&options)?,
             behind_proxy: options.behind_proxy(),
@@ -203,6 +257,8 @@ impl Config {
                 accepted_issuers: list(&options.jwt_accepted_issuers()?),
                 skip_issuer_validation: options.jwt_skip_issuer_validation(),
             },
+            domain: options.domain()?,
+            account_calls_per_second: options.account_calls_per_second()?,
             enroll_token: secret("CYX_ENROLL_TOKEN", options.enroll_token_file.as_ref())?,
             plan: options.plan()?.parse().map_err(|_| invalid("plan", "no such plan"))?,
             plan_free_bytes: options.plan_free_bytes()?,
@@ -217,13 +273,25 @@ impl Config {
             node_token: seconds(options.node_token_seconds()?),
             grant: seconds(options.grant_seconds()?),
             heartbeat: seconds(options.heartbeat_seconds()?),
-            node_dead: seconds(options.node_dead_seconds()?),
+            node_suspect: seconds(options.node_suspect_seconds()?),
+            node_offline: seconds(options.node_offline_seconds()?),
+            node_lost: seconds(options.node_lost_seconds()?),
+            repair_tasks: options.repair_tasks()?,
+            repair_tasks_per_node: options.repair_tasks_per_node()?,
+            node_audit: seconds(options.node_audit_seconds()?),
+            node_audit_slices: options.node_audit_slices()?,
+            node_audit_recheck: seconds(options.node_audit_recheck_seconds()?),
             trash: seconds(options.trash_seconds()?),
             superseded: seconds(options.superseded_seconds()?),
             staged: seconds(options.staged_seconds()?),
             changes: seconds(options.changes_seconds()?),
             keep_list_margin: seconds(options.keep_list_margin_seconds()?),
             job: seconds(options.job_seconds()?),
+            epoch: seconds(options.epoch_seconds()?),
+            storage_rate: options.storage_rate()?,
+            traffic_rate: options.traffic_rate()?,
+            hold_percent: options.hold_percent()?,
+            payouts: options.payouts.clone(),
             write_lease: seconds(options.write_lease_seconds()?),
             ship_wal: options.ship_wal.clone(),
             ship_wal_keep: seconds(options.ship_wal_keep_seconds()?),
@@ -237,7 +305,11 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
-        for (name, address) in listeners.into_iter().filter_map(|(name, address)| Some((name, address?))) {
+        let listeners = match self.part {
+            Part::All => &listeners[..],
+            Part::Identity => &listeners[2..],
+        };
+        for (name, address) in listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))) {
             if self.tls.is_none() && !self.behind_proxy && !address.ip().is_loopback() {
                 return Err(invalid(
                     name,
@@ -248,20 +320,48 @@ impl Config {
         if self.grant > Duration::from_secs(cyx_core::units::GRANT_LIFETIME_SECONDS) {
             return Err(invalid("grant-seconds", "nodes refuse grants that live longer than an hour"));
         }
+        if !is_domain(&self.domain) {
+            return Err(invalid("domain", "is a host, perhaps with a port, and nothing else"));
+        }
+        if self.account_calls_per_second == 0 {
+            return Err(invalid("account-calls-per-second", "must be at least 1"));
+        }
+        if self.part == Part::Identity {
+            // Otherwise it would have accounts and tokens of its own, which nobody else accepts.
+            if !matches!(self.database.location, Location::Postgres(_)) {
+                return Err(invalid("role", "identity needs PostgreSQL, which the other processes use too (DATABASE_URL)"));
+            }
+            if self.jwt.secret.is_none() {
+                return Err(invalid("role", "identity needs the JWT_SECRET of the other processes"));
+            }
+        }
         let at_least_one = [
             ("access-token-seconds", self.access_token),
             ("refresh-token-seconds", self.refresh_token),
             ("node-token-seconds", self.node_token),
             ("grant-seconds", self.grant),
             ("heartbeat-seconds", self.heartbeat),
-            ("node-dead-seconds", self.node_dead),
+            ("node-suspect-seconds", self.node_suspect),
+            ("node-offline-seconds", self.node_offline),
+            ("node-lost-seconds", self.node_lost),
+            ("node-audit-seconds", self.node_audit),
             ("job-seconds", self.job),
+            ("epoch-seconds", self.epoch),
             ("write-lease-seconds", self.write_lease),
         ];
         for (name, value) in at_least_one {
             if value.is_zero() {
                 return Err(invalid(name, "must be at least 1"));
             }
+        }
+        if self.hold_percent > 100 {
+            return Err(invalid("hold-percent", "at most 100"));
+        }
+        if self.epoch > Duration::from_secs(EPOCH_MAX) {
+            return Err(invalid("epoch-seconds", "an epoch has at most 31 days"));
+        }
+        if self.node_audit_slices > SLICES_MAX {
+            return Err(invalid("node-audit-slices", "at most 64"));
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ impl ApiError {
         Self { code, message: message.into(), retry_after: None }
     }
 
-    /// Says when it is worth trying again; over HTTP as `Retry-After`.
+    /// Says when it is worth trying again: the header, or the metadata, `retry-after`.
     #[must_use]
     pub const fn after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
@@ -90,7 +90,11 @@ impl From<InvalidField> for ApiError {
 
 impl From<ApiError> for tonic::Status {
     fn from(error: ApiError) -> Self {
-        cyx_proto::status::status(error.code, error.message)
+        let mut status = cyx_proto::status::status(error.code, error.message);
+        if let Some(pause) = error.retry_after {
+            cyx_proto::status::set_retry_after(&mut status, pause);
+        }
+        status
     }
 }
 

@@ -12,6 +12,7 @@ pub mod file;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use cyx_core::exit::ExitReceipt;
 use cyx_core::grant::Grant;
 use cyx_core::ids::{BucketId, BucketTag, ChunkId, GrantId, ID_LEN, KeyId, LeaseId, NodeId, random_bytes};
 use cyx_core::keeplist::{Incarnation, KeepList};
@@ -75,10 +76,21 @@ impl ServerKeys {
     /// # Errors
     /// [`KeyError`].
     pub async fn load(db: &Db, data_dir: &Path) -> Result<Self, KeyError> {
+        let files = file::load_or_create(data_dir, now_seconds())?;
+        let public = files.iter().map(|file| (file.id(), file.key.verifying_key().to_bytes(), file.created)).collect();
+        Ok(Self::open(db, files, public).await?)
+    }
+
+    /// Loads the identity for a process that signs nothing for nodes: its key is in memory alone, and nobody is told to believe it.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load_silent(db: &Db) -> Result<Self, KeyError> {
+        Ok(Self::open(db, vec![KeyFile::random(now_seconds())], Vec::new()).await?)
+    }
+
+    async fn open(db: &Db, signing: Vec<KeyFile>, public: Vec<(KeyId, [u8; 32], u64)>) -> Result<Self, DbError> {
         let now = now_seconds();
-        let files = file::load_or_create(data_dir, now)?;
-        let public: Vec<(KeyId, [u8; 32], u64)> =
-            files.iter().map(|file| (file.id(), file.key.verifying_key().to_bytes(), file.created)).collect();
         let (incarnation, tag_secret, announced) = db
             .write(move |conn| {
                 let public = public.clone();
@@ -90,7 +102,7 @@ impl ServerKeys {
             })
             .await?;
         let grant_ids = Zeroizing::new(blake3::derive_key(GRANT_ID_CONTEXT, &tag_secret[..]));
-        Ok(Self { signing: files, announced: RwLock::new(announced.into()), tag_secret, grant_ids, incarnation })
+        Ok(Self { signing, announced: RwLock::new(announced.into()), tag_secret, grant_ids, incarnation })
     }
 
     /// Looks for keys that other servers of the same database announce.
@@ -143,6 +155,12 @@ impl ServerKeys {
     #[must_use]
     pub fn sign_grant(&self, grant: &Grant) -> Vec<u8> {
         grant.sign(self.signer(grant.key))
+    }
+
+    /// Signs an exit receipt with the key it names, which was [`Self::id`] a moment ago.
+    #[must_use]
+    pub fn sign_exit(&self, receipt: &ExitReceipt) -> Vec<u8> {
+        receipt.sign(self.signer(receipt.key))
     }
 
     /// Signs a keep-list with the key it names, which was [`Self::id`] a moment ago.

@@ -7,12 +7,15 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audits::AuditOptions;
 use crate::config::Config;
 use crate::db::Db;
 use crate::keys::{KeyError, ServerKeys};
 use crate::nodes::registry::Patience;
 use crate::nodes::{NetworkOptions, Registry, rows, watch};
+use crate::jobs::lease::Leases;
 use crate::placement::Placements;
+use crate::repair::Waiting;
 
 /// The parts.
 pub struct Network {
@@ -24,6 +27,10 @@ pub struct Network {
     pub placements: Arc<Placements>,
     /// What an administrator decided.
     pub options: NetworkOptions,
+    /// For whom tasks wait.
+    pub repair: Waiting,
+    /// Which jobs this server runs.
+    pub leases: Leases,
 }
 
 impl Network {
@@ -32,15 +39,33 @@ impl Network {
     /// # Errors
     /// [`KeyError`].
     pub async fn open(db: &Db, data_dir: &Path, options: NetworkOptions) -> Result<Self, KeyError> {
-        let keys = Arc::new(ServerKeys::load(db, data_dir).await?);
+        Self::with(db, ServerKeys::load(db, data_dir).await?, options).await
+    }
+
+    /// As [`Network::open`], for a process that neither serves nodes nor hands out grants.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn open_silent(db: &Db, options: NetworkOptions) -> Result<Self, KeyError> {
+        Self::with(db, ServerKeys::load_silent(db).await?, options).await
+    }
+
+    async fn with(db: &Db, keys: ServerKeys, options: NetworkOptions) -> Result<Self, KeyError> {
+        let keys = Arc::new(keys);
         let records = rows::load_all(&mut *db.read().await?).await?;
         let registry = Registry::new(
             records,
-            Patience::of_seconds(options.node_dead_seconds, options.heartbeat_seconds),
+            Patience::of_seconds(
+                options.node_suspect_seconds,
+                options.node_offline_seconds,
+                options.node_lost_seconds,
+                options.heartbeat_seconds,
+            ),
             Instant::now(),
         );
         let placements = Placements::load(db.clone(), Arc::clone(&keys), registry.clone(), options).await?;
-        Ok(Self { keys, registry, placements: Arc::new(placements), options })
+        let (repair, leases) = (Waiting::default(), Leases::of_server(db.clone()));
+        Ok(Self { keys, registry, placements: Arc::new(placements), options, repair, leases })
     }
 
     /// Starts watching the nodes.
@@ -54,10 +79,20 @@ impl From<&Config> for NetworkOptions {
         Self {
             allow_colocated: config.allow_colocated,
             heartbeat_seconds: u32::try_from(config.heartbeat.as_secs()).unwrap_or(u32::MAX),
-            node_dead_seconds: config.node_dead.as_secs(),
+            node_suspect_seconds: config.node_suspect.as_secs(),
+            node_offline_seconds: config.node_offline.as_secs(),
+            node_lost_seconds: config.node_lost.as_secs(),
+            repair_tasks: config.repair_tasks,
+            repair_tasks_per_node: config.repair_tasks_per_node,
             grant_seconds: config.grant.as_secs(),
             keep_list_margin_seconds: config.keep_list_margin.as_secs(),
             job_seconds: config.job.as_secs(),
+            audits: AuditOptions {
+                every: config.node_audit,
+                slices: config.node_audit_slices,
+                recheck: config.node_audit_recheck,
+                ..AuditOptions::default()
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use cyx_core::ids::AccountId;
 use cyx_proto::meta::v1 as pb;
 use sqlx::Row as _;
 
+use crate::accounts::growth;
 use crate::db::{Backend, Conn, DbError};
 use crate::orders;
 use crate::placement;
@@ -79,6 +80,7 @@ pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result
         .await?;
     let row = row.ok_or(DbError::Corrupt("an account does not exist"))?;
     let traffic = orders::of_account(conn, account, to_seconds(now)).await?;
+    let measured = growth::oldest(conn, account, now).await?;
     let bytes =
         |column: usize| -> Result<u64, DbError> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
     Ok(pb::Quota {
@@ -89,6 +91,8 @@ pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result
         traffic_limit_bytes: traffic.limit,
         traffic_used_bytes: traffic.settled,
         traffic_pending_bytes: traffic.promised,
+        measured_bytes: measured.map_or(0, |measured| measured.used_bytes),
+        measured_ns: measured.map_or(0, |measured| measured.time_ns),
         pending_bytes: u64::try_from(pending(conn, account, now).await?).unwrap_or(0),
     })
 }

@@ -1,4 +1,6 @@
-//! From a configuration to a running server, and down again.
+//! From a configuration to a running server, and down again. [`identity`] is the one that serves accounts alone.
+
+pub mod identity;
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
@@ -16,14 +18,16 @@ use tonic::service::Routes;
 
 use crate::app::{App, AppState, StartError};
 use crate::backup::ship::{ShipError, ShipOptions, Shipper};
-use crate::config::Config;
+use crate::config::{Config, Part};
 use crate::db::Location;
 use crate::http::server::Server;
 use crate::http::{router, tls};
 use crate::meta::MetaServer;
 use crate::nodes::service::NodeServer;
-use crate::{accounts, jobs, mail, metrics};
+use crate::{accounts, audits, jobs, mail, metrics, repair};
 use cyx_proto::node::v1::node_service_server::NodeServiceServer;
+
+use self::identity::IdentityServer;
 
 /// How often samples of metrics are merged.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -114,12 +118,7 @@ impl Running {
 
     /// Lets requests and background work end, then closes the database.
     pub async fn stop(self) {
-        self.app.shutdown.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-            tracing::warn!("background work was cut off");
-        }
-        self.app.db.close().await;
+        wind_down(&self.app, &self.tasks).await;
         if let Some(Shipping { stop, task }) = self.shipping {
             stop.cancel();
             if let Err(error) = task.await {
@@ -128,6 +127,16 @@ impl Running {
         }
         tracing::info!("the server stopped");
     }
+}
+
+/// Lets requests and background work end, then closes the database.
+async fn wind_down(app: &AppState, tasks: &TaskTracker) {
+    app.shutdown.cancel();
+    tasks.close();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!("background work was cut off");
+    }
+    app.db.close().await;
 }
 
 /// Two servers on one embedded database would not hear of each other's changes and revocations.
@@ -164,6 +173,12 @@ fn start_background(app: &AppState, tasks: &TaskTracker) {
     tasks.spawn(accounts::housekeeping::run(app.clone()));
     app.network.start(&app.db, tasks, &app.shutdown);
     tasks.spawn(jobs::run(app.clone()));
+    tasks.spawn(audits::run(app.clone()));
+    tasks.spawn(repair::run::run(app.clone()));
+    start_upkeep(app, tasks);
+}
+
+fn start_upkeep(app: &AppState, tasks: &TaskTracker) {
     let stop = app.shutdown.clone();
     tasks.spawn(async move {
         while tokio::time::timeout(UPKEEP, stop.cancelled()).await.is_err() {
@@ -196,29 +211,42 @@ async fn bind(
 pub async fn run(config: Config) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let print_ready = config.print_ready;
-    let running = Running::start(config).await?;
-    if print_ready {
-        print_ready_line(&running)?;
+    let (print_ready, part) = (config.print_ready, config.part);
+    let ended = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    match part {
+        Part::All => {
+            let running = Running::start(config).await?;
+            if print_ready {
+                let addresses =
+                    [("http", Some(running.http)), ("grpc", Some(running.grpc)), ("identity", running.identity)];
+                print_ready_line(&running.app, &addresses)?;
+            }
+            ended.await;
+            running.stop().await;
+        }
+        Part::Identity => {
+            let running = IdentityServer::start(config).await?;
+            if print_ready {
+                print_ready_line(&running.app, &[("identity", Some(running.address))])?;
+            }
+            ended.await;
+            running.stop().await;
+        }
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    running.stop().await;
     Ok(())
 }
 
 /// The line by which a script learns the addresses.
-fn print_ready_line(running: &Running) -> std::io::Result<()> {
-    let mut line = serde_json::json!({
-        "ready": true,
-        "http": running.http.to_string(),
-        "grpc": running.grpc.to_string(),
-        "incarnation": hex::encode(running.app.network.keys.incarnation().to_bytes()),
-    });
-    if let Some(identity) = running.identity {
-        line["identity"] = identity.to_string().into();
+fn print_ready_line(app: &AppState, addresses: &[(&str, Option<SocketAddr>)]) -> std::io::Result<()> {
+    let incarnation = hex::encode(app.network.keys.incarnation().to_bytes());
+    let mut line = serde_json::json!({ "ready": true, "incarnation": incarnation });
+    for (name, address) in addresses.iter().filter_map(|(name, address)| Some((name, (*address)?))) {
+        line[*name] = address.to_string().into();
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;

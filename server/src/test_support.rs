@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::accounts::plan::Plan;
 use crate::app::{App, AppState};
-use crate::config::{Config, JwtConfig, MailRoute, Secret};
+use crate::config::{Config, JwtConfig, MailRoute, Part, Secret};
 use crate::db::{Db, DbConfig, Location};
 
 /// Names the PostgreSQL server for tests, for example `postgres://user:password@localhost/database`.
@@ -21,6 +21,9 @@ pub fn config(folder: &Path) -> Config {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let location = Location::Sqlite(folder.join("cyx.db"));
     Config {
+        part: Part::All,
+        domain: "cyx.test".into(),
+        account_calls_per_second: 3000,
         data_dir: folder.to_owned(),
         http: loopback,
         grpc: loopback,
@@ -50,13 +53,25 @@ pub fn config(folder: &Path) -> Config {
         node_token: Duration::from_secs(24 * 3600),
         grant: Duration::from_secs(3600),
         heartbeat: Duration::from_secs(30),
-        node_dead: Duration::from_secs(120),
+        node_suspect: Duration::from_secs(90),
+        node_offline: Duration::from_secs(300),
+        node_lost: Duration::from_secs(4 * 3600),
+        repair_tasks: 256,
+        repair_tasks_per_node: 8,
+        node_audit: Duration::from_secs(600),
+        node_audit_slices: 5,
+        node_audit_recheck: Duration::from_secs(300),
         trash: Duration::from_secs(30 * 24 * 3600),
         superseded: Duration::from_secs(24 * 3600),
         staged: Duration::from_secs(7 * 24 * 3600),
         changes: Duration::from_secs(7 * 24 * 3600),
         keep_list_margin: Duration::from_secs(48 * 3600),
         job: Duration::from_secs(600),
+        epoch: Duration::from_secs(24 * 3600),
+        storage_rate: 1500,
+        traffic_rate: 2000,
+        hold_percent: 10,
+        payouts: None,
         write_lease: Duration::from_secs(30),
         ship_wal: None,
         ship_wal_keep: Duration::from_secs(7 * 24 * 3600),

@@ -1,6 +1,7 @@
 //! Who and what may use an account: passwords, second factors, logged-in machines, API keys, recovery.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -83,6 +84,82 @@ pub struct OtpRemove {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cyx otp backup-codes\n  cyx otp backup-codes --otp 123456 --json")]
 pub struct BackupCodes {
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
+}
+
+/// Links wallets that log in to the account without password and code, for miners.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  cyx wallet link --keypair ~/.config/solana/id.json
+  cyx wallet list
+  cyx wallet remove 7xKXtg2CW87d97TXJSDpbD5jBkheTqA83TZRuJosgAsU
+
+A wallet opens no files: whoever logs in with it sees the account and can run storage nodes for it, and no more.")]
+#[expect(missing_docs, reason = "the text on each command's struct is its help")]
+pub enum Wallet {
+    Text(WalletText),
+    Link(WalletLink),
+    List(WalletList),
+    Remove(WalletRemove),
+}
+
+/// Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx wallet text 7xKXtg2CW87d97TXJSDpbD5jBkheTqA83TZRuJosgAsU
+  cyx wallet text 7xKX… --json | jq -r .message > message.txt
+
+Have the wallet sign the message as it stands, then go on with `cyx wallet link --text ID --signature SIGNATURE`.")]
+pub struct WalletText {
+    /// The wallet's address.
+    #[arg(value_name = "ADDRESS")]
+    pub wallet: String,
+}
+
+/// Links a wallet to the account: from then on a signature of it logs in, without password and code.
+///
+/// Needs the password and a code. The key file is read to sign one text, and is neither kept nor sent.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx wallet link --keypair ~/.config/solana/id.json
+  cyx wallet link --text 5b0c… --signature 4sGjMW1s…
+  cyx wallet link --begin --json                                    has a code sent
+  cyx wallet link --keypair id.json --session 5b0c… --otp 123456 --json")]
+pub struct WalletLink {
+    /// The wallet's key, in a file as solana-keygen writes it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "signature"])]
+    pub keypair: Option<PathBuf>,
+    /// The text that was signed, as `cyx wallet text` names it.
+    #[arg(long, value_name = "ID", requires = "signature")]
+    pub text: Option<String>,
+    /// The wallet's signature of it, in base58.
+    #[arg(long, value_name = "SIGNATURE", requires = "text")]
+    pub signature: Option<String>,
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
+}
+
+/// Lists the wallets that log in to the account.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cyx wallet list\n  cyx wallet list --json | jq -r .wallet")]
+pub struct WalletList {}
+
+/// Ends the link of a wallet, and the logins that it made. Needs the password and a code.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx wallet remove 7xKXtg2CW87d97TXJSDpbD5jBkheTqA83TZRuJosgAsU
+  cyx wallet remove 7xKX… --session 5b0c… --otp 123456 --json")]
+pub struct WalletRemove {
+    /// The wallet's address.
+    #[arg(value_name = "ADDRESS")]
+    pub wallet: String,
     /// The current password and a code.
     #[command(flatten)]
     pub confirm: Confirm,

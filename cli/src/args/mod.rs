@@ -10,6 +10,7 @@ pub mod admin;
 pub mod bucket;
 pub mod dev;
 pub mod mount;
+pub mod node;
 pub mod personal;
 pub mod rotate;
 pub mod transfer;
@@ -129,6 +130,8 @@ pub enum Command {
     Mounts(mount::Mounts),
     #[command(subcommand)]
     Trash(trash::Trash),
+    #[command(subcommand)]
+    Node(node::Node),
     #[command(subcommand)]
     Dev(dev::Dev),
     Completions(Completions),

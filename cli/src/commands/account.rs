@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::error::Result;
+use crate::output::growth::Growth;
 use crate::output::human;
 
 #[derive(Serialize)]
@@ -51,6 +52,11 @@ struct Quota {
     traffic_limit_bytes: u64,
     traffic_used_bytes: u64,
     traffic_pending_bytes: u64,
+    /// What was used at an earlier time, and what follows from it.
+    measured_bytes: u64,
+    measured_at: Option<String>,
+    full_at: Option<String>,
+    traffic_forecast_bytes: Option<u64>,
 }
 
 /// Shows how much space and traffic is used.
@@ -59,6 +65,10 @@ struct Quota {
 /// If nobody is logged in, or the server cannot be reached.
 pub async fn quota(context: &Context) -> Result<()> {
     let found = context.client().await?.quota().await?;
+    let now = jiff::Timestamp::now();
+    let taken = found.used_bytes.saturating_add(found.pending_bytes);
+    let growth = Growth::of(found.measured_bytes, found.measured_ns, taken, now);
+    let full_ns = growth.and_then(|growth| growth.full_ns(taken, found.limit_bytes, now));
     let quota = Quota {
         plan: found.plan,
         limit_bytes: found.limit_bytes,
@@ -68,6 +78,10 @@ pub async fn quota(context: &Context) -> Result<()> {
         traffic_limit_bytes: found.traffic_limit_bytes,
         traffic_used_bytes: found.traffic_used_bytes,
         traffic_pending_bytes: found.traffic_pending_bytes,
+        measured_bytes: found.measured_bytes,
+        measured_at: (found.measured_ns != 0).then(|| human::rfc3339(found.measured_ns)),
+        full_at: full_ns.map(human::rfc3339),
+        traffic_forecast_bytes: human::month_forecast(found.traffic_used_bytes, now),
     };
     if context.output.json() {
         return context.output.document(&quota);
@@ -76,16 +90,20 @@ pub async fn quota(context: &Context) -> Result<()> {
     let line = |name: &str, bytes| context.output.line(format!("{name:<11}{:>10}", human::bytes(bytes)));
     context.output.line(format!("{:<11}{:>10}", "plan", quota.plan))?;
     line("limit", quota.limit_bytes)?;
-    let taken = quota.used_bytes.saturating_add(quota.pending_bytes);
     let used = human::bytes(quota.used_bytes);
     context.output.line(format!("{:<11}{used:>10}  {}", "used", human::bar(taken, quota.limit_bytes)))?;
     line("pending", quota.pending_bytes)?;
     line("free", free)?;
     line("superseded", quota.superseded_bytes)?;
+    if let Some(growth) = growth {
+        let text = growth.text(full_ns, now);
+        context.output.line(format!("{:<11}{:>10} {text}", "growth", human::bytes(growth.per_day())))?;
+    }
     let traffic = human::bytes(quota.traffic_used_bytes);
+    let bar = human::bar(quota.traffic_used_bytes, quota.traffic_limit_bytes);
     let limit = human::bytes(quota.traffic_limit_bytes);
-    context.output.line(format!("{:<11}{traffic:>10} of {limit} this month", "traffic"))?;
-    match human::month_forecast(quota.traffic_used_bytes, jiff::Timestamp::now()) {
+    context.output.line(format!("{:<11}{traffic:>10}  {bar} of {limit} this month", "traffic"))?;
+    match quota.traffic_forecast_bytes {
         Some(bytes) => {
             context.output.line(format!("{:<11}{:>10} by the end of the month", "forecast", human::bytes(bytes)))
         }
@@ -143,7 +161,7 @@ pub async fn status(context: &Context) -> Result<()> {
         return context.output.document(&status);
     }
     context.output.line(format!("server {} (version {})", status.gateway, status.version))?;
-    let alive = status.nodes.iter().filter(|node| node.state == "alive").count();
+    let alive = status.nodes.iter().filter(|node| node.state == "online").count();
     context
         .output
         .line(format!("{alive} of {} are alive", human::count(status.nodes.len() as u64, "node", "nodes")))?;

@@ -2,6 +2,7 @@
 //!
 //! Standard output carries what was asked for and nothing else; remarks, progress and errors go to standard error.
 
+pub mod growth;
 pub mod human;
 pub mod names;
 pub mod progress;

@@ -23,6 +23,10 @@ pub(super) enum Kind {
     Recover,
     /// A new email address.
     Email,
+    /// A text that a wallet signs to log in; there is no code.
+    WalletLogin,
+    /// A text that a wallet signs to be linked.
+    WalletLink,
 }
 
 impl Kind {
@@ -31,6 +35,8 @@ impl Kind {
             Self::Confirm => "confirm",
             Self::Recover => "recover",
             Self::Email => "email",
+            Self::WalletLogin => "wallet-login",
+            Self::WalletLink => "wallet-link",
         }
     }
 }

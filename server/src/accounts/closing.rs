@@ -156,6 +156,8 @@ async fn scrub(c: &mut Conn, account: AccountId) -> Result<bool, DbError> {
         "DELETE FROM challenge WHERE account = $1",
         "DELETE FROM api_key WHERE account = $1",
         "DELETE FROM backup_code WHERE account = $1",
+        "DELETE FROM wallet WHERE account = $1",
+        "DELETE FROM storage_day WHERE account = $1",
         "DELETE FROM machine WHERE owner = $1",
         "DELETE FROM bucket_member WHERE account = $1",
         "DELETE FROM audit_subject WHERE account = $1",

@@ -28,6 +28,8 @@ pub const RECOVERIES: Limit = Limit { name: "recovery", count: 5, window: Durati
 pub const RECOVERIES_FROM: Limit = Limit { name: "recovery from", count: 50, window: Duration::from_secs(3600) };
 /// Exports of an account.
 pub const EXPORTS: Limit = Limit { name: "export", count: 10, window: Duration::from_secs(24 * 3600) };
+/// Texts for wallets to sign, from an address or for an account.
+pub const WALLET_TEXTS: Limit = Limit { name: "wallet text", count: 100, window: Duration::from_secs(15 * 60) };
 /// Registration mails to one email address.
 pub const REGISTRATION_MAILS: Limit = Limit { name: "registration mail", count: 5, window: Duration::from_secs(3600) };
 /// Registrations from an address.

@@ -199,7 +199,7 @@ pub async fn verify(
         Box::pin(async move { take_code(c, new).await })
     })
     .await?;
-    let access = app.tokens.access(account, login)?;
+    let access = app.tokens.access(account, login, None)?;
     Ok(LoggedIn { account, session: login, access, refresh_token, keys })
 }
 

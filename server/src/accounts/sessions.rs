@@ -53,6 +53,7 @@ enum Rotation {
         account: AccountId,
         session: SessionId,
         token: String,
+        wallet: Option<String>,
     },
     /// A copied token: the session was ended.
     Reused(SessionId),
@@ -85,8 +86,8 @@ pub async fn refresh(app: &App, token: &str, ip: IpAddr) -> Result<Refreshed, Ap
         })
         .await?;
     match rotation {
-        Rotation::Next { account, session, token } => {
-            Ok(Refreshed { access: app.tokens.access(account, session)?, refresh_token: token })
+        Rotation::Next { account, session, token, wallet } => {
+            Ok(Refreshed { access: app.tokens.access(account, session, wallet)?, refresh_token: token })
         }
         Rotation::Reused(session) => {
             app.sessions.forget(session);
@@ -108,7 +109,7 @@ struct Step {
 
 async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, DbError> {
     let text = format!(
-        "SELECT account, generation, expires_ns, revoked_ns FROM session WHERE id = $1{}",
+        "SELECT account, generation, expires_ns, revoked_ns, wallet FROM session WHERE id = $1{}",
         backend.for_update()
     );
     let row = sqlx::query(AssertSqlSafe(text)).bind(step.session.to_vec()).fetch_optional(&mut *c).await?;
@@ -124,7 +125,8 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
         .fetch_optional(&mut *c)
         .await?;
     let Some(generation) = generation else { return Ok(Rotation::Refused) };
-    let next = Rotation::Next { account, session: step.session, token: step.next.clone() };
+    let wallet = row.try_get(4)?;
+    let next = Rotation::Next { account, session: step.session, token: step.next.clone(), wallet };
     if generation == newest {
         sqlx::query(
             "UPDATE session SET generation = $2, expires_ns = $3, last_used_ns = $4, last_address = $5 WHERE id = $1",
@@ -181,6 +183,8 @@ pub struct Validity {
     pub permissions: Vec<String>,
     /// Unix seconds.
     pub expires_at: u64,
+    /// Address of the wallet that it logged in with.
+    pub wallet: Option<String>,
 }
 
 /// Whether an access token is good; `None` if not.
@@ -191,7 +195,7 @@ pub async fn validate(app: &App, token: &str) -> Result<Option<Validity>, ApiErr
     let Ok(claims) = app.tokens.jwt.check(token) else { return Ok(None) };
     let good = match claims.user_type {
         UserType::Node => auth::authenticate_machine(app, token).await.map(drop),
-        UserType::User | UserType::ApiKey => auth::authenticate(app, token).await.map(drop),
+        UserType::User | UserType::ApiKey => auth::authenticate_member(app, token).await.map(drop),
     };
     match good {
         Ok(()) => Ok(Some(Validity {
@@ -199,6 +203,7 @@ pub async fn validate(app: &App, token: &str) -> Result<Option<Validity>, ApiErr
             user_type: claims.user_type,
             permissions: claims.permissions,
             expires_at: claims.exp,
+            wallet: claims.wallet,
         })),
         Err(error) if error.code == ErrorCode::Internal || error.code == ErrorCode::Unavailable => Err(error),
         Err(_) => Ok(None),

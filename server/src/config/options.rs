@@ -105,6 +105,12 @@ options! {
         audit_seconds: u64, "audit-seconds", "CYX_AUDIT_SECONDS", "31536000";
         /// Largest file in bytes
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
+        /// Whose sign-in a wallet shows when it is asked to sign: the host that people reach the server by, with its port if it has one
+        domain: String, "domain", "CYX_DOMAIN", "localhost";
+        /// What this process serves: all, or identity, which is accounts and machines alone, on PostgreSQL
+        role: String, "role", "CYX_ROLE", "all";
+        /// Calls per second and account over gRPC in the long run; ten times as many at once
+        account_calls_per_second: u32, "account-calls-per-second", "CYX_ACCOUNT_CALLS_PER_SECOND", "3000";
         /// Life of an access token in seconds
         access_token_seconds: u64, "access-token-seconds", "CYX_ACCESS_TOKEN_SECONDS", "3600";
         /// Life of a refresh token in seconds
@@ -115,8 +121,22 @@ options! {
         grant_seconds: u64, "grant-seconds", "CYX_GRANT_SECONDS", "3600";
         /// How often storage nodes report, in seconds
         heartbeat_seconds: u64, "heartbeat-seconds", "CYX_HEARTBEAT_SECONDS", "30";
-        /// After how many seconds of silence a storage node counts as dead
-        node_dead_seconds: u64, "node-dead-seconds", "CYX_NODE_DEAD_SECONDS", "120";
+        /// After how many seconds of silence a storage node is suspect: it gets nothing new
+        node_suspect_seconds: u64, "node-suspect-seconds", "CYX_NODE_SUSPECT_SECONDS", "90";
+        /// After how many seconds of silence a storage node is offline: nobody waits for it
+        node_offline_seconds: u64, "node-offline-seconds", "CYX_NODE_OFFLINE_SECONDS", "300";
+        /// After how many seconds of silence a storage node is lost: what it holds is made anew elsewhere
+        node_lost_seconds: u64, "node-lost-seconds", "CYX_NODE_LOST_SECONDS", "14400";
+        /// Repairs and moves under way at a time, in the whole network; 0 pauses them
+        repair_tasks: u64, "repair-tasks", "CYX_REPAIR_TASKS", "256";
+        /// Repairs and moves under way that may read from one storage node at a time
+        repair_tasks_per_node: u64, "repair-tasks-per-node", "CYX_REPAIR_TASKS_PER_NODE", "8";
+        /// How often storage nodes have to prove random slices of what they hold, in seconds
+        node_audit_seconds: u64, "node-audit-seconds", "CYX_NODE_AUDIT_SECONDS", "600";
+        /// Slices of 16 KiB that each storage node proves then; 0 audits nobody
+        node_audit_slices: u32, "node-audit-slices", "CYX_NODE_AUDIT_SLICES", "5";
+        /// How long after a failed audit the same slice is asked for once more, before the node is blamed, in seconds
+        node_audit_recheck_seconds: u64, "node-audit-recheck-seconds", "CYX_NODE_AUDIT_RECHECK_SECONDS", "300";
         /// How long deleted files stay in the trash, in seconds
         trash_seconds: u64, "trash-seconds", "CYX_TRASH_SECONDS", "2592000";
         /// How long replaced content stays readable, in seconds
@@ -129,6 +149,14 @@ options! {
         keep_list_margin_seconds: u64, "keep-list-margin-seconds", "CYX_KEEP_LIST_MARGIN_SECONDS", "172800";
         /// How often trash and unused segments are collected, in seconds
         job_seconds: u64, "job-seconds", "CYX_JOB_SECONDS", "600";
+        /// Length of the epochs that storage nodes are paid by, in seconds
+        epoch_seconds: u64, "epoch-seconds", "CYX_EPOCH_SECONDS", "86400";
+        /// Pay for a gigabyte kept for 30 days, in millionths of the currency's unit; 90 hundredths of it are the operator's
+        storage_rate: u64, "storage-rate", "CYX_STORAGE_RATE", "1500";
+        /// Pay for a gigabyte moved, in millionths of the currency's unit; 90 hundredths of it are the operator's
+        traffic_rate: u64, "traffic-rate", "CYX_TRAFFIC_RATE", "2000";
+        /// Of an operator's pay, so many hundredths are held until the storage node has left in order
+        hold_percent: u64, "hold-percent", "CYX_HOLD_PERCENT", "10";
         /// How long the right to decide a bucket's names locally lasts after it was renewed, in seconds
         write_lease_seconds: u64, "write-lease-seconds", "CYX_WRITE_LEASE_SECONDS", "30";
         /// How long superseded copies and logs are kept in the folder of --ship-wal, in seconds
@@ -159,6 +187,8 @@ options! {
         jwt_secret_file: PathBuf, "jwt-secret-file", "JWT_SECRET_FILE";
         /// File with a token that enrols any number of storage nodes; also from CYX_ENROLL_TOKEN
         enroll_token_file: PathBuf, "enroll-token-file", "CYX_ENROLL_TOKEN_FILE";
+        /// Folder that payouts are written to, as CSV and JSON; default: payouts in the data folder
+        payouts: PathBuf, "payouts", "CYX_PAYOUTS";
         /// Folder, best on another disk, that every change of the embedded database is copied to within a second
         ship_wal: PathBuf, "ship-wal", "CYX_SHIP_WAL";
     }

@@ -20,7 +20,7 @@ pub enum Access {
     Public,
     /// Anybody, because the body or query holds the secret, or there is none yet. Limited per address.
     Anyone,
-    /// A person's device, or a program with a key.
+    /// A person's device, a program with a key, or somebody whom a service that shares the secret vouches for.
     Member,
     /// As before, if it has this permission.
     MemberWith(Permission),
@@ -49,13 +49,19 @@ pub(super) async fn enforce(
             let machine = auth::authenticate_machine(&app, auth::bearer(request.headers())?).await?;
             request.extensions_mut().insert(machine);
         }
-        Access::Member | Access::MemberWith(_) | Access::Person | Access::Admin => {
+        Access::Member | Access::MemberWith(_) => {
+            let member = auth::authenticate_member(&app, auth::bearer(request.headers())?).await?;
+            if let Access::MemberWith(permission) = access {
+                member.require(permission)?;
+            }
+            app.throttle.account(member.account)?;
+            request.extensions_mut().insert(member);
+        }
+        Access::Person | Access::Admin => {
             let caller = auth::authenticate(&app, auth::bearer(request.headers())?).await?;
             match access {
-                Access::MemberWith(permission) => caller.require(permission)?,
-                Access::Person => caller.require_person()?,
                 Access::Admin => caller.require_admin()?,
-                Access::Public | Access::Anyone | Access::Member | Access::Machine => {}
+                _ => caller.require_person()?,
             }
             app.throttle.account(caller.account)?;
             request.extensions_mut().insert(caller);

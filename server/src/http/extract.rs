@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::app::{App, AppState};
-use crate::auth::{self, Caller, Machine};
+use crate::auth::{self, Caller, Machine, Member};
 use crate::error::ApiError;
 
 /// The other end of the connection, put into every request by the listener.
@@ -48,6 +48,17 @@ impl FromRequestParts<AppState> for Caller {
         match parts.extensions.get::<Self>() {
             Some(caller) => Ok(caller.clone()),
             None => auth::authenticate(app, auth::bearer(&parts.headers)?).await,
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Member {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Self>() {
+            Some(member) => Ok(member.clone()),
+            None => auth::authenticate_member(app, auth::bearer(&parts.headers)?).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every request passes: its id, a span for the log, metrics, headers, and for REST a limit of time.
+//! What every request passes: its id, a span for the log, metrics, headers, a limit of time; gRPC also one of calls per address.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,18 @@ use axum::response::{IntoResponse as _, Response};
 use cyx_core::error::ErrorCode;
 use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY};
 use http::{HeaderName, HeaderValue, header};
+use tonic::Status;
 use tracing::Instrument as _;
 
+use super::extract::client_ip;
 use super::request_id;
 use crate::app::AppState;
 use crate::error::ApiError;
 
 /// Longest time of a REST request.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time until a gRPC call is answered: a batch of a thousand files over a slow line has time to come in.
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Requests slower than this are worth a line in the log.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -94,10 +98,27 @@ pub fn is_grpc(request: &Request) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// What every gRPC call passes: a limit per address before any token is looked at, and one of time until the answer, or the stream,
+/// begins.
+pub async fn limit_calls(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let address = client_ip(&app, request.headers(), request.extensions());
+    if let Err(error) = app.throttle.calls_from(address) {
+        return Status::from(error).into_http();
+    }
+    match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Status::from(took_too_long()).into_http(),
+    }
+}
+
+fn took_too_long() -> ApiError {
+    ApiError::new(ErrorCode::Unavailable, "the server took too long; try again")
+}
+
 /// Ends REST requests that take too long.
 pub async fn limit_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::new(ErrorCode::Unavailable, "the server took too long; try again").into_response(),
+        Err(_) => took_too_long().into_response(),
     }
 }

@@ -4,13 +4,16 @@ pub mod account;
 pub mod admin;
 pub mod api_keys;
 pub mod audit;
+pub mod audits;
 pub mod auth;
 pub mod devices;
 pub mod factors;
 pub mod machines;
+pub mod nodes;
 pub mod privacy;
 pub mod security;
 pub mod system;
+pub mod wallets;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::SessionId;

@@ -15,7 +15,7 @@ use tonic::service::Routes;
 use super::access::{Access, Rule, enforce};
 use super::middleware::{is_grpc, limit_calls, limit_time, observe};
 use super::rest::{
-    account, admin, api_keys, audit, auth, devices, factors, machines, nodes, privacy, security, system, wallets,
+    account, admin, api_keys, audit, audits, auth, devices, factors, machines, nodes, privacy, security, system, wallets,
 };
 use super::ws;
 use crate::app::AppState;
@@ -104,6 +104,7 @@ pub fn routes() -> Vec<Route> {
         get GET "/api/v1/admin/audit", Admin => admin::audit_log;
         get GET "/api/v1/admin/audit/check", Admin => admin::audit_check;
         get GET "/api/v1/admin/nodes", Admin => admin::nodes;
+        post POST "/api/v1/admin/nodes/{node}/reinstate", Admin => audits::reinstate;
         // The token may come as the first message.
         get GET "/ws", Anyone => ws::events;
         // The bearer is a person's token or an enrolment token.

@@ -1,19 +1,23 @@
 //! Tests through the listener, as a client sees the server.
 
 mod api_keys;
+mod calls;
 mod devices;
 mod factors;
 mod gate;
 mod grpc;
 mod login;
 mod machines;
+mod nodes;
 mod openapi;
 mod privacy;
 mod recovery;
 mod roles;
+mod siblings;
 mod smtp;
 mod socket;
 mod tls;
+mod wallets;
 
 use std::time::{Duration, Instant};
 

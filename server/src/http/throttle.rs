@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::AccountId;
+use cyx_core::ids::{AccountId, MachineId};
 
 use crate::accounts::limits;
 use crate::error::ApiError;
@@ -30,12 +30,22 @@ struct Rate {
 const ADDRESS: Rate = Rate { burst: 600.0, per_second: 10.0 };
 /// With a token, per account.
 const ACCOUNT: Rate = Rate { burst: 1200.0, per_second: 40.0 };
+/// gRPC of a storage node's machine, which reports every half minute.
+const MACHINE: Rate = Rate { burst: 1000.0, per_second: 20.0 };
+/// What is saved up of gRPC calls: so many seconds' worth.
+const CALLS_SAVED: f64 = 10.0;
+/// Calls of an address for each that one account may make: several people and nodes may share it.
+const CALLS_SHARED: f64 = 2.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Who {
     /// A hash of the address, as counters name it.
     Address([u8; 16]),
     Account(AccountId),
+    /// The same, for gRPC.
+    CallsFrom([u8; 16]),
+    CallsOf(AccountId),
+    Machine(MachineId),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,19 +55,24 @@ struct Bucket {
 }
 
 /// All buckets.
-#[derive(Default)]
-pub struct Throttle(Mutex<HashMap<Who, Bucket>>);
+pub struct Throttle {
+    buckets: Mutex<HashMap<Who, Bucket>>,
+    calls: f64,
+}
 
 impl Throttle {
+    /// With so many gRPC calls per second and account in the long run.
+    #[must_use]
+    pub fn new(calls: u32) -> Self {
+        Self { buckets: Mutex::default(), calls: f64::from(calls) }
+    }
+
     /// Takes a token of an address.
     ///
     /// # Errors
     /// [`ErrorCode::RateLimited`] with the time to wait.
     pub fn address(&self, ip: IpAddr) -> Result<(), ApiError> {
-        let name = limits::address(ip);
-        let mut key = [0; 16];
-        key.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
-        self.take(Who::Address(key), ADDRESS, Instant::now())
+        self.take(Who::Address(key(ip)), ADDRESS, Instant::now())
     }
 
     /// Takes a token of an account.
@@ -68,9 +83,38 @@ impl Throttle {
         self.take(Who::Account(account), ACCOUNT, Instant::now())
     }
 
+    /// Takes a token of an address for a gRPC call, whoever it turns out to be.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] with the time to wait.
+    pub fn calls_from(&self, ip: IpAddr) -> Result<(), ApiError> {
+        self.take(Who::CallsFrom(key(ip)), self.calls(CALLS_SHARED), Instant::now())
+    }
+
+    /// Takes a token of an account for a gRPC call. A mount asks far more often than anybody does over REST.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] with the time to wait.
+    pub fn calls_of(&self, account: AccountId) -> Result<(), ApiError> {
+        self.take(Who::CallsOf(account), self.calls(1.0), Instant::now())
+    }
+
+    /// Takes a token of a node's machine.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] with the time to wait.
+    pub fn machine(&self, machine: MachineId) -> Result<(), ApiError> {
+        self.take(Who::Machine(machine), MACHINE, Instant::now())
+    }
+
+    fn calls(&self, shared: f64) -> Rate {
+        let per_second = self.calls * shared;
+        Rate { burst: per_second * CALLS_SAVED, per_second }
+    }
+
     fn take(&self, who: Who, rate: Rate, now: Instant) -> Result<(), ApiError> {
         // Every change of the map is one call, so it is consistent after any panic.
-        let mut buckets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if buckets.len() >= CALLERS_MAX && !buckets.contains_key(&who) {
             let slowest = ADDRESS.burst / ADDRESS.per_second;
             buckets.retain(|_, bucket| now.duration_since(bucket.at).as_secs_f64() < slowest);
@@ -90,6 +134,13 @@ impl Throttle {
     }
 }
 
+/// An address as counters name it, hashed to a fixed length.
+fn key(ip: IpAddr) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.copy_from_slice(&blake3::hash(limits::address(ip).as_bytes()).as_bytes()[..16]);
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_served_and_then_what_time_gives_back() {
-        let (throttle, begin) = (Throttle::default(), Instant::now());
+        let (throttle, begin) = (Throttle::new(1), Instant::now());
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
         for _ in 0..3 {
             assert_eq!(throttle.take(WHO, SLOW, at(0)), Ok(()));
@@ -118,10 +169,10 @@ mod tests {
 
     #[test]
     fn households_share_a_bucket() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(1);
         for last in 0..600_u16 {
             throttle.address(IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, last])).unwrap();
         }
-        assert_eq!(throttle.0.lock().unwrap().len(), 1);
+        assert_eq!(throttle.buckets.lock().unwrap().len(), 1);
     }
 }

@@ -66,7 +66,7 @@ pub async fn events(
     };
     // A bad token is refused before the connection changes its protocol, where callers see it best.
     if let Some(token) = &token {
-        auth::authenticate(&app, token).await?.require(Permission::StorageRead)?;
+        auth::authenticate_member(&app, token).await?.require(Permission::StorageRead)?;
     }
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
     Ok(upgrade.on_upgrade(move |socket| serve(app, Connection { socket, topics }, token, since)))
@@ -154,7 +154,7 @@ async fn watch(
     since: &HashMap<BucketId, u64>,
 ) -> Result<(), ApiError> {
     let mut revocations = app.sessions.revocations();
-    let caller = auth::authenticate(app, &token).await?;
+    let caller = auth::authenticate_member(app, &token).await?;
     caller.require(Permission::StorageRead)?;
     let mut cluster = app.network.registry.subscribe();
     let mut feed = Feed::begin(app.db.clone(), &app.changes, caller.account, since).await?.within(caller.scope);
@@ -166,7 +166,7 @@ async fn watch(
                 return Err(ApiError::new(ErrorCode::Unavailable, "the server is stopping"));
             }
             _ = heartbeat.tick() => {
-                auth::authenticate(app, &token).await?;
+                auth::authenticate_member(app, &token).await?;
                 if app.db.backend() == Backend::Postgres {
                     // Other servers may have changed something that this one's bus does not tell.
                     feed.look_everywhere().await?;
@@ -174,14 +174,14 @@ async fn watch(
                 connection.send(Outgoing::heartbeat(now_seconds())).await
             }
             Ok(()) = revocations.changed() => {
-                auth::authenticate(app, &token).await?;
+                auth::authenticate_member(app, &token).await?;
                 true
             }
             text = connection.receive() => match text {
                 None => false,
                 Some(text) => {
                     if let Some(renewed) = token_in(&text) {
-                        let renewed_by = auth::authenticate(app, &renewed).await?;
+                        let renewed_by = auth::authenticate_member(app, &renewed).await?;
                         if (renewed_by.account, renewed_by.scope) != (caller.account, caller.scope) {
                             return Err(ApiError::denied("the new token belongs to another account or key"));
                         }

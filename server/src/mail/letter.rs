@@ -73,12 +73,18 @@ notices! {
     /// A new email address; goes to the old one too.
     EmailChanged = "email-changed", "The email address of your cyx account was changed",
         "the email address of your account was changed.\nLetters go to the new one from now on.\n\nDone from:";
+    /// A wallet was linked; the detail is its address.
+    WalletLinked = "wallet-linked", "A wallet can log in to your cyx account",
+        "a wallet was linked to your account. It logs in without\npassword and code from now on. It opens no files.\n\nThe wallet:";
+    /// A wallet was unlinked; the detail is its address.
+    WalletRemoved = "wallet-removed", "A wallet cannot log in to your cyx account any more",
+        "the link of a wallet to your account was removed.\nIt does not log in any more.\n\nThe wallet:";
     /// A new API key; the detail is its name.
     ApiKeyCreated = "api-key-created", "Your cyx account has a new API key",
         "an API key was made for your account. Programs that\nhave it can use your account without you.\n\nIts name:";
     /// The account will be deleted; the detail is when.
     DeletionPlanned = "deletion-planned", "Your cyx account will be deleted",
-        "your account and everything in it will be deleted.\nUntil then you can log in and change your mind:\n\n    cyx account delete --cancel\n\nIt will be deleted at:";
+        "your account and everything in it will be deleted.\nUntil then you can log in and change your mind:\n\n    cyx account keep\n\nIt will be deleted at:";
     /// It will not.
     DeletionCancelled = "deletion-cancelled", "Your cyx account stays",
         "your account will not be deleted.\n\nDone from:";

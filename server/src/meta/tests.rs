@@ -51,7 +51,7 @@ impl Client {
         let key = SigningKey::from_bytes(&[222; 32]);
         let (account, session) = (AccountId::random(), SessionId::random());
         add_session(&test, account, session, &key).await;
-        let token = test.app.tokens.access(account, session).unwrap().token;
+        let token = test.app.tokens.access(account, session, None).unwrap().token;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = MetaServer::service(test.app.clone());
@@ -192,6 +192,7 @@ fn upload(lease: &pb::PlacementLease, length: u64) -> (pb::SegmentUpload, Vec<By
         present: (1 << receipts.len()) - 1,
         overrides: Vec::new(),
         roots: roots.concat().into(),
+        audited_ns: 0,
     };
     (pb::SegmentUpload { segment: Some(segment), lease: lease.lease.clone() }, receipts)
 }
@@ -398,7 +399,7 @@ async fn refusals_name_the_field_and_strangers_find_nothing() {
     assert_eq!(code(&answer.results[0]), Some(ErrorCode::NotFound));
     let (account, session) = (AccountId::random(), SessionId::random());
     add_session(&client.test, account, session, &SigningKey::from_bytes(&[7; 32])).await;
-    client.token = client.test.app.tokens.access(account, session).unwrap().token;
+    client.token = client.test.app.tokens.access(account, session, None).unwrap().token;
     let request = client.request(pb::GetWritersRequest { bucket: bytes_of(client.bucket) });
     assert_eq!(error_code(&client.meta.get_writers(request).await.unwrap_err()), ErrorCode::NotFound);
     let request = client.request(pb::ListBucketsRequest::default());

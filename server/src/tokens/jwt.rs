@@ -14,8 +14,9 @@ use crate::time::now_seconds;
 
 /// Longest token that is looked at.
 const LEN_MAX: usize = 4096;
-/// Tokens are valid from a minute ago, for clocks that differ a little between machines.
-const NOT_BEFORE_MARGIN: u64 = 60;
+/// How far the clocks of the services that share the secret may differ, in seconds: a token may begin so much later than now, and ours
+/// begin so much earlier. Its end is taken as it stands.
+pub(crate) const CLOCK_SKEW: u64 = 60;
 
 /// What kind of caller a token speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,19 @@ pub struct Claims {
     pub sid: Option<String>,
 }
 
+/// Whom a new token speaks for.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// Account id, or machine id for nodes.
+    pub id: String,
+    /// Session id; none for nodes.
+    pub session: Option<String>,
+    /// What the caller may do.
+    pub permissions: Vec<String>,
+    /// Address of the wallet that it logged in with.
+    pub wallet: Option<String>,
+}
+
 /// A new token and its end.
 #[derive(Clone)]
 pub struct Issued {
@@ -76,8 +90,9 @@ pub struct Jwt {
 impl Jwt {
     pub(super) fn new(secret: &[u8], config: &JwtConfig) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
+        // The end has no leeway; the beginning has one, in `check`.
         validation.leeway = 0;
-        validation.validate_nbf = true;
+        validation.validate_nbf = false;
         validation.validate_aud = false;
         if config.skip_issuer_validation {
             validation.set_required_spec_claims(&["exp", "sub"]);
@@ -97,25 +112,19 @@ impl Jwt {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`] if it cannot be signed.
-    pub fn issue(
-        &self,
-        user_type: UserType,
-        subject: String,
-        session: Option<String>,
-        permissions: Vec<String>,
-        life: Duration,
-    ) -> Result<Issued, ApiError> {
+    pub fn issue(&self, user_type: UserType, subject: Subject, life: Duration) -> Result<Issued, ApiError> {
+        let Subject { id, session, permissions, wallet } = subject;
         let now = now_seconds();
         let expires_at = now.saturating_add(life.as_secs());
         let claims = Claims {
-            sub: subject,
+            sub: id,
             exp: expires_at,
             iat: now,
-            nbf: now.saturating_sub(NOT_BEFORE_MARGIN),
+            nbf: now.saturating_sub(CLOCK_SKEW),
             jti: hex::encode(random_bytes::<16>()),
             iss: self.issuer.clone(),
             user_type,
-            wallet: None,
+            wallet,
             permissions,
             sid: session,
         };
@@ -133,10 +142,16 @@ impl Jwt {
             return Err(refused());
         }
         let decoded = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation);
-        decoded.map(|data| data.claims).map_err(|error| match error.kind() {
+        let claims = decoded.map(|data| data.claims).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => ApiError::new(ErrorCode::TokenExpired, "the access token is too old"),
             _ => refused(),
-        })
+        })?;
+        // Neither from the future: who signs with a wrong clock, or wants a token that outlives its issue, is not believed.
+        let latest = now_seconds().saturating_add(CLOCK_SKEW);
+        if claims.nbf > latest || claims.iat > latest {
+            return Err(ApiError::new(ErrorCode::InvalidCredentials, "the access token is not valid yet"));
+        }
+        Ok(claims)
     }
 }
 
@@ -152,7 +167,12 @@ mod tests {
 
     fn issue(jwt: &Jwt, life: u64) -> String {
         let permissions = vec!["storage:read".to_owned()];
-        jwt.issue(UserType::User, "aa".into(), Some("bb".into()), permissions, Duration::from_secs(life)).unwrap().token
+        let subject = Subject { id: "aa".into(), session: Some("bb".into()), permissions, wallet: None };
+        jwt.issue(UserType::User, subject, Duration::from_secs(life)).unwrap().token
+    }
+
+    fn sign(jwt: &Jwt, algorithm: Algorithm, claims: &Claims) -> String {
+        jsonwebtoken::encode(&Header::new(algorithm), claims, &jwt.encoding).unwrap()
     }
 
     #[test]
@@ -189,6 +209,39 @@ mod tests {
         let body = token.split('.').nth(1).unwrap();
         let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         assert!(ours.check(&format!("{header}.{body}.")).is_err());
+    }
+
+    #[test]
+    fn only_the_one_algorithm_is_taken() {
+        let ours = jwt(b"0123456789abcdef", |_| {});
+        let claims = ours.check(&issue(&ours, 60)).unwrap();
+        for algorithm in [Algorithm::HS384, Algorithm::HS512] {
+            let other = sign(&ours, algorithm, &claims);
+            assert_eq!(ours.check(&other).unwrap_err().code, ErrorCode::InvalidCredentials, "{algorithm:?}");
+        }
+        // The header of a public-key algorithm over a good HS256 signature: the key must not be taken for a public one.
+        use base64::Engine as _;
+        let (head, rest) = issue(&ours, 60).split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        for algorithm in ["RS256", "ES256", "EdDSA", "PS256", "hs256", ""] {
+            let header = format!(r#"{{"typ":"JWT","alg":"{algorithm}"}}"#);
+            let forged = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
+            assert_ne!(forged, head);
+            assert!(ours.check(&format!("{forged}.{rest}")).is_err(), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute_and_no_more() {
+        let ours = jwt(b"0123456789abcdef", |_| {});
+        let claims = ours.check(&issue(&ours, 3600)).unwrap();
+        let now = claims.iat;
+        let with =
+            |nbf: u64, iat: u64| ours.check(&sign(&ours, Algorithm::HS256, &Claims { nbf, iat, ..claims.clone() }));
+        assert!(with(now + CLOCK_SKEW - 20, now + CLOCK_SKEW - 20).is_ok(), "a sibling whose clock is ahead");
+        assert!(with(now - 3000, now - 3000).is_ok(), "one whose clock is behind");
+        for (nbf, iat) in [(now + 1200, now), (now, now + 1200)] {
+            assert_eq!(with(nbf, iat).unwrap_err().code, ErrorCode::InvalidCredentials);
+        }
     }
 
     #[test]

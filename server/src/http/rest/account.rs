@@ -1,4 +1,4 @@
-//! `/api/identity`, `/api/v1/quota`, `/api/v1/buckets`, `/api/v1/nodes`: what belongs to the caller, and the network.
+//! `/api/identity`, `/api/v1/quota`, `/api/v1/buckets`: what belongs to the caller.
 
 use axum::extract::State;
 use cyx_core::ids::AccountId;
@@ -7,10 +7,9 @@ use serde::Serialize;
 use super::unsigned;
 use crate::accounts::identity;
 use crate::app::{App, AppState};
-use crate::auth::{Caller, Permission};
+use crate::auth::{Member, Permission};
 use crate::error::ApiError;
 use crate::http::body::Base64;
-use crate::placement::cluster::NodeView;
 use crate::time::{now_ns, rfc3339, to_seconds};
 use crate::{quota as quotas, tree};
 
@@ -38,7 +37,7 @@ pub struct QuotaBody {
 }
 
 /// The caller's account.
-pub(super) async fn account_body(app: &App, caller: &Caller) -> Result<AccountBody, ApiError> {
+pub(super) async fn account_body(app: &App, caller: &Member) -> Result<AccountBody, ApiError> {
     let profile = identity::profile(app, caller.account).await?;
     Ok(AccountBody {
         id: profile.id,
@@ -54,19 +53,8 @@ pub(super) async fn account_body(app: &App, caller: &Caller) -> Result<AccountBo
 }
 
 /// `GET /api/identity`
-pub async fn identity(State(app): State<AppState>, caller: Caller) -> Answer<AccountBody> {
+pub async fn identity(State(app): State<AppState>, caller: Member) -> Answer<AccountBody> {
     Ok(axum::Json(account_body(&app, &caller).await?))
-}
-
-/// Answer of `GET /api/v1/nodes`.
-#[derive(Serialize)]
-pub struct NodesResponse {
-    nodes: Vec<NodeView>,
-}
-
-/// `GET /api/v1/nodes`
-pub async fn nodes(State(app): State<AppState>, _caller: Caller) -> Answer<NodesResponse> {
-    Ok(axum::Json(NodesResponse { nodes: app.network.placements.node_views() }))
 }
 
 /// Answer of `GET /api/v1/quota`.
@@ -80,10 +68,12 @@ pub struct FullQuota {
     traffic_limit_bytes: u64,
     traffic_used_bytes: u64,
     traffic_pending_bytes: u64,
+    measured_bytes: u64,
+    measured_at: Option<String>,
 }
 
 /// `GET /api/v1/quota`
-pub async fn quota(State(app): State<AppState>, caller: Caller) -> Answer<FullQuota> {
+pub async fn quota(State(app): State<AppState>, caller: Member) -> Answer<FullQuota> {
     let mut tx = app.db.read().await?;
     let quota = quotas::of_account(&mut tx, caller.account, now_ns()).await?;
     Ok(axum::Json(FullQuota {
@@ -95,6 +85,8 @@ pub async fn quota(State(app): State<AppState>, caller: Caller) -> Answer<FullQu
         traffic_limit_bytes: quota.traffic_limit_bytes,
         traffic_used_bytes: quota.traffic_used_bytes,
         traffic_pending_bytes: quota.traffic_pending_bytes,
+        measured_bytes: quota.measured_bytes,
+        measured_at: (quota.measured_ns != 0).then(|| rfc3339(quota.measured_ns)),
     }))
 }
 
@@ -122,7 +114,7 @@ pub struct BucketsResponse {
 }
 
 /// `GET /api/v1/buckets`
-pub async fn buckets(State(app): State<AppState>, caller: Caller) -> Answer<BucketsResponse> {
+pub async fn buckets(State(app): State<AppState>, caller: Member) -> Answer<BucketsResponse> {
     caller.require(Permission::StorageRead)?;
     let mut tx = app.db.read().await?;
     let memberships = tree::buckets::list(&mut tx, caller.account, &[]).await?;

@@ -172,7 +172,7 @@ pub async fn verify(
         || ApiError::new(ErrorCode::OtpExpired, "the code is too old, was used or was tried too often; log in again");
     let login: SessionId = body.session_id.parse().map_err(|_| ended())?;
     let logged_in = login::verify(&app, login, &body.otp, &body.session_public_key.0, ip).await?;
-    let caller = auth::authenticate(&app, &logged_in.access.token).await?;
+    let caller = auth::authenticate_member(&app, &logged_in.access.token).await?;
     Ok(axum::Json(VerifyResponse {
         access_token: logged_in.access.token,
         access_expires_at: logged_in.access.expires_at,
@@ -257,6 +257,8 @@ pub struct ValidateResponse {
     permissions: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<String>,
 }
 
 /// `POST /api/auth/validate`: the token in the body, or else the bearer token of the request.
@@ -277,9 +279,15 @@ pub async fn validate(
             user_type: Some(good.user_type),
             permissions: Some(good.permissions),
             expires_at: Some(good.expires_at),
+            wallet: good.wallet,
         },
-        None => {
-            ValidateResponse { valid: false, account_id: None, user_type: None, permissions: None, expires_at: None }
-        }
+        None => ValidateResponse {
+            valid: false,
+            account_id: None,
+            user_type: None,
+            permissions: None,
+            expires_at: None,
+            wallet: None,
+        },
     }))
 }

@@ -5,6 +5,7 @@ use cyx_core::ids::{ApiKeyId, BucketId, Random as _};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
+use cyx_core::writers::{WriterAction, WriterList};
 use cyx_proto::status::error_code;
 
 use super::grpc::{channel, make_bucket, with_token};
@@ -196,4 +197,46 @@ async fn a_key_for_one_bucket_sees_no_other() {
     let write = pb::LeasePlacementRequest { bucket: bytes_of(mine), bytes: 1, count: 1, ..Default::default() };
     let refused = meta.lease_placement(with_token(write, &everything)).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::PermissionDenied, "a key that only reads does not write");
+}
+
+#[tokio::test]
+async fn writers_of_keys_that_ended_are_named_until_their_owner_closes_them() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let bucket = make_bucket(&ada, &session.access).await;
+    let writer = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let public = writer.verifying_key().to_bytes();
+    let id = ApiKeyId::random();
+    let mut body = new_key(id, &["storage:read", "storage:write"], Some(bucket));
+    body["signing_public_key"] = json!(base64(&public));
+    assert_eq!(ada.send("/api/auth/api-keys", &session.access, body).await.status, StatusCode::CREATED);
+
+    let mut client = MetaServiceClient::new(channel(server.running.http).await);
+    let mut ended = async || {
+        let request = with_token(pb::ListBucketsRequest::default(), &session.access);
+        let rows = client.list_buckets(request).await.unwrap().into_inner().buckets;
+        rows[0].ended_writers.clone()
+    };
+    assert!(ended().await.is_empty(), "it lives");
+    let expire = |conn: &mut crate::db::Conn| -> futures_util::future::BoxFuture<'_, Result<(), crate::db::DbError>> {
+        Box::pin(async move {
+            sqlx::query("UPDATE api_key SET expires_ns = 1").execute(conn).await?;
+            Ok(())
+        })
+    };
+    server.app.db.write(expire).await.unwrap();
+    assert_eq!(ended().await, [public.to_vec()]);
+
+    let mut client = MetaServiceClient::new(channel(server.running.http).await);
+    let owner_key = ada.key.verifying_key().to_bytes();
+    let request = with_token(pb::GetWritersRequest { bucket: bytes_of(bucket) }, &session.access);
+    let entries = client.get_writers(request).await.unwrap().into_inner().entries;
+    let mut list = WriterList::verify(bucket, &owner_key, &entries).unwrap();
+    for action in [WriterAction::Add, WriterAction::Remove] {
+        let entry = list.next(action, public, 0).sign(&ada.key);
+        list.append(&owner_key, &entry).unwrap();
+        let request = pb::AppendWriterRequest { bucket: bytes_of(bucket), entry: entry.into() };
+        client.append_writer(with_token(request, &session.access)).await.unwrap();
+    }
+    assert!(ended().await.is_empty(), "it was closed");
 }

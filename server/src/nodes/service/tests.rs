@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cyx_core::enrol;
 use cyx_core::ids::{Random as _, SegmentId};
 use cyx_core::keeplist::KeepList;
 use cyx_core::scheme::Scheme;
@@ -19,7 +20,7 @@ use tokio_stream::{Empty, StreamExt as _};
 use super::*;
 use crate::nodes::testing::{execute, literal, node_key, number, placement, segment, server_with};
 use crate::test_support::TestApp;
-use crate::tokens::UserType;
+use crate::tokens::{Subject, UserType};
 
 /// Answers challenges as the node of a key, and nothing else.
 struct Answering(NodeId);
@@ -166,6 +167,7 @@ impl Cluster {
             address: address.to_owned(),
             version: "1".to_owned(),
             metrics: Some(metrics),
+            node_time: now_seconds(),
         };
         self.server.heartbeat(self.request(beat)).await.map(Response::into_inner)
     }
@@ -204,7 +206,7 @@ async fn machine(test: &TestApp) -> (MachineId, String) {
     );
     execute(test, &[text]).await;
     let life = Duration::from_secs(100);
-    let token = test.app.tokens.jwt.issue(UserType::Node, machine.to_string(), None, vec![], life).unwrap();
+    let token = test.app.tokens.jwt.issue(UserType::Node, Subject { id: machine.to_string(), ..Subject::default() }, life).unwrap();
     (machine, token.token)
 }
 
@@ -223,6 +225,34 @@ fn registration(key: &SigningKey, machine: MachineId, address: &str) -> pb::Regi
         machine_id: machine.to_string(),
         issued_at,
         signature: Bytes::copy_from_slice(&sign::sign(key, Purpose::Possession, &body)),
+        payout_address: "account-7".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_server_vouches_for_the_keys_that_it_announces() {
+    let cluster = Cluster::new().await;
+    let address = answer_as(&node_key(1), None).await;
+    let request = registration(&node_key(1), cluster.machine, &address);
+    let issued_at = request.issued_at;
+    let answer = cluster.register(request).await.unwrap();
+    let keys: Vec<[u8; 32]> = answer.server_keys.iter().map(|key| key.public_key[..].try_into().unwrap()).collect();
+    let node = NodeId::from_public_key(&node_key(1).verifying_key().to_bytes());
+    let body = enrol::announcement_body(node, issued_at, &keys);
+    let identity: [u8; 32] = answer.identity_key[..].try_into().unwrap();
+    let fingerprint = cluster.test.app.tokens.fingerprint();
+    enrol::verify_identity(fingerprint, &identity, &body, &answer.identity_signature).unwrap();
+}
+
+#[tokio::test]
+async fn a_payout_address_is_a_short_word() {
+    let cluster = Cluster::new().await;
+    let address = answer_as(&node_key(1), None).await;
+    for bad in ["two words", "tab\t", &"x".repeat(129)] {
+        let mut request = registration(&node_key(1), cluster.machine, &address);
+        request.payout_address = bad.to_owned();
+        let refused = cluster.register(request).await.unwrap_err();
+        assert!(refused.message().contains("payout address"), "{refused}");
     }
 }
 
@@ -232,13 +262,17 @@ async fn a_node_that_answers_at_its_address_is_registered() {
     let address = answer_as(&node_key(1), None).await;
     let answer = cluster.register(registration(&node_key(1), cluster.machine, &address)).await.unwrap();
     assert_eq!((answer.reserved_bytes, answer.allocatable_bytes), (2 * GIB, 8 * GIB));
+    assert_eq!(answer.reservations.len(), 5);
+    assert_eq!(answer.reservations.iter().map(|part| part.bytes).sum::<u64>(), answer.reserved_bytes);
+    let paid = "SELECT CAST(COUNT(*) AS BIGINT) FROM node WHERE payout_address = 'account-7'";
+    assert_eq!(number(&cluster.test, paid).await, 1);
     assert_eq!(answer.heartbeat_seconds, 30);
     assert_eq!(&answer.server_keys[0].key_id[..], cluster.test.app.network.keys.id().as_bytes());
     assert_eq!(&answer.incarnation[..], cluster.test.app.network.keys.incarnation().to_bytes());
     let node = NodeId::try_from(&answer.node_id[..]).unwrap();
     assert_eq!(node, NodeId::from_public_key(&node_key(1).verifying_key().to_bytes()));
     let record = cluster.test.app.network.registry.get(node).unwrap();
-    assert_eq!((record.address.as_str(), record.status()), (address.as_str(), "alive"));
+    assert_eq!((record.address.as_str(), record.status()), (address.as_str(), "online"));
     // After a restart it is there again.
     let rows = rows::load_all(&mut cluster.test.app.db.read().await.unwrap()).await.unwrap();
     assert_eq!(rows, [record]);
@@ -281,7 +315,7 @@ async fn nobody_registers_for_somebody_else() {
     assert_eq!(error_code(&refused), ErrorCode::InvalidCredentials);
     let tokens = &cluster.test.app.tokens;
     let person =
-        tokens.jwt.issue(UserType::User, cluster.machine.to_string(), None, vec![], Duration::from_secs(9)).unwrap();
+        tokens.jwt.issue(UserType::User, Subject { id: cluster.machine.to_string(), ..Subject::default() }, Duration::from_secs(9)).unwrap();
     let refused = cluster.server.register_node(with_token(&person.token, good)).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::PermissionDenied);
     assert!(cluster.test.app.network.registry.all().is_empty());

@@ -1,0 +1,130 @@
+//! What people type at a terminal: questions, secrets that are not shown, Ctrl-C.
+//!
+//! Commands run under a shell on a pseudo-terminal, so that what they leave behind in its settings can be seen.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use cyx_tests::{Cluster, PASSWORD};
+use rexpect::session::{PtySession, spawn_command};
+use tempfile::TempDir;
+
+/// How long something may take that certainly comes, in milliseconds.
+const PATIENCE: Option<u64> = Some(120_000);
+/// What the shell says when a command has ended, with its exit code.
+const ENDED: &str = "ended=";
+
+/// A shell at a terminal, with a home folder.
+struct Terminal {
+    session: PtySession,
+    shown: String,
+    _home: TempDir,
+}
+
+impl Terminal {
+    fn new(gateway: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("/bin/sh");
+        // Asked for nothing itself, and with a prompt of its own that cannot be mistaken.
+        shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap()).env("PS1", "");
+        shell.env("CYXCLOUD_GATEWAY", gateway).env("TERM", "dumb").current_dir(home.path());
+        Self { session: spawn_command(shell, PATIENCE).unwrap(), shown: String::new(), _home: home }
+    }
+
+    /// Runs a command; how it ended is said after it.
+    fn run(&mut self, arguments: &str) {
+        let program = env!("CARGO_BIN_EXE_cyx");
+        self.session.send_line(&format!("{program} {arguments}; echo 'ended''='$?")).unwrap();
+        // What was typed is shown by the terminal itself.
+        self.wait("ended''=");
+        self.wait("\n");
+    }
+
+    /// Waits until something is shown. What was shown before it is kept.
+    fn wait(&mut self, text: &str) {
+        let before = self.session.exp_string(text).unwrap_or_else(|error| panic!("{text}: {error}\n{}", self.shown));
+        self.shown.push_str(&before);
+        self.shown.push_str(text);
+    }
+
+    fn type_line(&mut self, text: &str) {
+        self.session.send_line(text).unwrap();
+    }
+
+    fn press_control_c(&mut self) {
+        self.session.send_control('c').unwrap();
+    }
+
+    /// The exit code of the command.
+    fn code(&mut self) -> i32 {
+        self.wait(ENDED);
+        let line = self.session.read_line().unwrap();
+        self.shown.push_str(&line);
+        line.trim().parse().unwrap()
+    }
+
+    /// Whether the terminal shows what is typed and makes Ctrl-C an interrupt, as it did at first.
+    fn is_as_before(&mut self) -> bool {
+        self.type_line("stty -a; echo 'set''tings'");
+        self.wait("set''tings'");
+        let settings = self.session.exp_string("settings").unwrap();
+        [" echo ", " icanon ", "isig "].iter().all(|setting| settings.replace(['\r', '\n'], " ").contains(setting))
+    }
+}
+
+#[test]
+fn ctrl_c_at_a_password_ends_the_command_and_puts_the_terminal_back() {
+    let mut terminal = Terminal::new("http://127.0.0.1:9");
+    assert!(terminal.is_as_before(), "the shell's own");
+    terminal.run("login --email ada@example.org");
+    terminal.wait("Password: ");
+    terminal.session.send("half a secr").unwrap();
+    terminal.press_control_c();
+    assert_eq!(terminal.code(), 130);
+    assert!(!terminal.shown.contains("half"), "{}", terminal.shown);
+    assert!(terminal.is_as_before());
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_command_at_once() {
+    let mut terminal = Terminal::new("http://127.0.0.1:9");
+    terminal.run("login");
+    terminal.wait("Email address: ");
+    terminal.session.send("ada@exa").unwrap();
+    terminal.press_control_c();
+    assert_eq!(terminal.code(), 130);
+    assert!(terminal.is_as_before());
+}
+
+#[test]
+fn passwords_are_typed_blindly_and_codes_after_a_mistake_once_more() {
+    let cluster = Cluster::start(1);
+    let mut terminal = Terminal::new(&cluster.gateway());
+    terminal.run("register --username ada --email ada@example.org");
+    terminal.wait("Password: ");
+    terminal.type_line(PASSWORD);
+    terminal.wait("The same again: ");
+    terminal.type_line("something else");
+    assert_eq!(terminal.code(), 2, "{}", terminal.shown);
+    assert!(terminal.shown.contains("the passwords differ"), "{}", terminal.shown);
+
+    // Registered by a script, since the recovery words that are asked back are tested elsewhere.
+    let user = cyx_tests::User::register(&cluster, "grace");
+    let known = cluster.mails_with_codes(&user.email);
+    terminal.run(&format!("login --email {}", user.email));
+    terminal.wait("Password: ");
+    terminal.type_line(PASSWORD);
+    terminal.wait("Code: ");
+    terminal.type_line("000000x");
+    terminal.wait("That is not the code.");
+    terminal.wait("Code: ");
+    let code = cluster.new_code(&user.email, &known);
+    terminal.type_line(&code);
+    assert_eq!(terminal.code(), 0, "{}", terminal.shown);
+    for secret in [PASSWORD, "something else"] {
+        assert!(!terminal.shown.contains(secret), "{}", terminal.shown);
+    }
+    assert!(terminal.shown.contains("Logged in as grace."), "{}", terminal.shown);
+    assert!(terminal.is_as_before());
+}
