@@ -78,6 +78,10 @@ fn access() {
     let id = created["id"].as_str().unwrap();
     assert_eq!(json(&user, &format!("apikey revoke {id}")), serde_json::json!({"id": id, "revoked": true}));
 
+    let rotated = lines(&user, "rotate");
+    assert_eq!(fields(&rotated[0]), "api_keys broken bucket epoch inodes resumed");
+    let begun = json(&user, "account email new@example.org --begin");
+    assert_eq!(fields(&begun), "otp_expires_at otp_method session_id");
     let log = lines(&user, "audit --since 1h");
     assert_eq!(fields(&log[0]), "action actor address detail outcome seq time");
     assert_eq!(fields(&json(&user, "account words")), "recovery_words");

@@ -5,7 +5,7 @@
 //! - `incarnation`: the database that was last talked to; a restore from a backup shows as another one;
 //! - `versions`: the newest version of each file that was seen ([`versions`]);
 //! - `buckets.json`: owner keys, writer lists and epochs of root keys that were seen ([`BucketMemory`]);
-//! - `rotations/`: the buckets whose keys this machine is replacing, each with the new epoch.
+//! - `rotations/`: the buckets whose keys this machine is replacing, each with a mark of the new root key.
 //!
 //! Beside them, `state/stretch.json` has the password parameters of each account ([`StretchMemory`]), which are needed before
 //! the account is known.
@@ -162,21 +162,21 @@ impl Memory {
         Ok(())
     }
 
-    /// The epoch of a bucket's keys that this machine began to bring to everything in the bucket, if it has not finished.
+    /// The mark of the root key whose epoch this machine began to bring to everything in a bucket, if it has not finished.
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub fn rotation(&self, bucket: BucketId) -> Result<Option<u32>> {
+    pub fn rotation(&self, bucket: BucketId) -> Result<Option<String>> {
         let content = files::read_private(&self.rotation_path(bucket))?;
-        Ok(content.and_then(|content| String::from_utf8(content).ok()?.trim().parse().ok()))
+        Ok(content.and_then(|content| String::from_utf8(content).ok()))
     }
 
     /// Remembers that such a thing begins.
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub fn begin_rotation(&self, bucket: BucketId, epoch: u32) -> Result<()> {
-        files::write_private(&self.rotation_path(bucket), epoch.to_string().as_bytes())
+    pub fn begin_rotation(&self, bucket: BucketId, mark: &str) -> Result<()> {
+        files::write_private(&self.rotation_path(bucket), mark.as_bytes())
     }
 
     /// It is finished.

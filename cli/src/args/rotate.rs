@@ -11,12 +11,14 @@ use clap::Args;
 /// not undone. Other programs and mounts go on working; API keys of the buckets keep working with the new keys. Revoke first what is not
 /// to get them.
 ///
-/// If it is interrupted, run it again on the same machine: it goes on where it was.
+/// If it is interrupted, run it again: it begins anew, or with --resume goes on where it was. Both are safe; begin anew if something was
+/// revoked in between.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx apikey revoke 5b0c… && cyx rotate photos
   cyx rotate
+  cyx rotate --resume photos
   cyx rotate --json | jq -r '.bucket + \" \" + (.epoch | tostring)'
 
 A login, or an API key for all buckets, also had the account key, and that stays: see \"What rotating keys does\" in docs/security.md.")]
@@ -24,4 +26,7 @@ pub struct Rotate {
     /// The buckets; all of the account if none is named.
     #[arg(value_name = "BUCKET")]
     pub buckets: Vec<OsString>,
+    /// Goes on with what was interrupted on this machine, instead of replacing the keys once more.
+    #[arg(long)]
+    pub resume: bool,
 }

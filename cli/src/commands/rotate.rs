@@ -27,13 +27,13 @@ struct Document<'a> {
 pub async fn run(context: &Context, args: &Rotate) -> Result<()> {
     let client = context.client().await?;
     let buckets = match args.buckets.as_slice() {
-        [] => own_buckets(context, &client).await?,
+        [] => own_buckets(context, &client, args.resume).await?,
         named => named.iter().map(|name| bucket_name(name).map(str::to_owned)).collect::<Result<_>>()?,
     };
     let mut failures = Failures::among(buckets.len());
     for bucket in &buckets {
         failures.count();
-        match rotate(context, &client, bucket).await {
+        match rotate(context, &client, bucket, args.resume).await {
             Ok(rotated) => report(context, bucket, &rotated)?,
             Err(error) => failures.add(context, bucket.as_bytes(), error),
         }
@@ -41,22 +41,28 @@ pub async fn run(context: &Context, args: &Rotate) -> Result<()> {
     failures.result()
 }
 
-async fn own_buckets(context: &Context, client: &Client) -> Result<Vec<String>> {
+/// All buckets of the account; with `interrupted` those whose rotation was interrupted on this machine.
+async fn own_buckets(context: &Context, client: &Client, interrupted: bool) -> Result<Vec<String>> {
     let mut own = Vec::new();
     for bucket in client.buckets().await? {
         match bucket {
-            Ok(bucket) if bucket.owner == client.account() => own.push(bucket.name),
-            Ok(_) => {}
+            Ok(bucket) if bucket.owner != client.account() => {}
+            Ok(bucket) if interrupted && !client.may_resume_rotation(&bucket.name).await? => {}
+            Ok(bucket) => own.push(bucket.name),
             Err(error) => context.output.warn(format!("a bucket is left out: {error}")),
         }
     }
     Ok(own)
 }
 
-async fn rotate(context: &Context, client: &Client, bucket: &str) -> Result<Rotated> {
+async fn rotate(context: &Context, client: &Client, bucket: &str, resume: bool) -> Result<Rotated> {
     let count = Count::new(&context.output, bucket.as_bytes());
-    let rotated = client.rotate_bucket(bucket, &|rotated| count.set(rotated.inodes)).await;
+    let rotated = client.rotate_bucket(bucket, resume, &|rotated| count.set(rotated.inodes)).await;
     count.finish();
+    if rotated.is_err() && client.may_resume_rotation(bucket).await.unwrap_or(false) {
+        let shown = names::escape(bucket.as_bytes());
+        context.output.note(format!("The keys of {shown} are replaced in part; `cyx rotate --resume {shown}` goes on."));
+    }
     Ok(rotated?)
 }
 

@@ -9,7 +9,7 @@ use cyx_core::inode::InodeKind;
 use cyx_core::name::EncryptedName;
 use cyx_crypto::keys::{InodeKey, NameKey};
 use cyx_crypto::names::{decrypt_name, encrypt_name};
-use cyx_crypto::wrap::{Edge, Field, InodeKeyring, epoch_of, open_child_key, open_field, seal_child_key};
+use cyx_crypto::wrap::{ChildKeys, Edge, Field, InodeKeyring, epoch_of, open_child_key, open_field, seal_child_key};
 use cyx_proto::convert::{id, required};
 use cyx_proto::meta::v1 as pb;
 
@@ -24,6 +24,8 @@ const EPOCHS_MAX: usize = 16;
 pub struct DirectoryKeys {
     id: InodeId,
     keyring: InodeKeyring,
+    /// Of the newest key, under which almost all children are.
+    children: ChildKeys,
     /// The oldest first.
     names: Vec<(u32, NameKey)>,
 }
@@ -38,7 +40,7 @@ impl DirectoryKeys {
         let mut names: Vec<_> =
             keyring.all().take(EPOCHS_MAX).map(|key| (key.epoch(), key.derive_name_key())).collect();
         names.reverse();
-        Ok(Self { id: directory.id, keyring, names })
+        Ok(Self { id: directory.id, children: ChildKeys::of(keyring.newest()), keyring, names })
     }
 
     /// Epoch of the newest key.
@@ -115,9 +117,13 @@ impl DirectoryKeys {
         let broken_key = || IntegrityError::WrappedKey(shown(&name));
         let kind = InodeKind::from_number(entry.kind).map_err(Error::decode("the entry's kind"))?;
         let epoch = epoch_of(&entry.wrapped_key).map_err(|_| broken_key())?;
-        let key = self.keyring.of_epoch(epoch).map_err(|_| broken_key())?;
         let edge = Edge { directory: self.id, name: &encrypted, child, kind };
-        let key = open_child_key(key, &edge, &entry.wrapped_key).map_err(|_| broken_key())?;
+        let key = if epoch == self.children.epoch() {
+            self.children.open(&edge, &entry.wrapped_key)
+        } else {
+            self.keyring.of_epoch(epoch).and_then(|key| open_child_key(key, &edge, &entry.wrapped_key))
+        };
+        let key = key.map_err(|_| broken_key())?;
         Ok((name, child, key))
     }
 }

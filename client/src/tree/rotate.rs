@@ -8,8 +8,8 @@
 //! ```
 //! Whoever goes on working under an old key is told by the server (`STALE_KEY`) and gets the new one: [`Bucket::renew`],
 //! [`Bucket::renewed_directory`]. Step 1 is what cannot be done twice; everything behind it is found to be done or not by looking at the
-//! epochs, which lie inside the sealed keys. So an interrupted rotation is gone on with: this machine remembers which epoch it began,
-//! and another machine may as well begin the next one.
+//! epochs, which lie inside the sealed keys. So an interrupted rotation can be gone on with: this machine remembers which root key it
+//! made. Only if it is asked to: whoever has revoked something since then wants another root key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, TrashId};
 use cyx_crypto::keys::InodeKey;
-use cyx_crypto::wrap::{epoch_of, extend_history, seal_bucket_name, seal_root_key};
+use cyx_crypto::wrap::{InodeKeyring, epoch_of, extend_history, open_history, seal_bucket_name, seal_root_key};
 use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
@@ -33,6 +33,8 @@ use crate::tree::types::{Bucket, Directory, Located};
 const PASSES: u32 = 8;
 /// Times that the root key is decided again.
 const DECISIONS: u32 = 5;
+/// Keys that a bucket may have had: each inode keeps all of its own, and a message of a thousand inodes has to stay in bounds.
+const EPOCH_MAX: u32 = 512;
 /// Deeper ways are not followed.
 const DEPTH_MAX: usize = 4096;
 
@@ -52,13 +54,18 @@ pub struct Rotated {
 }
 
 impl Client {
-    /// Replaces the keys of a bucket, or goes on where this machine was interrupted. `progress` is told now and then.
+    /// Replaces the keys of a bucket; with `resume` only goes on where this machine was interrupted. `progress` is told now and then.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] for a caller who is not the owner, and for API keys that are in the way;
+    /// [`Error::NotFound`], also if there is nothing to go on with; [`Error::Invalid`] for a caller who is not the owner, and for API keys that are in the way;
     /// [`Error::Conflict`] if others change the bucket faster than it is gone through: going on later is safe.
-    pub async fn rotate_bucket(&self, name: &str, progress: &(dyn Fn(Rotated) + Sync)) -> Result<Rotated> {
-        let mut rotated = self.rotate_root(name).await?;
+    pub async fn rotate_bucket(
+        &self,
+        name: &str,
+        resume: bool,
+        progress: &(dyn Fn(Rotated) + Sync),
+    ) -> Result<Rotated> {
+        let mut rotated = self.rotate_root(name, resume).await?;
         let bucket = self.bucket(name).await?;
         rotated.epoch = bucket.key_epoch();
         progress(rotated);
@@ -79,8 +86,17 @@ impl Client {
         Err(Error::Conflict(format!("the bucket {name}")))
     }
 
-    /// Gives a bucket its new root key, unless this machine did already and was interrupted behind that.
-    async fn rotate_root(&self, name: &str) -> Result<Rotated> {
+    /// Whether this machine was interrupted while it replaced the keys of a bucket.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the bucket; network errors.
+    pub async fn may_resume_rotation(&self, name: &str) -> Result<bool> {
+        let bucket = self.bucket(name).await?;
+        Ok(self.memory().rotation(bucket.id)? == Some(mark(&bucket.root_inode().await?)))
+    }
+
+    /// Gives a bucket its new root key, or finds that this machine did before it was interrupted.
+    async fn rotate_root(&self, name: &str, resume: bool) -> Result<Rotated> {
         for _ in 0..DECISIONS {
             let bucket = self.bucket(name).await?;
             let opened = self.find_bucket_by_id(bucket.id).await?;
@@ -92,10 +108,27 @@ impl Client {
                 });
             }
             let present = opened.root_key.epoch();
-            if self.memory().rotation(bucket.id)? == Some(present) {
-                return Ok(Rotated { epoch: present, resumed: true, ..Rotated::default() });
-            }
             let root = bucket.root_inode().await?;
+            if root.key_epoch != 0 && root.key_epoch != present {
+                // Somebody else was faster between the two questions.
+                continue;
+            }
+            if resume {
+                let begun = self.memory().rotation(bucket.id)? == Some(mark(&root));
+                let nothing = || Error::NotFound(format!("an interrupted rotation of {name} on this machine"));
+                return if begun {
+                    Ok(Rotated { epoch: present, resumed: true, ..Rotated::default() })
+                } else {
+                    Err(nothing())
+                };
+            }
+            if present >= EPOCH_MAX {
+                return Err(Error::Invalid {
+                    code: ErrorCode::TooLarge,
+                    message: format!("the keys of {name} were replaced {EPOCH_MAX} times, and no more is possible"),
+                    advice: Some("Copy the files to a new bucket with `cyx cp -r --to-bucket`.".to_owned()),
+                });
+            }
             let next = opened.root_key.make_next();
             let (older, newer) = (opened.root_key.derive_directory_key(), next.derive_directory_key());
             let key_history = extend_history(&root.key_history, opened.root, &older, &newer)
@@ -114,7 +147,8 @@ impl Client {
                 key_history: key_history.into(),
                 api_keys,
             };
-            self.memory().begin_rotation(bucket.id, next.epoch())?;
+            let begun = pb::Inode { key_epoch: next.epoch(), key_history: request.key_history.clone(), ..root };
+            self.memory().begin_rotation(bucket.id, &mark(&begun))?;
             match self.meta.rotate_bucket(request).await {
                 Ok(_) => {
                     self.memory().check_root_epoch(bucket.id, next.epoch())?;
@@ -126,6 +160,11 @@ impl Client {
         }
         Err(Error::Conflict(format!("the bucket {name}")))
     }
+}
+
+/// Tells a root key from every other one, also from one of the same epoch that somebody else made.
+fn mark(root: &pb::Inode) -> String {
+    format!("{} {}", root.key_epoch, blake3::hash(&root.key_history).to_hex())
 }
 
 impl Bucket {
@@ -182,6 +221,21 @@ impl Bucket {
 }
 
 impl Bucket {
+    /// All keys of a file, from the one that is known and the inode that came with the file. The newest is asked for if the file has got
+    /// another since.
+    pub(crate) async fn keyring_of(
+        &self,
+        file: InodeId,
+        key: &InodeKey,
+        inode: Option<&pb::Inode>,
+        what: &str,
+    ) -> Result<InodeKeyring> {
+        let (epoch, history) = inode.map(|inode| (inode.key_epoch, inode.key_history.clone())).unwrap_or_default();
+        let (key, history) =
+            if epoch > key.epoch() { self.renewed_key(file).await? } else { (key.clone(), history) };
+        open_history(key, file, &history).map_err(|_| IntegrityError::WrappedKey(what.to_owned()).into())
+    }
+
     /// Brings the keys of the bucket's epoch to one entry and what is below it: it comes from where a rotation did not reach.
     pub(crate) async fn renew_below(&self, directory: &Directory, name: &[u8]) -> Result<()> {
         let keys = Arc::new(DirectoryKeys::new(directory)?);

@@ -177,6 +177,19 @@ impl State {
                 }
                 self.entries.push(entry);
             }
+            Op::Rekey(rekey) => {
+                for edge in rekey.edges {
+                    let at = self.find(&edge.directory, edge.name.as_slice()).ok_or(ErrorCode::Retry)?;
+                    self.entries[at].name = edge.new_name;
+                    self.entries[at].wrapped_key = edge.wrapped_key;
+                    self.entries[at].version += 1;
+                }
+                let inode = self.inodes.get_mut(&rekey.inode).ok_or(ErrorCode::Retry)?;
+                inode.key_epoch = rekey.epoch;
+                if !rekey.key_history.is_empty() {
+                    inode.key_history = rekey.key_history;
+                }
+            }
             _ => return Err(ErrorCode::InvalidArgument),
         }
         Ok(pb::OperationResult::default())
@@ -298,6 +311,32 @@ impl MetaService for Fake {
         })
     }
 
+    async fn get_path(&self, request: Request<pb::GetPathRequest>) -> Result<Response<pb::GetPathResponse>, Status> {
+        self.call("get_path", request, |state, asked| {
+            let (mut entries, mut inodes, mut at) = (Vec::new(), Vec::new(), asked.inode);
+            while let Some(entry) = state.entries.iter().find(|entry| entry.child == at) {
+                inodes.insert(0, state.inodes[&entry.child].clone());
+                entries.insert(0, entry.clone());
+                at = entry.directory.clone();
+            }
+            Ok(pb::GetPathResponse { entries, inodes })
+        })
+    }
+
+    async fn rotate_bucket(
+        &self,
+        request: Request<pb::RotateBucketRequest>,
+    ) -> Result<Response<pb::RotateBucketResponse>, Status> {
+        self.call("rotate_bucket", request, |state, asked| {
+            let row = state.buckets.iter_mut().find(|row| row.id == asked.bucket);
+            let row = row.ok_or_else(|| status(ErrorCode::NotFound, "no bucket"))?;
+            (row.sealed_name, row.wrapped_root_key) = (asked.sealed_name, asked.wrapped_root_key);
+            let root = state.inodes.get_mut(&row.root).ok_or_else(|| status(ErrorCode::NotFound, "no root"))?;
+            (root.key_epoch, root.key_history) = (asked.epoch, asked.key_history);
+            Ok(pb::RotateBucketResponse { sequence: row.sequence })
+        })
+    }
+
     async fn get_inodes(
         &self,
         request: Request<pb::GetInodesRequest>,
@@ -337,6 +376,9 @@ impl MetaService for Fake {
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
         self.call("apply", request, |state, asked| {
+            if state.refuse_apply {
+                return Err(status(ErrorCode::Internal, "nothing is changed now"));
+            }
             let results = asked.mutations.into_iter().map(|mutation| state.apply(mutation)).collect();
             Ok(pb::ApplyResponse { results, sequence: 1 })
         })

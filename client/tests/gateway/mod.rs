@@ -60,6 +60,8 @@ pub struct State {
     pub expire: bool,
     /// What is kept of the one API key; absent: it is refused.
     pub api_key: Option<Value>,
+    /// Changes of the tree are refused.
+    pub refuse_apply: bool,
     /// What came to exchange API keys.
     pub exchanges: Vec<Value>,
 
@@ -112,6 +114,7 @@ impl Gateway {
             lost_answers: 0,
             expire: false,
             api_key: None,
+            refuse_apply: false,
             exchanges: Vec::new(),
             buckets: Vec::new(),
             writers: HashMap::new(),
@@ -135,6 +138,7 @@ impl Gateway {
             .route("/api/auth/refresh", post(refresh))
             .route("/api/auth/logout", post(logout))
             .route("/api/auth/api-keys/token", post(exchange))
+            .route("/api/auth/api-keys/buckets/{bucket}", get(|| async { Json(json!({"api_keys": []})) }))
             .route("/api/identity", get(whoami))
             .with_state(Arc::clone(&state));
         let grpc = tonic::service::Routes::new(meta::service(Arc::clone(&state))).into_axum_router();

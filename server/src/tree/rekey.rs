@@ -22,6 +22,7 @@ use super::request;
 use super::work::Work;
 use super::ENTRY_COLUMNS;
 use crate::accounts::api_keys::{LivingKey, WRAPPED_MAX, living_of_bucket, rewrap};
+use crate::audit::{self, Action, Actor, Event};
 use crate::db::{Conn, DbError};
 
 /// Longest history: 1,024 older keys.
@@ -337,6 +338,8 @@ impl Work<'_> {
         root.key_epoch = rotation.epoch;
         root.key_history = rotation.key_history.clone();
         self.put_key(&root).await?;
+        let event = Event::new(Some(self.bucket.owner), Actor::Owner, Action::KeysRotated, None);
+        audit::record(self.conn, event.with(self.bucket.id.to_string())).await?;
         Ok(self.record(pb::Change { kind: Kind::Keys.into(), inode: bytes_of(root.id), ..pb::Change::default() }))
     }
 

@@ -6,6 +6,7 @@ mod fast;
 mod model;
 mod mount;
 mod names;
+mod rekey;
 mod segments;
 pub(crate) mod support;
 mod trash;

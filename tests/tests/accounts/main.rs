@@ -8,4 +8,5 @@ mod factors;
 mod operator;
 mod passwords;
 mod personal;
+mod rotate;
 mod support;

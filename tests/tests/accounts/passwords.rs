@@ -141,3 +141,43 @@ fn a_revoked_machine_is_shut_out_and_the_list_says_who_is_in() {
     assert!(after.stderr.contains("not logged in"), "{after:?}");
     assert!(!user.home().join("credentials.json").exists(), "this machine has forgotten its part");
 }
+
+#[test]
+fn an_address_changes_once_both_mailboxes_agree() {
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    let elsewhere = user.elsewhere(&cluster);
+    user.ok(["bucket", "create", "docs"]);
+    user.write("docs", "file", b"content");
+    let new = "ada.new@example.org";
+    let wrong = with(&user, &["account", "email", new, "--begin"], &[("CYXCLOUD_PASSWORD", NEW_PASSWORD)]);
+    assert_eq!(wrong.code, 4, "{wrong:?}");
+    user.fails(2, ["account", "email", "no-address", "--begin"]);
+    user.fails(2, ["account", "email", new]);
+
+    let (old_mails, new_mails) = (cluster.mails_with_codes(&user.email), cluster.mails_with_codes(new));
+    let begun = user.ok(["account", "email", new, "--begin", "--json"]).json();
+    let id = text(&begun, "session_id");
+    let (old, code) = (cluster.new_code(&user.email, &old_mails), cluster.new_code(new, &new_mails));
+    let swapped = user.cyx(["account", "email", "--session", &id, "--otp-old", &code, "--otp-new", &old]);
+    assert_eq!(swapped.code, 4, "{swapped:?}");
+    assert_eq!(user.ok(["whoami", "--json"]).json()["email"], user.email.as_str(), "nothing changed yet");
+    let changed = user.ok(["account", "email", "--session", &id, "--otp-old", &old, "--otp-new", &code, "--json"]);
+    assert_eq!(changed.json()["email"], new);
+    assert_eq!(user.ok(["whoami", "--json"]).json()["email"], new);
+    assert_eq!(user.read("docs", "file"), b"content");
+
+    // Whoever was logged in elsewhere still is, and proves the password of the account as it is called now.
+    let variables = [("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)];
+    let passwd = with(&elsewhere, &["passwd", "--json"], &variables);
+    assert_eq!(passwd.code, 0, "{passwd:?}");
+    let old_address = with(&user, &["login", "--begin", "--json"], &[("CYXCLOUD_PASSWORD", NEW_PASSWORD)]);
+    assert_eq!(old_address.code, 4, "the old address logs in no more: {old_address:?}");
+    let known = cluster.mails_with_codes(new);
+    let args = ["login", "--email", new, "--begin", "--json"];
+    let begun = with(&user, &args, &[("CYXCLOUD_PASSWORD", NEW_PASSWORD)]);
+    assert_eq!(begun.code, 0, "{begun:?}");
+    let id = text(&begun.json(), "session_id");
+    user.ok(["login", "--session", &id, "--otp", &cluster.new_code(new, &known)]);
+    assert_eq!(user.read("docs", "file"), b"content");
+}

@@ -69,7 +69,7 @@ async fn times_are_those_of_the_caller() {
     assert_eq!(times(&tree.inode(tree.root).await.unwrap()), (1_000, 1_000));
     assert_eq!(times(&tree.inode(directory).await.unwrap()), (2_000, 2_000));
     assert_eq!(times(&tree.inode(file).await.unwrap()), (2_500, 3_000));
-    let meta = pb::SetMeta { inode: bytes_of(file), sealed_meta: vec![1; 40].into(), expected_meta_version: 0 };
+    let meta = pb::SetMeta { inode: bytes_of(file), sealed_meta: vec![1; 40].into(), ..pb::SetMeta::default() };
     ok(&tree.apply(vec![at(4_000, vec![Op::SetMeta(meta.clone())])]).await[0]);
     assert_eq!(times(&tree.inode(file).await.unwrap()), (2_500, 4_000));
     assert_eq!(code(&tree.one(Op::SetMeta(meta)).await), Some(ErrorCode::Retry), "it has another version by now");

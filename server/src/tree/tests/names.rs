@@ -317,7 +317,12 @@ async fn attributes_and_metadata_are_set() {
     let bad = pb::SetAttributes { inode: bytes_of(file), mode: Some(0o10_0644), ..Default::default() };
     assert_eq!(code(&tree.one(Op::SetAttributes(bad)).await), Some(ErrorCode::InvalidArgument));
     let meta = |expected| {
-        Op::SetMeta(pb::SetMeta { inode: bytes_of(file), sealed_meta: vec![1].into(), expected_meta_version: expected })
+        Op::SetMeta(pb::SetMeta {
+            inode: bytes_of(file),
+            sealed_meta: vec![1].into(),
+            expected_meta_version: expected,
+            key_epoch: 0,
+        })
     };
     ok(&tree.one(meta(0)).await);
     let refused = tree.one(meta(0)).await;

@@ -398,6 +398,7 @@ impl TestTree {
             present,
             overrides: Vec::new(),
             roots: roots.concat().into(),
+            audited_ns: 0,
         };
         let receipts = shards.iter().map(|shard| self.receipt(lease, &segment, *shard, lease.nodes[*shard])).collect();
         (pb::SegmentUpload { segment: Some(segment), lease: bytes_of(lease.lease) }, receipts)
@@ -532,6 +533,7 @@ pub(crate) fn link(inode: InodeId, directory: InodeId, name: &str) -> Op {
         directory: bytes_of(directory),
         names: tokens(name),
         wrapped_key: vec![8; 60].into(),
+        key_epoch: 0,
     })
 }
 
