@@ -1,5 +1,5 @@
 //! Keeping this machine and all others in step: changes of others as events, changes of this machine's content as commits.
 
 pub(crate) mod commits;
-mod conflicts;
+pub(crate) mod conflicts;
 mod events;

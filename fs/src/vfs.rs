@@ -1,8 +1,8 @@
 //! The filesystem itself: every operation as an async method that returns a result or an [`Errno`].
 //!
 //! Cheap to clone. No method blocks a thread; every one may be dropped half-way (a deadline), after which caches heal themselves:
-//! what was under way comes back as an event. Changes of names and attributes are decided by the server before they are answered;
-//! content goes to the journal of this machine and is committed behind.
+//! what was under way comes back as an event. Changes of names and attributes are decided here while this machine is the only one that
+//! changes a bucket, else by the server before they are answered; content goes to the journal of this machine and is committed behind.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `look` | asking the server, and when an answer is believed |
 //! | `flights` | telling own changes from those of others |
 //! | `apply` | changing the tree |
+//! | `local` | deciding that here, under the bucket's write lease |
 //! | `make`, `remove`, `rename` | names |
 //! | `attr`, `xattr`, `space` | attributes |
 //! | `files`, `dirs` | open files and directories |
@@ -22,6 +23,8 @@ mod buckets;
 mod dirs;
 mod files;
 mod flights;
+mod keys;
+pub(crate) mod local;
 mod look;
 mod make;
 pub(crate) mod node;
@@ -32,20 +35,23 @@ mod table;
 pub mod types;
 mod xattr;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cyx_client::Client;
+use cyx_core::ids::{BucketId, InodeId};
 use cyx_core::units::NAME_MAX;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attributes::{Attr, Ino, ROOT_INO};
-use crate::content::{Content, ContentError, Store};
+use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
+use crate::journal::Position;
 use buckets::Buckets;
+use local::note::Note;
 pub(crate) use make::New;
 use node::{Health, Look, Node, lock};
 use table::Table;
@@ -56,6 +62,9 @@ pub use types::{
 /// How long the kernel may believe names and attributes while changes are pushed. They are also invalidated when they change, so this
 /// bounds what is believed after a connection broke unnoticed.
 const TTL_WATCHED: Duration = Duration::from_secs(30);
+
+/// Version of an entry that is not known: any will do.
+const ANY_VERSION: u64 = 0;
 
 /// A mounted filesystem. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +98,12 @@ pub(crate) enum Found {
 }
 
 pub(crate) struct Inner {
+    /// Itself, for its own tasks.
+    me: Weak<Self>,
+    /// Who asks for write leases: this folder, whichever process uses it.
+    holder: String,
+    /// What an earlier run decided and did not send, of buckets that are not open yet.
+    notes: Mutex<HashMap<BucketId, Vec<(Position, Note)>>>,
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) look: Look,
@@ -121,9 +136,14 @@ impl Filesystem {
     pub async fn open(client: Client, options: Options) -> cyx_client::Result<Self> {
         let opened = Store::open(&client, options.tuning, options.store.clone()).await;
         let (store, recovered, events) = opened.map_err(store_error)?;
+        let holder = local::lease::holder(&options.store.folder)?;
+        let (notes, strange) = local::note::read_all(&recovered.notes);
         let health = Arc::new(Health::default());
         let look = Look { uid: options.uid, gid: options.gid, umask: options.umask };
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: Weak::clone(me),
+            holder,
+            notes: Mutex::new(notes),
             buckets: Buckets::new(&health),
             client,
             options,
@@ -150,7 +170,11 @@ impl Filesystem {
         }
         this.begin_events();
         this.begin_commits(events);
-        this.inner.open_recovered(&recovered.buckets).await?;
+        let mut buckets = recovered.buckets;
+        buckets.extend(lock(&this.inner.notes).keys().copied());
+        buckets.sort_unstable();
+        buckets.dedup();
+        this.inner.open_recovered(&buckets).await?;
         Ok(this)
     }
 
@@ -195,7 +219,7 @@ impl Filesystem {
         let status = inner.store.status();
         MountState {
             dirty_bytes: status.dirty_bytes,
-            dirty_files: status.dirty_files,
+            dirty_files: inner.dirty_files(&status),
             cache_bytes: status.cache_used,
             journal_bytes: status.journal_used,
             connected: inner.health.get(),
@@ -209,6 +233,7 @@ impl Filesystem {
 
 impl Inner {
     /// What a number leads to.
+            leases: inner.buckets.roots().iter().filter(|root| root.home.local.decides()).count() as u64,
     pub(crate) fn found(&self, ino: Ino) -> Result<Found, Errno> {
         if ino == ROOT_INO && self.options.top == Top::Buckets {
             return Ok(Found::Top);
@@ -256,6 +281,23 @@ impl Inner {
         *lock(&self.last_error) = Some(what);
     }
 }
+
+    /// What an earlier run decided in a bucket and did not send.
+    pub(crate) fn notes_of(&self, bucket: BucketId) -> Vec<(Position, Note)> {
+        lock(&self.notes).remove(&bucket).unwrap_or_default()
+    }
+
+    /// Files with content, a name or attributes that are not on the server yet.
+    fn dirty_files(&self, status: &Status) -> u64 {
+        let pending: HashSet<InodeId> =
+            self.buckets.roots().iter().flat_map(|root| root.home.local.pending()).collect();
+        if pending.is_empty() {
+            return status.dirty_files;
+        }
+        let dirty = self.store.dirty();
+        let others = dirty.iter().filter(|content| !pending.contains(&content.id().inode)).count();
+        (pending.len() + others) as u64
+    }
 
 /// An error of the store, as an error of the client.
 pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {

@@ -157,7 +157,11 @@ fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Resul
     };
     let stream = if status.connected { "connected to the server" } else { "cut off from the server" };
     let ending = if status.ending { ", being taken off" } else { "" };
-    context.output.line(format!("  {stream}{ending}"))?;
+    let alone = match status.leases {
+        0 => String::new(),
+        count => format!(", the only writer of {}", human::count(count, "bucket", "buckets")),
+    };
+    context.output.line(format!("  {stream}{alone}{ending}"))?;
     let files = human::count(status.dirty_files, "file", "files");
     context.output.line(format!(
         "  to be sent: {} in {files}; journal {}; cache {}",

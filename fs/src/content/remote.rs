@@ -127,8 +127,10 @@ impl ClientRemote {
         let mut table = self.table();
         match table.get_mut(&bucket.id) {
             Some(open) => open.bucket = bucket.clone(),
+    calls: Arc<tokio::sync::RwLock<()>>,
             None => {
-                let open = Open { bucket: bucket.clone(), uploads: self.transfer.uploads(bucket), lease: None };
+                let uploads = self.transfer.uploads(bucket);
+                let open = Open { bucket: bucket.clone(), uploads, lease: None, calls: Arc::default() };
                 table.insert(bucket.id, open);
             }
         }
@@ -167,6 +169,13 @@ impl Version for FileReader {
 
     fn keys(&self) -> InodeKeyring {
         self.keyring().clone()
+    }
+
+    /// Read by every call that changes a bucket, written by whoever asks for its write lease: a call that is on its way without the lease
+    /// would recall it.
+    #[must_use]
+    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
+        self.table().get(&bucket).map(|open| Arc::clone(&open.calls))
     }
 
     fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>> {
@@ -236,7 +245,11 @@ impl Remote for ClientRemote {
             if let Err(error) = remember(prepared.intents().collect()).await {
                 return all(error);
             }
-            let committed = prepared.commit(open.lease.as_ref()).await;
+            let call = open.calls.read().await;
+            // The lease of this moment; storing took its time.
+            let lease = self.find(bucket).map_or(open.lease, |open| open.lease);
+            let committed = prepared.commit(lease.as_ref()).await;
+            drop(call);
             let outcome = |patched| match patched {
                 Patched::Committed(reader) => Outcome::Committed(Arc::new(reader)),
                 Patched::Lost(error) => Outcome::Lost(error),

@@ -216,15 +216,27 @@ impl Store {
         (Self { shared }, recovered, receiver)
     }
 
-    /// Makes a bucket known. Changes of its files that an earlier run left behind go on from here; says which files have some.
-    ///
-    /// # Errors
-    /// If what is in the journal makes no sense.
-    pub fn attach(&self, bucket: &Bucket) -> Result<Vec<Arc<Content>>> {
+    /// Whether an earlier run left changes of a bucket's files behind that do not go on yet.
+    #[must_use]
+    pub fn recovers(&self, bucket: BucketId) -> bool {
+        lock(&self.shared.replayed).keys().any(|file| file.bucket == bucket)
+    }
+
+    /// Makes a bucket known, without going on with anything.
+    pub fn know(&self, bucket: &Bucket) {
         if let Some(client) = &self.shared.client {
             client.attach(bucket);
         }
-        self.resume(bucket.id)
+    }
+
+    /// Makes a bucket known. Changes of its files that an earlier run left behind go on from here, those of the files in `held` not before
+    /// they are allowed to; says which files have some.
+    ///
+    /// # Errors
+    /// If what is in the journal makes no sense.
+    pub fn attach(&self, bucket: &Bucket, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
+        self.know(bucket);
+        self.resume_held(bucket.id, held)
     }
 
     /// Changes of a bucket's files that an earlier run left behind go on.
@@ -245,11 +257,18 @@ impl Store {
     /// The content of a file of a bucket. As long as somebody holds it, or it has changes, it is the same one.
     ///
     /// # Errors
+        self.resume_held(bucket, &[])
+    }
+
+    fn resume_held(&self, bucket: BucketId, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
     /// As [`Self::attach`].
     pub fn content(&self, bucket: &Bucket, facts: InodeFacts) -> Result<Arc<Content>> {
         let is_new = self.shared.client.as_ref().is_some_and(|client| !client.knows(bucket.id));
         if is_new {
             self.attach(bucket)?;
+            if held.contains(&file.inode) {
+                content.hold();
+            }
         }
         Ok(self.content_of(FileId { bucket: bucket.id, inode: facts.id }, facts))
     }
@@ -299,6 +318,12 @@ impl Store {
             self.dirty().into_iter().filter(wanted).filter(|content| !content.inner().held).collect();
         let mut first = Ok(());
         for (bucket, group) in groups(contents) {
+    /// See [`ClientRemote::calls`].
+    #[must_use]
+    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
+        self.shared.client.as_ref()?.calls(bucket)
+    }
+
             for result in commit(&self.shared, bucket, group).await {
                 if first.is_ok() {
                     first = result;

@@ -56,7 +56,7 @@ pub struct Record {
 pub struct Status {
     /// Written bytes that are not committed yet.
     pub dirty_bytes: u64,
-    /// Files with such bytes.
+    /// Files with such bytes, or whose names or attributes are not sent yet.
     pub dirty_files: u64,
     /// Bytes in the read cache.
     pub cache_bytes: u64,
@@ -70,6 +70,9 @@ pub struct Status {
     pub inodes: u64,
     /// Conflict copies made since it was mounted.
     pub conflicts: u64,
+    /// Buckets whose only writer it is.
+    #[serde(default)]
+    pub leases: u64,
     /// It is being taken off.
     pub ending: bool,
     /// The last thing that went wrong in the background.
@@ -87,6 +90,7 @@ impl Status {
             open: state.handles,
             inodes: state.inodes,
             conflicts: state.conflicts,
+            leases: state.leases,
             ending,
             last_error: state.last_error,
         }

@@ -71,6 +71,7 @@ fn page(status: &Status, counters: &Counters) -> String {
         ("open_files", "gauge", "Open files and directories.", status.open),
         ("inodes", "gauge", "Inodes that the kernel knows.", status.inodes),
         ("conflicts_total", "counter", "Conflict copies made.", status.conflicts),
+        ("write_leases", "gauge", "Buckets whose only writer it is.", status.leases),
         ("requests_total", "counter", "Requests of the kernel.", requests),
         ("requests_failed_total", "counter", "Requests that were answered with an input/output error.", failed),
         ("requests_late_total", "counter", "Requests that were given up at their deadline.", late),

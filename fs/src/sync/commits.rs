@@ -48,8 +48,9 @@ impl Filesystem {
         store.journal().sync().await?;
         let (mut least, mut idle) = (u64::MAX, 0);
         loop {
-            let result = store.drain(ROUND, |_| progress(&self.state())).await;
-            let status = store.status();
+            let names = self.inner.send_everything().await.map_err(ContentError::from);
+            let result = names.and(store.drain(ROUND, |_| progress(&self.state())).await);
+            let status = self.state();
             if self.inner.only_orphans() {
                 return Ok(0);
             }
@@ -62,7 +63,7 @@ impl Filesystem {
                 }
                 return Ok(status.dirty_files);
             }
-            if status.dirty_files == status.lost_files {
+            if status.dirty_files == store.status().lost_files {
                 // Conflict copies are being made.
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -74,6 +75,7 @@ impl Filesystem {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.give_back_unused().await;
         // What is not committed is in the journal; it must be durable there whatever was promised before.
         if let Err(error) = self.inner.store.journal().sync().await {
             self.inner.report(format!("the journal could not be made durable: {error}"));
@@ -116,7 +118,8 @@ impl Inner {
 
     /// Everything that is dirty has no name any more.
     fn only_orphans(&self) -> bool {
-        self.store.dirty().iter().all(|content| {
+        let named = self.buckets.roots().iter().all(|root| !root.home.local.is_pending());
+        named && self.store.dirty().iter().all(|content| {
             let id = content.id();
             self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
         })
@@ -124,6 +127,8 @@ impl Inner {
 
     /// Commits what is dirty of a file, and waits until every machine can see it.
     pub(crate) async fn commit_now(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        // The server has to know the file, and what comes before it.
+        self.send_all(&node.home).await?;
         let Some(content) = node.content() else { return Ok(()) };
         match content.commit().await {
             Ok(()) => Ok(()),

@@ -26,7 +26,7 @@ const HOST_MAX: usize = 16;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// `name (conflict host date)`, cut to what a name can be. `number` tells several of one second apart.
-fn conflict_name(name: &[u8], host: &str, at_ns: i64, number: u32) -> Vec<u8> {
+pub(crate) fn conflict_name(name: &[u8], host: &str, at_ns: i64, number: u32) -> Vec<u8> {
     let host: String = host.chars().filter(|c| *c != '/' && !c.is_control()).take(HOST_MAX).collect();
     let number = if number > 1 { format!(" {number}") } else { String::new() };
     let suffix = format!(" (conflict {host} {}{number})", date(at_ns.div_euclid(1_000_000_000)));

@@ -40,7 +40,10 @@ impl Inner {
         loop {
             tokio::select! {
                 notice = subscription.next() => match notice {
-                    Ok(notice) => self.take_notice(&subscription, notice),
+                    Ok(notice) => {
+                        self.take_notice(&subscription, notice);
+                        self.note_positions(&subscription);
+                    }
                     Err(error) => {
                         self.health.set(false);
                         self.report(format!("changes of others are not seen: {error}"));
@@ -51,6 +54,7 @@ impl Inner {
                     if !subscription.is_connected() {
                         self.health.set(false);
                     }
+                    self.note_positions(&subscription);
                     for root in self.buckets.roots() {
                         if root.home.flights.unsettled() {
                             for change in root.home.flights.settle() {
@@ -61,6 +65,15 @@ impl Inner {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Everything up to these positions was taken notice of.
+    fn note_positions(&self, subscription: &Subscription) {
+        for root in self.buckets.roots() {
+            if let Some(position) = subscription.position(root.home.id) {
+                root.home.local.hear(position);
             }
         }
     }
@@ -85,6 +98,10 @@ impl Inner {
             Notice::Change(change) => {
                 let Ok(bucket) = BucketId::try_from(&change.bucket[..]) else { return };
                 let Some(home) = self.buckets.get(bucket) else { return };
+                if home.local.is_own(change.sequence) {
+                    committed_here(&home, &change);
+                    return;
+                }
                 let same_session = change.session[..] == self.client.session.id().0[..];
                 if change.kind() == Kind::Content && same_session {
                     // Commits are not calls of this module: whether it was one of its store shows in a moment.
@@ -95,13 +112,16 @@ impl Inner {
                     self.apply_change(&home, &change);
                 }
             }
-            // No lease is held here: whoever wants to write need not wait for this mount.
-            Notice::LeaseRecall(_) => {}
+            Notice::LeaseRecall(bucket) => {
+                if let (Some(home), Some(fencing)) = (self.buckets.get(bucket), subscription.recalled(bucket)) {
+                    home.local.recall(fencing);
+                }
+            }
         }
     }
 
     /// Everything that is known of a bucket is to be asked for anew.
-    fn resync(&self, root: &Arc<Node>) {
+    pub(crate) fn resync(&self, root: &Arc<Node>) {
         root.home.forget_all();
         let Some(invalidator) = self.invalidator.get() else { return };
         for node in self.table.nodes(Some(root.home.id)) {
@@ -154,6 +174,15 @@ impl Inner {
                     if let Some(invalidator) = self.invalidator.get() {
                         invalidator.inode(node.ino, 0..u64::MAX);
                     }
+                }
+            }
+            Kind::Keys => {
+                if let Some(node) = &inode {
+                    node.doubt_key();
+                }
+                // The entry has another version. What programs see has not changed, so the kernel need not forget.
+                if let Some((directory, name)) = &place {
+                    lock(&directory.listing).disbelieve(name);
                 }
             }
             Kind::Writers | Kind::Unspecified => {}

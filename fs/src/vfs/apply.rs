@@ -1,31 +1,57 @@
-//! Changing the tree: one mutation that the server decides, and what is known afterwards.
+//! Changing the tree: one change that is decided here, if this machine alone changes the bucket, or by the server.
 //!
 //! Times of a change are decided here, so that attributes do not jump when its answer or its echo arrives.
 
+use std::io;
 use std::sync::Arc;
 
 use cyx_client::meta::fault_error;
 use cyx_client::{Error, IntegrityError, Result};
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{Random as _, TxnId};
+use cyx_core::ids::{InodeId, Random as _, TxnId};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::Inner;
+use super::local::note::Note;
+use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
+use crate::errno::Errno;
+use crate::journal::JournalError;
 
 /// How often something is decided again because somebody else was faster.
 pub(crate) const DECISIONS: u32 = 16;
 
-/// An operation of a mutation.
-pub(crate) fn operation(operation: Op) -> pb::Operation {
-    pb::Operation { operation: Some(operation) }
+/// A change that is to be made.
+pub(crate) struct Change {
+    pub(crate) operation: Op,
+    /// When it was decided.
+    pub(crate) stamp: i64,
+    /// Sequence numbers that it takes.
+    pub(crate) changes: u8,
+    /// What was written to this file has to be committed before. Only the machine that decides alone can see to that.
+    pub(crate) after: Option<InodeId>,
+}
+
+impl Change {
+    /// A change that takes one sequence number and waits for nothing.
+    pub(crate) fn new(operation: Op, stamp: i64) -> Self {
+        Self { operation, stamp, changes: 1, after: None }
+    }
+}
+
+/// What became of a change.
+pub(crate) enum Applied {
+    /// It is decided here.
+    Here,
+    /// The server did it, and says what is there now.
+    There(Vec<pb::OperationResult>),
 }
 
 /// Somebody else was faster: what is there now decides.
 pub(crate) fn decide_again(error: &Error) -> bool {
-    error.code() == ErrorCode::Retry
+    matches!(error.code(), ErrorCode::Retry | ErrorCode::StaleKey)
 }
 
 /// What an operation on an entry expects to find.
@@ -33,32 +59,74 @@ pub(crate) fn expected(edge: &Edge) -> pb::Expected {
     pb::Expected { child: bytes_of(edge.node.id), entry_version: edge.version }
 }
 
+/// What the journal says, as an error of the client.
+pub(crate) fn journal_error(error: JournalError) -> Error {
+    let source = match error {
+        JournalError::Full => io::Error::from_raw_os_error(Errno::ENOSPC.0),
+        other => io::Error::other(other),
+    };
+    Error::local("the journal of the mount")(source)
+}
+
 impl Inner {
-    /// Applies one mutation that makes `changes` changes.
-    pub(crate) async fn apply(
-        &self,
-        home: &Opened,
-        operations: Vec<pb::Operation>,
-        stamp: i64,
-        changes: u64,
-    ) -> Result<Vec<pb::OperationResult>> {
-        let flight = home.flights.begin();
+    /// Makes a change: here, if it is this machine's turn, else there.
+    pub(crate) async fn apply(&self, home: &Opened, turn: Turn, change: Change) -> Result<Applied> {
+        let Change { operation, stamp, changes, after } = change;
+        let operations = vec![pb::Operation { operation: Some(operation) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(stamp) };
-        let request =
-            pb::ApplyRequest { bucket: bytes_of(home.id), mutations: vec![mutation], ..pb::ApplyRequest::default() };
-        let answer = self.client.meta.apply(request).await?;
-        self.health.set_online();
+        if turn.is_here() {
+            let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after };
+            if self.decide(home, turn, &note).await? {
+                return Ok(Applied::Here);
+            }
+        }
+        if after.is_some() {
+            // Its turn is over: what has to be committed before has to be looked at again.
+            let message = "somebody else wants to write".to_owned();
+            return Err(Error::Server { code: ErrorCode::Retry, message, request_id: None });
+        }
+        self.send_all(home).await?;
+        let flight = home.flights.begin();
+        let answer = loop {
+            if let Some(answer) = self.call(home, vec![mutation.clone()]).await? {
+                break answer;
+            }
+        };
         let mut results = answer.results;
         let result = results.pop().ok_or(IntegrityError::Mismatch("a mutation has no result"))?;
         if let Some(fault) = &result.fault {
-            return Err(fault_error(fault));
+            let error = fault_error(fault);
+            if error.code() == ErrorCode::StaleKey {
+                home.doubt_keys();
+            }
+            return Err(error);
         }
         // The number is that of the present, which is not that of the change if an earlier answer is repeated.
         if !result.replayed {
-            home.flights.made(answer.sequence, changes);
+            home.flights.made(answer.sequence, u64::from(changes));
         }
         drop(flight);
-        Ok(result.operations)
+        Ok(Applied::There(result.operations))
+    }
+
+    /// Decides a change here. False if its turn is over.
+    async fn decide(&self, home: &Opened, turn: Turn, note: &Note) -> Result<bool> {
+        let journal = self.store.journal();
+        let record = note.record();
+        let hold = |inode| {
+            if let Some(content) = self.store.existing(home.id, inode) {
+                content.hold();
+            }
+        };
+        let decided = journal.with_room(|| {
+            let decided = home.local.decide(turn, note.clone(), || journal.offer(&record), hold)?;
+            Ok(match decided {
+                Decided::Here => Some(true),
+                Decided::Late => Some(false),
+                Decided::Full => None,
+            })
+        });
+        decided.await.map_err(journal_error)
     }
 }
 
@@ -75,6 +143,14 @@ impl Node {
         drop(listing);
         drop(old);
         lock(&node.file).place = Some((Arc::downgrade(self), name.into()));
+    }
+
+    /// For sure a name in this directory leads to an inode.
+    pub(crate) fn leads(&self, name: &[u8], node: &Arc<Self>) -> bool {
+        match lock(&self.listing).names.get(name) {
+            Some(Name::Leads(edge)) => edge.node.id == node.id && self.home.believes(&edge.seen),
+            _ => false,
+        }
     }
 
     /// A name in this directory leads nowhere now, by a change of this machine. `moved` as for [`Self::set_name`].

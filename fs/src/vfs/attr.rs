@@ -6,7 +6,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::apply::operation;
+use super::apply::{Applied, Change};
 use super::node::{Node, lock};
 use super::{Filesystem, Found, Handle, Inner, Open};
 use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime};
@@ -117,10 +117,18 @@ impl Inner {
     }
 
     async fn send_attributes(&self, node: &Arc<Node>, change: &pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
+        let _changing = node.changing.lock().await;
+        let turn = self.turn(&node.home).await;
+        if turn.is_here() {
+            self.fresh(node).await?;
+        }
         let moved = node.facts_moved();
-        let done = self.apply(&node.home, vec![operation(Op::SetAttributes(change.clone()))], stamp, 1).await;
-        match done {
-            Ok(done) => {
+        match self.apply(&node.home, turn, Change::new(Op::SetAttributes(change.clone()), stamp)).await {
+            Ok(Applied::Here) => {
+                node.attributes_changed(change);
+                Ok(())
+            }
+            Ok(Applied::There(done)) => {
                 self.take_results(node, &done, moved);
                 Ok(())
             }

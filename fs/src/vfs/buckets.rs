@@ -11,6 +11,7 @@ use cyx_client::buckets::{BucketInfo, check_bucket_name};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
 
+use super::local::Local;
 use super::node::{Health, Node, Opened, UNWATCHED, lock};
 use super::{Filesystem, Inner, Top, check_new_name, store_error};
 use crate::attributes::{Attr, Kind, ROOT_INO};
@@ -110,7 +111,8 @@ impl Inner {
         if let Some(root) = known {
             return Ok(root);
         }
-        let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health)));
+        let local = Local::recovered(self.notes_of(bucket.id));
+        let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health), local));
         let seen = opened.seen_now();
         let inode = opened.bucket.root_inode().await?;
         let directory = opened.bucket.root_directory();
@@ -118,11 +120,22 @@ impl Inner {
         let (root, _) = self.table.get_or_make(opened.id, directory.id, fixed, |ino| {
             Node::new(ino, Arc::clone(&opened), directory.id, Kind::Directory, directory.key.clone(), &inode, seen)
         });
-        let replayed = self.store.attach(&opened.bucket).map_err(store_error)?;
-        if !replayed.is_empty() {
-            tracing::info!(bucket = name, files = replayed.len(), "going on with what an earlier run wrote");
+        if opened.local.is_pending() || self.store.recovers(opened.id) {
+            // A run that was killed may have left its lease standing: what is sent without taking it over would wait for its end.
+            self.store.know(&opened.bucket);
+            self.acquire(&opened).await;
+        }
+        let held = opened.local.held_contents();
+        let replayed = self.store.attach(&opened.bucket, &held).map_err(store_error)?;
+        let names = opened.local.pending().len();
+        if !replayed.is_empty() || names > 0 {
+            tracing::info!(bucket = name, files = replayed.len(), names, "going on with what an earlier run wrote");
         }
         lock(&self.buckets.opened).insert(opened.id, Arc::clone(&root));
+        if let Some(inner) = self.me.upgrade() {
+            self.tasks.spawn(Arc::clone(&inner).keep_lease(Arc::clone(&opened)));
+            self.tasks.spawn(inner.keep_sending(opened));
+        }
         Ok(root)
     }
 
@@ -189,6 +202,10 @@ impl Filesystem {
         inner.writable()?;
         let list = inner.bucket_list().await?;
         let info = list.iter().find(|info| info.name.as_bytes() == name).ok_or(Errno::ENOENT)?;
+        if let Some(home) = inner.buckets.get(info.id) {
+            // The call cannot name the lease.
+            inner.give_back(&home).await?;
+        }
         let deleted = inner.client.delete_bucket(&info.name, false).await;
         inner.buckets.forget_list();
         match deleted {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::node::{Node, lock};
-use super::{DirEntry, Filesystem, Found, Handle, Inner, Open};
+use super::{DirEntry, Done, Filesystem, Found, Handle, Inner, Open};
 use crate::attributes::{Ino, Kind, ROOT_INO};
 use crate::errno::Errno;
 
@@ -83,12 +83,17 @@ impl Filesystem {
         drop(self.inner.close(handle));
     }
 
-    /// Waits until the changes of a directory are durable: they are when they are answered.
+    /// Waits until the changes of a directory are durable: those that the server decided are when they are answered.
     ///
     /// # Errors
-    /// `EBADF`.
+    /// `EBADF`; `EIO`.
     pub async fn fsyncdir(&self, handle: Handle, _data_only: bool) -> Result<(), Errno> {
-        self.inner.opened(handle).map(|_| ())
+        let inner = &*self.inner;
+        inner.opened(handle)?;
+        match inner.options.fsync {
+            Done::Local => Ok(inner.store.journal().sync().await?),
+            Done::Remote => Ok(inner.send_everything().await?),
+        }
     }
 }
 

@@ -243,6 +243,7 @@ impl Inner {
                 let facts = self.inode_facts(node)?;
                 let began_empty = facts.version == 0;
                 let content = self.store.content(&node.home.bucket, facts)?;
+                node.home.local.if_held(node.id, || content.hold());
                 let mut state = lock(&node.file);
                 state.began_empty = began_empty;
                 Arc::clone(state.content.get_or_insert(content))
@@ -280,15 +281,21 @@ impl Inner {
 
     async fn make_durable(&self, file: &OpenFile) -> Result<(), Errno> {
         match self.options.fsync {
-            Done::Local => Ok(file.content.sync_local().await?),
+            // Its name may be in nothing but the journal as well.
+            Done::Local => Ok(self.store.journal().sync().await?),
             Done::Remote => self.commit_now(&file.node).await,
         }
     }
 
-    /// Nobody has the file open, and nothing is dirty: the content need not be held.
+    /// Nobody has the file open, and nothing is dirty: the content need not be held. Not before it was taken note of its last commit:
+    /// without it, what is known of the inode is from before that.
     pub(crate) fn let_go(&self, node: &Node) {
+        let known = lock(&node.facts).version;
         let mut state = lock(&node.file);
-        let idle = state.handles == 0 && state.content.as_ref().is_some_and(|content| !content.is_dirty());
+        let is_idle = |content: &Arc<Content>| {
+            !content.is_dirty() && content.version().is_none_or(|version| version.version <= known)
+        };
+        let idle = state.handles == 0 && state.content.as_ref().is_some_and(is_idle);
         let content = if idle { state.content.take() } else { None };
         drop(state);
         drop(content);
@@ -297,6 +304,10 @@ impl Inner {
     /// The last name is gone: nothing need be uploaded, and once nobody has the file open, nothing kept.
     pub(crate) async fn orphaned(&self, node: &Node) {
         let Some(content) = self.content_if_any(node) else { return };
+        if node.home.local.awaits(node.id) {
+            // It is to be seen for a moment, in the place of another file, and not empty. It is let go of when that is done.
+            return;
+        }
         if lock(&node.file).handles > 0 {
             content.hold();
             return;

@@ -33,6 +33,15 @@ impl Inner {
         if !directory.is_directory() {
             return Err(Errno::ENOTDIR);
         }
+        self.keep_key(directory).await;
+        let edge = self.find_in(directory, name).await?;
+        if let Some(edge) = &edge {
+            self.keep_key(&edge.node).await;
+        }
+        Ok(edge)
+    }
+
+    async fn find_in(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Edge>, Errno> {
         for round in 1.. {
             let (moved, moves, all) = {
                 let mut listing = lock(&directory.listing);
@@ -43,7 +52,9 @@ impl Inner {
                     Remembered::No => {}
                 }
                 listing.misses += 1;
-                let all = listing.misses > READ_AHEAD_AFTER && listing.complete.is_none() && !listing.large;
+                // Who decides what there is needs to know what there is not.
+                let often = listing.misses > READ_AHEAD_AFTER || (listing.misses > 1 && directory.home.local.decides());
+                let all = often && listing.complete.is_none() && !listing.large;
                 if all {
                     listing.misses = 0;
                 }
@@ -54,7 +65,11 @@ impl Inner {
             }
             let seen = directory.home.seen_now();
             let keys = directory.directory();
-            let found = match directory.home.bucket.lookup_one(&keys, name).await {
+            let asking = async {
+                self.send_all(&directory.home).await?;
+                directory.home.bucket.lookup_one(&keys, name).await
+            };
+            let found = match asking.await {
                 Ok(found) => found,
                 // Neither can a name that no entry has lead anywhere, nor one in a directory that is gone.
                 Err(Error::Invalid { .. }) => return Ok(None),
@@ -77,8 +92,12 @@ impl Inner {
                 if round < ROUNDS {
                     continue;
                 }
-                // It changes faster than it can be asked for.
-                return Ok(edge);
+                // It changes faster than it can be asked for; what was decided here meanwhile is known all the same.
+                return Ok(match remembered(directory, &listing, name) {
+                    Remembered::Edge(edge) => Some(edge),
+                    Remembered::Nothing => None,
+                    Remembered::No => edge,
+                });
             }
             let known = edge.clone().map_or(Name::Nothing(seen), Name::Leads);
             if listing.names.insert(name.into(), known).is_none() {
@@ -112,6 +131,8 @@ impl Inner {
                 node.note_times(&content);
                 lock(&node.file).content = Some(content);
             }
+        }
+        if matches!(kind, Kind::File | Kind::Directory) {
             lock(&node.file).place = Some((Arc::downgrade(directory), located.name.as_slice().into()));
         }
         Ok(Edge { node, version: located.entry.version, seen })
@@ -119,6 +140,7 @@ impl Inner {
 
     /// Makes sure that what is known of an inode is to be believed.
     pub(crate) async fn fresh(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        self.keep_key(node).await;
         for _ in 0..ROUNDS {
             let moved = {
                 let facts = lock(&node.facts);
@@ -179,7 +201,11 @@ impl Inner {
     async fn ask_inodes(&self, node: &Node, ids: &[InodeId]) -> Result<HashMap<InodeId, pb::Inode>, Errno> {
         let request =
             pb::GetInodesRequest { bucket: bytes_of(node.home.id), ids: ids.iter().copied().map(bytes_of).collect() };
-        let answer = match self.client.meta.get_inodes(request).await {
+        let asking = async {
+            self.send_all(&node.home).await?;
+            self.client.meta.get_inodes(request).await
+        };
+        let answer = match asking.await {
             Ok(answer) => answer,
             // The bucket itself was deleted.
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(HashMap::new()),
@@ -209,6 +235,7 @@ impl Inner {
     /// Reads a whole directory. Entries that are not authentic are left out, with an error in the log.
     pub(crate) async fn list(&self, directory: &Arc<Node>) -> Result<Vec<(Box<[u8]>, Edge)>, Errno> {
         let mut listed: Vec<(Box<[u8]>, Edge)> = Vec::new();
+        self.keep_key(directory).await;
         for _ in 0..ROUNDS {
             let (moved, moves) = {
                 let listing = lock(&directory.listing);
@@ -217,6 +244,14 @@ impl Inner {
                 }
                 (listing.moved, directory.home.moves())
             };
+            if let Err(error) = self.send_all(&directory.home).await {
+                if error.is_transient()
+                    && let Some(all) = whole(directory, &lock(&directory.listing))
+                {
+                    return Ok(all);
+                }
+                return Err(error.into());
+            }
             let seen = directory.home.seen_now();
             let mut found = Vec::new();
             let mut broken = false;

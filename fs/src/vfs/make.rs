@@ -6,15 +6,15 @@ use bytes::Bytes;
 use cyx_client::tree::change::TARGET_MAX;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, Random as _};
-use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, seal_field};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::apply::operation;
+use super::apply::{Applied, Change, DECISIONS};
 use super::node::{Node, Seen, lock};
-use super::{Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
+use super::local::Turn;
+use super::{ANY_VERSION, Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
 use crate::errno::Errno;
 
@@ -132,37 +132,63 @@ impl Filesystem {
         if node.home.id != directory.home.id {
             return Err(Errno::EXDEV);
         }
-        let _changing = directory.changing.lock().await;
-        if inner.find(&directory, new_name).await?.is_some() {
-            return Err(Errno::EEXIST);
-        }
-        let keys = directory.directory_keys()?;
-        let names = keys.tokens(new_name)?;
-        let wrapped_key = keys.wrap(&names, node.id, node.kind, &node.key())?.into();
-        let link = pb::Link { inode: bytes_of(node.id), directory: bytes_of(directory.id), names, wrapped_key };
-        let stamp = directory.home.stamp();
-        let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
-        let done = match inner.apply(&directory.home, vec![operation(Op::Link(link))], stamp, 1).await {
-            Ok(done) => done,
-            Err(error) => {
-                directory.doubt_name(new_name);
-                return Err(error.into());
+        for _ in 0..DECISIONS {
+            if inner.try_to_link(&node, &directory, new_name).await? {
+                let attr = node.attr(&inner.look)?;
+                inner.table.count(&node);
+                return Ok(attr);
             }
-        };
-        let version = inner.take_results(&node, &done, moved);
-        directory.names_changed(stamp, 0);
-        directory.set_name(new_name, &node, version, names_moved);
-        let attr = node.attr(&inner.look)?;
-        inner.table.count(&node);
-        Ok(attr)
+        }
+        Err(Errno::EBUSY)
     }
 }
 
 impl Inner {
+    /// Gives a file a second name; false if a key that was used has been replaced.
+    async fn try_to_link(&self, node: &Arc<Node>, directory: &Arc<Node>, new_name: &[u8]) -> Result<bool, Errno> {
+        let _changing = directory.changing.lock().await;
+        let mut turn = self.turn(&directory.home).await;
+        if self.find(directory, new_name).await?.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        self.fresh(node).await?;
+        if lock(&node.facts).nlink == 0 {
+            // Whether a file that has no name can get one again is not for this machine to say.
+            turn = Turn::THERE;
+        }
+        let keys = directory.directory_keys()?;
+        let names = keys.tokens(new_name)?;
+        let key = node.key();
+        let wrapped_key = keys.wrap(&names, node.id, node.kind, &key)?.into();
+        let link = pb::Link {
+            inode: bytes_of(node.id),
+            directory: bytes_of(directory.id),
+            names,
+            wrapped_key,
+            key_epoch: key.epoch(),
+        };
+        let stamp = directory.home.stamp();
+        let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
+        let version = match self.apply(&directory.home, turn, Change::new(Op::Link(link), stamp)).await {
+            Ok(Applied::There(done)) => self.take_results(node, &done, moved),
+            Ok(Applied::Here) => {
+                node.gain_link(stamp);
+                ANY_VERSION
+            }
+            Err(error) => {
+                directory.doubt_name(new_name);
+                return if error.code() == ErrorCode::StaleKey { Ok(false) } else { Err(error.into()) };
+            }
+        };
+        directory.names_changed(stamp, 0);
+        directory.set_name(new_name, node, version, names_moved);
+        Ok(true)
+    }
+
     /// Takes what the server says about an inode after a change of it; `moved` is where its counter stood before. Returns the version
     /// of the entry.
     pub(super) fn take_results(&self, node: &Node, done: &[pb::OperationResult], moved: u64) -> u64 {
-        let Some(done) = done.first() else { return 0 };
+        let Some(done) = done.first() else { return ANY_VERSION };
         if let Some(inode) = &done.inode {
             let seen = node.home.seen_now();
             let mut facts = lock(&node.facts);
@@ -170,7 +196,7 @@ impl Inner {
             facts.moved += 1;
             facts.take(inode, Seen { stale: !unheard, ..seen });
         }
-        done.entry.as_ref().map_or(0, |entry| entry.version)
+        done.entry.as_ref().map_or(ANY_VERSION, |entry| entry.version)
     }
 
     /// Makes a new inode in a directory.
@@ -182,11 +208,28 @@ impl Inner {
         caller: Caller,
     ) -> Result<Arc<Node>, Errno> {
         check_new_name(name)?;
+        for _ in 0..DECISIONS {
+            if let Some(node) = self.try_to_make(directory, name, new, caller).await? {
+                return Ok(node);
+            }
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// As [`Self::make_in`]; `None` if a key that was used has been replaced.
+    async fn try_to_make(
+        &self,
+        directory: &Arc<Node>,
+        name: &[u8],
+        new: &New<'_>,
+        caller: Caller,
+    ) -> Result<Option<Arc<Node>>, Errno> {
         let _changing = directory.changing.lock().await;
+        let turn = self.turn(&directory.home).await;
         if self.find(directory, name).await?.is_some() {
             return Err(Errno::EEXIST);
         }
-        let (id, key) = (InodeId::random(), InodeKey::make());
+        let (id, key) = (InodeId::random(), directory.home.bucket.make_key());
         let stamp = directory.home.stamp();
         let keys = directory.directory_keys()?;
         let names = keys.tokens(name)?;
@@ -208,10 +251,18 @@ impl Inner {
             sealed_meta: Bytes::new(),
         };
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
-        let done = match self.apply(&directory.home, vec![operation(Op::Create(create))], stamp, 1).await {
-            Ok(done) => done,
+        let made = new_inode(&create);
+        let (inode, version) = match self.apply(&directory.home, turn, Change::new(Op::Create(create), stamp)).await {
+            Ok(Applied::Here) => (made, ANY_VERSION),
+            Ok(Applied::There(done)) => {
+                let done = done.into_iter().next().unwrap_or_default();
+                (done.inode.ok_or(Errno::EIO)?, done.entry.map_or(ANY_VERSION, |entry| entry.version))
+            }
             Err(error) => {
                 directory.doubt_name(name);
+                if error.code() == ErrorCode::StaleKey {
+                    return Ok(None);
+                }
                 if error.code() == ErrorCode::NotFound {
                     lock(&directory.facts).disbelieve();
                 }
@@ -219,8 +270,6 @@ impl Inner {
             }
         };
         let seen = directory.home.seen_now();
-        let done = done.into_iter().next().unwrap_or_default();
-        let inode = done.inode.ok_or(Errno::EIO)?;
         let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
             Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)
         });
@@ -229,8 +278,8 @@ impl Inner {
             lock(&node.listing).complete = Some(seen);
         }
         directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));
-        directory.set_name(name, &node, done.entry.map_or(0, |entry| entry.version), moved);
-        Ok(node)
+        directory.set_name(name, &node, version, moved);
+        Ok(Some(node))
     }
 
     /// In a directory with the set-group-id bit everything new gets its group, and directories get the bit.
@@ -247,5 +296,18 @@ impl Inner {
             ctime_ns: stamp,
             atime_ns: stamp,
         }
+    }
+}
+
+/// The inode that a create makes, as the server will have it.
+fn new_inode(create: &pb::Create) -> pb::Inode {
+    pb::Inode {
+        id: create.inode.clone(),
+        kind: create.kind,
+        attributes: create.attributes,
+        nlink: if create.kind == i32::from(Kind::Directory.number()) { 2 } else { 1 },
+        sealed_target: create.sealed_target.clone(),
+        sealed_meta: create.sealed_meta.clone(),
+        ..pb::Inode::default()
     }
 }

@@ -19,6 +19,7 @@ use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
 use cyx_proto::meta::v1 as pb;
 
 use super::flights::Flights;
+use super::local::Local;
 use super::xattr::Xattrs;
 use crate::attributes::{Attr, BLOCK, Ino, Kind};
 use crate::content::Content;
@@ -80,25 +81,39 @@ pub(crate) struct Opened {
     pub(crate) bucket: Bucket,
     pub(crate) health: Arc<Health>,
     pub(crate) flights: Flights,
+    pub(crate) local: Local,
     /// Rises when everything known of the bucket is to be asked for anew.
     generation: AtomicU64,
     /// Rises with every change of the bucket that is heard of or made.
     moved: AtomicU64,
     /// When the bucket last changed through this machine, Unix nanoseconds.
     last: AtomicI64,
+    /// Rises when the key of anything in the bucket may have been replaced.
+    keys: AtomicU64,
 }
 
 impl Opened {
-    pub(crate) fn new(bucket: Bucket, health: Arc<Health>) -> Self {
+    pub(crate) fn new(bucket: Bucket, health: Arc<Health>, local: Local) -> Self {
         Self {
             id: bucket.id,
             bucket,
             health,
             flights: Flights::default(),
+            local,
             generation: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             last: AtomicI64::new(0),
+            keys: AtomicU64::new(0),
         }
+    }
+
+    /// Keys of any inode may have been replaced.
+    pub(crate) fn doubt_keys(&self) {
+        self.keys.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn key_generation(&self) -> u64 {
+        self.keys.load(Ordering::Acquire)
     }
 
     pub(crate) fn seen_now(&self) -> Seen {
@@ -108,7 +123,7 @@ impl Opened {
     pub(crate) fn believes(&self, seen: &Seen) -> bool {
         !seen.stale
             && seen.generation == self.generation.load(Ordering::Acquire)
-            && (self.health.get() || seen.at.elapsed() < UNWATCHED || self.health.offline())
+            && (self.health.get() || seen.at.elapsed() < UNWATCHED || self.health.offline() || self.local.decides())
     }
 
     /// Learnt before everything was to be asked for anew.
@@ -181,7 +196,8 @@ impl Facts {
         self.nlink = inode.nlink;
         self.size = inode.size;
         self.version = inode.version;
-        if self.history != inode.key_history {
+        // A history only grows; a shorter one is of an answer that was under way when the key was replaced.
+        if self.history.len() < inode.key_history.len() {
             self.history = inode.key_history.clone();
             self.keys = None;
         }
@@ -197,11 +213,15 @@ impl Facts {
         self.seen = seen;
     }
 
-    fn take_key(&mut self, key: &InodeKey) {
-        if key.epoch() > self.key.epoch() {
+    /// Takes a key if it is a newer one, and the older ones with it. Whether it was.
+    pub(crate) fn take_key(&mut self, key: &InodeKey, history: &Bytes) -> bool {
+        let is_newer = key.epoch() > self.key.epoch();
+        if is_newer {
             self.key = key.clone();
+            self.history = history.clone();
             self.keys = None;
         }
+        is_newer
     }
 
     /// Something about it changed elsewhere.
@@ -270,7 +290,7 @@ pub(crate) struct FileState {
     pub(crate) content: Option<Arc<Content>>,
     /// No version was known when the content was made.
     pub(crate) began_empty: bool,
-    /// A directory and the name in it by which the file was last found: where a conflict copy goes.
+    /// A directory and the name in it by which it was last found: where a conflict copy goes, and what it lies in.
     pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
 }
 
@@ -283,6 +303,8 @@ pub(crate) struct Node {
     pub(crate) facts: Mutex<Facts>,
     pub(crate) listing: Mutex<Listing>,
     pub(crate) file: Mutex<FileState>,
+    /// The bucket's generation of keys in which the key was the newest.
+    keyed: AtomicU64,
     /// Held by whoever changes names in this directory, so that what is known changes in the order of the server's answers.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held by whoever opens or writes the content, so that appends do not interleave.
@@ -319,6 +341,7 @@ impl Node {
             written: None,
         };
         facts.take(inode, seen);
+        let keyed = AtomicU64::new(home.key_generation());
         Self {
             ino,
             home,
@@ -327,6 +350,7 @@ impl Node {
             facts: Mutex::new(facts),
             listing: Mutex::default(),
             file: Mutex::default(),
+            keyed,
             changing: tokio::sync::Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             settling: tokio::sync::Mutex::default(),
@@ -336,11 +360,31 @@ impl Node {
     /// Takes what came with an entry that leads here.
     pub(crate) fn take_located(&self, located: &Located, seen: Seen) {
         let mut facts = lock(&self.facts);
-        facts.take_key(&located.key);
+        if facts.take_key(&located.key, &located.inode.key_history) {
+            self.trust_key(self.home.key_generation());
+        }
         // What is believed already may be newer than an answer that was under way when it was learnt.
         if !self.home.believes(&facts.seen) {
             facts.take(&located.inode, seen);
+        } else if located.inode.version > facts.version || located.inode.meta_version > facts.meta_version {
+            // The answer was faster than the event about the same.
+            facts.disbelieve();
         }
+    }
+
+    /// The key that is known may not be the newest.
+    pub(crate) fn doubts_key(&self) -> bool {
+        self.keyed.load(Ordering::Acquire) != self.home.key_generation()
+    }
+
+    /// Its key was replaced.
+    pub(crate) fn doubt_key(&self) {
+        self.keyed.store(u64::MAX, Ordering::Release);
+    }
+
+    /// Its key was the newest in this generation.
+    pub(crate) fn trust_key(&self, generation: u64) {
+        self.keyed.store(generation, Ordering::Release);
     }
 
     pub(crate) fn is_directory(&self) -> bool {
@@ -446,6 +490,44 @@ impl Node {
         facts.attributes.mtime_ns = stamp;
         facts.attributes.ctime_ns = stamp;
         facts.nlink = facts.nlink.saturating_add_signed(subdirectories);
+    }
+
+    /// Its attributes were changed here.
+    pub(crate) fn attributes_changed(&self, change: &pb::SetAttributes) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        let attributes = &mut facts.attributes;
+        attributes.mode = change.mode.unwrap_or(attributes.mode);
+        attributes.uid = change.uid.unwrap_or(attributes.uid);
+        attributes.gid = change.gid.unwrap_or(attributes.gid);
+        attributes.mtime_ns = change.mtime_ns.unwrap_or(attributes.mtime_ns);
+        attributes.atime_ns = change.atime_ns.unwrap_or(attributes.atime_ns);
+        attributes.ctime_ns = change.ctime_ns.unwrap_or(attributes.ctime_ns);
+    }
+
+    /// Its extended attributes were changed here.
+    pub(crate) fn meta_changed(&self, sealed: Bytes, stamp: i64) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        facts.sealed_meta = sealed;
+        facts.meta_version += 1;
+        facts.xattrs = None;
+        facts.attributes.ctime_ns = stamp;
+    }
+
+    /// It got another name here.
+    pub(crate) fn gain_link(&self, stamp: i64) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        facts.nlink = facts.nlink.saturating_add(1);
+        facts.attributes.ctime_ns = stamp;
+    }
+
+    /// Its name was changed here.
+    pub(crate) fn name_changed(&self, stamp: i64) {
+        let mut facts = lock(&self.facts);
+        facts.moved += 1;
+        facts.attributes.ctime_ns = stamp;
     }
 
     /// Its content was changed on this machine: the times are those that its commit will carry.

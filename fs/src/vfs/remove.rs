@@ -10,7 +10,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::apply::{DECISIONS, decide_again, expected, operation};
+use super::apply::{Applied, Change, DECISIONS, decide_again, expected};
 use super::node::{Node, lock};
 use super::{Filesystem, Found, Inner};
 use crate::attributes::Ino;
@@ -47,6 +47,7 @@ impl Inner {
     async fn remove(&self, directory: &Arc<Node>, name: &[u8], is_directory: bool) -> Result<(), Errno> {
         let _changing = directory.changing.lock().await;
         for _ in 0..DECISIONS {
+            let turn = self.turn(&directory.home).await;
             let edge = self.find(directory, name).await?.ok_or(Errno::ENOENT)?;
             match (edge.node.is_directory(), is_directory) {
                 (true, false) => return Err(Errno::EISDIR),
@@ -55,6 +56,12 @@ impl Inner {
             }
             // Nothing can be put into a directory from here while it is being removed.
             let inside = if is_directory { Some(edge.node.changing.lock().await) } else { None };
+            if turn.is_here() {
+                self.fresh(&edge.node).await?;
+                if is_directory && !self.list(&edge.node).await?.is_empty() {
+                    return Err(Errno::ENOTEMPTY);
+                }
+            }
             let mode = if is_directory { pb::unlink::Mode::Directory } else { pb::unlink::Mode::File };
             let unlink = pb::Unlink {
                 directory: bytes_of(directory.id),
@@ -64,12 +71,17 @@ impl Inner {
             };
             let stamp = directory.home.stamp();
             let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
-            match self.apply(&directory.home, vec![operation(Op::Unlink(unlink))], stamp, 1).await {
-                Ok(done) => {
+            match self.apply(&directory.home, turn, Change::new(Op::Unlink(unlink), stamp)).await {
+                Ok(applied) => {
                     drop(inside);
                     directory.names_changed(stamp, -i32::from(is_directory));
                     directory.drop_name(name, names_moved);
-                    self.take_results(&edge.node, &done, moved);
+                    match applied {
+                        Applied::Here => edge.node.lose_link(stamp),
+                        Applied::There(done) => {
+                            self.take_results(&edge.node, &done, moved);
+                        }
+                    }
                     self.drop_if_gone(&edge.node).await;
                     return Ok(());
                 }
@@ -99,7 +111,7 @@ impl Inner {
     /// that is not known here.
     pub(super) async fn replaced(&self, node: &Arc<Node>, stamp: i64) {
         node.lose_link(stamp);
-        if lock(&node.facts).nlink == 0 && self.is_dirty(node) {
+        if lock(&node.facts).nlink == 0 && self.is_dirty(node) && !node.home.local.decides() {
             lock(&node.facts).disbelieve();
             if self.fresh(node).await.is_err() {
                 return;

@@ -1,7 +1,8 @@
 //! Renaming, replacing, exchanging.
 //!
 //! A rename that replaces a file must not be seen before the content of the file that takes its place: what is dirty is committed
-//! first. So a program that saves by writing beside and renaming over never shows an empty file to anybody.
+//! first. So a program that saves by writing beside and renaming over never shows an empty file to anybody. A rename that is decided here
+//! waits for that in the queue, and the program does not.
 
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 use tokio::sync::MutexGuard;
 
-use super::apply::{DECISIONS, decide_again, expected, operation};
+use super::apply::{Applied, Change, DECISIONS, decide_again, expected};
 use super::node::{Edge, Node, lock};
-use super::{Filesystem, Found, Inner, RenameFlags, check_length, check_new_name};
+use super::local::Turn;
+use super::{ANY_VERSION, Filesystem, Found, Inner, RenameFlags, check_length, check_new_name};
 use crate::attributes::{Ino, Kind};
 use crate::errno::Errno;
 
@@ -57,6 +59,9 @@ impl Filesystem {
     }
 }
 
+/// No directory lies deeper.
+const DEPTH_MAX: usize = 4096;
+
 /// Locks one or two directories, in the order of their numbers.
 async fn both<'a>(a: &'a Node, b: &'a Node) -> (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>) {
     if a.ino == b.ino {
@@ -87,8 +92,10 @@ impl Inner {
     async fn rename_in(&self, rename: &Rename<'_>) -> Result<(), Errno> {
         let Rename { old, name, new, new_name, flags } = *rename;
         let mut committed = false;
+        let mut moving = None;
         for _ in 0..DECISIONS {
             let changing = both(old, new).await;
+            let mut turn = self.turn(&old.home).await;
             let source = self.find(old, name).await?.ok_or(Errno::ENOENT)?;
             let target = self.find(new, new_name).await?;
             check(&source, target.as_ref(), flags)?;
@@ -97,8 +104,7 @@ impl Inner {
                     // rename(2) between two names of one file does nothing.
                     return Ok(());
                 }
-                let replaces = !flags.exchange && source.node.kind == Kind::File;
-                if replaces && !committed && self.is_dirty(&source.node) {
+                if rename.replaces(&source) && !turn.is_here() && !committed && self.is_dirty(&source.node) {
                     // Without the locks, and once: whoever goes on writing does not hold up the rename for ever.
                     drop(changing);
                     committed = true;
@@ -106,13 +112,33 @@ impl Inner {
                     continue;
                 }
             }
+            if turn.is_here() {
+                let moves = |edge: &Edge| edge.node.is_directory() && !Arc::ptr_eq(old, new);
+                if moving.is_none() && (moves(&source) || (flags.exchange && target.as_ref().is_some_and(moves))) {
+                    // Before the directories' own locks, which are taken again.
+                    drop(changing);
+                    moving = Some(old.home.local.moving.lock().await);
+                    continue;
+                }
+                if !self.check_here(rename, &source, target.as_ref()).await? {
+                    turn = Turn::THERE;
+                }
+            }
+            let waits = target.is_some() && rename.replaces(&source) && turn.is_here() && self.is_dirty(&source.node);
             let operation = rename.operation(&source, target.as_ref())?;
             let stamp = old.home.stamp();
             let before = Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
-            let changes = 1 + u64::from(target.is_some());
-            match self.apply(&old.home, vec![operation], stamp, changes).await {
-                Ok(done) => {
-                    let version = self.take_results(&source.node, &done, before.source);
+            let changes = 1 + u8::from(target.is_some());
+            let change = Change { operation, stamp, changes, after: waits.then_some(source.node.id) };
+            match self.apply(&old.home, turn, change).await {
+                Ok(applied) => {
+                    let version = match applied {
+                        Applied::There(done) => self.take_results(&source.node, &done, before.source),
+                        Applied::Here => {
+                            source.node.name_changed(stamp);
+                            ANY_VERSION
+                        }
+                    };
                     self.renamed(rename, &source, target.as_ref(), version, stamp, &before).await;
                     return Ok(());
                 }
@@ -132,6 +158,56 @@ impl Inner {
             }
         }
         Err(Errno::EBUSY)
+    }
+
+    /// Refuses what the server would refuse. False if that cannot be told here.
+    async fn check_here(&self, rename: &Rename<'_>, source: &Edge, target: Option<&Edge>) -> Result<bool, Errno> {
+        let Rename { old, new, flags, .. } = *rename;
+        self.fresh(&source.node).await?;
+        let across = !Arc::ptr_eq(old, new);
+        if across && source.node.is_directory() {
+            match self.lies_in(new, &source.node) {
+                Some(true) => return Err(Errno::EINVAL),
+                Some(false) => {}
+                None => return Ok(false),
+            }
+        }
+        let Some(target) = target else { return Ok(true) };
+        self.fresh(&target.node).await?;
+        if !target.node.is_directory() {
+            return Ok(true);
+        }
+        if flags.exchange {
+            return match self.lies_in(old, &target.node) {
+                Some(true) if across => Err(Errno::EINVAL),
+                None if across => Ok(false),
+                _ => Ok(true),
+            };
+        }
+        // Nothing is put into it meanwhile, or somebody is at it: then it is not for this machine alone to say.
+        let Ok(_inside) = target.node.changing.try_lock() else { return Ok(false) };
+        if self.list(&target.node).await?.is_empty() { Ok(true) } else { Err(Errno::ENOTEMPTY) }
+    }
+
+    /// Whether a directory is another one or lies in it, by what is known for sure.
+    fn lies_in(&self, directory: &Arc<Node>, above: &Arc<Node>) -> Option<bool> {
+        let root = self.buckets.root(directory.home.id)?;
+        let mut at = Arc::clone(directory);
+        for _ in 0..DEPTH_MAX {
+            if at.id == above.id {
+                return Some(true);
+            }
+            if at.id == root.id {
+                return Some(false);
+            }
+            let (parent, name) = lock(&at.file).place.clone()?;
+            let parent = parent.upgrade()?;
+            if !parent.leads(&name, &at) {
+                return None;
+            }
+            at = parent;
+        }
+        None
     }
 
     /// What is known after a rename.
@@ -164,12 +240,10 @@ impl Inner {
         }
         match exchanged {
             Some(target) => {
-                let mut facts = lock(&target.node.facts);
-                facts.moved += 1;
-                facts.attributes.ctime_ns = stamp;
-                drop(facts);
+                target.node.name_changed(stamp);
                 // Its entry is the change behind that of the other.
-                old.set_name(name, &target.node, version + 1, before.old);
+                let its = if version == ANY_VERSION { ANY_VERSION } else { version + 1 };
+                old.set_name(name, &target.node, its, before.old);
             }
             None => old.drop_name(name, before.old),
         }
@@ -197,18 +271,26 @@ fn check(source: &Edge, target: Option<&Edge>, flags: RenameFlags) -> Result<(),
 }
 
 impl Rename<'_> {
-    fn operation(&self, source: &Edge, target: Option<&Edge>) -> Result<pb::Operation, Errno> {
+    /// A file may take the place of another one.
+    fn replaces(&self, source: &Edge) -> bool {
+        !self.flags.exchange && source.node.kind == Kind::File
+    }
+
+    fn operation(&self, source: &Edge, target: Option<&Edge>) -> Result<Op, Errno> {
         let (old_keys, new_keys) = (self.old.directory_keys()?, self.new.directory_keys()?);
         let (names, new_names) = (old_keys.tokens(self.name)?, new_keys.tokens(self.new_name)?);
         let moved = &source.node;
-        let new_wrapped_key = new_keys.wrap(&new_names, moved.id, moved.kind, &moved.key())?.into();
-        let exchanged_wrapped_key = match target {
+        let key = moved.key();
+        let new_wrapped_key = new_keys.wrap(&new_names, moved.id, moved.kind, &key)?.into();
+        let (exchanged_wrapped_key, exchanged_key_epoch) = match target {
             Some(other) if self.flags.exchange => {
-                old_keys.wrap(&names, other.node.id, other.node.kind, &other.node.key())?.into()
+                let other_key = other.node.key();
+                let wrapped = old_keys.wrap(&names, other.node.id, other.node.kind, &other_key)?;
+                (wrapped.into(), other_key.epoch())
             }
-            _ => Bytes::new(),
+            _ => (Bytes::new(), 0),
         };
-        Ok(operation(Op::Rename(pb::Rename {
+        Ok(Op::Rename(pb::Rename {
             directory: bytes_of(self.old.id),
             names,
             expected: Some(expected(source)),
@@ -219,6 +301,8 @@ impl Rename<'_> {
             exchange: self.flags.exchange,
             replaced: target.map(expected),
             exchanged_wrapped_key,
-        })))
+            key_epoch: key.epoch(),
+            exchanged_key_epoch,
+        }))
     }
 }

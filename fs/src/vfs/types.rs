@@ -169,7 +169,7 @@ pub struct Space {
 pub struct MountState {
     /// Written bytes that are not committed yet.
     pub dirty_bytes: u64,
-    /// Files with such bytes.
+    /// Files with such bytes, or whose names or attributes are not sent yet.
     pub dirty_files: u64,
     /// Bytes in the read cache.
     pub cache_bytes: u64,
@@ -183,6 +183,8 @@ pub struct MountState {
     pub inodes: u64,
     /// Conflict copies made since the mount began.
     pub conflicts: u64,
+    /// Buckets whose only writer this machine is: names in them are decided here.
+    pub leases: u64,
     /// The last thing that went wrong behind everybody's back, in one sentence.
     pub last_error: Option<String>,
 }

@@ -11,7 +11,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::apply::{DECISIONS, decide_again, operation};
+use super::apply::{Applied, Change, DECISIONS, decide_again};
 use super::node::{Node, lock};
 use super::{Filesystem, Found, Inner, SetXattr};
 use crate::attributes::Ino;
@@ -105,23 +105,35 @@ impl Inner {
     ) -> Result<(), Errno> {
         self.writable()?;
         let node = self.node(ino, Errno::EPERM)?;
+        let _changing = node.changing.lock().await;
         for _ in 0..DECISIONS {
+            let turn = self.turn(&node.home).await;
             let mut xattrs = Xattrs::clone(&*self.xattrs(&node).await?);
             change(&mut xattrs.attributes)?;
             let plain = xattrs.encode().ok_or(Errno::ENOSPC)?;
+            let key = node.key();
             let sealed_meta = if plain.is_empty() {
                 Bytes::new()
             } else {
-                Bytes::from(seal_field(&node.key(), node.id, Field::Meta, &plain).map_err(|_| Errno::ENOSPC)?)
+                Bytes::from(seal_field(&key, node.id, Field::Meta, &plain).map_err(|_| Errno::ENOSPC)?)
             };
             let (expected_meta_version, moved) = {
                 let facts = lock(&node.facts);
                 (facts.meta_version, facts.moved)
             };
-            let set = pb::SetMeta { inode: bytes_of(node.id), sealed_meta, expected_meta_version };
+            let set = pb::SetMeta {
+                inode: bytes_of(node.id),
+                sealed_meta: sealed_meta.clone(),
+                expected_meta_version,
+                key_epoch: key.epoch(),
+            };
             let stamp = node.home.stamp();
-            match self.apply(&node.home, vec![operation(Op::SetMeta(set))], stamp, 1).await {
-                Ok(done) => {
+            match self.apply(&node.home, turn, Change::new(Op::SetMeta(set), stamp)).await {
+                Ok(Applied::Here) => {
+                    node.meta_changed(sealed_meta, stamp);
+                    return Ok(());
+                }
+                Ok(Applied::There(done)) => {
                     self.take_results(&node, &done, moved);
                     return Ok(());
                 }

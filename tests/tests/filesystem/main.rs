@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod alone;
 mod coherence;
 mod model;
 mod rules;

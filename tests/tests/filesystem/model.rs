@@ -16,10 +16,10 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Deepest directory.
 const DEPTH: usize = 3;
 
-type Path = Vec<usize>;
+pub(super) type Path = Vec<usize>;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Create(Path),
     Mkdir(Path),
     Symlink(Path),
@@ -40,7 +40,7 @@ fn path() -> impl Strategy<Value = Path> {
     prop::collection::vec(0..NAMES.len(), 1..=DEPTH)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => path().prop_map(Step::Create),
         4 => path().prop_map(Step::Mkdir),
@@ -70,14 +70,14 @@ struct Node {
     xattrs: BTreeMap<u8, u8>,
 }
 
-struct Model {
+pub(super) struct Model {
     nodes: Vec<Node>,
 }
 
-type Done = Result<(), Errno>;
+pub(super) type Done = Result<(), Errno>;
 
 impl Model {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut model = Self { nodes: Vec::new() };
         model.add(Kind::Directory, 0o755);
         model
@@ -201,7 +201,7 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, step: &Step) -> Done {
+    pub(super) fn apply(&mut self, step: &Step) -> Done {
         match step {
             Step::Create(path) => self.make(path, Kind::File, 0o644),
             Step::Mkdir(path) => self.make(path, Kind::Directory, 0o755),
@@ -241,7 +241,7 @@ impl Model {
     }
 
     /// Everything that can be seen, a line for each path; files with several names show which are the same.
-    fn dump(&self) -> Vec<String> {
+    pub(super) fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut first: BTreeMap<usize, String> = BTreeMap::new();
         self.dump_below(0, "", &mut first, &mut lines);
@@ -290,7 +290,7 @@ fn rename_flags(flags: u8) -> RenameFlags {
 }
 
 /// A step on the real thing.
-async fn real(fs: &Filesystem, root: Ino, step: &Step) -> Done {
+pub(super) async fn real(fs: &Filesystem, root: Ino, step: &Step) -> Done {
     let find = async |path: &[usize]| {
         let mut at = root;
         for name in path {
@@ -369,7 +369,7 @@ async fn real(fs: &Filesystem, root: Ino, step: &Step) -> Done {
     }
 }
 
-async fn dump(fs: &Filesystem, root: Ino) -> Vec<String> {
+pub(super) async fn dump(fs: &Filesystem, root: Ino) -> Vec<String> {
     let mut first: BTreeMap<Ino, String> = BTreeMap::new();
     let mut lines = Vec::new();
     let mut waiting = vec![(root, String::new())];
@@ -399,7 +399,7 @@ async fn dump(fs: &Filesystem, root: Ino) -> Vec<String> {
 }
 
 /// Moving a directory below itself is refused, whatever else is wrong with it: which error comes first is the kernel's decision.
-fn is_loop(step: &Step) -> bool {
+pub(super) fn is_loop(step: &Step) -> bool {
     match step {
         Step::Rename(from, to, _) => from != to && (to.starts_with(from) || from.starts_with(to)),
         _ => false,

@@ -30,7 +30,12 @@ pub(crate) struct Machine {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let cluster = Cluster::start(1);
+        Self::with(&[])
+    }
+
+    /// With further arguments of the server.
+    pub(crate) fn with(server_args: &[&str]) -> Self {
+        let cluster = Cluster::start_with(1, server_args, &[]);
         let user = cluster.user("alice");
         user.ok(["bucket", "create", "work"]);
         Self { cluster, user }

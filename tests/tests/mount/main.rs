@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod alone;
 mod crashes;
 mod life;
 mod programs;

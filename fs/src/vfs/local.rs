@@ -1,0 +1,448 @@
+//! Deciding changes of names on this machine, while it is the only one that changes a bucket.
+//!
+//! Under the bucket's write lease nobody else changes anything, so what is known here is true, and what is decided here stays true. A
+//! change is answered as soon as it is in the journal; it is sent behind, in order, many in one call. Whoever asks the server about the
+//! bucket waits until everything decided before is there, so that no answer is older than what programs were told already.
+//!
+//! ```text
+//! turn      the lease is wanted; may it be decided here?
+//! decide    into the journal and into the queue, in one step
+//! send      the front of the queue in one call; what the server refuses is kept beside or reported
+//! lease     acquired, activated, renewed, given back, lost
+//! ```
+//!
+//! | the lease | changes of names |
+//! |---|---|
+//! | is there, and all that others did before it has been heard | decided here |
+//! | was just acquired, is recalled | sent one by one, behind the queue, under the lease |
+//! | is not there | sent one by one, behind the queue, as everybody does |
+//!
+//! After its end the queue is sent all the same: every change names what it expects, and one that does not apply any more is not done.
+
+pub(crate) mod lease;
+pub(crate) mod note;
+mod refused;
+mod send;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cyx_client::transfer::WriteLease;
+use cyx_core::ids::InodeId;
+use cyx_proto::meta::v1 as pb;
+use tokio::sync::Notify;
+
+use super::node::lock;
+use crate::journal::Position;
+use note::{Note, holds, subject};
+
+/// Changes that may wait to be sent. More make programs wait.
+const QUEUE_MAX: usize = 16 * 1024;
+/// Changes of one call, and their bytes, about.
+const BATCH: usize = 1024;
+const BATCH_BYTES: usize = 4 << 20;
+/// Taken off the life of a lease, for clocks that do not go the same.
+const MARGIN: Duration = Duration::from_secs(2);
+/// First pause after a failure to send; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A change that was decided here and is not known to be done.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// Its place in the order.
+    pub(super) number: u64,
+    /// Its note in the journal.
+    pub(super) note: Position,
+    pub(super) mutation: pb::Mutation,
+    pub(super) changes: u64,
+    /// This file's content has to be committed before.
+    pub(super) after: Option<InodeId>,
+}
+
+/// A write lease that this machine has.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    id: Bytes,
+    pub(super) fencing: u64,
+    /// Nothing is decided behind this.
+    pub(super) until: Instant,
+    pub(super) renew_at: Instant,
+    pub(super) recalled: bool,
+    /// The bucket's sequence when it was acquired, once that is known: others have changed nothing behind it.
+    pub(super) from: Option<u64>,
+    pub(super) active: bool,
+}
+
+impl Held {
+    pub(super) fn pair(&self) -> WriteLease {
+        WriteLease { id: self.id.clone(), fencing: self.fencing }
+    }
+}
+
+/// Sequences of changes that this machine made: behind `from` under the lease of this number, and up to `upto` whatever became of that.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    fencing: u64,
+    from: u64,
+    upto: u64,
+}
+
+/// Why sending failed, and when it is tried again.
+#[derive(Debug, Clone)]
+struct Failure {
+    reason: String,
+    again: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Item>,
+    /// Number of the next item.
+    next: u64,
+    lease: Option<Held>,
+    /// The lease may be asked for again.
+    ask_again: Option<Instant>,
+    own: Option<Own>,
+    /// Items that keep the content of a file from being committed.
+    holding: HashMap<InodeId, u32>,
+    /// Files whose content items wait for.
+    awaited: HashMap<InodeId, u32>,
+    used: Option<Instant>,
+    failures: u32,
+    failed: u64,
+    failure: Option<Failure>,
+}
+
+/// What is decided here of one bucket.
+#[derive(Default)]
+pub(crate) struct Local {
+    state: Mutex<State>,
+    /// Held by whoever sends.
+    sending: tokio::sync::Mutex<()>,
+    /// Held by whoever asks for the lease.
+    acquiring: tokio::sync::Mutex<()>,
+    /// Held by whoever moves directories to other directories, so that none ends up below itself.
+    pub(super) moving: tokio::sync::Mutex<()>,
+    /// There is something to be sent.
+    pub(super) send: Notify,
+    /// Something about the lease changed.
+    pub(super) attend: Notify,
+    /// The queue got shorter.
+    shorter: Notify,
+    /// Changes of the bucket up to this sequence were heard.
+    heard: AtomicU64,
+}
+
+/// Whether a change may be decided here. What it is decided on has to be looked at behind this.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn(Option<u64>);
+
+impl Turn {
+    /// It is for the server to decide.
+    pub(crate) const THERE: Self = Self(None);
+
+    pub(crate) const fn is_here(self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// What became of an attempt to decide something here.
+pub(super) enum Decided {
+    /// It is in the journal and in the queue.
+    Here,
+    /// The lease is over, or another one than at its turn.
+    Late,
+    /// The journal has no room.
+    Full,
+}
+
+impl State {
+    fn decides(&self) -> Option<u64> {
+        let held = self.lease.as_ref()?;
+        (held.active && !held.recalled && Instant::now() < held.until).then_some(held.fencing)
+    }
+
+    /// The lease of this number is there, for sure.
+    fn holds(&self, fencing: u64) -> bool {
+        self.lease.as_ref().is_some_and(|held| held.fencing == fencing && Instant::now() < held.until)
+    }
+
+    fn hold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
+        let held = holds(mutation)?;
+        *self.holding.entry(held).or_default() += 1;
+        Some(held)
+    }
+
+    fn unhold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
+        let held = holds(mutation)?;
+        let count = self.holding.get_mut(&held)?;
+        *count -= 1;
+        if *count > 0 {
+            return None;
+        }
+        self.holding.remove(&held);
+        Some(held)
+    }
+}
+
+impl Local {
+    /// With what an earlier run decided and did not send.
+    pub(crate) fn recovered(notes: Vec<(Position, Note)>) -> Self {
+        let local = Self::default();
+        {
+            let mut state = lock(&local.state);
+            for (position, note) in notes {
+                state.push(position, note);
+            }
+        }
+        local.send.notify_one();
+        local
+    }
+
+    /// May be decided here, at this moment.
+    pub(super) fn turn(&self) -> Turn {
+        Turn(lock(&self.state).decides())
+    }
+
+    /// This machine alone changes the bucket, and knows what was changed before.
+    pub(crate) fn decides(&self) -> bool {
+        lock(&self.state).decides().is_some()
+    }
+
+    /// Something is decided and not sent.
+    pub(crate) fn is_pending(&self) -> bool {
+        !lock(&self.state).queue.is_empty()
+    }
+
+    /// The inodes that are concerned by what is not sent.
+    pub(crate) fn pending(&self) -> Vec<InodeId> {
+        lock(&self.state).queue.iter().filter_map(|item| subject(&item.mutation)).collect()
+    }
+
+    /// Files whose content must not be committed yet.
+    pub(crate) fn held_contents(&self) -> Vec<InodeId> {
+        lock(&self.state).holding.keys().copied().collect()
+    }
+
+    /// Something that is not sent yet waits for the content of this file.
+    pub(crate) fn awaits(&self, inode: InodeId) -> bool {
+        lock(&self.state).awaited.contains_key(&inode)
+    }
+
+    /// Does something with a content that must not be committed yet, in one step with finding out.
+    pub(crate) fn if_held(&self, inode: InodeId, hold: impl FnOnce()) {
+        let state = lock(&self.state);
+        if state.holding.contains_key(&inode) {
+            hold();
+        }
+    }
+
+    /// Somebody changes names: the lease is worth having.
+    fn note_use(&self) {
+        lock(&self.state).used = Some(Instant::now());
+    }
+
+    /// Decides a change, if it still is its turn: `append` writes it to the journal.
+    pub(super) fn decide<E>(
+        &self,
+        turn: Turn,
+        note: Note,
+        append: impl FnOnce() -> Result<Option<Position>, E>,
+        hold: impl FnOnce(InodeId),
+    ) -> Result<Decided, E> {
+        let mut state = lock(&self.state);
+        if turn.0.is_none() || state.decides() != turn.0 {
+            return Ok(Decided::Late);
+        }
+        let Some(position) = append()? else { return Ok(Decided::Full) };
+        if let Some(held) = state.push(position, note) {
+            hold(held);
+        }
+        drop(state);
+        self.send.notify_one();
+        Ok(Decided::Here)
+    }
+
+    /// Waits until the queue is not full, or is not added to any more.
+    pub(super) async fn room(&self) {
+        loop {
+            let shorter = self.shorter.notified();
+            let mut shorter = std::pin::pin!(shorter);
+            shorter.as_mut().enable();
+            let until = {
+                let state = lock(&self.state);
+                match &state.lease {
+                    Some(held) if state.queue.len() >= QUEUE_MAX && state.decides().is_some() => held.until,
+                    _ => return,
+                }
+            };
+            let _ = tokio::time::timeout_at(until.into(), shorter).await;
+        }
+    }
+
+    /// Changes up to a sequence were heard.
+    pub(crate) fn hear(&self, sequence: u64) {
+        self.heard.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// A change of the bucket with this sequence was made by this machine under a lease.
+    pub(crate) fn is_own(&self, sequence: u64) -> bool {
+        let state = lock(&self.state);
+        let Some(own) = state.own else { return false };
+        sequence > own.from && (sequence <= own.upto || state.holds(own.fencing))
+    }
+
+    /// A call of this machine, under the lease of this number, was answered when the bucket stood at this sequence.
+    fn note_own(&self, fencing: u64, sequence: u64) {
+        if let Some(own) = lock(&self.state).own.as_mut().filter(|own| own.fencing == fencing) {
+            own.upto = own.upto.max(sequence);
+        }
+    }
+
+    /// The pair that calls carry.
+    pub(super) fn pair(&self) -> Option<WriteLease> {
+        lock(&self.state).lease.as_ref().map(Held::pair)
+    }
+
+    /// Somebody else wants to write.
+    pub(crate) fn recall(&self, fencing: u64) {
+        let mut state = lock(&self.state);
+        if let Some(held) = state.lease.as_mut().filter(|held| held.fencing == fencing) {
+            held.recalled = true;
+        }
+        drop(state);
+        self.attend.notify_one();
+    }
+}
+
+impl State {
+    /// Adds a change at the end; the file whose content must not be committed before, if there is one.
+    fn push(&mut self, note_at: Position, note: Note) -> Option<InodeId> {
+        let held = self.hold(&note.mutation);
+        let Note { mutation, changes, after, .. } = note;
+        if let Some(inode) = after {
+            *self.awaited.entry(inode).or_default() += 1;
+        }
+        self.queue.push_back(Item {
+            number: self.next,
+            note: note_at,
+            mutation,
+            changes: u64::from(changes),
+            after,
+        });
+        self.next += 1;
+        held
+    }
+
+    /// The changes at the front that can be sent in one call.
+    fn batch(&self) -> Vec<Item> {
+        let mut bytes = 0;
+        let fits = |item: &&Item| {
+            bytes += prost::Message::encoded_len(&item.mutation);
+            item.after.is_none() && bytes <= BATCH_BYTES
+        };
+        self.queue.iter().take(BATCH).take_while(fits).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyx_core::ids::{BucketId, Random as _, TxnId};
+    use cyx_proto::convert::bytes_of;
+    use pb::operation::Operation as Op;
+
+    fn note(inode: InodeId, after: Option<InodeId>) -> Note {
+        let create = pb::Create { inode: bytes_of(inode), ..pb::Create::default() };
+        let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
+        let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
+        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after }
+    }
+
+    fn held(fencing: u64, active: bool) -> Held {
+        let until = Instant::now() + Duration::from_secs(3600);
+        Held { id: Bytes::new(), fencing, until, renew_at: until, recalled: false, from: Some(10), active }
+    }
+
+    fn with_lease(held: Held) -> Local {
+        let local = Local::default();
+        lock(&local.state).lease = Some(held);
+        local
+    }
+
+    fn decide(local: &Local, turn: Turn, inode: InodeId) -> bool {
+        let at = Some(Position::for_tests(1));
+        matches!(local.decide(turn, note(inode, None), || Ok::<_, ()>(at), |_| {}), Ok(Decided::Here))
+    }
+
+    #[test]
+    fn nothing_is_decided_without_an_active_lease_or_under_another_one() {
+        let inode = InodeId([1; 16]);
+        assert!(!Local::default().turn().is_here());
+        assert!(!with_lease(held(1, false)).turn().is_here(), "what others did before is not known");
+        let local = with_lease(held(1, true));
+        let turn = local.turn();
+        assert!(decide(&local, turn, inode));
+        lock(&local.state).lease = Some(held(2, true));
+        assert!(!decide(&local, turn, inode), "it was looked at under the lease before");
+        let turn = local.turn();
+        local.recall(1);
+        assert!(decide(&local, turn, inode), "another one was recalled");
+        local.recall(2);
+        assert!(!decide(&local, turn, inode));
+        lock(&local.state).lease = Some(Held { until: Instant::now(), ..held(3, true) });
+        assert!(!local.turn().is_here(), "it is over");
+        assert!(!decide(&local, Turn::THERE, inode));
+    }
+
+    #[test]
+    fn a_full_journal_takes_nothing_into_the_queue() {
+        let local = with_lease(held(1, true));
+        let full = local.decide(local.turn(), note(InodeId([1; 16]), None), || Ok::<_, ()>(None), |_| {});
+        assert!(matches!(full, Ok(Decided::Full)));
+        assert!(!local.is_pending() && local.held_contents().is_empty());
+    }
+
+    #[test]
+    fn a_batch_ends_before_what_waits_for_content() {
+        let local = with_lease(held(1, true));
+        let files: Vec<InodeId> = (1..5).map(|byte| InodeId([byte; 16])).collect();
+        let mut state = lock(&local.state);
+        for (at, file) in files.iter().enumerate() {
+            let position = Position::for_tests(at as u64);
+            state.push(position, note(*file, (at == 2).then_some(files[0])));
+        }
+        assert_eq!(state.batch().len(), 2);
+        state.queue.drain(..2);
+        assert_eq!(state.batch().len(), 0);
+    }
+
+    #[test]
+    fn a_content_is_held_until_all_that_holds_it_is_done() {
+        let mut state = State::default();
+        let file = InodeId([3; 16]);
+        let notes = [note(file, None), note(file, None)];
+        for (at, note) in notes.iter().enumerate() {
+            assert_eq!(state.push(Position::for_tests(at as u64), note.clone()), Some(file));
+        }
+        assert_eq!(state.unhold(&notes[0].mutation), None);
+        assert_eq!(state.unhold(&notes[1].mutation), Some(file));
+        assert!(state.holding.is_empty());
+    }
+
+    #[test]
+    fn changes_under_the_lease_are_own_ones() {
+        let local = with_lease(held(1, true));
+        local.activate(1);
+        assert!(!local.is_own(10) && local.is_own(11) && local.is_own(1000));
+        local.note_own(1, 20);
+        local.note_own(2, 30);
+        lock(&local.state).lease = Some(held(2, false));
+        assert!(local.is_own(20) && !local.is_own(21), "behind the lease others may have made it");
+        assert!(!Local::default().is_own(1));
+    }
+}

@@ -1,0 +1,176 @@
+//! Decided changes of names as notes of the journal.
+//!
+//! ```text
+//! note: version u8 (1) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before | mutation
+//! ```
+//! The mutation is that of the protocol, as it will be sent: encrypted names and wrapped keys, and a transaction, so that one that was
+//! sent before a crash is not done twice.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::wire::{DecodeError, Reader, Writer};
+use cyx_proto::meta::v1 as pb;
+use pb::operation::Operation as Op;
+use prost::Message as _;
+
+use crate::journal::{Position, Record};
+
+/// The tag of such notes in the journal.
+pub(crate) const TAG: u8 = 1;
+const VERSION: u8 = 1;
+/// No operation makes more changes.
+const CHANGES_MAX: u8 = 2;
+
+/// A change of names that was decided here.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Note {
+    pub(crate) bucket: BucketId,
+    /// What will be sent: one operation.
+    pub(crate) mutation: pb::Mutation,
+    /// Sequence numbers of the bucket that it takes.
+    pub(crate) changes: u8,
+    /// What was written to this file has to be committed before: the change puts it in the place of another one.
+    pub(crate) after: Option<InodeId>,
+}
+
+impl Note {
+    /// As a record of the journal.
+    pub(crate) fn record(&self) -> Record {
+        let mut writer = Writer::default();
+        writer.u8(VERSION).raw(&self.bucket.0).u8(self.changes);
+        match self.after {
+            Some(inode) => writer.u8(1).raw(&inode.0),
+            None => writer.u8(0),
+        };
+        writer.raw(&self.mutation.encode_to_vec());
+        Record::Note { tag: TAG, data: Bytes::from(writer.finish()) }
+    }
+
+    /// Reads what a note holds.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub(crate) fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::bare(data);
+        if reader.u8()? != VERSION {
+            return Err(DecodeError::Invalid("version of a change of names"));
+        }
+        let (bucket, changes) = (BucketId(reader.array()?), reader.u8()?);
+        let after = match reader.u8()? {
+            0 => None,
+            1 => Some(InodeId(reader.array()?)),
+            _ => return Err(DecodeError::Invalid("what a change of names waits for")),
+        };
+        let mutation = pb::Mutation::decode(reader.take(reader.remaining())?)
+            .map_err(|_| DecodeError::Invalid("mutation of a change of names"))?;
+        if changes > CHANGES_MAX || mutation.txn.len() != 16 || subject(&mutation).is_none() {
+            return Err(DecodeError::Invalid("change of names"));
+        }
+        Ok(Self { bucket, mutation, changes, after })
+    }
+}
+
+/// The notes of an earlier run that are changes of names, in order, by bucket; and how many make no sense.
+pub(crate) fn read_all(notes: &[(Position, u8, Bytes)]) -> (HashMap<BucketId, Vec<(Position, Note)>>, usize) {
+    let (mut found, mut strange): (HashMap<_, Vec<_>>, _) = (HashMap::new(), 0);
+    for (position, tag, data) in notes {
+        match Note::decode(data) {
+            Ok(note) if *tag == TAG => found.entry(note.bucket).or_default().push((*position, note)),
+            _ => strange += 1,
+        }
+    }
+    (found, strange)
+}
+
+/// The operation of a mutation that was decided here.
+pub(crate) fn operation_of(mutation: &pb::Mutation) -> Option<&Op> {
+    match mutation.operations.as_slice() {
+        [pb::Operation { operation: Some(operation) }] => Some(operation),
+        _ => None,
+    }
+}
+
+/// The inode that a mutation is about: the new one, the one that is moved, removed or changed.
+pub(crate) fn subject(mutation: &pb::Mutation) -> Option<InodeId> {
+    let id = match operation_of(mutation)? {
+        Op::Create(create) => &create.inode,
+        Op::Link(link) => &link.inode,
+        Op::Unlink(unlink) => &unlink.expected.as_ref()?.child,
+        Op::Rename(rename) => &rename.expected.as_ref()?.child,
+        Op::SetAttributes(set) => &set.inode,
+        Op::SetMeta(set) => &set.inode,
+        _ => return None,
+    };
+    InodeId::try_from(&id[..]).ok()
+}
+
+/// The file whose content must not be committed before a mutation is done: one that does not exist before, or one that gets a time
+/// which a later commit is to replace.
+pub(crate) fn holds(mutation: &pb::Mutation) -> Option<InodeId> {
+    match operation_of(mutation)? {
+        Op::Create(_) => subject(mutation),
+        Op::SetAttributes(set) if set.mtime_ns.is_some() => subject(mutation),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyx_core::ids::{Random as _, TxnId};
+    use cyx_proto::convert::bytes_of;
+    use proptest::prelude::*;
+
+    fn note(operation: Op, after: Option<InodeId>) -> Note {
+        let operations = vec![pb::Operation { operation: Some(operation) }];
+        let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(-5) };
+        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after }
+    }
+
+    fn data(note: &Note) -> Bytes {
+        match note.record() {
+            Record::Note { tag: TAG, data } => data,
+            _ => panic!("another record"),
+        }
+    }
+
+    #[test]
+    fn a_note_is_read_back() {
+        let inode = InodeId([9; 16]);
+        let create = pb::Create { inode: bytes_of(inode), wrapped_key: Bytes::from_static(b"key"), ..Default::default() };
+        let made = note(Op::Create(create), None);
+        assert_eq!(Note::decode(&data(&made)), Ok(made.clone()));
+        assert_eq!((subject(&made.mutation), holds(&made.mutation)), (Some(inode), Some(inode)));
+        let expected = Some(pb::Expected { child: bytes_of(inode), entry_version: 0 });
+        let moved = note(Op::Rename(pb::Rename { expected, ..Default::default() }), Some(inode));
+        assert_eq!(Note::decode(&data(&moved)), Ok(moved.clone()));
+        assert_eq!((subject(&moved.mutation), holds(&moved.mutation)), (Some(inode), None));
+    }
+
+    #[test]
+    fn what_is_no_change_of_names_is_refused() {
+        let commit = note(Op::Commit(pb::Commit::default()), None);
+        assert!(Note::decode(&data(&commit)).is_err());
+        let set = pb::SetAttributes { inode: bytes_of(InodeId([1; 16])), ..Default::default() };
+        let good = data(&note(Op::SetAttributes(set), None));
+        assert!(Note::decode(&good).is_ok());
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = good.to_vec();
+            bytes[at] = byte;
+            bytes
+        };
+        assert!(Note::decode(&changed(0, 2)).is_err(), "another version");
+        assert!(Note::decode(&changed(17, 3)).is_err(), "too many changes");
+        assert!(Note::decode(&changed(18, 2)).is_err(), "no such flag");
+        assert!(Note::decode(&good[..good.len() - 20]).is_err(), "cut off");
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Note::decode(&bytes);
+        }
+    }
+}
