@@ -32,7 +32,9 @@ pub(crate) use account::{open_identity, seal_identity};
 pub use bucket_access::BucketAccess;
 pub use history::{InodeKeyring, extend_history, open_history};
 pub use journal::{open_journal_record, seal_journal_record};
-pub use tree::{Edge, Field, open_blob_key, open_child_key, open_field, seal_blob_key, seal_child_key, seal_field};
+pub use tree::{
+    ChildKeys, Edge, Field, open_blob_key, open_child_key, open_field, seal_blob_key, seal_child_key, seal_field,
+};
 
 const MAGIC: &[u8; 4] = b"cyxW";
 const VERSION: u8 = 1;
@@ -88,12 +90,23 @@ fn open(
     context: &[u8],
     bytes: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Undecryptable> {
+    open_with(purpose, epoch, &Aes256Gcm::new(key.into()), context, bytes)
+}
+
+/// As [`open`], with a key that was prepared before.
+fn open_with(
+    purpose: Purpose,
+    epoch: u32,
+    cipher: &Aes256Gcm,
+    context: &[u8],
+    bytes: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Undecryptable> {
     let header = header(purpose, epoch);
     let sealed = bytes.strip_prefix(&header).ok_or(Undecryptable)?;
     if bytes.len() > BOX_MAX {
         return Err(Undecryptable);
     }
-    open_bare(key, &[&header, context].concat(), sealed)
+    open_bare_with(cipher, &[&header, context].concat(), sealed)
 }
 
 /// Appends `nonce ‖ ciphertext ‖ tag`.
@@ -112,10 +125,14 @@ fn seal_bare(key: &[u8; KEY_LEN], associated: &[u8], plain: &[u8], nonce: &[u8; 
 }
 
 fn open_bare(key: &[u8; KEY_LEN], associated: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Undecryptable> {
+    open_bare_with(&Aes256Gcm::new(key.into()), associated, sealed)
+}
+
+fn open_bare_with(cipher: &Aes256Gcm, associated: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Undecryptable> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(Undecryptable)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(Undecryptable)?;
     let mut plain = Zeroizing::new(ciphertext.to_vec());
-    Aes256Gcm::new(key.into())
+    cipher
         .decrypt_inout_detached(nonce.into(), associated, plain.as_mut_slice().into(), tag.into())
         .map_err(|_| Undecryptable)?;
     Ok(plain)

@@ -6,12 +6,15 @@
 //! | 9 | inode's field key, its epoch | inode 16, field u8 | the field |
 //! | – | file's blob wrap key, its epoch | "cyx v1 blob key", blob 16, header 13 | blob key 32 |
 
+use aes_gcm::{Aes256Gcm, KeyInit as _};
 use cyx_core::extent::{BlobHeader, WRAPPED_BLOB_KEY_LEN};
 use cyx_core::ids::{BlobId, InodeId, random_bytes};
 use cyx_core::inode::InodeKind;
 use cyx_core::name::EncryptedName;
 
-use super::{BOX_MAX, BOX_OVERHEAD, NONCE_LEN, Purpose, key_plain, open, open_bare, seal, seal_bare, split_key};
+use super::{
+    BOX_MAX, BOX_OVERHEAD, NONCE_LEN, Purpose, key_plain, open, open_bare, open_with, seal, seal_bare, split_key,
+};
 use crate::Undecryptable;
 use crate::keys::{BlobKey, InodeKey};
 
@@ -48,10 +51,38 @@ pub fn seal_child_key(directory: &InodeKey, edge: &Edge<'_>, child: &InodeKey) -
 /// # Errors
 /// [`Undecryptable`], also if the entry has another name, child, kind or directory than the one it was made for.
 pub fn open_child_key(directory: &InodeKey, edge: &Edge<'_>, bytes: &[u8]) -> Result<InodeKey, Undecryptable> {
-    let key = directory.derive_child_wrap_key();
-    let plain = open(Purpose::ChildKey, directory.epoch(), key.bytes(), &edge.context(), bytes)?;
-    let (epoch, key) = split_key(&plain)?;
-    Ok(InodeKey::from_parts(epoch, key))
+    ChildKeys::of(directory).open(edge, bytes)
+}
+
+/// Unwraps the keys of many children of one directory: what is derived from the directory's key is derived once.
+pub struct ChildKeys {
+    epoch: u32,
+    cipher: Aes256Gcm,
+}
+
+impl ChildKeys {
+    /// For children whose keys are wrapped by this key of their directory.
+    #[must_use]
+    pub fn of(directory: &InodeKey) -> Self {
+        let key = directory.derive_child_wrap_key();
+        Self { epoch: directory.epoch(), cipher: Aes256Gcm::new(key.bytes().into()) }
+    }
+
+    /// Epoch of that key.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// As [`open_child_key`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, edge: &Edge<'_>, bytes: &[u8]) -> Result<InodeKey, Undecryptable> {
+        let plain = open_with(Purpose::ChildKey, self.epoch, &self.cipher, &edge.context(), bytes)?;
+        let (epoch, key) = split_key(&plain)?;
+        Ok(InodeKey::from_parts(epoch, key))
+    }
 }
 
 /// A sealed field of an inode.
