@@ -35,9 +35,10 @@ impl Client {
     pub async fn open(config: &Config) -> Result<Self> {
         let session = Arc::new(Session::connect(config).await?);
         let memory = Arc::new(Memory::open(&config.home, session.gateway().as_str(), session.account())?);
-        let keys = Arc::new(session.fetch_keys().await?);
-        let meta = Meta::new(config, Arc::clone(&session), Arc::clone(&memory))?;
-        Ok(Self { meta, session, keys, memory })
+        let meta = Meta::connect(config, Arc::clone(&session), Arc::clone(&memory));
+        // At the same time, because each way to the server takes round trips of its own to build.
+        let (keys, meta) = tokio::try_join!(session.fetch_keys(), meta)?;
+        Ok(Self { meta, session, keys: Arc::new(keys), memory })
     }
 
     /// The account's keys; for an API key of one bucket, what stands in for them.

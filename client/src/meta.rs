@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cyx_core::error::ErrorCode;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
-use cyx_proto::status::{INCARNATION_KEY, READER_KEY, REQUEST_ID_KEY, error_code};
+use cyx_proto::status::{INCARNATION_KEY, READER_KEY, REQUEST_ID_KEY, error_code, retry_after};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -162,13 +162,13 @@ impl<T> MetaStream<T> {
 }
 
 impl Meta {
-    /// The service of a session's gateway. Nothing is sent yet.
+    /// The service of a session's gateway, with a connection if there can be one. Nothing is asked yet.
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub(crate) fn new(config: &Config, session: Arc<Session>, memory: Arc<Memory>) -> Result<Self> {
+    pub(crate) async fn connect(config: &Config, session: Arc<Session>, memory: Arc<Memory>) -> Result<Self> {
         let tls = tls::settings(session.gateway(), config.ca_file.as_deref())?;
-        let channel = tls::channel(session.gateway(), tls)?;
+        let channel = tls::channel(session.gateway(), tls).await?;
         let service = MetaServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX);
@@ -223,6 +223,12 @@ impl Meta {
             if error_code(&status) == ErrorCode::TokenExpired && !renewed {
                 renewed = true;
                 token = self.session.access_token_after(&token).await?;
+                continue;
+            }
+            if let Some(pause) = retry_after(&status).filter(|pause| began.elapsed() + *pause <= PATIENCE) {
+                // Too many calls at once, which the server counts: it says when there is room again.
+                tokio::time::sleep(pause).await;
+                token = self.session.access_token().await?;
                 continue;
             }
             let error = self.error(&status);

@@ -53,11 +53,11 @@ fn read_authorities(path: &Path) -> Result<RootCertStore> {
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// An HTTP/2 channel to a gateway that connects when it is first used and again after it broke.
+/// An HTTP/2 channel to a gateway that connects again after it broke. It need not be connected yet: who uses it is told why.
 ///
 /// # Errors
 /// [`Error::Gateway`] for a host that no certificate can name.
-pub(crate) fn channel(gateway: &Gateway, mut tls: ClientConfig) -> Result<Channel> {
+pub(crate) async fn channel(gateway: &Gateway, mut tls: ClientConfig) -> Result<Channel> {
     let unusable = || Error::Gateway { url: gateway.to_string(), reason: "its host name is not valid" };
     let name = ServerName::try_from(gateway.host().to_owned()).map_err(|_| unusable())?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -87,7 +87,11 @@ pub(crate) fn channel(gateway: &Gateway, mut tls: ClientConfig) -> Result<Channe
         .initial_stream_window_size(4 * 1024 * 1024)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    Ok(endpoint.connect_with_connector_lazy(connect))
+    match endpoint.connect_with_connector(connect.clone()).await {
+        Ok(channel) => Ok(channel),
+        // The first call tries again, and has the patience and the words for what is wrong.
+        Err(_) => Ok(endpoint.connect_with_connector_lazy(connect)),
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ use crate::tree::types::{Bucket, Directory, Located};
 
 /// Files under way; how many have memory is the engine's business.
 const AT_A_TIME: usize = 16;
+/// Small files under way. Most of their time they wait for an answer or for the disk, which makes those durable together that ask together.
+const SMALL_AT_A_TIME: usize = 64;
+/// Files of at most this many bytes are small.
+const SMALL: u64 = 256 * 1024;
 
 /// How files and directories are downloaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -256,7 +260,8 @@ impl Run {
         if self.options.dry_run {
             return self.would(&path, &located);
         }
-        while self.jobs.len() >= AT_A_TIME {
+        let at_a_time = if located.inode.size <= SMALL { SMALL_AT_A_TIME } else { AT_A_TIME };
+        while self.jobs.len() >= at_a_time {
             if let Some(done) = self.jobs.join_next().await {
                 self.absorb(done)?;
             }

@@ -9,6 +9,8 @@ use cyx_core::ids::NodeId;
 /// A node is avoided for this long after its first failure, twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// A node that others had to be acknowledged without is avoided longer at once: every further attempt would hold up a segment as long.
+const LAG_PAUSE: Duration = Duration::from_secs(30);
 /// A node that lied is avoided for the rest of most runs.
 const LIAR_PAUSE: Duration = Duration::from_secs(3600);
 /// Response times that are remembered per kind of work.
@@ -59,10 +61,18 @@ impl Health {
 
     /// A node failed; `lied` if it did worse than that.
     pub fn failed(&self, node: NodeId, lied: bool) {
+        self.avoid(node, if lied { LIAR_PAUSE } else { FIRST_PAUSE });
+    }
+
+    /// A node was still busy when all others had been done for as long as they had taken.
+    pub fn lagged(&self, node: NodeId) {
+        self.avoid(node, LAG_PAUSE);
+    }
+
+    fn avoid(&self, node: NodeId, first_pause: Duration) {
         let mut nodes = lock(&self.nodes);
         let record = nodes.entry(node).or_default();
-        let pause =
-            if lied { LIAR_PAUSE } else { FIRST_PAUSE.saturating_mul(1 << record.failures.min(16)).min(LONGEST_PAUSE) };
+        let pause = first_pause.saturating_mul(1 << record.failures.min(16)).min(LONGEST_PAUSE.max(first_pause));
         record.failures += 1;
         let until = Instant::now() + pause;
         record.avoid_until = Some(record.avoid_until.map_or(until, |before| before.max(until)));
@@ -138,6 +148,18 @@ mod tests {
         health.failed(node, false);
         let until = lock(&health.nodes)[&node].avoid_until.unwrap();
         assert!(until > Instant::now() + LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn a_node_that_lags_is_avoided_longer_than_one_that_failed_once() {
+        let health = Health::default();
+        let [failed, lagging] = [NodeId([1; 16]), NodeId([2; 16])];
+        health.failed(failed, false);
+        health.lagged(lagging);
+        let until = |node| lock(&health.nodes)[&node].avoid_until.unwrap();
+        assert!(until(lagging) > until(failed) + LAG_PAUSE / 2);
+        health.succeeded(lagging);
+        assert!(!health.is_avoided(lagging));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | a node fails | its shard goes to a spare |
 //! | half of the shards are stored and some time passed | spares get the missing shards as well; whoever is first counts |
-//! | the write quorum is reached and the tail is over | done; what is missing is left to repair |
+//! | the write quorum is reached and the tail is over | done; what is missing is left to repair, and who lagged is passed over for a while |
 //! | nothing is under way any more | done, or too few |
 
 use std::collections::VecDeque;
@@ -127,7 +127,8 @@ struct Placing<'a> {
 
 #[derive(Default)]
 struct Shard {
-    under_way: usize,
+    /// Nodes that it is being sent to.
+    under_way: Vec<NodeId>,
     tried_own_node: bool,
     stored: Option<(NodeId, Vec<Bytes>)>,
 }
@@ -185,7 +186,7 @@ impl<'a> Placing<'a> {
 
     fn attempt(&mut self, shard: usize, access: &'a NodeAccess) {
         let chunks: Arc<[Chunk]> = Arc::new([self.coded.chunk(shard)]);
-        self.shards[shard].under_way += 1;
+        self.shards[shard].under_way.push(access.node);
         let pool = self.pool;
         self.attempts.push(Box::pin(async move {
             let result = pool.store(access, chunks).await;
@@ -195,7 +196,7 @@ impl<'a> Placing<'a> {
 
     fn settle(&mut self, outcome: Outcome<'a>) {
         let Outcome { shard, access, result } = outcome;
-        self.shards[shard].under_way -= 1;
+        self.shards[shard].under_way.retain(|node| *node != access.node);
         match result {
             Ok(stored) => {
                 self.shards[shard].stored.get_or_insert((access.node, stored.receipts));
@@ -204,7 +205,7 @@ impl<'a> Placing<'a> {
                 tracing::debug!(%error, shard, "a shard was not stored");
                 self.poor = true;
                 self.last = Some(error);
-                if self.shards[shard].stored.is_none() && self.shards[shard].under_way == 0 {
+                if self.shards[shard].stored.is_none() && self.shards[shard].under_way.is_empty() {
                     self.replace(shard);
                 }
             }
@@ -238,13 +239,18 @@ impl<'a> Placing<'a> {
     }
 
     fn is_settled(&self) -> bool {
-        self.shards.iter().all(|shard| shard.stored.is_some() || shard.under_way == 0)
+        self.shards.iter().all(|shard| shard.stored.is_some() || shard.under_way.is_empty())
     }
 
     fn finish(self, needed: usize) -> Result<Placed, Short> {
         let stored = self.stored();
         if stored < needed {
             return Err(Short { present: stored, needed, last: self.last });
+        }
+        // They had their tail, or a spare that began later was faster. The next segments would wait for them in vain again.
+        for lagging in self.shards.iter().flat_map(|shard| &shard.under_way) {
+            tracing::debug!(node = %lagging, "a storage node lags and is passed over for a while");
+            self.pool.health().lagged(*lagging);
         }
         let mut segment = self.coded.describe();
         segment.placement = self.lease.placement.clone();
@@ -372,6 +378,22 @@ mod tests {
         let placed = put(&cluster, 1, false).await.ok().unwrap();
         assert_eq!(placed.present, 13);
         assert!(overrides(&placed) == [5] || overrides(&placed) == [6]);
+    }
+
+    #[tokio::test]
+    async fn the_next_segment_passes_over_a_node_that_lagged() {
+        let cluster = Cluster::start(14).await;
+        let slow = &cluster.nodes[5];
+        slow.behave(Manner::Hanging);
+        let (lease, pool) = (cluster.lease(Scheme::DEFAULT, 0), cluster.pool());
+        // Long enough for the others, however busy the machine is.
+        let tuning = Tuning { tail_min: Duration::from_secs(5), ..patient() };
+        for _ in 0..2 {
+            let coded = coded(Scheme::DEFAULT, 1000).await;
+            assert_eq!(place(&pool, &tuning, &lease, &coded, false).await.ok().unwrap().present, 13);
+            assert!(pool.health().is_avoided(slow.id()));
+        }
+        assert_eq!(slow.state.stores.load(Ordering::SeqCst), 1, "it was asked again");
     }
 
     #[tokio::test]

@@ -26,6 +26,9 @@ use crate::local::folder::{Folder, set_file};
 /// the machine's memory must not push out of it what other programs use, and the end is not one long wait for the disk.
 const STEP: u64 = 32 * MIB;
 
+/// A file of at most this many bytes is read whole and then written, made durable and named in one go.
+const AT_ONCE: u64 = 256 * 1024;
+
 /// No run is longer.
 const RUN_MAX: u64 = 128 * MIB;
 
@@ -51,6 +54,9 @@ impl FileReader {
         options: SaveOptions,
         progress: &dyn Progress,
     ) -> Result<()> {
+        if self.size() <= AT_ONCE {
+            return self.save_at_once(folder, name, options, progress).await;
+        }
         let mut partial = Partial::open(self, folder, name, options).await?;
         let done = partial.verified;
         if done > 0 {
@@ -66,6 +72,26 @@ impl FileReader {
             progress.bytes(len);
         }
         partial.finish(self.size(), options).await
+    }
+
+    /// Where there are thousands of files, going to another thread and back costs more than writing them.
+    async fn save_at_once(
+        &self,
+        folder: &Folder,
+        name: &[u8],
+        options: SaveOptions,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let content = self.read_range(0..self.size()).await?;
+        let (folder, name) = (folder.clone(), name.to_vec());
+        blocking(move || {
+            let (partial, file) = Partial::begin(&folder, &name, options.mode.is_some())?;
+            file.write_all_at(&content, 0).map_err(Error::local(folder.path_of(&partial.partial)))?;
+            partial.complete(content.len() as u64, options)
+        })
+        .await?;
+        progress.bytes(self.size());
+        Ok(())
     }
 }
 
@@ -183,18 +209,28 @@ impl Partial {
             }
             // Otherwise another program is at it.
         }
-        let (file, partial) = folder.begin(name, options.mode.is_some())?;
-        Ok(Self {
-            file: Arc::new(file),
-            folder: folder.clone(),
-            name: name.to_vec(),
+        let (mut partial, _) = Self::begin(folder, name, options.mode.is_some())?;
+        partial.steps = reader.size() >= transfer.tuning().large_file;
+        Ok(partial)
+    }
+
+    /// An empty one that nobody remembers.
+    fn begin(folder: &Folder, name: &[u8], private: bool) -> Result<(Self, Arc<File>)> {
+        let (file, partial) = folder.begin(name, private)?;
+        let file = Arc::new(file);
+        let (folder, name) = (folder.clone(), name.to_vec());
+        let begun = Self {
+            file: Arc::clone(&file),
+            folder,
+            name,
             partial,
             log: None,
             verified: 0,
-            steps: reader.size() >= transfer.tuning().large_file,
+            steps: false,
             durable: 0,
             complete: false,
-        })
+        };
+        Ok((begun, file))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what was found, and what is to be")]
@@ -252,21 +288,22 @@ impl Partial {
         Ok(())
     }
 
-    async fn finish(mut self, size: u64, options: SaveOptions) -> Result<()> {
-        blocking(move || {
-            let path = self.folder.path_of(&self.partial);
-            self.file.set_len(size).map_err(Error::local(&path))?;
-            set_file(&self.file, options.mode, options.mtime_ns).map_err(Error::local(&path))?;
-            self.file.sync_all().map_err(Error::local(&path))?;
-            self.folder.finish(&self.partial, &self.name, options.no_clobber)?;
-            self.complete = true;
-            if let Some(log) = self.log.take() {
-                self.folder.sync()?;
-                log.journal.remove()?;
-            }
-            Ok(())
-        })
-        .await
+    async fn finish(self, size: u64, options: SaveOptions) -> Result<()> {
+        blocking(move || self.complete(size, options)).await
+    }
+
+    fn complete(mut self, size: u64, options: SaveOptions) -> Result<()> {
+        let path = self.folder.path_of(&self.partial);
+        self.file.set_len(size).map_err(Error::local(&path))?;
+        set_file(&self.file, options.mode, options.mtime_ns).map_err(Error::local(&path))?;
+        self.file.sync_all().map_err(Error::local(&path))?;
+        self.folder.finish(&self.partial, &self.name, options.no_clobber)?;
+        self.complete = true;
+        if let Some(log) = self.log.take() {
+            self.folder.sync()?;
+            log.journal.remove()?;
+        }
+        Ok(())
     }
 }
 
