@@ -62,9 +62,23 @@ pub enum Error {
         /// Exit code if nothing succeeded.
         worst: u8,
     },
+    /// A file cannot be read any more, or not all of its shards are healthy although they should be.
+    #[error("{0}")]
+    Unhealthy(String),
     /// The server's audit log was changed.
     #[error("the audit log is broken: entry {0} does not follow the one before it")]
     AuditBroken(u64),
+    /// The storage node of this machine cannot be started, stopped or asked.
+    #[error("{message}")]
+    Node {
+        /// Why.
+        message: String,
+        /// What would help.
+        advice: Option<&'static str>,
+    },
+    /// Earnings do not follow from their facts.
+    #[error("{0} things do not add up")]
+    Unsettled(u64),
     /// Mounting failed.
     #[error(transparent)]
     Mount(#[from] cyx_fs::mount::Error),
@@ -137,10 +151,10 @@ impl Error {
             Self::Usage { .. } => EXIT_USAGE,
             Self::Mount(error) => error.exit_code(),
             Self::Elsewhere { exit_code, .. } => *exit_code,
-            Self::Stays { .. } => 1,
+            Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) => 1,
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
             Self::NeedsRecursive(_) => ErrorCode::IsDirectory.exit_code(),
-            Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) => 1,
+            Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) | Self::Unhealthy(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
             Self::Partly { .. } => EXIT_PARTLY,
             // The reader has what it wanted.
@@ -157,6 +171,8 @@ impl Error {
             Self::Dev(error) => error.advice(),
             Self::Mount(error) => error.advice(),
             Self::Stays { advice, .. } => Some(advice),
+            Self::Node { advice, .. } => *advice,
+            Self::Unsettled(_) => Some("Ask whoever runs the server, and show them the lines above."),
             Self::Usage { advice, .. } => advice.as_deref(),
             Self::Interrupted { resumable: true } => Some("Run it again to go on where it was."),
             Self::NeedsRecursive(_) => Some("Use -r to take it with all it contains."),

@@ -111,5 +111,6 @@ pub(crate) fn segment_at(cluster: &Cluster, coded: &Coded) -> SegmentAt {
         shard_len: cyx_core::segment::shard_len(coded.scheme, coded.length),
         holders: cluster.nodes.iter().take(coded.scheme.n()).map(|node| Some(node.id())).collect(),
         roots: (0..coded.scheme.n()).map(|index| coded.chunk(index).root).collect(),
+        audited_ns: 0,
     }
 }

@@ -20,7 +20,7 @@
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
 //! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order), [`save`] (into the
-//! local filesystem). [`check`] asks whether all of it is still there.
+//! local filesystem). [`check`] asks whether all of it is still there, [`verify`] has it proven.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,11 +49,12 @@ pub mod save;
 pub mod source;
 pub mod tuning;
 pub mod upload;
+pub mod verify;
 
 pub use check::FileHealth;
 pub use content::SegmentOutcome;
 pub use pack::SmallFile;
-pub use patch::{Patch, Patched, Patches, PlainSource, WriteLease};
+pub use patch::{Patch, Patched, Patches, PlainSource, Shared as SharedRange, WriteLease};
 pub use progress::{FileOutcome, Progress, Silent};
 pub use put::{Condition, OnConflict, Place, Put, PutOptions};
 pub use reader::{FileReader, FrameCache, KnownVersion};
@@ -61,6 +62,7 @@ pub use save::SaveOptions;
 pub use source::Source;
 pub use tuning::Tuning;
 pub use upload::Uploads;
+pub use verify::{Depth, FileVerified, Verifier};
 
 use crate::client::Client;
 use crate::nodes::{NodePool, SessionProof};

@@ -69,6 +69,33 @@ pub struct Stat {
     pub scrub: bool,
 }
 
+/// Has storage nodes prove that files are still there, and shows what they would survive.
+///
+/// Every node reads its shards, compares them with their hashes and proves a random slice of each; what it says is checked, not believed.
+/// No content is decrypted for it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx verify                            all buckets
+  cyx verify photos                     one of them
+  cyx verify photos pets/tom.jpg        a file, or all in a directory
+  cyx verify photos --full              every byte is proven: as much traffic as downloading all shards
+  cyx verify photos --json | jq 'select(.survives < 2)'
+
+Exit codes: 0 if everything can be read (with --strict: if every shard is healthy), 8 if some of many files cannot, 1 if none.")]
+pub struct Verify {
+    /// The bucket; without it all buckets.
+    pub bucket: Option<OsString>,
+    /// A file, or a directory with all it contains.
+    pub key: Option<OsString>,
+    /// Has every byte proven instead of a random slice of each shard.
+    #[arg(long)]
+    pub full: bool,
+    /// Fails for files with a shard that is missing, also if they can be read.
+    #[arg(long)]
+    pub strict: bool,
+}
+
 /// Writes files to standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "\

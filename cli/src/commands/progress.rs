@@ -49,6 +49,11 @@ impl Bar {
         Some(planned)
     }
 
+    /// Runs something that prints, without tearing the bar.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.shown.suspend(print)
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.shown.finish();

@@ -88,6 +88,25 @@ struct Nodes {
     nodes: Vec<Value>,
 }
 
+/// How far a storage node is that is emptied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The node.
+    pub node_id: String,
+    /// `none`, `draining`, `exiting` or `exited`.
+    pub leaving: String,
+    /// Chunks that still lie there.
+    pub chunks_left: u64,
+    /// Their bytes.
+    pub bytes_left: u64,
+    /// Chunks that were handed over.
+    pub chunks_moved: u64,
+    /// Their bytes.
+    pub bytes_moved: u64,
+    /// The server's signed word that it has exited, in base64.
+    pub receipt: Option<String>,
+}
+
 impl Session {
     /// Accounts whose name or address contains `search`, behind the account `after`.
     ///
@@ -157,6 +176,32 @@ impl Session {
     /// As [`Self::users`].
     pub async fn nodes_of_all(&self) -> Result<Vec<Value>> {
         Ok(self.get::<Nodes>("/api/v1/admin/nodes").await?.nodes)
+    }
+
+    /// Has a disqualified storage node prove what it holds, and takes it back if it does; what the server says of it then.
+    ///
+    /// # Errors
+    /// As [`Self::users`]; `NOT_FOUND`; `CONFLICT` if it is not disqualified or cannot prove everything.
+    pub async fn reinstate_node(&self, node: &str) -> Result<Value> {
+        let path = format!("/api/v1/admin/nodes/{}/reinstate", encode(node));
+        self.send(Method::POST, &path, None::<&()>, Repeat::IfNotSent).await
+    }
+
+    /// Has a storage node emptied, or lets it stay after all; how far it is.
+    ///
+    /// # Errors
+    /// As [`Self::users`]; `NOT_FOUND`; `CONFLICT` if the node has exited.
+    pub async fn drain_node(&self, node: &str, drain: bool) -> Result<Leaving> {
+        let path = format!("/api/v1/admin/nodes/{}/drain", encode(node));
+        self.send(Method::PUT, &path, Some(&serde_json::json!({ "drain": drain })), Repeat::Always).await
+    }
+
+    /// How far a storage node is that is emptied.
+    ///
+    /// # Errors
+    /// As [`Self::users`]; `NOT_FOUND`.
+    pub async fn node_drain(&self, node: &str) -> Result<Leaving> {
+        self.get(&format!("/api/v1/admin/nodes/{}/drain", encode(node))).await
     }
 
     async fn change_user(&self, user: &str, what: &str, request: &(impl Serialize + Sync)) -> Result<User> {

@@ -89,6 +89,7 @@ impl Coded {
             scheme: Some(self.scheme.into()),
             length: self.length,
             roots: Bytes::from(self.roots.concat()),
+            audited_ns: 0,
             ..pb::Segment::default()
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct SegmentAt {
     /// Node of shard i, if it is stored.
     pub(crate) holders: Vec<Option<NodeId>>,
     pub(crate) roots: Vec<Root>,
+    /// When the server had a node prove a part of it last, Unix nanoseconds; 0: never.
+    pub(crate) audited_ns: i64,
 }
 
 impl SegmentAt {

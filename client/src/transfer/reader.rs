@@ -13,7 +13,7 @@ use cyx_core::extent::{Extent, PageMap};
 use cyx_core::ids::{BlobId, InodeId, NodeId, PlacementId, SegmentId};
 use cyx_core::segment::shard_len;
 use cyx_crypto::frames::{BlobCipher, FrameTag};
-use cyx_crypto::wrap::{InodeKeyring, open_blob_key, open_history};
+use cyx_crypto::wrap::{InodeKeyring, open_blob_key};
 use cyx_proto::convert::{self, bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
 
@@ -30,6 +30,7 @@ use crate::tree::types::{Bucket, Located, VerifiedVersion};
 
 mod cached;
 mod opening;
+mod pages;
 
 pub(crate) use cached::{Edit, keep_frames};
 pub use cached::{FrameCache, KnownVersion};
@@ -157,9 +158,7 @@ impl Transfer {
             _ => return Err(Error::invalid(format!("{what} is not a file"))),
         }
         let (version, pages, answer) = bucket.fetch_file(located.id, range, &what).await?;
-        let history = answer.inode.as_ref().map(|inode| inode.key_history.clone()).unwrap_or_default();
-        let keys = open_history(located.key.clone(), located.id, &history)
-            .map_err(|_| IntegrityError::WrappedKey(what.clone()))?;
+        let keys = bucket.keyring_of(located.id, &located.key, answer.inode.as_ref(), &what).await?;
         let shared = Shared {
             transfer: self.clone(),
             bucket: bucket.clone(),
@@ -331,6 +330,9 @@ impl FileReader {
                 let sealed = slice(sealed, &job.sealed).ok_or_else(|| self.not_authentic())?;
                 let (_, mut plain) = room;
                 job.cipher.open_into(job.first, sealed, &mut plain.bytes).map_err(|_| self.not_authentic())?;
+                if let Some(cache) = self.shared.transfer.cache() {
+                    cached::keep(&**cache, extent, job.first, sealed);
+                }
                 Ok(Some(Plain { buffer: plain.shelve(), range: job.wanted, frames: None }))
             }
             Piece::Segment { extent, segment, offset } => {
@@ -543,6 +545,11 @@ impl FileReader {
     pub(crate) async fn access(&self, segment: &SegmentAt) -> Result<AccessMap> {
         self.access_to(segment, false).await
     }
+
+    /// Other grants for them: those at hand are used up or not honoured.
+    pub(crate) async fn access_anew(&self, segment: &SegmentAt) -> Result<AccessMap> {
+        self.access_to(segment, true).await
+    }
 }
 
 fn segment_at(segment: &pb::Segment, placements: &HashMap<PlacementId, Vec<NodeId>>) -> Result<SegmentAt> {
@@ -566,6 +573,7 @@ fn segment_at(segment: &pb::Segment, placements: &HashMap<PlacementId, Vec<NodeI
         shard_len: shard_len(scheme, segment.length),
         holders,
         roots,
+        audited_ns: segment.audited_ns,
     })
 }
 

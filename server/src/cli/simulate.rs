@@ -25,10 +25,10 @@ pub struct Simulate {
     /// Mean time until a segment that is due is repaired, in hours, with the time until a node counts as lost
     #[arg(long, default_value_t = 12.0, value_name = "HOURS")]
     pub repair_hours: f64,
-    /// Storage nodes of the simulated network
+    /// Storage nodes of each simulated network
     #[arg(long, default_value_t = 200, value_name = "NUMBER")]
     pub nodes: usize,
-    /// Segments of the simulated network; 0: only the closed form
+    /// Segments of all simulated networks together; 0: only the closed form
     #[arg(long, default_value_t = 20_000, value_name = "NUMBER")]
     pub segments: usize,
     /// Seed of the random generator

@@ -8,6 +8,7 @@ pub mod audits;
 pub mod auth;
 pub mod devices;
 pub mod factors;
+pub mod leaving;
 pub mod machines;
 pub mod nodes;
 pub mod privacy;

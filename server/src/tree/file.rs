@@ -226,6 +226,7 @@ struct SegmentRow {
     placement: PlacementId,
     present: u64,
     roots: Bytes,
+    audited_ns: i64,
     overrides: Vec<(usize, NodeId)>,
 }
 
@@ -243,13 +244,14 @@ impl SegmentRow {
             present: self.present,
             overrides: overrides.collect(),
             roots: self.roots.clone(),
+            audited_ns: self.audited_ns,
         }
     }
 }
 
 async fn segments(conn: &mut Conn, bucket: BucketId, ids: &[SegmentId]) -> Result<Vec<SegmentRow>, DbError> {
     let keys: Vec<[u8; 16]> = ids.iter().map(|id| id.0).collect();
-    let head = "SELECT id, k, m, length, placement, present, roots FROM segment WHERE bucket = $1 AND id IN (";
+    let head = "SELECT id, k, m, length, placement, present, roots, audited_ns FROM segment WHERE bucket = $1 AND id IN (";
     let mut found: HashMap<SegmentId, SegmentRow> = HashMap::with_capacity(keys.len());
     for row in sql::fetch_in(conn, head, ")", &[Value::Bytes(&bucket.0)], &keys).await? {
         let segment = SegmentRow {
@@ -259,6 +261,7 @@ async fn segments(conn: &mut Conn, bucket: BucketId, ids: &[SegmentId]) -> Resul
             placement: sql::id(&row, 4)?,
             present: sql::uint(&row, 5)?,
             roots: sql::bytes(&row, 6)?.into(),
+            audited_ns: sql::int(&row, 7)?,
             overrides: Vec::new(),
         };
         found.insert(segment.id, segment);
