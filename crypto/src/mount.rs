@@ -7,7 +7,7 @@
 //! ```
 //! Nonces are counted, which is safe because a file's id is drawn when the file is begun, a file is never appended to after it
 //! was closed, and no sequence is used twice in it. A record therefore opens in its file and in its place only. What the
-//! records hold, and how they lie in a file, is in [`format`].
+//! records hold, and how they lie in a file, is in [`format`]; [`salvage`] reads a file past what is damaged in it.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
@@ -15,6 +15,7 @@ use crate::Undecryptable;
 use crate::keys::MountKey;
 
 pub mod format;
+pub mod salvage;
 
 /// Bytes that sealing adds to a record.
 pub const TAG_LEN: usize = 16;

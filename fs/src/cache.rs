@@ -1,6 +1,6 @@
 //! The read cache: sealed frames on this machine's disk, as the storage nodes keep them, in slots of one file. Bounded; what was
 //! not used for longest makes room. It is not believed: a frame that does not authenticate is dropped by whoever opens it, so
-//! neither writes nor the index have to be durable.
+//! neither writes nor the index have to be durable. What leads to frames is beside it, in [`pages`].
 //!
 //! ```text
 //! frames: slots of 16,400 bytes, each one sealed frame (the rest of a slot is left over)
@@ -13,15 +13,19 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cyx_client::transfer::FrameCache;
+use cyx_core::extent::PageId;
 use cyx_core::ids::BlobId;
 use cyx_core::units::FRAME_SEALED;
 use cyx_core::wire::Reader;
 
+pub mod pages;
 #[cfg(test)]
 mod tests;
+
+use pages::PageStore;
 
 const MAGIC: &[u8; 5] = b"cyxF\x01";
 const ENTRY_LEN: usize = 32;
@@ -53,6 +57,7 @@ pub struct FrameStore {
     frames: File,
     index: File,
     table: Mutex<Table>,
+    pages: Option<Arc<PageStore>>,
 }
 
 impl FrameStore {
@@ -82,7 +87,13 @@ impl FrameStore {
             frames.set_len(u64::from(capacity) * FRAME_SEALED)?;
             index.set_len((u64::from(capacity) + 1) * ENTRY_LEN as u64)?;
         }
-        Ok(Self { frames, index, table: Mutex::new(table) })
+        Ok(Self { frames, index, table: Mutex::new(table), pages: None })
+    }
+
+    /// Extent pages are kept as well, there.
+    #[must_use]
+    pub fn with_pages(self, pages: Arc<PageStore>) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -177,6 +188,20 @@ impl FrameCache for FrameStore {
             {
                 tracing::debug!(%error, "a frame that is not authentic stays in the cache's index");
             }
+        }
+    }
+
+    fn has_page(&self, id: PageId) -> bool {
+        self.pages.as_ref().is_some_and(|pages| pages.has(&id.0))
+    }
+
+    fn page(&self, id: PageId) -> Option<Vec<u8>> {
+        self.pages.as_ref()?.page(id).map(|plain| plain.to_vec())
+    }
+
+    fn put_page(&self, id: PageId, content: &[u8]) {
+        if let Some(pages) = &self.pages {
+            pages.put(id.0, content);
         }
     }
 }

@@ -15,6 +15,7 @@
 //! A change is done when the journal has it; it is promised when [`Content::sync_local`] returned. Everything is found by inode:
 //! a content lives as long as somebody holds it or it has changes, whatever becomes of its names.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +79,13 @@ pub struct Content {
     memo: Mutex<Option<Opened>>,
 }
 
+/// Where shared bytes are: in which version, and from which byte on.
+#[derive(Clone)]
+struct Origin {
+    version: Arc<dyn Version>,
+    offset: u64,
+}
+
 struct Inner {
     what: String,
     keys: InodeKeyring,
@@ -87,6 +95,8 @@ struct Inner {
     mtime_ns: i64,
     changed_ns: i64,
     changes: Changes,
+    /// What is shared, by the sequences of the records that say so.
+    origins: BTreeMap<u64, Origin>,
     /// What the changes are based on is in the journal.
     logged: bool,
     pins: Pins,
@@ -122,6 +132,7 @@ impl Content {
             mtime_ns: 0,
             changed_ns: 0,
             changes: Changes::default(),
+            origins: BTreeMap::new(),
             logged: false,
             pins: Pins::default(),
             newest,
@@ -234,7 +245,7 @@ impl Content {
                 KnownVersion { inode: self.id.inode, version: 0, size: 0, root: cyx_core::extent::PageId::EMPTY };
             remote.known(self.id.bucket, keys, none, &what)?
         } else {
-            remote.newest(self.id, keys.newest(), &what).await?
+            remote.newest(self.id, keys.newest(), Some(version), &what).await?
         };
         let mut inner = self.inner();
         inner.keys = base.keys();
@@ -243,13 +254,34 @@ impl Content {
         Ok(base)
     }
 
-    /// Returns when everything that was changed before is durable on this machine.
+    /// Whether something is shared with another file and not committed yet: the journal alone does not make it durable.
+    #[must_use]
+    pub fn shares(&self) -> bool {
+        !self.inner().origins.is_empty()
+    }
+
+    /// Returns when everything that was changed before is durable on this machine. What is shared with another file is nowhere on
+    /// this machine: it is durable when it is committed.
     ///
     /// # Errors
-    /// If the disk failed.
-    pub async fn sync_local(&self) -> Result<()> {
-        if self.is_dirty() {
-            self.store.journal.sync().await?;
+    /// If the disk failed; if something is shared, as [`Self::commit`].
+    pub async fn sync_local(self: &Arc<Self>) -> Result<()> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        let target = self.inner().newest;
+        self.store.journal.sync().await?;
+        let is_waiting = || {
+            let inner = self.inner();
+            !inner.held && !inner.lost && inner.origins.range(..=target).next().is_some()
+        };
+        while is_waiting() {
+            match self.commit().await {
+                Ok(()) => {}
+                // A copy is made beside, of everything that is here.
+                Err(ContentError::Lost) => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -276,6 +308,7 @@ impl Content {
             let mut inner = self.inner();
             inner.committed = inner.newest;
             inner.changes = Changes::default();
+            inner.origins.clear();
             inner.len = inner.base.as_ref().map_or(0, |base| base.known().size);
             self.clean(&mut inner)?
         };
@@ -297,7 +330,7 @@ impl Content {
             }
             (inner.keys.clone(), inner.what.clone())
         };
-        let newest = self.store.remote.newest(self.id, keys.newest(), &what);
+        let newest = self.store.remote.newest(self.id, keys.newest(), None, &what);
         let newest = within(self.store.options.deadline, async { Ok(newest.await?) }).await?;
         let mut inner = self.inner();
         let known = newest.known();

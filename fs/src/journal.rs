@@ -3,7 +3,7 @@
 //!
 //! Records are only appended, to files of some megabytes each. A record is *pinned* until its owner releases it; a file is removed
 //! when nothing in it and before it is pinned, always the oldest first and only after what made it superfluous is durable. So what
-//! is found at the next start is the end of the journal without a gap. A torn tail is what a power cut leaves, and is left out.
+//! is found at the next start is the end of the journal without a gap. A torn end is what a power cut leaves, and is left out.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
 use cyx_crypto::keys::MountKey;
@@ -24,7 +24,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, Record};
+pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, Record, Share};
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
@@ -33,6 +33,8 @@ use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
 const RESERVE: u64 = 4 << 20;
 /// Who waits for room says so again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How often is looked whether the lock was let go of.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the journal did not take or give something.
 #[derive(Debug, Error)]
@@ -68,11 +70,13 @@ pub struct Limits {
     pub file: u64,
     /// How long a writer waits for room.
     pub patience: Duration,
+    /// How long is waited for whoever has the folder: a process that was killed keeps its lock until its last thread is gone.
+    pub lock: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: 1 << 30, file: 16 << 20, patience: Duration::from_secs(30) }
+        Self { total: 1 << 30, file: 16 << 20, patience: Duration::from_secs(30), lock: Duration::from_secs(5) }
     }
 }
 
@@ -174,16 +178,20 @@ impl Journal {
     /// Opens the journal in a folder, or begins one, and reads what is there. Blocks the thread.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] while another mount uses it, [`JournalError::Disk`].
+    /// [`JournalError::InUse`] if another mount goes on using it, [`JournalError::Disk`].
     pub fn open(folder: &Path, key: MountKey, limits: Limits) -> Result<(Self, Replayed), JournalError> {
         let disk = disk(folder);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(&disk)?;
         let lock = folder.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock).map_err(&disk)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(folder.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(disk(error)),
+        let deadline = Instant::now() + limits.lock;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+                Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(folder.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(disk(error)),
+            }
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
         let replayed = replay::read(folder, &key, &mut state)?;

@@ -1,6 +1,6 @@
 //! Commits that change parts of files and keep the rest: only what was written becomes new blobs, every other extent stays the
-//! blob that it was, and what was never written stays a hole. What many files have written goes into the same segments, so
-//! that a thousand small changes are a few rounds of requests to the nodes and one call of the server.
+//! blob that it was or becomes one of another file's, and what was never written stays a hole. What many files have written goes
+//! into the same segments, so that a thousand small changes are a few rounds of requests to the nodes and one call of the server.
 //!
 //! ```text
 //! Uploads::prepare    written ranges ─▶ blobs ─▶ segments on nodes, or inline ─▶ new pages over the old tree ─▶ signed commits
@@ -30,9 +30,12 @@ use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
 use super::upload::{Shipped, Uploads, Wish};
 use crate::error::{Error, Result};
 
+mod append;
 mod commit;
+mod share;
 
 pub use commit::{Patched, Patches, WriteLease};
+pub use share::Shared;
 
 /// Plain bytes that are read from a source at a time: a multiple of the frame.
 const STEP: usize = 256 * 1024;
@@ -56,10 +59,12 @@ pub struct Patch {
     pub base: FileReader,
     /// Plain bytes of the file afterwards.
     pub size: u64,
-    /// Ranges that were written: in order, not empty, not overlapping each other or `holes`, inside `size`.
+    /// Ranges that were written: in order, not empty, not overlapping each other, `holes` or `shared`, inside `size`.
     pub data: Vec<Range<u64>>,
     /// Ranges that are zeros now, likewise.
     pub holes: Vec<Range<u64>>,
+    /// Ranges that are those of other files, likewise.
+    pub shared: Vec<Shared>,
     /// Where `data` comes from.
     pub source: Arc<dyn PlainSource>,
     /// The time of the last change of content that the file gets, in Unix nanoseconds.
@@ -108,8 +113,10 @@ impl Uploads {
     pub async fn prepare(&self, patches: Vec<Patch>) -> Patches {
         let mut files: Vec<Building> = patches.into_iter().map(Building::new).collect();
         let mut wanted = Vec::new();
-        let total: u64 = files.iter().map(|file| file.written()).sum();
+        let (mut total, mut room) = (0, append::TOGETHER_MAX);
         for (at, file) in files.iter_mut().enumerate() {
+            file.take_over_small_extents(&mut room).await;
+            total += file.written();
             if file.is_inline() {
                 if let Err(error) = file.make_inline().await {
                     file.error = Some(error);
@@ -269,7 +276,7 @@ impl Uploads {
         if let Some(error) = file.error.take() {
             return Err(error);
         }
-        let Building { patch, mut extents, blobs, staged, inline, .. } = file;
+        let Building { patch, key, mut extents, blobs, staged, inline, .. } = file;
         extents.sort_unstable_by_key(|extent| extent.file_offset);
         let mut edits: Vec<Edit> = Vec::with_capacity(patch.data.len() + patch.holes.len());
         let mut rest = extents.into_iter().peekable();
@@ -281,6 +288,9 @@ impl Uploads {
             edits.push(Edit { range: range.clone(), extents: own });
         }
         edits.extend(patch.holes.iter().map(|range| Edit { range: range.clone(), extents: Vec::new() }));
+        for shared in &patch.shared {
+            edits.push(Edit { range: shared.range.clone(), extents: shared.extents(&key).await? });
+        }
         edits.sort_unstable_by_key(|edit| edit.range.start);
         let base = patch.base.version();
         let built = patch.base.edited(patch.size, &edits).await?;
@@ -302,6 +312,7 @@ impl Uploads {
             writer: bytes_of(signed.commit.writer),
             signature: signed.signature.to_vec().into(),
             mtime_ns: patch.mtime_ns,
+            key_epoch: key.epoch(),
             staged: if staged { bytes_of(patch.txn) } else { Bytes::new() },
         };
         let next =

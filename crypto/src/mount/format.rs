@@ -78,6 +78,31 @@ pub struct Intent {
     pub upto: u64,
 }
 
+/// A range of a file that is a range of a version of another file of the bucket, and what is needed to read that.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The file.
+    pub file: FileId,
+    /// Where.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
+    /// When, in Unix nanoseconds.
+    pub time_ns: i64,
+    /// The other file.
+    pub inode: InodeId,
+    /// Number of its version.
+    pub version: u64,
+    /// Plain bytes of that.
+    pub size: u64,
+    /// Root of its extents.
+    pub root: PageId,
+    /// Where the bytes are in it.
+    pub from: u64,
+    /// Keys of the other file, the newest first.
+    pub keys: Vec<InodeKey>,
+}
+
 /// One record.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Record {
@@ -121,6 +146,8 @@ pub enum Record {
         /// Unix nanoseconds.
         mtime_ns: i64,
     },
+    /// A range of a file is that of another, by reference.
+    Share(Share),
     /// A commit is on its way.
     Intent(Intent),
     /// Something that is not content, in order with it.
@@ -148,6 +175,7 @@ impl Record {
             | Self::Hole { file, .. }
             | Self::Time { file, .. } => Some(*file),
             Self::Intent(intent) => Some(intent.file),
+            Self::Share(share) => Some(share.file),
             Self::Note { .. } | Self::Done { .. } => None,
         }
     }
@@ -157,6 +185,7 @@ impl Record {
     pub fn plain_len(&self) -> usize {
         match self {
             Self::Base(base) => 112 + base.keys.len() * 36,
+            Self::Share(share) => 160 + share.keys.len() * 36,
             Self::Write { data, .. } => WRITE_DATA_AT + data.len(),
             Self::Note { data, .. } => 2 + data.len(),
             _ => 128,
@@ -168,10 +197,7 @@ impl Record {
             Self::Base(base) => {
                 put_file(writer.u8(1), base.file);
                 writer.u64(base.version).u64(base.size).raw(&base.root.0).u64(base.upto);
-                writer.u16(u16::try_from(base.keys.len()).unwrap_or(u16::MAX));
-                for key in &base.keys {
-                    writer.u32(key.epoch()).raw(key.expose());
-                }
+                put_keys(writer, &base.keys);
             }
             Self::Write { file, offset, time_ns, data } => {
                 put_file(writer.u8(2), *file);
@@ -201,6 +227,12 @@ impl Record {
             Self::Done { sequence } => {
                 writer.u8(8).u64(*sequence);
             }
+            Self::Share(share) => {
+                put_file(writer.u8(9), share.file);
+                put_time(writer.u64(share.offset).u64(share.len), share.time_ns);
+                writer.raw(&share.inode.0).u64(share.version).u64(share.size).raw(&share.root.0).u64(share.from);
+                put_keys(writer, &share.keys);
+            }
         }
     }
 
@@ -215,13 +247,7 @@ impl Record {
                 let file = take_file(&mut reader)?;
                 let (version, size, root, upto) =
                     (reader.u64()?, reader.u64()?, PageId(reader.array()?), reader.u64()?);
-                let count = usize::from(reader.u16()?);
-                if count == 0 || count > KEYS_MAX || reader.remaining() != count * 36 {
-                    return Err(DecodeError::Invalid("number of keys"));
-                }
-                let key = |_| Ok(InodeKey::from_parts(reader.u32()?, reader.array()?));
-                let keys = (0..count).map(key).collect::<Result<_, DecodeError>>()?;
-                Self::Base(Base { file, version, size, root, keys, upto })
+                Self::Base(Base { file, version, size, root, keys: take_keys(&mut reader)?, upto })
             }
             2 => {
                 let file = take_file(&mut reader)?;
@@ -262,6 +288,7 @@ impl Record {
                 Self::Note { tag, data: Bytes::copy_from_slice(reader.take(reader.remaining())?) }
             }
             8 => Self::Done { sequence: reader.u64()? },
+            9 => Self::Share(take_share(&mut reader)?),
             _ => return Err(DecodeError::Invalid("kind of record")),
         };
         reader.end()?;
@@ -275,6 +302,36 @@ fn put_file(writer: &mut Writer, file: FileId) {
 
 fn take_file(reader: &mut Reader<'_>) -> Result<FileId, DecodeError> {
     Ok(FileId { bucket: BucketId(reader.array()?), inode: InodeId(reader.array()?) })
+}
+
+fn put_keys(writer: &mut Writer, keys: &[InodeKey]) {
+    writer.u16(u16::try_from(keys.len()).unwrap_or(u16::MAX));
+    for key in keys {
+        writer.u32(key.epoch()).raw(key.expose());
+    }
+}
+
+/// Keys at the end of a record.
+fn take_keys(reader: &mut Reader<'_>) -> Result<Vec<InodeKey>, DecodeError> {
+    let count = usize::from(reader.u16()?);
+    if count == 0 || count > KEYS_MAX || reader.remaining() != count * 36 {
+        return Err(DecodeError::Invalid("number of keys"));
+    }
+    (0..count).map(|_| Ok(InodeKey::from_parts(reader.u32()?, reader.array()?))).collect()
+}
+
+fn take_share(reader: &mut Reader<'_>) -> Result<Share, DecodeError> {
+    let file = take_file(reader)?;
+    let (offset, len, time_ns) = (reader.u64()?, reader.u64()?, take_time(reader)?);
+    let (inode, version, size) = (InodeId(reader.array()?), reader.u64()?, reader.u64()?);
+    let (root, from) = (PageId(reader.array()?), reader.u64()?);
+    let keys = take_keys(reader)?;
+    let end = offset.checked_add(len).filter(|end| *end <= cyx_core::extent::OFFSET_MAX);
+    let from_end = from.checked_add(len).filter(|end| *end <= size);
+    if len == 0 || version == 0 || end.is_none() || from_end.is_none() {
+        return Err(DecodeError::Invalid("range that is shared"));
+    }
+    Ok(Share { file, offset, len, time_ns, inode, version, size, root, from, keys })
 }
 
 fn put_time(writer: &mut Writer, time_ns: i64) {
@@ -350,38 +407,4 @@ pub fn open(cipher: &RecordCipher, sequence: u64, sealed: &[u8]) -> Result<Zeroi
     cipher.open_in_place(sequence, header, &mut plain).map_err(|_| DecodeError::Invalid("record"))?;
     plain.truncate(len);
     Ok(plain)
-}
-
-/// What can be read of a file: records in order, each with where it lies, and whether something behind them is not a record.
-pub struct Parsed {
-    /// Id of the file.
-    pub file: [u8; 16],
-    /// Sequence of its first record.
-    pub first: u64,
-    /// The records, with offset and length in the file.
-    pub records: Vec<(Record, usize, usize)>,
-    /// Bytes behind the last record that are none.
-    pub rest: usize,
-}
-
-/// Reads a file as far as it is whole.
-///
-/// # Errors
-/// [`DecodeError`] if not even the header is.
-pub fn parse(bytes: &[u8], cipher: impl FnOnce(&[u8; 16]) -> RecordCipher) -> Result<Parsed, DecodeError> {
-    let header = bytes.get(..FILE_HEADER_LEN).ok_or(DecodeError::Truncated)?;
-    let (file, first) = read_file_header(header)?;
-    let cipher = cipher(&file);
-    let mut records = Vec::new();
-    let mut at = FILE_HEADER_LEN;
-    let mut sequence = first;
-    while let Some(len) = bytes.get(at..at + RECORD_HEADER_LEN).and_then(|header| read_record_header(header).ok()) {
-        let end = at + RECORD_OVERHEAD + len.0;
-        let Some(sealed) = bytes.get(at..end) else { break };
-        let Ok(plain) = open(&cipher, sequence, sealed) else { break };
-        let Ok(record) = Record::decode(&plain) else { break };
-        records.push((record, at, end - at));
-        (at, sequence) = (end, sequence + 1);
-    }
-    Ok(Parsed { file, first, records, rest: bytes.len() - at })
 }

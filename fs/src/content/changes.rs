@@ -18,6 +18,24 @@ pub enum Kind {
         /// Bytes of it that come before.
         skip: u64,
     },
+    /// Bytes of another file, which a record names, likewise.
+    Shared {
+        /// The record.
+        position: Position,
+        /// Bytes of it that come before.
+        skip: u64,
+    },
+}
+
+/// Changed ranges, neighbours together where that is possible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Those with written bytes.
+    pub data: Vec<Range<u64>>,
+    /// Those that are holes.
+    pub holes: Vec<Range<u64>>,
+    /// Those that are shared: the record's sequence, and how many of its bytes come before.
+    pub shared: Vec<(Range<u64>, u64, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +66,7 @@ impl Kind {
         match self {
             Self::Hole => Self::Hole,
             Self::Data { position, skip } => Self::Data { position, skip: skip + bytes },
+            Self::Shared { position, skip } => Self::Shared { position, skip: skip + bytes },
         }
     }
 }
@@ -117,32 +136,39 @@ impl Changes {
         parts
     }
 
-    /// Changed ranges below `len`, neighbours together: those with bytes and those that are holes.
+    /// Changed ranges below `len`.
     #[must_use]
-    pub fn runs(&self, len: u64) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
-        let (mut data, mut holes): (Vec<Range<u64>>, Vec<Range<u64>>) = (Vec::new(), Vec::new());
+    pub fn runs(&self, len: u64) -> Runs {
+        let mut runs = Runs::default();
         for (start, entry) in self.entries.range(..len) {
             let range = *start..entry.end.min(len);
-            let list = if entry.kind == Kind::Hole { &mut holes } else { &mut data };
+            let list = match entry.kind {
+                Kind::Hole => &mut runs.holes,
+                Kind::Data { .. } => &mut runs.data,
+                Kind::Shared { position, skip } => {
+                    runs.shared.push((range, position.sequence, skip));
+                    continue;
+                }
+            };
             match list.last_mut() {
                 Some(last) if last.end == range.start => last.end = range.end,
                 _ => list.push(range),
             }
         }
-        (data, holes)
+        runs
     }
 
     /// Bytes that were written and are not part of a version.
     #[must_use]
     pub fn dirty_bytes(&self) -> u64 {
-        let data = self.entries.iter().filter(|(_, entry)| entry.kind != Kind::Hole);
+        let data = self.entries.iter().filter(|(_, entry)| matches!(entry.kind, Kind::Data { .. }));
         data.map(|(start, entry)| entry.end - start).sum()
     }
 
     /// The entries whose bytes lie in a file of the journal, and all holes.
     pub fn kept_by(&self, file: u64) -> impl Iterator<Item = (Range<u64>, Kind)> + '_ {
         self.entries.iter().filter_map(move |(start, entry)| match entry.kind {
-            Kind::Data { position, .. } if position.file != file => None,
+            Kind::Data { position, .. } | Kind::Shared { position, .. } if position.file != file => None,
             kind => Some((*start..entry.end, kind)),
         })
     }
@@ -153,50 +179,65 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn data(sequence: u64) -> Kind {
-        Kind::Data { position: Position::for_tests(sequence), skip: 0 }
+    fn kind(number: u8, sequence: u64) -> Kind {
+        let position = Position::for_tests(sequence);
+        match number {
+            0 => Kind::Hole,
+            1 => Kind::Shared { position, skip: 0 },
+            _ => Kind::Data { position, skip: 0 },
+        }
     }
+
+    /// What a byte is: which kind, made by which record, and which byte of it.
+    type Cell = Option<(u64, u8, u64)>;
 
     proptest! {
         /// Every byte is what was said of it last.
         #[test]
         fn the_last_change_of_a_byte_holds(
-            steps in prop::collection::vec((0..64_u64, 1..32_u64, any::<bool>()), 1..40),
+            steps in prop::collection::vec((0..64_u64, 1..32_u64, 0..4_u8), 1..40),
             forget in 0..40_u64,
         ) {
             let mut changes = Changes::default();
-            let mut model: Vec<Option<(u64, Option<u64>)>> = vec![None; 128];
-            for (sequence, (start, len, hole)) in (1..).zip(&steps) {
+            let mut model: Vec<Cell> = vec![None; 128];
+            for (sequence, (start, len, number)) in (1..).zip(&steps) {
                 let range = *start..start + len;
-                changes.set(range.clone(), if *hole { Kind::Hole } else { data(sequence) }, sequence);
+                changes.set(range.clone(), kind(*number, sequence), sequence);
                 for at in range {
-                    model[usize::try_from(at).unwrap()] = Some((sequence, (!hole).then_some(at - start)));
+                    model[usize::try_from(at).unwrap()] = Some((sequence, (*number).min(2), at - start));
                 }
             }
             changes.forget(forget);
-            model.iter_mut().filter(|byte| byte.is_some_and(|(sequence, _)| sequence <= forget)).for_each(|byte| *byte = None);
+            model.iter_mut().filter(|cell| cell.is_some_and(|(sequence, ..)| sequence <= forget)).for_each(|cell| *cell = None);
+            let is = |byte: u64| model[usize::try_from(byte).unwrap()];
             let mut at = 3;
             for part in changes.parts(3..100) {
                 prop_assert_eq!(part.range.start, at);
                 for byte in part.range.clone() {
-                    let said = part.kind.map(|kind| match kind {
-                        Kind::Hole => None,
-                        Kind::Data { position, skip } => Some((position.sequence, skip + byte - part.range.start)),
-                    });
-                    let expected = model[usize::try_from(byte).unwrap()].map(|(sequence, skip)| skip.map(|skip| (sequence, skip)));
-                    prop_assert_eq!(said, expected);
+                    let further = byte - part.range.start;
+                    match (part.kind, is(byte)) {
+                        (None, None) | (Some(Kind::Hole), Some((_, 0, _))) => {}
+                        (Some(Kind::Shared { position, skip }), Some((sequence, 1, nth)))
+                        | (Some(Kind::Data { position, skip }), Some((sequence, 2, nth))) => {
+                            prop_assert_eq!((position.sequence, skip + further), (sequence, nth));
+                        }
+                        (said, expected) => prop_assert!(false, "{said:?} instead of {expected:?}"),
+                    }
                 }
                 at = part.range.end;
             }
             prop_assert_eq!(at, 100);
-            let (data, holes) = changes.runs(90);
+            let Runs { data, holes, shared } = changes.runs(90);
             let covered = |ranges: &[Range<u64>], byte: u64| ranges.iter().any(|range| range.contains(&byte));
             for byte in 0..128 {
-                let is = model[usize::try_from(byte).unwrap()];
-                prop_assert_eq!(covered(&data, byte), byte < 90 && is.is_some_and(|(_, skip)| skip.is_some()));
-                prop_assert_eq!(covered(&holes, byte), byte < 90 && is.is_some_and(|(_, skip)| skip.is_none()));
+                let number = is(byte).filter(|_| byte < 90).map(|(_, number, _)| number);
+                prop_assert_eq!(covered(&data, byte), number == Some(2));
+                prop_assert_eq!(covered(&holes, byte), number == Some(0));
+                let found = shared.iter().find(|(range, ..)| range.contains(&byte));
+                let found = found.map(|(range, sequence, skip)| (*sequence, 1, skip + byte - range.start));
+                prop_assert_eq!(found, is(byte).filter(|_| number == Some(1)));
             }
-            let written = model.iter().filter(|byte| byte.is_some_and(|(_, skip)| skip.is_some())).count();
+            let written = model.iter().flatten().filter(|(_, number, _)| *number == 2).count();
             prop_assert_eq!(changes.dirty_bytes(), written as u64);
         }
     }

@@ -13,19 +13,20 @@ use std::time::Duration;
 
 use cyx_client::Error;
 use cyx_client::transfer::{KnownVersion, PlainSource};
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, Random as _, TxnId};
 use futures_util::future::FutureExt as _;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::changes::{Changes, Kind};
+use super::changes::{Changes, Kind, Runs};
 use super::error::{ContentError, Result};
 use super::records::copy_out;
-use super::remote::{Change, Intents, Outcome, Remember};
+use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, StoreEvent};
 use super::{Content, Inner};
-use crate::journal::{FileId, Intent, Journal, Pins, Position, Record};
+use crate::journal::{FileId, Intent, Journal, JournalError, Pins, Position, Record};
 
 /// First pause after a failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -91,7 +92,14 @@ impl Content {
             return Some(Err(ContentError::Lost));
         }
         inner.soon = false;
-        let (data, holes) = inner.changes.runs(inner.len);
+        let Runs { data, holes, shared } = inner.changes.runs(inner.len);
+        let mut ranges = Vec::with_capacity(shared.len());
+        for (range, sequence, skip) in shared {
+            let Some(origin) = inner.origins.get(&sequence).map(|origin| origin.skip(skip)) else {
+                return Some(Err(JournalError::Damaged.into()));
+            };
+            ranges.push(SharedRange { range, version: origin.version, offset: origin.offset });
+        }
         let source =
             Written { journal: self.store.journal.clone(), changes: inner.changes.clone(), memo: Mutex::default() };
         let change = Change {
@@ -99,6 +107,7 @@ impl Content {
             size: inner.len,
             data,
             holes,
+            shared: ranges,
             source: Arc::new(source),
             mtime_ns: inner.mtime_ns,
             changed_ns: inner.changed_ns,
@@ -120,6 +129,7 @@ impl Content {
         inner.version = version.known().version;
         inner.base = Some(version);
         inner.changes.forget(upto);
+        inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
         inner.intents.retain(|(intent, _)| *intent > upto);
         (inner.failures, inner.retry_at) = (0, None);
@@ -254,9 +264,13 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             Err(ContentError::Lost)
         }
         Err(error) => {
+            let renewed = error.code() == ErrorCode::StaleKey && renew_keys(store, &content).await;
             {
                 let mut inner = content.inner();
                 inner.pins.merge(pins);
+                if renewed {
+                    (inner.failures, inner.soon) = (0, true);
+                }
                 let pause = PAUSE_MIN.saturating_mul(1 << inner.failures.min(10)).min(PAUSE_MAX);
                 inner.failures = inner.failures.saturating_add(1);
                 inner.retry_at = Some(Instant::now() + pause);
@@ -266,6 +280,28 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             Err(error.into())
         }
     }
+}
+
+/// Gets the keys of a file whose key was replaced since it was opened. Whether there are any.
+async fn renew_keys(store: &Arc<Shared>, content: &Arc<Content>) -> bool {
+    let id = content.id;
+    let keys = match store.remote.keys(id).await {
+        Ok(Some(keys)) => keys,
+        Ok(None) => return false,
+        Err(error) => {
+            tracing::debug!(%error, file = %id.inode, "the newest key is not known");
+            return false;
+        }
+    };
+    let mut inner = content.inner();
+    if let Some(base) = inner.base.clone() {
+        match store.remote.known(id.bucket, keys.clone(), base.known(), &inner.what) {
+            Ok(version) => inner.base = Some(version),
+            Err(_) => return false,
+        }
+    }
+    inner.keys = keys;
+    true
 }
 
 /// Whether an earlier attempt, whose answer was lost, was the one that won.

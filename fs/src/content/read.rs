@@ -10,9 +10,19 @@ use super::changes::{Kind, Part};
 use super::error::{ContentError, Result};
 use super::records::copy_out;
 use super::remote::Version;
-use super::{Content, within};
+use super::{Content, Origin, within};
 use crate::journal::{JournalError, Position};
 use crate::vfs::Seek;
+
+/// What a piece of a file is.
+pub(super) enum Piece {
+    /// Zeros that take no room.
+    Hole,
+    /// Bytes that are on this machine only.
+    Written,
+    /// Bytes of a version.
+    Stored(Origin),
+}
 
 /// How often a read begins anew because a commit changed what it reads from.
 const TRIES: usize = 16;
@@ -54,7 +64,7 @@ impl Content {
     fn moved_on(&self, parts: &[Part]) -> bool {
         let committed = self.inner().committed;
         let relocated = |part: &Part| match part.kind {
-            Some(Kind::Data { position, .. }) => {
+            Some(Kind::Data { position, .. } | Kind::Shared { position, .. }) => {
                 position.sequence <= committed
                     || self.inner().changes.parts(part.range.clone()).iter().all(|now| now.kind != part.kind)
             }
@@ -78,6 +88,11 @@ impl Content {
                 Some(Kind::Data { position, skip }) => {
                     let record = self.record(position)?;
                     copy_out(&record, skip, room)?;
+                }
+                Some(Kind::Shared { position, skip }) => {
+                    let origin = self.inner().origins.get(&position.sequence).map(|origin| origin.skip(skip));
+                    let Origin { version, offset } = origin.ok_or(JournalError::Damaged)?;
+                    version.read(offset, room).await?;
                 }
             }
         }
@@ -115,7 +130,7 @@ impl Content {
         for part in parts {
             match part.kind {
                 Some(Kind::Hole) => {}
-                Some(Kind::Data { .. }) => add(part.range),
+                Some(Kind::Data { .. } | Kind::Shared { .. }) => add(part.range),
                 None => {
                     let first = below.partition_point(|data| data.end <= part.range.start);
                     for data in below[first..].iter().take_while(|data| data.start < part.range.end) {
@@ -125,6 +140,45 @@ impl Content {
             }
         }
         Ok(found)
+    }
+
+    /// What a range inside the file is, in order and without gaps.
+    pub(super) async fn pieces(&self, range: Range<u64>) -> Result<Vec<(Range<u64>, Piece)>> {
+        self.base().await?;
+        let (base, parts, origins) = {
+            let inner = self.inner();
+            (inner.base.clone(), inner.changes.parts(range.clone()), inner.origins.clone())
+        };
+        let base = base.ok_or(JournalError::Damaged)?;
+        let below = base.data_ranges(range).await?;
+        let mut pieces = Vec::new();
+        for Part { range, kind } in parts {
+            match kind {
+                Some(Kind::Hole) => pieces.push((range, Piece::Hole)),
+                Some(Kind::Data { .. }) => pieces.push((range, Piece::Written)),
+                Some(Kind::Shared { position, skip }) => {
+                    let origin = origins.get(&position.sequence).ok_or(JournalError::Damaged)?;
+                    pieces.push((range, Piece::Stored(origin.skip(skip))));
+                }
+                None => {
+                    let mut at = range.start;
+                    let first = below.partition_point(|data| data.end <= range.start);
+                    for data in below[first..].iter().take_while(|data| data.start < range.end) {
+                        let data = data.start.max(range.start)..data.end.min(range.end);
+                        if at < data.start {
+                            pieces.push((at..data.start, Piece::Hole));
+                        }
+                        at = data.end;
+                        let origin = Origin { version: Arc::clone(&base), offset: data.start };
+                        pieces.push((data, Piece::Stored(origin)));
+                    }
+                    if at < range.end {
+                        pieces.push((at..range.end, Piece::Hole));
+                    }
+                }
+            }
+        }
+        Ok(pieces)
     }
 
     /// The next data, or the next hole, from `offset` on. The end of the file is a hole.

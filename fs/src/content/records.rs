@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::changes::Kind;
 use super::error::Result;
 use super::store::Shared;
-use super::{Content, Inner, InodeFacts};
+use super::{Content, Inner, InodeFacts, Origin};
 use crate::journal::format::WRITE_DATA_AT;
-use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile};
+use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile, Share};
 
 impl Inner {
     pub(super) fn base_record(&self, file: FileId) -> Record {
@@ -57,6 +57,12 @@ impl Inner {
                 self.mtime_ns = time_ns;
                 self.changed_ns = time_ns;
             }
+            Change::Share { offset, len, time_ns } => {
+                self.changes.set(offset..offset + len, Kind::Shared { position, skip: 0 }, sequence);
+                self.len = self.len.max(offset + len);
+                self.mtime_ns = time_ns;
+                self.changed_ns = time_ns;
+            }
             Change::Time { mtime_ns } => self.mtime_ns = mtime_ns,
         }
         self.newest = self.newest.max(sequence);
@@ -87,6 +93,12 @@ impl Content {
                 inner.intents.push((intent.upto, KnownVersion { inode: id.inode, version, size, root }));
             }
             for (position, change) in changes {
+                if matches!(change, Change::Share { .. }) {
+                    let Record::Share(share) = Record::decode(&store.journal.read(position)?).map_err(damaged)? else {
+                        return Err(JournalError::Damaged.into());
+                    };
+                    inner.origins.insert(position.sequence, origin_of(store, share)?);
+                }
                 inner.pins.add(position);
                 inner.apply(position, change);
             }
@@ -98,6 +110,11 @@ impl Content {
 
     /// Appends a record and applies it. `writing` is held.
     pub(super) async fn change(&self, record: &Record, change: Change) -> Result<()> {
+        self.change_from(record, change, None).await
+    }
+
+    /// As [`Self::change`]; with where the bytes are, if they are another file's.
+    pub(super) async fn change_from(&self, record: &Record, change: Change, origin: Option<Origin>) -> Result<()> {
         let journal = &self.store.journal;
         let became_dirty = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
@@ -106,6 +123,9 @@ impl Content {
             let was_dirty = inner.is_dirty();
             inner.pins.add(position);
             inner.apply(position, change);
+            if let Some(origin) = &origin {
+                inner.origins.insert(position.sequence, origin.clone());
+            }
             if !inner.logged {
                 let base = journal.append_now(&inner.base_record(self.id))?;
                 inner.pins.add(base);
@@ -122,6 +142,14 @@ impl Content {
             self.store.mark_dirty(self.id);
         }
         Ok(())
+    }
+
+    /// The record that says that a range is another file's.
+    pub(super) fn share_record(&self, origin: &Origin, range: Range<u64>, time_ns: i64) -> Record {
+        let KnownVersion { inode, version, size, root } = origin.version.known();
+        let keys = origin.version.keys().all().cloned().collect();
+        let (offset, len, from) = (range.start, range.end - range.start, origin.offset);
+        Record::Share(Share { file: self.id, offset, len, time_ns, inode, version, size, root, from, keys })
     }
 
     /// Notes in the journal that nothing is left to be committed; gives back the pins.
@@ -155,10 +183,23 @@ impl Content {
                         copy_out(&record, skip, &mut data)?;
                         Record::Write { file: self.id, offset: range.start, time_ns, data: Bytes::from(data) }
                     }
+                    Kind::Shared { position, skip } => {
+                        let origin = inner.origins.get(&position.sequence).ok_or(JournalError::Damaged)?;
+                        self.share_record(&origin.skip(skip), range.clone(), time_ns)
+                    }
                 };
                 let position = journal.append_now(&record)?;
                 inner.pins.add(position);
-                let kind = if kind == Kind::Hole { kind } else { Kind::Data { position, skip: 0 } };
+                let kind = match kind {
+                    Kind::Hole => Kind::Hole,
+                    Kind::Data { .. } => Kind::Data { position, skip: 0 },
+                    Kind::Shared { position: before, skip } => {
+                        if let Some(origin) = inner.origins.get(&before.sequence).map(|origin| origin.skip(skip)) {
+                            inner.origins.insert(position.sequence, origin);
+                        }
+                        Kind::Shared { position, skip: 0 }
+                    }
+                };
                 inner.changes.set(range, kind, position.sequence);
                 inner.newest = position.sequence;
             }
@@ -173,6 +214,27 @@ impl Content {
         self.store.journal.release(pins);
         Ok(())
     }
+}
+
+impl Origin {
+    /// What lies further behind.
+    pub(super) fn skip(&self, bytes: u64) -> Self {
+        Self { version: Arc::clone(&self.version), offset: self.offset + bytes }
+    }
+}
+
+fn damaged(_: cyx_core::wire::DecodeError) -> JournalError {
+    JournalError::Damaged
+}
+
+fn origin_of(store: &Shared, share: Share) -> Result<Origin> {
+    let Share { file, inode, version, size, root, from, keys, .. } = share;
+    let mut keys = keys.into_iter();
+    let newest = keys.next().ok_or(JournalError::Damaged)?;
+    let keys = InodeKeyring::from_keys(newest, keys.collect());
+    let known = KnownVersion { inode, version, size, root };
+    let version = store.remote.known(file.bucket, keys, known, &format!("file {inode}"))?;
+    Ok(Origin { version, offset: from })
 }
 
 /// Copies written bytes out of a record.

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cyx_client::transfer::{FileReader, KnownVersion, Patch, Patched, PlainSource, Transfer, Uploads, WriteLease};
-use cyx_client::{Bucket, Error};
+use cyx_client::transfer::{
+    FileReader, KnownVersion, Patch, Patched, PlainSource, SharedRange, Transfer, Uploads, WriteLease,
+};
+use cyx_client::{Bucket, Error, IntegrityError};
 use cyx_core::ids::{BucketId, TxnId};
 use cyx_crypto::keys::InodeKey;
-use cyx_crypto::wrap::InodeKeyring;
+use cyx_crypto::wrap::{InodeKeyring, open_history};
 use futures_util::future::{BoxFuture, FutureExt as _};
 
+use crate::cache::pages::PageStore;
 use crate::journal::FileId;
 
 /// A version of a file that can be read.
@@ -29,6 +32,16 @@ pub trait Version: Send + Sync {
     fn reader(&self) -> Option<&FileReader>;
 }
 
+/// A range that is one of a version of a file of the same bucket.
+pub struct Shared {
+    /// The range.
+    pub range: Range<u64>,
+    /// The version.
+    pub version: Arc<dyn Version>,
+    /// Where the range begins there.
+    pub offset: u64,
+}
+
 /// What is to be committed of one file.
 pub struct Change {
     /// The version it is based on.
@@ -39,6 +52,8 @@ pub struct Change {
     pub data: Vec<Range<u64>>,
     /// Ranges that are holes now.
     pub holes: Vec<Range<u64>>,
+    /// Ranges that are those of versions of other files.
+    pub shared: Vec<Shared>,
     /// The written bytes.
     pub source: Arc<dyn PlainSource>,
     /// When the content last changed.
@@ -64,13 +79,17 @@ pub type Remember<'a> = Box<dyn FnOnce(Intents) -> BoxFuture<'a, Result<(), Erro
 
 /// Where versions come from and go to.
 pub trait Remote: Send + Sync {
-    /// The newest version of a file.
+    /// The newest version of a file. If `named` is the number of the newest one as far as is known, one that was verified earlier and
+    /// is no older will do: then nobody need be asked.
     fn newest<'a>(
         &'a self,
         file: FileId,
         key: &'a InodeKey,
+        named: Option<u64>,
         what: &'a str,
     ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>>;
+    /// The keys of a file as its bucket's owner has replaced them; `None` if they are never replaced.
+    fn keys(&self, file: FileId) -> BoxFuture<'_, Result<Option<InodeKeyring>, Error>>;
     /// A version that was verified before.
     ///
     /// # Errors
@@ -101,6 +120,7 @@ pub trait Remote: Send + Sync {
 /// The client.
 pub struct ClientRemote {
     transfer: Transfer,
+    pages: Arc<PageStore>,
     open: Mutex<HashMap<BucketId, Open>>,
 }
 
@@ -109,13 +129,18 @@ struct Open {
     bucket: Bucket,
     uploads: Uploads,
     lease: Option<WriteLease>,
+    calls: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl ClientRemote {
-    /// Over a transfer engine.
+    /// Over a transfer engine; versions are remembered in `pages`.
     #[must_use]
-    pub fn new(transfer: Transfer) -> Self {
-        Self { transfer, open: Mutex::default() }
+    pub fn new(transfer: Transfer, pages: Arc<PageStore>) -> Self {
+        Self { transfer, pages, open: Mutex::default() }
+    }
+
+    fn remember(&self, file: FileId, reader: &FileReader) {
+        self.pages.put_version(file, reader.known(), reader.keyring());
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<BucketId, Open>> {
@@ -127,7 +152,6 @@ impl ClientRemote {
         let mut table = self.table();
         match table.get_mut(&bucket.id) {
             Some(open) => open.bucket = bucket.clone(),
-    calls: Arc<tokio::sync::RwLock<()>>,
             None => {
                 let uploads = self.transfer.uploads(bucket);
                 let open = Open { bucket: bucket.clone(), uploads, lease: None, calls: Arc::default() };
@@ -147,6 +171,13 @@ impl ClientRemote {
         if let Some(open) = self.table().get_mut(&bucket) {
             open.lease = lease;
         }
+    }
+
+    /// Read by every call that changes a bucket, written by whoever asks for its write lease: a call that is on its way without the lease
+    /// would recall it.
+    #[must_use]
+    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
+        self.table().get(&bucket).map(|open| Arc::clone(&open.calls))
     }
 
     /// Gives placement leases back.
@@ -171,13 +202,6 @@ impl Version for FileReader {
         self.keyring().clone()
     }
 
-    /// Read by every call that changes a bucket, written by whoever asks for its write lease: a call that is on its way without the lease
-    /// would recall it.
-    #[must_use]
-    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
-        self.table().get(&bucket).map(|open| Arc::clone(&open.calls))
-    }
-
     fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>> {
         self.read_cached(offset, out).boxed()
     }
@@ -200,13 +224,32 @@ impl Remote for ClientRemote {
         &'a self,
         file: FileId,
         key: &'a InodeKey,
+        named: Option<u64>,
         what: &'a str,
     ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>> {
         async move {
             let open = self.find(file.bucket)?;
+            let remembered = named.and_then(|named| {
+                let (known, keys) = self.pages.version(file)?;
+                (known.version >= named && keys.newest().epoch() == key.epoch()).then_some((known, keys))
+            });
+            if let Some((known, keys)) = remembered {
+                let reader = self.transfer.open_known(&open.bucket, keys, known, what.to_owned());
+                return Ok(Arc::new(reader) as Arc<dyn Version>);
+            }
             let whole = 0..u64::MAX;
             let reader = self.transfer.open_newest(&open.bucket, file.inode, key, whole, what.to_owned()).await?;
+            self.remember(file, &reader);
             Ok(Arc::new(reader) as Arc<dyn Version>)
+        }
+        .boxed()
+    }
+
+    fn keys(&self, file: FileId) -> BoxFuture<'_, Result<Option<InodeKeyring>, Error>> {
+        async move {
+            let (key, history) = self.find(file.bucket)?.bucket.renewed_key(file.inode).await?;
+            let broken = |_| IntegrityError::WrappedKey(format!("file {}", file.inode));
+            Ok(Some(open_history(key, file.inode, &history).map_err(broken)?))
         }
         .boxed()
     }
@@ -251,7 +294,10 @@ impl Remote for ClientRemote {
             let committed = prepared.commit(lease.as_ref()).await;
             drop(call);
             let outcome = |patched| match patched {
-                Patched::Committed(reader) => Outcome::Committed(Arc::new(reader)),
+                Patched::Committed(reader) => {
+                    self.remember(FileId { bucket, inode: reader.inode() }, &reader);
+                    Outcome::Committed(Arc::new(reader))
+                }
                 Patched::Lost(error) => Outcome::Lost(error),
             };
             committed.into_iter().map(|result| result.map(outcome)).collect()
@@ -278,7 +324,11 @@ fn with_others() -> Error {
 
 impl Change {
     fn into_patch(self) -> Option<Patch> {
+        let shared = |Shared { range, version, offset }: Shared| {
+            Some(SharedRange { range, from: version.reader()?.clone(), offset })
+        };
         Some(Patch {
+            shared: self.shared.into_iter().map(shared).collect::<Option<_>>()?,
             base: self.base.reader()?.clone(),
             size: self.size,
             data: self.data,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cyx_client::transfer::{FrameCache, Transfer, Tuning, WriteLease};
 use cyx_client::{Bucket, Client};
 use cyx_core::ids::{BucketId, InodeId};
-use cyx_core::units::{FILE_MAX, GIB, MIB};
+use cyx_core::units::{FILE_MAX, GIB, KIB, MIB};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use super::prefetch::PERMIT;
 use super::remote::{ClientRemote, Remote};
 use super::{Content, InodeFacts};
 use crate::cache::FrameStore;
+use crate::cache::pages::PageStore;
 use crate::journal::{FileId, Journal, JournalError, Limits, Position, Replayed, ReplayedFile};
 
 /// Contents with more changed bytes than this are committed alone.
@@ -31,6 +32,11 @@ const TOGETHER_BYTES: u64 = 32 * MIB;
 const TOGETHER: usize = 256;
 /// Commits on their way at a time.
 const AT_ONCE: usize = 3;
+
+/// Bytes of pages and versions that are remembered: this part of the read cache's size, within bounds.
+const PAGES_PART: u64 = 64;
+const PAGES_LEAST: u64 = 2 * MIB;
+const PAGES_MOST: u64 = 256 * MIB;
 
 /// Where a store lies and what it may take.
 #[derive(Debug, Clone)]
@@ -51,6 +57,8 @@ pub struct StoreOptions {
     pub age: Duration,
     /// Largest file.
     pub file_max: u64,
+    /// Ranges of at least so many bytes are copied by reference; shorter ones only if they are whole files.
+    pub share_from: u64,
 }
 
 impl StoreOptions {
@@ -66,6 +74,7 @@ impl StoreOptions {
             idle: Duration::from_millis(500),
             age: Duration::from_secs(5),
             file_max: FILE_MAX,
+            share_from: 64 * KIB,
         }
     }
 }
@@ -95,8 +104,10 @@ pub struct Recovered {
     pub buckets: Vec<BucketId>,
     /// Notes in the journal that are not done.
     pub notes: Vec<(Position, u8, Bytes)>,
-    /// Files of the journal that could not be read and were set aside.
+    /// Copies of files of the journal that could not be read completely.
     pub damaged: Vec<PathBuf>,
+    /// Records of the journal that are missing, as far as can be told.
+    pub lost: u64,
 }
 
 /// How a store is.
@@ -152,17 +163,21 @@ impl Store {
         options: StoreOptions,
     ) -> Result<(Self, Recovered, mpsc::UnboundedReceiver<StoreEvent>)> {
         let key = client.secrets().key.derive_mount_key();
+        let pages_key = client.secrets().key.derive_mount_key();
         let (folder, limits, capacity) = (options.folder.clone(), options.journal, options.cache);
         let opening = tokio::task::spawn_blocking(move || -> Result<_> {
             let journal = Journal::open(&folder.join("journal"), key, limits)?;
-            let cache = FrameStore::open(&folder.join("cache"), capacity).map_err(ContentError::Folder)?;
-            Ok((journal, cache))
+            let remembered = (capacity / PAGES_PART).clamp(PAGES_LEAST, PAGES_MOST);
+            let cache = folder.join("cache");
+            let frames = FrameStore::open(&cache, capacity).map_err(ContentError::Folder)?;
+            let pages = Arc::new(PageStore::open(&cache, pages_key, remembered).map_err(ContentError::Folder)?);
+            Ok((journal, (frames.with_pages(Arc::clone(&pages)), pages)))
         });
         let cut_off = |_| ContentError::Client(cyx_client::Error::Interrupted);
-        let ((journal, replayed), cache) = opening.await.map_err(cut_off)??;
+        let ((journal, replayed), (cache, pages)) = opening.await.map_err(cut_off)??;
         let cache = Arc::new(cache);
         let frames: Arc<dyn FrameCache> = Arc::<FrameStore>::clone(&cache);
-        let remote = Arc::new(ClientRemote::new(Transfer::with_cache(client, None, tuning, frames)));
+        let remote = Arc::new(ClientRemote::new(Transfer::with_cache(client, None, tuning, frames), pages));
         let opened = Opened { journal, replayed, remote: Arc::<ClientRemote>::clone(&remote) };
         Ok(Self::start(opened, Some(remote), Some(cache), options))
     }
@@ -212,7 +227,7 @@ impl Store {
         };
         let shared = Arc::new(shared);
         tokio::spawn(upload(Arc::downgrade(&shared)));
-        let recovered = Recovered { buckets, notes: replayed.notes, damaged: replayed.damaged };
+        let recovered = Recovered { buckets, notes: replayed.notes, damaged: replayed.damaged, lost: replayed.lost };
         (Self { shared }, recovered, receiver)
     }
 
@@ -240,12 +255,20 @@ impl Store {
     }
 
     /// Changes of a bucket's files that an earlier run left behind go on.
+    #[cfg(test)]
     pub(crate) fn resume(&self, bucket: BucketId) -> Result<Vec<Arc<Content>>> {
+        self.resume_held(bucket, &[])
+    }
+
+    fn resume_held(&self, bucket: BucketId, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
         let found: Vec<(FileId, ReplayedFile)> =
             lock(&self.shared.replayed).extract_if(|file, _| file.bucket == bucket).collect();
         let mut contents = Vec::with_capacity(found.len());
         for (file, replayed) in found {
             let content = Arc::new(Content::replay(&self.shared, file, replayed)?);
+            if held.contains(&file.inode) {
+                content.hold();
+            }
             lock(&self.shared.contents).insert(file, Arc::downgrade(&content));
             lock(&self.shared.dirty).insert(file, Arc::clone(&content));
             contents.push(content);
@@ -257,18 +280,11 @@ impl Store {
     /// The content of a file of a bucket. As long as somebody holds it, or it has changes, it is the same one.
     ///
     /// # Errors
-        self.resume_held(bucket, &[])
-    }
-
-    fn resume_held(&self, bucket: BucketId, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
     /// As [`Self::attach`].
     pub fn content(&self, bucket: &Bucket, facts: InodeFacts) -> Result<Arc<Content>> {
         let is_new = self.shared.client.as_ref().is_some_and(|client| !client.knows(bucket.id));
         if is_new {
-            self.attach(bucket)?;
-            if held.contains(&file.inode) {
-                content.hold();
-            }
+            self.attach(bucket, &[])?;
         }
         Ok(self.content_of(FileId { bucket: bucket.id, inode: facts.id }, facts))
     }
@@ -302,6 +318,12 @@ impl Store {
         }
     }
 
+    /// See [`ClientRemote::calls`].
+    #[must_use]
+    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
+        self.shared.client.as_ref()?.calls(bucket)
+    }
+
     /// Contents with changes that are not committed.
     #[must_use]
     pub fn dirty(&self) -> Vec<Arc<Content>> {
@@ -318,12 +340,6 @@ impl Store {
             self.dirty().into_iter().filter(wanted).filter(|content| !content.inner().held).collect();
         let mut first = Ok(());
         for (bucket, group) in groups(contents) {
-    /// See [`ClientRemote::calls`].
-    #[must_use]
-    pub fn calls(&self, bucket: BucketId) -> Option<Arc<tokio::sync::RwLock<()>>> {
-        self.shared.client.as_ref()?.calls(bucket)
-    }
-
             for result in commit(&self.shared, bucket, group).await {
                 if first.is_ok() {
                     first = result;

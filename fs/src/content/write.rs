@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cyx_core::extent::OFFSET_MAX;
 
 use super::error::{ContentError, Result};
+use super::read::Piece;
 use super::{Content, within};
 use crate::journal::format::WRITE_MAX;
 use crate::journal::{Change, Record};
@@ -125,7 +126,8 @@ impl Content {
         Ok(true)
     }
 
-    /// Copies a range of a content to `offset`, holes as holes. Says how many bytes that were: fewer at the source's end.
+    /// Copies a range of a content of the same bucket to `offset`: what is stored by reference, holes as holes. Says how many bytes that
+    /// were: fewer at the source's end.
     ///
     /// # Errors
     /// As [`Self::read`] and [`Self::write`].
@@ -136,29 +138,51 @@ impl Content {
             return Ok(0);
         }
         self.check_end(offset, range.end - range.start)?;
+        within(self.store.options.deadline, self.base()).await?;
         let place = |at: u64| offset + (at - range.start);
-        let mut at = range.start;
-        for data in source.data_segments(range.clone()).await? {
-            if data.start > at {
-                self.punch(place(at)..place(data.start), false).await?;
-            }
-            at = data.start;
-            while at < data.end {
-                let len = (data.end - at).min(COPY_STEP);
-                let bytes = source.read(at, usize::try_from(len).unwrap_or(usize::MAX)).await?;
-                if bytes.is_empty() {
-                    // It was cut off meanwhile.
-                    return Ok(at - range.start);
+        for (piece, what) in within(self.store.options.deadline, source.pieces(range.clone())).await? {
+            let here = place(piece.start)..place(piece.end);
+            match what {
+                Piece::Hole => self.punch(here, false).await?,
+                Piece::Stored(origin) if self.is_worth_sharing(source, &piece) => {
+                    let _in_order = self.writing.lock().await;
+                    let (time_ns, len) = (now_ns(), here.end - here.start);
+                    let record = self.share_record(&origin, here.clone(), time_ns);
+                    let change = Change::Share { offset: here.start, len, time_ns };
+                    self.change_from(&record, change, Some(origin)).await?;
                 }
-                let read = bytes.len() as u64;
-                self.write(place(at), bytes).await?;
-                at += read;
+                Piece::Stored(_) | Piece::Written => {
+                    let copied = self.copy_bytes(source, piece.clone(), here.start).await?;
+                    if copied < piece.end - piece.start {
+                        // It was cut off meanwhile.
+                        return Ok(piece.start + copied - range.start);
+                    }
+                }
             }
-        }
-        if at < range.end {
-            self.punch(place(at)..place(range.end), false).await?;
         }
         Ok(range.end - range.start)
+    }
+
+    /// Few bytes are written again rather than kept as an extent of their own.
+    fn is_worth_sharing(&self, source: &Self, piece: &Range<u64>) -> bool {
+        let is_whole = piece.start == 0 && piece.end == source.len();
+        self.id.bucket == source.id.bucket && (is_whole || piece.end - piece.start >= self.store.options.share_from)
+    }
+
+    /// Copies bytes. How many: fewer if the source is shorter.
+    async fn copy_bytes(&self, source: &Self, range: Range<u64>, offset: u64) -> Result<u64> {
+        let mut at = range.start;
+        while at < range.end {
+            let len = (range.end - at).min(COPY_STEP);
+            let bytes = source.read(at, usize::try_from(len).unwrap_or(usize::MAX)).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            let read = bytes.len() as u64;
+            self.write(offset + (at - range.start), bytes).await?;
+            at += read;
+        }
+        Ok(at - range.start)
     }
 }
 

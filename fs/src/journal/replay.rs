@@ -1,7 +1,7 @@
 //! What a journal says when a mount starts: which files have changes that are not committed, and which notes are not done.
 //!
-//! Files are read in the order of their numbers, and only as long as their sequences follow each other. A tail that is torn is what a
-//! power cut leaves behind the last fsync. A gap is damage: what lies behind it is set aside under another name and reported.
+//! Files are read in the order of their numbers. A torn end is what a power cut leaves behind the last fsync. Anything else that cannot
+//! be read is damage: what lies behind it was promised as well and is taken; the damaged file stays under another name, and it is told.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cyx_crypto::keys::MountKey;
 use cyx_crypto::mount::RecordCipher;
+use cyx_crypto::mount::salvage::{Found, Salvaged, salvage};
 
-use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record};
+use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record, Share};
 use super::{JournalError, Position, Segment, State, disk, read_whole};
 
 /// Longest file that is read: a full one and the longest record behind it.
@@ -30,7 +31,7 @@ pub struct ReplayedFile {
     pub intents: Vec<(Position, Intent)>,
 }
 
-/// A change of a file's content; written bytes are read from the journal when they are needed.
+/// A change of a file's content; written bytes, and what is shared, are read from the journal when they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Bytes.
@@ -58,6 +59,15 @@ pub enum Change {
         /// When.
         time_ns: i64,
     },
+    /// Bytes of another file, by reference.
+    Share {
+        /// Where.
+        offset: u64,
+        /// How many.
+        len: u64,
+        /// When.
+        time_ns: i64,
+    },
     /// A time that was set.
     Time {
         /// The time.
@@ -72,8 +82,10 @@ pub struct Replayed {
     pub files: Vec<ReplayedFile>,
     /// Notes that are not done, in order.
     pub notes: Vec<(Position, u8, Bytes)>,
-    /// Files of the journal that could not be read and were set aside.
+    /// Copies of files of the journal that could not be read completely.
     pub damaged: Vec<PathBuf>,
+    /// Records that are missing, as far as can be told.
+    pub lost: u64,
 }
 
 #[derive(Default)]
@@ -84,102 +96,162 @@ struct Gathered {
     intents: Vec<(Position, Intent)>,
 }
 
+/// A file of the journal as it was read.
+struct Read {
+    number: u64,
+    path: PathBuf,
+    len: u64,
+    found: Salvaged,
+}
+
+/// What is being put together from all files.
+#[derive(Default)]
+struct Replay {
+    replayed: Replayed,
+    gathered: BTreeMap<FileId, Gathered>,
+    done: HashSet<u64>,
+    /// The sequence that comes next.
+    expected: Option<u64>,
+}
+
 pub(super) fn read(folder: &Path, key: &MountKey, state: &mut State) -> Result<Replayed, JournalError> {
-    let mut replayed = Replayed::default();
-    let mut gathered: BTreeMap<FileId, Gathered> = BTreeMap::new();
-    let mut notes: Vec<(Position, u8, Bytes)> = Vec::new();
-    let mut done = HashSet::new();
-    let mut expected = None;
-    let mut broken = false;
+    let mut replay = Replay::default();
+    let mut before: Option<Read> = None;
     for (number, path) in files(folder)? {
         state.next_file = state.next_file.max(number + 1);
         let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
-        let parsed = format::parse(&bytes, |id| RecordCipher::new(key, id));
-        let parsed = match parsed {
-            Ok(parsed) if !broken && expected.is_none_or(|expected| expected == parsed.first) => parsed,
+        if bytes.len() < format::FILE_HEADER_LEN {
             // Begun and not even its header written: nothing is lost.
-            Err(_) if bytes.len() < format::FILE_HEADER_LEN => {
-                std::fs::remove_file(&path).map_err(disk(&path))?;
-                continue;
-            }
-            _ => {
-                broken = true;
-                replayed.damaged.push(set_aside(&path)?);
-                continue;
-            }
-        };
-        let id = parsed.file;
-        let count = parsed.records.len() as u64;
-        for (sequence, (record, at, len)) in (parsed.first..).zip(parsed.records) {
-            let position =
-                Position { sequence, file: number, offset: at as u64, len: u32::try_from(len).unwrap_or(u32::MAX) };
-            gather(position, record, &mut gathered, &mut notes, &mut done);
-        }
-        expected = Some(parsed.first + count);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(disk(&path))?;
-        let len = bytes.len() as u64;
-        state.used += len;
-        let cipher = Arc::new(RecordCipher::new(key, &id));
-        state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: len });
-    }
-    // What was set aside may have had sequences of its own; they are not used again, so that nobody mistakes one for another.
-    state.next_sequence = expected.unwrap_or(1);
-    let pinned = |positions: &mut dyn Iterator<Item = Position>, state: &mut State| {
-        for position in positions {
-            if let Some(segment) = state.segments.get_mut(&position.file) {
-                segment.pinned += 1;
-            }
-        }
-    };
-    for (_, found) in gathered {
-        let Gathered { base, upto, mut changes, mut intents } = found;
-        changes.retain(|(position, _)| position.sequence > upto);
-        intents.retain(|(position, _)| position.sequence > upto);
-        let Some((base_at, base)) = base else { continue };
-        if changes.is_empty() {
+            std::fs::remove_file(&path).map_err(disk(&path))?;
             continue;
         }
-        changes.sort_by_key(|(position, _)| position.sequence);
-        let positions = changes.iter().map(|(position, _)| *position);
-        pinned(&mut positions.chain(intents.iter().map(|(position, _)| *position)).chain([base_at]), state);
-        replayed.files.push(ReplayedFile { base, base_at, changes, intents });
+        let Ok(found) = salvage(&bytes, |id| RecordCipher::new(key, id)) else {
+            replay.replayed.damaged.push(set_aside(&path)?);
+            continue;
+        };
+        let read = Read { number, path, len: bytes.len() as u64, found };
+        let begins = Some(read.found.first);
+        if let Some(before) = before.replace(read) {
+            replay.take(before, begins, key, state)?;
+        }
     }
-    notes.retain(|(position, ..)| !done.contains(&position.sequence));
-    pinned(&mut notes.iter().map(|(position, ..)| *position), state);
-    replayed.notes = notes;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
-    Ok(replayed)
+    if let Some(last) = before {
+        replay.take(last, None, key, state)?;
+    }
+    replay.finish(folder, state)
 }
 
-fn gather(
-    position: Position,
-    record: Record,
-    gathered: &mut BTreeMap<FileId, Gathered>,
-    notes: &mut Vec<(Position, u8, Bytes)>,
-    done: &mut HashSet<u64>,
-) {
-    let change = match &record {
-        Record::Write { offset, time_ns, data, .. } => {
-            Some(Change::Write { offset: *offset, len: data.len() as u64, time_ns: *time_ns })
+impl Replay {
+    /// Takes what was found in a file. The next one begins with the sequence `next`: if that is the last one's here, its write failed, and
+    /// the one in the next file counts.
+    fn take(&mut self, file: Read, next: Option<u64>, key: &MountKey, state: &mut State) -> Result<(), JournalError> {
+        let Read { number, path, len, found } = file;
+        let first = found.records.first().map(|first| first.sequence);
+        if let (Some(first), Some(expected)) = (first, self.expected)
+            && first < expected
+        {
+            // Records of another journal, or of an old copy of this one.
+            self.replayed.damaged.push(set_aside(&path)?);
+            return Ok(());
         }
-        Record::Length { len, time_ns, .. } => Some(Change::Length { len: *len, time_ns: *time_ns }),
-        Record::Hole { start, end, time_ns, .. } => Some(Change::Hole { start: *start, end: *end, time_ns: *time_ns }),
-        Record::Time { mtime_ns, .. } => Some(Change::Time { mtime_ns: *mtime_ns }),
-        _ => None,
-    };
-    let file = record.file().map(|file| gathered.entry(file).or_default());
-    match (record, file, change) {
-        (Record::Note { tag, data }, ..) => notes.push((position, tag, data)),
-        (Record::Done { sequence }, ..) => {
-            done.insert(sequence);
+        let mut expected = self.expected.or(first).unwrap_or(found.first);
+        let failed = found.records.last().map(|last| last.sequence).filter(|last| next == Some(*last));
+        for record in found.records.into_iter().filter(|record| Some(record.sequence) != failed) {
+            let Found { sequence, record, at, len } = record;
+            self.replayed.lost += sequence - expected;
+            expected = sequence + 1;
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            self.gather(Position { sequence, file: number, offset: at as u64, len }, record);
         }
-        (Record::Base(base), Some(file), _) => {
-            file.upto = file.upto.max(base.upto);
-            file.base = Some((position, base));
+        self.expected = Some(expected);
+        let ends_damaged = found.damaged.last().is_some_and(|damaged| damaged.end as u64 == len);
+        // What comes after the last record of all cannot be counted.
+        self.replayed.lost += u64::from(ends_damaged && next.is_none());
+        // An end is torn where the journal went on with the same sequence, or ended.
+        let torn = found.torn > 0 && next.is_none_or(|next| next == expected);
+        if torn {
+            tracing::info!(bytes = found.torn, "an end of the journal was not written completely");
         }
-        (Record::Intent(intent), Some(file), _) => file.intents.push((position, intent)),
-        (_, Some(file), Some(change)) => file.changes.push((position, change)),
-        _ => {}
+        if !found.damaged.is_empty() || (found.torn > 0 && !torn) {
+            self.replayed.damaged.push(keep_aside(&path)?);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(disk(&path))?;
+        state.used += len;
+        let cipher = Arc::new(RecordCipher::new(key, &found.file));
+        state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: len });
+        Ok(())
+    }
+
+    fn finish(self, folder: &Path, state: &mut State) -> Result<Replayed, JournalError> {
+        let Self { mut replayed, gathered, done, expected } = self;
+        // What was set aside may have had sequences of its own; nothing that is there has a greater one.
+        state.next_sequence = expected.unwrap_or(1);
+        let pinned = |positions: &mut dyn Iterator<Item = Position>, state: &mut State| {
+            for position in positions {
+                if let Some(segment) = state.segments.get_mut(&position.file) {
+                    segment.pinned += 1;
+                }
+            }
+        };
+        for (_, found) in gathered {
+            let Gathered { base, upto, mut changes, mut intents } = found;
+            changes.retain(|(position, _)| position.sequence > upto);
+            intents.retain(|(position, _)| position.sequence > upto);
+            if changes.is_empty() {
+                continue;
+            }
+            let Some((base_at, base)) = base else {
+                // Without its keys nobody can tell what file it was; whoever can find out finds the bytes.
+                replayed.lost += changes.len() as u64;
+                let mut files: Vec<u64> = changes.iter().map(|(position, _)| position.file).collect();
+                files.dedup();
+                for segment in files.iter().filter_map(|number| state.segments.get(number)) {
+                    replayed.damaged.push(keep_aside(&segment.path)?);
+                }
+                continue;
+            };
+            changes.sort_by_key(|(position, _)| position.sequence);
+            let positions = changes.iter().map(|(position, _)| *position);
+            pinned(&mut positions.chain(intents.iter().map(|(position, _)| *position)).chain([base_at]), state);
+            replayed.files.push(ReplayedFile { base, base_at, changes, intents });
+        }
+        replayed.notes.retain(|(position, ..)| !done.contains(&position.sequence));
+        pinned(&mut replayed.notes.iter().map(|(position, ..)| *position), state);
+        replayed.damaged.sort_unstable();
+        replayed.damaged.dedup();
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
+        Ok(replayed)
+    }
+
+    fn gather(&mut self, position: Position, record: Record) {
+        let change = match &record {
+            Record::Write { offset, time_ns, data, .. } => {
+                Some(Change::Write { offset: *offset, len: data.len() as u64, time_ns: *time_ns })
+            }
+            Record::Length { len, time_ns, .. } => Some(Change::Length { len: *len, time_ns: *time_ns }),
+            Record::Hole { start, end, time_ns, .. } => {
+                Some(Change::Hole { start: *start, end: *end, time_ns: *time_ns })
+            }
+            Record::Time { mtime_ns, .. } => Some(Change::Time { mtime_ns: *mtime_ns }),
+            Record::Share(Share { offset, len, time_ns, .. }) => {
+                Some(Change::Share { offset: *offset, len: *len, time_ns: *time_ns })
+            }
+            _ => None,
+        };
+        let file = record.file().map(|file| self.gathered.entry(file).or_default());
+        match (record, file, change) {
+            (Record::Note { tag, data }, ..) => self.replayed.notes.push((position, tag, data)),
+            (Record::Done { sequence }, ..) => {
+                self.done.insert(sequence);
+            }
+            (Record::Base(base), Some(file), _) => {
+                file.upto = file.upto.max(base.upto);
+                file.base = Some((position, base));
+            }
+            (Record::Intent(intent), Some(file), _) => file.intents.push((position, intent)),
+            (_, Some(file), Some(change)) => file.changes.push((position, change)),
+            _ => {}
+        }
     }
 }
 
@@ -199,5 +271,18 @@ fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
 fn set_aside(path: &Path) -> Result<PathBuf, JournalError> {
     let aside = path.with_extension("damaged");
     std::fs::rename(path, &aside).map_err(disk(path))?;
+    Ok(aside)
+}
+
+/// Gives a file that is still needed a second name under which it stays.
+fn keep_aside(path: &Path) -> Result<PathBuf, JournalError> {
+    let aside = path.with_extension("damaged");
+    if aside.exists() {
+        return Ok(aside);
+    }
+    if std::fs::hard_link(path, &aside).is_err() {
+        // Not every filesystem has second names.
+        std::fs::copy(path, &aside).map_err(disk(&aside))?;
+    }
     Ok(aside)
 }

@@ -9,7 +9,7 @@ use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError, tre
 use cyx_core::ids::{BlobId, InodeId};
 use cyx_core::units::FRAME_TAG;
 use cyx_crypto::keys::InodeKey;
-use cyx_crypto::wrap::{InodeKeyring, open_history};
+use cyx_crypto::wrap::InodeKeyring;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -22,12 +22,10 @@ use crate::tree::version::take_pages;
 
 /// Pieces of one read that are fetched from nodes at a time.
 const PIECES_AT_ONCE: usize = 8;
-/// Pages of one file that are kept; when there are more, those that are needed are asked for again.
-const PAGES_KEPT: usize = 8192;
 /// Changes that lie closer together than this become one change of the tree.
 const CLUSTER: u64 = 1 << 20;
 
-/// A place for sealed frames. Nothing that it gives back is believed.
+/// A place for sealed frames, and for extent pages if it wants. Nothing that it gives back is believed.
 pub trait FrameCache: Send + Sync + 'static {
     /// Whether it has all of these frames of a blob.
     fn has(&self, blob: BlobId, frames: Range<u64>) -> bool;
@@ -37,6 +35,19 @@ pub trait FrameCache: Send + Sync + 'static {
     fn put(&self, blob: BlobId, frame: u64, sealed: &[u8]);
     /// Drops frames that turned out not to be authentic.
     fn forget(&self, blob: BlobId, frames: Range<u64>);
+
+    /// Whether it has this extent page.
+    fn has_page(&self, _: PageId) -> bool {
+        false
+    }
+
+    /// Reads an extent page.
+    fn page(&self, _: PageId) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Keeps an extent page, or not.
+    fn put_page(&self, _: PageId, _: &[u8]) {}
 }
 
 /// A version that was verified before and remembered where nobody else can write.
@@ -114,11 +125,11 @@ impl Transfer {
         what: String,
     ) -> Result<FileReader> {
         let (version, pages, answer) = bucket.fetch_file(inode, range, &what).await?;
-        let history = answer.inode.as_ref().map(|inode| inode.key_history.clone()).unwrap_or_default();
-        let keys = open_history(key.clone(), inode, &history).map_err(|_| IntegrityError::WrappedKey(what.clone()))?;
+        let keys = bucket.keyring_of(inode, key, answer.inode.as_ref(), &what).await?;
         let reader = self.open_known(bucket, keys, version.into(), what);
         let mut map = reader.shared.map.lock().await;
         map.pages = pages;
+        reader.keep_pages(&map);
         reader.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
         drop(map);
         Ok(reader)
@@ -147,7 +158,7 @@ impl FileReader {
         let mut absent = Vec::new();
         {
             let mut map = self.shared.map.lock().await;
-            let extents = self.extents_in(&mut map, range.clone()).await?;
+            let extents = self.extents_known(&mut map, range.clone()).await?;
             for extent in &extents {
                 let mut rest = extent.clip(&range);
                 while let Some(left) = rest {
@@ -206,7 +217,7 @@ impl FileReader {
         let Some(cache) = self.shared.transfer.cache() else { return Ok(()) };
         let range = range.start..range.end.min(self.size());
         let mut map = self.shared.map.lock().await;
-        let extents = self.extents_in(&mut map, range.clone()).await?;
+        let extents = self.extents_known(&mut map, range.clone()).await?;
         let parts = extents.iter().filter_map(|extent| extent.clip(&range));
         let absent: Vec<Extent> =
             parts.filter(|part| !cache.has(part.blob, part.header.frames_of(part.blob_range()))).collect();
@@ -224,7 +235,7 @@ impl FileReader {
     pub async fn data_ranges(&self, range: Range<u64>) -> Result<Vec<Range<u64>>> {
         let range = range.start..range.end.min(self.size());
         let mut map = self.shared.map.lock().await;
-        let extents = self.extents_in(&mut map, range.clone()).await?;
+        let extents = self.extents_known(&mut map, range.clone()).await?;
         drop(map);
         let mut found: Vec<Range<u64>> = Vec::with_capacity(extents.len());
         for part in extents.iter().filter_map(|extent| extent.clip(&range)) {
@@ -234,16 +245,6 @@ impl FileReader {
             }
         }
         Ok(found)
-    }
-
-    async fn extents_in(&self, map: &mut Map, range: Range<u64>) -> Result<Vec<Extent>> {
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        if map.pages.len() > PAGES_KEPT {
-            map.pages.clear();
-        }
-        self.shared.bucket.extents(&self.shared.version, range, &mut map.pages).await
     }
 
     /// Reads an extent that the cache has completely; `false` if it has not.
@@ -296,7 +297,7 @@ impl FileReader {
             let (cluster, behind) = rest.split_at(count);
             rest = behind;
             let span = first.range.start..end;
-            let base = self.extents_in(&mut map, span.clone()).await?;
+            let base = self.extents_known(&mut map, span.clone()).await?;
             steps.push((span.clone(), overlaid(&base, span, cluster)));
         }
         if size < self.size() {
@@ -323,6 +324,7 @@ impl FileReader {
         for dropped in fresh.keys() {
             map.pages.remove(dropped);
         }
+        self.keep_pages(&map);
         pages.reverse();
         Ok(tree::Built { root, pages })
     }
@@ -369,6 +371,10 @@ impl FileReader {
 
     /// Tells the reader the bytes of a blob that lies in the server's database.
     pub(crate) async fn knows_inline(&self, blob: BlobId, sealed: bytes::Bytes) {
+        if let Some(cache) = self.shared.transfer.cache() {
+            // Inline blobs are one frame.
+            cache.put(blob, 0, &sealed);
+        }
         self.shared.map.lock().await.blobs.insert(blob, BlobAt::Inline(sealed));
     }
 }

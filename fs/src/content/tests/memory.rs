@@ -168,11 +168,16 @@ impl Remote for MemoryRemote {
         &'a self,
         file: FileId,
         key: &'a InodeKey,
+        _: Option<u64>,
         _: &'a str,
     ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>> {
         let number = self.state().files.get(&file).map_or(0, Vec::len) as u64;
         let version = self.version(file, number, InodeKeyring::single(key.clone()));
         async { Ok(Arc::new(version) as Arc<dyn Version>) }.boxed()
+    }
+
+    fn keys(&self, _: FileId) -> BoxFuture<'_, Result<Option<InodeKeyring>, Error>> {
+        async { Ok(None) }.boxed()
     }
 
     fn known(
@@ -211,6 +216,15 @@ impl Remote for MemoryRemote {
             for (change, next) in changes.into_iter().zip(intents) {
                 let file = FileId { bucket, inode: next.inode };
                 let keys = change.base.keys();
+                let mut copied = Vec::new();
+                for shared in &change.shared {
+                    // What is shared is content there: a hole would have been copied as one.
+                    let mut plain = vec![0; usize::try_from(shared.range.end - shared.range.start).unwrap()];
+                    let there = shared.offset..shared.offset + plain.len() as u64;
+                    assert_eq!(shared.version.data_ranges(there.clone()).await.unwrap(), [there]);
+                    shared.version.read(shared.offset, &mut plain).await.unwrap();
+                    copied.push((usize::try_from(shared.range.start).unwrap(), plain));
+                }
                 let mut state = self.state();
                 if state.behaviour == Behaviour::Refuses {
                     results.push(Err(network()));
@@ -228,6 +242,9 @@ impl Remote for MemoryRemote {
                     let mut plain = vec![0; end - start];
                     change.source.read_at(range.start, &mut plain).unwrap();
                     bytes[start..end].iter_mut().zip(plain).for_each(|(cell, byte)| *cell = Some(byte));
+                }
+                for (start, plain) in copied {
+                    bytes[start..start + plain.len()].iter_mut().zip(plain).for_each(|(cell, byte)| *cell = Some(byte));
                 }
                 for range in &change.holes {
                     bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].fill(None);
