@@ -1,16 +1,19 @@
-//! `/health`, `/version` and `/metrics` on the metrics port.
+//! `/health`, `/version`, `/metrics`, and for operators `/status` and `/facts`, on the metrics port.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use serde::Serialize;
+use cyx_core::units::{NODE_RESERVATION, NODE_RESERVED};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::service::{Node, VERSION};
@@ -42,6 +45,7 @@ pub fn install_metrics() {
 struct Seen {
     node: Arc<Node>,
     registered: Arc<AtomicBool>,
+    since: Instant,
 }
 
 #[derive(Serialize)]
@@ -64,8 +68,10 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>, registered: Arc<Atomi
     let router = Router::new()
         .route("/health", get(health))
         .route("/version", get(async || Json(serde_json::json!({ "version": VERSION }))))
+        .route("/status", get(status))
+        .route("/facts", get(facts))
         .route("/metrics", get(render))
-        .with_state(Seen { node, registered });
+        .with_state(Seen { node, registered, since: Instant::now() });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the metrics port failed");
     }
@@ -94,6 +100,66 @@ async fn health(State(seen): State<Seen>) -> impl IntoResponse {
         free_bytes: usage.free_bytes,
     };
     (code, Json(body))
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    node_id: String,
+    version: &'static str,
+    registered: bool,
+    uptime_seconds: u64,
+    offered_bytes: u64,
+    reserved_bytes: u64,
+    /// What the reserve is for.
+    reservation: BTreeMap<&'static str, u64>,
+    allocatable_bytes: u64,
+    used_bytes: u64,
+    available_bytes: u64,
+    trash_bytes: u64,
+    chunks: u64,
+    damaged_chunks: u64,
+    stored_bytes_total: u64,
+    served_bytes_total: u64,
+    /// Bytes that clients signed for and the server has not counted.
+    orders_waiting_bytes: u64,
+}
+
+/// What an operator looks at.
+async fn status(State(seen): State<Seen>) -> impl IntoResponse {
+    let (node, usage) = (&seen.node, seen.node.store.usage());
+    Json(StatusBody {
+        node_id: node.identity.id().to_string(),
+        version: VERSION,
+        registered: seen.registered.load(Ordering::SeqCst),
+        uptime_seconds: seen.since.elapsed().as_secs(),
+        offered_bytes: usage.capacity_bytes.saturating_add(NODE_RESERVED),
+        reserved_bytes: NODE_RESERVED,
+        reservation: NODE_RESERVATION.into_iter().collect(),
+        allocatable_bytes: usage.capacity_bytes,
+        used_bytes: usage.used_bytes,
+        available_bytes: usage.free_bytes,
+        trash_bytes: usage.trash_bytes,
+        chunks: usage.chunks,
+        damaged_chunks: usage.damaged_chunks,
+        stored_bytes_total: node.counters.stored(),
+        served_bytes_total: node.counters.served(),
+        orders_waiting_bytes: node.ledger.orders().waiting_bytes(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Between {
+    from: u64,
+    to: u64,
+}
+
+/// What the node remembers of what it is paid for.
+async fn facts(State(seen): State<Seen>, Query(asked): Query<Between>) -> Response {
+    let facts = seen.node.ledger.facts().clone();
+    match tokio::task::spawn_blocking(move || facts.between(asked.from, asked.to)).await {
+        Ok(Ok(hours)) => Json(serde_json::json!({ "hours": hours })).into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn render(State(seen): State<Seen>) -> impl IntoResponse {

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use cyx_proto::node::v1::exit_request::Action;
 use tracing_subscriber::EnvFilter;
 
 use crate::agent::config::{Config, EXAMPLE, Options};
 use crate::agent::error::Error;
-use crate::agent::{run, upkeep};
+use crate::agent::{exit, run, upkeep};
 
 const ABOUT: &str = "\
 Offers disk space to a cyx network: keeps encrypted chunks, serves them to whoever holds a grant of the server, and proves
@@ -42,6 +43,8 @@ struct Cli {
 enum Command {
     /// Look at what waits to be deleted for good, or allow it after the server was restored
     Trash(Trash),
+    /// Leave the network for good: have everything that this node keeps moved to others
+    Exit(Exit),
     /// Print an example of node.toml with every option
     ExampleConfig,
 }
@@ -51,6 +54,22 @@ struct Trash {
     #[command(subcommand)]
     command: TrashCommand,
 }
+
+#[derive(Args)]
+#[command(after_help = EXIT_HELP)]
+struct Exit {
+    /// Only say how far it is
+    #[arg(long)]
+    status: bool,
+    /// Stay after all; possible until everything is moved
+    #[arg(long, conflicts_with = "status")]
+    cancel: bool,
+}
+
+const EXIT_HELP: &str = "\
+The node has to go on running until `leaving` is `exited`: others copy from it. Then `receipt` is the server's signed word that it owes
+nothing, and what was held of its pay is paid with the next epoch. Servers are named by CYXWIZ_API_URL and CENTRAL_SERVER_ADDR, or by
+node.toml. Prints one JSON line.";
 
 #[derive(Subcommand)]
 enum TrashCommand {
@@ -88,6 +107,7 @@ pub fn main() -> ExitCode {
         Some(Command::Trash(trash)) => {
             Config::resolve(cli.options).map_err(Error::from).and_then(|config| trash.run(&config))
         }
+        Some(Command::Exit(exit)) => Config::resolve(cli.options).map_err(Error::from).and_then(|config| exit.run(&config)),
         Some(Command::ExampleConfig) => {
             say(EXAMPLE.trim_end());
             Ok(())
@@ -141,6 +161,23 @@ fn signals() -> Result<impl Future<Output = ()> + Send, Error> {
         }
         tracing::info!("ending");
     })
+}
+
+impl Exit {
+    fn run(&self, config: &Config) -> Result<(), Error> {
+        let action = match (self.status, self.cancel) {
+            (true, _) => Action::Unspecified,
+            (false, true) => Action::Cancel,
+            (false, false) => Action::Begin,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Task(format!("cannot start the runtime: {error}")))?;
+        let progress = runtime.block_on(exit::ask(config, action))?;
+        say(&serde_json::to_string(&progress).map_err(|error| Error::Task(error.to_string()))?);
+        Ok(())
+    }
 }
 
 impl Trash {

@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cyx_core::enrol::EnrolmentToken;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
-use cyx_core::ids::{BucketTag, ChunkId, GrantId, NodeId, Random as _};
+use cyx_core::ids::{BucketTag, ChunkId, GrantId, KeyId, NodeId, Random as _};
 use cyx_core::keeplist::{Incarnation, KeepList};
 use cyx_core::order::Order;
 use cyx_core::sign;
@@ -22,7 +23,7 @@ use cyx_node::store::{ChunkState, NewChunk};
 use cyx_node::{Config, Error, Options, Running, start};
 use cyx_proto::node::v1::KeepListPart;
 use ed25519_dalek::SigningKey;
-use server::{CODE, EMAIL, ENROLMENT, PASSWORD, Server, key};
+use server::{CODE, EMAIL, ENROLMENT, PASSWORD, Server, identity, key};
 
 fn options(server: &Server, folder: &Path) -> Options {
     Options {
@@ -91,6 +92,51 @@ async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
     assert_eq!(server.book().machines.len(), 1);
     assert_eq!(again.node().store.usage().chunks, 1);
     again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_for_one_machine_is_shown_to_its_server_alone() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let token = EnrolmentToken::make(sign::key_id(&identity().verifying_key().to_bytes()));
+    server.book().single.push(token.expose().to_string());
+    let enrolling = |token: &EnrolmentToken| {
+        config(Options {
+            enroll_token: Some(token.expose().to_string().into()),
+            payout_address: Some("account-7".to_owned()),
+            ..options(&server, folder.path())
+        })
+    };
+    // Another server's token is not even sent.
+    let elsewhere = EnrolmentToken::make(KeyId([1; 16]));
+    server.book().single.push(elsewhere.expose().to_string());
+    let error = start(enrolling(&elsewhere), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::OtherServer { .. }) && error.exit_code() == 76, "{error}");
+    assert_eq!(server.book().single.len(), 2);
+    // Nor one to whoever only repeats the right public key.
+    server.book().answering = SigningKey::from_bytes(&[1; 32]);
+    let error = start(enrolling(&token), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::OtherServer { .. }), "{error}");
+    assert!(server.book().machines.is_empty());
+    server.book().answering = identity();
+
+    let node = start(enrolling(&token), pending()).await.unwrap();
+    assert_eq!(server.book().single, [elsewhere.expose().to_string()]);
+    assert_eq!(server.book().registrations[0].payout_address, "account-7");
+    node.stop().await.unwrap();
+    // The credentials are enough; the token, which is still configured, is not used again.
+    start(enrolling(&token), pending()).await.unwrap().stop().await.unwrap();
+    assert_eq!(server.book().machines.len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_the_server_of_the_token_does_not_vouch_for_are_not_believed() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let token = EnrolmentToken::make(sign::key_id(&identity().verifying_key().to_bytes()));
+    server.book().single.push(token.expose().to_string());
+    server.book().vouching = SigningKey::from_bytes(&[1; 32]);
+    let enrolling = Options { enroll_token: Some(token.expose().to_string().into()), ..options(&server, folder.path()) };
+    let error = start(config(enrolling), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::OtherServer { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! Every grant is written down when it is issued ([`promise`]), with what may be moved under it. Clients sign orders for what they
 //! move (`cyx_core::order`), nodes hand them in ([`hand_in`]), and the highest order of a grant is its *settled* traffic. It is added to the
-//! account's month and the node's month in the same transaction, so the two sums come from the same facts. What a living grant still
+//! account's month and the node's month in the same transaction, so the two sums come from the same facts; the order
+//! itself is kept beside ([`crate::ledger`]), as what the node is paid by. What a living grant still
 //! allows is *promised*. New grants are refused when settled and promised traffic reach the plan's limit.
 //!
 //! | file | what it does |

@@ -5,8 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cyx_core::auth::{self, StretchParams};
+use cyx_core::enrol::{self, CHALLENGE_LEN};
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::MachineId;
+use cyx_core::ids::{KeyId, MachineId, random_bytes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -111,6 +112,12 @@ struct RegisterAnswer {
     expires_at: u64,
 }
 
+#[derive(Deserialize)]
+struct ServerKeyAnswer {
+    public_key: String,
+    signature: String,
+}
+
 #[derive(Serialize)]
 struct ApiKey<'a> {
     machine_id: MachineId,
@@ -160,6 +167,10 @@ impl Api {
         if let Some(token) = bearer {
             request = request.bearer_auth(token.expose());
         }
+        self.send(what, request).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, what: &'static str, request: reqwest::RequestBuilder) -> Result<T, Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             at: self.base.clone(),
             reason: sentence(&error.without_url()),
@@ -228,6 +239,24 @@ impl Api {
     pub(crate) async fn logout(&self, token: &Token) -> Result<(), Error> {
         let body = serde_json::json!({});
         self.post::<serde_json::Value>("the logout", "/api/auth/logout", Some(&token.value), &body).await.map(drop)
+    }
+
+    /// Makes sure that the server is the one whose identity key has this fingerprint, before a secret is sent to it.
+    ///
+    /// # Errors
+    /// [`Error::OtherServer`] if it is not; [`Error`].
+    pub(crate) async fn recognise(&self, fingerprint: KeyId) -> Result<(), Error> {
+        let challenge: [u8; CHALLENGE_LEN] = random_bytes();
+        let url = format!("{}/api/machines/server-key?challenge={}", self.base, hex::encode(challenge));
+        let other = || Error::OtherServer { at: self.base.clone() };
+        let answer: ServerKeyAnswer = match self.send("who it is", self.http.get(url)).await {
+            // Another program, or a server of a time before this question.
+            Err(Error::Nonsense { .. } | Error::Refused { code: ErrorCode::NotFound, .. }) => return Err(other()),
+            answer => answer?,
+        };
+        let public_key = STANDARD.decode(&answer.public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
+        let (Some(public_key), Ok(signature)) = (public_key, STANDARD.decode(&answer.signature)) else { return Err(other()) };
+        enrol::verify_identity(fingerprint, &public_key, &enrol::challenge_body(&challenge), &signature).map_err(|_| other())
     }
 
     /// Makes this machine known, with an enrolment token or a person's access token.

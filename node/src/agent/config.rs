@@ -12,6 +12,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::repair::RepairOptions;
+
 /// Name of the configuration file in the home folder.
 pub const FILE: &str = "node.toml";
 const API_URL: &str = "http://localhost:8080";
@@ -21,6 +23,9 @@ const METRICS_PORT: u16 = 9090;
 const WORKER_THREADS: usize = 2;
 /// A terabyte in a day and a half.
 const SCRUB_MIB: u64 = 8;
+const REPAIR_TASKS: usize = 2;
+/// Three shards of an ordinary segment a second.
+const REPAIR_MIB: u64 = 32;
 
 /// A text that is never shown.
 #[derive(Clone, Deserialize)]
@@ -113,6 +118,9 @@ pub struct Options {
     /// Region of this node, a word such as eu-west
     #[arg(long, env = "NODE_REGION", value_name = "WORD")]
     pub region: Option<String>,
+    /// Where the operator wants to be paid, a word such as an account number or a wallet address
+    #[arg(long, env = "NODE_PAYOUT_ADDRESS", value_name = "WORD")]
+    pub payout_address: Option<String>,
     /// The id this node is expected to have; it refuses to start under another key
     #[arg(long, env = "NODE_ID", value_name = "ID")]
     pub node_id: Option<NodeId>,
@@ -137,6 +145,12 @@ pub struct Options {
     /// MiB a second that the slow check of all chunks may read; 0 is none [default: 8]
     #[arg(long, env = "SCRUB_MIB_PER_SECOND", value_name = "N")]
     pub scrub_mib_per_second: Option<u64>,
+    /// Chunks that this node makes anew from those of others at a time; 0 is none [default: 2]
+    #[arg(long, env = "REPAIR_TASKS", value_name = "N")]
+    pub repair_tasks: Option<usize>,
+    /// MiB a second that this node reads from others for that; 0 is as many as come [default: 32]
+    #[arg(long, env = "REPAIR_MIB_PER_SECOND", value_name = "N")]
+    pub repair_mib_per_second: Option<u64>,
     /// Seconds that running transfers get at the end [default: 20]
     #[arg(long, value_name = "SECONDS")]
     pub grace_seconds: Option<u64>,
@@ -171,6 +185,7 @@ struct FileOptions {
     metrics_port: Option<u16>,
     tls: bool,
     region: Option<String>,
+    payout_address: Option<String>,
     node_id: Option<NodeId>,
     enroll_token: Option<Secret>,
     email: Option<String>,
@@ -178,6 +193,8 @@ struct FileOptions {
     allow_plain_http: bool,
     heartbeat_seconds: Option<u64>,
     scrub_mib_per_second: Option<u64>,
+    repair_tasks: Option<usize>,
+    repair_mib_per_second: Option<u64>,
     grace_seconds: Option<u64>,
     worker_threads: Option<usize>,
 }
@@ -208,6 +225,8 @@ pub struct Config {
     pub tls: bool,
     /// A word, or empty.
     pub region: String,
+    /// A word, or empty.
+    pub payout_address: String,
     /// The id that is expected.
     pub node_id: Option<NodeId>,
     /// Enrolment token.
@@ -222,6 +241,8 @@ pub struct Config {
     pub heartbeat: Option<Duration>,
     /// Bytes a second that the slow check of all chunks may read; `None`: no check.
     pub scrub: Option<u64>,
+    /// What is done for repairs.
+    pub repair: RepairOptions,
     /// Time that running transfers get at the end.
     pub grace: Duration,
     /// Threads of the runtime.
@@ -265,6 +286,7 @@ impl Config {
             metrics: SocketAddr::new(metrics_host, options.metrics_port.or(file.metrics_port).unwrap_or(METRICS_PORT)),
             tls: options.tls || file.tls,
             region: options.region.or(file.region).unwrap_or_default(),
+            payout_address: options.payout_address.or(file.payout_address).unwrap_or_default(),
             node_id: options.node_id.or(file.node_id),
             enroll_token: options.enroll_token.or(file.enroll_token),
             email: options.email.or(file.email),
@@ -274,6 +296,13 @@ impl Config {
             scrub: match options.scrub_mib_per_second.or(file.scrub_mib_per_second).unwrap_or(SCRUB_MIB) {
                 0 => None,
                 mib => Some(mib.saturating_mul(MIB)),
+            },
+            repair: RepairOptions {
+                tasks: options.repair_tasks.or(file.repair_tasks).unwrap_or(REPAIR_TASKS),
+                rate: match options.repair_mib_per_second.or(file.repair_mib_per_second).unwrap_or(REPAIR_MIB) {
+                    0 => None,
+                    mib => Some(mib.saturating_mul(MIB)),
+                },
             },
             grace: Duration::from_secs(options.grace_seconds.or(file.grace_seconds).unwrap_or(20)),
             worker_threads: options.worker_threads.or(file.worker_threads).unwrap_or(WORKER_THREADS).max(1),

@@ -65,6 +65,14 @@ pub enum Error {
     /// A login needs a one-time code and there is nobody to ask.
     #[error("the login needs a one-time code: set CYXWIZ_OTP, or start the node once on a terminal")]
     NoCode,
+    /// The server is not the one that the enrolment token is from.
+    #[error(
+        "the server at {at} is not the one that made this enrolment token; check the address, or get a token from that server"
+    )]
+    OtherServer {
+        /// Where.
+        at: String,
+    },
     /// The server refused.
     #[error("the server refused {what}: {message}")]
     Refused {
@@ -148,7 +156,7 @@ impl Error {
                 _ => 77,
             },
             Self::Unreachable { .. } | Self::Listen { .. } => 69,
-            Self::Nonsense { .. } => 76,
+            Self::Nonsense { .. } | Self::OtherServer { .. } => 76,
             Self::Store(StoreError::InUse(_)) | Self::Ended => 75,
             Self::Store(_) | Self::Ledger(_) | Self::File { .. } => 74,
             Self::Identity(_) | Self::Serve(_) | Self::Task(_) => 70,

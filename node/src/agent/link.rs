@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cyx_core::ids::ChunkId;
+use cyx_core::enrol;
+use cyx_core::ids::{ChunkId, KeyId};
 use cyx_core::keeplist::Incarnation;
 use cyx_core::sign::{self, Purpose};
 use cyx_proto::convert;
 use cyx_proto::node::v1::node_service_client::NodeServiceClient;
-use cyx_proto::node::v1::{HeartbeatRequest, NodeMetrics, RegisterNodeRequest, ReportDamageRequest, ServerKey};
+use cyx_proto::node::v1::{HeartbeatRequest, NodeMetrics, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest, ServerKey};
 use cyx_proto::status::error_code;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -37,6 +38,8 @@ pub(crate) struct Profile {
     pub(crate) tls: bool,
     /// A word, or empty.
     pub(crate) region: String,
+    /// Where the operator wants to be paid, or empty.
+    pub(crate) payout_address: String,
     /// Bytes offered in all, the reserve included.
     pub(crate) capacity: u64,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Wish {
     pub(crate) heartbeat_seconds: u64,
     /// The newest round of keep-lists made for this node.
     pub(crate) keep_list_sequence: u64,
+    /// Whether it has tasks for this node.
+    pub(crate) tasks_wait: bool,
 }
 
 /// How the node calls the server.
@@ -151,6 +156,7 @@ impl Link {
             machine_id: machine.to_string(),
             issued_at,
             signature: Bytes::copy_from_slice(&signature),
+            payout_address: self.profile.payout_address.clone(),
         };
         let request = self.caller.with_token(message).await?;
         let answer = match self.caller.rpc.register_node(request).await {
@@ -160,9 +166,24 @@ impl Link {
         if answer.node_id != id.0[..] {
             return Err(Error::Nonsense { what, reason: "it names another node".to_owned() });
         }
+        if let Some(fingerprint) = self.caller.session.enrolled_at().await {
+            self.recognise(fingerprint, issued_at, &answer)?;
+        }
         self.learn(what, &answer.server_keys, &answer.incarnation).await?;
-        tracing::info!(node = %id, address = self.profile.address, "registered");
-        Ok(Wish { heartbeat_seconds: u64::from(answer.heartbeat_seconds), keep_list_sequence: 0 })
+        let (reserved, allocatable) = (answer.reserved_bytes, answer.allocatable_bytes);
+        tracing::info!(node = %id, address = self.profile.address, reserved, allocatable, "registered");
+        Ok(Wish { heartbeat_seconds: u64::from(answer.heartbeat_seconds), keep_list_sequence: 0, tasks_wait: false })
+    }
+
+    /// Checks that the keys which the node is told to believe come from the server that it was enrolled at.
+    fn recognise(&self, fingerprint: KeyId, issued_at: u64, answer: &RegisterNodeResponse) -> Result<(), Error> {
+        let other = || Error::OtherServer { at: self.caller.at.clone() };
+        let key = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map_err(|_| other());
+        let keys: Vec<[u8; 32]> =
+            answer.server_keys.iter().map(|announced| key(&announced.public_key)).collect::<Result<_, _>>()?;
+        let body = enrol::announcement_body(self.caller.node.identity.id(), issued_at, &keys);
+        let identity = key(&answer.identity_key)?;
+        enrol::verify_identity(fingerprint, &identity, &body, &answer.identity_signature).map_err(|_| other())
     }
 
     /// Takes over the server's keys and notes its database's incarnation.
@@ -194,6 +215,7 @@ impl Link {
             address: self.profile.address.clone(),
             version: VERSION.to_owned(),
             metrics: Some(self.metrics()),
+            node_time: self.caller.node.clock.now(),
         };
         let request = self.caller.with_token(message).await?;
         let answer = match self.caller.rpc.heartbeat(request).await {
@@ -208,6 +230,7 @@ impl Link {
         Ok(Wish {
             heartbeat_seconds: u64::from(answer.heartbeat_seconds),
             keep_list_sequence: answer.keep_list_sequence,
+            tasks_wait: answer.tasks_wait,
         })
     }
 

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use cyx_core::ids::random_bytes;
+use cyx_core::enrol::EnrolmentToken;
+use cyx_core::ids::{KeyId, random_bytes};
 use ed25519_dalek::SigningKey;
 
 use super::api::{Api, Machine, Token};
@@ -27,11 +28,18 @@ pub(crate) async fn machine(api: &Api, config: &Config) -> Result<(Machine, Opti
 /// [`Error`].
 pub(crate) async fn enrol(api: &Api, config: &Config) -> Result<(Machine, Token), Error> {
     let hostname = system::hostname();
+    let hardware = system::hardware(&config.storage_path);
     let (machine, token) = match &config.enroll_token {
-        Some(token) => api.register(token, &hostname, system::hardware()).await?,
+        Some(token) => {
+            // A token that works once is only shown to the server that it is from.
+            if let Some(fingerprint) = fingerprint(token) {
+                api.recognise(fingerprint).await?;
+            }
+            api.register(token, &hostname, hardware).await?
+        }
         None => {
             let session = login(api, config, &hostname).await?;
-            let machine = api.register(&session.value, &hostname, system::hardware()).await;
+            let machine = api.register(&session.value, &hostname, hardware).await;
             // The machine has a key of its own; the person's session has done its work, and a leftover one only ends later.
             if let Err(error) = api.logout(&session).await {
                 tracing::debug!(%error, "the session of the enrolment was not ended");
@@ -42,6 +50,11 @@ pub(crate) async fn enrol(api: &Api, config: &Config) -> Result<(Machine, Token)
     credentials::save(&config.home, &config.api_url, &machine)?;
     tracing::info!(machine = %machine.id, "this machine is enrolled");
     Ok((machine, token))
+}
+
+/// The fingerprint of the server that a token is from. Tokens that a server was configured with have none.
+pub(crate) fn fingerprint(token: &Secret) -> Option<KeyId> {
+    token.expose().parse().ok().map(|token: EnrolmentToken| token.fingerprint())
 }
 
 async fn login(api: &Api, config: &Config, hostname: &str) -> Result<Token, Error> {

@@ -7,6 +7,7 @@
 //! | [`link`], [`channel`] | the server's `NodeService`: register, report, damage |
 //! | [`keep`] | following keep-lists |
 //! | [`orders`] | writing clients' orders down and handing them in |
+//! | [`exit`] | leaving for good |
 //! | [`scrub`] | the slow check of everything that is kept |
 //! | [`upkeep`] | trash and the operator's word |
 //! | [`run`] | all of it together, from the start to an orderly end |
@@ -16,8 +17,9 @@ mod channel;
 pub mod config;
 mod credentials;
 pub mod error;
+pub mod exit;
 mod keep;
-mod link;
+pub(crate) mod link;
 mod login;
 mod orders;
 pub mod run;

@@ -61,13 +61,14 @@ async fn hand_in_now(caller: &mut Caller) -> Result<(), Error> {
             return Err(Error::Nonsense { what, reason: "it answers for others than were handed in".to_owned() });
         }
         for (waiting, result) in waiting.iter().zip(results) {
-            if !matches!(&*result.refused, "" | "already_counted") {
+            let pays = matches!(&*result.refused, "" | "already_counted");
+            if !pays {
                 let why: String = result.refused.chars().filter(char::is_ascii_graphic).take(40).collect();
                 metrics::counter!("cyx_node_orders_refused_total").increment(1);
                 tracing::warn!(grant = %waiting.grant, bytes = waiting.traffic, why, "the server refused an order");
             }
             // What was refused is refused for good, and is not handed in again.
-            caller.node.ledger.orders().counted(waiting);
+            caller.node.ledger.orders().counted(waiting, pays);
         }
     }
 }

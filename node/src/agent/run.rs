@@ -21,6 +21,7 @@ use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
 use super::{api::Api, channel, orders, scrub, upkeep};
 use crate::http;
+use crate::repair::worker;
 use crate::service::access::Access;
 use crate::service::identity::Identity;
 use crate::service::ledger::Ledger;
@@ -139,7 +140,8 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
 
     let joining = async {
         let address = public_address(&config, grpc_address).await?;
-        let profile = Profile { address, tls, region: config.region.clone(), capacity };
+        let (region, payout_address) = (config.region.clone(), config.payout_address.clone());
+        let profile = Profile { address, tls, region, payout_address, capacity };
         join(&config, &clock, &node, profile).await
     };
     tokio::pin!(abandon);
@@ -154,7 +156,9 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
             parts.others.push(tokio::spawn(Follower::new(link.caller().clone()).run(announced)));
             let interval = config.heartbeat.map_or(orders::HAND_IN, |heartbeat| heartbeat.min(orders::HAND_IN));
             parts.others.push(tokio::spawn(orders::hand_in(link.caller().clone(), interval)));
-            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat, announce)));
+            let (tell, told) = watch::channel(wish.tasks_wait);
+            parts.others.push(tokio::spawn(worker::run(link.caller().clone(), config.repair, told)));
+            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat, (announce, tell))));
             Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
         }
         Err(error) => {
@@ -344,8 +348,13 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
     }
 }
 
-/// Reports for ever, registers again when the server has forgotten the node, and passes on which keep-lists there are.
-async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>, announce: watch::Sender<u64>) {
+/// Reports for ever, registers again when the server has forgotten the node, and passes on which keep-lists there are and whether tasks wait.
+async fn beat(
+    mut link: Link,
+    mut wish: Wish,
+    interval: Option<Duration>,
+    (announce, tell): (watch::Sender<u64>, watch::Sender<bool>),
+) {
     let mut pause = PAUSE;
     let mut forgotten = false;
     loop {
@@ -362,6 +371,7 @@ async fn beat(mut link: Link, mut wish: Wish, interval: Option<Duration>, announ
         match done.await {
             Ok(next) => {
                 announce.send_replace(next.keep_list_sequence);
+                tell.send_replace(next.tasks_wait);
                 (wish, forgotten, pause) = (next, false, PAUSE);
                 tokio::time::sleep(regular).await;
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cyx_core::ids::MachineId;
+use cyx_core::ids::{KeyId, MachineId};
 use tokio::sync::Mutex;
 
 use super::api::{Api, Machine, Token};
@@ -17,6 +17,8 @@ const MARGIN_SECONDS: u64 = 300;
 struct State {
     machine: Machine,
     token: Option<Token>,
+    /// The server that the enrolment token was from, if the machine was enrolled with one since the program began.
+    enrolled_at: Option<KeyId>,
 }
 
 /// The machine's session at the server.
@@ -35,7 +37,14 @@ impl Session {
     /// [`Error`].
     pub(crate) async fn open(api: Api, config: Arc<Config>, clock: Clock) -> Result<Self, Error> {
         let (machine, token) = login::machine(&api, &config).await?;
-        Ok(Self { api, config, clock, state: Arc::new(Mutex::new(State { machine, token })) })
+        // With a token of its own, the machine has just been enrolled.
+        let enrolled_at = if token.is_some() { config.enroll_token.as_ref().and_then(login::fingerprint) } else { None };
+        Ok(Self { api, config, clock, state: Arc::new(Mutex::new(State { machine, token, enrolled_at })) })
+    }
+
+    /// The fingerprint of the server that this machine was enrolled at a moment ago, if it is known.
+    pub(crate) async fn enrolled_at(&self) -> Option<KeyId> {
+        self.state.lock().await.enrolled_at
     }
 
     /// The machine's id and a token that is good for a while.
@@ -62,6 +71,7 @@ impl Session {
                 credentials::forget(&self.config.home)?;
                 let (machine, token) = login::enrol(&self.api, &self.config).await?;
                 state.machine = machine;
+                state.enrolled_at = self.config.enroll_token.as_ref().and_then(login::fingerprint);
                 token
             }
             other => other?,

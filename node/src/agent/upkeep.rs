@@ -41,6 +41,9 @@ pub async fn run(node: Arc<Node>, directory: Arc<Path>) {
             tracing::error!(%error, "the operator's files cannot be used");
         }
         if looks % LOOKS_PER_ROUND == 0 {
+            if let Err(error) = note_held(&node).await {
+                tracing::error!(%error, "what is held cannot be written down");
+            }
             match node.store.expire_trash().await {
                 Ok(0) => {}
                 Ok(bytes) => tracing::info!(bytes, "the trash was emptied"),
@@ -50,6 +53,13 @@ pub async fn run(node: Arc<Node>, directory: Arc<Path>) {
         looks = looks.wrapping_add(1);
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Notes once an hour how much is held, to be held against what is paid.
+async fn note_held(node: &Node) -> Result<(), Error> {
+    let (facts, now, used) = (node.ledger.facts().clone(), node.clock.now(), node.store.usage().used_bytes);
+    let noting = tokio::task::spawn_blocking(move || facts.note_held(now, used));
+    Ok(noting.await.map_err(|error| Error::Task(error.to_string()))??)
 }
 
 /// Shows what waits for a confirmation, and takes one.

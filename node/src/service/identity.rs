@@ -43,6 +43,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether a data directory has a key.
+    #[must_use]
+    pub fn exists(directory: &Path) -> bool {
+        directory.join(KEY_FILE).exists()
+    }
+
     /// Reads the key of a data directory, or makes one.
     ///
     /// # Errors

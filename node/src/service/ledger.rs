@@ -13,6 +13,7 @@ use cyx_core::units::MIB;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use thiserror::Error;
 
+use super::facts::Facts;
 use super::orders::Orders;
 use crate::store::Clock;
 
@@ -70,6 +71,7 @@ struct Shared {
 pub struct Ledger {
     shared: Arc<Shared>,
     orders: Orders,
+    facts: Facts,
 }
 
 /// Allowance that was taken. Dropping it gives it back unless it was [kept](Self::keep).
@@ -116,15 +118,22 @@ impl Ledger {
             txn.open_table(META)?;
         }
         txn.commit()?;
+        let facts = Facts::open(Arc::clone(&db))?;
         let orders = Orders::open(Arc::clone(&db), clock.clone())?;
         let shared = Shared { db, reserving: Mutex::default(), accounts: Mutex::new(accounts), clock };
-        Ok(Self { shared: Arc::new(shared), orders })
+        Ok(Self { shared: Arc::new(shared), orders, facts })
     }
 
     /// What clients signed for.
     #[must_use]
     pub fn orders(&self) -> &Orders {
         &self.orders
+    }
+
+    /// What the node is paid for, as it remembers it.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Takes `bytes` of a grant's allowance, having reserved them durably before.

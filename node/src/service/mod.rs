@@ -7,12 +7,14 @@
 //! | [`access`] | server keys, grants, possession: may this connection do that? |
 //! | [`ledger`] | how much of each grant's allowance is used, across restarts |
 //! | [`orders`] | traffic, and what clients signed for it |
+//! | [`facts`] | the node's own record of what it is paid for |
 //! | [`chunk`] | the service's methods |
 //! | [`receive`] | one `StoreChunk` stream |
 //! | [`serve`] | one `GetChunk` stream, plain or with proofs |
 
 pub mod access;
 mod chunk;
+pub mod facts;
 pub mod identity;
 pub mod ledger;
 pub mod listen;
@@ -31,7 +33,7 @@ use cyx_proto::chunk::v1::chunk_service_server::ChunkServiceServer;
 use cyx_proto::status::status;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -86,6 +88,14 @@ impl Node {
             memory: Arc::new(Semaphore::new(kib)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
         }
+    }
+}
+
+impl Node {
+    /// Takes memory for a chunk of so many bytes out of what chunks may take together. `None`: the node is shutting down.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory).acquire_many_owned(permits).await.ok()
     }
 }
 
@@ -180,7 +190,7 @@ impl Counters {
 }
 
 /// The stable code and the words for what a store refuses. What failed inside stays in the log.
-fn store_refusal(error: &StoreError) -> (ErrorCode, String) {
+pub(crate) fn store_refusal(error: &StoreError) -> (ErrorCode, String) {
     let code = match error {
         StoreError::NotFound | StoreError::Trashed => ErrorCode::NotFound,
         StoreError::Damaged | StoreError::WrongBytes => ErrorCode::Integrity,

@@ -5,7 +5,7 @@
 //! written down together, every second and at the latest after [`UNSAVED_MAX`] bytes, so a crash loses no more than that, and less if
 //! the client goes on, because it sends its newest order with every request. [`Orders::waiting`] are handed in to the server.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use redb::{Database, ReadableTable as _, TableDefinition};
 use thiserror::Error;
 use tonic::Status;
 
+use super::facts;
 use super::ledger::LedgerError;
 use crate::store::Clock;
 
@@ -113,6 +114,8 @@ struct State {
     accounts: HashMap<GrantId, Account>,
     /// Bytes by which orders grew since they were written down.
     unsaved: u64,
+    /// By hour, bytes that the server counted and that stand on disk only as counted of their grants.
+    tally: BTreeMap<u64, u64>,
 }
 
 struct Shared {
@@ -262,17 +265,30 @@ impl Orders {
         found.into_iter().take(limit).map(|(_, waiting)| waiting).collect()
     }
 
-    /// The server counted an order, or refused it for good.
-    pub fn counted(&self, waiting: &Waiting) {
-        if let Some(account) = self.shared.state().accounts.get_mut(&waiting.grant) {
-            account.counted = account.counted.max(waiting.traffic);
+    /// The server counted an order, or (`pays` is false) refused it for good.
+    pub fn counted(&self, waiting: &Waiting, pays: bool) {
+        let hour = self.shared.clock.now() / facts::HOUR;
+        let mut state = self.shared.state();
+        let Some(account) = state.accounts.get_mut(&waiting.grant) else { return };
+        let grown = waiting.traffic.saturating_sub(account.counted);
+        account.counted = account.counted.max(waiting.traffic);
+        if pays && grown > 0 {
+            *state.tally.entry(hour).or_default() += grown;
         }
+    }
+
+    /// Bytes that clients signed for and the server has not counted.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        let waits = |account: &Account| account.signed.saturating_sub(account.counted);
+        self.shared.state().accounts.values().map(waits).fold(0, u64::saturating_add)
     }
 
     /// Whether something is to be written down.
     #[must_use]
     pub fn is_saved(&self) -> bool {
-        self.shared.state().accounts.values().all(Account::is_saved)
+        let state = self.shared.state();
+        state.tally.is_empty() && state.accounts.values().all(Account::is_saved)
     }
 
     /// Writes everything down.
@@ -291,7 +307,7 @@ impl Orders {
     pub fn save_now(&self) -> Result<(), LedgerError> {
         let _saving = self.shared.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.shared.clock.now();
-        let (dirty, old, unsaved) = {
+        let (dirty, old, unsaved, tally) = {
             let state = self.shared.state();
             let row = |(id, account): (&GrantId, &Account)| {
                 (*id, account.order.clone(), account.signed, account.counted, account.expires)
@@ -299,9 +315,9 @@ impl Orders {
             let dirty: Vec<_> =
                 state.accounts.iter().filter(|(_, a)| !a.is_saved() && !a.is_over(now)).map(row).collect();
             let old: Vec<GrantId> = state.accounts.iter().filter(|(_, a)| a.is_over(now)).map(|(id, _)| *id).collect();
-            (dirty, old, state.unsaved)
+            (dirty, old, state.unsaved, state.tally.clone())
         };
-        if dirty.is_empty() && old.is_empty() {
+        if dirty.is_empty() && old.is_empty() && tally.is_empty() {
             return Ok(());
         }
         let txn = self.shared.db.begin_write()?;
@@ -314,8 +330,15 @@ impl Orders {
                 table.remove(&id.0)?;
             }
         }
+        facts::add_counted(&txn, &tally)?;
         txn.commit()?;
         let mut state = self.shared.state();
+        for (hour, bytes) in tally {
+            if let Some(left) = state.tally.get_mut(&hour) {
+                *left = left.saturating_sub(bytes);
+            }
+        }
+        state.tally.retain(|_, bytes| *bytes > 0);
         state.unsaved = state.unsaved.saturating_sub(unsaved);
         for (id, _, signed, counted, _) in dirty {
             if let Some(account) = state.accounts.get_mut(&id) {
@@ -459,6 +482,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_server_counted_is_remembered_by_the_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let (paid, refused) = (grant(100), grant(100));
+        let ledger = Ledger::open(&folder.path().join("ledger"), Clock::new(|| 7 * facts::HOUR)).unwrap();
+        let orders = ledger.orders();
+        for (grant, pays) in [(&paid, true), (&refused, false)] {
+            orders.take(grant, &order(grant, 50)).await.unwrap();
+            let waiting = orders.waiting(9).remove(0);
+            orders.counted(&waiting, pays);
+            // To be told twice is the same as once.
+            orders.counted(&waiting, pays);
+        }
+        orders.take(&paid, &order(&paid, 60)).await.unwrap();
+        assert_eq!(orders.waiting_bytes(), 10);
+        orders.counted(&orders.waiting(9).remove(0), true);
+        orders.save().await.unwrap();
+        assert!(orders.is_saved());
+        orders.save().await.unwrap();
+        let hours = ledger.facts().between(0, u64::MAX).unwrap();
+        assert_eq!(hours.iter().map(|hour| (hour.begins, hour.counted_bytes)).collect::<Vec<_>>(), [(7 * facts::HOUR, 60)]);
+    }
+
+    #[tokio::test]
     async fn counted_orders_wait_no_more_and_are_forgotten_after_their_grant() {
         let folder = tempfile::tempdir().unwrap();
         let (counted, never) = (grant(100), grant(100));
@@ -467,12 +513,12 @@ mod tests {
             orders.take(grant, &order(grant, 50)).await.unwrap();
         }
         let first = orders.waiting(9).into_iter().find(|waiting| waiting.grant == counted.id).unwrap();
-        orders.counted(&first);
+        orders.counted(&first, true);
         assert_eq!(orders.waiting(9).len(), 1);
         // More traffic makes it wait again.
         orders.take(&counted, &order(&counted, 60)).await.unwrap();
         assert_eq!(orders.waiting(9).len(), 2);
-        orders.counted(&Waiting { traffic: 60, ..first });
+        orders.counted(&Waiting { traffic: 60, ..first }, true);
         orders.save().await.unwrap();
         drop(orders);
         let orders = open(&folder, 1001 + FORGET_SECONDS);

@@ -6,22 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cyx_core::auth::{self, StretchParams};
+use cyx_core::enrol;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{ChunkId, MachineId, NodeId, Random as _};
 use cyx_core::keeplist::Incarnation;
 use cyx_core::sign::{self, Purpose};
 use cyx_proto::node::v1::node_service_server::{NodeService, NodeServiceServer};
 use cyx_proto::node::v1::{
-    ConfirmKeepListRequest, ConfirmKeepListResponse, FetchKeepListsRequest, HandInOrdersRequest, HandInOrdersResponse,
-    HeartbeatRequest, HeartbeatResponse, KeepListPart, OrderResult, RegisterNodeRequest, RegisterNodeResponse,
-    ReportDamageRequest, ReportDamageResponse, ServerKey,
+    ConfirmKeepListRequest, ConfirmKeepListResponse, ExitRequest, ExitResponse, FetchKeepListsRequest,
+    FetchTasksRequest, FetchTasksResponse, HandInOrdersRequest, HandInOrdersResponse, HeartbeatRequest,
+    HeartbeatResponse, KeepListPart, OrderResult, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest,
+    ReportDamageResponse, ReportTaskRequest, ReportTaskResponse, ServerKey,
 };
 use cyx_proto::status::status;
 use ed25519_dalek::SigningKey;
@@ -39,6 +41,11 @@ pub(crate) fn key() -> SigningKey {
     SigningKey::from_bytes(&[77; 32])
 }
 
+/// Shows who the server is.
+pub(crate) fn identity() -> SigningKey {
+    SigningKey::from_bytes(&[78; 32])
+}
+
 /// What the server saw and what it shall do.
 pub(crate) struct Book {
     pub(crate) machines: HashMap<MachineId, String>,
@@ -54,9 +61,18 @@ pub(crate) struct Book {
     pub(crate) lists: Vec<KeepListPart>,
     pub(crate) confirmed: Vec<ConfirmKeepListRequest>,
     pub(crate) damaged: Vec<ChunkId>,
+    /// What is handed out, and what was reported.
+    pub(crate) tasks: FetchTasksResponse,
+    pub(crate) reports: Vec<ReportTaskRequest>,
     /// Orders that were handed in, and what is answered about each; empty: it counts.
     pub(crate) orders: Vec<Bytes>,
     pub(crate) refuse_orders: &'static str,
+    /// Tokens that enrol one machine each.
+    pub(crate) single: Vec<String>,
+    /// Answers challenges.
+    pub(crate) answering: SigningKey,
+    /// Vouches for the keys that are announced.
+    pub(crate) vouching: SigningKey,
 }
 
 #[derive(Clone)]
@@ -99,8 +115,13 @@ impl Server {
             lists: Vec::new(),
             confirmed: Vec::new(),
             damaged: Vec::new(),
+            tasks: FetchTasksResponse::default(),
+            reports: Vec::new(),
             orders: Vec::new(),
             refuse_orders: "",
+            single: Vec::new(),
+            answering: identity(),
+            vouching: identity(),
         };
         let [rest, grpc] = [0, 1].map(|at: usize| sockets[at].local_addr().unwrap());
         (Self { book: Arc::new(Mutex::new(book)), rest, grpc }, sockets)
@@ -114,6 +135,7 @@ impl Server {
             .route("/api/auth/login/verify", post(verify))
             .route("/api/auth/logout", post(logout))
             .route("/api/machines/register", post(register))
+            .route("/api/machines/server-key", get(server_key))
             .route("/api/machines/token", post(token))
             .route("/api/machines/{id}/heartbeat", post(heartbeat))
             .with_state(self.clone());
@@ -190,14 +212,27 @@ async fn logout(State(server): State<Server>, headers: HeaderMap) -> Answer {
 }
 
 async fn register(State(server): State<Server>, headers: HeaderMap, Json(body): Json<Value>) -> Answer {
-    if ![ENROLMENT, "person"].contains(&bearer(&headers)) {
-        return Err(refusal(ErrorCode::InvalidCredentials));
+    {
+        let (token, mut book) = (bearer(&headers), server.book());
+        let single = book.single.iter().position(|single| single == token);
+        match single {
+            Some(at) => drop(book.single.remove(at)),
+            None if [ENROLMENT, "person"].contains(&token) => {}
+            None => return Err(refusal(ErrorCode::InvalidCredentials)),
+        }
     }
     assert!(body["hardware"]["ram_mb"].as_u64().unwrap() > 0 && body["hardware"]["cpus"].as_u64().unwrap() > 0);
     let (id, api_key) = (MachineId::random(), hex::encode(MachineId::random().0));
     server.book().machines.insert(id, api_key.clone());
     let token = server.new_token();
     Ok(Json(json!({ "machine_id": id, "api_key": api_key, "access_token": token, "expires_at": u64::MAX / 2 })))
+}
+
+async fn server_key(State(server): State<Server>, Query(asked): Query<HashMap<String, String>>) -> Answer {
+    let challenge: [u8; 32] = hex::decode(&asked["challenge"]).unwrap().try_into().unwrap();
+    let signature = sign::sign(&server.book().answering, Purpose::ServerIdentity, &enrol::challenge_body(&challenge));
+    let public = identity().verifying_key().to_bytes();
+    Ok(Json(json!({ "public_key": STANDARD.encode(public), "signature": STANDARD.encode(signature) })))
 }
 
 async fn token(State(server): State<Server>, Json(body): Json<Value>) -> Answer {
@@ -244,6 +279,7 @@ impl NodeService for Server {
         if let Some(code) = book.refuse_registration {
             return Err(status(code, "not here"));
         }
+        let issued_at = request.issued_at;
         book.registrations.push(request);
         book.known = true;
         Ok(Response::new(RegisterNodeResponse {
@@ -253,6 +289,13 @@ impl NodeService for Server {
             heartbeat_seconds: 1,
             reserved_bytes: 0,
             allocatable_bytes: 0,
+            reservations: Vec::new(),
+            identity_key: Bytes::copy_from_slice(&identity().verifying_key().to_bytes()),
+            identity_signature: Bytes::copy_from_slice(&sign::sign(
+                &book.vouching,
+                Purpose::ServerIdentity,
+                &enrol::announcement_body(node, issued_at, [&key().verifying_key().to_bytes()]),
+            )),
         }))
     }
 
@@ -269,6 +312,7 @@ impl NodeService for Server {
             keep_list_sequence: book.sequence,
             heartbeat_seconds: 1,
             server_time: 0,
+            tasks_wait: !book.tasks.tasks.is_empty(),
         }))
     }
 
@@ -313,5 +357,25 @@ impl NodeService for Server {
         let ids = request.into_inner().chunk_ids;
         self.book().damaged.extend(ids.iter().map(|id| ChunkId::try_from(&id[..]).unwrap()));
         Ok(Response::new(ReportDamageResponse {}))
+    }
+
+    async fn fetch_tasks(&self, request: Request<FetchTasksRequest>) -> Result<Response<FetchTasksResponse>, Status> {
+        self.check(&request)?;
+        let mut book = self.book();
+        let most = book.tasks.tasks.len().min(usize::try_from(request.get_ref().most).unwrap());
+        let tasks = book.tasks.tasks.drain(..most).collect();
+        Ok(Response::new(FetchTasksResponse { tasks, peers: book.tasks.peers.clone() }))
+    }
+
+    async fn report_task(&self, request: Request<ReportTaskRequest>) -> Result<Response<ReportTaskResponse>, Status> {
+        self.check(&request)?;
+        let mut book = self.book();
+        book.reports.push(request.into_inner());
+        Ok(Response::new(ReportTaskResponse { counts: true, tasks_wait: !book.tasks.tasks.is_empty() }))
+    }
+
+    async fn exit(&self, request: Request<ExitRequest>) -> Result<Response<ExitResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(ExitResponse { leaving: "none".to_owned(), ..ExitResponse::default() }))
     }
 }

@@ -1,5 +1,6 @@
 //! Tests through the listener, as a client sees the server.
 
+mod abuse;
 mod api_keys;
 mod calls;
 mod devices;
@@ -16,6 +17,7 @@ mod roles;
 mod siblings;
 mod smtp;
 mod socket;
+mod split;
 mod tls;
 mod wallets;
 

@@ -217,26 +217,27 @@ async fn writers_of_keys_that_ended_are_named_until_their_owner_closes_them() {
         let rows = client.list_buckets(request).await.unwrap().into_inner().buckets;
         rows[0].ended_writers.clone()
     };
+    let owner_key = ada.key.verifying_key().to_bytes();
+    let mut changing = MetaServiceClient::new(channel(server.running.http).await);
+    let mut append = async |action| {
+        let request = with_token(pb::GetWritersRequest { bucket: bytes_of(bucket) }, &session.access);
+        let entries = changing.get_writers(request).await.unwrap().into_inner().entries;
+        let list = WriterList::verify(bucket, &owner_key, &entries).unwrap();
+        let entry = list.next(action, public, 0).sign(&ada.key);
+        let request = pb::AppendWriterRequest { bucket: bytes_of(bucket), entry: entry.into() };
+        changing.append_writer(with_token(request, &session.access)).await.unwrap();
+    };
+    append(WriterAction::Add).await;
     assert!(ended().await.is_empty(), "it lives");
-    let expire = |conn: &mut crate::db::Conn| -> futures_util::future::BoxFuture<'_, Result<(), crate::db::DbError>> {
+    let expire = server.running.app.db.write::<(), crate::db::DbError, _>(|conn| {
         Box::pin(async move {
             sqlx::query("UPDATE api_key SET expires_ns = 1").execute(conn).await?;
             Ok(())
         })
-    };
-    server.app.db.write(expire).await.unwrap();
+    });
+    expire.await.unwrap();
     assert_eq!(ended().await, [public.to_vec()]);
 
-    let mut client = MetaServiceClient::new(channel(server.running.http).await);
-    let owner_key = ada.key.verifying_key().to_bytes();
-    let request = with_token(pb::GetWritersRequest { bucket: bytes_of(bucket) }, &session.access);
-    let entries = client.get_writers(request).await.unwrap().into_inner().entries;
-    let mut list = WriterList::verify(bucket, &owner_key, &entries).unwrap();
-    for action in [WriterAction::Add, WriterAction::Remove] {
-        let entry = list.next(action, public, 0).sign(&ada.key);
-        list.append(&owner_key, &entry).unwrap();
-        let request = pb::AppendWriterRequest { bucket: bytes_of(bucket), entry: entry.into() };
-        client.append_writer(with_token(request, &session.access)).await.unwrap();
-    }
+    append(WriterAction::Remove).await;
     assert!(ended().await.is_empty(), "it was closed");
 }

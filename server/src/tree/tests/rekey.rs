@@ -196,8 +196,9 @@ async fn every_living_api_key_of_a_bucket_gets_the_new_root_key() {
     let tree = TestTree::new().await;
     let (alive, ended, other) = (ApiKeyId::random(), ApiKeyId::random(), ApiKeyId::random());
     let (account, bucket, now) = (tree.actor.account, tree.bucket, tree.now());
-    for (id, bucket, expires) in [(alive, bucket, now + 1), (ended, bucket, now), (other, BucketId::random(), now + 1)] {
-        let insert = move |conn: &mut crate::db::Conn| -> futures_util::future::BoxFuture<'_, Result<(), TreeError>> {
+    for (id, bucket, expires) in [(alive, bucket, now + 1), (ended, bucket, now), (other, BucketId::random(), now + 1)]
+    {
+        let insert = tree.test.db.write::<(), TreeError, _>(move |conn| {
             Box::pin(async move {
                 sqlx::query(
                     "INSERT INTO api_key (id, account, name, permissions, bucket, auth_hash, wrapped_keys, created_ns, expires_ns) \
@@ -212,8 +213,8 @@ async fn every_living_api_key_of_a_bucket_gets_the_new_root_key() {
                 .await?;
                 Ok(())
             })
-        };
-        tree.test.db.write(insert).await.unwrap();
+        });
+        insert.await.unwrap();
     }
     let given = |ids: &[ApiKeyId]| {
         let key = |id: &ApiKeyId| pb::RotatedApiKey { id: bytes_of(*id), wrapped_keys: vec![8; 90].into() };

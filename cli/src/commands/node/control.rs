@@ -1,0 +1,275 @@
+//! Starting and stopping the storage node of this machine.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cyx_client::{Gateway, Session};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::local::{Ready, State, file, home, make_folder};
+use crate::args::node::{Start, Stop};
+use crate::commands::Context;
+use crate::dev::launch::find_program;
+use crate::dev::process::Process;
+use crate::error::{Error, Result};
+use crate::output::names;
+
+/// Environment variable of the token with which a node joins.
+const TOKEN_VARIABLE: &str = "CYXWIZ_ENROLL_TOKEN";
+/// Port of servers for nodes.
+const CENTRAL_PORT: u16 = 50_052;
+/// How often a starting node is looked at.
+const POLL: Duration = Duration::from_millis(50);
+/// A node that is asked to finish gets this long: it lets transfers end and makes everything durable.
+const GRACE: Duration = Duration::from_secs(60);
+
+#[derive(Serialize)]
+struct Started<'a> {
+    node_id: &'a str,
+    pid: u32,
+    metrics: String,
+    /// None if node.toml says it.
+    storage_path: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    stopped: bool,
+}
+
+/// `cyx node start`
+pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
+    let home = home(context, &args.place)?;
+    if let Some(state) = State::load(&home)?.filter(|state| state.process.is_running()) {
+        return Err(Error::Node {
+            message: format!("the storage node {} runs already, as process {}", state.node_id, state.process.pid),
+            advice: Some("`cyx node status` shows how it is, `cyx node stop` stops it."),
+        });
+    }
+    make_folder(&home)?;
+    let gateway = gateway(context)?;
+    let token = token(context, &home, &gateway).await?;
+    let program = find_program("cyx-node")?;
+    let ready_file = home.join("node.ready");
+    let log = home.join("node.log");
+    let _ = fs::remove_file(&ready_file);
+    let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file("open", &log))?;
+    let storage_path = match &args.storage_path {
+        Some(path) => Some(std::path::absolute(path).map_err(file("find", path))?),
+        None if home.join("node.toml").exists() => None,
+        None => Some(home.join("node-data")),
+    };
+    let mut command = Command::new(&program);
+    command.args(arguments(args, &home, &gateway, storage_path.as_deref())).arg("--ready-file").arg(&ready_file);
+    command.args(&args.node_args);
+    // A Ctrl-C on this terminal is not meant for the node.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).current_dir(&home).process_group(0);
+    if let Some(token) = &token {
+        command.env(TOKEN_VARIABLE, token.as_str());
+    }
+    let mut child = command.spawn().map_err(file("start", &program))?;
+    let waited = wait(&mut child, &ready_file, &log, Duration::from_secs(args.timeout)).await;
+    let _ = fs::remove_file(&ready_file);
+    let ready = waited?;
+    let process = Process::find(child.id()).ok_or_else(|| ended("at once".to_owned(), &log))?;
+    let state = State {
+        process,
+        node_id: ready.node_id,
+        metrics: ready.metrics,
+        storage_path,
+        gateway: gateway.as_str().to_owned(),
+        central_server: central(args, &gateway),
+    };
+    state.save(&home)?;
+    let State { process, node_id, metrics, .. } = &state;
+    if context.output.json() {
+        let storage_path = state.storage_path.as_ref().map(|path| path.display().to_string());
+        return context.output.document(&Started { node_id, pid: process.pid, metrics: metrics.to_string(), storage_path });
+    }
+    context.output.line(format!("The storage node {} is registered and runs as process {}.", names::escape(node_id.as_bytes()), process.pid))?;
+    context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.display()));
+    Ok(())
+}
+
+/// The server: the one named, the one logged in to, or the default.
+fn gateway(context: &Context) -> Result<Gateway> {
+    match &context.config.gateway {
+        Some(gateway) => Ok(gateway.clone()),
+        None => match Session::open(&context.config) {
+            Ok(session) => Ok(session.gateway().clone()),
+            Err(_) => Ok(context.config.gateway_or_default()?),
+        },
+    }
+}
+
+/// A token, if this machine is not known to the server: the one of the environment, or a new one of whoever is logged in.
+async fn token(context: &Context, home: &Path, gateway: &Gateway) -> Result<Option<Zeroizing<String>>> {
+    let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+    if given.is_some() || std::env::var_os("CYXWIZ_PASSWORD").is_some() || is_enrolled(home, gateway) {
+        return Ok(given.map(Zeroizing::new));
+    }
+    let session = Session::connect(&context.config).await.map_err(|error| match error {
+        cyx_client::Error::NotLoggedIn { .. } => Error::Node {
+            message: "this machine is not enrolled as a storage node".to_owned(),
+            advice: Some("Log in with `cyx login`, or put a token of `cyx node enroll` into CYXWIZ_ENROLL_TOKEN."),
+        },
+        other => other.into(),
+    })?;
+    Ok(Some(session.make_enrolment("cyx node start", Some(3600)).await?.token))
+}
+
+/// Whether the node has credentials of this server. They are the node's own; only the address is looked at here.
+fn is_enrolled(home: &Path, gateway: &Gateway) -> bool {
+    let Ok(text) = fs::read_to_string(home.join("node_credentials.json")).map(Zeroizing::new) else { return false };
+    let stored: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    stored.is_some_and(|stored| stored["gateway"].as_str().is_some_and(|stored| stored == gateway.as_str()))
+}
+
+/// Where nodes register: as typed, or at the server's usual port for them.
+fn central(args: &Start, gateway: &Gateway) -> String {
+    let scheme = if gateway.tls() { "https" } else { "http" };
+    let host = gateway.host();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    args.central_server.clone().unwrap_or_else(|| format!("{scheme}://{host}:{CENTRAL_PORT}"))
+}
+
+fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<&Path>) -> Vec<OsString> {
+    let mut found: Vec<OsString> = vec!["--home".into(), home.into()];
+    found.extend(["--gateway".into(), gateway.as_str().into(), "--central-server".into(), central(args, gateway).into()]);
+    if let Some(path) = storage_path {
+        found.extend(["--storage-path".into(), path.into()]);
+    }
+    let numbers = [
+        ("--storage-gb", args.storage_gb),
+        ("--grpc-port", args.grpc_port.map(u64::from)),
+        ("--metrics-port", args.metrics_port.map(u64::from)),
+    ];
+    let words = [
+        ("--public-addr", &args.public_addr),
+        ("--region", &args.region),
+        ("--payout-address", &args.payout_address),
+    ];
+    for (flag, value) in numbers.into_iter().filter_map(|(flag, value)| Some((flag, value?))) {
+        found.extend([flag.into(), value.to_string().into()]);
+    }
+    for (flag, value) in words.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?))) {
+        found.extend([flag.into(), value.into()]);
+    }
+    found
+}
+
+/// Waits until the node says that it is registered. If it does not, it is ended.
+async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> Result<Ready> {
+    let deadline = Instant::now() + limit;
+    loop {
+        // The order matters: a node that is ready and then ends has been ready.
+        let status = child.try_wait().map_err(file("wait for", log))?;
+        if let Some(ready) = fs::read(ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(ready);
+        }
+        if let Some(status) = status {
+            return Err(ended(status.to_string(), log));
+        }
+        if Instant::now() >= deadline {
+            // It is our child, so this is no other process.
+            let _ = child.kill();
+            let _ = child.wait();
+            let seconds = limit.as_secs();
+            return Err(Error::Node {
+                message: format!("the storage node was not registered within {seconds} seconds and was ended: {}", last_words(log)),
+                advice: Some("Is the server reachable? --timeout waits longer."),
+            });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn ended(status: String, log: &Path) -> Error {
+    Error::Node { message: format!("the storage node ended ({status}): {}", last_words(log)), advice: None }
+}
+
+/// The last line of a log, made harmless.
+fn last_words(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
+    names::escape(last.strip_prefix("cyx-node: ").unwrap_or(last).as_bytes())
+}
+
+/// `cyx node stop`
+pub(super) async fn stop(context: &Context, args: &Stop) -> Result<()> {
+    let home = home(context, &args.place)?;
+    let running = State::load(&home)?.filter(|state| state.process.is_running());
+    if let Some(state) = &running {
+        let process = state.process.clone();
+        let stopped = tokio::task::spawn_blocking(move || {
+            process.terminate().map(|()| process.wait_gone(GRACE))
+        });
+        let stubborn = |why: String| Error::Node {
+            message: format!("the storage node, process {}, does not stop{why}", state.process.pid),
+            advice: Some("Its log may say why."),
+        };
+        match stopped.await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Err(stubborn(String::new())),
+            Ok(Err(error)) => return Err(stubborn(format!(": {error}"))),
+            Err(error) => return Err(stubborn(format!(": {error}"))),
+        }
+    }
+    State::forget(&home)?;
+    if context.output.json() {
+        return context.output.document(&Stopped { stopped: running.is_some() });
+    }
+    context.output.note(if running.is_some() { "The storage node has stopped." } else { "No storage node was running." });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command as Typed};
+    use clap::Parser as _;
+
+    fn typed(line: &str) -> Start {
+        match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Typed::Node(crate::args::node::Node::Start(args)) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn passed(line: &str, gateway: &str) -> String {
+        let args = typed(line);
+        let found = arguments(&args, Path::new("/h"), &gateway.parse().unwrap(), Some(Path::new("/s")));
+        found.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn only_what_was_typed_is_passed_on() {
+        assert_eq!(
+            passed("cyx node start --storage-gb 5", "https://cloud.example.org"),
+            "--home /h --gateway https://cloud.example.org --central-server https://cloud.example.org:50052 --storage-path /s \
+             --storage-gb 5"
+        );
+        assert_eq!(
+            passed("cyx node start --central-server http://[::1]:7 --region eu -- --tls", "http://[::1]:8080"),
+            "--home /h --gateway http://[::1]:8080 --central-server http://[::1]:7 --storage-path /s --region eu"
+        );
+        assert_eq!(typed("cyx node start -- --tls").node_args, ["--tls"]);
+        assert!(Cli::try_parse_from(["cyx", "node", "start", "--storage-gb", "2"]).is_err());
+    }
+
+    #[test]
+    fn credentials_of_another_server_are_none() {
+        let home = tempfile::tempdir().unwrap();
+        let (here, there): (Gateway, Gateway) = ("http://localhost:1".parse().unwrap(), "http://localhost:2".parse().unwrap());
+        assert!(!is_enrolled(home.path(), &here));
+        fs::write(home.path().join("node_credentials.json"), r#"{"gateway":"http://localhost:1"}"#).unwrap();
+        assert!(is_enrolled(home.path(), &here) && !is_enrolled(home.path(), &there));
+    }
+}

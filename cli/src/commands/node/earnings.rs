@@ -1,0 +1,176 @@
+//! `cyx node earnings`: what a node earned, and whether that follows from its facts.
+
+use cyx_client::Session;
+use cyx_client::identity::earnings::check;
+use cyx_client::identity::nodes::Statement;
+use cyx_core::ids::NodeId;
+use serde::Serialize;
+
+use super::local::{self, Hour, State, home};
+use super::which;
+use crate::args::node::Earnings as Args;
+use crate::commands::Context;
+use crate::error::{Error, Result};
+use crate::output::{human, names};
+
+/// Micros of one unit of the currency.
+const UNIT: u64 = 1_000_000;
+/// Seconds of the hours by which a node remembers.
+const HOUR: u64 = 3600;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    node_id: NodeId,
+    /// The epoch is not over.
+    open: bool,
+    #[serde(flatten)]
+    statement: &'a Statement,
+    /// With --verify: nothing contradicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
+}
+
+/// An amount in the currency's unit: `1.234567`.
+#[must_use]
+pub(super) fn money(micros: u64) -> String {
+    format!("{}.{:06}", micros / UNIT, micros % UNIT)
+}
+
+/// Does the command.
+///
+/// # Errors
+/// [`Error::Unsettled`] if something does not add up; if nobody is logged in, or the server cannot be reached.
+pub(super) async fn run(context: &Context, args: &Args) -> Result<()> {
+    let state = State::load(&home(context, &args.place)?)?;
+    let session = Session::connect(&context.config).await?;
+    let node = which(&session, args.node.as_deref(), state.as_ref().map(|state| state.node_id.as_str())).await?;
+    let earnings = session.earnings(node, None, args.epochs).await?;
+    let running = state.filter(|state| state.process.is_running() && state.node_id == node.to_string());
+    let mut wrong = 0_u64;
+    for (at, statement) in std::iter::once(&earnings.open).chain(&earnings.epochs).enumerate() {
+        let findings = match args.verify {
+            true => Some(verify(&session, node, statement, at > 0, running.as_ref()).await?),
+            false => None,
+        };
+        wrong += findings.as_ref().map_or(0, |findings| findings.len() as u64);
+        show(context, node, statement, at == 0, findings)?;
+    }
+    if !context.output.json() {
+        context.output.note(format!("{} is held until the node has left in order.", money(earnings.held_micros)));
+    }
+    match wrong {
+        0 if args.verify && !context.output.json() => {
+            context.output.note("Every order is signed, and every amount follows from the facts and the rates.");
+            Ok(())
+        }
+        0 => Ok(()),
+        count => Err(Error::Unsettled(count)),
+    }
+}
+
+async fn verify(
+    session: &Session,
+    node: NodeId,
+    statement: &Statement,
+    closed: bool,
+    running: Option<&State>,
+) -> Result<Vec<String>> {
+    let lines = session.earning_lines(node, statement.epoch).await?;
+    let has_facts = !lines.periods.is_empty() || !lines.orders.is_empty();
+    let did_something = statement.traffic_bytes > 0 || statement.user_byte_seconds != "0";
+    if closed && !has_facts && did_something {
+        return Ok(vec!["its facts are not kept any more; they are for 90 days after the end of an epoch".to_owned()]);
+    }
+    // The open epoch goes on between the two questions, so only what is certain is compared.
+    let mut findings = if closed { check(node, statement, &lines) } else { Vec::new() };
+    if let (true, Some(state)) = (closed, running) {
+        let hours = local::facts(state.metrics, statement.begins.saturating_sub(HOUR), statement.ends + HOUR).await?;
+        findings.extend(missing(statement, &hours));
+    }
+    Ok(findings)
+}
+
+/// Whether the server paid less traffic than the node remembers. Hours at the ends of an epoch belong to both sides of it.
+fn missing(statement: &Statement, hours: &[Hour]) -> Option<String> {
+    let is_inside = |hour: &&Hour| hour.begins >= statement.begins + HOUR && hour.begins + 2 * HOUR <= statement.ends;
+    let certain: u64 = hours.iter().filter(is_inside).map(|hour| hour.counted_bytes).sum();
+    (certain > statement.traffic_bytes).then(|| {
+        format!("the node remembers {certain} bytes of counted traffic, and {} are paid", statement.traffic_bytes)
+    })
+}
+
+fn show(
+    context: &Context,
+    node: NodeId,
+    statement: &Statement,
+    open: bool,
+    findings: Option<Vec<String>>,
+) -> Result<()> {
+    let verified = findings.as_ref().filter(|_| !open).map(Vec::is_empty);
+    let findings = findings.unwrap_or_default();
+    if context.output.json() {
+        return context.output.document(&Document { node_id: node, open, statement, verified, findings });
+    }
+    let work = statement.work()?;
+    let seconds = u128::from(statement.ends.saturating_sub(statement.begins).max(1));
+    let average = u64::try_from(work.user_byte_seconds / seconds).unwrap_or(u64::MAX);
+    let paid = match (&statement.paid_at, open) {
+        (_, true) => "so far".to_owned(),
+        (Some(at), _) => format!("paid {}", human::shown_time(at)),
+        (None, _) => "due".to_owned(),
+    };
+    let mark = match verified {
+        Some(true) => "  verified",
+        Some(false) => "  DOES NOT ADD UP",
+        None => "",
+    };
+    context.output.line(format!(
+        "epoch {:<6} {}  {:>14}  of {:>14}  {:>9} kept, {:>9} moved  {}{mark}",
+        statement.epoch,
+        human::local_time_seconds(statement.begins),
+        money(statement.operator_micros),
+        money(statement.operator_micros.saturating_add(statement.platform_micros)),
+        human::bytes(average),
+        human::bytes(statement.traffic_bytes),
+        names::escape(paid.as_bytes()),
+    ))?;
+    findings.iter().try_for_each(|finding| context.output.line(format!("  {}", names::escape(finding.as_bytes()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_six_decimals() {
+        assert_eq!([0, 1, 1_500_000, u64::MAX].map(money), ["0.000000", "0.000001", "1.500000", "18446744073709.551615"]);
+    }
+
+    #[test]
+    fn traffic_that_is_not_paid_is_noticed() {
+        let statement = Statement {
+            epoch: 1,
+            begins: 10 * HOUR,
+            ends: 20 * HOUR,
+            storage_rate: 0,
+            traffic_rate: 0,
+            hold_percent: 0,
+            user_byte_seconds: "0".to_owned(),
+            reserved_byte_seconds: "0".to_owned(),
+            traffic_bytes: 100,
+            storage_micros: 0,
+            traffic_micros: 0,
+            operator_micros: 0,
+            platform_micros: 0,
+            held_micros: 0,
+            paid_at: None,
+        };
+        let hour = |hour, counted_bytes| Hour { begins: hour * HOUR, counted_bytes };
+        assert_eq!(missing(&statement, &[hour(12, 60), hour(13, 40)]), None);
+        assert!(missing(&statement, &[hour(12, 60), hour(13, 41)]).is_some());
+        // What may belong to the epochs before and after says nothing.
+        assert_eq!(missing(&statement, &[hour(9, 500), hour(10, 500), hour(19, 500), hour(20, 500)]), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! `cyx node exit`: leaving for good. The node's own program asks, because the machine's credentials are its alone.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::local::{State, file, home};
+use crate::args::node::Exit;
+use crate::commands::Context;
+use crate::dev::launch::find_program;
+use crate::error::{Error, Result};
+use crate::output::{human, names};
+
+/// Between two questions while it goes on.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What `cyx-node exit` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    node_id: String,
+    leaving: String,
+    chunks_left: u64,
+    bytes_left: u64,
+    chunks_moved: u64,
+    bytes_moved: u64,
+    receipt: Option<String>,
+}
+
+/// Does the command.
+///
+/// # Errors
+/// [`Error::Node`] if no node was started here, or the server refuses.
+pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
+    let home = home(context, &args.place)?;
+    let state = State::load(&home)?.ok_or(Error::Node {
+        message: "`cyx node start` has not started a storage node here".to_owned(),
+        advice: Some("A node that systemd or a container runs is asked with `cyx-node exit`."),
+    })?;
+    let flag = match (args.status, args.cancel) {
+        (true, _) => Some("--status"),
+        (false, true) => Some("--cancel"),
+        (false, false) => None,
+    };
+    let mut progress = ask(&home, &state, flag).await?;
+    let waits = flag.is_none() && !args.no_wait;
+    let mut shown = None;
+    loop {
+        if shown.as_ref() != Some(&progress) {
+            show(context, &progress)?;
+            shown = Some(progress.clone());
+        }
+        if !waits || progress.leaving != "exiting" {
+            return Ok(());
+        }
+        tokio::time::sleep(EVERY).await;
+        progress = ask(&home, &state, Some("--status")).await?;
+    }
+}
+
+fn show(context: &Context, progress: &Progress) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(progress);
+    }
+    let Progress { leaving, chunks_left, bytes_left, chunks_moved, bytes_moved, receipt, .. } = progress;
+    let (left, moved) = (human::bytes(*bytes_left), human::bytes(*bytes_moved));
+    context.output.line(match leaving.as_str() {
+        "none" => "The node is not leaving.".to_owned(),
+        "exited" => format!("The node has left: {chunks_moved} chunks ({moved}) were handed over. It may be stopped now."),
+        other => format!("{}: {chunks_left} chunks ({left}) left, {chunks_moved} ({moved}) moved", names::escape(other.as_bytes())),
+    })?;
+    if let Some(receipt) = receipt {
+        context.output.line(format!("Receipt: {}", names::escape(receipt.as_bytes())))?;
+    }
+    Ok(())
+}
+
+async fn ask(home: &Path, state: &State, flag: Option<&'static str>) -> Result<Progress> {
+    let program = find_program("cyx-node")?;
+    let mut command = Command::new(&program);
+    command.arg("exit").args(flag).arg("--home").arg(home);
+    if let Some(path) = &state.storage_path {
+        command.arg("--storage-path").arg(path);
+    }
+    command.env("CYXWIZ_API_URL", &state.gateway).env("CENTRAL_SERVER_ADDR", &state.central_server);
+    command.current_dir(home).stdin(Stdio::null());
+    let asked = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = asked.map_err(std::io::Error::other).and_then(|output| output).map_err(file("run", &program))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words = words.trim().strip_prefix("cyx-node: ").unwrap_or(words.trim());
+        return Err(Error::Node { message: names::escape(words.as_bytes()), advice: None });
+    }
+    let progress = serde_json::from_slice(&output.stdout).map_err(std::io::Error::other);
+    progress.map_err(file("understand", &program))
+}

@@ -1,0 +1,163 @@
+//! Becoming an operator: a token or a login, a node, what it earns, and leaving.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::process::Command;
+
+use cyx_tests::{Cluster, User, noise, program, wait_until};
+use serde_json::Value;
+
+/// Collections every second, epochs of five, and rates at which seconds are worth something.
+const SERVER: [&str; 6] =
+    ["--job-seconds=1", "--epoch-seconds=5", "--storage-rate=1000000000000", "--traffic-rate=1000000", "--hold-percent=20", "--heartbeat-seconds=1"];
+
+/// A node of this user on this machine; stopped when dropped.
+struct Miner<'a> {
+    user: &'a User,
+    id: String,
+}
+
+impl<'a> Miner<'a> {
+    fn start(cluster: &Cluster, user: &'a User) -> Self {
+        let started = user.ok(start(cluster)).json();
+        Self { user, id: started["node_id"].as_str().unwrap().to_owned() }
+    }
+
+    fn status(&self) -> Value {
+        self.user.ok(["node", "status", "--json"]).json()
+    }
+
+    fn earnings(&self) -> Vec<Value> {
+        self.user.ok(["node", "earnings", "--epochs", "400", "--json"]).json_lines()
+    }
+}
+
+impl Drop for Miner<'_> {
+    fn drop(&mut self) {
+        self.user.cyx(["node", "stop"]);
+    }
+}
+
+fn start(cluster: &Cluster) -> Vec<String> {
+    let central = cluster.status()["grpc"].as_str().unwrap().to_owned();
+    let central = if central.starts_with("http") { central } else { format!("http://{central}") };
+    let typed = "node start --storage-gb 3 --grpc-port 0 --metrics-port 0 --payout-address account-7 --json --central-server";
+    typed.split(' ').map(str::to_owned).chain([central, "--".to_owned(), "--grpc-host".to_owned(), "127.0.0.1".to_owned()]).collect()
+}
+
+#[test]
+fn a_node_of_ones_own_is_started_watched_paid_and_stopped() {
+    let cluster = Cluster::start_with(1, &SERVER, &[]);
+    let ada = cluster.user("ada");
+    assert_eq!(ada.cyx(["node", "status"]).code, 1);
+    let miner = Miner::start(&cluster, &ada);
+    let again = ada.cyx(start(&cluster));
+    assert!(again.code == 1 && again.stderr.contains("runs already"), "{again:?}");
+
+    let status = miner.status();
+    assert_eq!((&status["running"], &status["local"]["registered"]), (&true.into(), &true.into()));
+    assert_eq!(status["local"]["reserved_bytes"], 2_147_483_648_u64);
+    assert_eq!((&status["server"]["state"], &status["server"]["payout_address"]), (&"online".into(), &"account-7".into()));
+    assert!(status["server"]["hardware"]["disk_mb"].as_u64().unwrap() > 0);
+    let listed = ada.ok(["node", "list", "--json"]).json_lines();
+    assert_eq!(listed.iter().map(|node| node["node_id"].as_str().unwrap()).collect::<Vec<_>>(), [miner.id.as_str()]);
+
+    // Two nodes: each holds a copy.
+    ada.ok(["bucket", "create", "docs"]);
+    ada.write("docs", "film", &noise(1, 2_000_000));
+    wait_until("the node holds a copy", || miner.status()["local"]["chunks"].as_u64().unwrap() > 0);
+    let earned = |line: &Value| {
+        line["open"] == false && line["traffic_bytes"].as_u64() > Some(0) && line["operator_micros"].as_u64() > Some(0)
+    };
+    wait_until("an epoch with traffic is over", || miner.earnings().iter().any(earned));
+    let kept = |line: &Value| line["open"] == false && line["user_byte_seconds"] != "0";
+    wait_until("an epoch with the copy is over", || miner.earnings().iter().any(kept));
+    let lines = miner.earnings();
+    let line = lines.iter().find(|line| earned(line)).unwrap();
+    let (operator, platform) = (line["operator_micros"].as_u64().unwrap(), line["platform_micros"].as_u64().unwrap());
+    assert_eq!(operator, (operator + platform) * 90 / 100);
+    assert_eq!(line["held_micros"], operator * 20 / 100);
+
+    let verified = ada.ok(["node", "earnings", "--epochs", "400", "--verify", "--json"]).json_lines();
+    let closed: Vec<&Value> = verified.iter().filter(|line| line["open"] == false).collect();
+    assert!(!closed.is_empty() && closed.iter().all(|line| line["verified"] == true), "{verified:?}");
+    let payouts = cluster.dir().join("server/payouts");
+    wait_until("payouts are written", || {
+        let files = std::fs::read_dir(&payouts).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).any(|text| text.contains("\"account-7\""))
+    });
+
+    ada.ok(["node", "stop"]);
+    assert_eq!(ada.cyx(["node", "status", "--json"]).code, 1);
+    assert_eq!(Miner::start(&cluster, &ada).id, miner.id, "it is the same node");
+    cluster.assert_consistent();
+}
+
+#[test]
+fn a_token_makes_a_machine_without_a_login_a_node_once() {
+    let cluster = Cluster::start(1);
+    let ada = cluster.user("ada");
+    let made = ada.ok(["node", "enroll", "--label", "rack 1", "--json"]).json();
+    let token = made["token"].as_str().unwrap();
+    let stranger = User::new(&cluster, "nobody");
+    let refused = stranger.cyx(start(&cluster));
+    assert!(refused.code == 1 && refused.stderr.contains("cyx login"), "{refused:?}");
+    let enrolled = |user: &User, token: &str| {
+        let output = user.command(start(&cluster)).env("CYXWIZ_ENROLL_TOKEN", token).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, words) = enrolled(&stranger, token);
+    let stop = Miner { user: &stranger, id: String::new() };
+    assert_eq!(code, Some(0), "{words}");
+    assert_eq!(ada.ok(["node", "list", "--json"]).json_lines().len(), 1);
+    let other = User::new(&cluster, "other");
+    let (code, words) = enrolled(&other, token);
+    assert!(code == Some(1) && words.contains("was used"), "{words}");
+    // A token of another server is not sent to this one.
+    let foreign = format!("cyxn_{}_{}", "0".repeat(32), &token[38..]);
+    let (code, words) = enrolled(&other, &foreign);
+    assert!(code == Some(1) && words.contains("is not the one that made this enrolment token"), "{words}");
+    drop(stop);
+}
+
+#[test]
+fn too_little_room_is_refused_in_words() {
+    let cluster = Cluster::start(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Command::new(program("cyx-node"));
+    node.env_clear().env("CYXCLOUD_HOME", folder.path()).env("STORAGE_PATH", folder.path().join("data"));
+    node.args(["--gateway", &cluster.gateway(), "--storage-gb", "2"]);
+    let output = node.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(78) && words.contains("Insufficient storage"), "{words}");
+}
+
+#[test]
+fn a_node_that_leaves_hands_everything_over_and_gets_a_receipt() {
+    let cluster = Cluster::start_with(3, &SERVER, &[]);
+    let ada = cluster.user("ada");
+    let miner = Miner::start(&cluster, &ada);
+    ada.ok(["bucket", "create", "docs"]);
+    // Until one of the placements has her node.
+    let mut files = 0;
+    wait_until("the node holds something", || {
+        files += 1;
+        ada.write("docs", &format!("file-{files}"), &noise(files, 300_000));
+        miner.status()["local"]["chunks"].as_u64().unwrap() > 0
+    });
+    let progress = ada.ok(["node", "exit", "--json"]).json_lines();
+    let last = progress.last().unwrap();
+    assert_eq!((&last["leaving"], &last["chunks_left"]), (&"exited".into(), &0.into()), "{progress:?}");
+    assert!(last["chunks_moved"].as_u64().unwrap() > 0 && last["receipt"].as_str().is_some_and(|receipt| receipt.len() > 128));
+    ada.ok(["node", "stop"]);
+    for file in 1..=files {
+        assert_eq!(ada.read("docs", &format!("file-{file}")), noise(file, 300_000), "file-{file}");
+    }
+    // What was held is paid.
+    let held = || {
+        let shown = ada.ok(["node", "earnings", "--node", &miner.id]);
+        shown.stderr.contains("0.000000 is held")
+    };
+    wait_until("held pay is released", held);
+    cluster.assert_consistent();
+}
