@@ -6,7 +6,8 @@
 
 use std::process::Command;
 
-use cyx_tests::{Cluster, PASSWORD};
+use cyx_tests::Cluster;
+use cyx_tests::user::PASSWORD;
 use rexpect::session::{PtySession, spawn_command};
 use tempfile::TempDir;
 
@@ -29,7 +30,12 @@ impl Terminal {
         // Asked for nothing itself, and with a prompt of its own that cannot be mistaken.
         shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap()).env("PS1", "");
         shell.env("CYXCLOUD_GATEWAY", gateway).env("TERM", "dumb").current_dir(home.path());
-        Self { session: spawn_command(shell, PATIENCE).unwrap(), shown: String::new(), _home: home }
+        let mut terminal = Self { session: spawn_command(shell, PATIENCE).unwrap(), shown: String::new(), _home: home };
+        // As people have it: what is typed is shown.
+        terminal.type_line("stty sane; echo 're''ady'");
+        terminal.wait("ready");
+        terminal.shown.clear();
+        terminal
     }
 
     /// Runs a command; how it ended is said after it.
@@ -69,7 +75,7 @@ impl Terminal {
         self.type_line("stty -a; echo 'set''tings'");
         self.wait("set''tings'");
         let settings = self.session.exp_string("settings").unwrap();
-        [" echo ", " icanon ", "isig "].iter().all(|setting| settings.replace(['\r', '\n'], " ").contains(setting))
+        ["echo", "icanon", "isig"].iter().all(|setting| settings.split_whitespace().any(|word| word == *setting))
     }
 }
 
@@ -109,7 +115,7 @@ fn passwords_are_typed_blindly_and_codes_after_a_mistake_once_more() {
     assert_eq!(terminal.code(), 2, "{}", terminal.shown);
     assert!(terminal.shown.contains("the passwords differ"), "{}", terminal.shown);
 
-    // Registered by a script, since the recovery words that are asked back are tested elsewhere.
+    // Registered by a script, since the recovery words that are asked back have a test of their own.
     let user = cyx_tests::User::register(&cluster, "grace");
     let known = cluster.mails_with_codes(&user.email);
     terminal.run(&format!("login --email {}", user.email));
@@ -127,4 +133,42 @@ fn passwords_are_typed_blindly_and_codes_after_a_mistake_once_more() {
     }
     assert!(terminal.shown.contains("Logged in as grace."), "{}", terminal.shown);
     assert!(terminal.is_as_before());
+}
+
+/// The recovery words as they were shown: numbered, four in a line.
+fn words_in(shown: &str) -> Vec<String> {
+    let text: Vec<&str> = shown.split_whitespace().collect();
+    let numbered =
+        |number: usize| text.windows(2).rfind(|pair| pair[0] == number.to_string()).map(|pair| pair[1].to_owned());
+    (1..=24).map(|number| numbered(number).unwrap_or_else(|| panic!("no word {number}: {shown}"))).collect()
+}
+
+#[test]
+fn three_recovery_words_are_asked_back_and_shown_again_after_a_mistake() {
+    let cluster = Cluster::start(1);
+    let mut terminal = Terminal::new(&cluster.gateway());
+    terminal.run("register --username ada --email ada@example.org");
+    terminal.wait("Password: ");
+    terminal.type_line(PASSWORD);
+    terminal.wait("The same again: ");
+    terminal.type_line(PASSWORD);
+    terminal.wait("To check, word number ");
+    let words = words_in(&terminal.shown);
+    terminal.wait(": ");
+    terminal.type_line("wrong");
+    terminal.wait("These are the words, once more:");
+    let before = terminal.shown.len();
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        terminal.wait("To check, word number ");
+        let number = terminal.session.exp_string(": ").unwrap();
+        let number: usize = number.trim().parse().unwrap();
+        asked.push(number);
+        let word = words[number - 1].clone();
+        terminal.type_line(&word);
+    }
+    assert_eq!(terminal.code(), 0, "{}", terminal.shown);
+    assert!(asked.is_sorted_by(|a, b| a < b), "{asked:?}");
+    assert_eq!(words_in(&terminal.shown[before..]), words);
+    assert!(terminal.shown.contains("Registered."), "{}", terminal.shown);
 }

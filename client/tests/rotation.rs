@@ -160,7 +160,8 @@ async fn a_root_key_that_was_given_up_is_refused() {
 #[tokio::test]
 async fn writers_whose_right_has_ended_are_taken_off_the_list_by_the_owner_alone() {
     let world = World::new().await;
-    let (key, other) = (ed25519_dalek::SigningKey::from_bytes(&[5; 32]), ed25519_dalek::SigningKey::from_bytes(&[6; 32]));
+    let (key, other) =
+        (ed25519_dalek::SigningKey::from_bytes(&[5; 32]), ed25519_dalek::SigningKey::from_bytes(&[6; 32]));
     let public = |key: &ed25519_dalek::SigningKey| key.verifying_key().to_bytes();
     let listed = |bucket: &Bucket, key| bucket.writers.may_sign_now(cyx_core::sign::key_id(&public(key))).is_some();
     for key in [&key, &other] {

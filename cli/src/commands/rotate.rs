@@ -61,7 +61,9 @@ async fn rotate(context: &Context, client: &Client, bucket: &str, resume: bool) 
     count.finish();
     if rotated.is_err() && client.may_resume_rotation(bucket).await.unwrap_or(false) {
         let shown = names::escape(bucket.as_bytes());
-        context.output.note(format!("The keys of {shown} are replaced in part; `cyx rotate --resume {shown}` goes on."));
+        context
+            .output
+            .note(format!("The keys of {shown} are replaced in part; `cyx rotate --resume {shown}` goes on."));
     }
     Ok(rotated?)
 }

@@ -57,8 +57,9 @@ impl Client {
     /// Replaces the keys of a bucket; with `resume` only goes on where this machine was interrupted. `progress` is told now and then.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also if there is nothing to go on with; [`Error::Invalid`] for a caller who is not the owner, and for API keys that are in the way;
-    /// [`Error::Conflict`] if others change the bucket faster than it is gone through: going on later is safe.
+    /// [`Error::NotFound`], also if there is nothing to go on with; [`Error::Invalid`] for a caller who is not the owner, and for API
+    /// keys that are in the way; [`Error::Conflict`] if others change the bucket faster than it is gone through: going on later is
+    /// safe.
     pub async fn rotate_bucket(
         &self,
         name: &str,
@@ -231,8 +232,7 @@ impl Bucket {
         what: &str,
     ) -> Result<InodeKeyring> {
         let (epoch, history) = inode.map(|inode| (inode.key_epoch, inode.key_history.clone())).unwrap_or_default();
-        let (key, history) =
-            if epoch > key.epoch() { self.renewed_key(file).await? } else { (key.clone(), history) };
+        let (key, history) = if epoch > key.epoch() { self.renewed_key(file).await? } else { (key.clone(), history) };
         open_history(key, file, &history).map_err(|_| IntegrityError::WrappedKey(what.to_owned()).into())
     }
 

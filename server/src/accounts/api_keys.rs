@@ -207,7 +207,7 @@ pub(crate) async fn rewrap(c: &mut Conn, key: ApiKeyId, wrapped_keys: &[u8]) -> 
 
 /// The writers of an account's buckets that belong to keys which ended, by expiry or revocation, and whose place in the writer list
 /// was not closed yet.
-pub(crate) async fn ended_writers(c: &mut Conn, account: AccountId) -> Result<Vec<(BucketId, Vec<u8>)>, DbError> {
+pub(crate) async fn ended_writers(c: &mut Conn, account: AccountId) -> Result<Vec<(BucketId, [u8; 32])>, DbError> {
     let rows = sqlx::query(
         "SELECT bucket, signing_public_key FROM api_key WHERE account = $1 AND bucket IS NOT NULL \
          AND signing_public_key IS NOT NULL AND writer_closed_ns IS NULL AND (revoked_ns IS NOT NULL OR expires_ns <= $2)",
@@ -216,7 +216,7 @@ pub(crate) async fn ended_writers(c: &mut Conn, account: AccountId) -> Result<Ve
     .bind(now_ns())
     .fetch_all(c)
     .await?;
-    rows.iter().map(|row| Ok((column_id(row, 0)?, row.try_get(1)?))).collect()
+    rows.iter().map(|row| Ok((column_id(row, 0)?, column_array(row, 1)?))).collect()
 }
 
 /// The owner took a writer off the list of a bucket.

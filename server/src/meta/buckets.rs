@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
+use cyx_core::sign;
 use cyx_core::writers::ENTRY_LEN;
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
@@ -79,9 +80,12 @@ impl MetaServer {
         let found = buckets::list(&mut read, caller.account, &request.name_token).await?;
         let mut buckets: Vec<pb::Bucket> = found.iter().map(Membership::to_pb).collect();
         for (bucket, writer) in ended_writers(&mut read, caller.account).await? {
-            let owned = |row: &&mut pb::Bucket| row.id[..] == bucket.0 && row.owner[..] == caller.account.0;
-            if let Some(row) = buckets.iter_mut().find(owned) {
-                row.ended_writers.push(writer.into());
+            let owned = |found: &Membership| found.bucket.id == bucket && found.bucket.owner == caller.account;
+            let Some(at) = found.iter().position(owned) else { continue };
+            // It may have been taken off before that was written down.
+            let list = self.app.writers.get(&mut read, &found[at].bucket).await?;
+            if list.may_sign_now(sign::key_id(&writer)).is_some() {
+                buckets[at].ended_writers.push(bytes::Bytes::copy_from_slice(&writer));
             }
         }
         Ok(pb::ListBucketsResponse { buckets })
