@@ -166,7 +166,14 @@ impl Filesystem {
             this.inner.open_bucket(name).await?;
         }
         for path in &recovered.damaged {
-            this.inner.report(format!("{} could not be read and was set aside", path.display()));
+            this.inner.report(format!(
+                "a part of the journal is damaged ({} records are missing); what can be read goes on, and the file is kept as {}",
+                recovered.lost,
+                path.display()
+            ));
+        }
+        if strange > 0 {
+            this.inner.report(format!("{strange} changes of names in the journal make no sense and stay there"));
         }
         this.begin_events();
         this.begin_commits(events);
@@ -226,6 +233,7 @@ impl Filesystem {
             handles: lock(&inner.handles).len() as u64,
             inodes: inner.table.known(),
             conflicts: inner.conflicts.load(Ordering::Relaxed),
+            leases: inner.buckets.roots().iter().filter(|root| root.home.local.decides()).count() as u64,
             last_error: lock(&inner.last_error).clone(),
         }
     }
@@ -233,7 +241,6 @@ impl Filesystem {
 
 impl Inner {
     /// What a number leads to.
-            leases: inner.buckets.roots().iter().filter(|root| root.home.local.decides()).count() as u64,
     pub(crate) fn found(&self, ino: Ino) -> Result<Found, Errno> {
         if ino == ROOT_INO && self.options.top == Top::Buckets {
             return Ok(Found::Top);
@@ -275,13 +282,6 @@ impl Inner {
         lock(&self.handles).remove(&handle.0)
     }
 
-    /// Remembers what went wrong behind everybody's back.
-    pub(crate) fn report(&self, what: String) {
-        tracing::error!("{what}");
-        *lock(&self.last_error) = Some(what);
-    }
-}
-
     /// What an earlier run decided in a bucket and did not send.
     pub(crate) fn notes_of(&self, bucket: BucketId) -> Vec<(Position, Note)> {
         lock(&self.notes).remove(&bucket).unwrap_or_default()
@@ -298,6 +298,13 @@ impl Inner {
         let others = dirty.iter().filter(|content| !pending.contains(&content.id().inode)).count();
         (pending.len() + others) as u64
     }
+
+    /// Remembers what went wrong behind everybody's back.
+    pub(crate) fn report(&self, what: String) {
+        tracing::error!("{what}");
+        *lock(&self.last_error) = Some(what);
+    }
+}
 
 /// An error of the store, as an error of the client.
 pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {
