@@ -129,13 +129,13 @@ fn simulated(settings: &Settings, scheme: Scheme, death: f64, repair: f64) -> Ve
     let mut left = settings.segments;
     let each = left.div_ceil(NETWORKS);
     let mut outcomes = Vec::with_capacity(NETWORKS);
-    let mut seed = settings.seed;
     while left > 0 {
         let segments = each.min(left);
         left -= segments;
         let world = network::World { scheme, nodes: settings.nodes, segments, death, repair };
-        outcomes.push(network::simulate(&world, settings.years, seed));
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        // Each network has a seed of its own that shows nothing of the others'.
+        let input = [settings.seed.to_le_bytes(), (outcomes.len() as u64).to_le_bytes()].concat();
+        outcomes.push(network::simulate(&world, settings.years, *blake3::hash(&input).as_bytes()));
     }
     outcomes
 }

@@ -63,12 +63,11 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
             format!("the node proved {proven} of {} slices; the first failure was: {}", slices.len(), failed.as_str());
         return Err(conflict(&message));
     }
-    let by: Arc<str> = format!("by {admin}: {node} proved {} slices", slices.len()).into();
-    let operator = record.operator;
+    let what: Arc<str> = format!("node {node} proved {} slices", slices.len()).into();
     let saved: Record = app
         .db
         .write::<_, DbError, _>(move |conn| {
-            let by = Arc::clone(&by);
+            let what = Arc::clone(&what);
             Box::pin(async move {
                 let now = now_ns();
                 let mut record = rows::load(conn, node).await?.unwrap_or_else(|| Record::new(now));
@@ -76,8 +75,8 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
                 (record.standing_ns, record.last_ns, record.last_outcome) = (now, now, Outcome::Passed);
                 (record.unreachable_ns, record.alarm_ns) = (0, 0);
                 rows::save(conn, node, &record).await?;
-                let event = Event::new(Some(operator), Actor::Admin, Action::NodeReinstated, Some(ip));
-                audit::record(conn, event.with(&*by)).await?;
+                let event = Event::new(Some(admin), Actor::Admin, Action::NodeReinstated, Some(ip));
+                audit::record(conn, event.with(&*what)).await?;
                 Ok(record)
             })
         })

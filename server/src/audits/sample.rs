@@ -270,7 +270,9 @@ mod tests {
         segment(test, id, placement).await;
         let roots = literal(test, &vec![7; placement.scheme.n() * 32]);
         let key = literal(test, &id.0);
-        execute(test, &[format!("UPDATE segment SET roots = {roots}, length = 100000 WHERE id = {key}")]).await;
+        let bucket = literal(test, &[3; 16]);
+        let text = format!("UPDATE segment SET roots = {roots}, length = 100000, bucket = {bucket} WHERE id = {key}");
+        execute(test, &[text]).await;
         id
     }
 

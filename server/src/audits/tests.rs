@@ -15,8 +15,8 @@ use super::round::{Summary, round};
 use super::score::Standing;
 use super::{AuditOptions, appeal, rows};
 use crate::collect::holdings::Held;
-use crate::nodes::ClusterEvent;
-use crate::nodes::testing::{add, execute, literal, number, placement, server_with};
+use crate::nodes::testing::{account, add, execute, literal, node, number, placement, server_with};
+use crate::nodes::{ClusterEvent, NodeRecord};
 use crate::placement::Placement;
 use crate::test_support::TestApp;
 
@@ -293,6 +293,7 @@ async fn a_node_that_lost_everything_is_suspended_then_disqualified_and_comes_ba
     assert_eq!(registry.register(record.clone(), Instant::now()).standing, Standing::Disqualified);
 
     let admin = AccountId([1; 16]);
+    account(&network.test, admin, 1).await;
     let ip = "127.0.0.1".parse().unwrap();
     let app = &network.test.app;
     let refused = appeal::reinstate(app, network.placement.nodes[1], admin, ip).await.unwrap_err();
@@ -337,6 +338,23 @@ async fn a_suspended_node_is_asked_eight_times_as_much() {
     let others = 2 * 3;
     let done = network.later().await;
     assert!(done.of(Outcome::Passed) > others + 3, "{done}");
+}
+
+#[test]
+fn standing_and_score_weigh_in_the_choice_of_nodes() {
+    let record = |standing, audit_score| NodeRecord { standing, audit_score, ..node(1) };
+    let score = |standing, audit_score| record(standing, audit_score).candidate().score;
+    assert!((score(Standing::Trusted, 900) - 0.9).abs() < 1e-9);
+    assert!((score(Standing::Vetting, 1000) - 0.1).abs() < 1e-9, "few new shards");
+    for (standing, takes) in [
+        (Standing::Vetting, true),
+        (Standing::Trusted, true),
+        (Standing::Suspended, false),
+        (Standing::Disqualified, false),
+    ] {
+        assert_eq!(record(standing, 1000).can_take(0), takes, "{standing:?}");
+        assert_eq!(record(standing, 1000).is_gone(), standing == Standing::Disqualified);
+    }
 }
 
 /// The promise of `docs/audits.md`, on the chunks that a day's rounds really draw.
