@@ -3,7 +3,8 @@
 //! The server says which chunk, from which other chunks, where those are, and which hash each has. This node reads ranges of them from its
 //! peers, with proofs, so that a peer that lies is found out by the first range that it sends and another one takes its place; it
 //! decodes column by column, compares the whole with the expected hash, makes it durable like any other chunk, signs for it and
-//! reports. Nothing but the chunk itself is held in memory, and that counts against the memory of all chunks that are being received.
+//! reports. The chunk and one range of each source are held in memory; the chunk counts against the memory of all chunks that are being
+//! received.
 //!
 //! | module | what it does |
 //! |---|---|

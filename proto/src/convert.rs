@@ -117,7 +117,7 @@ macro_rules! as_ref16 {
     };
 }
 
-as_ref16!(AccountId BucketId InodeId BlobId SegmentId ChunkId PlacementId LeaseId GrantId NodeId SessionId TxnId BucketTag KeyId TrashId);
+as_ref16!(AccountId BucketId InodeId BlobId SegmentId ChunkId PlacementId LeaseId GrantId NodeId SessionId TxnId BucketTag KeyId TrashId TaskId ApiKeyId);
 
 #[cfg(test)]
 mod tests {

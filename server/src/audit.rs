@@ -130,6 +130,8 @@ actions! {
     MachineRegistered = "machine_registered";
     /// A disqualified storage node proved itself to an administrator.
     NodeReinstated = "node_reinstated";
+    /// A storage node is to be emptied, or not any more.
+    NodeLeaving = "node_leaving";
     /// The plan was changed.
     PlanChanged = "plan_changed";
     /// The role was changed.

@@ -110,6 +110,8 @@ pub enum Part {
     All,
     /// Accounts and machines alone, beside other processes on the same PostgreSQL.
     Identity,
+    /// Jobs alone (repairs, moves, collections, audits), beside other processes on the same PostgreSQL.
+    Rebalancer,
 }
 
 /// Longest epoch in seconds.
@@ -182,6 +184,8 @@ pub struct Config {
     pub node_lost: Duration,
     /// Repairs and moves under way at a time.
     pub repair_tasks: u64,
+    /// Whether every shard that is lost is made anew at once.
+    pub repair_eager: bool,
     /// Of those, how many may read from one node.
     pub repair_tasks_per_node: u64,
     /// How often nodes are audited.
@@ -238,7 +242,8 @@ impl Config {
         let part = match options.role()?.as_str() {
             "all" => Part::All,
             "identity" => Part::Identity,
-            _ => return Err(invalid("role", "is all or identity")),
+            "rebalancer" => Part::Rebalancer,
+            _ => return Err(invalid("role", "is all, identity or rebalancer")),
         };
         let identity = options.identity.or((part == Part::Identity).then_some(IDENTITY));
         let config = Self {
@@ -277,6 +282,7 @@ impl Config {
             node_offline: seconds(options.node_offline_seconds()?),
             node_lost: seconds(options.node_lost_seconds()?),
             repair_tasks: options.repair_tasks()?,
+            repair_eager: options.repair_eager(),
             repair_tasks_per_node: options.repair_tasks_per_node()?,
             node_audit: seconds(options.node_audit_seconds()?),
             node_audit_slices: options.node_audit_slices()?,
@@ -308,6 +314,7 @@ impl Config {
         let listeners = match self.part {
             Part::All => &listeners[..],
             Part::Identity => &listeners[2..],
+            Part::Rebalancer => &listeners[..1],
         };
         for (name, address) in listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))) {
             if self.tls.is_none() && !self.behind_proxy && !address.ip().is_loopback() {
@@ -334,6 +341,12 @@ impl Config {
             if self.jwt.secret.is_none() {
                 return Err(invalid("role", "identity needs the JWT_SECRET of the other processes"));
             }
+        }
+        if self.repair_tasks_per_node == 0 {
+            return Err(invalid("repair-tasks-per-node", "must be at least 1; --repair-tasks=0 pauses repairs"));
+        }
+        if self.part == Part::Rebalancer && !matches!(self.database.location, Location::Postgres(_)) {
+            return Err(invalid("role", "rebalancer needs PostgreSQL, which the other processes use too (DATABASE_URL)"));
         }
         let at_least_one = [
             ("access-token-seconds", self.access_token),

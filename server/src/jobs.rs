@@ -3,6 +3,8 @@
 //! Every run of a job is a row in the table `job` and a `JobStatusChanged` event when it begins and ends, so that an administrator sees
 //! what runs, what failed and why.
 
+pub mod lease;
+
 use std::time::Duration;
 
 use cyx_core::ids::random_bytes;
@@ -17,6 +19,9 @@ use crate::time::{now_ns, rfc3339};
 /// The first collection after a start waits no longer than this, however long the interval is: a server that is restarted every
 /// night collects all the same.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
+/// Name of the lease of the server that collects, and its shortest life.
+const LEASE: &str = "collect";
+const LEASE_LEAST: Duration = Duration::from_secs(60);
 /// How long runs are remembered.
 const REMEMBERED_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Longest description of a failure.
@@ -33,6 +38,17 @@ pub async fn run(app: AppState) {
         tokio::select! {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
+        }
+        // Twice the interval, so that a server that is held up does not lose it to another one every time.
+        let life = crate::time::nanos(every.saturating_mul(2).max(LEASE_LEAST));
+        match app.network.leases.hold(LEASE, now_ns(), life).await {
+            Ok(Some(_)) => {}
+            // Another server does it.
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whose turn it is to collect");
+                continue;
+            }
         }
         let work = collect::collect(&app, collect::Pace::Regular);
         let outcome = tokio::select! {

@@ -83,6 +83,7 @@ impl From<&Config> for NetworkOptions {
             node_offline_seconds: config.node_offline.as_secs(),
             node_lost_seconds: config.node_lost.as_secs(),
             repair_tasks: config.repair_tasks,
+            repair_eager: config.repair_eager,
             repair_tasks_per_node: config.repair_tasks_per_node,
             grant_seconds: config.grant.as_secs(),
             keep_list_margin_seconds: config.keep_list_margin.as_secs(),

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`address`] | which addresses a node may have |
 //! | [`dial`] | connects to a node and makes it prove that it is the one |
+//! | [`joining`] | where operators are paid, what of a node is reserved, how nodes recognise the server |
 //! | [`registry`] | all nodes in memory; liveness; who can take new shards |
 //! | [`rows`] | the same in the database |
 //! | [`service`] | the gRPC service that nodes call |
+//! | [`summary`] | room of all nodes, and what operators see of theirs |
 //! | [`damage`] | shards that a node lost |
 //! | [`events`] | what the rest of the server is told |
 //! | [`watch`] | the task that notices silence and writes heartbeats down in batches |
@@ -15,16 +17,20 @@ pub mod address;
 pub mod damage;
 pub mod dial;
 pub mod events;
+pub mod joining;
 pub mod registry;
 pub mod rows;
 pub mod service;
+pub mod summary;
 pub mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::audits::AuditOptions;
+
 pub use self::events::ClusterEvent;
-pub use self::registry::{Liveness, NodeRecord, Registry};
+pub use self::registry::{Leaving, Liveness, NodeRecord, Registry};
 pub use self::service::NodeServer;
 
 /// What an administrator decides about the network.
@@ -34,14 +40,26 @@ pub struct NetworkOptions {
     pub allow_colocated: bool,
     /// How often nodes are told to report, in seconds.
     pub heartbeat_seconds: u32,
-    /// After how many seconds of silence a node counts as dead. About half of it makes a node suspect.
-    pub node_dead_seconds: u64,
+    /// After how many seconds of silence a node is suspect.
+    pub node_suspect_seconds: u64,
+    /// After how many it is offline.
+    pub node_offline_seconds: u64,
+    /// And after how many lost: what it holds is made anew elsewhere.
+    pub node_lost_seconds: u64,
+    /// Repairs and moves under way at most, in the whole network; 0 pauses them.
+    pub repair_tasks: u64,
+    /// Whether every shard that is lost is made anew, instead of those of segments that lost several.
+    pub repair_eager: bool,
+    /// And of those, how many may read from one node.
+    pub repair_tasks_per_node: u64,
     /// Life of a grant in seconds.
     pub grant_seconds: u64,
     /// How old a chunk's newest receipt must be before a keep-list may cover the chunk, in seconds.
     pub keep_list_margin_seconds: u64,
     /// Interval of the collection jobs in seconds.
     pub job_seconds: u64,
+    /// How nodes are audited.
+    pub audits: AuditOptions,
 }
 
 impl Default for NetworkOptions {
@@ -49,10 +67,16 @@ impl Default for NetworkOptions {
         Self {
             allow_colocated: false,
             heartbeat_seconds: 30,
-            node_dead_seconds: 120,
+            node_suspect_seconds: 90,
+            node_offline_seconds: 300,
+            node_lost_seconds: 4 * 3600,
+            repair_tasks: 256,
+            repair_eager: false,
+            repair_tasks_per_node: 8,
             grant_seconds: cyx_core::units::GRANT_LIFETIME_SECONDS,
             keep_list_margin_seconds: cyx_core::units::KEEP_LIST_MARGIN_SECONDS,
             job_seconds: 3600,
+            audits: AuditOptions::default(),
         }
     }
 }

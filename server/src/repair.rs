@@ -44,26 +44,29 @@ use crate::tree::sql;
 /// A second in nanoseconds.
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// All nodes at one moment.
+/// All nodes at one moment, and what their loss means.
 #[derive(Clone)]
-pub struct Nodes(Arc<BTreeMap<NodeId, NodeRecord>>);
+pub struct Nodes {
+    by_id: Arc<BTreeMap<NodeId, NodeRecord>>,
+    eager: bool,
+}
 
 impl Nodes {
-    /// As they are now.
+    /// As they are now. With `eager`, every shard that is lost is made anew, however many are left.
     #[must_use]
-    pub fn of(registry: &Registry) -> Self {
-        Self(Arc::new(registry.all().into_iter().map(|node| (node.id, node)).collect()))
+    pub fn of(registry: &Registry, eager: bool) -> Self {
+        Self { by_id: Arc::new(registry.all().into_iter().map(|node| (node.id, node)).collect()), eager }
     }
 
     /// One of them.
     #[must_use]
     pub fn get(&self, node: NodeId) -> Option<&NodeRecord> {
-        self.0.get(&node)
+        self.by_id.get(&node)
     }
 
     /// All of them, by id.
     pub fn iter(&self) -> impl Iterator<Item = &NodeRecord> {
-        self.0.values()
+        self.by_id.values()
     }
 }
 

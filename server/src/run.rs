@@ -1,6 +1,8 @@
-//! From a configuration to a running server, and down again. [`identity`] is the one that serves accounts alone.
+//! From a configuration to a running server, and down again. [`identity`] is the one that serves accounts alone, [`rebalancer`] the one that
+//! does the regular work alone.
 
 pub mod identity;
+pub mod rebalancer;
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
@@ -28,6 +30,7 @@ use crate::{accounts, audits, jobs, mail, metrics, repair};
 use cyx_proto::node::v1::node_service_server::NodeServiceServer;
 
 use self::identity::IdentityServer;
+use self::rebalancer::Rebalancer;
 
 /// How often samples of metrics are merged.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -172,10 +175,15 @@ fn start_background(app: &AppState, tasks: &TaskTracker) {
     tasks.spawn(mail::deliver(app.clone()));
     tasks.spawn(accounts::housekeeping::run(app.clone()));
     app.network.start(&app.db, tasks, &app.shutdown);
+    start_jobs(app, tasks);
+    start_upkeep(app, tasks);
+}
+
+/// Regular work, of which leases decide who does it.
+fn start_jobs(app: &AppState, tasks: &TaskTracker) {
     tasks.spawn(jobs::run(app.clone()));
     tasks.spawn(audits::run(app.clone()));
     tasks.spawn(repair::run::run(app.clone()));
-    start_upkeep(app, tasks);
 }
 
 fn start_upkeep(app: &AppState, tasks: &TaskTracker) {
@@ -225,6 +233,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
                 let addresses =
                     [("http", Some(running.http)), ("grpc", Some(running.grpc)), ("identity", running.identity)];
                 print_ready_line(&running.app, &addresses)?;
+            }
+            ended.await;
+            running.stop().await;
+        }
+        Part::Rebalancer => {
+            let running = Rebalancer::start(config).await?;
+            if print_ready {
+                print_ready_line(&running.app, &[("http", Some(running.address))])?;
             }
             ended.await;
             running.stop().await;

@@ -57,6 +57,7 @@ pub fn config(folder: &Path) -> Config {
         node_offline: Duration::from_secs(300),
         node_lost: Duration::from_secs(4 * 3600),
         repair_tasks: 256,
+        repair_eager: false,
         repair_tasks_per_node: 8,
         node_audit: Duration::from_secs(600),
         node_audit_slices: 5,

@@ -40,7 +40,7 @@ fn stat(user: &User, extra: &[&str]) -> Value {
 
 #[test]
 fn bits_that_flip_volumes_that_end_early_and_swapped_ones_are_found_and_survived() {
-    let cluster = Cluster::start_with(14, &["--heartbeat-seconds=1"], &[]);
+    let cluster = Cluster::start_with(14, &["--heartbeat-seconds=1", "--repair-tasks=0"], &[]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     let content = noise(1, 11 * MIB);
@@ -83,7 +83,7 @@ fn bits_that_flip_volumes_that_end_early_and_swapped_ones_are_found_and_survived
 
 #[test]
 fn with_five_nodes_damaged_a_download_says_so_and_leaves_nothing() {
-    let cluster = Cluster::start(14);
+    let cluster = Cluster::start_with(14, &["--repair-tasks=0"], &[]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     user.write("docs", "file", &noise(1, 5 * MIB));

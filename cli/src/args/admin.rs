@@ -19,6 +19,8 @@ pub enum Admin {
     Disable(Disable),
     Audit(AdminAudit),
     Nodes(Nodes),
+    Reinstate(Reinstate),
+    Drain(Drain),
 }
 
 /// Lists accounts.
@@ -95,3 +97,38 @@ pub struct AdminAudit {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cyx admin nodes\n  cyx admin nodes --json | jq -r .owner")]
 pub struct Nodes {}
+
+/// Takes a disqualified storage node back if it proves what it holds.
+///
+/// The node has to prove up to 200 random slices at once, and all of them must hold. Then it begins anew, as one that is being vetted. A
+/// suspended node needs nobody for that: it comes back by itself with what it proves.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cyx admin reinstate 8d4f0c9ae51b4c62b7f0a3d1c5e69f27")]
+pub struct Reinstate {
+    /// Id of the node, as `cyx admin nodes` shows it.
+    pub node: String,
+}
+
+/// Empties a storage node: it gets nothing new, and everything on it is moved to others.
+///
+/// It is read from as before, and nothing is lost if it dies meanwhile. Once it is empty it can be stopped, or stay after all with
+/// `--cancel`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx admin drain 8d4f0c9ae51b4c62b7f0a3d1c5e69f27 --wait
+  cyx admin drain 8d4f0c9ae51b4c62b7f0a3d1c5e69f27 --status --json | jq .chunks_left
+  cyx admin drain 8d4f0c9ae51b4c62b7f0a3d1c5e69f27 --cancel")]
+pub struct Drain {
+    /// Id of the node, as `cyx admin nodes` shows it.
+    pub node: String,
+    /// Lets it stay after all.
+    #[arg(long, conflicts_with_all = ["status", "wait"])]
+    pub cancel: bool,
+    /// Only shows how far it is.
+    #[arg(long)]
+    pub status: bool,
+    /// Returns when nothing is left on it.
+    #[arg(long)]
+    pub wait: bool,
+}

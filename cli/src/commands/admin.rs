@@ -1,16 +1,20 @@
 //! `cyx admin`.
 
+use std::time::Duration;
+
 use cyx_client::Session;
-use cyx_client::identity::admin::User;
+use cyx_client::identity::admin::{Leaving, User};
 use serde_json::Value;
 
 use super::Context;
 use super::personal::{show_entry, since};
-use crate::args::admin::{Admin, AdminAudit, Plan, Users};
+use crate::args::admin::{Admin, AdminAudit, Drain, Plan, Users};
 use crate::error::{Error, Result};
 use crate::output::{human, names};
 
 const GB: u64 = 1_000_000_000;
+/// Between two looks at how far a node is.
+const DRAIN_LOOK: Duration = Duration::from_secs(2);
 
 /// Does one of the commands.
 ///
@@ -25,6 +29,17 @@ pub async fn run(context: &Context, command: Admin) -> Result<()> {
         Admin::Disable(args) => show_user(context, &session.set_disabled(&args.user, !args.undo).await?),
         Admin::Audit(args) => audit(context, &session, &args).await,
         Admin::Nodes(_) => nodes(context, &session).await,
+        Admin::Drain(args) => drain(context, &session, &args).await,
+        Admin::Reinstate(args) => {
+            let done = session.reinstate_node(&args.node).await?;
+            if context.output.json() {
+                return context.output.document(&done);
+            }
+            let proven = done.get("proven").and_then(Value::as_u64).unwrap_or(0);
+            let slices = human::count(proven, "slice", "slices");
+            context.output.note(format!("The node proved {slices} and is being vetted again."));
+            Ok(())
+        }
     }
 }
 
@@ -91,6 +106,41 @@ async fn audit(context: &Context, session: &Session, args: &AdminAudit) -> Resul
     }
 }
 
+async fn drain(context: &Context, session: &Session, args: &Drain) -> Result<()> {
+    let mut progress = match args.status {
+        true => session.node_drain(&args.node).await?,
+        false => session.drain_node(&args.node, !args.cancel).await?,
+    };
+    let mut shown: Option<Leaving> = None;
+    loop {
+        if shown.as_ref() != Some(&progress) {
+            show_drain(context, &progress)?;
+            shown = Some(progress.clone());
+        }
+        if !args.wait || progress.leaving == "none" || progress.chunks_left == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+        progress = session.node_drain(&args.node).await?;
+    }
+}
+
+fn show_drain(context: &Context, progress: &Leaving) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(progress);
+    }
+    let Leaving { node_id, leaving, chunks_left, bytes_left, chunks_moved, bytes_moved, .. } = progress;
+    context.output.line(format!(
+        "{}  {:<8}  {} ({}) left, {} ({}) moved",
+        names::escape(node_id.as_bytes()),
+        names::escape(leaving.as_bytes()),
+        human::count(*chunks_left, "chunk", "chunks"),
+        human::bytes(*bytes_left),
+        human::count(*chunks_moved, "chunk", "chunks"),
+        human::bytes(*bytes_moved),
+    ))
+}
+
 async fn nodes(context: &Context, session: &Session) -> Result<()> {
     for node in session.nodes_of_all().await? {
         if context.output.json() {
@@ -100,9 +150,10 @@ async fn nodes(context: &Context, session: &Session) -> Result<()> {
         let text = |field: &str| names::escape(node.get(field).and_then(Value::as_str).unwrap_or("-").as_bytes());
         let number = |field: &str| human::bytes(node.get(field).and_then(Value::as_u64).unwrap_or(0));
         context.output.line(format!(
-            "{}  {:<9}  {:<22}  {} of {}  {}",
-            text("node"),
+            "{}  {:<9}  {:<12}  {:<22}  {} of {}  {}",
+            text("node_id"),
             text("state"),
+            text("standing"),
             text("address"),
             number("used_bytes"),
             number("allocatable_bytes"),

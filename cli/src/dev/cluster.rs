@@ -19,6 +19,18 @@ const DEATH: Duration = Duration::from_secs(30);
 /// Starts of a new program with other ports, should somebody take a free one before the program does.
 const ATTEMPTS: u32 = 3;
 
+/// When a server of a cluster for development takes notice: soon enough that what a killed node held is made anew within a minute, late
+/// enough for a busy machine. Variables, so that an argument for the server wins over them.
+const TIMINGS: [(&str, &str); 7] = [
+    ("CYX_REPAIR_EAGER", "true"),
+    ("CYX_HEARTBEAT_SECONDS", "2"),
+    ("CYX_NODE_SUSPECT_SECONDS", "10"),
+    ("CYX_NODE_OFFLINE_SECONDS", "15"),
+    ("CYX_NODE_LOST_SECONDS", "25"),
+    ("CYX_NODE_AUDIT_SECONDS", "10"),
+    ("CYX_NODE_AUDIT_RECHECK_SECONDS", "5"),
+];
+
 /// A cluster that this command alone works on.
 pub(crate) struct Manager {
     folder: Folder,
@@ -145,10 +157,13 @@ impl Manager {
                 name: "server".to_owned(),
                 program: &program,
                 args: self.server_args(),
-                variables: vec![
+                variables: [
                     ("CYX_ENROLL_TOKEN", token.clone().into()),
                     ("CYXCLOUD_HOME", self.folder.server().into()),
-                ],
+                ]
+                .into_iter()
+                .chain(TIMINGS.iter().map(|(name, value)| (*name, OsString::from(value))))
+                .collect(),
             }
             .start(&self.folder)?;
             self.cluster.server = Some(starting.process().clone());

@@ -3,6 +3,7 @@
 use cyx_core::chunk;
 use cyx_core::commit::Commit;
 use cyx_core::deletion::DeletionOrder;
+use cyx_core::exit::ExitReceipt;
 use cyx_core::extent::{BlobHeader, Child, Page, PageId};
 use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketId, BucketTag, ChunkId, GrantId, InodeId, KeyId, NodeId, SegmentId};
@@ -70,6 +71,11 @@ pub(crate) fn deletion() -> DeletionOrder {
     DeletionOrder { key: sign::key_id(&public()), node: NODE, issued: NOW, chunks: KEPT.to_vec() }
 }
 
+pub(crate) fn exit() -> ExitReceipt {
+    let key = sign::key_id(&public());
+    ExitReceipt { key, node: NODE, began: 1000, ended: NOW, chunks: 12, bytes: 6_297_600 }
+}
+
 pub(crate) fn order() -> Order {
     Order { node: NODE, grant: GrantId([1; 16]), traffic: 5_000_000 }
 }
@@ -122,6 +128,7 @@ fn signed_words_are_frozen() {
     assert_frozen("receipt", &receipt().sign(&key()));
     assert_frozen("keep-list", &keep_list().sign(&KEPT, &key()));
     assert_frozen("deletion-order", &deletion().sign(&key()));
+    assert_frozen("exit-receipt", &exit().sign(&key()));
     assert_frozen("order", &order().sign(&key()));
     assert_frozen("commit-body", &commit().body());
     assert_frozen("commit-signature", &commit().sign(&key()));
@@ -162,6 +169,7 @@ fn frozen_layouts_are_read() {
     let kept: Vec<u8> = KEPT.iter().flat_map(|id| id.0).collect();
     assert_eq!(KeepList::verify(&vector("keep-list"), &kept, find, NODE), Ok((keep_list(), KEPT.to_vec())));
     assert_eq!(DeletionOrder::verify(&vector("deletion-order"), find, NODE, NOW), Ok(deletion()));
+    assert_eq!(ExitReceipt::verify(&vector("exit-receipt"), find, NODE), Ok(exit()));
     assert_eq!(Order::verify(&vector("order"), &terms()), Ok(order()));
     assert_eq!(commit().verify(&public(), &vector("commit-signature")), Ok(()));
     assert_eq!(commit().verify(&public(), &vector("commit-signature-2")), Ok(()));
@@ -254,6 +262,9 @@ fn malformed_signed_words_are_refused() {
 
     let cases = common(&order().sign(&key()));
     assert_malformed("order", &cases, |bytes| Order::read_unchecked(bytes).is_err());
+
+    let cases = common(&exit().sign(&key()));
+    assert_malformed("exit-receipt", &cases, |bytes| ExitReceipt::verify(bytes, find, NODE).is_err());
 
     let cases = common(&deletion().sign(&key()));
     assert_malformed("deletion-order", &cases, |bytes| DeletionOrder::verify(bytes, find, NODE, NOW).is_err());

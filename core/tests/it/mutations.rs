@@ -6,6 +6,7 @@
 use std::io::Cursor;
 
 use cyx_core::deletion::DeletionOrder;
+use cyx_core::exit::ExitReceipt;
 use cyx_core::extent::{BlobHeader, OFFSET_MAX, Page, PageId, PageMap, check_new, tree};
 use cyx_core::grant::Grant;
 use cyx_core::keeplist::KeepList;
@@ -102,6 +103,13 @@ fn keep_lists() {
 fn deletion_orders() {
     each_mutation(7, &golden::deletion().sign(&key()), |changed| {
         assert!(DeletionOrder::verify(changed, find, NODE, NOW).is_err());
+    });
+}
+
+#[test]
+fn exit_receipts() {
+    each_mutation(21, &golden::exit().sign(&key()), |changed| {
+        assert!(ExitReceipt::verify(changed, find, NODE).is_err());
     });
 }
 

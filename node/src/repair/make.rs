@@ -81,11 +81,8 @@ pub(crate) async fn make(
                 }
             }
         }
-        let columns: Vec<(usize, Bytes)> = active
-            .iter()
-            .zip(read)
-            .filter_map(|(source, bytes)| Some((usize::from(source.shard), bytes?)))
-            .collect();
+        let columns: Vec<(usize, Bytes)> =
+            active.iter().zip(read).filter_map(|(source, bytes)| Some((usize::from(source.shard), bytes?))).collect();
         let piece = match &coder {
             Some(coder) => combine(Arc::clone(coder), columns, usize::from(task.shard)).await?,
             None => columns.into_iter().next().map(|(_, bytes)| bytes).ok_or(MakeError::Inconsistent)?,

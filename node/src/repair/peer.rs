@@ -120,7 +120,10 @@ impl Peers {
     /// [`Failure`].
     pub(crate) async fn read(&self, source: &Source, length: u64, range: Range<u64>) -> Result<Bytes, Failure> {
         let outcome = self.try_read(source, length, range).await;
-        if matches!(outcome, Err(Failure::Unreachable(_) | Failure::Refused { code: ErrorCode::InvalidCredentials, .. })) {
+        if matches!(
+            outcome,
+            Err(Failure::Unreachable(_) | Failure::Refused { code: ErrorCode::InvalidCredentials, .. })
+        ) {
             self.wires.lock().unwrap_or_else(PoisonError::into_inner).remove(&source.peer.node);
         }
         outcome

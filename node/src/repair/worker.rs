@@ -135,7 +135,8 @@ async fn work(node: &Arc<Node>, task: &Task, peers: &Peers, throttle: &Throttle)
     let result = async {
         let permit = node.reserve(task.length).await;
         let _permit = permit.ok_or((ErrorCode::Unavailable, MakeError::Stopped.to_string()))?;
-        let pieces = make(task, peers, throttle, &mut failures).await.map_err(|error| (code(&error), error.to_string()))?;
+        let pieces =
+            make(task, peers, throttle, &mut failures).await.map_err(|error| (code(&error), error.to_string()))?;
         let chunk = NewChunk { id: task.chunk, tag: task.tag, root: task.root, pieces };
         let stored = node.store.store(chunk).await.map_err(|error| store_refusal(&error))?;
         let length = u32::try_from(task.length).unwrap_or(u32::MAX);

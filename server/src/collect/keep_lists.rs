@@ -104,7 +104,7 @@ pub async fn begin_rounds(db: &Db, options: &NetworkOptions, now: bool) -> Resul
             let (time_ns, before) = (now_ns(), now_seconds().saturating_sub(margin));
             let rows = sqlx::query(
                 "INSERT INTO keep_list_round (node, sequence, before, done, started_ns, finished_ns, trashed_chunks, trashed_bytes) \
-                 SELECT n.id, $1, $2, $3, $4, 0, 0, 0 FROM node n WHERE n.state <> 'dead' \
+                 SELECT n.id, $1, $2, $3, $4, 0, 0, 0 FROM node n WHERE n.state NOT IN ('offline', 'lost') \
                  ON CONFLICT (node) DO UPDATE SET sequence = excluded.sequence, before = excluded.before, done = excluded.done, \
                  started_ns = excluded.started_ns, finished_ns = 0, trashed_chunks = 0, trashed_bytes = 0 \
                  WHERE keep_list_round.finished_ns <> 0 AND keep_list_round.started_ns <= $5 RETURNING node",

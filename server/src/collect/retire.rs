@@ -26,7 +26,7 @@ pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
     let all = app.network.registry.all();
     let gone: HashSet<NodeId> = all
         .iter()
-        .filter(|node| node.state == Liveness::Dead && node.last_heartbeat_ns < now.saturating_sub(GONE_NS))
+        .filter(|node| node.state == Liveness::Lost && node.last_heartbeat_ns < now.saturating_sub(GONE_NS))
         .map(|node| node.id)
         .collect();
     let closed = app.network.placements.close_those_of(&gone);
@@ -77,8 +77,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_placements_of_lost_nodes_that_nothing_refers_to_are_forgotten() {
-        let lost = NodeRecord { state: Liveness::Dead, last_heartbeat_ns: now_ns() - GONE_NS - 1, ..node(1) };
-        let away = NodeRecord { state: Liveness::Dead, last_heartbeat_ns: now_ns() - GONE_NS / 2, ..node(2) };
+        let lost = NodeRecord { state: Liveness::Lost, last_heartbeat_ns: now_ns() - GONE_NS - 1, ..node(1) };
+        let away = NodeRecord { state: Liveness::Lost, last_heartbeat_ns: now_ns() - GONE_NS / 2, ..node(2) };
         let test = server_with([lost, away, node(3)], |_| {}).await;
         let single = Scheme::SINGLE;
         let used = placement(&test, single, &[node(1).id]).await;

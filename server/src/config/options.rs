@@ -107,7 +107,7 @@ options! {
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
         /// Whose sign-in a wallet shows when it is asked to sign: the host that people reach the server by, with its port if it has one
         domain: String, "domain", "CYX_DOMAIN", "localhost";
-        /// What this process serves: all, or identity, which is accounts and machines alone, on PostgreSQL
+        /// What this process does: all; on PostgreSQL also identity (accounts and machines alone) or rebalancer (regular work alone: repairs, moves, collections, audits)
         role: String, "role", "CYX_ROLE", "all";
         /// Calls per second and account over gRPC in the long run; ten times as many at once
         account_calls_per_second: u32, "account-calls-per-second", "CYX_ACCOUNT_CALLS_PER_SECOND", "3000";
@@ -197,6 +197,8 @@ options! {
         behind_proxy, "behind-proxy", "CYX_BEHIND_PROXY";
         /// Allow several pieces of a file on one machine or network: for clusters on one machine
         allow_colocated, "allow-colocated", "CYX_ALLOW_COLOCATED";
+        /// Make every lost piece of a file anew at once, instead of waiting until several of one are lost
+        repair_eager, "repair-eager", "CYX_REPAIR_EAGER";
         /// Accept access tokens of any issuer
         jwt_skip_issuer_validation, "jwt-skip-issuer-validation", "JWT_SKIP_ISSUER_VALIDATION";
         /// Write logs as JSON lines

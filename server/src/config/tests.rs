@@ -79,3 +79,37 @@ fn secrets_and_passwords_are_not_shown() {
     let shown = format!("{config:?} {:?}", Location::Postgres("postgres://u:hunter2@h/d".into()));
     assert!(!shown.contains("a secret for tests only") && !shown.contains("hunter2"));
 }
+
+#[test]
+fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, secret) = (folder.path().join("url"), folder.path().join("secret"));
+    std::fs::write(&url, "postgres://localhost/cyx\n").unwrap();
+    std::fs::write(&secret, "a secret that all share\n").unwrap();
+    let with = |url: Option<&PathBuf>, secret: Option<&PathBuf>, address: Option<&str>| {
+        resolve(|options| {
+            options.role = Some("identity".into());
+            options.database_url_file = url.cloned();
+            options.jwt_secret_file = secret.cloned();
+            options.identity = address.map(|address| address.parse().unwrap());
+            // It does not listen there, so it may say what it likes.
+            options.http = Some("0.0.0.0:8080".parse().unwrap());
+        })
+    };
+    assert!(with(None, Some(&secret), None).is_err(), "an embedded database is nobody else's");
+    assert!(with(Some(&url), None, None).is_err(), "a secret of its own is nobody else's");
+    assert!(with(Some(&url), Some(&secret), Some("0.0.0.0:3002")).is_err(), "plain text off loopback");
+    let config = with(Some(&url), Some(&secret), None).unwrap();
+    assert_eq!((config.part, config.identity), (Part::Identity, Some("127.0.0.1:3002".parse().unwrap())));
+    assert!(resolve(|options| options.role = Some("half".into())).is_err());
+    assert_eq!(resolve(|_| {}).unwrap().identity, None);
+}
+
+#[test]
+fn a_domain_is_a_host_and_calls_are_allowed() {
+    for domain in ["", "https://cyx.example.org", "two words", "a\nb"] {
+        assert!(resolve(|options| options.domain = Some(domain.into())).is_err(), "{domain}");
+    }
+    assert_eq!(resolve(|options| options.domain = Some("cyx.example.org".into())).unwrap().domain, "cyx.example.org");
+    assert!(resolve(|options| options.account_calls_per_second = Some(0)).is_err());
+}

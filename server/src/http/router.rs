@@ -15,7 +15,7 @@ use tonic::service::Routes;
 use super::access::{Access, Rule, enforce};
 use super::middleware::{is_grpc, limit_calls, limit_time, observe};
 use super::rest::{
-    account, admin, api_keys, audit, audits, auth, devices, factors, machines, nodes, privacy, security, system, wallets,
+    account, admin, api_keys, audit, audits, auth, devices, factors, leaving, machines, nodes, privacy, security, system, wallets,
 };
 use super::ws;
 use crate::app::AppState;
@@ -105,6 +105,10 @@ pub fn routes() -> Vec<Route> {
         get GET "/api/v1/admin/audit/check", Admin => admin::audit_check;
         get GET "/api/v1/admin/nodes", Admin => admin::nodes;
         post POST "/api/v1/admin/nodes/{node}/reinstate", Admin => audits::reinstate;
+        put PUT "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drain;
+        get GET "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drained;
+        put PUT "/api/v1/nodes/{node}/exit", Person => leaving::exit;
+        get GET "/api/v1/nodes/{node}/exit", Person => leaving::exited;
         // The token may come as the first message.
         get GET "/ws", Anyone => ws::events;
         // The bearer is a person's token or an enrolment token.
@@ -139,6 +143,11 @@ pub fn identity(app: &AppState) -> Router {
         "/metrics",
     ];
     finish(app, rest(app, |path| SERVED.iter().any(|prefix| path.starts_with(prefix))))
+}
+
+/// The router of a process that only works: about itself.
+pub fn status(app: &AppState) -> Router {
+    finish(app, rest(app, |path| ["/health", "/version", "/metrics"].contains(&path)))
 }
 
 fn rest(app: &AppState, serves: impl Fn(&str) -> bool) -> Router {

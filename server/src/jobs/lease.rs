@@ -115,13 +115,7 @@ impl Leases {
     }
 }
 
-async fn take(
-    conn: &mut Conn,
-    name: &str,
-    holder: [u8; 16],
-    now: i64,
-    until: i64,
-) -> Result<Option<i64>, DbError> {
+async fn take(conn: &mut Conn, name: &str, holder: [u8; 16], now: i64, until: i64) -> Result<Option<i64>, DbError> {
     // One's own is prolonged; that of another is taken over when it is over, and then what the other still wants to write is refused.
     let fencing: Option<i64> = sqlx::query_scalar(
         "INSERT INTO job_lease (name, holder, fencing, expires_ns) VALUES ($1, $2, 1, $3) ON CONFLICT (name) DO UPDATE SET \

@@ -1,21 +1,21 @@
 //! What happens in the network, for those who watch it.
 
-use cyx_core::ids::NodeId;
+use cyx_core::ids::{ChunkId, NodeId};
 use serde::Serialize;
 
-/// An event of the topics `cluster` and `job`, in the shape that WebSocket clients get it.
+/// An event of the topics `cluster`, `replication` and `job`, in the shape that WebSocket clients get it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", content = "data")]
 #[non_exhaustive]
 pub enum ClusterEvent {
-    /// A node registered, or came back from the dead.
+    /// A node registered, or came back after it was offline.
     NodeJoined {
         /// The node.
         node_id: NodeId,
         /// Where it is.
         address: String,
     },
-    /// A node is dead.
+    /// A node is offline.
     NodeLeft {
         /// The node.
         node_id: NodeId,
@@ -26,10 +26,35 @@ pub enum ClusterEvent {
     NodeHealthChanged {
         /// The node.
         node_id: NodeId,
-        /// `alive`, `suspect` or `read-only`.
+        /// `online`, `suspect`, `lost` or `read-only`; after its audits `vetting`, `trusted`, `suspended` or `disqualified`.
         status: String,
         /// A sentence, or empty.
         details: String,
+    },
+    /// A node was told to make a chunk from those of others.
+    ReplicationStarted {
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// Where its shard lay, or the first node that it is made from.
+        source_node: NodeId,
+        /// The node that makes it.
+        target_node: NodeId,
+    },
+    /// It did, and the shard lies there now.
+    ReplicationComplete {
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// Where its shard lay, or the first node that it was made from.
+        source_node: NodeId,
+        /// The node that made it.
+        target_node: NodeId,
+    },
+    /// It could not.
+    ReplicationFailed {
+        /// The chunk.
+        chunk_id: ChunkId,
+        /// Why.
+        error: String,
     },
     /// A job began, went on or ended.
     JobStatusChanged {
@@ -48,6 +73,9 @@ impl ClusterEvent {
     pub const fn topic(&self) -> &'static str {
         match self {
             Self::JobStatusChanged { .. } => "job",
+            Self::ReplicationStarted { .. } | Self::ReplicationComplete { .. } | Self::ReplicationFailed { .. } => {
+                "replication"
+            }
             _ => "cluster",
         }
     }

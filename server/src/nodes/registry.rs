@@ -1,8 +1,8 @@
 //! All nodes in memory: what the server decides from when it places, reads and reports.
 //!
 //! Liveness follows from the time since the last heartbeat, measured on the monotonic clock, which stands still while the machine
-//! sleeps: a server that wakes up does not find all of its nodes dead. After a start, nodes that were not dead before have
-//! one interval of grace, so that a restart interrupts no upload.
+//! sleeps: a server that wakes up does not find all of its nodes lost. After a start, nodes that were online before have one interval of
+//! grace, so that a restart interrupts no upload, and nodes that were offline wait for their loss anew.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use cyx_core::units::NODE_RESERVED;
 use tokio::sync::broadcast;
 
 use super::events::ClusterEvent;
+use crate::audits::Standing;
 use crate::placement::choice::{Candidate, Subnet};
 
 /// The score of a node that nothing bad is known of.
@@ -28,14 +29,16 @@ const ROOM_MIN: u64 = cyx_core::units::CHUNK_MAX;
 const EVENTS_KEPT: usize = 1024;
 
 /// Whether a node answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Liveness {
     /// Its heartbeats come.
-    Alive,
-    /// It has been silent for half the time: it is read from, but gets nothing new.
+    Online,
+    /// Some failed to come: it is read from, but gets nothing new.
     Suspect,
-    /// It has been silent too long.
-    Dead,
+    /// It has been silent for long enough that nobody waits for it. What it holds is expected to come back with it.
+    Offline,
+    /// It has been silent for so long that what it holds is made anew elsewhere.
+    Lost,
 }
 
 impl Liveness {
@@ -43,19 +46,65 @@ impl Liveness {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Alive => "alive",
+            Self::Online => "online",
             Self::Suspect => "suspect",
-            Self::Dead => "dead",
+            Self::Offline => "offline",
+            Self::Lost => "lost",
         }
     }
 
-    /// The opposite of [`Self::as_str`]; unknown words are dead.
+    /// The opposite of [`Self::as_str`]; unknown words are offline.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text {
-            "alive" => Self::Alive,
+            "online" => Self::Online,
             "suspect" => Self::Suspect,
-            _ => Self::Dead,
+            "lost" => Self::Lost,
+            _ => Self::Offline,
+        }
+    }
+
+    /// Whether it is worth asking.
+    #[must_use]
+    pub const fn is_reachable(self) -> bool {
+        matches!(self, Self::Online | Self::Suspect)
+    }
+}
+
+/// Whether a node is to be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leaving {
+    /// It stays.
+    #[default]
+    None,
+    /// An administrator empties it.
+    Draining,
+    /// Its operator ends it.
+    Exiting,
+    /// It handed over everything and is no part of the network any more.
+    Exited,
+}
+
+impl Leaving {
+    /// The word in the database and in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Draining => "draining",
+            Self::Exiting => "exiting",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// The opposite of [`Self::as_str`]; unknown words are none.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "draining" => Self::Draining,
+            "exiting" => Self::Exiting,
+            "exited" => Self::Exited,
+            _ => Self::None,
         }
     }
 }
@@ -87,14 +136,20 @@ pub struct NodeRecord {
     pub report: Report,
     /// Whether it answers.
     pub state: Liveness,
-    /// Thousandths.
+    /// Thousandths: how well it serves.
     pub score: u32,
+    /// Thousandths: how well it proves what it holds; see [`crate::audits::score`].
+    pub audit_score: u32,
+    /// How far it is trusted after its audits.
+    pub standing: Standing,
     /// Unix nanoseconds.
     pub registered_ns: i64,
     /// Unix nanoseconds.
     pub last_heartbeat_ns: i64,
     /// Sequence of the newest keep-list round; 0: none.
     pub keep_list_sequence: u64,
+    /// Whether it is to be emptied.
+    pub leaving: Leaving,
 }
 
 /// What a node says about itself in a heartbeat.
@@ -112,6 +167,8 @@ pub struct Report {
     pub damaged: u64,
     /// Why it refuses to store; empty if it does not.
     pub read_only: String,
+    /// Seconds by which its clock is ahead of the server's. Not written down.
+    pub skew: i64,
 }
 
 impl NodeRecord {
@@ -134,30 +191,42 @@ impl NodeRecord {
         if self.allocatable() == 0 { 1.0 } else { self.report.used as f64 / self.allocatable() as f64 }
     }
 
-    /// `alive`, `suspect`, `dead` or `read-only`.
+    /// `online`, `suspect`, `offline`, `lost` or `read-only`.
     #[must_use]
     pub fn status(&self) -> &'static str {
-        if self.state == Liveness::Alive && !self.report.read_only.is_empty() {
+        if self.state == Liveness::Online && !self.report.read_only.is_empty() {
             "read-only"
         } else {
             self.state.as_str()
         }
     }
 
+    /// Whether what it holds counts as gone: it is to be made anew elsewhere.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state == Liveness::Lost || self.standing == Standing::Disqualified || self.leaving == Leaving::Exited
+    }
+
     /// Whether it may get new shards, each node `need` bytes.
     #[must_use]
     pub fn can_take(&self, need: u64) -> bool {
-        self.state == Liveness::Alive && self.report.read_only.is_empty() && self.available() >= need.max(ROOM_MIN)
+        self.state == Liveness::Online
+            && self.leaving == Leaving::None
+            && self.standing.takes_new()
+            && self.report.read_only.is_empty()
+            && self.available() >= need.max(ROOM_MIN)
     }
 
-    fn candidate(&self) -> Candidate {
+    /// What the choice of nodes knows about it.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
         Candidate {
             node: self.id,
             operator: self.operator,
             subnet: Subnet::of(self.ip),
             region: self.region.clone(),
             free: self.available(),
-            score: f64::from(self.score) / f64::from(SCORE_FULL),
+            score: thousandths(self.score) * thousandths(self.audit_score) * self.standing.weight(),
         }
     }
 }
@@ -174,17 +243,33 @@ struct Slot {
 pub struct Patience {
     /// A node is suspect after this.
     pub suspect: Duration,
-    /// And dead after this.
-    pub dead: Duration,
+    /// Offline after this.
+    pub offline: Duration,
+    /// And lost after this.
+    pub lost: Duration,
 }
 
 impl Patience {
-    /// Dead after so many seconds; suspect after half of them, but not before two heartbeats failed to come.
+    /// As configured, but such that a node is not suspect before two heartbeats failed to come, and that no state comes before an
+    /// earlier one.
     #[must_use]
-    pub fn of_seconds(dead: u64, heartbeat: u32) -> Self {
-        let dead = Duration::from_secs(dead);
+    pub fn of_seconds(suspect: u64, offline: u64, lost: u64, heartbeat: u32) -> Self {
+        let [suspect, offline, lost] = [suspect, offline, lost].map(Duration::from_secs);
         let missed = Duration::from_secs(u64::from(heartbeat) * 5 / 2);
-        Self { suspect: (dead / 2).max(missed).min(dead), dead }
+        Self { suspect: suspect.max(missed).min(offline), offline, lost: lost.max(offline) }
+    }
+
+    /// What a node is that has been silent for so long.
+    fn judge(&self, silent: Duration) -> Liveness {
+        if silent >= self.lost {
+            Liveness::Lost
+        } else if silent >= self.offline {
+            Liveness::Offline
+        } else if silent >= self.suspect {
+            Liveness::Suspect
+        } else {
+            Liveness::Online
+        }
     }
 }
 
@@ -201,7 +286,11 @@ impl Registry {
     #[must_use]
     pub fn new(records: Vec<NodeRecord>, patience: Patience, now: Instant) -> Self {
         let slots = records.into_iter().map(|record| {
-            let silent = if record.state == Liveness::Dead { patience.dead } else { Duration::ZERO };
+            let silent = match record.state {
+                Liveness::Online | Liveness::Suspect => Duration::ZERO,
+                Liveness::Offline => patience.offline,
+                Liveness::Lost => patience.lost,
+            };
             let seen = now.checked_sub(silent).unwrap_or(now);
             (record.id, Slot { record, seen, dirty: false })
         });
@@ -251,18 +340,20 @@ impl Registry {
 
     /// A node registered: it is alive now. Keeps what an earlier registration is remembered for.
     pub fn register(&self, mut record: NodeRecord, now: Instant) -> NodeRecord {
-        record.state = Liveness::Alive;
+        record.state = Liveness::Online;
         let mut nodes = self.write();
         let old = nodes.get(&record.id).map(|slot| slot.record.clone());
         if let Some(old) = &old {
             record.score = old.score;
+            (record.audit_score, record.standing) = (old.audit_score, old.standing);
             record.report = old.report.clone();
             record.registered_ns = old.registered_ns;
             record.keep_list_sequence = old.keep_list_sequence;
+            record.leaving = old.leaving;
         }
         nodes.insert(record.id, Slot { record: record.clone(), seen: now, dirty: false });
         drop(nodes);
-        let is_news = old.is_none_or(|old| old.state == Liveness::Dead || old.address != record.address);
+        let is_news = old.is_none_or(|old| old.state >= Liveness::Offline || old.address != record.address);
         if is_news {
             self.publish(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
         }
@@ -281,18 +372,18 @@ impl Registry {
         let mut nodes = self.write();
         let slot = nodes.get_mut(&node)?;
         let old_status = slot.record.status();
-        let was_dead = slot.record.state == Liveness::Dead;
+        let was_away = slot.record.state >= Liveness::Offline;
         if slot.record.version != version {
             version.clone_into(&mut slot.record.version);
         }
         slot.record.report = report;
         slot.record.last_heartbeat_ns = now_ns;
-        slot.record.state = Liveness::Alive;
+        slot.record.state = Liveness::Online;
         slot.seen = now;
         slot.dirty = true;
         let record = slot.record.clone();
         drop(nodes);
-        if was_dead {
+        if was_away {
             self.publish(ClusterEvent::NodeJoined { node_id: node, address: record.address.clone() });
         } else if old_status != record.status() {
             self.publish(health_changed(&record));
@@ -305,19 +396,13 @@ impl Registry {
         let mut news = Vec::new();
         for slot in self.write().values_mut() {
             let silent = now.saturating_duration_since(slot.seen);
-            let state = if silent >= self.patience.dead {
-                Liveness::Dead
-            } else if silent >= self.patience.suspect {
-                Liveness::Suspect
-            } else {
-                Liveness::Alive
-            };
-            if state == slot.record.state {
+            let state = self.patience.judge(silent);
+            let old = std::mem::replace(&mut slot.record.state, state);
+            if state == old {
                 continue;
             }
-            slot.record.state = state;
             slot.dirty = true;
-            if state == Liveness::Dead {
+            if state >= Liveness::Offline && old < Liveness::Offline {
                 slot.record.score = (slot.record.score * 4 / 5).max(SCORE_LEAST);
                 let reason = format!("no heartbeat for {} seconds", silent.as_secs());
                 news.push(ClusterEvent::NodeLeft { node_id: slot.record.id, reason });
@@ -334,7 +419,7 @@ impl Registry {
 
     /// An hour of good service was done by all that are alive.
     pub fn reward(&self) {
-        for slot in self.write().values_mut().filter(|slot| slot.record.state == Liveness::Alive) {
+        for slot in self.write().values_mut().filter(|slot| slot.record.state == Liveness::Online) {
             slot.record.score += (SCORE_FULL.saturating_sub(slot.record.score)).div_ceil(20);
             slot.dirty = true;
         }
@@ -352,6 +437,30 @@ impl Registry {
     pub fn set_keep_list_sequence(&self, node: NodeId, sequence: u64) {
         if let Some(slot) = self.write().get_mut(&node) {
             slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(sequence);
+        }
+    }
+
+    /// Whether a node is to be emptied, as it was just written down.
+    pub fn set_leaving(&self, node: NodeId, leaving: Leaving) {
+        if let Some(slot) = self.write().get_mut(&node) {
+            slot.record.leaving = leaving;
+        }
+    }
+
+    /// What a node's audits say of it, as it was just written down.
+    pub fn set_standing(&self, node: NodeId, standing: Standing, audit_score: u32) {
+        let mut nodes = self.write();
+        let Some(slot) = nodes.get_mut(&node) else { return };
+        let old = std::mem::replace(&mut slot.record.standing, standing);
+        slot.record.audit_score = audit_score;
+        drop(nodes);
+        if old != standing {
+            let details = format!("by its audits it is {} and was {}", standing.as_str(), old.as_str());
+            self.publish(ClusterEvent::NodeHealthChanged {
+                node_id: node,
+                status: standing.as_str().to_owned(),
+                details,
+            });
         }
     }
 
@@ -388,12 +497,14 @@ impl Registry {
             if !newer {
                 if let Some(slot) = nodes.get_mut(&record.id) {
                     slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(record.keep_list_sequence);
+                    slot.record.leaving = record.leaving;
+                    (slot.record.standing, slot.record.audit_score) = (record.standing, record.audit_score);
                 }
                 continue;
             }
             let age = Duration::from_nanos(u64::try_from(now_ns.saturating_sub(record.last_heartbeat_ns)).unwrap_or(0));
             let seen = now.checked_sub(age).unwrap_or(now);
-            if nodes.get(&record.id).is_none_or(|slot| slot.record.state == Liveness::Dead) {
+            if nodes.get(&record.id).is_none_or(|slot| slot.record.state >= Liveness::Offline) {
                 joined.push(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
             }
             nodes.insert(record.id, Slot { record, seen, dirty: false });
@@ -405,8 +516,12 @@ impl Registry {
     }
 }
 
+fn thousandths(value: u32) -> f64 {
+    f64::from(value) / f64::from(SCORE_FULL)
+}
+
 fn health_changed(record: &NodeRecord) -> ClusterEvent {
-    let details = if record.state == Liveness::Alive { record.report.read_only.clone() } else { String::new() };
+    let details = if record.state == Liveness::Online { record.report.read_only.clone() } else { String::new() };
     ClusterEvent::NodeHealthChanged { node_id: record.id, status: record.status().to_owned(), details }
 }
 

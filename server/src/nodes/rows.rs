@@ -6,12 +6,15 @@ use cyx_core::ids::{AccountId, NodeId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::registry::{Liveness, NodeRecord, Report};
+use super::registry::{Leaving, Liveness, NodeRecord, Report};
+use crate::audits::Standing;
 use crate::db::{Conn, DbError};
 
 const COLUMNS: &str = "SELECT n.id, n.public_key, n.operator, n.machine, n.address, n.ip, n.tls, n.version, n.region, n.capacity, \
                        n.used, n.trash, n.free, n.chunks, n.damaged, n.read_only, n.state, n.score, n.registered_ns, \
-                       n.last_heartbeat_ns, COALESCE(r.sequence, 0) FROM node n LEFT JOIN keep_list_round r ON r.node = n.id";
+                       n.last_heartbeat_ns, COALESCE(r.sequence, 0), n.leaving, \
+                       COALESCE(a.standing, 'vetting'), COALESCE(a.score, 1000) FROM node n \
+                       LEFT JOIN keep_list_round r ON r.node = n.id LEFT JOIN node_audit a ON a.node = n.id";
 
 /// Every node.
 ///
@@ -122,12 +125,16 @@ fn from_row(row: &AnyRow) -> Result<NodeRecord, DbError> {
             chunks: unsigned(row.try_get(13)?),
             damaged: unsigned(row.try_get(14)?),
             read_only: row.try_get(15)?,
+            skew: 0,
         },
         state: Liveness::parse(&row.try_get::<String, _>(16)?),
         score: u32::try_from(row.try_get::<i64, _>(17)?).unwrap_or(0),
         registered_ns: row.try_get(18)?,
         last_heartbeat_ns: row.try_get(19)?,
         keep_list_sequence: unsigned(row.try_get(20)?),
+        leaving: Leaving::parse(&row.try_get::<String, _>(21)?),
+        standing: Standing::parse(&row.try_get::<String, _>(22)?),
+        audit_score: u32::try_from(row.try_get::<i64, _>(23)?).unwrap_or(0),
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
+use cyx_core::grant::CLOCK_SKEW_SECONDS;
 use cyx_core::ids::{AccountId, ChunkId, MachineId, NodeId};
 use cyx_core::sign::{self, Purpose};
 use cyx_core::units::{GIB, NODE_MINIMUM, NODE_RESERVED};
@@ -22,14 +23,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::damage::{Damage, REPORT_MAX, Walks};
-use super::registry::{Liveness, NodeRecord, Report, SCORE_NEW};
-use super::{address, dial, rows};
+use super::registry::{Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
+use super::{address, dial, joining, rows};
 use crate::app::AppState;
+use crate::audits::Standing;
 use crate::auth::{Machine, machine_of};
 use crate::collect::keep_lists::{self, Confirmed};
 use crate::error::ApiError;
 use crate::network::Network;
 use crate::orders;
+use crate::repair;
 use crate::time::{now_ns, now_seconds};
 
 /// A registration must have been signed within so many seconds.
@@ -99,13 +102,18 @@ impl NodeServer {
 
     async fn register(&self, machine: Machine, request: pb::RegisterNodeRequest) -> Result<NodeRecord, ApiError> {
         let public_key = check_identity(&request, machine.id)?;
+        joining::check_payout(&request.payout_address)?;
+        let payout = request.payout_address.clone();
         let record = self.locate(machine, public_key, request).await?;
         let row = record.clone();
         self.app
             .db
             .write(move |conn| {
-                let row = row.clone();
-                Box::pin(async move { Ok::<_, ApiError>(rows::register(conn, &row).await?) })
+                let (row, payout) = (row.clone(), payout.clone());
+                Box::pin(async move {
+                    rows::register(conn, &row).await?;
+                    Ok::<_, ApiError>(joining::set_payout(conn, row.id, &payout).await?)
+                })
             })
             .await?;
         let record = self.network().registry.register(record, Instant::now());
@@ -138,11 +146,14 @@ impl NodeServer {
             capacity: request.capacity_bytes,
             // Until it reports, it is taken at its word.
             report: Report { free: request.capacity_bytes, ..Report::default() },
-            state: Liveness::Alive,
+            state: Liveness::Online,
             score: SCORE_NEW,
+            audit_score: SCORE_FULL,
+            standing: Standing::Vetting,
             registered_ns: now,
             last_heartbeat_ns: now,
             keep_list_sequence: 0,
+            leaving: Leaving::None,
             version: request.version,
             region: request.region,
             address: request.address,
@@ -180,6 +191,21 @@ fn check_identity(request: &pb::RegisterNodeRequest, machine: MachineId) -> Resu
     Ok(public_key)
 }
 
+/// Seconds by which a node's clock is ahead of the server's; 0 if it does not say.
+fn skew(node: NodeId, node_time: u64, now: u64) -> i64 {
+    if node_time == 0 {
+        return 0;
+    }
+    let apart = node_time.abs_diff(now);
+    if apart > CLOCK_SKEW_SECONDS {
+        // Grants and receipts near their ends are refused by such a node, or not believed from it.
+        metrics::counter!("cyx_node_clock_skew_total").increment(1);
+        tracing::warn!(%node, seconds = apart, "a node's clock is wrong, or the server's");
+    }
+    let apart = i64::try_from(apart).unwrap_or(i64::MAX);
+    if node_time >= now { apart } else { -apart }
+}
+
 /// A report with foreign text made harmless.
 fn report(metrics: &pb::NodeMetrics) -> Report {
     let reason: String = metrics.read_only_reason.chars().filter(|c| !c.is_control()).take(SENTENCE_MAX).collect();
@@ -195,6 +221,7 @@ fn report(metrics: &pb::NodeMetrics) -> Report {
         chunks: metrics.chunks,
         damaged: metrics.damaged_chunks,
         read_only,
+        skew: 0,
     }
 }
 
@@ -212,14 +239,20 @@ impl NodeService for NodeServer {
         request: Request<pb::RegisterNodeRequest>,
     ) -> Result<Response<pb::RegisterNodeResponse>, Status> {
         let machine = machine_of(&self.app, request.metadata()).await?;
+        let issued_at = request.get_ref().issued_at;
         let record = self.register(machine, request.into_inner()).await?;
+        let server_keys = self.server_keys();
+        let (identity_key, identity_signature) = joining::vouch(&self.app.tokens, record.id, issued_at, &server_keys);
         Ok(Response::new(pb::RegisterNodeResponse {
             node_id: bytes_of(record.id),
-            server_keys: self.server_keys(),
+            server_keys,
             incarnation: self.incarnation(),
             heartbeat_seconds: self.network().options.heartbeat_seconds,
             reserved_bytes: NODE_RESERVED,
             allocatable_bytes: record.allocatable(),
+            reservations: joining::reservations(),
+            identity_key,
+            identity_signature,
         }))
     }
 
@@ -233,7 +266,8 @@ impl NodeService for NodeServer {
             return Err(ApiError::not_found("this node registered with another address: register again").into());
         }
         let version: String = request.version.chars().filter(char::is_ascii_graphic).take(WORD_MAX).collect();
-        let report = report(&request.metrics.unwrap_or_default());
+        let mut report = report(&request.metrics.unwrap_or_default());
+        report.skew = skew(known.id, request.node_time, now_seconds());
         let network = self.network();
         let record = network.registry.heartbeat(known.id, &version, report, Instant::now(), now_ns());
         let record = record.ok_or_else(|| ApiError::not_found("this node is not registered"))?;
@@ -243,6 +277,7 @@ impl NodeService for NodeServer {
             keep_list_sequence: record.keep_list_sequence,
             heartbeat_seconds: network.options.heartbeat_seconds,
             server_time: now_seconds(),
+            tasks_wait: network.repair.has(known.id),
         }))
     }
 
@@ -294,6 +329,34 @@ impl NodeService for NodeServer {
         let node = self.caller(&request, &request.get_ref().node_id).await?.id;
         let results = orders::hand_in(&self.app.db, node, request.into_inner().orders).await?;
         Ok(Response::new(pb::HandInOrdersResponse { results }))
+    }
+
+    async fn fetch_tasks(
+        &self,
+        request: Request<pb::FetchTasksRequest>,
+    ) -> Result<Response<pb::FetchTasksResponse>, Status> {
+        let node = self.caller(&request, &request.get_ref().node_id).await?;
+        Ok(Response::new(repair::hand::fetch(&self.app, &node, request.get_ref(), now_ns()).await?))
+    }
+
+    async fn report_task(
+        &self,
+        request: Request<pb::ReportTaskRequest>,
+    ) -> Result<Response<pb::ReportTaskResponse>, Status> {
+        let node = self.caller(&request, &request.get_ref().node_id).await?;
+        Ok(Response::new(repair::report::take(&self.app, &node, request.into_inner(), now_ns()).await?))
+    }
+
+    async fn exit(&self, request: Request<pb::ExitRequest>) -> Result<Response<pb::ExitResponse>, Status> {
+        let node = self.caller(&request, &request.get_ref().node_id).await?.id;
+        let progress = match request.get_ref().action() {
+            pb::exit_request::Action::Unspecified => repair::leave::progress(&self.app, node).await?,
+            pb::exit_request::Action::Begin => {
+                repair::leave::set(&self.app, node, Leaving::Exiting, now_ns()).await?
+            }
+            pb::exit_request::Action::Cancel => repair::leave::cancel_exit(&self.app, node, now_ns()).await?,
+        };
+        Ok(Response::new(progress.into()))
     }
 
     async fn report_damage(

@@ -8,12 +8,13 @@ use cyx_core::scheme::Scheme;
 use cyx_core::units::GIB;
 use ed25519_dalek::SigningKey;
 
+use crate::audits::Standing;
 use crate::config::Config;
 use crate::db::{Backend, DbError};
 use crate::placement::Placement;
 use crate::test_support::TestApp;
 
-use super::registry::{Liveness, NodeRecord, Report, SCORE_FULL};
+use super::registry::{Leaving, Liveness, NodeRecord, Report, SCORE_FULL};
 
 /// Key of the node with this number.
 pub(crate) fn node_key(number: u8) -> SigningKey {
@@ -35,11 +36,14 @@ pub(crate) fn node(number: u8) -> NodeRecord {
         region: String::new(),
         capacity: 100 * GIB,
         report: Report { free: 100 * GIB, ..Report::default() },
-        state: Liveness::Alive,
+        state: Liveness::Online,
         score: SCORE_FULL,
+        audit_score: SCORE_FULL,
+        standing: Standing::Trusted,
         registered_ns: 1,
         last_heartbeat_ns: 1_000,
         keep_list_sequence: 0,
+        leaving: Leaving::None,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
 use super::rows;
+use crate::audits::Standing;
 use crate::db::{Db, DbError};
 use crate::keys::ServerKeys;
 use crate::time::now_ns;
@@ -55,7 +56,7 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
 
 /// Shows the state of the network to Prometheus.
 fn measure(registry: &Registry) {
-    let (mut states, mut available) = ([("alive", 0_u32), ("suspect", 0), ("dead", 0), ("read-only", 0)], 0_u64);
+    let (mut states, mut available) = ([("online", 0_u32), ("suspect", 0), ("offline", 0), ("lost", 0), ("read-only", 0)], 0_u64);
     for node in registry.all() {
         if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == node.status()) {
             *count += 1;
@@ -63,6 +64,12 @@ fn measure(registry: &Registry) {
         if node.can_take(0) {
             available = available.saturating_add(node.available());
         }
+    }
+    let all = registry.all();
+    for standing in Standing::ALL {
+        let count = all.iter().filter(|node| node.standing == standing).count();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        metrics::gauge!("cyx_nodes_standing", "standing" => standing.as_str()).set(f64::from(count));
     }
     for (state, count) in states {
         metrics::gauge!("cyx_nodes", "state" => state).set(f64::from(count));

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 
 use super::month;
 use crate::db::{Backend, Conn, DbError, insert_many};
+use crate::tree::sql;
 
 /// For so many seconds after its end a grant's orders can be handed in: nodes may have been without their server for days.
 pub const HAND_IN_SECONDS: u64 = 8 * 24 * 3600;
@@ -15,8 +16,8 @@ pub const HAND_IN_SECONDS: u64 = 8 * 24 * 3600;
 pub struct Issued {
     /// What its orders are checked against.
     pub terms: Terms,
-    /// Whose traffic it is.
-    pub account: AccountId,
+    /// Whose traffic it is; `None` for that of nodes that repair, which counts for the node that was read from and for no account.
+    pub account: Option<AccountId>,
     /// The highest order so far.
     pub settled: u64,
 }
@@ -152,8 +153,8 @@ pub(super) async fn issued(conn: &mut Conn, backend: Backend, grant: GrantId) ->
         "SELECT account, node, session_key, allowance, settled FROM traffic_grant WHERE id = $1{}",
         backend.for_update()
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(conn).await?;
-    let Some(row) = row else { return Ok(None) };
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(&mut *conn).await?;
+    let Some(row) = row else { return issued_for_repair(conn, backend, grant).await };
     let account = row.try_get::<Vec<u8>, _>(0)?;
     let node = row.try_get::<Vec<u8>, _>(1)?;
     let key = row.try_get::<Vec<u8>, _>(2)?;
@@ -166,30 +167,44 @@ pub(super) async fn issued(conn: &mut Conn, backend: Backend, grant: GrantId) ->
         allowance: bytes(3)?,
     };
     let account = AccountId::try_from(&account[..]).map_err(|_| DbError::Corrupt("traffic_grant.account"))?;
-    Ok(Some(Issued { terms, account, settled: bytes(4)? }))
+    Ok(Some(Issued { terms, account: Some(account), settled: bytes(4)? }))
+}
+
+/// As [`issued`], among the grants by which nodes read from each other.
+async fn issued_for_repair(conn: &mut Conn, backend: Backend, grant: GrantId) -> Result<Option<Issued>, DbError> {
+    let text =
+        format!("SELECT node, session_key, allowance, settled FROM repair_grant WHERE id = $1{}", backend.for_update());
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(conn).await?;
+    let Some(row) = row else { return Ok(None) };
+    let terms = Terms {
+        node: sql::id(&row, 0)?,
+        grant,
+        session_key: sql::array(&row, 1)?,
+        allowance: sql::uint(&row, 2)?,
+    };
+    Ok(Some(Issued { terms, account: None, settled: sql::uint(&row, 3)? }))
 }
 
 /// Raises the settled traffic of a grant and adds what is new to both sums.
 pub(super) async fn settle(conn: &mut Conn, issued: &Issued, traffic: u64, now: u64) -> Result<(), DbError> {
     let Issued { terms, account, settled } = issued;
     let grown = signed(traffic.saturating_sub(*settled));
-    sqlx::query("UPDATE traffic_grant SET settled = $1 WHERE id = $2")
-        .bind(signed(traffic))
-        .bind(&terms.grant.0[..])
-        .execute(&mut *conn)
-        .await?;
-    for (text, id) in [
-        (
-            "INSERT INTO traffic_account (account, month, bytes) VALUES ($1, $2, $3) \
-             ON CONFLICT (account, month) DO UPDATE SET bytes = traffic_account.bytes + excluded.bytes",
-            account.0,
-        ),
-        (
-            "INSERT INTO traffic_node (node, month, bytes) VALUES ($1, $2, $3) \
-             ON CONFLICT (node, month) DO UPDATE SET bytes = traffic_node.bytes + excluded.bytes",
-            terms.node.0,
-        ),
-    ] {
+    let text = match account {
+        Some(_) => "UPDATE traffic_grant SET settled = $1 WHERE id = $2",
+        None => "UPDATE repair_grant SET settled = $1 WHERE id = $2",
+    };
+    sqlx::query(text).bind(signed(traffic)).bind(&terms.grant.0[..]).execute(&mut *conn).await?;
+    let of_account = account.map(|account| {
+        let text = "INSERT INTO traffic_account (account, month, bytes) VALUES ($1, $2, $3) \
+                    ON CONFLICT (account, month) DO UPDATE SET bytes = traffic_account.bytes + excluded.bytes";
+        (text, account.0)
+    });
+    let of_node = (
+        "INSERT INTO traffic_node (node, month, bytes) VALUES ($1, $2, $3) \
+         ON CONFLICT (node, month) DO UPDATE SET bytes = traffic_node.bytes + excluded.bytes",
+        terms.node.0,
+    );
+    for (text, id) in of_account.into_iter().chain([of_node]) {
         sqlx::query(text).bind(id.to_vec()).bind(month(now)).bind(grown).execute(&mut *conn).await?;
     }
     Ok(())
@@ -201,6 +216,7 @@ pub(super) async fn settle(conn: &mut Conn, issued: &Issued, traffic: u64, now: 
 /// [`DbError`].
 pub async fn forget_grants(conn: &mut Conn, now: u64) -> Result<u64, DbError> {
     let before = now.saturating_sub(HAND_IN_SECONDS);
+    sqlx::query("DELETE FROM repair_grant WHERE expires < $1").bind(signed(before)).execute(&mut *conn).await?;
     let done = sqlx::query("DELETE FROM traffic_grant WHERE expires < $1").bind(signed(before)).execute(conn).await?;
     Ok(done.rows_affected())
 }

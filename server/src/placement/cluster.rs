@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Placements;
 use super::choice::capacity;
+use crate::nodes::registry::SCORE_FULL;
 
 /// A node in `GET /api/v1/nodes`.
 #[derive(Debug, Clone, Serialize)]
@@ -17,7 +18,7 @@ pub struct NodeView {
     pub node_id: String,
     /// Where it is.
     pub address: String,
-    /// `alive`, `suspect`, `dead` or `read-only`.
+    /// `online`, `suspect`, `offline`, `lost` or `read-only`.
     pub state: &'static str,
     /// Of its program.
     pub version: String,
@@ -35,6 +36,14 @@ pub struct NodeView {
     pub available_bytes: u64,
     /// `used / allocatable`.
     pub utilization: f64,
+    /// `vetting`, `trusted`, `suspended` or `disqualified`: what follows from its audits.
+    pub standing: &'static str,
+    /// From 0 to 1: how well it proves what it holds.
+    pub audit_score: f64,
+    /// `none`, `draining`, `exiting` or `exited`: whether it is emptied.
+    pub leaving: &'static str,
+    /// Seconds by which its clock is ahead of the server's.
+    pub clock_skew_seconds: i64,
     /// Unix seconds.
     pub last_heartbeat: u64,
 }
@@ -54,6 +63,10 @@ impl Placements {
                 used_bytes: node.report.used,
                 available_bytes: node.available(),
                 utilization: node.utilization(),
+                standing: node.standing.as_str(),
+                audit_score: f64::from(node.audit_score) / f64::from(SCORE_FULL),
+                leaving: node.leaving.as_str(),
+                clock_skew_seconds: node.report.skew,
                 last_heartbeat: crate::time::to_seconds(node.last_heartbeat_ns),
                 address: node.address,
                 version: node.version,

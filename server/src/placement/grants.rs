@@ -135,7 +135,7 @@ pub(super) fn access(node: &NodeRecord, tag: BucketTag, grant: Bytes) -> pb::Nod
         tls: node.tls,
         grant,
         bucket_tag: bytes_of(tag),
-        alive: node.state == Liveness::Alive,
+        alive: node.state == Liveness::Online,
     }
 }
 

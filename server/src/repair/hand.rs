@@ -114,7 +114,8 @@ pub async fn fetch(
     let (db, network) = (&app.db, &app.network);
     let most = usize::try_from(request.most.min(MOST)).unwrap_or(0);
     let running: Vec<Bytes> = request.running.clone();
-    let (nodes, options, backend) = (Nodes::of(&network.registry), network.options, db.backend());
+    let (nodes, options, backend) =
+        (Nodes::of(&network.registry, network.options.repair_eager), network.options, db.backend());
     let (target, target_key) = (node.id, node.public_key);
     let answer = db
         .write(move |conn| {
@@ -168,8 +169,7 @@ async fn choose(
             drop_task(conn, row.id).await?;
             continue;
         };
-        let is_back = row.kind == Kind::Rebuild && segment.state(row.shard, nodes) == ShardState::Sound;
-        if segment.is_freed || is_back {
+        if segment.is_freed || !is_queued(conn, row.segment, row.shard).await? {
             drop_task(conn, row.id).await?;
             continue;
         }
@@ -205,6 +205,16 @@ async fn choose(
         answer.tasks.push(Handed { row, segment, sources });
     }
     Ok(answer)
+}
+
+/// Whether a shard is still queued. It is not when the node that it lay on is back.
+async fn is_queued(conn: &mut Conn, segment: SegmentId, shard: u8) -> Result<bool, DbError> {
+    let found = sqlx::query("SELECT shard FROM repair WHERE segment = $1 AND shard = $2")
+        .bind(segment.to_vec())
+        .bind(i64::from(shard))
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.is_some())
 }
 
 async fn drop_task(conn: &mut Conn, task: TaskId) -> Result<(), DbError> {

@@ -56,10 +56,8 @@ impl From<Progress> for pb::ExitResponse {
 /// [`cyx_core::error::ErrorCode::NotFound`], and [`cyx_core::error::ErrorCode::Conflict`] if the node has exited.
 pub async fn set(app: &App, node: NodeId, leaving: Leaving, now: i64) -> Result<Progress, ApiError> {
     let backend = app.db.backend();
-    let outcome = app
-        .db
-        .write(move |conn| Box::pin(async move { set_row(conn, backend, node, leaving, now).await }))
-        .await?;
+    let outcome =
+        app.db.write(move |conn| Box::pin(async move { set_row(conn, backend, node, leaving, now).await })).await?;
     app.network.registry.set_leaving(node, outcome);
     tracing::info!(%node, leaving = outcome.as_str(), "a node is to be emptied, or not any more");
     progress(app, node).await
@@ -196,10 +194,11 @@ async fn complete_one(conn: &mut Conn, keys: &ServerKeys, node: NodeId, now: i64
     if left(conn, node).await?.0 > 0 {
         return Ok(false);
     }
-    let row = sqlx::query("SELECT leaving_ns, moved_chunks, moved_bytes FROM node WHERE id = $1 AND leaving = 'exiting'")
-        .bind(node.to_vec())
-        .fetch_optional(&mut *conn)
-        .await?;
+    let row =
+        sqlx::query("SELECT leaving_ns, moved_chunks, moved_bytes FROM node WHERE id = $1 AND leaving = 'exiting'")
+            .bind(node.to_vec())
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some(row) = row else { return Ok(false) };
     let receipt = ExitReceipt {
         key: keys.id(),

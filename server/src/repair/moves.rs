@@ -70,10 +70,23 @@ fn over_full(nodes: &Nodes) -> Vec<NodeId> {
     able.iter().filter(is_full).map(|node| node.id).collect()
 }
 
-/// Up to `most` shards at a node that nothing is planned for, from somewhere among its segments.
+/// Up to `most` shards at a node that are not queued, from somewhere among its segments.
 async fn some_of(conn: &mut Conn, node: NodeId, most: usize) -> Result<Vec<Held>, DbError> {
-    let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let start: [u8; 16] = random_bytes();
+    let mut found = behind(conn, node, &start, most).await?;
+    if found.len() < most {
+        // Around the end of the ids.
+        found.append(&mut behind(conn, node, &[], most).await?);
+    }
+    let mut seen = HashSet::new();
+    found.retain(|held| seen.insert((held.segment, held.shard)));
+    found.truncate(most);
+    Ok(found)
+}
+
+/// The first shards at a node, in the order of their segments' ids, that come behind an id.
+async fn behind(conn: &mut Conn, node: NodeId, after: &[u8], most: usize) -> Result<Vec<Held>, DbError> {
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let mut found = Vec::new();
     let placements = sqlx::query("SELECT placement, shard FROM placement_node WHERE node = $1")
         .bind(node.to_vec())
@@ -87,7 +100,7 @@ async fn some_of(conn: &mut Conn, node: NodeId, most: usize) -> Result<Vec<Held>
              AND NOT EXISTS (SELECT 1 FROM repair r WHERE r.segment = s.id AND r.shard = $4) ORDER BY s.id LIMIT $5",
         )
         .bind(placement.to_vec())
-        .bind(&start[..])
+        .bind(after)
         .bind(1_i64 << shard)
         .bind(i64::from(shard))
         .bind(limit)
@@ -104,14 +117,14 @@ async fn some_of(conn: &mut Conn, node: NodeId, most: usize) -> Result<Vec<Held>
          ORDER BY o.segment, o.shard LIMIT $3",
     )
     .bind(node.to_vec())
-    .bind(&start[..])
+    .bind(after)
     .bind(limit)
     .fetch_all(conn)
     .await?;
     for row in &rows {
         found.push(Held { segment: sql::id(row, 0)?, shard: sql::uint(row, 1)? });
     }
-    // The ids are random, so the smallest are as good a choice as any, and no placement is preferred.
+    // The ids are random, so no placement is preferred.
     found.sort_by_key(|held| held.segment);
     found.truncate(most);
     Ok(found)

@@ -87,7 +87,7 @@ async fn plan_some(
     let mut load = Load::of(conn).await?;
     let room = options.repair_tasks.saturating_sub(load.all).min(TOGETHER);
     let rows = sqlx::query(
-        "SELECT r.segment, r.shard, r.reason FROM repair r WHERE r.due = 1 AND r.not_before_ns <= $1 \
+        "SELECT r.segment, r.shard, r.reason, r.attempts FROM repair r WHERE r.due = 1 AND r.not_before_ns <= $1 \
          AND NOT EXISTS (SELECT 1 FROM repair_task t WHERE t.segment = r.segment AND t.shard = r.shard) \
          ORDER BY r.margin, r.queued_ns, r.segment, r.shard LIMIT $2",
     )
@@ -120,6 +120,8 @@ async fn plan_some(
                 continue;
             }
             Verdict::Rebuild => Kind::Rebuild,
+            // What could not be copied is made from the others: its node may be the one that fails.
+            Verdict::Move if sql::int(row, 3)? > 0 && health.is_readable() => Kind::Rebuild,
             Verdict::Move => Kind::Copy,
         };
         let coming = coming(conn, id).await?;
@@ -183,10 +185,8 @@ impl Load {
 
 /// Nodes that are to get a shard of the segment.
 async fn coming(conn: &mut Conn, segment: SegmentId) -> Result<Vec<NodeId>, DbError> {
-    let rows = sqlx::query("SELECT target FROM repair_task WHERE segment = $1")
-        .bind(segment.to_vec())
-        .fetch_all(conn)
-        .await?;
+    let rows =
+        sqlx::query("SELECT target FROM repair_task WHERE segment = $1").bind(segment.to_vec()).fetch_all(conn).await?;
     rows.iter().map(|row| sql::id(row, 0)).collect()
 }
 
@@ -212,9 +212,8 @@ impl Wish<'_> {
         let here = self.segment.place(self.shard);
         let stored = self.segment.has(self.shard);
         let full = here.and_then(|node| nodes.get(node)).map_or(1.0, |node| node.utilization());
-        let busy = |node: NodeId| {
-            load.by_target.get(&node).is_some_and(|tasks| *tasks >= options.repair_tasks_per_node)
-        };
+        let busy =
+            |node: NodeId| load.by_target.get(&node).is_some_and(|tasks| *tasks >= options.repair_tasks_per_node);
         let need = self.segment.shard_len();
         let able = |node: &&crate::nodes::NodeRecord| {
             node.can_take(need)
@@ -238,8 +237,7 @@ impl Wish<'_> {
         // Regions that have the fewest shards of the segment come first.
         let shards_in = |region: &str| taken.iter().filter(|t| t.region == region).count();
         let least = good.iter().map(|candidate| shards_in(&candidate.region)).min()?;
-        let good: Vec<Candidate> =
-            good.into_iter().filter(|candidate| shards_in(&candidate.region) == least).collect();
+        let good: Vec<Candidate> = good.into_iter().filter(|candidate| shards_in(&candidate.region) == least).collect();
         choose(&good, 1, Diversity::Colocated, rng).first().copied()
     }
 }
@@ -294,11 +292,12 @@ async fn postpone(conn: &mut Conn, segment: SegmentId, shard: u8, until: i64) ->
 
 /// A task came to nothing: its shard is tried again after a pause that grows.
 pub(super) async fn failed(conn: &mut Conn, segment: SegmentId, shard: u8, now: i64) -> Result<(), DbError> {
-    let row = sqlx::query("UPDATE repair SET attempts = attempts + 1 WHERE segment = $1 AND shard = $2 RETURNING attempts")
-        .bind(segment.to_vec())
-        .bind(i64::from(shard))
-        .fetch_optional(&mut *conn)
-        .await?;
+    let row =
+        sqlx::query("UPDATE repair SET attempts = attempts + 1 WHERE segment = $1 AND shard = $2 RETURNING attempts")
+            .bind(segment.to_vec())
+            .bind(i64::from(shard))
+            .fetch_optional(&mut *conn)
+            .await?;
     let Some(row) = row else { return Ok(()) };
     let doublings = sql::uint::<u32>(&row, 0)?.saturating_sub(1).min(PAUSE_DOUBLINGS);
     postpone(conn, segment, shard, now.saturating_add(PAUSE_NS << doublings)).await
@@ -323,7 +322,10 @@ pub async fn expire(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Resu
                 if reachable && deadline > now {
                     continue;
                 }
-                sqlx::query("DELETE FROM repair_task WHERE id = $1").bind(sql::bytes(row, 0)?).execute(&mut *conn).await?;
+                sqlx::query("DELETE FROM repair_task WHERE id = $1")
+                    .bind(sql::bytes(row, 0)?)
+                    .execute(&mut *conn)
+                    .await?;
                 failed(conn, sql::id(row, 1)?, sql::uint(row, 2)?, now).await?;
                 expired += 1;
             }

@@ -3,7 +3,8 @@
 //! A shard on a node that is merely offline comes back with it, most likely; making it anew at once would move the network's whole content
 //! with every power cut. So there are two thresholds. At `k + ⌈m/2⌉` shards that are not lost (12 for 10+4), the shards that are lost are
 //! made anew. At `k + max(1, ⌊m/4⌋)` shards that can be reached (11 for 10+4), those on nodes that are offline are not waited for either.
-//! Neither is ever the full number, so that a scheme of few shards is not repaired for ever.
+//! Neither is ever the full number, so that a scheme of few shards is not repaired for ever. *Eager* repairs make anew whatever is lost,
+//! however much is left.
 
 use cyx_core::scheme::Scheme;
 
@@ -31,6 +32,8 @@ pub struct Health {
     pub kept: usize,
     /// Shards that can be reached.
     pub reachable: usize,
+    /// Whether all that is lost is made anew.
+    pub eager: bool,
 }
 
 /// The lost shards of a segment are made anew when so many are left.
@@ -52,13 +55,13 @@ pub const fn urgent_at(scheme: Scheme) -> usize {
 impl Health {
     /// Counts shards.
     #[must_use]
-    pub fn of(scheme: Scheme, shards: impl IntoIterator<Item = ShardState>) -> Self {
+    pub fn of(scheme: Scheme, shards: impl IntoIterator<Item = ShardState>, eager: bool) -> Self {
         let (mut kept, mut reachable) = (0, 0);
         for shard in shards {
             kept += usize::from(shard >= ShardState::Away);
             reachable += usize::from(shard >= ShardState::Leaving);
         }
-        Self { scheme, kept, reachable }
+        Self { scheme, kept, reachable, eager }
     }
 
     /// How many more shards may be lost; negative if too many are.
@@ -77,7 +80,8 @@ impl Health {
     /// Whether lost shards are made anew.
     #[must_use]
     pub const fn is_due(&self) -> bool {
-        self.kept <= repair_at(self.scheme) || self.is_urgent()
+        let enough = if self.eager { self.scheme.n() - 1 } else { repair_at(self.scheme) };
+        self.kept <= enough || self.is_urgent()
     }
 
     /// Whether a shard can be made anew now.
@@ -101,7 +105,7 @@ mod tests {
                 ShardState::Sound
             }
         });
-        Health::of(scheme, states)
+        Health::of(scheme, states, false)
     }
 
     #[test]
@@ -115,6 +119,8 @@ mod tests {
     fn a_whole_segment_is_never_repaired() {
         for scheme in Scheme::LADDER.into_iter().chain([Scheme::DURABLE]) {
             assert!(!health(scheme, 0, 0).is_due(), "{scheme}");
+            let eager = |lost| Health { eager: true, ..health(scheme, lost, 0) };
+            assert!(!eager(0).is_due() && eager(1).is_due(), "{scheme}");
         }
     }
 

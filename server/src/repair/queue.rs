@@ -63,7 +63,8 @@ pub async fn follow_nodes(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, e
                 ""
             }
         });
-        let again = now.saturating_sub(known.queued_ns) >= every && known.queued_ns.saturating_sub(known.since_ns) < REPEAT_NS;
+        let again =
+            now.saturating_sub(known.queued_ns) >= every && known.queued_ns.saturating_sub(known.since_ns) < REPEAT_NS;
         if wanted == known.queued && (wanted.is_empty() || !again) {
             continue;
         }
@@ -80,7 +81,8 @@ pub async fn follow_nodes(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, e
 }
 
 async fn known(conn: &mut Conn) -> Result<Vec<Known>, DbError> {
-    let rows = sqlx::query("SELECT id, queued, queued_ns, last_heartbeat_ns, leaving_ns FROM node").fetch_all(conn).await?;
+    let rows =
+        sqlx::query("SELECT id, queued, queued_ns, last_heartbeat_ns, leaving_ns FROM node").fetch_all(conn).await?;
     let known = rows.iter().map(|row| {
         use sqlx::Row as _;
         let since_ns = sql::int(row, 3)?.max(sql::int(row, 4)?);
@@ -222,7 +224,8 @@ pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64)
         })
     })
     .await?;
-    let away: HashSet<NodeId> = nodes.iter().filter(|node| node.state == Liveness::Offline).map(|node| node.id).collect();
+    let away: HashSet<NodeId> =
+        nodes.iter().filter(|node| node.state == Liveness::Offline).map(|node| node.id).collect();
     let out: HashSet<NodeId> = nodes.iter().filter(|node| !node.state.is_reachable()).map(|node| node.id).collect();
     if away.is_empty() || out.len() < 2 {
         return Ok(());
@@ -245,7 +248,11 @@ pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64)
 
 /// One shard of each segment that may be urgent, by the offline node that it lies on: the segments of placements with too many nodes out of
 /// reach, and those with an override that is.
-async fn at_risk(db: &Db, away: &HashSet<NodeId>, out: &HashSet<NodeId>) -> Result<BTreeMap<NodeId, Vec<Held>>, DbError> {
+async fn at_risk(
+    db: &Db,
+    away: &HashSet<NodeId>,
+    out: &HashSet<NodeId>,
+) -> Result<BTreeMap<NodeId, Vec<Held>>, DbError> {
     let mut snapshot = db.read().await?;
     let mut found: BTreeMap<NodeId, Vec<Held>> = BTreeMap::new();
     let mut hit: HashMap<PlacementId, (usize, Option<NodeId>)> = HashMap::new();
@@ -347,13 +354,7 @@ pub async fn assess(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, limit: 
     Ok(assessed)
 }
 
-async fn assess_one(
-    conn: &mut Conn,
-    backend: Backend,
-    id: SegmentId,
-    nodes: &Nodes,
-    now: i64,
-) -> Result<(), DbError> {
+async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &Nodes, now: i64) -> Result<(), DbError> {
     use sqlx::Row as _;
     let Some(segment) = Segment::load(conn, id, Some(backend)).await? else {
         sqlx::query("DELETE FROM repair WHERE segment = $1").bind(id.to_vec()).execute(conn).await?;

@@ -194,11 +194,7 @@ async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcom
     if let Some(source) = row.source {
         let text = "UPDATE node SET moved_chunks = moved_chunks + 1, moved_bytes = moved_bytes + $1 \
                     WHERE id = $2 AND leaving IN ('draining', 'exiting')";
-        sqlx::query(text)
-            .bind(crate::tree::sql::as_int(row.bytes))
-            .bind(source.to_vec())
-            .execute(conn)
-            .await?;
+        sqlx::query(text).bind(crate::tree::sql::as_int(row.bytes)).bind(source.to_vec()).execute(conn).await?;
     }
     Ok(Outcome::Done(told))
 }
@@ -211,9 +207,7 @@ fn check(segment: &Segment, row: &Row, word: &Word) -> Result<Result<(), &'stati
         && receipt.issued <= now.saturating_add(CLOCK_SKEW_SECONDS);
     let root = segment.root(row.shard)?;
     let names_it = receipt.chunks.iter().any(|chunk| {
-        chunk.id == segment.chunk(row.shard)
-            && chunk.root == root
-            && u64::from(chunk.length) == segment.shard_len()
+        chunk.id == segment.chunk(row.shard) && chunk.root == root && u64::from(chunk.length) == segment.shard_len()
     });
     Ok(match (receipt.grant.0 == word.task.0, fresh, names_it) {
         (false, _, _) => Err("the receipt is for another task"),
@@ -240,11 +234,6 @@ async fn place(conn: &mut Conn, segment: &Segment, shard: u8, node: NodeId) -> R
     }
     let text = "INSERT INTO segment_override (segment, shard, node) VALUES ($1, $2, $3) \
                 ON CONFLICT (segment, shard) DO UPDATE SET node = excluded.node";
-    sqlx::query(text)
-        .bind(segment.id.to_vec())
-        .bind(i64::from(shard))
-        .bind(node.to_vec())
-        .execute(conn)
-        .await?;
+    sqlx::query(text).bind(segment.id.to_vec()).bind(i64::from(shard)).bind(node.to_vec()).execute(conn).await?;
     Ok(())
 }

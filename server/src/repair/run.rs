@@ -43,6 +43,8 @@ pub struct Step {
     pub expired: u64,
     /// Exits that were completed.
     pub exited: usize,
+    /// Shards that were queued to be moved.
+    pub moves: u64,
 }
 
 /// Does the work of one server.
@@ -106,7 +108,7 @@ impl Worker {
             return Ok(());
         };
         step.holds = true;
-        let nodes = Nodes::of(&network.registry);
+        let nodes = Nodes::of(&network.registry, network.options.repair_eager);
         queue::follow_nodes(db, held, &nodes, now, REPEAT_NS).await?;
         let reachable: BTreeSet<NodeId> =
             nodes.iter().filter(|node| node.state.is_reachable() && !node.is_gone()).map(|node| node.id).collect();
@@ -125,7 +127,7 @@ impl Worker {
             step.planned = plan::plan(db, held, &nodes, network.options, now).await?;
         }
         step.exited = leave::complete(&self.app, held, &nodes, now).await?.len();
-        self.look_for_moves(held, &nodes, now).await?;
+        step.moves = self.look_for_moves(held, &nodes, now).await?;
         if now.saturating_sub(self.measured_ns) >= MEASURE_NS {
             self.measured_ns = now;
             measure(&mut *db.read().await?, now).await?;
@@ -133,11 +135,11 @@ impl Worker {
         Ok(())
     }
 
-    async fn look_for_moves(&mut self, held: Held, nodes: &Nodes, now: i64) -> Result<(), JobError> {
+    async fn look_for_moves(&mut self, held: Held, nodes: &Nodes, now: i64) -> Result<u64, JobError> {
         let options = self.app.network.options;
         let every = sql::as_int(options.job_seconds).saturating_mul(SECOND_NS);
         if now.saturating_sub(self.moves_ns) < every || options.repair_tasks == 0 {
-            return Ok(());
+            return Ok(0);
         }
         self.moves_ns = now;
         let db = &self.app.db;
@@ -146,7 +148,7 @@ impl Worker {
         if rebalanced + spread > 0 {
             tracing::info!(rebalanced, spread, "shards are to be moved");
         }
-        Ok(())
+        Ok(rebalanced + spread)
     }
 }
 
@@ -160,8 +162,10 @@ async fn measure(conn: &mut Conn, now: i64) -> Result<(), DbError> {
     )
     .fetch_one(&mut *conn)
     .await?;
-    let tasks: i64 =
-        sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM repair_task").fetch_one(conn).await.map_err(DbError::from)?;
+    let tasks: i64 = sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM repair_task")
+        .fetch_one(conn)
+        .await
+        .map_err(DbError::from)?;
     let (all, due, lost, oldest) = (sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?, sql::int(&row, 3)?);
     let waits = if oldest == 0 { 0 } else { now.saturating_sub(oldest) / SECOND_NS };
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

@@ -46,7 +46,8 @@ impl Segment {
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_vec()).fetch_optional(&mut *conn).await?;
         let Some(row) = row else { return Ok(None) };
-        let scheme = Scheme::new(sql::uint(&row, 1)?, sql::uint(&row, 2)?).map_err(|_| DbError::Corrupt("segment.k"))?;
+        let scheme =
+            Scheme::new(sql::uint(&row, 1)?, sql::uint(&row, 2)?).map_err(|_| DbError::Corrupt("segment.k"))?;
         let placement: PlacementId = sql::id(&row, 4)?;
         let placed = rows::load(conn, placement).await?.ok_or(DbError::Corrupt("segment.placement"))?.nodes;
         let overrides = sqlx::query("SELECT shard, node FROM segment_override WHERE segment = $1")
@@ -137,6 +138,6 @@ impl Segment {
     /// How it is.
     #[must_use]
     pub fn health(&self, nodes: &Nodes) -> Health {
-        Health::of(self.scheme, self.shards().map(|shard| self.state(shard, nodes)))
+        Health::of(self.scheme, self.shards().map(|shard| self.state(shard, nodes)), nodes.eager)
     }
 }

@@ -363,6 +363,7 @@ pub async fn forget_segments(conn: &mut Conn, before: i64) -> Result<u64, DbErro
     for head in [
         "DELETE FROM segment_override WHERE segment IN (",
         "DELETE FROM repair WHERE segment IN (",
+        "DELETE FROM repair_task WHERE segment IN (",
         "DELETE FROM segment WHERE id IN (",
     ] {
         sql::execute_in(conn, head, ")", &none, &keys).await?;

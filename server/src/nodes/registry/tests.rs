@@ -3,7 +3,8 @@ use cyx_core::units::GIB;
 use super::*;
 use crate::nodes::testing::node;
 
-const PATIENCE: Patience = Patience { suspect: Duration::from_secs(50), dead: Duration::from_secs(100) };
+const PATIENCE: Patience =
+    Patience { suspect: Duration::from_secs(50), offline: Duration::from_secs(100), lost: Duration::from_secs(1000) };
 
 fn after(start: Instant, seconds: u64) -> Instant {
     start + Duration::from_secs(seconds)
@@ -15,18 +16,17 @@ fn drain(events: &mut broadcast::Receiver<ClusterEvent>) -> Vec<ClusterEvent> {
 
 #[test]
 fn one_late_heartbeat_makes_nobody_suspect() {
-    let patience = |dead, heartbeat| {
-        let Patience { suspect, dead } = Patience::of_seconds(dead, heartbeat);
-        (suspect.as_secs(), dead.as_secs())
+    let patience = |suspect, offline, lost, heartbeat| {
+        let Patience { suspect, offline, lost } = Patience::of_seconds(suspect, offline, lost, heartbeat);
+        (suspect.as_secs(), offline.as_secs(), lost.as_secs())
     };
-    assert_eq!(patience(120, 30), (75, 120));
-    assert_eq!(patience(300, 30), (150, 300));
-    assert_eq!(patience(3, 1), (2, 3));
-    assert_eq!(patience(3, 30), (3, 3));
+    assert_eq!(patience(90, 300, 14_400, 30), (90, 300, 14_400));
+    assert_eq!(patience(10, 300, 14_400, 30), (75, 300, 14_400));
+    assert_eq!(patience(3, 3, 1, 30), (3, 3, 3), "no state comes before an earlier one");
 }
 
 #[test]
-fn silence_makes_a_node_suspect_then_dead_and_a_heartbeat_brings_it_back() {
+fn silence_makes_a_node_suspect_then_offline_then_lost_and_a_heartbeat_brings_it_back() {
     let start = Instant::now();
     let registry = Registry::new(vec![node(1)], PATIENCE, start);
     let mut events = registry.subscribe();
@@ -36,13 +36,17 @@ fn silence_makes_a_node_suspect_then_dead_and_a_heartbeat_brings_it_back() {
     assert_eq!(registry.get(id).unwrap().state, Liveness::Suspect);
     assert!(registry.candidates(1, &HashSet::new()).is_empty(), "a suspect node gets nothing new");
     assert!(registry.sweep(after(start, 100)));
-    let dead = registry.get(id).unwrap();
-    assert_eq!(dead.state, Liveness::Dead);
-    assert!(dead.score < SCORE_FULL);
+    let offline = registry.get(id).unwrap();
+    assert_eq!(offline.state, Liveness::Offline);
+    assert!(offline.score < SCORE_FULL && !offline.is_gone());
     assert!(!registry.sweep(after(start, 101)), "no news twice");
+    assert!(registry.sweep(after(start, 1000)));
+    let lost = registry.get(id).unwrap();
+    assert!(lost.is_gone());
+    assert_eq!(lost.score, offline.score, "silence is held against a node once");
 
-    registry.heartbeat(id, "0.1.0", node(1).report, after(start, 102), 5).unwrap();
-    assert_eq!(registry.get(id).unwrap().status(), "alive");
+    registry.heartbeat(id, "0.1.0", node(1).report, after(start, 1002), 5).unwrap();
+    assert_eq!(registry.get(id).unwrap().status(), "online");
     assert_eq!(registry.candidates(1, &HashSet::new()).len(), 1);
     let kinds: Vec<&str> = drain(&mut events)
         .iter()
@@ -52,22 +56,27 @@ fn silence_makes_a_node_suspect_then_dead_and_a_heartbeat_brings_it_back() {
             ClusterEvent::NodeHealthChanged { status, .. } => {
                 if status == "suspect" {
                     "suspect"
+                } else if status == "lost" {
+                    "lost"
                 } else {
                     "?"
                 }
             }
-            ClusterEvent::JobStatusChanged { .. } => "job",
+            _ => "other",
         })
         .collect();
-    assert_eq!(kinds, ["suspect", "left", "joined"]);
+    assert_eq!(kinds, ["suspect", "left", "lost", "joined"]);
 }
 
 #[test]
-fn after_a_restart_nodes_have_grace_unless_they_were_dead_before() {
+fn after_a_restart_nodes_have_grace_unless_they_were_offline_before() {
     let start = Instant::now();
-    let dead = NodeRecord { state: Liveness::Dead, ..node(2) };
-    let registry = Registry::new(vec![node(1), dead], PATIENCE, start);
+    let [offline, lost] = [(2, Liveness::Offline), (3, Liveness::Lost)]
+        .map(|(number, state)| NodeRecord { state, ..node(number) });
+    let registry = Registry::new(vec![node(1), offline, lost], PATIENCE, start);
     registry.sweep(start);
+    let states: Vec<Liveness> = (1..=3).map(|number| registry.get(node(number).id).unwrap().state).collect();
+    assert_eq!(states, [Liveness::Online, Liveness::Offline, Liveness::Lost]);
     let alive: Vec<NodeId> = registry.candidates(1, &HashSet::new()).iter().map(|c| c.node).collect();
     assert_eq!(alive, [node(1).id]);
 }
@@ -145,7 +154,7 @@ fn what_other_servers_heard_counts() {
     let new = NodeRecord { last_heartbeat_ns: 440 * second, ..node(2) };
     registry.merge(vec![heard, new], after(start, 101), 501 * second);
     registry.sweep(after(start, 101));
-    assert_eq!(registry.get(node(1).id).unwrap().state, Liveness::Alive);
+    assert_eq!(registry.get(node(1).id).unwrap().state, Liveness::Online);
     assert_eq!(registry.get(node(2).id).unwrap().state, Liveness::Suspect, "61 seconds old");
     // An older row changes nothing.
     registry.merge(vec![NodeRecord { address: "x:1".to_owned(), ..node(1) }], after(start, 102), 502 * second);

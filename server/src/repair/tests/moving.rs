@@ -1,0 +1,144 @@
+//! Nodes that are emptied, that are too full, and that are too close together.
+
+use cyx_core::exit::ExitReceipt;
+use cyx_core::scheme::Scheme;
+
+use super::*;
+use crate::nodes::Leaving;
+use crate::repair::leave;
+
+#[tokio::test]
+async fn an_exiting_node_hands_over_everything_and_gets_a_receipt() {
+    let mut world = World::new(1..=16, 21).await;
+    for _ in 0..5 {
+        world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    }
+    let app = world.test.app.clone();
+    let leaver = node(4).id;
+    let begun = leave::set(&app, leaver, Leaving::Exiting, world.now()).await.unwrap();
+    assert_eq!((begun.leaving, begun.chunks_left, begun.chunks_moved), (Leaving::Exiting, 5, 0));
+    assert!(begun.bytes_left > 0 && begun.receipt.is_empty());
+    world.pass(MINUTE);
+    world.settle().await;
+    let ended = leave::progress(&app, leaver).await.unwrap();
+    assert_eq!((ended.leaving, ended.chunks_left, ended.chunks_moved), (Leaving::Exited, 0, 5));
+    assert_eq!(ended.bytes_moved, begun.bytes_left);
+    let keys = app.network.keys.announced();
+    let find = |id| keys.iter().find(|key| key.id == id).map(|key| key.public);
+    let receipt = ExitReceipt::verify(&ended.receipt, find, leaver).unwrap();
+    assert_eq!((receipt.chunks, receipt.bytes), (5, begun.bytes_left));
+    for upload in &world.uploads {
+        assert_eq!(world.intact(upload).await.len(), 14);
+        let holders: Vec<NodeId> = {
+            let segment = world.segment(upload.id).await;
+            segment.shards().filter_map(|shard| segment.holder(shard)).collect()
+        };
+        assert!(!holders.contains(&leaver));
+    }
+    assert!(leave::set(&app, leaver, Leaving::None, world.now()).await.is_err(), "an exit is for good");
+    // Whatever a late commit still puts there is made anew elsewhere.
+    assert!(world.registry().get(leaver).unwrap().is_gone());
+}
+
+#[tokio::test]
+async fn a_drain_that_is_taken_back_moves_nothing_more() {
+    let mut world =
+        World::with((1..=16).map(|number| (number, node(number))), 22, |config| config.repair_tasks = 1).await;
+    for _ in 0..5 {
+        world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    }
+    let app = world.test.app.clone();
+    let drained = node(4).id;
+    leave::set(&app, drained, Leaving::Draining, world.now()).await.unwrap();
+    world.pass(MINUTE);
+    let now = world.now();
+    world.worker.step(now).await.unwrap();
+    assert_eq!((world.count("repair WHERE reason = 'leaving'").await, world.count("repair_task").await), (5, 1));
+    assert!(!world.registry().get(drained).unwrap().can_take(0), "it gets nothing new");
+    leave::set(&app, drained, Leaving::None, world.now()).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.count("repair").await, 0);
+    assert!(world.registry().get(drained).unwrap().can_take(0));
+    let left = leave::progress(&app, drained).await.unwrap().chunks_left;
+    assert!(left >= 4, "{left} are left");
+}
+
+#[tokio::test]
+async fn a_node_that_dies_while_it_leaves_is_replaced() {
+    let mut world = World::new(1..=17, 23).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    leave::set(&world.test.app, node(4).id, Leaving::Exiting, world.now()).await.unwrap();
+    for number in [4, 5] {
+        world.nodes.get_mut(&node(number).id).unwrap().up = false;
+        world.nodes.get_mut(&node(number).id).unwrap().chunks.clear();
+    }
+    world.pass(5 * HOUR);
+    world.settle().await;
+    assert_eq!(world.intact(&world.uploads[0]).await.len(), 14);
+    assert_eq!(world.count("repair").await, 0);
+}
+
+#[tokio::test]
+async fn over_full_nodes_give_some_away_to_emptier_ones() {
+    let mut world =
+        World::with((1..=6).map(|number| (number, node(number))), 24, |config| config.job = Duration::from_secs(60))
+            .await;
+    let scheme = Scheme::new(2, 1).unwrap();
+    for _ in 0..10 {
+        world.upload_to(scheme, &ids(1..=3)).await;
+    }
+    for number in 1..=3 {
+        world.nodes.get_mut(&node(number).id).unwrap().used = 80 * GIB;
+    }
+    world.pass(MINUTE);
+    world.settle().await;
+    let moved = world.count("segment_override").await;
+    assert!(moved > 0);
+    for upload in &world.uploads {
+        assert_eq!(world.intact(upload).await.len(), 3);
+    }
+    world.check_places().await;
+    // Equally full nodes are left alone.
+    for node in world.nodes.values_mut() {
+        node.used = 50 * GIB;
+    }
+    world.pass(MINUTE);
+    world.settle().await;
+    assert_eq!((world.count("segment_override").await, world.count("repair").await), (moved, 0));
+}
+
+#[tokio::test]
+async fn shards_of_one_operator_are_moved_apart() {
+    let taken_over = NodeRecord { operator: node(1).operator, ..node(2) };
+    let nodes = [(1, node(1)), (2, taken_over), (3, node(3)), (4, node(4))];
+    let mut world = World::with(nodes, 25, |config| config.job = Duration::from_secs(60)).await;
+    let segment = world.upload_to(Scheme::new(2, 1).unwrap(), &ids(1..=3)).await;
+    world.pass(MINUTE);
+    world.settle().await;
+    let found = world.segment(segment).await;
+    let holders: BTreeSet<NodeId> = found.shards().filter_map(|shard| found.holder(shard)).collect();
+    assert_eq!(holders.len(), 3);
+    assert!(!(holders.contains(&node(1).id) && holders.contains(&node(2).id)), "{holders:?}");
+    assert_eq!(world.intact(&world.uploads[0]).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_segment_in_danger_is_repaired_beside_its_own_operator_and_moved_on_later() {
+    let beside = NodeRecord { operator: node(1).operator, ..node(4) };
+    let nodes = [(1, node(1)), (2, node(2)), (3, node(3)), (4, beside)];
+    let mut world = World::with(nodes, 26, |config| config.job = Duration::from_secs(60)).await;
+    let segment = world.upload_to(Scheme::new(2, 1).unwrap(), &ids(1..=3)).await;
+    let lost = world.nodes.get_mut(&node(3).id).unwrap();
+    lost.up = false;
+    lost.chunks.clear();
+    world.pass(5 * HOUR);
+    world.settle().await;
+    assert_eq!(world.segment(segment).await.holder(2), Some(node(4).id), "better than nothing");
+    let better = world.join(5).await;
+    world.pass(2 * MINUTE);
+    world.settle().await;
+    let found = world.segment(segment).await;
+    let holders: BTreeSet<NodeId> = found.shards().filter_map(|shard| found.holder(shard)).collect();
+    assert!(holders.contains(&better) && holders.len() == 3, "{holders:?}");
+    assert_eq!(world.intact(&world.uploads[0]).await.len(), 3);
+}
