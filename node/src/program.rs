@@ -107,7 +107,9 @@ pub fn main() -> ExitCode {
         Some(Command::Trash(trash)) => {
             Config::resolve(cli.options).map_err(Error::from).and_then(|config| trash.run(&config))
         }
-        Some(Command::Exit(exit)) => Config::resolve(cli.options).map_err(Error::from).and_then(|config| exit.run(&config)),
+        Some(Command::Exit(exit)) => {
+            Config::resolve(cli.options).map_err(Error::from).and_then(|config| exit.run(&config))
+        }
         Some(Command::ExampleConfig) => {
             say(EXAMPLE.trim_end());
             Ok(())

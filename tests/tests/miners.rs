@@ -8,8 +8,14 @@ use cyx_tests::{Cluster, User, noise, program, wait_until};
 use serde_json::Value;
 
 /// Collections every second, epochs of five, and rates at which seconds are worth something.
-const SERVER: [&str; 6] =
-    ["--job-seconds=1", "--epoch-seconds=5", "--storage-rate=1000000000000", "--traffic-rate=1000000", "--hold-percent=20", "--heartbeat-seconds=1"];
+const SERVER: [&str; 6] = [
+    "--job-seconds=1",
+    "--epoch-seconds=5",
+    "--storage-rate=1000000000000",
+    "--traffic-rate=1000000",
+    "--hold-percent=20",
+    "--heartbeat-seconds=1",
+];
 
 /// A node of this user on this machine; stopped when dropped.
 struct Miner<'a> {
@@ -41,8 +47,13 @@ impl Drop for Miner<'_> {
 fn start(cluster: &Cluster) -> Vec<String> {
     let central = cluster.status()["grpc"].as_str().unwrap().to_owned();
     let central = if central.starts_with("http") { central } else { format!("http://{central}") };
-    let typed = "node start --storage-gb 3 --grpc-port 0 --metrics-port 0 --payout-address account-7 --json --central-server";
-    typed.split(' ').map(str::to_owned).chain([central, "--".to_owned(), "--grpc-host".to_owned(), "127.0.0.1".to_owned()]).collect()
+    let typed =
+        "node start --storage-gb 3 --grpc-port 0 --metrics-port 0 --payout-address account-7 --json --central-server";
+    typed
+        .split(' ')
+        .map(str::to_owned)
+        .chain([central, "--".to_owned(), "--grpc-host".to_owned(), "127.0.0.1".to_owned()])
+        .collect()
 }
 
 #[test]
@@ -57,7 +68,10 @@ fn a_node_of_ones_own_is_started_watched_paid_and_stopped() {
     let status = miner.status();
     assert_eq!((&status["running"], &status["local"]["registered"]), (&true.into(), &true.into()));
     assert_eq!(status["local"]["reserved_bytes"], 2_147_483_648_u64);
-    assert_eq!((&status["server"]["state"], &status["server"]["payout_address"]), (&"online".into(), &"account-7".into()));
+    assert_eq!(
+        (&status["server"]["state"], &status["server"]["payout_address"]),
+        (&"online".into(), &"account-7".into())
+    );
     assert!(status["server"]["hardware"]["disk_mb"].as_u64().unwrap() > 0);
     let listed = ada.ok(["node", "list", "--json"]).json_lines();
     assert_eq!(listed.iter().map(|node| node["node_id"].as_str().unwrap()).collect::<Vec<_>>(), [miner.id.as_str()]);
@@ -148,7 +162,10 @@ fn a_node_that_leaves_hands_everything_over_and_gets_a_receipt() {
     let progress = ada.ok(["node", "exit", "--json"]).json_lines();
     let last = progress.last().unwrap();
     assert_eq!((&last["leaving"], &last["chunks_left"]), (&"exited".into(), &0.into()), "{progress:?}");
-    assert!(last["chunks_moved"].as_u64().unwrap() > 0 && last["receipt"].as_str().is_some_and(|receipt| receipt.len() > 128));
+    assert!(
+        last["chunks_moved"].as_u64().unwrap() > 0
+            && last["receipt"].as_str().is_some_and(|receipt| receipt.len() > 128)
+    );
     ada.ok(["node", "stop"]);
     for file in 1..=files {
         assert_eq!(ada.read("docs", &format!("file-{file}")), noise(file, 300_000), "file-{file}");

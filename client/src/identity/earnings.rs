@@ -18,7 +18,10 @@ pub fn check(node: NodeId, statement: &Statement, lines: &Lines) -> Vec<String> 
     for period in &lines.periods {
         let seconds = period.ends.saturating_sub(period.begins);
         if period.begins < end || period.ends > statement.ends || period.reserved_seconds > seconds {
-            findings.push(format!("the period that begins at {} overlaps another or lies outside its epoch", period.begins));
+            findings.push(format!(
+                "the period that begins at {} overlaps another or lies outside its epoch",
+                period.begins
+            ));
         }
         end = end.max(period.ends);
         found = found.and(Work {
@@ -51,7 +54,8 @@ pub fn check(node: NodeId, statement: &Statement, lines: &Lines) -> Vec<String> 
         Err(_) => findings.push("the statement has no numbers".to_owned()),
     }
     let Pay { storage, traffic, operator, platform } = found.pay(statement.rates());
-    let stated = (statement.storage_micros, statement.traffic_micros, statement.operator_micros, statement.platform_micros);
+    let stated =
+        (statement.storage_micros, statement.traffic_micros, statement.operator_micros, statement.platform_micros);
     if (storage, traffic, operator, platform) != stated {
         findings.push(format!(
             "by its rates that is {storage} for storage and {traffic} for traffic, {operator} of it for the operator; the statement says {}, \

@@ -170,7 +170,11 @@ impl Api {
         self.send(what, request).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, what: &'static str, request: reqwest::RequestBuilder) -> Result<T, Error> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             at: self.base.clone(),
             reason: sentence(&error.without_url()),
@@ -255,8 +259,11 @@ impl Api {
             answer => answer?,
         };
         let public_key = STANDARD.decode(&answer.public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-        let (Some(public_key), Ok(signature)) = (public_key, STANDARD.decode(&answer.signature)) else { return Err(other()) };
-        enrol::verify_identity(fingerprint, &public_key, &enrol::challenge_body(&challenge), &signature).map_err(|_| other())
+        let (Some(public_key), Ok(signature)) = (public_key, STANDARD.decode(&answer.signature)) else {
+            return Err(other());
+        };
+        enrol::verify_identity(fingerprint, &public_key, &enrol::challenge_body(&challenge), &signature)
+            .map_err(|_| other())
     }
 
     /// Makes this machine known, with an enrolment token or a person's access token.

@@ -53,10 +53,8 @@ pub async fn ask(config: &Config, action: Action) -> Result<Progress, Error> {
     let token = Api::new(&config.api_url)?.token(&machine).await?;
     let mut request = Request::new(ExitRequest { node_id: convert::bytes_of(node), action: action.into() });
     let bearer = format!("Bearer {}", token.value.expose()).parse();
-    let mut bearer: tonic::metadata::AsciiMetadataValue = bearer.map_err(|_| Error::Nonsense {
-        what: "this machine's key",
-        reason: "the token is not a token".to_owned(),
-    })?;
+    let mut bearer: tonic::metadata::AsciiMetadataValue = bearer
+        .map_err(|_| Error::Nonsense { what: "this machine's key", reason: "the token is not a token".to_owned() })?;
     bearer.set_sensitive(true);
     request.metadata_mut().insert("authorization", bearer);
     let mut rpc = NodeServiceClient::new(channel::open(&config.central)?);

@@ -11,7 +11,9 @@ use cyx_core::keeplist::Incarnation;
 use cyx_core::sign::{self, Purpose};
 use cyx_proto::convert;
 use cyx_proto::node::v1::node_service_client::NodeServiceClient;
-use cyx_proto::node::v1::{HeartbeatRequest, NodeMetrics, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest, ServerKey};
+use cyx_proto::node::v1::{
+    HeartbeatRequest, NodeMetrics, RegisterNodeRequest, RegisterNodeResponse, ReportDamageRequest, ServerKey,
+};
 use cyx_proto::status::error_code;
 use tonic::transport::Channel;
 use tonic::{Request, Status};

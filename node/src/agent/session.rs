@@ -38,7 +38,8 @@ impl Session {
     pub(crate) async fn open(api: Api, config: Arc<Config>, clock: Clock) -> Result<Self, Error> {
         let (machine, token) = login::machine(&api, &config).await?;
         // With a token of its own, the machine has just been enrolled.
-        let enrolled_at = if token.is_some() { config.enroll_token.as_ref().and_then(login::fingerprint) } else { None };
+        let enrolled_at =
+            if token.is_some() { config.enroll_token.as_ref().and_then(login::fingerprint) } else { None };
         Ok(Self { api, config, clock, state: Arc::new(Mutex::new(State { machine, token, enrolled_at })) })
     }
 

@@ -501,7 +501,10 @@ mod tests {
         assert!(orders.is_saved());
         orders.save().await.unwrap();
         let hours = ledger.facts().between(0, u64::MAX).unwrap();
-        assert_eq!(hours.iter().map(|hour| (hour.begins, hour.counted_bytes)).collect::<Vec<_>>(), [(7 * facts::HOUR, 60)]);
+        assert_eq!(
+            hours.iter().map(|hour| (hour.begins, hour.counted_bytes)).collect::<Vec<_>>(),
+            [(7 * facts::HOUR, 60)]
+        );
     }
 
     #[tokio::test]

@@ -111,7 +111,8 @@ pub(super) async fn redeem(
     machine: MachineId,
     now: i64,
 ) -> Outcome<AccountId> {
-    let refused = || ApiError::new(ErrorCode::InvalidCredentials, "this enrolment token was used, is too old, or is wrong");
+    let refused =
+        || ApiError::new(ErrorCode::InvalidCredentials, "this enrolment token was used, is too old, or is wrong");
     let text = format!(
         "SELECT e.owner FROM enrolment e JOIN account a ON a.id = e.owner WHERE e.token_hash = $1 AND e.machine IS NULL \
          AND e.expires_ns > $2 AND a.disabled = 0 AND a.erased_ns IS NULL{}",
@@ -155,12 +156,7 @@ pub async fn list(app: &App, owner: AccountId) -> Result<Vec<Listed>, ApiError> 
             Some(_) => Some(column_id(row, 3)?),
             None => None,
         };
-        Ok(Listed {
-            label: row.try_get(0)?,
-            created_ns: row.try_get(1)?,
-            expires_ns: row.try_get(2)?,
-            machine,
-        })
+        Ok(Listed { label: row.try_get(0)?, created_ns: row.try_get(1)?, expires_ns: row.try_get(2)?, machine })
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }

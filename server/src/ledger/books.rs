@@ -19,7 +19,8 @@ use crate::db::{Conn, DbError};
 pub async fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let mut findings = Vec::new();
     let text = sqlx::AssertSqlSafe(format!("{} ORDER BY id", epoch::SELECT));
-    let epochs: Vec<Epoch> = sqlx::query(text).fetch_all(&mut *conn).await?.iter().map(epoch::read).collect::<Result<_, _>>()?;
+    let epochs: Vec<Epoch> =
+        sqlx::query(text).fetch_all(&mut *conn).await?.iter().map(epoch::read).collect::<Result<_, _>>()?;
     for pair in epochs.windows(2) {
         if pair[1].begins != pair[0].ends || pair[1].id != pair[0].id + 1 {
             findings.push(format!("epoch {} does not begin where epoch {} ends", pair[1].id, pair[0].id));
@@ -31,9 +32,10 @@ pub async fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     for epoch in epochs.iter().filter(|epoch| epoch.closed_ns != 0) {
         check_epoch(conn, epoch, &mut findings).await?;
     }
-    for row in sqlx::query("SELECT epoch, grant_id FROM ledger_order WHERE traffic < paid_before OR traffic > allowance")
-        .fetch_all(&mut *conn)
-        .await?
+    for row in
+        sqlx::query("SELECT epoch, grant_id FROM ledger_order WHERE traffic < paid_before OR traffic > allowance")
+            .fetch_all(&mut *conn)
+            .await?
     {
         let (epoch, grant): (i64, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
         findings.push(format!("an order of grant {} in epoch {epoch} pays for what it is not for", hex::encode(grant)));
@@ -43,7 +45,8 @@ pub async fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
          HAVING SUM(CASE reason WHEN 'held' THEN micros ELSE -micros END) < 0",
     );
     for row in below.fetch_all(conn).await? {
-        findings.push(format!("more was released than was held of node {}", hex::encode(row.try_get::<Vec<u8>, _>(0)?)));
+        findings
+            .push(format!("more was released than was held of node {}", hex::encode(row.try_get::<Vec<u8>, _>(0)?)));
     }
     Ok(findings)
 }
@@ -95,7 +98,8 @@ async fn check_epoch(conn: &mut Conn, epoch: &Epoch, findings: &mut Vec<String>)
     let postings = amounts(conn, "SELECT node, reason, micros FROM ledger_posting WHERE epoch = $1", id).await?;
     let payouts = amounts(conn, "SELECT node, 'due', micros FROM ledger_payout WHERE epoch = $1", id).await?;
     let settled =
-        amounts(conn, "SELECT node, 'settled', micros FROM ledger_payout WHERE epoch = $1 AND settled_ns <> 0", id).await?;
+        amounts(conn, "SELECT node, 'settled', micros FROM ledger_payout WHERE epoch = $1 AND settled_ns <> 0", id)
+            .await?;
     let posted = |node: NodeId, reason: &str| postings.get(&(node, reason.to_owned())).copied().unwrap_or(0);
     // Facts are forgotten after a while; then the statement is all there is.
     let has_lines = !work.is_empty();
@@ -131,11 +135,7 @@ async fn check_epoch(conn: &mut Conn, epoch: &Epoch, findings: &mut Vec<String>)
     Ok(())
 }
 
-async fn amounts(
-    conn: &mut Conn,
-    text: &'static str,
-    epoch: i64,
-) -> Result<BTreeMap<(NodeId, String), u64>, DbError> {
+async fn amounts(conn: &mut Conn, text: &'static str, epoch: i64) -> Result<BTreeMap<(NodeId, String), u64>, DbError> {
     let rows = sqlx::query(text).bind(epoch).fetch_all(conn).await?;
     rows.iter().map(|row| Ok(((column_id(row, 0)?, row.try_get(1)?), unsigned(row, 2)?))).collect()
 }

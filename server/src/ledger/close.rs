@@ -112,7 +112,10 @@ pub async fn held_balances(conn: &mut Conn) -> Result<BTreeMap<NodeId, u64>, DbE
     )
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((column_id(row, 0)?, unsigned(row, 1)?))).filter(|held| !matches!(held, Ok((_, 0)))).collect()
+    rows.iter()
+        .map(|row| Ok((column_id(row, 0)?, unsigned(row, 1)?)))
+        .filter(|held| !matches!(held, Ok((_, 0))))
+        .collect()
 }
 
 /// Closes an epoch and opens the next one, in the transaction that wrote its last period.

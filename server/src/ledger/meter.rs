@@ -74,7 +74,8 @@ pub async fn catch_up(
         let kept = measure(&mut snapshot, from, to).await?;
         drop(snapshot);
         let period = Period { from, to: to.max(from), epoch: open };
-        let rows: Vec<Row> = nodes.iter().filter_map(|(node, heard)| period.row(*node, *heard, kept.get(node))).collect();
+        let rows: Vec<Row> =
+            nodes.iter().filter_map(|(node, heard)| period.row(*node, *heard, kept.get(node))).collect();
         db.write(move |conn| {
             let rows = rows.clone();
             Box::pin(async move { write(conn, options, period, &rows).await })

@@ -79,7 +79,8 @@ impl Exporter {
             move |source| SettlementError::File { path, source }
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed(&self.folder))?;
-        let json = serde_json::to_string_pretty(payouts).map_err(io::Error::other).map_err(failed(&self.folder))? + "\n";
+        let json =
+            serde_json::to_string_pretty(payouts).map_err(io::Error::other).map_err(failed(&self.folder))? + "\n";
         for (extension, text) in [("csv", csv(payouts)), ("json", json)] {
             let path = self.folder.join(format!("{name}.{extension}"));
             replace(&path, &text).map_err(failed(&path))?;

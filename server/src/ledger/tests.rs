@@ -11,7 +11,7 @@ use cyx_core::units::{GB, GIB, NODE_RESERVED};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
-use super::close::{held_balances, held_account, operator_account, paid_account};
+use super::close::{held_account, held_balances, operator_account, paid_account};
 use super::meter::{Heard, catch_up, measure};
 use super::settle::{Exporter, Payout, csv, payouts, settle_due};
 use super::*;
@@ -25,8 +25,11 @@ const OWNER: AccountId = AccountId([7; 16]);
 /// The first second that is paid for: a whole number of epochs since 1970.
 const START: u64 = 1_000_000;
 const EPOCH: u64 = 1000;
-const OPTIONS: PayOptions =
-    PayOptions { epoch_seconds: EPOCH, rates: Rates { storage: 1_500_000_000, traffic: 2_000_000_000 }, hold_percent: 10 };
+const OPTIONS: PayOptions = PayOptions {
+    epoch_seconds: EPOCH,
+    rates: Rates { storage: 1_500_000_000, traffic: 2_000_000_000 },
+    hold_percent: 10,
+};
 
 fn id(number: u8) -> NodeId {
     node(number).id
@@ -73,13 +76,8 @@ fn session() -> SigningKey {
 }
 
 async fn issue(test: &TestApp, node: NodeId, allowance: u64) -> GrantId {
-    let grant = NewGrant {
-        id: GrantId::random(),
-        node,
-        lease: None,
-        allowance,
-        expires: crate::time::now_seconds() + 60,
-    };
+    let grant =
+        NewGrant { id: GrantId::random(), node, lease: None, allowance, expires: crate::time::now_seconds() + 60 };
     let written = test.app.db.write(move |conn| {
         Box::pin(async move {
             let session_key = session().verifying_key().to_bytes();
@@ -121,7 +119,8 @@ async fn bytes_count_for_the_seconds_between_commit_and_end() {
     assert_eq!(meter(&test, START + 100).await, START + 100);
     let mut read = test.app.db.read().await.unwrap();
     let periods = view::periods(&mut read, id(2), 1).await.unwrap();
-    let lines: Vec<_> = periods.iter().map(|line| (line.ends - line.begins, line.shards, line.bytes, line.byte_seconds)).collect();
+    let lines: Vec<_> =
+        periods.iter().map(|line| (line.ends - line.begins, line.shards, line.bytes, line.byte_seconds)).collect();
     assert_eq!(lines, [(40, 2, 110, 10 * 40 + 100 * 20), (60, 2, 1010, 10 * 60 + 100 * 10 + 1000 * 10)]);
     assert!(periods.iter().all(|line| line.reserved_seconds == line.ends - line.begins));
 }
@@ -200,8 +199,11 @@ async fn an_epoch_ends_with_statements_that_follow_from_its_facts() {
 async fn payouts_are_exported_and_posted_once() {
     let test = server().await;
     let folder = test.folder().join("payouts");
-    let address = format!("UPDATE node SET payout_address = '=1+1,\"x\"', operator = {} WHERE id = {}",
-        literal(&test, &OWNER.0), literal(&test, &id(1).0));
+    let address = format!(
+        "UPDATE node SET payout_address = '=1+1,\"x\"', operator = {} WHERE id = {}",
+        literal(&test, &OWNER.0),
+        literal(&test, &id(1).0)
+    );
     execute(&test, &[address]).await;
     meter(&test, START + EPOCH).await;
     let due = payouts(&mut test.app.db.read().await.unwrap(), None).await.unwrap();
@@ -275,12 +277,36 @@ async fn what_does_not_add_up_is_found() {
     meter(&test, START + EPOCH).await;
     assert_eq!(findings(&test).await, [""; 0]);
     for (change, back, found) in [
-        ("UPDATE ledger_statement SET traffic_bytes = traffic_bytes + 1", "UPDATE ledger_statement SET traffic_bytes = traffic_bytes - 1", "what its facts come to"),
-        ("UPDATE ledger_statement SET operator_micros = operator_micros + 1", "UPDATE ledger_statement SET operator_micros = operator_micros - 1", "by the rates"),
-        ("UPDATE ledger_posting SET micros = micros + 1 WHERE reason = 'fee'", "UPDATE ledger_posting SET micros = micros - 1 WHERE reason = 'fee'", "its postings"),
-        ("UPDATE ledger_payout SET micros = micros + 1", "UPDATE ledger_payout SET micros = micros - 1", "what is paid out"),
-        ("UPDATE ledger_order SET paid_before = 501", "UPDATE ledger_order SET paid_before = 0", "pays for what it is not for"),
-        ("UPDATE ledger_epoch SET begins = begins + 1 WHERE id = 2", "UPDATE ledger_epoch SET begins = begins - 1 WHERE id = 2", "does not begin where"),
+        (
+            "UPDATE ledger_statement SET traffic_bytes = traffic_bytes + 1",
+            "UPDATE ledger_statement SET traffic_bytes = traffic_bytes - 1",
+            "what its facts come to",
+        ),
+        (
+            "UPDATE ledger_statement SET operator_micros = operator_micros + 1",
+            "UPDATE ledger_statement SET operator_micros = operator_micros - 1",
+            "by the rates",
+        ),
+        (
+            "UPDATE ledger_posting SET micros = micros + 1 WHERE reason = 'fee'",
+            "UPDATE ledger_posting SET micros = micros - 1 WHERE reason = 'fee'",
+            "its postings",
+        ),
+        (
+            "UPDATE ledger_payout SET micros = micros + 1",
+            "UPDATE ledger_payout SET micros = micros - 1",
+            "what is paid out",
+        ),
+        (
+            "UPDATE ledger_order SET paid_before = 501",
+            "UPDATE ledger_order SET paid_before = 0",
+            "pays for what it is not for",
+        ),
+        (
+            "UPDATE ledger_epoch SET begins = begins + 1 WHERE id = 2",
+            "UPDATE ledger_epoch SET begins = begins - 1 WHERE id = 2",
+            "does not begin where",
+        ),
     ] {
         execute(&test, &[change.to_owned()]).await;
         let findings = findings(&test).await;
@@ -347,7 +373,11 @@ async fn balance(steps: Vec<Step>) {
     let exporter = Exporter::new(test.folder().join("payouts"));
     let mut grants = Vec::new();
     for number in 1..=3 {
-        grants.push([issue(&test, id(number), GIB).await, issue(&test, id(number), GIB).await, issue(&test, id(number), GIB).await]);
+        grants.push([
+            issue(&test, id(number), GIB).await,
+            issue(&test, id(number), GIB).await,
+            issue(&test, id(number), GIB).await,
+        ]);
     }
     let mut now = START;
     let mut segments: Vec<(u64, u64, Option<u64>)> = Vec::new();
@@ -389,7 +419,8 @@ async fn balance(steps: Vec<Step>) {
         assert_eq!(work.user_byte_seconds, kept);
         assert_eq!(work.reserved_byte_seconds, u128::from(NODE_RESERVED) * u128::from(end - START));
         assert_eq!(work.traffic_bytes, moved[at].iter().sum::<u64>());
-        operators += statements.iter().map(|statement| i128::from(statement.work.pay(OPTIONS.rates).operator)).sum::<i128>();
+        operators +=
+            statements.iter().map(|statement| i128::from(statement.work.pay(OPTIONS.rates).operator)).sum::<i128>();
     }
     drop(read);
     let by_account = number(&test, "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM traffic_account").await;

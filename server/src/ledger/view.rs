@@ -92,8 +92,11 @@ pub async fn statements(conn: &mut Conn, node: NodeId, before: i64, limit: i64) 
         let decimal = |column: usize| -> Result<u128, DbError> {
             row.try_get::<String, _>(column)?.parse().map_err(|_| DbError::Corrupt("ledger_statement"))
         };
-        let work =
-            Work { user_byte_seconds: decimal(7)?, reserved_byte_seconds: decimal(8)?, traffic_bytes: unsigned(row, 9)? };
+        let work = Work {
+            user_byte_seconds: decimal(7)?,
+            reserved_byte_seconds: decimal(8)?,
+            traffic_bytes: unsigned(row, 9)?,
+        };
         Ok(Statement { epoch: epoch::read(row)?, work, held: unsigned(row, 10)?, settled_ns: row.try_get(11)? })
     };
     rows.iter().map(read).collect()

@@ -19,7 +19,9 @@ pub const PAYOUT_MAX: usize = 128;
 /// [`cyx_core::error::ErrorCode::InvalidArgument`].
 pub fn check_payout(address: &str) -> Result<(), ApiError> {
     if address.len() > PAYOUT_MAX || !address.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ApiError::invalid(format!("the payout address is at most {PAYOUT_MAX} printable ASCII characters")));
+        return Err(ApiError::invalid(format!(
+            "the payout address is at most {PAYOUT_MAX} printable ASCII characters"
+        )));
     }
     Ok(())
 }

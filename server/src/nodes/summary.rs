@@ -91,8 +91,6 @@ pub struct Own {
     pub hardware: String,
     /// Where the operator wants to be paid.
     pub payout_address: String,
-    /// `none`, `draining`, `exiting` or `exited`.
-    pub leaving: String,
     /// Bytes that were moved this month.
     pub traffic_month_bytes: u64,
     /// How it did in its audits; none if there were none.
@@ -114,7 +112,7 @@ pub async fn own(conn: &mut Conn, operator: AccountId, now: u64) -> Result<Vec<O
         known.insert(hex::encode(row.try_get::<Vec<u8>, _>(0)?), texts);
     }
     let rows = sqlx::query(
-        "SELECT n.id, n.machine, n.payout_address, n.leaving, CAST(COALESCE(t.bytes, 0) AS BIGINT), COALESCE(a.standing, ''), \
+        "SELECT n.id, n.machine, n.payout_address, CAST(COALESCE(t.bytes, 0) AS BIGINT), COALESCE(a.standing, ''), \
          COALESCE(a.score, 0), COALESCE(a.passed, 0), COALESCE(a.lost, 0), COALESCE(a.corrupt, 0), COALESCE(a.timed_out, 0), \
          COALESCE(a.refused, 0), COALESCE(a.unreachable, 0) FROM node n \
          LEFT JOIN traffic_node t ON t.node = n.id AND t.month = $2 LEFT JOIN node_audit a ON a.node = n.id \
@@ -134,8 +132,7 @@ pub async fn own(conn: &mut Conn, operator: AccountId, now: u64) -> Result<Vec<O
             os,
             hardware,
             payout_address: row.try_get(2)?,
-            leaving: row.try_get(3)?,
-            traffic_month_bytes: number(row, 4)?,
+            traffic_month_bytes: number(row, 3)?,
             audits: audits(row)?,
         })
     };
@@ -143,19 +140,19 @@ pub async fn own(conn: &mut Conn, operator: AccountId, now: u64) -> Result<Vec<O
 }
 
 fn audits(row: &AnyRow) -> Result<Option<Audits>, DbError> {
-    let standing: String = row.try_get(5)?;
+    let standing: String = row.try_get(4)?;
     if standing.is_empty() {
         return Ok(None);
     }
     Ok(Some(Audits {
         standing,
-        score: number(row, 6)?,
-        passed: number(row, 7)?,
-        lost: number(row, 8)?,
-        corrupt: number(row, 9)?,
-        timed_out: number(row, 10)?,
-        refused: number(row, 11)?,
-        unreachable: number(row, 12)?,
+        score: number(row, 5)?,
+        passed: number(row, 6)?,
+        lost: number(row, 7)?,
+        corrupt: number(row, 8)?,
+        timed_out: number(row, 9)?,
+        refused: number(row, 10)?,
+        unreachable: number(row, 11)?,
     }))
 }
 
@@ -185,7 +182,10 @@ mod tests {
         let found = storage(&mut test.app.db.read().await.unwrap()).await.unwrap();
         let allocatable = 2 * (100 * GIB - NODE_RESERVED);
         assert_eq!((found.nodes, found.total_bytes, found.reserved_bytes), (2, 200 * GIB, 2 * NODE_RESERVED));
-        assert_eq!((found.allocatable_bytes, found.used_bytes, found.available_bytes), (allocatable, GIB, allocatable - GIB));
+        assert_eq!(
+            (found.allocatable_bytes, found.used_bytes, found.available_bytes),
+            (allocatable, GIB, allocatable - GIB)
+        );
         assert!((found.utilization - 1.0 / 196.0).abs() < 1e-9);
     }
 
@@ -194,6 +194,6 @@ mod tests {
         let test = server_with((1..=2).map(node), |_| {}).await;
         let found = own(&mut test.app.db.read().await.unwrap(), node(2).operator, 0).await.unwrap();
         assert_eq!(found.iter().map(|own| own.node).collect::<Vec<_>>(), [node(2).id]);
-        assert_eq!((found[0].leaving.as_str(), found[0].traffic_month_bytes), ("none", 0));
+        assert_eq!((found[0].traffic_month_bytes, &found[0].audits), (0, &None));
     }
 }

@@ -90,9 +90,18 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let State { process, node_id, metrics, .. } = &state;
     if context.output.json() {
         let storage_path = state.storage_path.as_ref().map(|path| path.display().to_string());
-        return context.output.document(&Started { node_id, pid: process.pid, metrics: metrics.to_string(), storage_path });
+        return context.output.document(&Started {
+            node_id,
+            pid: process.pid,
+            metrics: metrics.to_string(),
+            storage_path,
+        });
     }
-    context.output.line(format!("The storage node {} is registered and runs as process {}.", names::escape(node_id.as_bytes()), process.pid))?;
+    context.output.line(format!(
+        "The storage node {} is registered and runs as process {}.",
+        names::escape(node_id.as_bytes()),
+        process.pid
+    ))?;
     context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.display()));
     Ok(())
 }
@@ -141,7 +150,12 @@ fn central(args: &Start, gateway: &Gateway) -> String {
 
 fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<&Path>) -> Vec<OsString> {
     let mut found: Vec<OsString> = vec!["--home".into(), home.into()];
-    found.extend(["--gateway".into(), gateway.as_str().into(), "--central-server".into(), central(args, gateway).into()]);
+    found.extend([
+        "--gateway".into(),
+        gateway.as_str().into(),
+        "--central-server".into(),
+        central(args, gateway).into(),
+    ]);
     if let Some(path) = storage_path {
         found.extend(["--storage-path".into(), path.into()]);
     }
@@ -150,11 +164,8 @@ fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<
         ("--grpc-port", args.grpc_port.map(u64::from)),
         ("--metrics-port", args.metrics_port.map(u64::from)),
     ];
-    let words = [
-        ("--public-addr", &args.public_addr),
-        ("--region", &args.region),
-        ("--payout-address", &args.payout_address),
-    ];
+    let words =
+        [("--public-addr", &args.public_addr), ("--region", &args.region), ("--payout-address", &args.payout_address)];
     for (flag, value) in numbers.into_iter().filter_map(|(flag, value)| Some((flag, value?))) {
         found.extend([flag.into(), value.to_string().into()]);
     }
@@ -182,7 +193,10 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
             let _ = child.wait();
             let seconds = limit.as_secs();
             return Err(Error::Node {
-                message: format!("the storage node was not registered within {seconds} seconds and was ended: {}", last_words(log)),
+                message: format!(
+                    "the storage node was not registered within {seconds} seconds and was ended: {}",
+                    last_words(log)
+                ),
                 advice: Some("Is the server reachable? --timeout waits longer."),
             });
         }
@@ -208,9 +222,7 @@ pub(super) async fn stop(context: &Context, args: &Stop) -> Result<()> {
     let running = State::load(&home)?.filter(|state| state.process.is_running());
     if let Some(state) = &running {
         let process = state.process.clone();
-        let stopped = tokio::task::spawn_blocking(move || {
-            process.terminate().map(|()| process.wait_gone(GRACE))
-        });
+        let stopped = tokio::task::spawn_blocking(move || process.terminate().map(|()| process.wait_gone(GRACE)));
         let stubborn = |why: String| Error::Node {
             message: format!("the storage node, process {}, does not stop{why}", state.process.pid),
             advice: Some("Its log may say why."),
@@ -226,7 +238,11 @@ pub(super) async fn stop(context: &Context, args: &Stop) -> Result<()> {
     if context.output.json() {
         return context.output.document(&Stopped { stopped: running.is_some() });
     }
-    context.output.note(if running.is_some() { "The storage node has stopped." } else { "No storage node was running." });
+    context.output.note(if running.is_some() {
+        "The storage node has stopped."
+    } else {
+        "No storage node was running."
+    });
     Ok(())
 }
 
@@ -267,7 +283,8 @@ mod tests {
     #[test]
     fn credentials_of_another_server_are_none() {
         let home = tempfile::tempdir().unwrap();
-        let (here, there): (Gateway, Gateway) = ("http://localhost:1".parse().unwrap(), "http://localhost:2".parse().unwrap());
+        let (here, there): (Gateway, Gateway) =
+            ("http://localhost:1".parse().unwrap(), "http://localhost:2".parse().unwrap());
         assert!(!is_enrolled(home.path(), &here));
         fs::write(home.path().join("node_credentials.json"), r#"{"gateway":"http://localhost:1"}"#).unwrap();
         assert!(is_enrolled(home.path(), &here) && !is_enrolled(home.path(), &there));

@@ -164,7 +164,16 @@ fn lines(document: &Document) -> Vec<String> {
             let since = duration(local.uptime_seconds);
             add("node", format!("{}  {state}, up {since}{pid}", names::escape(local.node_id.as_bytes())));
             let (used, all) = (local.used_bytes, local.allocatable_bytes);
-            add("room", format!("{}  {} of {}, {} free", human::bar(used, all), human::bytes(used), human::bytes(all), human::bytes(local.available_bytes)));
+            add(
+                "room",
+                format!(
+                    "{}  {} of {}, {} free",
+                    human::bar(used, all),
+                    human::bytes(used),
+                    human::bytes(all),
+                    human::bytes(local.available_bytes)
+                ),
+            );
             let (offered, reserved) = (human::bytes(local.offered_bytes), human::bytes(local.reserved_bytes));
             add("offered", format!("{offered}, of which {reserved} for the network"));
             let damaged = match local.damaged_chunks {
@@ -198,7 +207,8 @@ fn lines(document: &Document) -> Vec<String> {
     }
     add("month", format!("{} moved", human::bytes(server.traffic_month_bytes)));
     if let Some(earned) = &document.earnings {
-        let last = earned.last_micros.map(|micros| format!(", {} in the last epoch", money(micros))).unwrap_or_default();
+        let last =
+            earned.last_micros.map(|micros| format!(", {} in the last epoch", money(micros))).unwrap_or_default();
         let (open, held) = (money(earned.open_micros), money(earned.held_micros));
         add("earned", format!("{open} in this epoch{last}; {held} held"));
     }
@@ -244,7 +254,8 @@ mod tests {
         let document =
             Document { running: true, pid: Some(5), metrics: None, local: Some(local()), server: None, earnings: None };
         let text = lines(&document).join("\n");
-        for part in ["registered, up 1 d 3 h, process 5", "50 %", "512 MiB of 1.00 GiB", "1 chunk DAMAGED", "not asked"] {
+        for part in ["registered, up 1 d 3 h, process 5", "50 %", "512 MiB of 1.00 GiB", "1 chunk DAMAGED", "not asked"]
+        {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.contains('\u{1b}'));

@@ -64,11 +64,12 @@ fn show(context: &Context, progress: &Progress) -> Result<()> {
         return context.output.document(progress);
     }
     let Progress { leaving, chunks_left, bytes_left, chunks_moved, bytes_moved, receipt, .. } = progress;
-    let (left, moved) = (human::bytes(*bytes_left), human::bytes(*bytes_moved));
+    let chunks = |count, bytes| format!("{} ({})", human::count(count, "chunk", "chunks"), human::bytes(bytes));
+    let (left, moved) = (chunks(*chunks_left, *bytes_left), chunks(*chunks_moved, *bytes_moved));
     context.output.line(match leaving.as_str() {
         "none" => "The node is not leaving.".to_owned(),
-        "exited" => format!("The node has left: {chunks_moved} chunks ({moved}) were handed over. It may be stopped now."),
-        other => format!("{}: {chunks_left} chunks ({left}) left, {chunks_moved} ({moved}) moved", names::escape(other.as_bytes())),
+        "exited" => format!("The node has left: {moved} handed over. It may be stopped now."),
+        other => format!("{}: {left} left, {moved} moved", names::escape(other.as_bytes())),
     })?;
     if let Some(receipt) = receipt {
         context.output.line(format!("Receipt: {}", names::escape(receipt.as_bytes())))?;

@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn only_good_answers_have_a_body() {
         assert_eq!(body(b"HTTP/1.0 200 OK\r\ncontent-type: x\r\n\r\n{}"), Some(&b"{}"[..]));
-        for bad in [&b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}"[..], b"HTTP/1.0 200 OK\r\n", b"", b"SSH-2.0\r\n\r\n"] {
+        for bad in [&b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}"[..], b"HTTP/1.0 200 OK\r\n", b"", b"SSH-2.0\r\n\r\n"]
+        {
             assert_eq!(body(bad), None);
         }
     }
@@ -198,7 +199,14 @@ mod tests {
         assert!(State::load(home.path()).unwrap().is_none());
         let process = Process::find(std::process::id()).unwrap();
         let metrics = "127.0.0.1:1".parse().unwrap();
-        let state = State { process, node_id: "ab".into(), metrics, storage_path: None, gateway: String::new(), central_server: String::new() };
+        let state = State {
+            process,
+            node_id: "ab".into(),
+            metrics,
+            storage_path: None,
+            gateway: String::new(),
+            central_server: String::new(),
+        };
         state.save(home.path()).unwrap();
         let loaded = State::load(home.path()).unwrap().unwrap();
         assert_eq!((loaded.node_id.as_str(), loaded.process), ("ab", state.process));

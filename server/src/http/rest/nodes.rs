@@ -52,7 +52,6 @@ pub struct OwnNodeBody {
     os: String,
     hardware: serde_json::Value,
     payout_address: String,
-    leaving: String,
     traffic_month_bytes: u64,
     audits: Option<Audits>,
 }
@@ -81,7 +80,6 @@ fn own_body(node: NodeView, own: Own) -> OwnNodeBody {
         os: own.os,
         hardware: serde_json::from_str(&own.hardware).unwrap_or_default(),
         payout_address: own.payout_address,
-        leaving: own.leaving,
         traffic_month_bytes: own.traffic_month_bytes,
         audits: own.audits,
     }

@@ -45,7 +45,10 @@ async fn an_operator_sees_their_own_nodes_and_their_earnings() {
     assert_eq!(earnings.status, StatusCode::OK, "{}", earnings.body);
     assert_eq!((&earnings.body["epochs"], &earnings.body["open"]["operator_micros"]), (&json!([]), &json!(0)));
     let lines = ada.get(&format!("{path}/1"), &session.access).await;
-    assert_eq!((&lines.body["periods"], &lines.body["orders"], &lines.body["next"]), (&json!([]), &json!([]), &json!(null)));
+    assert_eq!(
+        (&lines.body["periods"], &lines.body["orders"], &lines.body["next"]),
+        (&json!([]), &json!([]), &json!(null))
+    );
     assert_eq!(ada.get(&format!("{path}/2"), &session.access).await.code(), "NOT_FOUND");
     assert_eq!(ada.get(&format!("{path}/x"), &session.access).await.code(), "NOT_FOUND");
     // Somebody else's node is as absent as one that does not exist.
