@@ -14,6 +14,7 @@ pub mod mount;
 pub mod posix;
 pub mod tree;
 pub mod user;
+pub mod workload;
 
 pub use cluster::Cluster;
 pub use user::{Run, User};

@@ -22,6 +22,11 @@ const PROGRAM: Duration = Duration::from_secs(600);
 /// No mount of a test lives longer.
 const LIFE: Duration = Duration::from_secs(1800);
 
+/// Long runs take longer: the limits are multiplied by `CYX_TEST_PATIENCE`.
+fn patience() -> u32 {
+    std::env::var("CYX_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Why nothing can be mounted here; `None` if it can. Prints the reason, so that a skipped test can be told from one that ran.
 #[must_use]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
@@ -79,7 +84,7 @@ pub fn bounded(command: &mut Command) -> Run {
         let _ = err.read_to_end(&mut bytes);
         bytes
     });
-    let deadline = Instant::now() + PROGRAM;
+    let deadline = Instant::now() + PROGRAM * patience();
     let status: ExitStatus = loop {
         if let Some(status) = child.try_wait().expect("it is our child") {
             break status;
@@ -131,7 +136,7 @@ impl<'a> Mount<'a> {
         let pid = pid.unwrap_or_else(|| panic!("no process in {started}"));
         let (watchdog, called_off) = channel::<()>();
         thread::spawn(move || {
-            if called_off.recv_timeout(LIFE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if called_off.recv_timeout(LIFE * patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 let _ = kill_process(pid, Signal::KILL);
             }
         });
@@ -196,6 +201,12 @@ impl<'a> Mount<'a> {
     /// If it has ended before.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid.expect("a process"), signal).expect("the mount's process is there");
+    }
+
+    /// Its process was killed and is waited for by nobody: what comes next meets what it may still hold.
+    pub fn forget_process(&mut self) {
+        self.pid = None;
+        self.watchdog = None;
     }
 
     /// Waits until its process is gone.

@@ -4,7 +4,11 @@
 
 mod alone;
 mod crashes;
+mod large;
 mod life;
+mod loops;
+mod offline;
 mod programs;
+mod refused;
 mod rules;
 mod two;

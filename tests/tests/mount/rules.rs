@@ -79,10 +79,21 @@ fn the_program_fsx_finds_nothing() {
     let user = cluster.user("fsx");
     user.ok(["bucket", "create", "work"]);
     let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
-    for seed in ["1", "2"] {
+    let operations = std::env::var("CYX_TEST_FSX_OPERATIONS").unwrap_or_else(|_| "3000".to_owned());
+    let mut left = Vec::new();
+    for seed in ["1", "2", "3"] {
+        let path = mount.join(&format!("file-{seed}"));
         let mut command = std::process::Command::new("fsx");
-        command.args(["-N", "3000", "-S", seed, "-P"]).arg(user.path("")).arg(mount.join(&format!("file-{seed}")));
+        command.args(["-N", &operations, "-S", seed, "-P"]).arg(user.path("")).arg(&path);
         run(&mut command);
+        let content = fs::read(&path).unwrap();
+        left.push((path, content));
+    }
+    mount.unmount();
+    fs::remove_dir_all(mount.cache_dir().join("cache")).unwrap();
+    mount.again(&["--bucket", "work"]);
+    for (path, content) in left {
+        assert!(fs::read(&path).unwrap() == content, "{} through an empty cache", path.display());
     }
     mount.unmount();
 }

@@ -53,7 +53,7 @@ impl World {
         for _ in 0..600 {
             match Store::open(&client, Tuning::default(), options.clone()).await {
                 Ok((store, _, events)) => {
-                    let recovered = store.attach(&bucket).unwrap();
+                    let recovered = store.attach(&bucket, &[]).unwrap();
                     return Machine { client, bucket, store, events, recovered };
                 }
                 Err(ContentError::Journal(JournalError::InUse(_))) => {
@@ -160,4 +160,37 @@ async fn a_race_between_machines_has_one_winner_and_loses_nothing() {
     assert_eq!(world.user.read("work", "file"), b"the BEGinning");
     assert_eq!(world.user.read("work", "file (conflict)"), vec![7; 100_000]);
     assert!(!theirs.refresh().await.unwrap(), "the winner has the newest version");
+}
+
+/// Extents that a file has.
+async fn extents(machine: &Machine, name: &str) -> usize {
+    let root = machine.bucket.root_directory();
+    let found = machine.bucket.lookup_one(&root, name.as_bytes()).await.unwrap().unwrap();
+    let (version, mut pages, _) = machine.bucket.fetch_file(found.id, 0..u64::MAX, name).await.unwrap();
+    machine.bucket.extents(&version, 0..version.size(), &mut pages).await.unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grows_by_lines_has_few_extents() {
+    let world = World::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let machine = world.machine(folder.path()).await;
+    let log = machine.create("log").await;
+    let mut expected = Vec::new();
+    for line in 0..400_u64 {
+        let text = noise(line, 20 + usize::try_from(line % 3).unwrap() * 150);
+        expected.extend_from_slice(&text);
+        log.append(Bytes::from(text)).await.unwrap();
+        log.commit().await.unwrap();
+    }
+    assert!(extents(&machine, "log").await <= 20, "{}", extents(&machine, "log").await);
+    assert!(all(&log).await == expected);
+    // What was changed elsewhere in the file stays as it was.
+    log.write(5000, Bytes::from_static(b"corrected")).await.unwrap();
+    log.append(Bytes::from_static(b"the end")).await.unwrap();
+    log.commit().await.unwrap();
+    expected[5000..5009].copy_from_slice(b"corrected");
+    expected.extend_from_slice(b"the end");
+    assert!(all(&log).await == expected);
+    assert!(world.user.read("work", "log") == expected);
 }
