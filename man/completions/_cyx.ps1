@@ -41,9 +41,11 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('passwd', 'passwd', [CompletionResultType]::ParameterValue, 'Changes the password')
             [CompletionResult]::new('recover', 'recover', [CompletionResultType]::ParameterValue, 'Sets a new password with the 24 recovery words')
             [CompletionResult]::new('otp', 'otp', [CompletionResultType]::ParameterValue, 'Sets up an authenticator app as the second factor of logins')
+            [CompletionResult]::new('wallet', 'wallet', [CompletionResultType]::ParameterValue, 'Links wallets that log in to the account without password and code, for miners')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'Lists and ends logins of other machines')
             [CompletionResult]::new('apikey', 'apikey', [CompletionResultType]::ParameterValue, 'Makes, lists and revokes API keys, with which scripts and machines work without a login')
-            [CompletionResult]::new('account', 'account', [CompletionResultType]::ParameterValue, 'Takes the account along, ends it, or makes new recovery words')
+            [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Replaces the keys of buckets, in case somebody kept them who had an API key, a login or a share')
+            [CompletionResult]::new('account', 'account', [CompletionResultType]::ParameterValue, 'Changes the address, takes the account along, ends it, or makes new recovery words')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords')
             [CompletionResult]::new('admin', 'admin', [CompletionResultType]::ParameterValue, 'Looks after the accounts of a server. For administrators')
             [CompletionResult]::new('bucket', 'bucket', [CompletionResultType]::ParameterValue, 'Creates, lists and deletes buckets')
@@ -52,6 +54,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists buckets, or what is in one')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Moves files and directories to the trash, or deletes them for good')
             [CompletionResult]::new('stat', 'stat', [CompletionResultType]::ParameterValue, 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Has storage nodes prove that files are still there, and shows what they would survive')
             [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Writes files to standard output')
             [CompletionResult]::new('cp', 'cp', [CompletionResultType]::ParameterValue, 'Copies a file or directory within its bucket or to another')
             [CompletionResult]::new('mv', 'mv', [CompletionResultType]::ParameterValue, 'Renames or moves a file or directory within its bucket')
@@ -60,6 +63,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('umount', 'umount', [CompletionResultType]::ParameterValue, 'Takes a mount off, after sending what was written')
             [CompletionResult]::new('mounts', 'mounts', [CompletionResultType]::ParameterValue, 'Lists the mounts and what they are doing')
             [CompletionResult]::new('trash', 'trash', [CompletionResultType]::ParameterValue, 'Lists, restores and empties the trash of a bucket')
+            [CompletionResult]::new('node', 'node', [CompletionResultType]::ParameterValue, 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
             [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
@@ -314,6 +318,115 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;otp;help;help' {
             break
         }
+        'cyx;wallet' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('text', 'text', [CompletionResultType]::ParameterValue, 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file')
+            [CompletionResult]::new('link', 'link', [CompletionResultType]::ParameterValue, 'Links a wallet to the account: from then on a signature of it logs in, without password and code')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the wallets that log in to the account')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Ends the link of a wallet, and the logins that it made. Needs the password and a code')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;wallet;text' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;wallet;link' {
+            [CompletionResult]::new('--keypair', '--keypair', [CompletionResultType]::ParameterName, 'The wallet''s key, in a file as solana-keygen writes it')
+            [CompletionResult]::new('--text', '--text', [CompletionResultType]::ParameterName, 'The text that was signed, as `cyx wallet text` names it')
+            [CompletionResult]::new('--signature', '--signature', [CompletionResultType]::ParameterName, 'The wallet''s signature of it, in base58')
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;wallet;list' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;wallet;remove' {
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;wallet;help' {
+            [CompletionResult]::new('text', 'text', [CompletionResultType]::ParameterValue, 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file')
+            [CompletionResult]::new('link', 'link', [CompletionResultType]::ParameterValue, 'Links a wallet to the account: from then on a signature of it logs in, without password and code')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the wallets that log in to the account')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Ends the link of a wallet, and the logins that it made. Needs the password and a code')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;wallet;help;text' {
+            break
+        }
+        'cyx;wallet;help;link' {
+            break
+        }
+        'cyx;wallet;help;list' {
+            break
+        }
+        'cyx;wallet;help;remove' {
+            break
+        }
+        'cyx;wallet;help;help' {
+            break
+        }
         'cyx;sessions' {
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
@@ -459,6 +572,21 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;apikey;help;help' {
             break
         }
+        'cyx;rotate' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'Goes on with what was interrupted on this machine, instead of replacing the keys once more')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'cyx;account' {
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
@@ -471,11 +599,31 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('email', 'email', [CompletionResultType]::ParameterValue, 'Changes the email address, which is what you log in with')
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
             [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;account;email' {
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp-old', '--otp-old', [CompletionResultType]::ParameterName, 'The code from the old address')
+            [CompletionResult]::new('--otp-new', '--otp-new', [CompletionResultType]::ParameterName, 'The code from the new address')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has the codes sent; prints what `--session` needs')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
         'cyx;account;export' {
@@ -543,11 +691,15 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;account;help' {
+            [CompletionResult]::new('email', 'email', [CompletionResultType]::ParameterValue, 'Changes the email address, which is what you log in with')
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
             [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;account;help;email' {
             break
         }
         'cyx;account;help;export' {
@@ -598,6 +750,8 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
             [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
+            [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -692,6 +846,37 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'cyx;admin;reinstate' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;admin;drain' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--cancel', '--cancel', [CompletionResultType]::ParameterName, 'Lets it stay after all')
+            [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Only shows how far it is')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Returns when nothing is left on it')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'cyx;admin;help' {
             [CompletionResult]::new('users', 'users', [CompletionResultType]::ParameterValue, 'Lists accounts')
             [CompletionResult]::new('plan', 'plan', [CompletionResultType]::ParameterValue, 'Gives an account a plan')
@@ -699,6 +884,8 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
             [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
+            [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -718,6 +905,12 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;admin;help;nodes' {
+            break
+        }
+        'cyx;admin;help;reinstate' {
+            break
+        }
+        'cyx;admin;help;drain' {
             break
         }
         'cyx;admin;help;help' {
@@ -898,6 +1091,22 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--scrub', '--scrub', [CompletionResultType]::ParameterName, 'Has the nodes read what they keep of the file; without it they say what they know. Takes a while for large files')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;verify' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'Has every byte proven instead of a random slice of each shard')
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Fails for files with a shard that is missing, also if they can be read')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -1114,6 +1323,186 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;trash;help;help' {
             break
         }
+        'cyx;node' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('enroll', 'enroll', [CompletionResultType]::ParameterValue, 'Makes a token with which one machine joins as a storage node of this account, and shows it, once')
+            [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Starts a storage node on this machine and returns when it is registered; leaves it running')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings')
+            [CompletionResult]::new('exit', 'exit', [CompletionResultType]::ParameterValue, 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the storage nodes of the account, wherever they run')
+            [CompletionResult]::new('earnings', 'earnings', [CompletionResultType]::ParameterValue, 'Shows what a storage node earned, and computes it again from signed orders and measured time')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;node;enroll' {
+            [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'What it is for; shown to you alone')
+            [CompletionResult]::new('--expires-hours', '--expires-hours', [CompletionResultType]::ParameterName, 'For how many hours the token is good')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;start' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
+            [CompletionResult]::new('--storage-gb', '--storage-gb', [CompletionResultType]::ParameterName, 'GiB to offer, at least 3; 2 of them are the network''s reserve')
+            [CompletionResult]::new('--storage-path', '--storage-path', [CompletionResultType]::ParameterName, 'Folder of the chunks and the node''s key; default: node-data in the node''s folder')
+            [CompletionResult]::new('--central-server', '--central-server', [CompletionResultType]::ParameterName, 'Where nodes register; default: port 50052 of the server')
+            [CompletionResult]::new('--public-addr', '--public-addr', [CompletionResultType]::ParameterName, 'Where clients reach this node, host or host:port; the server checks it')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'Region of this node, a word such as eu-west')
+            [CompletionResult]::new('--payout-address', '--payout-address', [CompletionResultType]::ParameterName, 'Where you want to be paid, a word such as an account number')
+            [CompletionResult]::new('--grpc-port', '--grpc-port', [CompletionResultType]::ParameterName, 'Port for chunks; 0 is any free one')
+            [CompletionResult]::new('--metrics-port', '--metrics-port', [CompletionResultType]::ParameterName, 'Port for metrics, health and `cyx node status`; 0 is any free one')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Seconds to wait for the node to become ready')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;stop' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;status' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Where the node answers, if `cyx node start` did not start it, for example 127.0.0.1:9090')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Shows it anew every two seconds until Ctrl-C')
+            [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Shows it anew every two seconds until Ctrl-C')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;exit' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Only shows how far it is')
+            [CompletionResult]::new('--cancel', '--cancel', [CompletionResultType]::ParameterName, 'Stays after all; possible until everything is moved')
+            [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Returns at once instead of waiting until everything is moved')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;list' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;earnings' {
+            [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
+            [CompletionResult]::new('--node', '--node', [CompletionResultType]::ParameterName, 'The node; default: that of this machine, or the only one of the account')
+            [CompletionResult]::new('--epochs', '--epochs', [CompletionResultType]::ParameterName, 'How many epochs, the newest first')
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--verify', '--verify', [CompletionResultType]::ParameterName, 'Computes every statement again from its facts')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;node;help' {
+            [CompletionResult]::new('enroll', 'enroll', [CompletionResultType]::ParameterValue, 'Makes a token with which one machine joins as a storage node of this account, and shows it, once')
+            [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Starts a storage node on this machine and returns when it is registered; leaves it running')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings')
+            [CompletionResult]::new('exit', 'exit', [CompletionResultType]::ParameterValue, 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the storage nodes of the account, wherever they run')
+            [CompletionResult]::new('earnings', 'earnings', [CompletionResultType]::ParameterValue, 'Shows what a storage node earned, and computes it again from signed orders and measured time')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;node;help;enroll' {
+            break
+        }
+        'cyx;node;help;start' {
+            break
+        }
+        'cyx;node;help;stop' {
+            break
+        }
+        'cyx;node;help;status' {
+            break
+        }
+        'cyx;node;help;exit' {
+            break
+        }
+        'cyx;node;help;list' {
+            break
+        }
+        'cyx;node;help;earnings' {
+            break
+        }
+        'cyx;node;help;help' {
+            break
+        }
         'cyx;dev' {
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
@@ -1282,9 +1671,11 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('passwd', 'passwd', [CompletionResultType]::ParameterValue, 'Changes the password')
             [CompletionResult]::new('recover', 'recover', [CompletionResultType]::ParameterValue, 'Sets a new password with the 24 recovery words')
             [CompletionResult]::new('otp', 'otp', [CompletionResultType]::ParameterValue, 'Sets up an authenticator app as the second factor of logins')
+            [CompletionResult]::new('wallet', 'wallet', [CompletionResultType]::ParameterValue, 'Links wallets that log in to the account without password and code, for miners')
             [CompletionResult]::new('sessions', 'sessions', [CompletionResultType]::ParameterValue, 'Lists and ends logins of other machines')
             [CompletionResult]::new('apikey', 'apikey', [CompletionResultType]::ParameterValue, 'Makes, lists and revokes API keys, with which scripts and machines work without a login')
-            [CompletionResult]::new('account', 'account', [CompletionResultType]::ParameterValue, 'Takes the account along, ends it, or makes new recovery words')
+            [CompletionResult]::new('rotate', 'rotate', [CompletionResultType]::ParameterValue, 'Replaces the keys of buckets, in case somebody kept them who had an API key, a login or a share')
+            [CompletionResult]::new('account', 'account', [CompletionResultType]::ParameterValue, 'Changes the address, takes the account along, ends it, or makes new recovery words')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords')
             [CompletionResult]::new('admin', 'admin', [CompletionResultType]::ParameterValue, 'Looks after the accounts of a server. For administrators')
             [CompletionResult]::new('bucket', 'bucket', [CompletionResultType]::ParameterValue, 'Creates, lists and deletes buckets')
@@ -1293,6 +1684,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists buckets, or what is in one')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Moves files and directories to the trash, or deletes them for good')
             [CompletionResult]::new('stat', 'stat', [CompletionResultType]::ParameterValue, 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked')
+            [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Has storage nodes prove that files are still there, and shows what they would survive')
             [CompletionResult]::new('cat', 'cat', [CompletionResultType]::ParameterValue, 'Writes files to standard output')
             [CompletionResult]::new('cp', 'cp', [CompletionResultType]::ParameterValue, 'Copies a file or directory within its bucket or to another')
             [CompletionResult]::new('mv', 'mv', [CompletionResultType]::ParameterValue, 'Renames or moves a file or directory within its bucket')
@@ -1301,6 +1693,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('umount', 'umount', [CompletionResultType]::ParameterValue, 'Takes a mount off, after sending what was written')
             [CompletionResult]::new('mounts', 'mounts', [CompletionResultType]::ParameterValue, 'Lists the mounts and what they are doing')
             [CompletionResult]::new('trash', 'trash', [CompletionResultType]::ParameterValue, 'Lists, restores and empties the trash of a bucket')
+            [CompletionResult]::new('node', 'node', [CompletionResultType]::ParameterValue, 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
             [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
@@ -1350,6 +1743,25 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;help;otp;backup-codes' {
             break
         }
+        'cyx;help;wallet' {
+            [CompletionResult]::new('text', 'text', [CompletionResultType]::ParameterValue, 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file')
+            [CompletionResult]::new('link', 'link', [CompletionResultType]::ParameterValue, 'Links a wallet to the account: from then on a signature of it logs in, without password and code')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the wallets that log in to the account')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Ends the link of a wallet, and the logins that it made. Needs the password and a code')
+            break
+        }
+        'cyx;help;wallet;text' {
+            break
+        }
+        'cyx;help;wallet;link' {
+            break
+        }
+        'cyx;help;wallet;list' {
+            break
+        }
+        'cyx;help;wallet;remove' {
+            break
+        }
         'cyx;help;sessions' {
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the machines that are logged in, the one used last first')
             [CompletionResult]::new('revoke', 'revoke', [CompletionResultType]::ParameterValue, 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more')
@@ -1376,11 +1788,18 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;help;apikey;revoke' {
             break
         }
+        'cyx;help;rotate' {
+            break
+        }
         'cyx;help;account' {
+            [CompletionResult]::new('email', 'email', [CompletionResultType]::ParameterValue, 'Changes the email address, which is what you log in with')
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
             [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
+            break
+        }
+        'cyx;help;account;email' {
             break
         }
         'cyx;help;account;export' {
@@ -1405,6 +1824,8 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
             [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
+            [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             break
         }
         'cyx;help;admin;users' {
@@ -1423,6 +1844,12 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;help;admin;nodes' {
+            break
+        }
+        'cyx;help;admin;reinstate' {
+            break
+        }
+        'cyx;help;admin;drain' {
             break
         }
         'cyx;help;bucket' {
@@ -1453,6 +1880,9 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;help;stat' {
+            break
+        }
+        'cyx;help;verify' {
             break
         }
         'cyx;help;cat' {
@@ -1489,6 +1919,37 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;help;trash;empty' {
+            break
+        }
+        'cyx;help;node' {
+            [CompletionResult]::new('enroll', 'enroll', [CompletionResultType]::ParameterValue, 'Makes a token with which one machine joins as a storage node of this account, and shows it, once')
+            [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Starts a storage node on this machine and returns when it is registered; leaves it running')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings')
+            [CompletionResult]::new('exit', 'exit', [CompletionResultType]::ParameterValue, 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Lists the storage nodes of the account, wherever they run')
+            [CompletionResult]::new('earnings', 'earnings', [CompletionResultType]::ParameterValue, 'Shows what a storage node earned, and computes it again from signed orders and measured time')
+            break
+        }
+        'cyx;help;node;enroll' {
+            break
+        }
+        'cyx;help;node;start' {
+            break
+        }
+        'cyx;help;node;stop' {
+            break
+        }
+        'cyx;help;node;status' {
+            break
+        }
+        'cyx;help;node;exit' {
+            break
+        }
+        'cyx;help;node;list' {
+            break
+        }
+        'cyx;help;node;earnings' {
             break
         }
         'cyx;help;dev' {

@@ -76,6 +76,9 @@ _cyx() {
             cyx,mv)
                 cmd="cyx__subcmd__mv"
                 ;;
+            cyx,node)
+                cmd="cyx__subcmd__node"
+                ;;
             cyx,otp)
                 cmd="cyx__subcmd__otp"
                 ;;
@@ -90,6 +93,9 @@ _cyx() {
                 ;;
             cyx,register)
                 cmd="cyx__subcmd__register"
+                ;;
+            cyx,rotate)
+                cmd="cyx__subcmd__rotate"
                 ;;
             cyx,sessions)
                 cmd="cyx__subcmd__sessions"
@@ -109,11 +115,20 @@ _cyx() {
             cyx,upload)
                 cmd="cyx__subcmd__upload"
                 ;;
+            cyx,verify)
+                cmd="cyx__subcmd__verify"
+                ;;
+            cyx,wallet)
+                cmd="cyx__subcmd__wallet"
+                ;;
             cyx,whoami)
                 cmd="cyx__subcmd__whoami"
                 ;;
             cyx__subcmd__account,delete)
                 cmd="cyx__subcmd__account__subcmd__delete"
+                ;;
+            cyx__subcmd__account,email)
+                cmd="cyx__subcmd__account__subcmd__email"
                 ;;
             cyx__subcmd__account,export)
                 cmd="cyx__subcmd__account__subcmd__export"
@@ -129,6 +144,9 @@ _cyx() {
                 ;;
             cyx__subcmd__account__subcmd__help,delete)
                 cmd="cyx__subcmd__account__subcmd__help__subcmd__delete"
+                ;;
+            cyx__subcmd__account__subcmd__help,email)
+                cmd="cyx__subcmd__account__subcmd__help__subcmd__email"
                 ;;
             cyx__subcmd__account__subcmd__help,export)
                 cmd="cyx__subcmd__account__subcmd__help__subcmd__export"
@@ -148,6 +166,9 @@ _cyx() {
             cyx__subcmd__admin,disable)
                 cmd="cyx__subcmd__admin__subcmd__disable"
                 ;;
+            cyx__subcmd__admin,drain)
+                cmd="cyx__subcmd__admin__subcmd__drain"
+                ;;
             cyx__subcmd__admin,help)
                 cmd="cyx__subcmd__admin__subcmd__help"
                 ;;
@@ -156,6 +177,9 @@ _cyx() {
                 ;;
             cyx__subcmd__admin,plan)
                 cmd="cyx__subcmd__admin__subcmd__plan"
+                ;;
+            cyx__subcmd__admin,reinstate)
+                cmd="cyx__subcmd__admin__subcmd__reinstate"
                 ;;
             cyx__subcmd__admin,role)
                 cmd="cyx__subcmd__admin__subcmd__role"
@@ -169,6 +193,9 @@ _cyx() {
             cyx__subcmd__admin__subcmd__help,disable)
                 cmd="cyx__subcmd__admin__subcmd__help__subcmd__disable"
                 ;;
+            cyx__subcmd__admin__subcmd__help,drain)
+                cmd="cyx__subcmd__admin__subcmd__help__subcmd__drain"
+                ;;
             cyx__subcmd__admin__subcmd__help,help)
                 cmd="cyx__subcmd__admin__subcmd__help__subcmd__help"
                 ;;
@@ -177,6 +204,9 @@ _cyx() {
                 ;;
             cyx__subcmd__admin__subcmd__help,plan)
                 cmd="cyx__subcmd__admin__subcmd__help__subcmd__plan"
+                ;;
+            cyx__subcmd__admin__subcmd__help,reinstate)
+                cmd="cyx__subcmd__admin__subcmd__help__subcmd__reinstate"
                 ;;
             cyx__subcmd__admin__subcmd__help,role)
                 cmd="cyx__subcmd__admin__subcmd__help__subcmd__role"
@@ -328,6 +358,9 @@ _cyx() {
             cyx__subcmd__help,mv)
                 cmd="cyx__subcmd__help__subcmd__mv"
                 ;;
+            cyx__subcmd__help,node)
+                cmd="cyx__subcmd__help__subcmd__node"
+                ;;
             cyx__subcmd__help,otp)
                 cmd="cyx__subcmd__help__subcmd__otp"
                 ;;
@@ -342,6 +375,9 @@ _cyx() {
                 ;;
             cyx__subcmd__help,register)
                 cmd="cyx__subcmd__help__subcmd__register"
+                ;;
+            cyx__subcmd__help,rotate)
+                cmd="cyx__subcmd__help__subcmd__rotate"
                 ;;
             cyx__subcmd__help,sessions)
                 cmd="cyx__subcmd__help__subcmd__sessions"
@@ -361,11 +397,20 @@ _cyx() {
             cyx__subcmd__help,upload)
                 cmd="cyx__subcmd__help__subcmd__upload"
                 ;;
+            cyx__subcmd__help,verify)
+                cmd="cyx__subcmd__help__subcmd__verify"
+                ;;
+            cyx__subcmd__help,wallet)
+                cmd="cyx__subcmd__help__subcmd__wallet"
+                ;;
             cyx__subcmd__help,whoami)
                 cmd="cyx__subcmd__help__subcmd__whoami"
                 ;;
             cyx__subcmd__help__subcmd__account,delete)
                 cmd="cyx__subcmd__help__subcmd__account__subcmd__delete"
+                ;;
+            cyx__subcmd__help__subcmd__account,email)
+                cmd="cyx__subcmd__help__subcmd__account__subcmd__email"
                 ;;
             cyx__subcmd__help__subcmd__account,export)
                 cmd="cyx__subcmd__help__subcmd__account__subcmd__export"
@@ -382,11 +427,17 @@ _cyx() {
             cyx__subcmd__help__subcmd__admin,disable)
                 cmd="cyx__subcmd__help__subcmd__admin__subcmd__disable"
                 ;;
+            cyx__subcmd__help__subcmd__admin,drain)
+                cmd="cyx__subcmd__help__subcmd__admin__subcmd__drain"
+                ;;
             cyx__subcmd__help__subcmd__admin,nodes)
                 cmd="cyx__subcmd__help__subcmd__admin__subcmd__nodes"
                 ;;
             cyx__subcmd__help__subcmd__admin,plan)
                 cmd="cyx__subcmd__help__subcmd__admin__subcmd__plan"
+                ;;
+            cyx__subcmd__help__subcmd__admin,reinstate)
+                cmd="cyx__subcmd__help__subcmd__admin__subcmd__reinstate"
                 ;;
             cyx__subcmd__help__subcmd__admin,role)
                 cmd="cyx__subcmd__help__subcmd__admin__subcmd__role"
@@ -427,6 +478,27 @@ _cyx() {
             cyx__subcmd__help__subcmd__dev,up)
                 cmd="cyx__subcmd__help__subcmd__dev__subcmd__up"
                 ;;
+            cyx__subcmd__help__subcmd__node,earnings)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__earnings"
+                ;;
+            cyx__subcmd__help__subcmd__node,enroll)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__enroll"
+                ;;
+            cyx__subcmd__help__subcmd__node,exit)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__exit"
+                ;;
+            cyx__subcmd__help__subcmd__node,list)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__list"
+                ;;
+            cyx__subcmd__help__subcmd__node,start)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__start"
+                ;;
+            cyx__subcmd__help__subcmd__node,status)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__status"
+                ;;
+            cyx__subcmd__help__subcmd__node,stop)
+                cmd="cyx__subcmd__help__subcmd__node__subcmd__stop"
+                ;;
             cyx__subcmd__help__subcmd__otp,backup-codes)
                 cmd="cyx__subcmd__help__subcmd__otp__subcmd__backup__subcmd__codes"
                 ;;
@@ -453,6 +525,66 @@ _cyx() {
                 ;;
             cyx__subcmd__help__subcmd__trash,restore)
                 cmd="cyx__subcmd__help__subcmd__trash__subcmd__restore"
+                ;;
+            cyx__subcmd__help__subcmd__wallet,link)
+                cmd="cyx__subcmd__help__subcmd__wallet__subcmd__link"
+                ;;
+            cyx__subcmd__help__subcmd__wallet,list)
+                cmd="cyx__subcmd__help__subcmd__wallet__subcmd__list"
+                ;;
+            cyx__subcmd__help__subcmd__wallet,remove)
+                cmd="cyx__subcmd__help__subcmd__wallet__subcmd__remove"
+                ;;
+            cyx__subcmd__help__subcmd__wallet,text)
+                cmd="cyx__subcmd__help__subcmd__wallet__subcmd__text"
+                ;;
+            cyx__subcmd__node,earnings)
+                cmd="cyx__subcmd__node__subcmd__earnings"
+                ;;
+            cyx__subcmd__node,enroll)
+                cmd="cyx__subcmd__node__subcmd__enroll"
+                ;;
+            cyx__subcmd__node,exit)
+                cmd="cyx__subcmd__node__subcmd__exit"
+                ;;
+            cyx__subcmd__node,help)
+                cmd="cyx__subcmd__node__subcmd__help"
+                ;;
+            cyx__subcmd__node,list)
+                cmd="cyx__subcmd__node__subcmd__list"
+                ;;
+            cyx__subcmd__node,start)
+                cmd="cyx__subcmd__node__subcmd__start"
+                ;;
+            cyx__subcmd__node,status)
+                cmd="cyx__subcmd__node__subcmd__status"
+                ;;
+            cyx__subcmd__node,stop)
+                cmd="cyx__subcmd__node__subcmd__stop"
+                ;;
+            cyx__subcmd__node__subcmd__help,earnings)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__earnings"
+                ;;
+            cyx__subcmd__node__subcmd__help,enroll)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__enroll"
+                ;;
+            cyx__subcmd__node__subcmd__help,exit)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__exit"
+                ;;
+            cyx__subcmd__node__subcmd__help,help)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__help"
+                ;;
+            cyx__subcmd__node__subcmd__help,list)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__list"
+                ;;
+            cyx__subcmd__node__subcmd__help,start)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__start"
+                ;;
+            cyx__subcmd__node__subcmd__help,status)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__status"
+                ;;
+            cyx__subcmd__node__subcmd__help,stop)
+                cmd="cyx__subcmd__node__subcmd__help__subcmd__stop"
                 ;;
             cyx__subcmd__otp,backup-codes)
                 cmd="cyx__subcmd__otp__subcmd__backup__subcmd__codes"
@@ -526,6 +658,36 @@ _cyx() {
             cyx__subcmd__trash__subcmd__help,restore)
                 cmd="cyx__subcmd__trash__subcmd__help__subcmd__restore"
                 ;;
+            cyx__subcmd__wallet,help)
+                cmd="cyx__subcmd__wallet__subcmd__help"
+                ;;
+            cyx__subcmd__wallet,link)
+                cmd="cyx__subcmd__wallet__subcmd__link"
+                ;;
+            cyx__subcmd__wallet,list)
+                cmd="cyx__subcmd__wallet__subcmd__list"
+                ;;
+            cyx__subcmd__wallet,remove)
+                cmd="cyx__subcmd__wallet__subcmd__remove"
+                ;;
+            cyx__subcmd__wallet,text)
+                cmd="cyx__subcmd__wallet__subcmd__text"
+                ;;
+            cyx__subcmd__wallet__subcmd__help,help)
+                cmd="cyx__subcmd__wallet__subcmd__help__subcmd__help"
+                ;;
+            cyx__subcmd__wallet__subcmd__help,link)
+                cmd="cyx__subcmd__wallet__subcmd__help__subcmd__link"
+                ;;
+            cyx__subcmd__wallet__subcmd__help,list)
+                cmd="cyx__subcmd__wallet__subcmd__help__subcmd__list"
+                ;;
+            cyx__subcmd__wallet__subcmd__help,remove)
+                cmd="cyx__subcmd__wallet__subcmd__help__subcmd__remove"
+                ;;
+            cyx__subcmd__wallet__subcmd__help,text)
+                cmd="cyx__subcmd__wallet__subcmd__help__subcmd__text"
+                ;;
             *)
                 ;;
         esac
@@ -533,7 +695,7 @@ _cyx() {
 
     case "${cmd}" in
         cyx)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help"
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -577,7 +739,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__account)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version export delete keep words help"
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version email export delete keep words help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -628,6 +790,40 @@ _cyx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cyx__subcmd__account__subcmd__email)
+            opts="-q -v -h -V --password-stdin --begin --session --otp-old --otp-new --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp-old)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp-new)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cyx__subcmd__account__subcmd__export)
             opts="-o -q -v -h -V --output --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -659,7 +855,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__account__subcmd__help)
-            opts="export delete keep words help"
+            opts="email export delete keep words help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -673,6 +869,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__account__subcmd__help__subcmd__delete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__account__subcmd__help__subcmd__email)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -787,7 +997,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__admin)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version users plan role disable audit nodes help"
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version users plan role disable audit nodes reinstate drain help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -860,8 +1070,30 @@ _cyx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cyx__subcmd__admin__subcmd__drain)
+            opts="-q -v -h -V --cancel --status --wait --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cyx__subcmd__admin__subcmd__help)
-            opts="users plan role disable audit nodes help"
+            opts="users plan role disable audit nodes reinstate drain help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -889,6 +1121,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__admin__subcmd__help__subcmd__disable)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__help__subcmd__drain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -931,6 +1177,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__admin__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__help__subcmd__reinstate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1009,6 +1269,28 @@ _cyx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__reinstate)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1851,7 +2133,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help)
-            opts="register login logout whoami quota status passwd recover otp sessions apikey account audit admin bucket upload download list delete stat cat cp mv mkdir mount umount mounts trash dev completions _generate help"
+            opts="register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1879,7 +2161,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__account)
-            opts="export delete keep words"
+            opts="email export delete keep words"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1893,6 +2175,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__account__subcmd__delete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__account__subcmd__email)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1949,7 +2245,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__admin)
-            opts="users plan role disable audit nodes"
+            opts="users plan role disable audit nodes reinstate drain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1990,6 +2286,20 @@ _cyx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cyx__subcmd__help__subcmd__admin__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cyx__subcmd__help__subcmd__admin__subcmd__nodes)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -2005,6 +2315,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__admin__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__admin__subcmd__reinstate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2438,6 +2762,118 @@ _cyx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cyx__subcmd__help__subcmd__node)
+            opts="enroll start stop status exit list earnings"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__earnings)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__enroll)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__exit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__start)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__node__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cyx__subcmd__help__subcmd__otp)
             opts="enroll list remove backup-codes"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -2551,6 +2987,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__register)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__rotate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2707,6 +3157,90 @@ _cyx() {
         cyx__subcmd__help__subcmd__upload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__wallet)
+            opts="text link list remove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__wallet__subcmd__link)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__wallet__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__wallet__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__wallet__subcmd__text)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2939,6 +3473,384 @@ _cyx() {
                 return 0
             fi
             case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version enroll start stop status exit list earnings help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__earnings)
+            opts="-q -v -h -V --home --node --epochs --verify --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --epochs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__enroll)
+            opts="-q -v -h -V --label --expires-hours --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expires-hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__exit)
+            opts="-q -v -h -V --home --status --cancel --no-wait --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help)
+            opts="enroll start stop status exit list earnings help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__earnings)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__enroll)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__exit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__start)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__help__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__list)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__start)
+            opts="-q -v -h -V --home --storage-gb --storage-path --central-server --public-addr --region --payout-address --grpc-port --metrics-port --timeout --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --storage-gb)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --storage-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --central-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --public-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --payout-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grpc-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__status)
+            opts="-w -q -v -h -V --home --watch --metrics --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__node__subcmd__stop)
+            opts="-q -v -h -V --home --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --home)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3281,6 +4193,28 @@ _cyx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__rotate)
+            opts="-q -v -h -V --resume --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3685,6 +4619,250 @@ _cyx() {
                     COMPREPLY=($(compgen -W "quorum all" -- "${cur}"))
                     return 0
                     ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__verify)
+            opts="-q -v -h -V --full --strict --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version text link list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help)
+            opts="text link list remove help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help__subcmd__link)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__help__subcmd__text)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__link)
+            opts="-q -v -h -V --keypair --text --signature --password-stdin --begin --session --otp --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --keypair)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --text)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --signature)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__list)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__remove)
+            opts="-q -v -h -V --password-stdin --begin --session --otp --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__wallet__subcmd__text)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

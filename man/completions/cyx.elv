@@ -38,9 +38,11 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand passwd 'Changes the password'
             cand recover 'Sets a new password with the 24 recovery words'
             cand otp 'Sets up an authenticator app as the second factor of logins'
+            cand wallet 'Links wallets that log in to the account without password and code, for miners'
             cand sessions 'Lists and ends logins of other machines'
             cand apikey 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
-            cand account 'Takes the account along, ends it, or makes new recovery words'
+            cand rotate 'Replaces the keys of buckets, in case somebody kept them who had an API key, a login or a share'
+            cand account 'Changes the address, takes the account along, ends it, or makes new recovery words'
             cand audit 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
             cand admin 'Looks after the accounts of a server. For administrators'
             cand bucket 'Creates, lists and deletes buckets'
@@ -49,6 +51,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand list 'Lists buckets, or what is in one'
             cand delete 'Moves files and directories to the trash, or deletes them for good'
             cand stat 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
+            cand verify 'Has storage nodes prove that files are still there, and shows what they would survive'
             cand cat 'Writes files to standard output'
             cand cp 'Copies a file or directory within its bucket or to another'
             cand mv 'Renames or moves a file or directory within its bucket'
@@ -57,6 +60,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand umount 'Takes a mount off, after sending what was written'
             cand mounts 'Lists the mounts and what they are doing'
             cand trash 'Lists, restores and empties the trash of a bucket'
+            cand node 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
             cand _generate 'Writes the man pages and completions that are kept in the repository'
@@ -291,6 +295,104 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;otp;help;help'= {
         }
+        &'cyx;wallet'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand text 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file'
+            cand link 'Links a wallet to the account: from then on a signature of it logs in, without password and code'
+            cand list 'Lists the wallets that log in to the account'
+            cand remove 'Ends the link of a wallet, and the logins that it made. Needs the password and a code'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;wallet;text'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;wallet;link'= {
+            cand --keypair 'The wallet''s key, in a file as solana-keygen writes it'
+            cand --text 'The text that was signed, as `cyx wallet text` names it'
+            cand --signature 'The wallet''s signature of it, in base58'
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;wallet;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;wallet;remove'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;wallet;help'= {
+            cand text 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file'
+            cand link 'Links a wallet to the account: from then on a signature of it logs in, without password and code'
+            cand list 'Lists the wallets that log in to the account'
+            cand remove 'Ends the link of a wallet, and the logins that it made. Needs the password and a code'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;wallet;help;text'= {
+        }
+        &'cyx;wallet;help;link'= {
+        }
+        &'cyx;wallet;help;list'= {
+        }
+        &'cyx;wallet;help;remove'= {
+        }
+        &'cyx;wallet;help;help'= {
+        }
         &'cyx;sessions'= {
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
@@ -420,6 +522,20 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;apikey;help;help'= {
         }
+        &'cyx;rotate'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --resume 'Goes on with what was interrupted on this machine, instead of replacing the keys once more'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'cyx;account'= {
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
@@ -432,11 +548,30 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+            cand email 'Changes the email address, which is what you log in with'
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
             cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;account;email'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp-old 'The code from the old address'
+            cand --otp-new 'The code from the new address'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has the codes sent; prints what `--session` needs'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'cyx;account;export'= {
             cand -o 'The file; `-` for standard output. Default: cyx-account-NAME.ndjson in this folder'
@@ -499,11 +634,14 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --version 'Print version'
         }
         &'cyx;account;help'= {
+            cand email 'Changes the email address, which is what you log in with'
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
             cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;account;help;email'= {
         }
         &'cyx;account;help;export'= {
         }
@@ -547,6 +685,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
             cand nodes 'Lists the storage nodes and whose they are'
+            cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
+            cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;admin;users'= {
@@ -634,6 +774,35 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'cyx;admin;reinstate'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;drain'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --cancel 'Lets it stay after all'
+            cand --status 'Only shows how far it is'
+            cand --wait 'Returns when nothing is left on it'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'cyx;admin;help'= {
             cand users 'Lists accounts'
             cand plan 'Gives an account a plan'
@@ -641,6 +810,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
             cand nodes 'Lists the storage nodes and whose they are'
+            cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
+            cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;admin;help;users'= {
@@ -654,6 +825,10 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;admin;help;audit'= {
         }
         &'cyx;admin;help;nodes'= {
+        }
+        &'cyx;admin;help;reinstate'= {
+        }
+        &'cyx;admin;help;drain'= {
         }
         &'cyx;admin;help;help'= {
         }
@@ -819,6 +994,21 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --scrub 'Has the nodes read what they keep of the file; without it they say what they know. Takes a while for large files'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;verify'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --full 'Has every byte proven instead of a random slice of each shard'
+            cand --strict 'Fails for files with a shard that is missing, also if they can be read'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -1018,6 +1208,169 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;trash;help;help'= {
         }
+        &'cyx;node'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand enroll 'Makes a token with which one machine joins as a storage node of this account, and shows it, once'
+            cand start 'Starts a storage node on this machine and returns when it is registered; leaves it running'
+            cand stop 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start'
+            cand status 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings'
+            cand exit 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go'
+            cand list 'Lists the storage nodes of the account, wherever they run'
+            cand earnings 'Shows what a storage node earned, and computes it again from signed orders and measured time'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;node;enroll'= {
+            cand --label 'What it is for; shown to you alone'
+            cand --expires-hours 'For how many hours the token is good'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;start'= {
+            cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
+            cand --storage-gb 'GiB to offer, at least 3; 2 of them are the network''s reserve'
+            cand --storage-path 'Folder of the chunks and the node''s key; default: node-data in the node''s folder'
+            cand --central-server 'Where nodes register; default: port 50052 of the server'
+            cand --public-addr 'Where clients reach this node, host or host:port; the server checks it'
+            cand --region 'Region of this node, a word such as eu-west'
+            cand --payout-address 'Where you want to be paid, a word such as an account number'
+            cand --grpc-port 'Port for chunks; 0 is any free one'
+            cand --metrics-port 'Port for metrics, health and `cyx node status`; 0 is any free one'
+            cand --timeout 'Seconds to wait for the node to become ready'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;stop'= {
+            cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;status'= {
+            cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
+            cand --metrics 'Where the node answers, if `cyx node start` did not start it, for example 127.0.0.1:9090'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand -w 'Shows it anew every two seconds until Ctrl-C'
+            cand --watch 'Shows it anew every two seconds until Ctrl-C'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;exit'= {
+            cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --status 'Only shows how far it is'
+            cand --cancel 'Stays after all; possible until everything is moved'
+            cand --no-wait 'Returns at once instead of waiting until everything is moved'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;list'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;earnings'= {
+            cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
+            cand --node 'The node; default: that of this machine, or the only one of the account'
+            cand --epochs 'How many epochs, the newest first'
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --verify 'Computes every statement again from its facts'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;node;help'= {
+            cand enroll 'Makes a token with which one machine joins as a storage node of this account, and shows it, once'
+            cand start 'Starts a storage node on this machine and returns when it is registered; leaves it running'
+            cand stop 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start'
+            cand status 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings'
+            cand exit 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go'
+            cand list 'Lists the storage nodes of the account, wherever they run'
+            cand earnings 'Shows what a storage node earned, and computes it again from signed orders and measured time'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;node;help;enroll'= {
+        }
+        &'cyx;node;help;start'= {
+        }
+        &'cyx;node;help;stop'= {
+        }
+        &'cyx;node;help;status'= {
+        }
+        &'cyx;node;help;exit'= {
+        }
+        &'cyx;node;help;list'= {
+        }
+        &'cyx;node;help;earnings'= {
+        }
+        &'cyx;node;help;help'= {
+        }
         &'cyx;dev'= {
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
@@ -1171,9 +1524,11 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand passwd 'Changes the password'
             cand recover 'Sets a new password with the 24 recovery words'
             cand otp 'Sets up an authenticator app as the second factor of logins'
+            cand wallet 'Links wallets that log in to the account without password and code, for miners'
             cand sessions 'Lists and ends logins of other machines'
             cand apikey 'Makes, lists and revokes API keys, with which scripts and machines work without a login'
-            cand account 'Takes the account along, ends it, or makes new recovery words'
+            cand rotate 'Replaces the keys of buckets, in case somebody kept them who had an API key, a login or a share'
+            cand account 'Changes the address, takes the account along, ends it, or makes new recovery words'
             cand audit 'Shows what happened to the account: logins, refusals, changes of factors, keys and passwords'
             cand admin 'Looks after the accounts of a server. For administrators'
             cand bucket 'Creates, lists and deletes buckets'
@@ -1182,6 +1537,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand list 'Lists buckets, or what is in one'
             cand delete 'Moves files and directories to the trash, or deletes them for good'
             cand stat 'Shows all about a file or directory, and how many more lost nodes it survives: its nodes are asked'
+            cand verify 'Has storage nodes prove that files are still there, and shows what they would survive'
             cand cat 'Writes files to standard output'
             cand cp 'Copies a file or directory within its bucket or to another'
             cand mv 'Renames or moves a file or directory within its bucket'
@@ -1190,6 +1546,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand umount 'Takes a mount off, after sending what was written'
             cand mounts 'Lists the mounts and what they are doing'
             cand trash 'Lists, restores and empties the trash of a bucket'
+            cand node 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
             cand _generate 'Writes the man pages and completions that are kept in the repository'
@@ -1225,6 +1582,20 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;help;otp;backup-codes'= {
         }
+        &'cyx;help;wallet'= {
+            cand text 'Prints the text that a wallet has to sign to be linked, for wallets whose key is not in a file'
+            cand link 'Links a wallet to the account: from then on a signature of it logs in, without password and code'
+            cand list 'Lists the wallets that log in to the account'
+            cand remove 'Ends the link of a wallet, and the logins that it made. Needs the password and a code'
+        }
+        &'cyx;help;wallet;text'= {
+        }
+        &'cyx;help;wallet;link'= {
+        }
+        &'cyx;help;wallet;list'= {
+        }
+        &'cyx;help;wallet;remove'= {
+        }
         &'cyx;help;sessions'= {
             cand list 'Lists the machines that are logged in, the one used last first'
             cand revoke 'Ends logins: the server forgets the keys it kept for these machines, and they can do nothing more'
@@ -1244,11 +1615,16 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;help;apikey;revoke'= {
         }
+        &'cyx;help;rotate'= {
+        }
         &'cyx;help;account'= {
+            cand email 'Changes the email address, which is what you log in with'
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
             cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+        }
+        &'cyx;help;account;email'= {
         }
         &'cyx;help;account;export'= {
         }
@@ -1267,6 +1643,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
             cand nodes 'Lists the storage nodes and whose they are'
+            cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
+            cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
         }
         &'cyx;help;admin;users'= {
         }
@@ -1279,6 +1657,10 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;admin;audit'= {
         }
         &'cyx;help;admin;nodes'= {
+        }
+        &'cyx;help;admin;reinstate'= {
+        }
+        &'cyx;help;admin;drain'= {
         }
         &'cyx;help;bucket'= {
             cand create 'Creates a bucket'
@@ -1300,6 +1682,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;delete'= {
         }
         &'cyx;help;stat'= {
+        }
+        &'cyx;help;verify'= {
         }
         &'cyx;help;cat'= {
         }
@@ -1325,6 +1709,29 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;trash;restore'= {
         }
         &'cyx;help;trash;empty'= {
+        }
+        &'cyx;help;node'= {
+            cand enroll 'Makes a token with which one machine joins as a storage node of this account, and shows it, once'
+            cand start 'Starts a storage node on this machine and returns when it is registered; leaves it running'
+            cand stop 'Stops the storage node of this machine. What it keeps stays, and is served again after the next start'
+            cand status 'Shows how the storage node of this machine is: room, traffic, audits, score, earnings'
+            cand exit 'Leaves the network for good: everything that this machine''s node keeps is moved to others, verified, before it may go'
+            cand list 'Lists the storage nodes of the account, wherever they run'
+            cand earnings 'Shows what a storage node earned, and computes it again from signed orders and measured time'
+        }
+        &'cyx;help;node;enroll'= {
+        }
+        &'cyx;help;node;start'= {
+        }
+        &'cyx;help;node;stop'= {
+        }
+        &'cyx;help;node;status'= {
+        }
+        &'cyx;help;node;exit'= {
+        }
+        &'cyx;help;node;list'= {
+        }
+        &'cyx;help;node;earnings'= {
         }
         &'cyx;help;dev'= {
             cand up 'Starts the cluster and returns when it is ready; leaves it running'
