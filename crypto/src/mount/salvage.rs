@@ -244,7 +244,7 @@ mod tests {
         let cut = [&bytes[..ends[1]], &bytes[ends[2]..]].concat();
         let salvaged = salvage(&cut, cipher).unwrap();
         assert_eq!(numbers(&salvaged), [0, 2, 3]);
-        assert_eq!(salvaged.damaged, [ends[1]..ends[1]]);
+        assert!(salvaged.damaged.len() == 1 && salvaged.damaged[0] == (ends[1]..ends[1]));
         // Nor do records come again.
         let twice = [&bytes[..ends[2]], &bytes[ends[1]..]].concat();
         let salvaged = salvage(&twice, cipher).unwrap();

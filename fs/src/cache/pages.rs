@@ -31,7 +31,7 @@ use crate::journal::FileId;
 const FILE_MAGIC: &[u8; 4] = b"cyxG";
 const ENTRY_MAGIC: &[u8; 4] = b"cyxP";
 const VERSION: u8 = 1;
-const FILE_HEADER_LEN: u64 = 21;
+const FILE_HEADER_LEN: usize = 21;
 const ENTRY_HEADER_LEN: usize = 49;
 /// Most plain bytes of an entry: a full page has fewer.
 const PLAIN_MAX: usize = 1 << 18;
@@ -162,7 +162,7 @@ impl PageStore {
         };
         let mut state = self.state();
         let bytes = (ENTRY_HEADER_LEN + plain.len() + TAG_LEN) as u64;
-        if bytes + FILE_HEADER_LEN > self.capacity {
+        if bytes + FILE_HEADER_LEN as u64 > self.capacity {
             return Ok(());
         }
         let is_full = |part: &Part| part.len + bytes > self.capacity / PARTS;
@@ -206,8 +206,8 @@ impl PageStore {
         header.raw(&id);
         file.write_all_at(&header.finish(), 0)?;
         let cipher = RecordCipher::new(&self.key, &id);
-        state.used += FILE_HEADER_LEN;
-        state.parts.insert(number, Part { path, file, cipher, len: FILE_HEADER_LEN, next: 0 });
+        state.used += FILE_HEADER_LEN as u64;
+        state.parts.insert(number, Part { path, file, cipher, len: FILE_HEADER_LEN as u64, next: 0 });
         state.active = Some(number);
         Ok(())
     }
@@ -244,14 +244,14 @@ impl Part {
     fn read(path: &Path, number: u32, key: &MountKey, index: &mut HashMap<Id, Place>) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let len = file.metadata()?.len();
-        let mut header = [0; FILE_HEADER_LEN as usize];
-        if len < FILE_HEADER_LEN {
+        let mut header = [0; FILE_HEADER_LEN];
+        if len < FILE_HEADER_LEN as u64 {
             return Ok(None);
         }
         file.read_exact_at(&mut header, 0)?;
         let id = Reader::new(&header, FILE_MAGIC, VERSION, "remembered pages").and_then(|mut reader| reader.array());
         let Ok(id) = id else { return Ok(None) };
-        let mut at = FILE_HEADER_LEN;
+        let mut at = FILE_HEADER_LEN as u64;
         let mut header = [0; ENTRY_HEADER_LEN];
         while at + ENTRY_HEADER_LEN as u64 <= len {
             file.read_exact_at(&mut header, at)?;
@@ -410,7 +410,7 @@ mod tests {
             store.put(id(number), &[1; 1000]);
             let on_disk: u64 =
                 files(folder.path()).unwrap().iter().map(|(_, path)| path.metadata().unwrap().len()).sum();
-            assert!(on_disk <= 40_000 + FILE_HEADER_LEN, "{on_disk}");
+            assert!(on_disk <= 40_000 + FILE_HEADER_LEN as u64, "{on_disk}");
             assert!(store.has(&id(number)));
         }
         assert!(!store.has(&id(0)) && store.has(&id(180)));
