@@ -127,6 +127,11 @@ async fn plan_some(
         let coming = coming(conn, id).await?;
         let wish = Wish { segment: &segment, shard, coming: &coming, emptier: reason == "rebalance" };
         let Some(target) = wish.choose(nodes, options, &load, health.is_urgent(), &mut rng) else {
+            if matches!(reason.as_str(), "rebalance" | "diversity") {
+                // It does well where it is; the next round looks again.
+                delete(conn, id, i64::from(shard)).await?;
+                continue;
+            }
             planned.homeless += 1;
             postpone(conn, id, shard, now + RETRY_NS).await?;
             continue;
