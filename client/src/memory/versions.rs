@@ -44,6 +44,14 @@ pub struct Seen {
     digest: Digest,
 }
 
+impl Seen {
+    /// Number of the version.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+}
+
 #[derive(Default)]
 struct Table {
     /// With the order in which they were seen.

@@ -231,7 +231,10 @@ impl Remote for ClientRemote {
             let open = self.find(file.bucket)?;
             let remembered = named.and_then(|named| {
                 let (known, keys) = self.pages.version(file)?;
-                (known.version >= named && keys.newest().epoch() == key.epoch()).then_some((known, keys))
+                // A server that names an older one than was seen, here or by another program, has to explain itself.
+                let seen = open.bucket.client().memory().versions().seen(file.bucket, file.inode);
+                let least = named.max(seen.map_or(0, |seen| seen.version()));
+                (known.version >= least && keys.newest().epoch() == key.epoch()).then_some((known, keys))
             });
             if let Some((known, keys)) = remembered {
                 let reader = self.transfer.open_known(&open.bucket, keys, known, what.to_owned());
