@@ -142,7 +142,7 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Mkdir(args) => change::mkdir(&context, &args).await,
         Command::Umount(args) => umount::umount(&context, &args).await,
         Command::Mounts(_) => umount::mounts(&context).await,
-        Command::Node(command) => node::run(&context, command).await,
+        Command::Node(command) => Box::pin(node::run(&context, command)).await,
         Command::Trash(command) => trash::run(&context, command).await,
         // Done before a server is looked for, or by the caller.
         Command::Upload(_) | Command::Download(_) | Command::Mount(_) => Ok(()),

@@ -33,10 +33,10 @@ pub struct Heard {
     pub last: u64,
 }
 
-/// All nodes, with when they were heard of.
+/// All nodes but those that are lost, have left or are disqualified, with when they were heard of.
 #[must_use]
 pub fn heard(registry: &Registry) -> HashMap<NodeId, Heard> {
-    let nodes = registry.all().into_iter();
+    let nodes = registry.all().into_iter().filter(|node| !node.is_gone());
     let heard = |registered: i64, last: i64| Heard { registered: to_seconds(registered), last: to_seconds(last) };
     nodes.map(|node| (node.id, heard(node.registered_ns, node.last_heartbeat_ns))).collect()
 }
@@ -170,7 +170,7 @@ pub async fn measure(conn: &mut Conn, from: u64, to: u64) -> Result<HashMap<Node
             let is_there_at_the_end = shards.freed.is_none_or(|freed| freed >= to);
             let id: Vec<u8> = row.try_get(0)?;
             let usual = placements.get(&row.try_get::<Vec<u8>, _>(4)?).map_or(&[][..], |nodes| nodes);
-            for shard in (0..64).filter(|shard| shards.present >> shard & 1 == 1) {
+            for shard in (0..64).filter(|shard| (shards.present >> shard) & 1 == 1) {
                 let moved = elsewhere.get(&(id.clone(), shard)).copied();
                 let Some(node) = moved.or_else(|| usual.get(usize::try_from(shard).ok()?).copied()) else { continue };
                 let kept = found.entry(node).or_default();

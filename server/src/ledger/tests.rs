@@ -15,6 +15,9 @@ use super::close::{held_account, held_balances, operator_account, paid_account};
 use super::meter::{Heard, catch_up, measure};
 use super::settle::{Exporter, Payout, csv, payouts, settle_due};
 use super::*;
+use crate::audits::Standing;
+use crate::nodes::NodeRecord;
+use crate::nodes::registry::Leaving;
 use crate::nodes::testing::{account, execute, literal, node, number, placement, server_with};
 use crate::orders::rows::NewGrant;
 use crate::orders::{Promise, hand_in, promise};
@@ -164,6 +167,15 @@ async fn a_node_that_was_not_heard_of_is_not_paid_and_time_before_its_registrati
         seconds.push(lines.iter().map(|line| line.reserved_seconds).collect::<Vec<_>>());
     }
     assert_eq!(seconds, [vec![50], vec![30], vec![]]);
+}
+
+#[tokio::test]
+async fn a_node_that_has_left_or_failed_is_paid_no_more() {
+    let left = NodeRecord { leaving: Leaving::Exited, ..node(2) };
+    let failed = NodeRecord { standing: Standing::Disqualified, ..node(3) };
+    let test = server_with([node(1), left, failed], |_| {}).await;
+    let heard = meter::heard(&test.app.network.registry);
+    assert_eq!(heard.into_keys().collect::<Vec<_>>(), [id(1)]);
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let waited = wait(&mut child, &ready_file, &log, Duration::from_secs(args.timeout)).await;
     let _ = fs::remove_file(&ready_file);
     let ready = waited?;
-    let process = Process::find(child.id()).ok_or_else(|| ended("at once".to_owned(), &log))?;
+    let process = Process::find(child.id()).ok_or_else(|| ended("at once", &log))?;
     let state = State {
         process,
         node_id: ready.node_id,
@@ -185,7 +185,7 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
             return Ok(ready);
         }
         if let Some(status) = status {
-            return Err(ended(status.to_string(), log));
+            return Err(ended(&status.to_string(), log));
         }
         if Instant::now() >= deadline {
             // It is our child, so this is no other process.
@@ -204,7 +204,7 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
     }
 }
 
-fn ended(status: String, log: &Path) -> Error {
+fn ended(status: &str, log: &Path) -> Error {
     Error::Node { message: format!("the storage node ended ({status}): {}", last_words(log)), advice: None }
 }
 
