@@ -222,7 +222,7 @@ impl Report {
             return output.note(format!("Verified {files}: every shard is healthy."));
         }
         output.note(format!(
-            "Verified {files}: {} lack shards, {} are at risk, {} cannot be read now.",
+            "Verified {files}: {} with missing shards, {} at risk, {} not readable now.",
             self.degraded, self.at_risk, self.unreadable
         ));
         for node in &self.unreachable {
