@@ -145,9 +145,9 @@ impl Bench<'_> {
                 Figure::new(format!("{name}, of the speed of {command}"), wall, "%")
                     .budget(Budget::AtLeast(goal))
                     .part("seconds", of(mount, &|spent| spent.wall))
-                    .part("the command's", of(program, &|spent| spent.wall))
+                    .part("the command's seconds", of(program, &|spent| spent.wall))
                     .part("CPU-s/GiB", of(mount, &|spent| spent.cpu) / gib)
-                    .part("the command's", of(program, &|spent| spent.cpu) / gib),
+                    .part("the command's CPU-s/GiB", of(program, &|spent| spent.cpu) / gib),
             );
         };
         add(WRITE, "cyx upload", &written, &up, 80.0);
