@@ -167,15 +167,16 @@ fn keep_cache(fs: &Filesystem) -> FopenFlags {
     if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
 }
 
-/// How an extended attribute is answered without asking the filesystem. The kernel asks for `security.capability` before
-/// every write.
+/// How an extended attribute is answered without asking the filesystem: when it is read, and when it is set. The kernel asks for
+/// `security.capability` before every write.
 fn reserved_xattr(name: &OsStr) -> Option<(Errno, Errno)> {
     let name = name.as_bytes();
-    if name == b"security.capability" {
-        // Programs on a mount have no capabilities of their own.
+    // Programs on a mount have no capabilities of their own, and access control lists are not kept. That there is none of a file is
+    // remembered by the kernel, unlike that there can be none: `ls -l` asks about every file each time.
+    let never_there = [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"];
+    if never_there.contains(&name) {
         return Some((Errno::ENODATA, Errno::EOPNOTSUPP));
     }
-    // Access control lists are not kept.
     name.starts_with(b"system.").then_some((Errno::EOPNOTSUPP, Errno::EOPNOTSUPP))
 }
 

@@ -39,6 +39,8 @@ impl fuser::Filesystem for Adapter {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_CACHE_SYMLINKS,
+            // There are none; but only then the kernel remembers that, see `reserved_xattr`.
+            InitFlags::FUSE_POSIX_ACL,
             // What others change is invalidated explicitly; a new time alone must not drop what this machine just wrote.
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
         ] {
