@@ -102,6 +102,15 @@ fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
     let config = with(Some(&url), Some(&secret), None).unwrap();
     assert_eq!((config.part, config.identity), (Part::Identity, Some("127.0.0.1:3002".parse().unwrap())));
     assert!(resolve(|options| options.role = Some("half".into())).is_err());
+    assert!(
+        resolve(|options| options.role = Some("rebalancer".into())).is_err(),
+        "an embedded database has one server"
+    );
+    let rebalancer = resolve(|options| {
+        options.role = Some("rebalancer".into());
+        options.database_url_file = Some(url.clone());
+    });
+    assert_eq!(rebalancer.unwrap().part, Part::Rebalancer);
     assert_eq!(resolve(|_| {}).unwrap().identity, None);
 }
 
