@@ -222,7 +222,10 @@ pub async fn machine_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> R
 /// [`ErrorCode::TokenExpired`], [`ErrorCode::InvalidCredentials`] (also for a revoked session), [`ErrorCode::PermissionDenied`] for a
 /// disabled account, a machine's token, or one of another service.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller, ApiError> {
-    let claims = app.tokens.jwt.check(token)?;
+    of_claims(app, app.tokens.jwt.check(token)?).await
+}
+
+async fn of_claims(app: &App, claims: Claims) -> Result<Caller, ApiError> {
     match (claims.user_type, claims.sid.clone()) {
         (UserType::Node, _) => Err(ApiError::denied("this is a storage node's token")),
         (UserType::User | UserType::ApiKey, Some(session)) => with_session(app, claims, &session).await,
@@ -267,7 +270,7 @@ const SIBLING_LIFE_MAX: u64 = 24 * 3600;
 pub async fn authenticate_member(app: &App, token: &str) -> Result<Member, ApiError> {
     let claims = app.tokens.jwt.check(token)?;
     if claims.user_type != UserType::User || claims.sid.is_some() {
-        return Ok(authenticate(app, token).await?.into());
+        return Ok(of_claims(app, claims).await?.into());
     }
     if claims.exp.saturating_sub(now_seconds()) > SIBLING_LIFE_MAX {
         let text = "an access token without a session must end within 24 hours";

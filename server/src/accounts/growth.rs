@@ -22,7 +22,7 @@ pub struct Measure {
 pub(super) async fn measure(c: &mut Conn, now: i64) -> Result<(), DbError> {
     let today = now.div_euclid(DAY_NS);
     sqlx::query(
-        "INSERT INTO storage_day (account, day, time_ns, used_bytes) SELECT id, $1, $2, used_bytes FROM account a \
+        "INSERT INTO storage_day (account, day, time_ns, used_bytes) SELECT id, CAST($1 AS BIGINT), CAST($2 AS BIGINT), used_bytes FROM account a \
          WHERE erased_ns IS NULL AND NOT EXISTS (SELECT 1 FROM storage_day d WHERE d.account = a.id AND d.day = $1) \
          ON CONFLICT (account, day) DO NOTHING",
     )

@@ -28,6 +28,11 @@ const ADDRESS_LEVELS: i64 = 2;
 /// After so much time without a pause, the next one is short again.
 pub(super) const FORGET: Duration = Duration::from_secs(24 * 3600);
 
+/// What sqlx calls that backend.
+const POSTGRES: &str = "PostgreSQL";
+/// A row without failures, if there is none.
+const NOTHING_YET: &str = "INSERT INTO lockout (key, failures, since_ns, level, until_ns) VALUES ($1, 0, $2, 0, 0) ON CONFLICT (key) DO NOTHING";
+
 /// Who tries something that needs a secret.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -59,6 +64,7 @@ impl Attempt {
     /// # Errors
     /// [`DbError`].
     pub async fn check(&self, c: &mut Conn) -> Result<Result<(), ApiError>, DbError> {
+        take_turn(c, &self.address).await?;
         if let Some(pause) = pause(c, &self.address).await? {
             let text = "too many failed logins from this address; try again later";
             return Ok(Err(ApiError::new(ErrorCode::RateLimited, text).after(pause)));
@@ -66,6 +72,7 @@ impl Attempt {
         if self.account.is_empty() {
             return Ok(Ok(()));
         }
+        take_turn(c, &self.account).await?;
         if let Some(pause) = pause(c, &self.account).await? {
             let text = "too many failed logins; this account is locked for a while";
             return Ok(Err(ApiError::new(ErrorCode::AccountLocked, text).after(pause)));
@@ -103,6 +110,18 @@ impl Attempt {
     }
 }
 
+/// Waits until attempts of the same account or address are over, as they come: otherwise many at the same moment would all be let in
+/// before the first was counted. SQLite has one writer, which is turn enough.
+async fn take_turn(c: &mut Conn, who: &str) -> Result<(), DbError> {
+    if c.backend_name() != POSTGRES {
+        return Ok(());
+    }
+    let key = limits::key("lockout", who);
+    sqlx::query(NOTHING_YET).bind(&key[..]).bind(now_ns()).execute(&mut *c).await?;
+    sqlx::query("SELECT key FROM lockout WHERE key = $1 FOR UPDATE").bind(&key[..]).execute(c).await?;
+    Ok(())
+}
+
 /// How long somebody still has to wait.
 async fn pause(c: &mut Conn, who: &str) -> Result<Option<Duration>, DbError> {
     let until: Option<i64> = sqlx::query_scalar("SELECT until_ns FROM lockout WHERE key = $1")
@@ -115,13 +134,7 @@ async fn pause(c: &mut Conn, who: &str) -> Result<Option<Duration>, DbError> {
 
 async fn count(c: &mut Conn, backend: Backend, who: &str, levels: i64) -> Result<Counted, DbError> {
     let (key, now) = (limits::key("lockout", who), now_ns());
-    sqlx::query(
-        "INSERT INTO lockout (key, failures, since_ns, level, until_ns) VALUES ($1, 0, $2, 0, 0) ON CONFLICT (key) DO NOTHING",
-    )
-    .bind(&key[..])
-    .bind(now)
-    .execute(&mut *c)
-    .await?;
+    sqlx::query(NOTHING_YET).bind(&key[..]).bind(now).execute(&mut *c).await?;
     let text =
         format!("SELECT failures, since_ns, level, until_ns FROM lockout WHERE key = $1{}", backend.for_update());
     let row = sqlx::query(AssertSqlSafe(text)).bind(&key[..]).fetch_one(&mut *c).await?;

@@ -2,10 +2,10 @@
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{ApiKeyId, BucketId, Random as _};
+use cyx_core::writers::{WriterAction, WriterList};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
-use cyx_core::writers::{WriterAction, WriterList};
 use cyx_proto::status::error_code;
 
 use super::grpc::{channel, make_bucket, with_token};

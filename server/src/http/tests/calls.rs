@@ -8,7 +8,7 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
 use cyx_proto::status::{error_code, retry_after};
 
-use super::grpc::{channel, make_bucket, with_token};
+use super::grpc::{channel, make_bucket, make_named_bucket, with_token};
 use super::*;
 use crate::tokens::{Subject, UserType};
 
@@ -200,7 +200,7 @@ async fn a_foreign_bucket_is_one_that_does_not_exist() {
     let (mine, hers) = (make_bucket(&ada, &own.access).await, make_bucket(&grace, &foreign.access).await);
     // A key of one bucket must not see another of the same account either.
     let key = ada.program(&own, &["storage:read", "storage:write"], Some(mine)).await.text("access_token");
-    let second = make_bucket(&ada, &own.access).await;
+    let second = make_named_bucket(&ada, &own.access, b"second").await;
     let (mut walked, mut unseen) = (0, 0);
     for method in methods("cyx/meta/v1/meta.proto", "MetaService") {
         if method.bucket.is_none() {

@@ -25,13 +25,18 @@ pub(super) fn with_token<T>(message: T, token: &str) -> Request<T> {
 
 /// Makes a bucket; returns its id.
 pub(super) async fn make_bucket(person: &Person<'_>, token: &str) -> BucketId {
+    make_named_bucket(person, token, b"token").await
+}
+
+/// Makes a bucket with a name; returns its id.
+pub(super) async fn make_named_bucket(person: &Person<'_>, token: &str, name: &'static [u8]) -> BucketId {
     let (id, root) = (BucketId::random(), InodeId::random());
     let public = person.key.verifying_key().to_bytes();
     let first_writer = WriterList::empty(id).next(WriterAction::Add, public, 0).sign(&person.key);
     let request = pb::CreateBucketRequest {
         id: bytes_of(id),
         root: bytes_of(root),
-        name_token: b"token".as_slice().into(),
+        name_token: name.into(),
         sealed_name: b"sealed".as_slice().into(),
         wrapped_root_key: vec![1; 60].into(),
         first_writer: first_writer.into(),

@@ -31,7 +31,7 @@ async fn a_person_registers_logs_in_with_the_mailed_code_and_out_again() {
     let quota = person.get("/api/v1/quota", &session.access).await;
     assert_eq!((&quota.body["plan"], &quota.body["used_bytes"]), (&json!("free"), &json!(0)));
     assert_eq!(person.get("/api/v1/buckets", &session.access).await.body, json!({"buckets": []}));
-    assert_eq!(person.get("/api/v1/nodes", &session.access).await.body, json!({"nodes": []}));
+    assert_eq!(person.get("/api/v1/nodes", &session.access).await.body["nodes"], json!([]));
 
     let valid = person.post("/api/auth/validate", json!({"token": session.access})).await;
     assert_eq!((&valid.body["valid"], &valid.body["user_type"]), (&json!(true), &json!("user")));

@@ -76,10 +76,13 @@ async fn answers_have_the_described_fields() {
     assert_eq!(of(&session.verified), fields("VerifyResponse"));
     assert_eq!(of(&session.verified["account"]), fields("Account"));
     assert_eq!(of(&ada.get("/api/v1/quota", &session.access).await.body), fields("Quota"));
-    assert_eq!(
-        of(&ada.post("/api/auth/validate", json!({"token": session.access})).await.body),
-        fields("ValidateResponse")
-    );
+    let mut valid = fields("ValidateResponse");
+    assert!(valid.remove("wallet"), "only of who logged in with one");
+    assert_eq!(of(&ada.post("/api/auth/validate", json!({"token": session.access})).await.body), valid);
+    let text = ada.post("/api/v1/auth/challenge", json!({"wallet": "1".repeat(32)})).await.body;
+    let mut described = fields("WalletChallengeResponse");
+    assert!(described.remove("username"), "only of a link");
+    assert_eq!(of(&text), described);
     assert_eq!(of(&ada.begin().await.body), fields("LoginResponse"));
     assert_eq!(of(&ada.refresh(&session.refresh).await.body), fields("RefreshResponse"));
     assert_eq!(

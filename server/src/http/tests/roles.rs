@@ -7,6 +7,7 @@ use crate::auth::Permission;
 use crate::http::access::Access;
 use crate::http::router::routes;
 use crate::test_support::TestServer;
+use crate::tokens::{Subject, UserType};
 
 async fn with_admin() -> TestServer {
     TestServer::with(|config| {
@@ -25,6 +26,7 @@ enum Kind {
     Admin,
     ReadKey,
     WriteKey,
+    Sibling,
     Machine,
 }
 
@@ -32,9 +34,13 @@ enum Kind {
 fn may(kind: Kind, access: Access) -> bool {
     match access {
         Access::Public | Access::Anyone => true,
-        Access::Member => matches!(kind, Kind::Basic | Kind::Premium | Kind::Admin | Kind::ReadKey | Kind::WriteKey),
-        Access::MemberWith(Permission::StorageRead) => may(kind, Access::Person) || kind == Kind::ReadKey,
-        Access::MemberWith(Permission::StorageWrite) => may(kind, Access::Person) || kind == Kind::WriteKey,
+        Access::Member => !matches!(kind, Kind::Nobody | Kind::Machine),
+        Access::MemberWith(Permission::StorageRead) => {
+            may(kind, Access::Person) || matches!(kind, Kind::ReadKey | Kind::Sibling)
+        }
+        Access::MemberWith(Permission::StorageWrite) => {
+            may(kind, Access::Person) || matches!(kind, Kind::WriteKey | Kind::Sibling)
+        }
         Access::Person => matches!(kind, Kind::Basic | Kind::Premium | Kind::Admin),
         Access::Admin => kind == Kind::Admin,
         Access::Machine => kind == Kind::Machine,
@@ -55,14 +61,25 @@ async fn every_path_lets_in_whom_its_rule_names_and_nobody_else() {
     let body = json!({"hostname": "h", "os": "o"});
     let machine = ada.call(Method::POST, "/api/machines/register", Some("enrol for tests"), Some(body)).await;
     let machine = machine.text("access_token");
+    let id = basic.verified["account"]["id"].as_str().unwrap().to_owned();
+    let permissions = ["storage:read", "storage:write"].map(str::to_owned).to_vec();
+    let subject = Subject { id, permissions, ..Subject::default() };
+    let sibling = server.running.app.tokens.jwt.issue(UserType::User, subject, Duration::from_secs(3600)).unwrap();
     // What would end a session that is still needed gets one of its own below.
     let spare = [(Kind::Basic, &ada), (Kind::Premium, &grace), (Kind::Admin, &root)];
 
     for route in routes() {
         let path = route.path.replace("{id}", &"0".repeat(32)).replace("{user}", "nobody_at_all");
-        for kind in
-            [Kind::Nobody, Kind::Basic, Kind::Premium, Kind::Admin, Kind::ReadKey, Kind::WriteKey, Kind::Machine]
-        {
+        for kind in [
+            Kind::Nobody,
+            Kind::Basic,
+            Kind::Premium,
+            Kind::Admin,
+            Kind::ReadKey,
+            Kind::WriteKey,
+            Kind::Sibling,
+            Kind::Machine,
+        ] {
             let ends = path == "/api/auth/logout" || (path == "/api/auth/sessions" && route.method == Method::DELETE);
             let own = spare.iter().find(|(of, _)| *of == kind);
             let token = match (kind, own) {
@@ -73,6 +90,7 @@ async fn every_path_lets_in_whom_its_rule_names_and_nobody_else() {
                 (Kind::Admin, _) => Some(admin.access.clone()),
                 (Kind::ReadKey, _) => Some(read_key.clone()),
                 (Kind::WriteKey, _) => Some(write_key.clone()),
+                (Kind::Sibling, _) => Some(sibling.token.clone()),
                 (Kind::Machine, _) => Some(machine.clone()),
             };
             // An empty body is refused by whoever reads it, after the rule; what takes none must leave the sessions alone.
