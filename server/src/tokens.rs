@@ -59,12 +59,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`cyx_core::error::ErrorCode::Internal`] if it cannot be signed.
-    pub fn access(
-        &self,
-        account: AccountId,
-        session: SessionId,
-        wallet: Option<String>,
-    ) -> Result<Issued, ApiError> {
+    pub fn access(&self, account: AccountId, session: SessionId, wallet: Option<String>) -> Result<Issued, ApiError> {
         let permissions = ALL_PERMISSIONS.map(|permission| permission.as_str().to_owned()).to_vec();
         let (id, session) = (account.to_string(), Some(session.to_string()));
         self.jwt.issue(UserType::User, Subject { id, session, permissions, wallet }, self.access_life)

@@ -459,6 +459,8 @@ mod tests {
             no_replace,
             replaced,
             exchanged_wrapped_key: vec![1].into(),
+            key_epoch: 0,
+            exchanged_key_epoch: 0,
         };
         let other = Some(pb::Expected { child: bytes_of(InodeId::random()), entry_version: 3 });
         assert!(rename(rename_of(true, false, None)).is_err());
