@@ -100,6 +100,7 @@ pub(crate) enum Found {
 pub(crate) struct Inner {
     /// Itself, for its own tasks.
     me: Weak<Self>,
+    runtime: tokio::runtime::Handle,
     /// Who asks for write leases: this folder, whichever process uses it.
     holder: String,
     /// What an earlier run decided and did not send, of buckets that are not open yet.
@@ -142,6 +143,7 @@ impl Filesystem {
         let look = Look { uid: options.uid, gid: options.gid, umask: options.umask };
         let inner = Arc::new_cyclic(|me| Inner {
             me: Weak::clone(me),
+            runtime: tokio::runtime::Handle::current(),
             holder,
             notes: Mutex::new(notes),
             buckets: Buckets::new(&health),
@@ -216,7 +218,13 @@ impl Filesystem {
 
     /// The kernel forgets `lookups` lookups.
     pub fn forget(&self, ino: Ino, lookups: u64) {
-        self.inner.table.forget(ino, lookups);
+        let Some(node) = self.inner.table.forget(ino, lookups) else { return };
+        let has_name = node.is_directory() || lock(&node.facts).nlink > 0;
+        if !has_name && self.inner.is_dirty(&node) {
+            let inner = Arc::clone(&self.inner);
+            // The kernel's requests come on threads of their own.
+            self.inner.tasks.spawn_on(async move { inner.orphaned(&node).await }, &self.inner.runtime);
+        }
     }
 
     /// What the mount is doing.

@@ -119,10 +119,11 @@ impl Inner {
     /// Everything that is dirty has no name any more.
     fn only_orphans(&self) -> bool {
         let named = self.buckets.roots().iter().all(|root| !root.home.local.is_pending());
-        named && self.store.dirty().iter().all(|content| {
-            let id = content.id();
-            self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
-        })
+        named
+            && self.store.dirty().iter().all(|content| {
+                let id = content.id();
+                self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
+            })
     }
 
     /// Commits what is dirty of a file, and waits until every machine can see it.

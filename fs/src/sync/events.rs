@@ -177,6 +177,7 @@ impl Inner {
                 }
             }
             Kind::Keys => {
+                home.hear_of_keys();
                 if let Some(node) = &inode {
                     node.doubt_key();
                 }

@@ -83,13 +83,16 @@ impl Filesystem {
         let inner = &*self.inner;
         let open = inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
-        if file.wrote.swap(false, Ordering::AcqRel) {
-            if inner.options.close == Done::Remote {
-                return inner.commit_now(&file.node).await;
+        match (inner.options.close, file.wrote.swap(false, Ordering::AcqRel)) {
+            (Done::Remote, true) => inner.commit_now(&file.node).await,
+            // Nothing was written to it, but it may be new.
+            (Done::Remote, false) if file.flags.write => Ok(inner.send_all(&file.node.home).await?),
+            (Done::Local, true) => {
+                file.content.upload_soon();
+                Ok(())
             }
-            file.content.upload_soon();
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The last descriptor of a file was closed.
@@ -282,7 +285,11 @@ impl Inner {
     async fn make_durable(&self, file: &OpenFile) -> Result<(), Errno> {
         match self.options.fsync {
             // Its name may be in nothing but the journal as well.
-            Done::Local => Ok(self.store.journal().sync().await?),
+            Done::Local => {
+                self.store.journal().sync().await?;
+                // The bytes of a copy by reference are not on this machine.
+                if file.content.shares() { self.commit_now(&file.node).await } else { Ok(()) }
+            }
             Done::Remote => self.commit_now(&file.node).await,
         }
     }
@@ -301,14 +308,15 @@ impl Inner {
         drop(content);
     }
 
-    /// The last name is gone: nothing need be uploaded, and once nobody has the file open, nothing kept.
+    /// The last name is gone: nothing need be uploaded, and once nobody has the file open or can open it, nothing kept. A program may have found
+    /// the name just before, and opens what it led to.
     pub(crate) async fn orphaned(&self, node: &Node) {
         let Some(content) = self.content_if_any(node) else { return };
         if node.home.local.awaits(node.id) {
             // It is to be seen for a moment, in the place of another file, and not empty. It is let go of when that is done.
             return;
         }
-        if lock(&node.file).handles > 0 {
+        if lock(&node.file).handles > 0 || self.table.is_known(node.ino) {
             content.hold();
             return;
         }

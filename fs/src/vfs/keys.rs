@@ -15,14 +15,14 @@ impl Inner {
         if !node.doubts_key() {
             return;
         }
-        let generation = node.home.key_generation();
+        let level = node.key_level();
         match node.home.bucket.renewed_key(node.id).await {
             Ok((key, history)) => {
                 lock(&node.facts).take_key(&key, &history);
-                node.trust_key(generation);
+                node.trust_key(level);
             }
             // Nothing leads to it, or not yet: nobody replaces its key.
-            Err(error) if error.code() == cyx_core::error::ErrorCode::NotFound => node.trust_key(generation),
+            Err(error) if error.code() == cyx_core::error::ErrorCode::NotFound => node.trust_key(level),
             Err(error) => tracing::debug!(%error, inode = %node.id, "the newest key is not known"),
         }
     }

@@ -1,8 +1,8 @@
 //! Deciding changes of names on this machine, while it is the only one that changes a bucket.
 //!
 //! Under the bucket's write lease nobody else changes anything, so what is known here is true, and what is decided here stays true. A
-//! change is answered as soon as it is in the journal; it is sent behind, in order, many in one call. Whoever asks the server about the
-//! bucket waits until everything decided before is there, so that no answer is older than what programs were told already.
+//! change is answered as soon as it is in the journal; it is sent behind, in order, many in one call. Whoever asks the server about
+//! something waits until everything that was decided about it is there, so that no answer is older than what programs were told already.
 //!
 //! ```text
 //! turn      the lease is wanted; may it be decided here?
@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 
 use super::node::lock;
 use crate::journal::Position;
-use note::{Note, holds, subject};
+use note::{Note, holds, subject, touches};
 
 /// Changes that may wait to be sent. More make programs wait.
 const QUEUE_MAX: usize = 16 * 1024;
@@ -111,6 +111,8 @@ struct State {
     holding: HashMap<InodeId, u32>,
     /// Files whose content items wait for.
     awaited: HashMap<InodeId, u32>,
+    /// Inodes about which the server does not know everything yet.
+    touched: HashMap<InodeId, u32>,
     used: Option<Instant>,
     failures: u32,
     failed: u64,
@@ -135,6 +137,8 @@ pub(crate) struct Local {
     shorter: Notify,
     /// Changes of the bucket up to this sequence were heard.
     heard: AtomicU64,
+    /// Rises with every change that is done with.
+    done: AtomicU64,
 }
 
 /// Whether a change may be decided here. What it is decided on has to be looked at behind this.
@@ -179,13 +183,25 @@ impl State {
 
     fn unhold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
         let held = holds(mutation)?;
-        let count = self.holding.get_mut(&held)?;
-        *count -= 1;
-        if *count > 0 {
-            return None;
+        count_down(&mut self.holding, held);
+        (!self.holding.contains_key(&held)).then_some(held)
+    }
+
+    /// A change that is done with touches nothing any more.
+    fn untouch(&mut self, mutation: &pb::Mutation) {
+        for inode in touches(mutation) {
+            count_down(&mut self.touched, inode);
         }
-        self.holding.remove(&held);
-        Some(held)
+    }
+}
+
+/// One less of something; it is forgotten when there is none.
+fn count_down(counts: &mut HashMap<InodeId, u32>, inode: InodeId) {
+    if let Some(count) = counts.get_mut(&inode) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&inode);
+        }
     }
 }
 
@@ -228,6 +244,17 @@ impl Local {
         lock(&self.state).holding.keys().copied().collect()
     }
 
+    /// The server does not know everything about one of these inodes yet.
+    pub(crate) fn touches(&self, inodes: &[InodeId]) -> bool {
+        let state = lock(&self.state);
+        !state.touched.is_empty() && inodes.iter().any(|inode| state.touched.contains_key(inode))
+    }
+
+    /// How many changes are done with.
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Acquire)
+    }
+
     /// Something that is not sent yet waits for the content of this file.
     pub(crate) fn awaits(&self, inode: InodeId) -> bool {
         lock(&self.state).awaited.contains_key(&inode)
@@ -238,6 +265,14 @@ impl Local {
         let state = lock(&self.state);
         if state.holding.contains_key(&inode) {
             hold();
+        }
+    }
+
+    /// Does something with a content that may be committed, in one step with finding out.
+    fn if_free(&self, inode: InodeId, allow: impl FnOnce()) {
+        let state = lock(&self.state);
+        if !state.holding.contains_key(&inode) {
+            allow();
         }
     }
 
@@ -324,16 +359,13 @@ impl State {
     fn push(&mut self, note_at: Position, note: Note) -> Option<InodeId> {
         let held = self.hold(&note.mutation);
         let Note { mutation, changes, after, .. } = note;
+        for inode in touches(&mutation) {
+            *self.touched.entry(inode).or_default() += 1;
+        }
         if let Some(inode) = after {
             *self.awaited.entry(inode).or_default() += 1;
         }
-        self.queue.push_back(Item {
-            number: self.next,
-            note: note_at,
-            mutation,
-            changes: u64::from(changes),
-            after,
-        });
+        self.queue.push_back(Item { number: self.next, note: note_at, mutation, changes: u64::from(changes), after });
         self.next += 1;
         held
     }
@@ -419,6 +451,23 @@ mod tests {
         assert_eq!(state.batch().len(), 2);
         state.queue.drain(..2);
         assert_eq!(state.batch().len(), 0);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_known_by_everything_that_it_touches() {
+        let local = with_lease(held(1, true));
+        let (file, other) = (InodeId([1; 16]), InodeId([2; 16]));
+        assert!(!local.touches(&[file]));
+        for _ in 0..2 {
+            assert!(decide(&local, local.turn(), file));
+        }
+        assert!(local.touches(&[other, file]) && !local.touches(&[other]) && local.is_pending());
+        for number in 0..2 {
+            assert!(local.touches(&[file]));
+            local.take_front(number);
+        }
+        assert!(!local.touches(&[file]) && !local.is_pending());
+        assert_eq!(local.done(), 2);
     }
 
     #[test]

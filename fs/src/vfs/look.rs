@@ -58,7 +58,7 @@ impl Inner {
                 if all {
                     listing.misses = 0;
                 }
-                (listing.moved, directory.home.moves(), all)
+                (listing.moved, directory.home.course(), all)
             };
             if all && self.list(directory).await.is_ok() {
                 continue;
@@ -66,7 +66,7 @@ impl Inner {
             let seen = directory.home.seen_now();
             let keys = directory.directory();
             let asking = async {
-                self.send_all(&directory.home).await?;
+                self.settle(&directory.home, &[directory.id]).await?;
                 directory.home.bucket.lookup_one(&keys, name).await
             };
             let found = match asking.await {
@@ -85,7 +85,7 @@ impl Inner {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let quiet = directory.home.moves() == moves;
+            let quiet = directory.home.course() == moves;
             let edge = found.map(|located| self.edge(directory, &located, seen, quiet)).transpose()?;
             let mut listing = lock(&directory.listing);
             if listing.moved != moved {
@@ -117,8 +117,8 @@ impl Inner {
         quiet: bool,
     ) -> Result<Edge, Errno> {
         let kind = Kind::from_number(located.entry.kind).map_err(|_| directory.broken("an entry's kind"))?;
-        let facts_seen = Seen { stale: !quiet, ..seen };
         let home = &directory.home;
+        let facts_seen = Seen { stale: !quiet || home.local.touches(&[located.id]), ..seen };
         let (node, made) = self.table.get_or_make(home.id, located.id, None, |ino| {
             Node::new(ino, Arc::clone(home), located.id, kind, located.key.clone(), &located.inode, facts_seen)
         });
@@ -202,7 +202,7 @@ impl Inner {
         let request =
             pb::GetInodesRequest { bucket: bytes_of(node.home.id), ids: ids.iter().copied().map(bytes_of).collect() };
         let asking = async {
-            self.send_all(&node.home).await?;
+            self.settle(&node.home, ids).await?;
             self.client.meta.get_inodes(request).await
         };
         let answer = match asking.await {
@@ -242,9 +242,9 @@ impl Inner {
                 if let Some(all) = whole(directory, &listing) {
                     return Ok(all);
                 }
-                (listing.moved, directory.home.moves())
+                (listing.moved, directory.home.course())
             };
-            if let Err(error) = self.send_all(&directory.home).await {
+            if let Err(error) = self.settle(&directory.home, &[directory.id]).await {
                 if error.is_transient()
                     && let Some(all) = whole(directory, &lock(&directory.listing))
                 {
@@ -281,7 +281,7 @@ impl Inner {
                     }
                 }
             }
-            let quiet = directory.home.moves() == moves;
+            let quiet = directory.home.course() == moves;
             listed.clear();
             for located in &found {
                 listed.push((located.name.as_slice().into(), self.edge(directory, located, seen, quiet)?));

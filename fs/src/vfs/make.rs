@@ -12,8 +12,8 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::{Applied, Change, DECISIONS};
-use super::node::{Node, Seen, lock};
 use super::local::Turn;
+use super::node::{Node, Seen, lock};
 use super::{ANY_VERSION, Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
 use crate::errno::Errno;
@@ -156,6 +156,7 @@ impl Inner {
             // Whether a file that has no name can get one again is not for this machine to say.
             turn = Turn::THERE;
         }
+        self.still_there(turn, directory).await?;
         let keys = directory.directory_keys()?;
         let names = keys.tokens(new_name)?;
         let key = node.key();
@@ -183,6 +184,17 @@ impl Inner {
         directory.names_changed(stamp, 0);
         directory.set_name(new_name, node, version, names_moved);
         Ok(true)
+    }
+
+    /// What is decided here in a directory is decided only if that was not removed.
+    pub(super) async fn still_there(&self, turn: Turn, directory: &Arc<Node>) -> Result<(), Errno> {
+        if turn.is_here() {
+            self.fresh(directory).await?;
+            if lock(&directory.facts).nlink == 0 {
+                return Err(Errno::ENOENT);
+            }
+        }
+        Ok(())
     }
 
     /// Takes what the server says about an inode after a change of it; `moved` is where its counter stood before. Returns the version
@@ -229,6 +241,7 @@ impl Inner {
         if self.find(directory, name).await?.is_some() {
             return Err(Errno::EEXIST);
         }
+        self.still_there(turn, directory).await?;
         let (id, key) = (InodeId::random(), directory.home.bucket.make_key());
         let stamp = directory.home.stamp();
         let keys = directory.directory_keys()?;

@@ -90,6 +90,8 @@ pub(crate) struct Opened {
     last: AtomicI64,
     /// Rises when the key of anything in the bucket may have been replaced.
     keys: AtomicU64,
+    /// Rises with every key of the bucket that is heard to have been replaced.
+    keys_heard: AtomicU64,
 }
 
 impl Opened {
@@ -104,20 +106,28 @@ impl Opened {
             moved: AtomicU64::new(0),
             last: AtomicI64::new(0),
             keys: AtomicU64::new(0),
+            keys_heard: AtomicU64::new(0),
         }
     }
 
     /// Keys of any inode may have been replaced.
     pub(crate) fn doubt_keys(&self) {
+        self.hear_of_keys();
         self.keys.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn key_generation(&self) -> u64 {
-        self.keys.load(Ordering::Acquire)
+    /// A key in the bucket was replaced: answers that are under way may be of before.
+    pub(crate) fn hear_of_keys(&self) {
+        self.keys_heard.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn seen_now(&self) -> Seen {
-        Seen { at: Instant::now(), generation: self.generation.load(Ordering::Acquire), stale: false }
+        Seen {
+            at: Instant::now(),
+            generation: self.generation.load(Ordering::Acquire),
+            keys: self.keys_heard.load(Ordering::Acquire),
+            stale: false,
+        }
     }
 
     pub(crate) fn believes(&self, seen: &Seen) -> bool {
@@ -145,6 +155,11 @@ impl Opened {
         self.moved.load(Ordering::Acquire)
     }
 
+    /// Moves with every change of the bucket that is heard of or made, and with every one that was decided here and is done.
+    pub(crate) fn course(&self) -> (u64, u64) {
+        (self.moves(), self.local.done())
+    }
+
     /// The time of a change that is decided now: later than that of the one before, whatever the clock does.
     pub(crate) fn stamp(&self) -> i64 {
         let now = super::now_ns();
@@ -158,6 +173,8 @@ impl Opened {
 pub(crate) struct Seen {
     pub(crate) at: Instant,
     pub(crate) generation: u64,
+    /// Keys of the bucket that were heard to have been replaced until then.
+    pub(crate) keys: u64,
     pub(crate) stale: bool,
 }
 
@@ -213,15 +230,13 @@ impl Facts {
         self.seen = seen;
     }
 
-    /// Takes a key if it is a newer one, and the older ones with it. Whether it was.
-    pub(crate) fn take_key(&mut self, key: &InodeKey, history: &Bytes) -> bool {
-        let is_newer = key.epoch() > self.key.epoch();
-        if is_newer {
+    /// Takes a key if it is a newer one, and the older ones with it.
+    pub(crate) fn take_key(&mut self, key: &InodeKey, history: &Bytes) {
+        if key.epoch() > self.key.epoch() {
             self.key = key.clone();
             self.history = history.clone();
             self.keys = None;
         }
-        is_newer
     }
 
     /// Something about it changed elsewhere.
@@ -303,8 +318,10 @@ pub(crate) struct Node {
     pub(crate) facts: Mutex<Facts>,
     pub(crate) listing: Mutex<Listing>,
     pub(crate) file: Mutex<FileState>,
-    /// The bucket's generation of keys in which the key was the newest.
-    keyed: AtomicU64,
+    /// Rises when the key may have been replaced.
+    key_doubts: AtomicU64,
+    /// How far it and the bucket's had risen when the key was the newest.
+    key_trusted: AtomicU64,
     /// Held by whoever changes names in this directory, so that what is known changes in the order of the server's answers.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held by whoever opens or writes the content, so that appends do not interleave.
@@ -341,7 +358,8 @@ impl Node {
             written: None,
         };
         facts.take(inode, seen);
-        let keyed = AtomicU64::new(home.key_generation());
+        let key_trusted = AtomicU64::new(home.keys.load(Ordering::Acquire));
+        let key_doubts = AtomicU64::new(u64::from(seen.keys != home.keys_heard.load(Ordering::Acquire)));
         Self {
             ino,
             home,
@@ -350,7 +368,8 @@ impl Node {
             facts: Mutex::new(facts),
             listing: Mutex::default(),
             file: Mutex::default(),
-            keyed,
+            key_doubts,
+            key_trusted,
             changing: tokio::sync::Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             settling: tokio::sync::Mutex::default(),
@@ -360,10 +379,16 @@ impl Node {
     /// Takes what came with an entry that leads here.
     pub(crate) fn take_located(&self, located: &Located, seen: Seen) {
         let mut facts = lock(&self.facts);
-        if facts.take_key(&located.key, &located.inode.key_history) {
-            self.trust_key(self.home.key_generation());
+        facts.take_key(&located.key, &located.inode.key_history);
+        let level = self.key_level();
+        if seen.keys == self.home.keys_heard.load(Ordering::Acquire) {
+            self.trust_key(level);
         }
         // What is believed already may be newer than an answer that was under way when it was learnt.
+        if self.home.local.touches(&[self.id]) {
+            // What was decided here since is not in the answer.
+            return;
+        }
         if !self.home.believes(&facts.seen) {
             facts.take(&located.inode, seen);
         } else if located.inode.version > facts.version || located.inode.meta_version > facts.meta_version {
@@ -374,17 +399,22 @@ impl Node {
 
     /// The key that is known may not be the newest.
     pub(crate) fn doubts_key(&self) -> bool {
-        self.keyed.load(Ordering::Acquire) != self.home.key_generation()
+        self.key_trusted.load(Ordering::Acquire) != self.key_level()
     }
 
     /// Its key was replaced.
     pub(crate) fn doubt_key(&self) {
-        self.keyed.store(u64::MAX, Ordering::Release);
+        self.key_doubts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Its key was the newest in this generation.
-    pub(crate) fn trust_key(&self, generation: u64) {
-        self.keyed.store(generation, Ordering::Release);
+    /// How often its key was doubted so far.
+    pub(crate) fn key_level(&self) -> u64 {
+        self.home.keys.load(Ordering::Acquire).wrapping_add(self.key_doubts.load(Ordering::Acquire))
+    }
+
+    /// Its key was the newest when it had been doubted so often.
+    pub(crate) fn trust_key(&self, level: u64) {
+        self.key_trusted.fetch_max(level, Ordering::AcqRel);
     }
 
     pub(crate) fn is_directory(&self) -> bool {

@@ -14,8 +14,8 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use tokio::sync::MutexGuard;
 
 use super::apply::{Applied, Change, DECISIONS, decide_again, expected};
-use super::node::{Edge, Node, lock};
 use super::local::Turn;
+use super::node::{Edge, Node, lock};
 use super::{ANY_VERSION, Filesystem, Found, Inner, RenameFlags, check_length, check_new_name};
 use crate::attributes::{Ino, Kind};
 use crate::errno::Errno;
@@ -112,6 +112,7 @@ impl Inner {
                     continue;
                 }
             }
+            self.still_there(turn, new).await?;
             if turn.is_here() {
                 let moves = |edge: &Edge| edge.node.is_directory() && !Arc::ptr_eq(old, new);
                 if moving.is_none() && (moves(&source) || (flags.exchange && target.as_ref().is_some_and(moves))) {

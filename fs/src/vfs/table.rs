@@ -82,15 +82,19 @@ impl Table {
         }
     }
 
-    /// Takes lookups back.
-    pub(crate) fn forget(&self, ino: Ino, lookups: u64) {
+    /// Takes lookups back; the inode, if the kernel does not know it any more. To be dropped outside of locks: it may be the last one of
+    /// many.
+    #[must_use]
+    pub(crate) fn forget(&self, ino: Ino, lookups: u64) -> Option<Arc<Node>> {
         let mut inner = lock(&self.inner);
-        let Some(slot) = inner.slots.get_mut(&ino) else { return };
+        let slot = inner.slots.get_mut(&ino)?;
         slot.lookups = slot.lookups.saturating_sub(lookups);
-        let last = if slot.lookups == 0 { slot.known.take() } else { None };
-        drop(inner);
-        // Outside of the lock: it may be the last one of many.
-        drop(last);
+        if slot.lookups == 0 { slot.known.take() } else { None }
+    }
+
+    /// Whether the kernel knows an inode: it may open it, whatever became of its names.
+    pub(crate) fn is_known(&self, ino: Ino) -> bool {
+        lock(&self.inner).slots.get(&ino).is_some_and(|slot| slot.known.is_some())
     }
 
     /// Inodes that the kernel knows.

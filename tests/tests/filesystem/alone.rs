@@ -30,7 +30,8 @@ async fn names(fs: &Filesystem, at: Ino) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn names_are_decided_without_the_server_and_survive_the_process() {
-    let world = World::new();
+    // So long that no machine is too slow for it.
+    let world = World::with(&["--write-lease-seconds=600"]);
     let folder = tempfile::tempdir().unwrap();
     let fs = world.open(folder.path(), |_| {}).await;
     let work = bucket(&fs, "work").await;
@@ -56,6 +57,11 @@ async fn names_are_decided_without_the_server_and_survive_the_process() {
     assert_eq!(fs.rmdir(work, b"dir").await, Err(Errno::ENOTEMPTY));
     assert_eq!(fs.rename(work, b"dir", dir.ino, b"below", PLAIN).await, Err(Errno::EINVAL), "below itself");
     fs.rename(dir.ino, b"new", work, b"old", PLAIN).await.unwrap();
+    let gone = fs.mkdir(dir.ino, b"gone", 0o755, ME).await.unwrap();
+    fs.rmdir(dir.ino, b"gone").await.unwrap();
+    assert_eq!(fs.mkdir(gone.ino, b"x", 0o755, ME).await, Err(Errno::ENOENT), "in what was removed");
+    assert_eq!(fs.link(attr.ino, gone.ino, b"x").await, Err(Errno::ENOENT));
+    assert_eq!(fs.rename(work, b"old", gone.ino, b"x", PLAIN).await, Err(Errno::ENOENT));
     fs.mkdir(dir.ino, b"empty", 0o755, ME).await.unwrap();
     fs.rename(dir.ino, b"empty", work, b"moved", PLAIN).await.unwrap();
     let promised = ["dir", "link", "moved", "old", "second"];
@@ -114,7 +120,7 @@ async fn whoever_else_wants_to_write_sees_what_was_decided_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_does_not_apply_any_more_is_kept_beside_or_reported() {
-    let world = World::with(&["--write-lease-seconds=8"]);
+    let world = World::with(&["--write-lease-seconds=30"]);
     let folder = tempfile::tempdir().unwrap();
     let fs = world.open(folder.path(), |_| {}).await;
     let work = bucket(&fs, "work").await;
@@ -249,10 +255,8 @@ impl Run<'_> {
                     let name = format!("recall-{}", self.recalls);
                     self.world.user.write(&self.bucket, &name, b"");
                     self.world.user.ok(["delete", &self.bucket, &name]);
-                    until("it is seen and gone", async || {
-                        fs.lookup(root, name.as_bytes()).await == Err(Errno::ENOENT)
-                    })
-                    .await;
+                    until("it is seen and gone", async || fs.lookup(root, name.as_bytes()).await == Err(Errno::ENOENT))
+                        .await;
                 }
                 Event::Kill(forget) => {
                     fs.shutdown().await;

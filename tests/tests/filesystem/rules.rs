@@ -238,7 +238,8 @@ async fn a_rename_over_a_file_is_never_seen_before_its_content() {
             let text = String::from_utf8(reader.fs.read(handle, 0, 100).await.unwrap().to_vec()).unwrap();
             reader.fs.release(handle).await;
             reader.fs.forget(attr.ino, 1);
-            let version: u32 = text.strip_prefix("version ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
+            let version: u32 =
+                text.strip_prefix("version ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{text:?}"));
             assert!(version >= newest, "{version} after {newest}");
             newest = version;
         }

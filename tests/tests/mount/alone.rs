@@ -27,7 +27,8 @@ fn the_only_writer_decides_names_and_they_survive_kill_9() {
     if unavailable() {
         return;
     }
-    let cluster = Cluster::start(3);
+    // So long that no machine is too slow for it.
+    let cluster = Cluster::start_with(3, &["--write-lease-seconds=600"], &[]);
     let user = cluster.user("alone");
     user.ok(["bucket", "create", "work"]);
     let args = ["--bucket", "work"];

@@ -153,8 +153,7 @@ impl Inner {
                 None => None,
             };
             let before = Instant::now();
-            let request =
-                pb::AcquireWriteLeaseRequest { bucket: bytes_of(home.id), holder: self.holder.clone() };
+            let request = pb::AcquireWriteLeaseRequest { bucket: bytes_of(home.id), holder: self.holder.clone() };
             let lease = self.client.meta.acquire_write_lease(request).await?;
             let held = Held::new(lease, before);
             self.store.set_write_lease(home.id, Some(held.pair()));

@@ -106,6 +106,23 @@ pub(crate) fn subject(mutation: &pb::Mutation) -> Option<InodeId> {
     InodeId::try_from(&id[..]).ok()
 }
 
+/// Everything about which the server's answers change with a mutation: the inode, the directories, and what it loses a name to.
+pub(crate) fn touches(mutation: &pb::Mutation) -> Vec<InodeId> {
+    let mut ids = Vec::with_capacity(4);
+    match operation_of(mutation) {
+        Some(Op::Create(create)) => ids.push(&create.directory),
+        Some(Op::Link(link)) => ids.push(&link.directory),
+        Some(Op::Unlink(unlink)) => ids.push(&unlink.directory),
+        Some(Op::Rename(rename)) => {
+            ids.extend([&rename.directory, &rename.new_directory]);
+            ids.extend(rename.replaced.as_ref().map(|replaced| &replaced.child));
+        }
+        _ => {}
+    }
+    let ids = ids.into_iter().filter_map(|id| InodeId::try_from(&id[..]).ok());
+    ids.chain(subject(mutation)).collect()
+}
+
 /// The file whose content must not be committed before a mutation is done: one that does not exist before, or one that gets a time
 /// which a later commit is to replace.
 pub(crate) fn holds(mutation: &pb::Mutation) -> Option<InodeId> {
@@ -139,7 +156,8 @@ mod tests {
     #[test]
     fn a_note_is_read_back() {
         let inode = InodeId([9; 16]);
-        let create = pb::Create { inode: bytes_of(inode), wrapped_key: Bytes::from_static(b"key"), ..Default::default() };
+        let create =
+            pb::Create { inode: bytes_of(inode), wrapped_key: Bytes::from_static(b"key"), ..Default::default() };
         let made = note(Op::Create(create), None);
         assert_eq!(Note::decode(&data(&made)), Ok(made.clone()));
         assert_eq!((subject(&made.mutation), holds(&made.mutation)), (Some(inode), Some(inode)));
@@ -147,6 +165,15 @@ mod tests {
         let moved = note(Op::Rename(pb::Rename { expected, ..Default::default() }), Some(inode));
         assert_eq!(Note::decode(&data(&moved)), Ok(moved.clone()));
         assert_eq!((subject(&moved.mutation), holds(&moved.mutation)), (Some(inode), None));
+        let [from, to, over] = [2, 3, 4].map(|byte| InodeId([byte; 16]));
+        let moved = pb::Rename {
+            directory: bytes_of(from),
+            new_directory: bytes_of(to),
+            expected: Some(pb::Expected { child: bytes_of(inode), entry_version: 0 }),
+            replaced: Some(pb::Expected { child: bytes_of(over), entry_version: 0 }),
+            ..Default::default()
+        };
+        assert_eq!(touches(&note(Op::Rename(moved), None).mutation), [from, to, over, inode]);
     }
 
     #[test]

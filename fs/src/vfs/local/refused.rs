@@ -71,7 +71,7 @@ impl Inner {
         result: &pb::MutationResult,
     ) -> Result<bool> {
         if !is_final(error.code()) {
-            return Err(Error::Network { what: "a change of names was refused".to_owned(), reason: error.to_string() });
+            return Err(Error::Server { code: error.code(), message: error.to_string(), request_id: None });
         }
         let operation = operation_of(&item.mutation);
         if let Some(Op::Create(create)) = operation
@@ -113,7 +113,12 @@ impl Inner {
     }
 
     /// The same under a name that is free and says why. `None` if there is no directory to put it into.
-    async fn beside(&self, home: &Opened, create: &pb::Create, mutation: &pb::Mutation) -> Result<Option<pb::Mutation>> {
+    async fn beside(
+        &self,
+        home: &Opened,
+        create: &pb::Create,
+        mutation: &pb::Mutation,
+    ) -> Result<Option<pb::Mutation>> {
         let directory: InodeId = id(&create.directory, "create.directory")?;
         let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
         let entry = pb::Entry {
@@ -194,7 +199,8 @@ mod tests {
         for code in [ErrorCode::Retry, ErrorCode::NotFound, ErrorCode::NotEmpty, ErrorCode::AlreadyExists] {
             assert!(is_final(code), "{code}");
         }
-        for code in [ErrorCode::Unavailable, ErrorCode::Internal, ErrorCode::PermissionDenied, ErrorCode::QuotaExceeded] {
+        for code in [ErrorCode::Unavailable, ErrorCode::Internal, ErrorCode::PermissionDenied, ErrorCode::QuotaExceeded]
+        {
             assert!(!is_final(code), "{code}");
         }
     }

@@ -1,6 +1,7 @@
 //! Sends what was decided, in order, many changes in one call.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cyx_client::meta::fault_error;
@@ -10,14 +11,14 @@ use cyx_core::ids::InodeId;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
-use super::{Failure, Item, Local, PAUSE_MAX, PAUSE_MIN};
+use super::{Failure, Item, Local, PAUSE_MAX, PAUSE_MIN, count_down};
 use crate::content::ContentError;
 use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
 use crate::vfs::node::{Opened, lock};
 
 /// What is decided is gathered for so long before it is sent behind everybody's back.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 
 impl Local {
     /// Number behind the last change that was decided.
@@ -68,12 +69,7 @@ impl Local {
         let mut state = lock(&self.state);
         let front = state.queue.front_mut().filter(|front| front.number == number);
         let Some(inode) = front.and_then(|front| front.after.take()) else { return };
-        if let Some(count) = state.awaited.get_mut(&inode) {
-            *count -= 1;
-            if *count == 0 {
-                state.awaited.remove(&inode);
-            }
-        }
+        count_down(&mut state.awaited, inode);
     }
 
     /// Another mutation takes the place of the one at the front.
@@ -85,14 +81,16 @@ impl Local {
     }
 
     /// The change at the front is done with. The file whose content may be committed now.
-    fn take_front(&self, number: u64) -> Option<InodeId> {
+    pub(super) fn take_front(&self, number: u64) -> Option<InodeId> {
         let mut state = lock(&self.state);
         let item = match state.queue.front() {
             Some(front) if front.number == number => state.queue.pop_front()?,
             _ => return None,
         };
         let freed = state.unhold(&item.mutation);
+        state.untouch(&item.mutation);
         drop(state);
+        self.done.fetch_add(1, Ordering::AcqRel);
         self.shorter.notify_waiters();
         freed
     }
@@ -155,6 +153,14 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Returns when the server knows everything that was decided about these inodes by now.
+    ///
+    /// # Errors
+    /// As [`Self::send_all`].
+    pub(crate) async fn settle(&self, home: &Opened, inodes: &[InodeId]) -> Result<()> {
+        if home.local.touches(inodes) { self.send_all(home).await } else { Ok(()) }
     }
 
     /// Sends what is decided in all buckets.
@@ -254,7 +260,7 @@ impl Inner {
         let Some(content) = self.store.existing(home.id, inode) else { return };
         let orphaned = self.table.by_id(home.id, inode).is_some_and(|node| lock(&node.facts).nlink == 0);
         if !orphaned {
-            content.allow();
+            home.local.if_free(inode, || content.allow());
         }
     }
 
