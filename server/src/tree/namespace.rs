@@ -164,6 +164,14 @@ impl Work<'_> {
         Ok(directory)
     }
 
+    /// There is no entry of these names: because there is none, or because they are not of the newest key.
+    pub(super) async fn no_such_name(&mut self, directory: InodeId, names: &[Token]) -> Result<TreeError, TreeError> {
+        if let Some(directory) = inode(self.conn, self.bucket.id, directory).await? {
+            require_newest(&directory, newest(names)?.epoch)?;
+        }
+        Ok(TreeError::not_found("there is no such name"))
+    }
+
     /// A directory that entries can be put into.
     pub(super) async fn directory(&mut self, id: InodeId) -> Result<InodeRow, TreeError> {
         match inode(self.conn, self.bucket.id, id).await? {
@@ -315,8 +323,7 @@ impl Work<'_> {
 
     pub(super) async fn unlink(&mut self, unlink: &Unlink) -> Result<pb::OperationResult, TreeError> {
         let Some(entry) = self.entry(unlink.directory, &unlink.names).await? else {
-            self.directory_for(unlink.directory, &unlink.names).await?;
-            return Err(TreeError::not_found("there is no such name"));
+            return Err(self.no_such_name(unlink.directory, &unlink.names).await?);
         };
         self.expect(&entry, unlink.expected).await?;
         let mut inode = self.inode_or_refuse(entry.child).await?;

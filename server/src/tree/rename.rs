@@ -61,8 +61,7 @@ impl Work<'_> {
 
     pub(super) async fn rename(&mut self, rename: &Rename) -> Result<pb::OperationResult, TreeError> {
         let Some(source) = self.entry(rename.directory, &rename.names).await? else {
-            self.directory_for(rename.directory, &rename.names).await?;
-            return Err(TreeError::not_found("there is no such name"));
+            return Err(self.no_such_name(rename.directory, &rename.names).await?);
         };
         self.expect(&source, rename.expected).await?;
         self.directory_for(rename.directory, &rename.names).await?;
