@@ -35,14 +35,23 @@ pub fn install() {
     metrics::describe_counter!("cyx_db_jobs_total", "Jobs that the database writer did");
     metrics::describe_gauge!("cyx_nodes", "Storage nodes, by state");
     metrics::describe_gauge!("cyx_nodes_available_bytes", "Bytes that living nodes can still take");
-    metrics::describe_gauge!("cyx_repair_queue", "Shards that are queued: lost, on nodes that are lost or leave, or to be moved");
+    metrics::describe_gauge!(
+        "cyx_repair_queue",
+        "Shards that are queued: lost, on nodes that are lost or leave, or to be moved"
+    );
     metrics::describe_gauge!("cyx_repair_due", "Queued shards about which something is to be done now");
     metrics::describe_gauge!("cyx_repair_unreadable", "Queued shards of segments that lost more than they can");
     metrics::describe_gauge!("cyx_repair_oldest_seconds", "For how long the oldest shard that is due has been queued");
     metrics::describe_gauge!("cyx_repair_tasks", "Repairs and moves under way");
-    metrics::describe_counter!("cyx_repair_tasks_total", "Tasks that nodes reported, by kind and by what became of them");
+    metrics::describe_counter!(
+        "cyx_repair_tasks_total",
+        "Tasks that nodes reported, by kind and by what became of them"
+    );
     metrics::describe_counter!("cyx_repaired_bytes_total", "Bytes of chunks that were made anew or moved, by kind");
-    metrics::describe_counter!("cyx_repair_source_failures_total", "Sources of tasks that did not do, by reason, as their readers say");
+    metrics::describe_counter!(
+        "cyx_repair_source_failures_total",
+        "Sources of tasks that did not do, by reason, as their readers say"
+    );
     metrics::describe_counter!("cyx_node_clock_skew_total", "Heartbeats of nodes whose clock differs by minutes");
     metrics::describe_counter!("cyx_audits_total", "Slices that nodes were asked to prove, by what became of it");
     metrics::describe_counter!("cyx_audits_confirmed_total", "Failed audits that failed again, by how");

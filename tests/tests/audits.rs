@@ -71,11 +71,17 @@ fn verify_shows_which_shards_nodes_can_prove() {
          shards_healthy shards_needed shards_total size survives"
     );
     for file in &all[..2] {
-        assert_eq!((&file["shards_healthy"], &file["shards_total"], &file["survives"]), (&14.into(), &14.into(), &4.into()));
+        assert_eq!(
+            (&file["shards_healthy"], &file["shards_total"], &file["survives"]),
+            (&14.into(), &14.into(), &4.into())
+        );
         assert_eq!((&file["shards_needed"], &file["last_audit"]), (&10.into(), &Value::Null));
     }
     assert!(all[1]["segments"].as_u64().unwrap() >= 2, "{}", all[1]);
-    assert_eq!((&all[2]["segments"], &all[2]["survives"], &all[2]["readable"]), (&0.into(), &Value::Null, &true.into()));
+    assert_eq!(
+        (&all[2]["segments"], &all[2]["survives"], &all[2]["readable"]),
+        (&0.into(), &Value::Null, &true.into())
+    );
     assert_eq!(user.ok(["verify", "--json"]).json_lines(), all, "without a bucket all are verified");
     assert_eq!(user.ok(["verify", "docs", "dir", "--json"]).json_lines(), all[..1]);
     let said = String::from_utf8(user.ok(["verify", "docs"]).stdout).unwrap();
@@ -86,7 +92,10 @@ fn verify_shows_which_shards_nodes_can_prove() {
     cluster.stop_node(3);
     let found = verify(&user, "large");
     assert_eq!((&found["shards_healthy"], &found["survives"]), (&13.into(), &3.into()), "{found}");
-    assert_eq!((found["nodes_unreachable"].as_array().unwrap().len(), &found["nodes_faulty"]), (1, &Value::Array(vec![])));
+    assert_eq!(
+        (found["nodes_unreachable"].as_array().unwrap().len(), &found["nodes_faulty"]),
+        (1, &Value::Array(vec![]))
+    );
     assert_eq!(found["segments_degraded"], found["segments"]);
     let run = user.fails(1, ["verify", "docs", "large", "--strict"]);
     assert!(run.stderr.contains("13 of 14"), "{run:?}");
@@ -105,7 +114,10 @@ fn verify_shows_which_shards_nodes_can_prove() {
     }
     let run = user.fails(1, ["verify", "docs", "large", "--json"]);
     let found = run.json();
-    assert_eq!((&found["readable"], &found["survives"], &found["shards_healthy"]), (&false.into(), &Value::Null, &9.into()));
+    assert_eq!(
+        (&found["readable"], &found["survives"], &found["shards_healthy"]),
+        (&false.into(), &Value::Null, &9.into())
+    );
     assert!(run.stderr.contains("9 of 14 shards are healthy, 10 are needed"), "{run:?}");
     // What needs no node can be read all the same.
     user.fails(8, ["verify", "docs", "--json"]);
@@ -139,9 +151,10 @@ fn the_server_finds_damage_by_itself_and_what_it_counts_is_what_the_dashboard_sh
     assert_eq!(user.read("docs", "file"), content);
 
     let nodes = cluster.status()["nodes"].clone();
-    let said: String = [gateway.as_str(), nodes[0]["metrics"].as_str().unwrap(), nodes[holders[0]]["metrics"].as_str().unwrap()]
-        .map(metrics)
-        .concat();
+    let said: String =
+        [gateway.as_str(), nodes[0]["metrics"].as_str().unwrap(), nodes[holders[0]]["metrics"].as_str().unwrap()]
+            .map(metrics)
+            .concat();
     let known: BTreeSet<&str> =
         said.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy");
@@ -160,5 +173,7 @@ fn the_server_finds_damage_by_itself_and_what_it_counts_is_what_the_dashboard_sh
 /// The names of metrics in a text.
 fn names(text: &str) -> Vec<&str> {
     let starts = text.match_indices("cyx_").map(|(at, _)| &text[at..]);
-    starts.map(|rest| &rest[..rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(rest.len())]).collect()
+    starts
+        .map(|rest| &rest[..rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(rest.len())])
+        .collect()
 }

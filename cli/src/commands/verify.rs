@@ -73,7 +73,10 @@ pub async fn run(context: &Context, args: &Verify) -> Result<()> {
     };
     for bucket in &buckets {
         let items = job.find(bucket, args).await?;
-        if single && let [Item { located, .. }] = &items[..] && kind_word(located) == "file" {
+        if single
+            && let [Item { located, .. }] = &items[..]
+            && kind_word(located) == "file"
+        {
             // Its failure is the command's own.
             job.failures = Failures::among(1);
         }
@@ -195,7 +198,9 @@ fn show(context: &Context, bucket: &str, item: &Item, size: u64, verified: &File
             let survives = health.survives.map_or_else(|| "-".to_owned(), |losses| losses.to_string());
             let audited = last_audit.map_or_else(|| "never".to_owned(), human::local_time);
             let (healthy, total, needed) = (health.shards_healthy, scheme.n(), scheme.k());
-            format!("{healthy:>2} of {total:>2} shards, {needed:>2} needed, survives {survives:>2}, audited {audited:<16}  ")
+            format!(
+                "{healthy:>2} of {total:>2} shards, {needed:>2} needed, survives {survives:>2}, audited {audited:<16}  "
+            )
         }
     };
     context.output.name_line(&before, &item.path, "")

@@ -44,7 +44,9 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
     let record = network.registry.get(node).ok_or_else(|| ApiError::not_found("there is no such node"))?;
     let conflict = |message: &str| ApiError::new(ErrorCode::Conflict, message);
     if record.standing != Standing::Disqualified {
-        return Err(conflict("this node is not disqualified; a suspended one comes back by proving what it is asked for"));
+        return Err(conflict(
+            "this node is not disqualified; a suspended one comes back by proving what it is asked for",
+        ));
     }
     let mut read = app.db.read().await?;
     let holdings = sample::count(&mut read).await?.remove(&node).unwrap_or_default();
@@ -52,7 +54,9 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
     let slices = sample::draw(&mut read, node, &holdings, SLICES, &mut rng).await?;
     drop(read);
     if slices.is_empty() {
-        return Err(conflict("nothing is on this node any more that it could prove: it can join anew with an empty folder"));
+        return Err(conflict(
+            "nothing is on this node any more that it could prove: it can join anew with an empty folder",
+        ));
     }
     let manners =
         Manners { allow_loopback: network.options.allow_colocated, patience: network.options.audits.patience };

@@ -55,8 +55,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for counting.
-    pub const ALL: [Self; 6] =
-        [Self::Passed, Self::Lost, Self::Corrupt, Self::TimedOut, Self::Offline, Self::Refused];
+    pub const ALL: [Self; 6] = [Self::Passed, Self::Lost, Self::Corrupt, Self::TimedOut, Self::Offline, Self::Refused];
 
     /// The word in the database, in metrics and in answers.
     #[must_use]
@@ -128,9 +127,8 @@ impl Auditor {
     }
 
     async fn connect(&self, node: &NodeRecord, manners: Manners) -> Result<ChunkServiceClient<Channel>, Outcome> {
-        let found: SocketAddr = address::resolve(&node.address, node.tls, manners.allow_loopback)
-            .await
-            .map_err(|_| Outcome::Offline)?;
+        let found: SocketAddr =
+            address::resolve(&node.address, node.tls, manners.allow_loopback).await.map_err(|_| Outcome::Offline)?;
         let mut client = dial::open(found, node.public_key, node.tls, MESSAGE_MAX).await.map_err(|error| {
             tracing::debug!(node = %node.id, %error, "a node cannot be reached for its audit");
             match error {
@@ -173,12 +171,7 @@ impl Auditor {
 }
 
 /// Asks for one slice.
-async fn prove(
-    client: &mut ChunkServiceClient<Channel>,
-    grant: &Bytes,
-    tag: BucketTag,
-    slice: &Slice,
-) -> Outcome {
+async fn prove(client: &mut ChunkServiceClient<Channel>, grant: &Bytes, tag: BucketTag, slice: &Slice) -> Outcome {
     let range = slice.range();
     let request = GetChunkRequest {
         grant: grant.clone(),

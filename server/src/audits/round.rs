@@ -181,8 +181,7 @@ fn count(summary: &mut Summary, outcome: Outcome) {
 
 /// Takes out what was not answered if that is so for more than half of the nodes; whether it did.
 fn drop_if_void(answers: &mut [(NodeId, Vec<Asked>)]) -> bool {
-    let silent =
-        |asked: &Asked| matches!(asked.outcome, Outcome::TimedOut | Outcome::Refused | Outcome::Offline);
+    let silent = |asked: &Asked| matches!(asked.outcome, Outcome::TimedOut | Outcome::Refused | Outcome::Offline);
     let failing = answers.iter().filter(|(_, asked)| asked.iter().any(silent)).count();
     if answers.len() < CROWD || failing * 2 <= answers.len() {
         return false;
@@ -270,12 +269,7 @@ async fn prepare(app: &App, options: &AuditOptions, now: i64) -> Result<Vec<Ques
 }
 
 /// Forgets rechecks of what is gone or elsewhere, and puts off those of nodes that do not answer at present.
-async fn tidy(
-    app: &App,
-    moot: Vec<Held>,
-    away: Vec<Held>,
-    later: i64,
-) -> Result<(), DbError> {
+async fn tidy(app: &App, moot: Vec<Held>, away: Vec<Held>, later: i64) -> Result<(), DbError> {
     if moot.is_empty() && away.is_empty() {
         return Ok(());
     }

@@ -169,8 +169,10 @@ pub async fn due(conn: &mut Conn, now: i64, limit: usize) -> Result<Vec<Recheck>
             let segment: Vec<u8> = row.try_get(0)?;
             Ok(Recheck {
                 held: Held {
-                    segment: SegmentId::try_from(&segment[..]).map_err(|_| DbError::Corrupt("audit_recheck.segment"))?,
-                    shard: u8::try_from(row.try_get::<i64, _>(1)?).map_err(|_| DbError::Corrupt("audit_recheck.shard"))?,
+                    segment: SegmentId::try_from(&segment[..])
+                        .map_err(|_| DbError::Corrupt("audit_recheck.segment"))?,
+                    shard: u8::try_from(row.try_get::<i64, _>(1)?)
+                        .map_err(|_| DbError::Corrupt("audit_recheck.shard"))?,
                 },
                 node: node(&row.try_get::<Vec<u8>, _>(2)?)?,
                 offset: unsigned(row.try_get(3)?),

@@ -217,7 +217,11 @@ mod tests {
         // Every 100th slice: the score settles near 0.99, which costs nobody their standing.
         let mut node = trusted();
         for round in 0..20_000 {
-            if round % 100 == 0 { node.fail() } else { node.pass() }
+            if round % 100 == 0 {
+                node.fail()
+            } else {
+                node.pass()
+            }
             assert_eq!(node.standing, Standing::Trusted);
         }
         assert!((0.985..0.995).contains(&node.score()), "{}", node.score());

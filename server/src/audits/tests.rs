@@ -68,7 +68,8 @@ impl Network {
             liar.keep(BUCKET, chunk::chunk_id(id, u8::try_from(index).unwrap()), bytes);
         }
         let test = &self.test;
-        let (key, bucket, place) = (literal(test, &id.0), literal(test, &BUCKET.0), literal(test, &self.placement.id.0));
+        let (key, bucket, place) =
+            (literal(test, &id.0), literal(test, &BUCKET.0), literal(test, &self.placement.id.0));
         let roots = literal(test, &roots);
         let text = format!(
             "INSERT INTO segment (id, bucket, k, m, length, slack, placement, present, roots, live_blobs, created_ns, freed_ns) \
@@ -323,7 +324,10 @@ async fn standings_outlive_the_server() {
     assert_eq!(network.standing(0), Standing::Suspended);
     let mut read = network.test.app.db.read().await.unwrap();
     let loaded = crate::nodes::rows::load(&mut read, &[network.placement.nodes[0]]).await.unwrap().remove(0);
-    assert_eq!((loaded.standing, loaded.audit_score), (Standing::Suspended, network.record(0).await.reputation.thousandths()));
+    assert_eq!(
+        (loaded.standing, loaded.audit_score),
+        (Standing::Suspended, network.record(0).await.reputation.thousandths())
+    );
 }
 
 #[tokio::test]
@@ -389,7 +393,9 @@ async fn a_day_finds_one_lost_chunk_in_a_hundred() {
     let rounds = 24 * 3600 / options.every.as_secs();
     for _ in 0..rounds {
         let slices = usize::try_from(options.slices).unwrap();
-        drawn.extend(super::sample::draw(&mut read, node, &holdings, slices, &mut rng).await.unwrap().iter().map(|s| s.held));
+        drawn.extend(
+            super::sample::draw(&mut read, node, &holdings, slices, &mut rng).await.unwrap().iter().map(|s| s.held),
+        );
     }
     // ln 0.001 / ln 0.99 = 687.3: as many as it takes to miss one in a hundred once in a thousand times.
     assert!(drawn.len() >= 688, "{}", drawn.len());

@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn what_is_typed_is_what_is_simulated() {
         assert_eq!(typed(&[]).settings().unwrap(), Settings::default());
-        let given = typed(&["--years", "2", "--scheme", "6+3", "--scheme", "2+1", "--segments", "0"]).settings().unwrap();
+        let given =
+            typed(&["--years", "2", "--scheme", "6+3", "--scheme", "2+1", "--segments", "0"]).settings().unwrap();
         assert_eq!((given.years, given.segments, given.schemes.len()), (2.0, 0, 2));
     }
 

@@ -70,12 +70,8 @@ impl Liar {
     pub(super) async fn start(number: u8, keys: &Arc<ServerKeys>) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let record = NodeRecord {
-            address: address.to_string(),
-            ip: IpAddr::from([127, 0, 0, 1]),
-            tls: false,
-            ..node(number)
-        };
+        let record =
+            NodeRecord { address: address.to_string(), ip: IpAddr::from([127, 0, 0, 1]), tls: false, ..node(number) };
         let inner = Arc::new(Inner {
             record,
             keys: Arc::clone(keys),
@@ -174,10 +170,7 @@ impl Inner {
 
 #[tonic::async_trait]
 impl ChunkService for Service {
-    async fn get_challenge(
-        &self,
-        _: Request<GetChallengeRequest>,
-    ) -> Result<Response<GetChallengeResponse>, Status> {
+    async fn get_challenge(&self, _: Request<GetChallengeRequest>) -> Result<Response<GetChallengeResponse>, Status> {
         Ok(Response::new(GetChallengeResponse {
             node_id: Bytes::copy_from_slice(&self.0.record.id.0),
             challenge: Bytes::from_static(&CHALLENGE),
