@@ -17,7 +17,7 @@ use super::segment::Segment;
 use super::{Nodes, SECOND_NS};
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::jobs::lease::{self, JobError};
-use crate::nodes::NetworkOptions;
+use crate::nodes::{NetworkOptions, NodeRecord};
 use crate::placement::choice::{Candidate, Diversity, choose};
 use crate::tree::sql;
 
@@ -216,20 +216,20 @@ impl Wish<'_> {
         let near: HashSet<NodeId> = self.segment.others(self.shard).chain(self.coming.iter().copied()).collect();
         let here = self.segment.place(self.shard);
         let stored = self.segment.has(self.shard);
-        let full = here.and_then(|node| nodes.get(node)).map_or(1.0, |node| node.utilization());
+        let full = here.and_then(|node| nodes.get(node)).map_or(1.0, NodeRecord::utilization);
         let busy =
             |node: NodeId| load.by_target.get(&node).is_some_and(|tasks| *tasks >= options.repair_tasks_per_node);
         let need = self.segment.shard_len();
-        let able = |node: &&crate::nodes::NodeRecord| {
-            node.can_take(need)
-                && !near.contains(&node.id)
-                && !busy(node.id)
-                && !(stored && here == Some(node.id))
-                && !(self.emptier && node.utilization() >= full)
+        let left_alone = |node: &NodeRecord| {
+            near.contains(&node.id)
+                || busy(node.id)
+                || (stored && here == Some(node.id))
+                || (self.emptier && node.utilization() >= full)
         };
-        let able: Vec<Candidate> = nodes.iter().filter(able).map(crate::nodes::NodeRecord::candidate).collect();
+        let able = |node: &&NodeRecord| node.can_take(need) && !left_alone(node);
+        let able: Vec<Candidate> = nodes.iter().filter(able).map(NodeRecord::candidate).collect();
         let taken: Vec<Candidate> =
-            near.iter().filter_map(|node| nodes.get(*node)).map(crate::nodes::NodeRecord::candidate).collect();
+            near.iter().filter_map(|node| nodes.get(*node)).map(NodeRecord::candidate).collect();
         let apart = |candidate: &Candidate| {
             options.allow_colocated
                 || taken.iter().all(|t| t.operator != candidate.operator && t.subnet != candidate.subnet)

@@ -28,7 +28,7 @@ const BATCH: usize = 500;
 /// Segments that are assessed in one transaction.
 const ASSESSED_TOGETHER: usize = 32;
 /// A node that is lost or leaves is walked over again for so long: receipts that name it may still be committed.
-const REPEAT_NS: i64 = (KEEP_LIST_MARGIN_SECONDS as i64) * SECOND_NS;
+const REPEAT_NS: i64 = KEEP_LIST_MARGIN_SECONDS.cast_signed() * SECOND_NS;
 const _: () = assert!(KEEP_LIST_MARGIN_SECONDS > RECEIPT_LIFETIME_SECONDS, "every receipt is over by then");
 
 /// Why all that a node holds is queued; empty: it is not.

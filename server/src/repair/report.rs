@@ -97,12 +97,11 @@ pub async fn take(
     });
     let backend = db.backend();
     let outcome = db
-        .write(move |conn| {
+        .write::<_, DbError, _>(move |conn| {
             let word = Arc::clone(&word);
             Box::pin(async move { settle(conn, backend, &word).await })
         })
-        .await
-        .map_err(|error: DbError| ApiError::from(error))?;
+        .await?;
     let counts = tell(app, node.id, outcome)?;
     Ok(pb::ReportTaskResponse { counts, tasks_wait: network.repair.has(node.id) })
 }
