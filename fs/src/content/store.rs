@@ -367,8 +367,13 @@ impl Store {
                 return self.shared.journal.remove_free().await.map_err(ContentError::from);
             }
             let result = result.unwrap_or(Err(ContentError::Deadline));
-            let only_lost = status.dirty_files == status.lost_files;
-            if Instant::now() >= deadline || only_lost {
+            // Contents that are lost or held wait for somebody else.
+            let waits = |content: &Arc<Content>| {
+                let inner = content.inner();
+                inner.lost || inner.held
+            };
+            let dirty = self.dirty();
+            if Instant::now() >= deadline || (!dirty.is_empty() && dirty.iter().all(waits)) {
                 return result;
             }
             tokio::time::sleep(Duration::from_millis(200).min(deadline - Instant::now())).await;

@@ -1,7 +1,7 @@
 //! What becomes of written content: the store commits it in the background, and what came of it is taken note of here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -13,8 +13,10 @@ use crate::vfs::{Filesystem, Inner, MountState};
 
 /// How long one round of committing everything lasts.
 const ROUND: Duration = Duration::from_secs(10);
-/// Rounds without any progress before it is given up.
-const ROUNDS: u32 = 3;
+/// Without any progress for so long it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between rounds.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Filesystem {
     /// Begins to look after what the store commits.
@@ -46,7 +48,7 @@ impl Filesystem {
     pub async fn drain(&self, progress: &(dyn Fn(&MountState) + Sync)) -> Result<u64, Errno> {
         let store = &self.inner.store;
         store.journal().sync().await?;
-        let (mut least, mut idle) = (u64::MAX, 0);
+        let (mut least, mut moved) = (u64::MAX, Instant::now());
         loop {
             let names = self.inner.send_everything().await.map_err(ContentError::from);
             let result = names.and(store.drain(ROUND, |_| progress(&self.state())).await);
@@ -55,18 +57,17 @@ impl Filesystem {
                 return Ok(0);
             }
             let left = status.dirty_bytes.saturating_add(status.dirty_files);
-            idle = if left < least { 0 } else { idle + 1 };
-            least = least.min(left);
-            if idle >= ROUNDS {
+            if left < least {
+                (least, moved) = (left, Instant::now());
+            }
+            if moved.elapsed() >= PATIENCE {
                 if let Err(error) = result {
                     self.inner.report(format!("{} files are not committed: {error}", status.dirty_files));
                 }
                 return Ok(status.dirty_files);
             }
-            if status.dirty_files == store.status().lost_files {
-                // Conflict copies are being made.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            // Conflict copies are being made, or the server is away.
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
