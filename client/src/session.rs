@@ -49,6 +49,8 @@ pub struct Session {
     /// Drawn anew each time; see [`Self::reader`].
     reader: [u8; 16],
     orders: Arc<Orders>,
+    /// What the server last said who the caller is.
+    heard: std::sync::Mutex<Option<Identity>>,
 }
 
 /// Where tokens and keys come from.
@@ -75,6 +77,7 @@ impl Session {
             home: config.home.clone(),
             account: exchanged.account.id,
             id: exchanged.session,
+            heard: std::sync::Mutex::new(Some(exchanged.account.clone())),
             email: exchanged.account.email.clone(),
             signing: SigningKey::from_bytes(&token.derive_session_seed()),
             source: Source::ApiKey { token, exchanged: Box::new(exchanged) },
@@ -108,6 +111,7 @@ impl Session {
             tokens: Mutex::new(credentials.tokens.clone()),
             reader: rand::random(),
             orders: Arc::default(),
+            heard: std::sync::Mutex::default(),
         })
     }
 
@@ -213,12 +217,36 @@ impl Session {
         }
     }
 
-    /// Who the caller is.
+    /// Who the caller is, as the server says it now.
     ///
     /// # Errors
     /// [`Error::NotLoggedIn`], network errors.
     pub async fn identity(&self) -> Result<Identity> {
-        self.get("/api/identity").await
+        let identity: Identity = self.get("/api/identity").await?;
+        *self.heard() = Some(identity.clone());
+        Ok(identity)
+    }
+
+    /// Who the caller is, as the server said it last; asked once if it never did. Plan, quota and address may have changed since.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub async fn known_identity(&self) -> Result<Identity> {
+        let known = self.heard().clone();
+        match known {
+            Some(known) => Ok(known),
+            None => self.identity().await,
+        }
+    }
+
+    /// Drops what the server said: the next who wants to know asks again.
+    pub fn forget_identity(&self) {
+        *self.heard() = None;
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Option<Identity>> {
+        // Every change of it is one assignment, so it is whole after any panic.
+        self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Opens what this session may decrypt: fetches the copies of the keys that the server keeps for it.

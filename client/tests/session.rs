@@ -148,6 +148,20 @@ async fn a_token_that_ends_in_the_middle_of_work_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn who_the_caller_is_is_remembered_until_it_is_dropped() {
+    let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
+    gateway.register(home.path()).await;
+    gateway.log_in(home.path(), false).await.unwrap();
+    let session = Session::open(&gateway.config(home.path())).unwrap();
+    let first = session.known_identity().await.unwrap();
+    assert_eq!(first.username, "ada");
+    gateway.state().ended = true;
+    assert_eq!(session.known_identity().await.unwrap(), first, "nobody is asked");
+    session.forget_identity();
+    assert!(matches!(session.known_identity().await.unwrap_err(), Error::NotLoggedIn { ended: true }));
+}
+
+#[tokio::test]
 async fn an_ended_session_is_not_logged_in() {
     let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
     let client = gateway.client(home.path()).await;

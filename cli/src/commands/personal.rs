@@ -104,7 +104,7 @@ fn report_email(context: &Context, email: &str) -> Result<()> {
 async fn export(context: &Context, session: &Session, args: Export) -> Result<()> {
     let target = match args.output {
         Some(target) => target,
-        None => PathBuf::from(format!("cyx-account-{}.ndjson", session.identity().await?.username)),
+        None => PathBuf::from(format!("cyx-account-{}.ndjson", session.known_identity().await?.username)),
     };
     if target == Path::new("-") {
         session.export_to(&mut tokio::io::stdout(), Path::new("standard output")).await?;
@@ -121,7 +121,7 @@ async fn export(context: &Context, session: &Session, args: Export) -> Result<()
 
 async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> Result<()> {
     if !args.yes && !args.confirm.begin {
-        let name = session.identity().await?.username;
+        let name = session.known_identity().await?.username;
         let question = format!("This deletes all files of {name}. Type the user name to go on");
         if prompt::ask(&question, "Use --yes.")? != name {
             return Err(Error::usage("that is not the user name; nothing was changed"));

@@ -16,7 +16,7 @@ use crate::identity::rest::{Ignored, Repeat};
 use crate::session::Session;
 
 /// Longest key file that is read.
-const KEY_FILE_MAX: u64 = 4096;
+const KEY_FILE_MAX: usize = 4096;
 /// What a server calls itself if nobody told it another name.
 const UNNAMED: &str = "localhost";
 
@@ -178,8 +178,8 @@ impl WalletKey {
         use std::io::Read as _;
         let failed = |source| Error::Local { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
-        let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_MAX as usize));
-        file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+        let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_MAX));
+        file.take(KEY_FILE_MAX as u64).read_to_string(&mut text).map_err(failed)?;
         Self::parse(&text)
     }
 

@@ -116,7 +116,7 @@ async fn call(
 ) -> (String, String) {
     let mut message = Vec::new();
     if let (Some(field), Some(bucket)) = (method.bucket, bucket) {
-        message.extend([field << 3 | 2, 16]);
+        message.extend([(field << 3) | 2, 16]);
         message.extend(bucket.to_vec());
     }
     let mut body = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
