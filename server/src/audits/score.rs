@@ -218,16 +218,20 @@ mod tests {
         let mut node = trusted();
         for round in 0..20_000 {
             if round % 100 == 0 {
-                node.fail()
+                node.fail();
             } else {
-                node.pass()
+                node.pass();
             }
             assert_eq!(node.standing, Standing::Trusted);
         }
         assert!((0.985..0.995).contains(&node.score()), "{}", node.score());
         // Every 10th: suspended.
         for round in 0..20_000 {
-            if round % 10 == 0 { node.fail() } else { node.pass() }
+            if round % 10 == 0 {
+                node.fail();
+            } else {
+                node.pass();
+            }
         }
         assert_eq!(node.standing, Standing::Suspended);
     }

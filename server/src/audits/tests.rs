@@ -63,7 +63,8 @@ impl Network {
         let mut roots = Vec::new();
         for (index, liar) in self.nodes.iter().enumerate() {
             let byte = id.0[0].wrapping_add(u8::try_from(index).unwrap());
-            let bytes: Vec<u8> = (0..length).map(|at| byte.wrapping_mul(31).wrapping_add((at / 7) as u8)).collect();
+            let bytes: Vec<u8> =
+                (0..length).map(|at| byte.wrapping_mul(31).wrapping_add(u8::try_from(at / 7 % 251).unwrap())).collect();
             roots.extend_from_slice(&chunk::root(&bytes));
             liar.keep(BUCKET, chunk::chunk_id(id, u8::try_from(index).unwrap()), bytes);
         }
@@ -95,7 +96,7 @@ impl Network {
 
     async fn record(&self, index: usize) -> rows::Record {
         let node = self.placement.nodes[index];
-        rows::load(&mut *self.test.app.db.read().await.unwrap(), node).await.unwrap().expect("it was audited")
+        rows::load(&mut self.test.app.db.read().await.unwrap(), node).await.unwrap().expect("it was audited")
     }
 
     fn standing(&self, index: usize) -> Standing {
