@@ -150,11 +150,10 @@ fn the_server_finds_damage_by_itself_and_what_it_counts_is_what_the_dashboard_sh
     });
     assert_eq!(user.read("docs", "file"), content);
 
+    // One that has stored and served since it began, and one that was damaged.
     let nodes = cluster.status()["nodes"].clone();
-    let said: String =
-        [gateway.as_str(), nodes[0]["metrics"].as_str().unwrap(), nodes[holders[0]]["metrics"].as_str().unwrap()]
-            .map(metrics)
-            .concat();
+    let of = |index: usize| nodes[index]["metrics"].as_str().unwrap();
+    let said: String = [gateway.as_str(), of(holders[5]), of(holders[0])].map(metrics).concat();
     let known: BTreeSet<&str> =
         said.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy");
