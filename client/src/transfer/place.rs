@@ -247,10 +247,13 @@ impl<'a> Placing<'a> {
         if stored < needed {
             return Err(Short { present: stored, needed, last: self.last });
         }
-        // They had their tail, or a spare that began later was faster. The next segments would wait for them in vain again.
-        for lagging in self.shards.iter().flat_map(|shard| &shard.under_way) {
-            tracing::debug!(node = %lagging, "a storage node lags and is passed over for a while");
-            self.pool.health().lagged(*lagging);
+        // The next segments would wait for these in vain again. A spare that was overtaken by the node it stood in for is none of them.
+        for (index, shard) in self.shards.iter().enumerate() {
+            let own = self.lease.nodes.get(index).map(|own| own.node);
+            for lagging in shard.under_way.iter().filter(|node| shard.stored.is_none() || own == Some(**node)) {
+                tracing::debug!(node = %lagging, "a storage node lags and is passed over for a while");
+                self.pool.health().lagged(*lagging);
+            }
         }
         let mut segment = self.coded.describe();
         segment.placement = self.lease.placement.clone();
