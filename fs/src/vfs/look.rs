@@ -125,12 +125,13 @@ impl Inner {
         if !made {
             node.take_located(located, facts_seen);
         }
-        if kind == Kind::File {
-            if made && let Some(content) = self.store.existing(home.id, located.id) {
-                // Written by an earlier run, or before the kernel forgot the file.
-                node.note_times(&content);
-                lock(&node.file).content = Some(content);
-            }
+        if kind == Kind::File
+            && made
+            && let Some(content) = self.store.existing(home.id, located.id)
+        {
+            // Written by an earlier run, or before the kernel forgot the file.
+            node.note_times(&content);
+            lock(&node.file).content = Some(content);
         }
         if matches!(kind, Kind::File | Kind::Directory) {
             lock(&node.file).place = Some((Arc::downgrade(directory), located.name.as_slice().into()));

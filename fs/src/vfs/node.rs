@@ -522,44 +522,6 @@ impl Node {
         facts.nlink = facts.nlink.saturating_add_signed(subdirectories);
     }
 
-    /// Its attributes were changed here.
-    pub(crate) fn attributes_changed(&self, change: &pb::SetAttributes) {
-        let mut facts = lock(&self.facts);
-        facts.moved += 1;
-        let attributes = &mut facts.attributes;
-        attributes.mode = change.mode.unwrap_or(attributes.mode);
-        attributes.uid = change.uid.unwrap_or(attributes.uid);
-        attributes.gid = change.gid.unwrap_or(attributes.gid);
-        attributes.mtime_ns = change.mtime_ns.unwrap_or(attributes.mtime_ns);
-        attributes.atime_ns = change.atime_ns.unwrap_or(attributes.atime_ns);
-        attributes.ctime_ns = change.ctime_ns.unwrap_or(attributes.ctime_ns);
-    }
-
-    /// Its extended attributes were changed here.
-    pub(crate) fn meta_changed(&self, sealed: Bytes, stamp: i64) {
-        let mut facts = lock(&self.facts);
-        facts.moved += 1;
-        facts.sealed_meta = sealed;
-        facts.meta_version += 1;
-        facts.xattrs = None;
-        facts.attributes.ctime_ns = stamp;
-    }
-
-    /// It got another name here.
-    pub(crate) fn gain_link(&self, stamp: i64) {
-        let mut facts = lock(&self.facts);
-        facts.moved += 1;
-        facts.nlink = facts.nlink.saturating_add(1);
-        facts.attributes.ctime_ns = stamp;
-    }
-
-    /// Its name was changed here.
-    pub(crate) fn name_changed(&self, stamp: i64) {
-        let mut facts = lock(&self.facts);
-        facts.moved += 1;
-        facts.attributes.ctime_ns = stamp;
-    }
-
     /// Its content was changed on this machine: the times are those that its commit will carry.
     pub(crate) fn note_times(&self, content: &Content) {
         if let Some((mtime_ns, ctime_ns)) = content.times() {

@@ -180,7 +180,7 @@ impl Inner {
                 let known = Directory {
                     id: located.id,
                     key: located.key.clone(),
-                    key_history: located.inode.key_history.clone(),
+                    key_history: located.inode.key_history,
                     attributes: None,
                 };
                 return Ok(Some(Arc::new(DirectoryKeys::new(&known)?)));
