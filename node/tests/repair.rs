@@ -27,7 +27,7 @@ const LENGTH: usize = 600_001;
 const SOURCE_TAG: BucketTag = BucketTag([3; 16]);
 const TARGET_TAG: BucketTag = BucketTag([4; 16]);
 
-fn config(server: &Server, folder: &TempDir, tls: bool) -> Config {
+fn config(server: &Server, folder: &TempDir, (tls, repair_tasks): (bool, usize)) -> Config {
     let options = Options {
         home: Some(folder.path().join("home")),
         storage_path: Some(folder.path().join("data")),
@@ -40,6 +40,7 @@ fn config(server: &Server, folder: &TempDir, tls: bool) -> Config {
         enroll_token: Some(ENROLMENT.to_owned().into()),
         grace_seconds: Some(1),
         tls,
+        repair_tasks: Some(repair_tasks),
         ..Options::default()
     };
     Config { heartbeat: Some(Duration::from_millis(30)), ..Config::resolve(options).unwrap() }
@@ -71,12 +72,12 @@ impl World {
         Coder::new(scheme).encode(data, parity).unwrap();
         let ids: Vec<ChunkId> = shards.iter().map(|_| ChunkId::random()).collect();
         let mut folders = vec![tempfile::tempdir().unwrap()];
-        let target = start(config(&server, &folders[0], false), pending()).await.unwrap();
+        let target = start(config(&server, &folders[0], (false, 2)), pending()).await.unwrap();
         let mut peers = Vec::new();
         for shard in 0..scheme.n() {
             let folder = tempfile::tempdir().unwrap();
             // One of them over TLS, as peers on other machines are.
-            let peer = start(config(&server, &folder, shard == 1), pending()).await.unwrap();
+            let peer = start(config(&server, &folder, (shard == 1, 0)), pending()).await.unwrap();
             if shard != wanted {
                 let root = *blake3::hash(&shards[shard]).as_bytes();
                 let pieces = vec![Bytes::from(shards[shard].clone())];
