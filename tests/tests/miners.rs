@@ -1,4 +1,4 @@
-//! Becoming an operator: a token or a login, a node, what it earns, and leaving.
+//! Becoming an operator: a token or a login, a node, and what it earns.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -144,37 +144,4 @@ fn too_little_room_is_refused_in_words() {
     let output = node.output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(78) && words.contains("Insufficient storage"), "{words}");
-}
-
-#[test]
-fn a_node_that_leaves_hands_everything_over_and_gets_a_receipt() {
-    let cluster = Cluster::start_with(3, &SERVER, &[]);
-    let ada = cluster.user("ada");
-    let miner = Miner::start(&cluster, &ada);
-    ada.ok(["bucket", "create", "docs"]);
-    // Until one of the placements has her node.
-    let mut files = 0;
-    wait_until("the node holds something", || {
-        files += 1;
-        ada.write("docs", &format!("file-{files}"), &noise(files, 300_000));
-        miner.status()["local"]["chunks"].as_u64().unwrap() > 0
-    });
-    let progress = ada.ok(["node", "exit", "--json"]).json_lines();
-    let last = progress.last().unwrap();
-    assert_eq!((&last["leaving"], &last["chunks_left"]), (&"exited".into(), &0.into()), "{progress:?}");
-    assert!(
-        last["chunks_moved"].as_u64().unwrap() > 0
-            && last["receipt"].as_str().is_some_and(|receipt| receipt.len() > 128)
-    );
-    ada.ok(["node", "stop"]);
-    for file in 1..=files {
-        assert_eq!(ada.read("docs", &format!("file-{file}")), noise(file, 300_000), "file-{file}");
-    }
-    // What was held is paid.
-    let held = || {
-        let shown = ada.ok(["node", "earnings", "--node", &miner.id]);
-        shown.stderr.contains("0.000000 is held")
-    };
-    wait_until("held pay is released", held);
-    cluster.assert_consistent();
 }
