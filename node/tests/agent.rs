@@ -134,7 +134,8 @@ async fn keys_that_the_server_of_the_token_does_not_vouch_for_are_not_believed()
     let token = EnrolmentToken::make(sign::key_id(&identity().verifying_key().to_bytes()));
     server.book().single.push(token.expose().to_string());
     server.book().vouching = SigningKey::from_bytes(&[1; 32]);
-    let enrolling = Options { enroll_token: Some(token.expose().to_string().into()), ..options(&server, folder.path()) };
+    let enrolling =
+        Options { enroll_token: Some(token.expose().to_string().into()), ..options(&server, folder.path()) };
     let error = start(config(enrolling), pending()).await.err().unwrap();
     assert!(matches!(error, Error::OtherServer { .. }), "{error}");
 }

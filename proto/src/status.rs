@@ -29,11 +29,9 @@ pub const fn grpc_code(code: ErrorCode) -> Code {
         ErrorCode::NotFound => Code::NotFound,
         ErrorCode::AlreadyExists => Code::AlreadyExists,
         ErrorCode::QuotaExceeded | ErrorCode::RateLimited | ErrorCode::InsufficientStorage => Code::ResourceExhausted,
-        ErrorCode::Conflict
-        | ErrorCode::Retry
-        | ErrorCode::Restage
-        | ErrorCode::StaleLease
-        | ErrorCode::StaleKey => Code::Aborted,
+        ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::Restage | ErrorCode::StaleLease | ErrorCode::StaleKey => {
+            Code::Aborted
+        }
         ErrorCode::NotEmpty | ErrorCode::IsDirectory | ErrorCode::NotDirectory | ErrorCode::Loop => {
             Code::FailedPrecondition
         }

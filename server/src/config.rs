@@ -336,7 +336,10 @@ impl Config {
         if self.part == Part::Identity {
             // Otherwise it would have accounts and tokens of its own, which nobody else accepts.
             if !matches!(self.database.location, Location::Postgres(_)) {
-                return Err(invalid("role", "identity needs PostgreSQL, which the other processes use too (DATABASE_URL)"));
+                return Err(invalid(
+                    "role",
+                    "identity needs PostgreSQL, which the other processes use too (DATABASE_URL)",
+                ));
             }
             if self.jwt.secret.is_none() {
                 return Err(invalid("role", "identity needs the JWT_SECRET of the other processes"));
@@ -346,7 +349,10 @@ impl Config {
             return Err(invalid("repair-tasks-per-node", "must be at least 1; --repair-tasks=0 pauses repairs"));
         }
         if self.part == Part::Rebalancer && !matches!(self.database.location, Location::Postgres(_)) {
-            return Err(invalid("role", "rebalancer needs PostgreSQL, which the other processes use too (DATABASE_URL)"));
+            return Err(invalid(
+                "role",
+                "rebalancer needs PostgreSQL, which the other processes use too (DATABASE_URL)",
+            ));
         }
         let at_least_one = [
             ("access-token-seconds", self.access_token),

@@ -10,10 +10,10 @@ use tokio_util::task::TaskTracker;
 use crate::audits::AuditOptions;
 use crate::config::Config;
 use crate::db::Db;
+use crate::jobs::lease::Leases;
 use crate::keys::{KeyError, ServerKeys};
 use crate::nodes::registry::Patience;
 use crate::nodes::{NetworkOptions, Registry, rows, watch};
-use crate::jobs::lease::Leases;
 use crate::placement::Placements;
 use crate::repair::Waiting;
 

@@ -81,7 +81,11 @@ fn standard_output_that_is_full_is_an_error() {
 #[test]
 fn a_node_whose_disk_is_full_takes_nothing_more_and_uploads_go_on_elsewhere() {
     // Reports so rare that the server does not know what happens to the disk: the node itself has to refuse.
-    let cluster = Cluster::start_with(3, &["--heartbeat-seconds=3600", "--node-suspect-seconds=7200", "--node-offline-seconds=7200"], &[]);
+    let cluster = Cluster::start_with(
+        3,
+        &["--heartbeat-seconds=3600", "--node-suspect-seconds=7200", "--node-offline-seconds=7200"],
+        &[],
+    );
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     // Node 0 moves to a disk of its own.

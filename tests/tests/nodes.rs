@@ -75,7 +75,11 @@ fn two_nodes_dying_during_an_upload_leave_it_acknowledged() {
 
 #[test]
 fn with_ten_nodes_alive_the_next_scheme_is_used() {
-    let cluster = Cluster::start_with(14, &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"], &[]);
+    let cluster = Cluster::start_with(
+        14,
+        &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"],
+        &[],
+    );
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     for index in 0..4 {
@@ -94,7 +98,8 @@ fn with_ten_nodes_alive_the_next_scheme_is_used() {
 
 #[test]
 fn a_cluster_without_enough_nodes_refuses_to_upload() {
-    let cluster = Cluster::start_with(3, &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"], &[]);
+    let cluster =
+        Cluster::start_with(3, &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"], &[]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     for index in 0..3 {

@@ -8,7 +8,9 @@ use super::access::Confirm;
 
 /// Changes the address, takes the account along, ends it, or makes new recovery words.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  cyx account email new@example.org\n  cyx account export\n  cyx account words\n  cyx account delete")]
+#[command(
+    after_help = "Examples:\n  cyx account email new@example.org\n  cyx account export\n  cyx account words\n  cyx account delete"
+)]
 #[expect(missing_docs, reason = "the text on each command's struct is its help")]
 pub enum Account {
     Email(Email),

@@ -47,7 +47,9 @@ async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
         return context.output.document(&Enrolled { token: &made.token, fingerprint: &made.fingerprint, expires_at });
     }
     let until = human::local_time_seconds(made.expires_at);
-    context.output.note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
+    context
+        .output
+        .note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
     context.output.line(made.token.as_str())?;
     context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… cyx-node --gateway {}", session.gateway()));
     Ok(())
@@ -83,7 +85,8 @@ fn line(node: &OwnNode) -> String {
 /// The node that a command is about: the one named, that of this machine, or the only one of the account.
 async fn which(session: &Session, named: Option<&str>, local: Option<&str>) -> Result<NodeId> {
     let parse = |text: &str| {
-        text.parse::<NodeId>().map_err(|_| Error::usage(format!("{} is not the id of a node", names::escape(text.as_bytes()))))
+        text.parse::<NodeId>()
+            .map_err(|_| Error::usage(format!("{} is not the id of a node", names::escape(text.as_bytes()))))
     };
     if let Some(text) = named.or(local) {
         return parse(text);
@@ -91,6 +94,9 @@ async fn which(session: &Session, named: Option<&str>, local: Option<&str>) -> R
     match &session.own_nodes().await?[..] {
         [node] => parse(&node.node_id),
         [] => Err(Error::usage_with("this account has no storage node", "`cyx node start` makes this machine one.")),
-        _ => Err(Error::usage_with("this account has several storage nodes", "Name one with --node; `cyx node list` shows them.")),
+        _ => Err(Error::usage_with(
+            "this account has several storage nodes",
+            "Name one with --node; `cyx node list` shows them.",
+        )),
     }
 }

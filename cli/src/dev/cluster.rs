@@ -157,13 +157,10 @@ impl Manager {
                 name: "server".to_owned(),
                 program: &program,
                 args: self.server_args(),
-                variables: [
-                    ("CYX_ENROLL_TOKEN", token.clone().into()),
-                    ("CYXCLOUD_HOME", self.folder.server().into()),
-                ]
-                .into_iter()
-                .chain(TIMINGS.iter().map(|(name, value)| (*name, OsString::from(value))))
-                .collect(),
+                variables: [("CYX_ENROLL_TOKEN", token.clone().into()), ("CYXCLOUD_HOME", self.folder.server().into())]
+                    .into_iter()
+                    .chain(TIMINGS.iter().map(|(name, value)| (*name, OsString::from(value))))
+                    .collect(),
             }
             .start(&self.folder)?;
             self.cluster.server = Some(starting.process().clone());

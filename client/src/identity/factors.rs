@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::Result;
+use crate::identity::NoBody;
 use crate::identity::messages::AuthKeyRequest;
 use crate::identity::rest::{Ignored, Repeat};
-use crate::identity::NoBody;
 use crate::secret::Secret32;
 use crate::session::Session;
 

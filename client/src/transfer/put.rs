@@ -17,7 +17,7 @@ use super::upload::{SendOptions, Uploads};
 use crate::clock;
 use crate::error::{Error, IntegrityError, Result};
 use crate::meta::fault_error;
-use crate::tree::change::{is_stale, NewKind, attributes_now, mutation};
+use crate::tree::change::{NewKind, attributes_now, is_stale, mutation};
 use crate::tree::path::shown;
 use crate::tree::types::{Directory, Located};
 

@@ -165,11 +165,7 @@ pub(crate) fn journal_path(client: &Client, home: &Path, bucket: BucketId, direc
 impl Resume {
     /// Opens what there is of an upload, or begins one. `existing` is the file that is to get a new version; without one, a new
     /// file is made. `None` if another program is at it.
-    pub(crate) async fn open(
-        bucket: &Bucket,
-        path: PathBuf,
-        existing: Option<FileIdentity>,
-    ) -> Result<Option<Self>> {
+    pub(crate) async fn open(bucket: &Bucket, path: PathBuf, existing: Option<FileIdentity>) -> Result<Option<Self>> {
         let client = bucket.client();
         let secrets = &client.secrets().key;
         let key = secrets.derive_journal_key();

@@ -459,7 +459,9 @@ pub fn named(error: Error, path: &TreePath) -> Error {
         Error::Server { code: ErrorCode::AlreadyExists, .. } => Error::AlreadyExists(path.to_string()),
         Error::Server { code: ErrorCode::IsDirectory, .. } => Error::IsDirectory(path.to_string()),
         Error::Server { code: ErrorCode::NotDirectory, .. } => Error::NotDirectory(path.to_string()),
-        Error::Server { code: ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::StaleKey, .. } => Error::Conflict(path.to_string()),
+        Error::Server { code: ErrorCode::Conflict | ErrorCode::Retry | ErrorCode::StaleKey, .. } => {
+            Error::Conflict(path.to_string())
+        }
         other => other,
     }
 }

@@ -59,12 +59,7 @@ pub struct OpenBucket {
 impl OpenBucket {
     /// The same with another writer list.
     pub(crate) fn with_writers(&self, writers: Arc<WriterList>) -> Self {
-        Self {
-            writers,
-            root_keys: Arc::clone(&self.root_keys),
-            name: self.name.clone(),
-            ..*self
-        }
+        Self { writers, root_keys: Arc::clone(&self.root_keys), name: self.name.clone(), ..*self }
     }
 }
 

@@ -15,7 +15,8 @@ use tonic::service::Routes;
 use super::access::{Access, Rule, enforce};
 use super::middleware::{is_grpc, limit_calls, limit_time, observe};
 use super::rest::{
-    account, admin, api_keys, audit, audits, auth, devices, factors, leaving, machines, nodes, privacy, security, system, wallets,
+    account, admin, api_keys, audit, audits, auth, devices, factors, leaving, machines, nodes, privacy, security,
+    system, wallets,
 };
 use super::ws;
 use crate::app::AppState;

@@ -351,9 +351,7 @@ impl NodeService for NodeServer {
         let node = self.caller(&request, &request.get_ref().node_id).await?.id;
         let progress = match request.get_ref().action() {
             pb::exit_request::Action::Unspecified => repair::leave::progress(&self.app, node).await?,
-            pb::exit_request::Action::Begin => {
-                repair::leave::set(&self.app, node, Leaving::Exiting, now_ns()).await?
-            }
+            pb::exit_request::Action::Begin => repair::leave::set(&self.app, node, Leaving::Exiting, now_ns()).await?,
             pb::exit_request::Action::Cancel => repair::leave::cancel_exit(&self.app, node, now_ns()).await?,
         };
         Ok(Response::new(progress.into()))

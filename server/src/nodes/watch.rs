@@ -56,7 +56,8 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
 
 /// Shows the state of the network to Prometheus.
 fn measure(registry: &Registry) {
-    let (mut states, mut available) = ([("online", 0_u32), ("suspect", 0), ("offline", 0), ("lost", 0), ("read-only", 0)], 0_u64);
+    let (mut states, mut available) =
+        ([("online", 0_u32), ("suspect", 0), ("offline", 0), ("lost", 0), ("read-only", 0)], 0_u64);
     for node in registry.all() {
         if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == node.status()) {
             *count += 1;

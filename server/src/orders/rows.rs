@@ -176,12 +176,8 @@ async fn issued_for_repair(conn: &mut Conn, backend: Backend, grant: GrantId) ->
         format!("SELECT node, session_key, allowance, settled FROM repair_grant WHERE id = $1{}", backend.for_update());
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(conn).await?;
     let Some(row) = row else { return Ok(None) };
-    let terms = Terms {
-        node: sql::id(&row, 0)?,
-        grant,
-        session_key: sql::array(&row, 1)?,
-        allowance: sql::uint(&row, 2)?,
-    };
+    let terms =
+        Terms { node: sql::id(&row, 0)?, grant, session_key: sql::array(&row, 1)?, allowance: sql::uint(&row, 2)? };
     Ok(Some(Issued { terms, account: None, settled: sql::uint(&row, 3)? }))
 }
 

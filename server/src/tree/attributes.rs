@@ -5,9 +5,9 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use pb::change::Kind;
 
-use super::rekey::require_newest_of;
 use super::error::TreeError;
 use super::model::InodeRow;
+use super::rekey::require_newest_of;
 use super::request::{SetAttributes, SetMeta};
 use super::sql;
 use super::work::Work;

@@ -251,7 +251,8 @@ impl SegmentRow {
 
 async fn segments(conn: &mut Conn, bucket: BucketId, ids: &[SegmentId]) -> Result<Vec<SegmentRow>, DbError> {
     let keys: Vec<[u8; 16]> = ids.iter().map(|id| id.0).collect();
-    let head = "SELECT id, k, m, length, placement, present, roots, audited_ns FROM segment WHERE bucket = $1 AND id IN (";
+    let head =
+        "SELECT id, k, m, length, placement, present, roots, audited_ns FROM segment WHERE bucket = $1 AND id IN (";
     let mut found: HashMap<SegmentId, SegmentRow> = HashMap::with_capacity(keys.len());
     for row in sql::fetch_in(conn, head, ")", &[Value::Bytes(&bucket.0)], &keys).await? {
         let segment = SegmentRow {

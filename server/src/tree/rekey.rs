@@ -13,6 +13,7 @@ use cyx_proto::meta::v1 as pb;
 use pb::change::Kind;
 use sqlx::Row as _;
 
+use super::ENTRY_COLUMNS;
 use super::buckets::{SEALED_NAME_MAX, WRAPPED_ROOT_KEY_MAX};
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow, Token, TrashRow};
@@ -20,7 +21,6 @@ use super::namespace::{entries, inode, named, result_of};
 use super::rename::path_to;
 use super::request;
 use super::work::Work;
-use super::ENTRY_COLUMNS;
 use crate::accounts::api_keys::{LivingKey, WRAPPED_MAX, living_of_bucket, rewrap};
 use crate::audit::{self, Action, Actor, Event};
 use crate::db::{Conn, DbError};

@@ -71,8 +71,8 @@ fn silence_makes_a_node_suspect_then_offline_then_lost_and_a_heartbeat_brings_it
 #[test]
 fn after_a_restart_nodes_have_grace_unless_they_were_offline_before() {
     let start = Instant::now();
-    let [offline, lost] = [(2, Liveness::Offline), (3, Liveness::Lost)]
-        .map(|(number, state)| NodeRecord { state, ..node(number) });
+    let [offline, lost] =
+        [(2, Liveness::Offline), (3, Liveness::Lost)].map(|(number, state)| NodeRecord { state, ..node(number) });
     let registry = Registry::new(vec![node(1), offline, lost], PATIENCE, start);
     registry.sweep(start);
     let states: Vec<Liveness> = (1..=3).map(|number| registry.get(node(number).id).unwrap().state).collect();

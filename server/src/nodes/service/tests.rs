@@ -206,7 +206,12 @@ async fn machine(test: &TestApp) -> (MachineId, String) {
     );
     execute(test, &[text]).await;
     let life = Duration::from_secs(100);
-    let token = test.app.tokens.jwt.issue(UserType::Node, Subject { id: machine.to_string(), ..Subject::default() }, life).unwrap();
+    let token = test
+        .app
+        .tokens
+        .jwt
+        .issue(UserType::Node, Subject { id: machine.to_string(), ..Subject::default() }, life)
+        .unwrap();
     (machine, token.token)
 }
 
@@ -314,8 +319,14 @@ async fn nobody_registers_for_somebody_else() {
     let refused = cluster.server.register_node(Request::new(good.clone())).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::InvalidCredentials);
     let tokens = &cluster.test.app.tokens;
-    let person =
-        tokens.jwt.issue(UserType::User, Subject { id: cluster.machine.to_string(), ..Subject::default() }, Duration::from_secs(9)).unwrap();
+    let person = tokens
+        .jwt
+        .issue(
+            UserType::User,
+            Subject { id: cluster.machine.to_string(), ..Subject::default() },
+            Duration::from_secs(9),
+        )
+        .unwrap();
     let refused = cluster.server.register_node(with_token(&person.token, good)).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::PermissionDenied);
     assert!(cluster.test.app.network.registry.all().is_empty());
