@@ -79,6 +79,13 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// Ends the shell, which would outlive the signal that it gets otherwise, and be waited for.
+    fn drop(&mut self) {
+        let _ = self.session.send_line("exit");
+    }
+}
+
 #[test]
 fn ctrl_c_at_a_password_ends_the_command_and_puts_the_terminal_back() {
     let mut terminal = Terminal::new("http://127.0.0.1:9");
