@@ -47,7 +47,7 @@ fn everything_is_there_after_a_rotation_and_so_is_everybody_who_may() {
     user.write("docs", "a/b/small", b"changed");
     user.write("docs", "a/new", b"new");
     user.ok(["mv", "docs", "a/b", "moved"]);
-    user.ok(["trash", "restore", "docs", "a/b/thrown"]);
+    user.ok(["trash", "restore", "docs", "moved/thrown"]);
     user.ok(["cp", "docs", "a/large", "copy"]);
     assert_eq!(user.read("docs", "copy"), large);
 
