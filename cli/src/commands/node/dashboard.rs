@@ -190,7 +190,10 @@ fn lines(document: &Document) -> Vec<String> {
         None => add("node", "does not run".to_owned()),
     }
     let Some(server) = &document.server else {
-        add("server", "not asked: nobody is logged in here, or it cannot be reached".to_owned());
+        // Where no node is, there is nothing to ask the server about.
+        if document.running || document.local.is_some() {
+            add("server", "says nothing: nobody is logged in here, or it cannot be reached".to_owned());
+        }
         return lines;
     };
     let text = |text: &str| names::escape(text.as_bytes());
