@@ -192,7 +192,7 @@ fn lines(document: &Document) -> Vec<String> {
     let Some(server) = &document.server else {
         // Where no node is, there is nothing to ask the server about.
         if document.running || document.local.is_some() {
-            add("server", "says nothing: nobody is logged in here, or it cannot be reached".to_owned());
+            add("server", "not asked: nobody is logged in here, or it cannot be reached".to_owned());
         }
         return lines;
     };
@@ -262,6 +262,9 @@ mod tests {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(!text.contains('\u{1b}'));
+        let nothing = Document { running: false, pid: None, metrics: None, local: None, server: None, earnings: None };
+        let text = lines(&nothing).join("\n");
+        assert!(text.contains("does not run") && !text.contains("server"), "nobody is to blame: {text}");
     }
 
     #[test]
