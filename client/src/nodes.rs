@@ -30,7 +30,6 @@ pub mod health;
 pub(crate) mod orders;
 pub mod read;
 pub mod store;
-pub(crate) mod tls;
 pub(crate) mod wire;
 
 pub use access::NodeAccess;

@@ -16,7 +16,6 @@
 pub(crate) mod make;
 pub(crate) mod peer;
 pub(crate) mod task;
-mod tls;
 pub(crate) mod worker;
 
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 //!
 //! The `.proto` files in this crate's folder are the contract and carry its documentation; the modules here are generated
 //! from them. [`convert`] turns foreign fields into checked types of `cyx-core`, [`status`] carries stable error codes over
-//! gRPC.
+//! gRPC, [`tls`] is how a connection to a node is secured.
 
 pub mod convert;
 pub mod status;
+pub mod tls;
 
 /// Between clients and storage nodes.
 pub mod chunk {

@@ -14,6 +14,7 @@ use cyx_core::units::MIB;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
 use cyx_proto::chunk::v1::{GetChallengeRequest, ProvePossessionRequest};
 use cyx_proto::status::error_code;
+use cyx_proto::tls::pinned_config;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,7 +26,6 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::access::NodeAccess;
-use super::tls::pinned_config;
 use super::{Patience, Problem, SessionProof};
 
 /// Several nodes are read at once, so that these keep a link of 1 Gbit/s and 100 ms busy together. What waits in a window is memory that

@@ -19,6 +19,7 @@ use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
 use cyx_proto::chunk::v1::{GetChallengeRequest, GetChunkRequest, ProvePossessionRequest};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::status::error_code;
+use cyx_proto::tls::pinned_config;
 use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -33,7 +34,6 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::task::Source;
-use super::tls::pinned_config;
 
 /// For a connection and everything that comes before the first request.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -12,14 +12,11 @@ use std::time::Duration;
 use cyx_core::ids::NodeId;
 use cyx_proto::chunk::v1::GetChallengeRequest;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
+use cyx_proto::tls::pinned_config;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,8 +27,6 @@ use tonic::body::Body;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More than the answer to a challenge needs.
 const MESSAGE_MAX: usize = 4096;
-/// RFC 8410: the DER prefix of every Ed25519 public key.
-const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why the node was not found at its address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -76,7 +71,7 @@ pub(crate) async fn open(
     let impostor = DialError::Impostor(address);
     let stream = TcpStream::connect(address).await.map_err(|_| DialError::Unreachable(address))?;
     let channel = if tls {
-        let config = pinned(public_key).map_err(|_| impostor.clone())?;
+        let config = pinned_config(public_key).map_err(|_| impostor.clone())?;
         let name = ServerName::try_from("node.cyx.invalid").map_err(|_| impostor.clone())?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|_| impostor.clone())?;
         Channel::over(stream).await
@@ -118,65 +113,5 @@ impl tower::Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(self.sender.send_request(request))
-    }
-}
-
-#[derive(Debug)]
-struct Pinned {
-    public_key: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-/// TLS 1.3 with the holder of `public_key` and nobody else.
-fn pinned(public_key: [u8; 32]) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(Pinned { public_key, provider: Arc::clone(&provider) });
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let spki = certificate.subject_public_key_info();
-        if spki.strip_prefix(&ED25519_SPKI_PREFIX[..]) == Some(&self.public_key[..]) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not offered".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
     }
 }

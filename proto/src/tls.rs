@@ -1,4 +1,7 @@
 //! TLS 1.3 pinned to one Ed25519 key: whoever proves that key is the node, whatever else its certificate says.
+//!
+//! No authority vouches for nodes; the server names each node's key, and a node's id is a hash of it. Clients, repairing nodes and the
+//! server's dial-back all connect to nodes by this.
 
 use std::sync::Arc;
 
@@ -17,8 +20,11 @@ struct Pinned {
     provider: Arc<CryptoProvider>,
 }
 
-/// A configuration that accepts the holder of `public_key` and nobody else.
-pub(crate) fn pinned_config(public_key: [u8; 32]) -> Result<ClientConfig, Error> {
+/// A configuration that accepts the holder of `public_key` and nobody else, and speaks HTTP/2.
+///
+/// # Errors
+/// Those of rustls, if the provider of its ciphers has none of TLS 1.3.
+pub fn pinned_config(public_key: [u8; 32]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(Pinned { public_key, provider: Arc::clone(&provider) });
     let mut config = ClientConfig::builder_with_provider(provider)
