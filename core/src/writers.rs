@@ -6,7 +6,9 @@
 //! ```
 //! A list only grows. Each entry is signed by the bucket's owner and names the hash of the one before it (zeros for the first),
 //! so a server can withhold the newest entries but cannot leave out, reorder or invent any. Action 1 adds a key: it may sign
-//! changes from bucket sequence `sequence` on. Action 2 removes it: what it signed up to `sequence` still counts.
+//! changes from bucket sequence `sequence` on. Action 2 removes it: what it signed up to `sequence` still counts. Action 3 hands the
+//! list over to the owner's next key: the key of before is removed and this one added, both as of `sequence`, and entries behind it
+//! are signed by this one. So the key that a list begins with names the bucket's owner for good, whatever key the owner has now.
 
 use ed25519_dalek::SigningKey;
 use thiserror::Error;
@@ -33,6 +35,8 @@ pub enum WriterAction {
     Add,
     /// The key may not sign changes beyond the entry's sequence.
     Remove,
+    /// The key takes the place of the owner's: as a writer, and as the one that signs the list.
+    HandOver,
 }
 
 /// What an entry says.
@@ -48,7 +52,8 @@ pub struct WriterEntry {
     pub action: WriterAction,
     /// To which Ed25519 public key.
     pub key: [u8; 32],
-    /// First (to add) or last (to remove) bucket sequence that the key may sign.
+    /// First (to add) or last (to remove) bucket sequence that the key may sign. Handing over: the last of the key of before; the key
+    /// itself may sign what comes behind it.
     pub sequence: u64,
 }
 
@@ -92,6 +97,7 @@ impl WriterEntry {
         writer.u8(match self.action {
             WriterAction::Add => 1,
             WriterAction::Remove => 2,
+            WriterAction::HandOver => 3,
         });
         writer.raw(&self.key).u64(self.sequence);
         let mut bytes = writer.finish();
@@ -114,6 +120,7 @@ impl WriterEntry {
             action: match reader.u8()? {
                 1 => WriterAction::Add,
                 2 => WriterAction::Remove,
+                3 => WriterAction::HandOver,
                 _ => return Err(DecodeError::Invalid("writer action")),
             },
             key: reader.array()?,
@@ -141,16 +148,18 @@ pub struct WriterList {
     bucket: BucketId,
     stays: Vec<WriterStay>,
     hashes: Vec<[u8; 32]>,
+    /// Keys to which the list was handed over, the newest last.
+    heirs: Vec<[u8; 32]>,
 }
 
 impl WriterList {
     /// A list without entries.
     #[must_use]
     pub const fn empty(bucket: BucketId) -> Self {
-        Self { bucket, stays: Vec::new(), hashes: Vec::new() }
+        Self { bucket, stays: Vec::new(), hashes: Vec::new(), heirs: Vec::new() }
     }
 
-    /// Checks a whole list against the owner's public key.
+    /// Checks a whole list against the public key that its owner had when it was begun.
     ///
     /// # Errors
     /// [`WriterListError`].
@@ -162,7 +171,7 @@ impl WriterList {
         Ok(list)
     }
 
-    /// Checks one more entry and takes it in.
+    /// Checks one more entry and takes it in. `owner` is the key that the list began with.
     ///
     /// # Errors
     /// [`WriterListError`]; then the list is as it was.
@@ -174,13 +183,25 @@ impl WriterList {
         let malformed = |error| WriterListError::Malformed { index, error };
         let entry = WriterEntry::read_unchecked(bytes).map_err(malformed)?;
         let (body, signature) = split_signature(bytes).map_err(malformed)?;
-        sign::verify(owner, Purpose::WriterList, body, signature)
+        let signer = self.owner(owner);
+        sign::verify(&signer, Purpose::WriterList, body, signature)
             .map_err(|BadSignature| WriterListError::BadSignature(index))?;
         if entry.bucket != self.bucket || entry.index as usize != index || entry.previous != self.head() {
             return Err(WriterListError::OutOfPlace(index));
         }
         let last = self.stays.iter_mut().rev().find(|stay| stay.key == entry.key);
         match (entry.action, last) {
+            (WriterAction::HandOver, None) => {
+                let before = self.stays.iter_mut().rev().find(|stay| stay.key == signer && stay.until.is_none());
+                match before {
+                    Some(stay) if stay.from > entry.sequence => return Err(WriterListError::Contradiction(index)),
+                    Some(stay) => stay.until = Some(entry.sequence),
+                    None => {}
+                }
+                let from = entry.sequence.saturating_add(1);
+                self.stays.push(WriterStay { key: entry.key, from, until: None });
+                self.heirs.push(entry.key);
+            }
             (WriterAction::Add, None) => {
                 self.stays.push(WriterStay { key: entry.key, from: entry.sequence, until: None });
             }
@@ -192,6 +213,19 @@ impl WriterList {
         }
         self.hashes.push(hash(bytes));
         Ok(())
+    }
+
+    /// The key that signs the next entry, in a list that began with the key `first`.
+    #[must_use]
+    pub fn owner(&self, first: &[u8; 32]) -> [u8; 32] {
+        *self.heirs.last().unwrap_or(first)
+    }
+
+    /// Whether this was a key of the owner, who has another by now. `first` is the key that the list began with.
+    #[must_use]
+    pub fn was_replaced(&self, first: &[u8; 32], key: KeyId) -> bool {
+        let before = self.heirs.split_last().map_or(&[][..], |(_, before)| before);
+        !self.heirs.is_empty() && std::iter::once(first).chain(before).any(|owner| sign::key_id(owner) == key)
     }
 
     /// The bucket.
@@ -366,6 +400,47 @@ mod tests {
             let entry = list.next(action, key(who).1, sequence).sign(&owner);
             assert_eq!(list.append(&public, &entry), Err(WriterListError::Contradiction(4)));
         }
+    }
+
+    #[test]
+    fn a_list_that_is_handed_over_goes_on_under_the_next_key_alone() {
+        let (owner, first) = key(1);
+        let (heir, second) = key(7);
+        let (begun, mut entries) = list(1, &STORY);
+        let mut handed = begun.clone();
+        let hand_over = handed.next(WriterAction::HandOver, second, 30);
+        entries.push(hand_over.sign(&owner));
+        handed.append(&first, &entries[4]).unwrap();
+        assert_eq!((begun.owner(&first), handed.owner(&first)), (first, second));
+        let (of_first, of_second) = (sign::key_id(&first), sign::key_id(&second));
+        assert!(handed.was_replaced(&first, of_first) && !handed.was_replaced(&first, of_second));
+        assert!(!begun.was_replaced(&first, of_first));
+        let may = |id| (29..33).filter(|sequence| handed.may_sign(id, *sequence).is_some()).collect::<Vec<u64>>();
+        assert_eq!((may(of_first), may(of_second)), (vec![29, 30], vec![31, 32]));
+        assert!(handed.continues(4, &begun.head()));
+
+        // The key of before signs nothing more, and the new one nothing of before.
+        let late = handed.next(WriterAction::Add, key(8).1, 31);
+        assert_eq!(handed.clone().append(&first, &late.sign(&owner)), Err(WriterListError::BadSignature(5)));
+        entries.push(late.sign(&heir));
+        handed.append(&first, &entries[5]).unwrap();
+        assert_eq!(WriterList::verify(BUCKET, &first, &entries), Ok(handed.clone()));
+        assert_eq!(WriterList::verify(BUCKET, &second, &entries), Err(WriterListError::BadSignature(0)));
+        assert_eq!(begun.clone().append(&first, &hand_over.sign(&heir)), Err(WriterListError::BadSignature(4)));
+        // Without the entry that hands over, what follows it belongs nowhere.
+        entries.remove(4);
+        assert_eq!(WriterList::verify(BUCKET, &first, &entries), Err(WriterListError::BadSignature(4)));
+
+        let taken = handed.next(WriterAction::HandOver, key(2).1, 40).sign(&heir);
+        assert_eq!(handed.clone().append(&first, &taken), Err(WriterListError::Contradiction(6)));
+        let back = handed.next(WriterAction::HandOver, first, 40).sign(&heir);
+        assert_eq!(handed.clone().append(&first, &back), Err(WriterListError::Contradiction(6)));
+        let early = handed.next(WriterAction::HandOver, key(9).1, 30).sign(&heir);
+        assert_eq!(handed.clone().append(&first, &early), Err(WriterListError::Contradiction(6)));
+        let third = handed.next(WriterAction::HandOver, key(9).1, 31).sign(&heir);
+        handed.append(&first, &third).unwrap();
+        assert_eq!(handed.owner(&first), key(9).1);
+        assert!(handed.was_replaced(&first, of_first) && handed.was_replaced(&first, of_second));
     }
 
     #[test]

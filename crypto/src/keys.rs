@@ -48,6 +48,8 @@ const ROOT_WRAP_LABEL: &[u8] = b"cyx v1 root wrap";
 const BUCKET_TOKEN_LABEL: &[u8] = b"cyx v1 bucket name token";
 /// Fingerprints of plaintexts.
 const FINGERPRINT_LABEL: &[u8] = b"cyx v1 plaintext fingerprint";
+/// What wraps the account key of before.
+const ACCOUNT_HISTORY_LABEL: &[u8] = b"cyx v1 account key history";
 /// What seals journals of transfers on this machine.
 const JOURNAL_LABEL: &[u8] = b"cyx v1 transfer journal";
 /// What seals journals of mounts on this machine.
@@ -182,6 +184,10 @@ derived_key!(
     RootWrapKey, KEY_LEN
 );
 derived_key!(
+    /// Wraps the account key of before.
+    AccountHistoryKey, KEY_LEN
+);
+derived_key!(
     /// Encrypts bucket names so that equal names of one account look equal. For AES-SIV.
     BucketTokenKey, 2 * KEY_LEN
 );
@@ -298,6 +304,12 @@ impl AccountKey {
     #[must_use]
     pub fn derive_fingerprint_key(&self) -> FingerprintKey {
         FingerprintKey(expand(&self.0, FINGERPRINT_LABEL))
+    }
+
+    /// What wraps the account key of before.
+    #[must_use]
+    pub fn derive_history_key(&self) -> AccountHistoryKey {
+        AccountHistoryKey(expand(&self.0, ACCOUNT_HISTORY_LABEL))
     }
 
     /// What seals journals of transfers on this machine.
@@ -460,6 +472,7 @@ mod tests {
             ROOT_WRAP_LABEL,
             BUCKET_TOKEN_LABEL,
             FINGERPRINT_LABEL,
+            ACCOUNT_HISTORY_LABEL,
             JOURNAL_LABEL,
             MOUNT_LABEL,
             MOUNT_FILE_LABEL,

@@ -11,6 +11,7 @@
 //! `nonce 12 | ciphertext 32 | tag 16` alone.
 
 mod account;
+mod account_history;
 mod bucket_access;
 mod history;
 mod journal;
@@ -29,6 +30,7 @@ pub use account::{
     AccountKek, open_account_key, open_bucket_name, open_root_key, seal_account_key, seal_bucket_name, seal_root_key,
 };
 pub(crate) use account::{open_identity, seal_identity};
+pub use account_history::{ACCOUNT_KEYS_KEPT, extend_account_history, open_account_history};
 pub use bucket_access::BucketAccess;
 pub use history::{InodeKeyring, extend_history, open_history};
 pub use journal::{open_journal_record, seal_journal_record};
@@ -62,6 +64,7 @@ enum Purpose {
     JournalRecord = 10,
     BucketAccess = 12,
     ApiKeyKek = 13,
+    OlderAccountKey = 14,
 }
 
 fn header(purpose: Purpose, epoch: u32) -> [u8; HEADER_LEN] {

@@ -56,6 +56,24 @@ impl BucketAccess {
         seal(Purpose::ApiKeyKek, 0, wrap.bytes(), &api_key.0, key.derive_kek().bytes())
     }
 
+    /// What [`Self::seal_kek_for_owner`] gave, for the owner's next account key.
+    ///
+    /// # Errors
+    /// [`Undecryptable`] if it is not what was made for this API key under `older`.
+    pub fn reseal_kek_for_owner(
+        older: &AccountKey,
+        newer: &AccountKey,
+        api_key: SessionId,
+        owner_wrapped_kek: &[u8],
+    ) -> Result<Vec<u8>, Undecryptable> {
+        let wrap = older.derive_api_key_wrap_key();
+        let kek = open(Purpose::ApiKeyKek, 0, wrap.bytes(), &api_key.0, owner_wrapped_kek)?;
+        if kek.len() != KEY_LEN {
+            return Err(Undecryptable);
+        }
+        Ok(seal(Purpose::ApiKeyKek, 0, newer.derive_api_key_wrap_key().bytes(), &api_key.0, &kek))
+    }
+
     /// Access of an API key as its owner opens it, and what seals it again.
     ///
     /// # Errors
