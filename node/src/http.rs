@@ -82,6 +82,7 @@ async fn health(State(seen): State<Seen>) -> impl IntoResponse {
     let registered = seen.registered.load(Ordering::SeqCst);
     let (status, code, reason) = match seen.node.store.health() {
         StoreHealth::Failed(reason) => ("failed", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
+        StoreHealth::Away(reason) => ("unreachable", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
         _ if !registered => ("starting", StatusCode::SERVICE_UNAVAILABLE, None),
         StoreHealth::Full => ("full", StatusCode::OK, Some("the disk is full".to_owned())),
         StoreHealth::Writable => ("ok", StatusCode::OK, None),

@@ -102,6 +102,7 @@ struct Register<'a> {
     hostname: &'a str,
     os: &'a str,
     hardware: Hardware,
+    attempt: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -266,7 +267,8 @@ impl Api {
             .map_err(|_| other())
     }
 
-    /// Makes this machine known, with an enrolment token or a person's access token.
+    /// Makes this machine known, with an enrolment token or a person's access token. `attempt` is a secret that is the same when this is
+    /// tried again because the answer was lost.
     ///
     /// # Errors
     /// [`Error`].
@@ -275,8 +277,9 @@ impl Api {
         bearer: &Secret,
         hostname: &str,
         hardware: Hardware,
+        attempt: &str,
     ) -> Result<(Machine, Token), Error> {
-        let body = Register { hostname, os: std::env::consts::OS, hardware };
+        let body = Register { hostname, os: std::env::consts::OS, hardware, attempt };
         let what = "the registration of this machine";
         let answer: RegisterAnswer = self.post(what, "/api/machines/register", Some(bearer), &body).await?;
         let token = Token { value: answer.access_token, expires: answer.expires_at };

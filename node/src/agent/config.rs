@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::storage::{BucketKey, Said, Storage};
 use crate::repair::RepairOptions;
 
 /// Name of the configuration file in the home folder.
@@ -88,6 +89,21 @@ pub struct Options {
     /// Folder of the chunks, the index and the node's key [default: ./data]
     #[arg(long, env = "STORAGE_PATH", value_name = "DIR", global = true)]
     pub storage_path: Option<PathBuf>,
+    /// Where the chunks are: disk, or s3://BUCKET/PREFIX for an S3-compatible bucket; the index stays in the folder [default: disk]
+    #[arg(long, env = "STORAGE_BACKEND", value_name = "PLACE")]
+    pub storage: Option<String>,
+    /// Address of the bucket's service, if it is not Amazon's
+    #[arg(long, env = "S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+    /// Region of the bucket [default: us-east-1]
+    #[arg(long, env = "AWS_REGION", value_name = "WORD")]
+    pub s3_region: Option<String>,
+    /// File (mode 0600) with access_key_id and secret_access_key, instead of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[arg(long, env = "S3_CREDENTIALS_FILE", value_name = "FILE")]
+    pub s3_credentials: Option<PathBuf>,
+    /// The bucket's key; only from the environment
+    #[arg(skip)]
+    pub s3_key: Option<BucketKey>,
     /// GiB to offer, at least 3; 2 of them are the network's reserve; 0 is all free space [default: 0]
     #[arg(long, env = "STORAGE_CAPACITY_GB", value_name = "N")]
     pub storage_gb: Option<u64>,
@@ -142,7 +158,7 @@ pub struct Options {
     /// Seconds between heartbeats, instead of what the server says
     #[arg(long, value_name = "SECONDS")]
     pub heartbeat_seconds: Option<u64>,
-    /// MiB a second that the slow check of all chunks may read; 0 is none [default: 8]
+    /// MiB a second that the slow check of all chunks may read; 0 is none [default: 8, and 0 for a bucket]
     #[arg(long, env = "SCRUB_MIB_PER_SECOND", value_name = "N")]
     pub scrub_mib_per_second: Option<u64>,
     /// Chunks that this node makes anew from those of others at a time; 0 is none [default: 2]
@@ -175,6 +191,10 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 #[serde(deny_unknown_fields, default)]
 struct FileOptions {
     storage_path: Option<PathBuf>,
+    storage: Option<String>,
+    s3_endpoint: Option<String>,
+    s3_region: Option<String>,
+    s3_credentials: Option<PathBuf>,
     storage_gb: Option<u64>,
     gateway: Option<String>,
     central_server: Option<String>,
@@ -209,6 +229,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Folder of the chunks, the index and the node's key.
     pub storage_path: PathBuf,
+    /// Where the chunks are.
+    pub storage: Storage,
     /// Bytes to offer; `None` is all free space.
     pub capacity: Option<u64>,
     /// Base address of the REST API, without a slash at the end.
@@ -273,9 +295,31 @@ impl Config {
         let api_url = options.gateway.or(file.gateway).unwrap_or_else(|| API_URL.to_owned());
         let central = options.central_server.or(file.central_server).unwrap_or_else(|| CENTRAL.to_owned());
         let plain = options.allow_plain_http || file.allow_plain_http;
+        // A region that the environment has for other programs says nothing without a bucket.
+        let place = options.storage.or(file.storage);
+        let region = options.s3_region.filter(|_| place.is_some()).or(file.s3_region);
+        let storage = Storage::resolve(Said {
+            place,
+            endpoint: options.s3_endpoint.or(file.s3_endpoint),
+            region,
+            key: options.s3_key,
+            key_file: options.s3_credentials.or(file.s3_credentials),
+            allow_plain_http: plain,
+        })?;
+        let in_bucket = matches!(storage, Storage::Bucket(_));
+        let gib = options.storage_gb.or(file.storage_gb).unwrap_or(0);
+        // Reading a bucket costs money, and what keeps it looks after the bytes itself.
+        let scrub = options.scrub_mib_per_second.or(file.scrub_mib_per_second);
+        let scrub = scrub.unwrap_or(if in_bucket { 0 } else { SCRUB_MIB });
         Ok(Self {
             storage_path: options.storage_path.or(file.storage_path).unwrap_or_else(|| PathBuf::from("data")),
-            capacity: match options.storage_gb.or(file.storage_gb).unwrap_or(0) {
+            storage,
+            capacity: match gib {
+                0 if in_bucket => {
+                    return Err(ConfigError::Invalid(
+                        "a bucket has no end: say what to offer with --storage-gb".to_owned(),
+                    ));
+                }
                 0 => None,
                 gib => Some(gib.saturating_mul(GIB)),
             },
@@ -293,7 +337,7 @@ impl Config {
             password: options.password.or(file.password),
             otp: options.otp,
             heartbeat: seconds(options.heartbeat_seconds.or(file.heartbeat_seconds), "heartbeat_seconds")?,
-            scrub: match options.scrub_mib_per_second.or(file.scrub_mib_per_second).unwrap_or(SCRUB_MIB) {
+            scrub: match scrub {
                 0 => None,
                 mib => Some(mib.saturating_mul(MIB)),
             },
@@ -320,6 +364,11 @@ impl Options {
         let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty()).map(Secret::from);
         self.password = secret("CYXWIZ_PASSWORD");
         self.otp = secret("CYXWIZ_OTP");
+        self.s3_key = secret("AWS_ACCESS_KEY_ID").zip(secret("AWS_SECRET_ACCESS_KEY")).map(|(id, key)| BucketKey {
+            access_key_id: id,
+            secret_access_key: key,
+            session_token: secret("AWS_SESSION_TOKEN"),
+        });
         self
     }
 }
@@ -334,7 +383,7 @@ fn read_file(path: &Path) -> Result<FileOptions, ConfigError> {
 }
 
 /// A base address without a slash at its end. Credentials do not travel in plain text between machines unless asked to.
-fn base_url(text: &str, allow_plain: bool) -> Result<String, ConfigError> {
+pub(super) fn base_url(text: &str, allow_plain: bool) -> Result<String, ConfigError> {
     let invalid = || ConfigError::Invalid(format!("{text} is not an http:// or https:// address"));
     let uri: http::Uri = text.parse().map_err(|_| invalid())?;
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(invalid()) };
@@ -385,6 +434,16 @@ mod tests {
         let file: FileOptions = toml::from_str(&uncommented).unwrap();
         assert!(file.storage_gb.is_some() && file.node_id.is_some() && file.worker_threads.is_some());
         assert!(resolve(Options::default(), EXAMPLE).is_ok());
+    }
+
+    #[test]
+    fn a_bucket_needs_a_size_and_is_not_read_for_nothing() {
+        assert!(resolve(Options::default(), "storage = 's3://a'").is_err());
+        let config = resolve(Options::default(), "storage = 's3://a/b'\nstorage_gb = 9").unwrap();
+        assert!(matches!(config.storage, Storage::Bucket(_)) && config.scrub.is_none());
+        assert_eq!(resolve(Options::default(), "").unwrap().scrub, Some(SCRUB_MIB * MIB));
+        let region = Options { s3_region: Some("eu".to_owned()), ..Options::default() };
+        assert!(matches!(resolve(region, "").unwrap().storage, Storage::Disk));
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Error {
             },
             Self::Unreachable { .. } | Self::Listen { .. } => 69,
             Self::Nonsense { .. } | Self::OtherServer { .. } => 76,
-            Self::Store(StoreError::InUse(_)) | Self::Ended => 75,
+            Self::Store(StoreError::InUse(_) | StoreError::Away) | Self::Ended => 75,
+            Self::Store(StoreError::Elsewhere(_)) => 78,
             Self::Store(_) | Self::Ledger(_) | Self::File { .. } => 74,
             Self::Identity(_) | Self::Serve(_) | Self::Task(_) => 70,
         }

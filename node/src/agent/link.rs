@@ -44,6 +44,8 @@ pub(crate) struct Profile {
     pub(crate) payout_address: String,
     /// Bytes offered in all, the reserve included.
     pub(crate) capacity: u64,
+    /// Whether it takes part in no repairs.
+    pub(crate) takes_no_tasks: bool,
 }
 
 /// What the server wants of the node next.
@@ -259,12 +261,13 @@ impl Link {
             read_only_reason: match health {
                 Health::Writable => String::new(),
                 Health::Full => "the disk is full".to_owned(),
-                Health::Failed(reason) => reason,
+                Health::Failed(reason) | Health::Away(reason) => reason,
             },
             load: system::load(),
             uptime_seconds: self.started.elapsed().as_secs(),
             stored_bytes_total: self.caller.node.counters.stored(),
             served_bytes_total: self.caller.node.counters.served(),
+            takes_no_tasks: self.profile.takes_no_tasks,
         }
     }
 

@@ -5,11 +5,13 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use cyx_core::enrol::EnrolmentToken;
 use cyx_core::ids::{KeyId, random_bytes};
 use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
 
 use super::api::{Api, Machine, Token};
 use super::config::{Config, Secret};
 use super::error::Error;
 use super::{credentials, system};
+use crate::service::identity::Identity;
 
 /// The machine this is: the saved one, or a new one with its first token.
 ///
@@ -29,17 +31,21 @@ pub(crate) async fn machine(api: &Api, config: &Config) -> Result<(Machine, Opti
 pub(crate) async fn enrol(api: &Api, config: &Config) -> Result<(Machine, Token), Error> {
     let hostname = system::hostname();
     let hardware = system::hardware(&config.storage_path);
+    let identity = Identity::open(&config.storage_path)?;
     let (machine, token) = match &config.enroll_token {
         Some(token) => {
             // A token that works once is only shown to the server that it is from.
             if let Some(fingerprint) = fingerprint(token) {
                 api.recognise(fingerprint).await?;
             }
-            api.register(token, &hostname, hardware).await?
+            // The same for this node and this token, also after a restart: what was enrolled without an answer is then enrolled once.
+            let attempt = attempt(&identity, token.expose());
+            api.register(token, &hostname, hardware, &attempt).await?
         }
         None => {
             let session = login(api, config, &hostname).await?;
-            let machine = api.register(&session.value, &hostname, hardware).await;
+            let attempt = attempt(&identity, session.value.expose());
+            let machine = api.register(&session.value, &hostname, hardware, &attempt).await;
             // The machine has a key of its own; the person's session has done its work, and a leftover one only ends later.
             if let Err(error) = api.logout(&session).await {
                 tracing::debug!(%error, "the session of the enrolment was not ended");
@@ -50,6 +56,13 @@ pub(crate) async fn enrol(api: &Api, config: &Config) -> Result<(Machine, Token)
     credentials::save(&config.home, &config.api_url, &machine)?;
     tracing::info!(machine = %machine.id, "this machine is enrolled");
     Ok((machine, token))
+}
+
+/// A secret that nobody but this node can tell, for what it uses to become known.
+fn attempt(identity: &Identity, bearer: &str) -> Zeroizing<String> {
+    let mut hasher = blake3::Hasher::new_derive_key("cyx node: attempt to enrol");
+    hasher.update(identity.signing_key().as_bytes()).update(bearer.as_bytes());
+    Zeroizing::new(hasher.finalize().to_hex().to_string())
 }
 
 /// The fingerprint of the server that a token is from. Tokens that a server was configured with have none.

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | flags, environment, `node.toml` |
+//! | [`storage`] | on the disk or in a bucket |
 //! | [`login`], [`session`], [`credentials`], [`api`] | who this machine is at the identity API |
 //! | [`link`], [`channel`] | the server's `NodeService`: register, report, damage |
 //! | [`keep`] | following keep-lists |
@@ -25,5 +26,6 @@ mod orders;
 pub mod run;
 mod scrub;
 mod session;
+pub mod storage;
 mod system;
 pub mod upkeep;

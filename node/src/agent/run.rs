@@ -19,6 +19,7 @@ use super::error::Error;
 use super::keep::Follower;
 use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
+use super::storage::{BucketPlace, Storage};
 use super::{api::Api, channel, orders, scrub, upkeep};
 use crate::http;
 use crate::repair::worker;
@@ -26,7 +27,7 @@ use crate::service::access::Access;
 use crate::service::identity::Identity;
 use crate::service::ledger::Ledger;
 use crate::service::{self, Node};
-use crate::store::{ChunkStore as _, Clock, DiskOptions, DiskStore};
+use crate::store::{BucketOptions, BucketStore, ChunkStore, Clock, DiskOptions, DiskStore};
 
 /// Name of the ledger's file in the data directory.
 const LEDGER_FILE: &str = "ledger.redb";
@@ -101,11 +102,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
 pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<Running, Error> {
     let config = Arc::new(config);
     let clock = Clock::system();
-    let (node, capacity) = {
-        let (config, clock) = (Arc::clone(&config), clock.clone());
-        let opening = tokio::task::spawn_blocking(move || open(&config, &clock));
-        opening.await.map_err(|error| Error::Task(error.to_string()))??
-    };
+    let (node, capacity) = open(&config, &clock).await?;
     let grpc = listen(config.grpc).await?;
     let metrics = listen(config.metrics).await?;
     let local = |listener: &TcpListener, asked| {
@@ -141,7 +138,8 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     let joining = async {
         let address = public_address(&config, grpc_address).await?;
         let (region, payout_address) = (config.region.clone(), config.payout_address.clone());
-        let profile = Profile { address, tls, region, payout_address, capacity };
+        let takes_no_tasks = config.repair.tasks == 0;
+        let profile = Profile { address, tls, region, payout_address, capacity, takes_no_tasks };
         join(&config, &clock, &node, profile).await
     };
     tokio::pin!(abandon);
@@ -241,34 +239,70 @@ impl Parts {
     }
 }
 
-/// Opens everything that lies on disk. Returns the node and the bytes it offers in all.
-fn open(config: &Config, clock: &Clock) -> Result<(Arc<Node>, u64), Error> {
+/// Opens everything that is kept. Returns the node and the bytes it offers in all.
+async fn open(config: &Arc<Config>, clock: &Clock) -> Result<(Arc<Node>, u64), Error> {
     http::install_metrics();
     let path = &config.storage_path;
     let failed = |source| Error::File { doing: "make", path: path.display().to_string(), source };
     std::fs::create_dir_all(path).map_err(failed)?;
-    let options = DiskOptions { capacity: u64::MAX, margin: MARGIN, clock: clock.clone(), ..DiskOptions::default() };
-    let store = DiskStore::open(path, options)?;
-    // What the filesystem has for this node: what is free, and what the node's chunks take already.
-    let possible = store.taken_bytes().saturating_add(store.usage().free_bytes);
-    let mut capacity = config.capacity.map_or(possible, |wanted| wanted.min(possible));
-    if capacity < NODE_MINIMUM {
-        if store.taken_bytes() == 0 {
-            return Err(Error::InsufficientStorage { path: path.display().to_string(), offered: capacity });
-        }
-        // Somebody else filled the disk. What is kept here has to be served all the same; that there is no room for more is
-        // found out whenever a chunk comes.
-        tracing::warn!(offered = capacity, "the disk has less room than a node has to offer");
-        capacity = NODE_MINIMUM;
-    }
-    store.set_capacity(capacity - NODE_RESERVED);
     let identity = Identity::open(path)?;
     if let Some(expected) = config.node_id.filter(|expected| *expected != identity.id()) {
         return Err(Error::OtherNode { path: path.display().to_string(), found: identity.id(), expected });
     }
+    let (store, capacity): (Arc<dyn ChunkStore>, u64) = match &config.storage {
+        Storage::Disk => {
+            let (config, clock) = (Arc::clone(config), clock.clone());
+            let opening = tokio::task::spawn_blocking(move || open_disk(&config, clock));
+            let (store, capacity) = opening.await.map_err(|error| Error::Task(error.to_string()))??;
+            (Arc::new(store), capacity)
+        }
+        Storage::Bucket(place) => {
+            let (store, capacity) = open_bucket(config, place, identity.id(), clock.clone()).await?;
+            (Arc::new(store), capacity)
+        }
+    };
     let ledger = Ledger::open(&path.join(LEDGER_FILE), clock.clone())?;
     let access = Access::new(identity.id(), &remembered_keys(&ledger)?);
-    Ok((Arc::new(Node::new(identity, Arc::new(store), access, ledger, clock.clone())), capacity))
+    Ok((Arc::new(Node::new(identity, store, access, ledger, clock.clone())), capacity))
+}
+
+fn open_disk(config: &Config, clock: Clock) -> Result<(DiskStore, u64), Error> {
+    let options = DiskOptions { capacity: u64::MAX, margin: MARGIN, clock, ..DiskOptions::default() };
+    let store = DiskStore::open(&config.storage_path, options)?;
+    // What the filesystem has for this node: what is free, and what the node's chunks take already.
+    let possible = store.taken_bytes().saturating_add(store.usage().free_bytes);
+    let offered = config.capacity.map_or(possible, |wanted| wanted.min(possible));
+    let capacity = enough(config, offered, store.taken_bytes())?;
+    store.set_capacity(capacity - NODE_RESERVED);
+    Ok((store, capacity))
+}
+
+async fn open_bucket(
+    config: &Config,
+    place: &BucketPlace,
+    owner: NodeId,
+    clock: Clock,
+) -> Result<(BucketStore, u64), Error> {
+    let client = place.client()?;
+    let options = BucketOptions { prefix: place.prefix(owner), margin: MARGIN, clock, ..BucketOptions::new(owner) };
+    let store = BucketStore::open(&config.storage_path, client, options).await?;
+    let capacity = enough(config, config.capacity.unwrap_or(0), store.taken_bytes())?;
+    store.set_capacity(capacity - NODE_RESERVED);
+    Ok((store, capacity))
+}
+
+/// What a node offers, if that is enough.
+fn enough(config: &Config, offered: u64, taken: u64) -> Result<u64, Error> {
+    if offered >= NODE_MINIMUM {
+        return Ok(offered);
+    }
+    if taken == 0 {
+        return Err(Error::InsufficientStorage { path: config.storage_path.display().to_string(), offered });
+    }
+    // Somebody else filled the disk. What is kept here has to be served all the same; that there is no room for more is
+    // found out whenever a chunk comes.
+    tracing::warn!(offered, "the disk has less room than a node has to offer");
+    Ok(NODE_MINIMUM)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

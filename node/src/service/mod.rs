@@ -201,8 +201,12 @@ pub(crate) fn store_refusal(error: &StoreError) -> (ErrorCode, String) {
         StoreError::ReadOnly(_) => {
             return (ErrorCode::Unavailable, "the node takes no chunks because its disk failed".to_owned());
         }
-        StoreError::Stopped => ErrorCode::Unavailable,
-        StoreError::InUse(_) | StoreError::Io { .. } | StoreError::Index(_) | StoreError::Layout(_) => {
+        StoreError::Stopped | StoreError::Away => ErrorCode::Unavailable,
+        StoreError::Elsewhere(_)
+        | StoreError::InUse(_)
+        | StoreError::Io { .. }
+        | StoreError::Index(_)
+        | StoreError::Layout(_) => {
             tracing::error!(%error, "the store failed");
             return (ErrorCode::Internal, "the node's store failed".to_owned());
         }

@@ -4,11 +4,10 @@
 //! byte leaves. A read that does not verify marks the chunk as damaged, unless the chunk went away meanwhile.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use cyx_core::ids::{ChunkId, random_bytes};
@@ -18,19 +17,20 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redb::Durability;
 
+use super::books::{BookOptions, Books, methods_of_books, values_in};
+use super::bucket;
 use super::groups::{self, GROUP, GroupHasher, Value};
 use super::index::{Entry, Index};
 use super::record::{RECORD_HEADER, StoreKey};
-use super::volume::{DiskIo, RealIo, Volume, sync_directory};
+use super::volume::{DiskIo, RealIo, Volume};
 use super::writer::{Job, Writer};
 use super::{
     ChunkInfo, ChunkState, ChunkStore, Clock, Health, KeepOutcome, NewChunk, READ_MAX, StoreError, Stored, Usage,
 };
 
-const LOCK_FILE: &str = "lock";
-const INDEX_FILE: &str = "index.redb";
 const VOLUME_FOLDER: &str = "volumes";
-const META_KEY: &str = "store key";
+/// Name of the store's secret among the facts of the index.
+pub(crate) const META_KEY: &str = "store key";
 /// Bytes that a scrub reads at a time.
 const SCRUB_STEP: u64 = MIB;
 
@@ -72,16 +72,10 @@ pub(crate) struct Shared {
     pub(crate) options: DiskOptions,
     pub(crate) volume_folder: PathBuf,
     pub(crate) key: StoreKey,
-    pub(crate) index: Index,
+    pub(crate) books: Arc<Books>,
     volumes: RwLock<HashMap<u32, Arc<Volume>>>,
-    health: Mutex<Health>,
-    /// Bytes appended that the index does not count yet.
-    pub(crate) pending: AtomicU64,
-    /// Bytes that chunks may take in all.
-    capacity: AtomicU64,
     /// Number of the volume that is being appended to.
     pub(crate) active: AtomicU64,
-    _lock: File,
 }
 
 /// A chunk store on a filesystem. Dropping it stops its threads after what was asked is done.
@@ -100,21 +94,30 @@ impl DiskStore {
     pub fn open(directory: &Path, options: DiskOptions) -> Result<Self, StoreError> {
         let volume_folder = directory.join(VOLUME_FOLDER);
         std::fs::create_dir_all(&volume_folder).map_err(StoreError::io("make the data directory"))?;
-        let lock = lock(directory)?;
-        let index = Index::open(&directory.join(INDEX_FILE))?;
-        sync_directory(directory).map_err(StoreError::io("sync the data directory"))?;
-        let key = store_key(&index, &volume_folder)?;
+        let books = Books::open(
+            directory,
+            BookOptions {
+                capacity: options.capacity,
+                margin: options.margin,
+                with_values: false,
+                clock: options.clock.clone(),
+                io: Arc::clone(&options.io),
+            },
+        )?;
+        if books.index.meta(bucket::META_MARK)?.is_some_and(|mark| !mark.is_empty()) {
+            if books.index.total().span > 0 {
+                return Err(StoreError::Elsewhere("the chunks of this data directory are in a bucket"));
+            }
+            books.index.write(Durability::Immediate, |tables| tables.set_meta(bucket::META_MARK, &[]))?;
+        }
+        let key = store_key(&books.index, &volume_folder)?;
         let shared = Arc::new(Shared {
-            capacity: AtomicU64::new(options.capacity),
             options,
             volume_folder,
             key,
-            index,
+            books,
             volumes: RwLock::default(),
-            health: Mutex::new(Health::Writable),
-            pending: AtomicU64::new(0),
             active: AtomicU64::new(0),
-            _lock: lock,
         });
         let active = super::recover::recover(&shared)?;
         shared.give_back()?;
@@ -125,12 +128,16 @@ impl DiskStore {
     /// Bytes of the disk that chunks take, trash and damaged ones included.
     #[must_use]
     pub fn taken_bytes(&self) -> u64 {
-        self.shared.index.total().span
+        self.shared.books.index.total().span
     }
 
     /// Changes how many bytes chunks may take in all.
     pub fn set_capacity(&self, bytes: u64) {
-        self.shared.capacity.store(bytes, Ordering::Relaxed);
+        self.shared.books.set_capacity(bytes);
+    }
+
+    fn books(&self) -> &Arc<Books> {
+        &self.shared.books
     }
 
     async fn blocking<R: Send + 'static>(
@@ -139,21 +146,6 @@ impl DiskStore {
     ) -> Result<R, StoreError> {
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|_| StoreError::Stopped)?
-    }
-}
-
-/// One process per data directory.
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(directory.join(LOCK_FILE))
-        .map_err(StoreError::io("open the lock file"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse(directory.display().to_string())),
-        Err(std::fs::TryLockError::Error(source)) => Err(StoreError::Io { doing: "lock the data directory", source }),
     }
 }
 
@@ -174,10 +166,6 @@ fn store_key(index: &Index, volume_folder: &Path) -> Result<StoreKey, StoreError
 }
 
 impl Shared {
-    pub(crate) fn now(&self) -> u64 {
-        self.options.clock.now()
-    }
-
     pub(crate) fn volume(&self, number: u32) -> Option<Arc<Volume>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
@@ -191,47 +179,9 @@ impl Shared {
         self.volumes.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
-    pub(crate) fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes that the disk is full or has room again. A failed disk stays failed.
-    pub(crate) fn set_full(&self, full: bool) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = if full { Health::Full } else { Health::Writable };
-        if !matches!(*health, Health::Failed(_)) && *health != next {
-            match full {
-                true => tracing::warn!("the disk is full: no chunks are taken until there is room"),
-                false => tracing::info!("there is room again: chunks are taken"),
-            }
-            *health = next;
-        }
-    }
-
-    /// Notes that the disk failed: nothing more is written until a restart has looked at it anew.
-    pub(crate) fn set_failed(&self, reason: &str) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(*health, Health::Failed(_)) {
-            tracing::error!(reason, "the store is read-only from now on");
-            *health = Health::Failed(reason.to_owned());
-        }
-    }
-
     /// Bytes that may still be appended: what the operator gave, and what the filesystem has.
     pub(crate) fn room(&self) -> u64 {
-        let taken = self.index.total().span.saturating_add(self.pending.load(Ordering::Relaxed));
-        let given = self.capacity.load(Ordering::Relaxed).saturating_sub(taken);
-        let free = self.options.io.free(&self.volume_folder).unwrap_or(0);
-        given.min(free.saturating_sub(self.options.margin))
-    }
-
-    fn live(&self, id: ChunkId) -> Result<Entry, StoreError> {
-        let entry = self.index.get(id)?.ok_or(StoreError::NotFound)?;
-        match entry.state {
-            ChunkState::Live => Ok(entry),
-            ChunkState::Trashed => Err(StoreError::Trashed),
-            ChunkState::Damaged => Err(StoreError::Damaged),
-        }
+        self.books.left().min(self.books.free())
     }
 
     fn read(&self, id: ChunkId, range: &Range<u64>) -> Result<Bytes, StoreError> {
@@ -247,13 +197,13 @@ impl Shared {
 
     /// Works on a live chunk. What does not verify is marked as damaged if it is still the same chunk in the same place.
     fn with_live<R>(&self, id: ChunkId, work: impl Fn(&Entry) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        let mut entry = self.live(id)?;
+        let mut entry = self.books.live(id)?;
         loop {
             match work(&entry) {
                 Err(StoreError::Damaged) => {
-                    let now = self.live(id)?;
+                    let now = self.books.live(id)?;
                     if (now.volume, now.offset) == (entry.volume, entry.offset) {
-                        self.mark_damaged(id, &entry)?;
+                        self.books.mark_damaged(id, &entry)?;
                         return Err(StoreError::Damaged);
                     }
                     entry = now;
@@ -263,21 +213,6 @@ impl Shared {
         }
     }
 
-    fn mark_damaged(&self, id: ChunkId, seen: &Entry) -> Result<(), StoreError> {
-        tracing::warn!(chunk = %id, volume = seen.volume, offset = seen.offset, "a chunk is damaged");
-        metrics::counter!("cyx_node_damage_found_total").increment(1);
-        self.set_state(id, seen, ChunkState::Damaged)
-    }
-
-    /// Changes the state of a chunk unless it moved or changed since it was looked at.
-    fn set_state(&self, id: ChunkId, seen: &Entry, state: ChunkState) -> Result<(), StoreError> {
-        let now = self.now();
-        self.index.write(Durability::Immediate, |tables| match tables.get(id)? {
-            Some(entry) if entry == *seen => tables.put(id, &Entry { state, changed_at: now, ..entry }),
-            _ => Ok(()),
-        })
-    }
-
     /// The values beside a chunk if they merge to its root; otherwise those computed from its bytes if these do.
     fn verified_values(&self, entry: &Entry) -> Result<Vec<Value>, StoreError> {
         let count = groups::stored_count(entry.len);
@@ -285,13 +220,11 @@ impl Shared {
             return Ok(Vec::new());
         }
         let len = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(groups::VALUE_LEN);
-        if let Ok(bytes) = self.read_raw(entry, entry.len, len) {
-            let values = bytes.as_chunks::<{ groups::VALUE_LEN }>().0.to_vec();
-            if groups::merge(&values, entry.len) == Some(entry.root) {
-                return Ok(values);
-            }
+        let beside = self.read_raw(entry, entry.len, len).ok();
+        match beside.and_then(|bytes| values_in(&bytes, entry)) {
+            Some(values) => Ok(values),
+            None => self.hash(entry),
         }
-        self.hash(entry)
     }
 
     /// Hashes a whole chunk and compares it with its root.
@@ -334,32 +267,21 @@ impl Shared {
     }
 
     fn scrub(&self, id: ChunkId) -> Result<(), StoreError> {
-        match self.live(id) {
+        match self.books.live(id) {
             Ok(_) => self.with_live(id, |entry| self.hash(entry).map(drop)),
             Err(StoreError::Damaged) => {
-                let Some(entry) = self.index.get(id)? else { return Err(StoreError::NotFound) };
+                let Some(entry) = self.books.index.get(id)? else { return Err(StoreError::NotFound) };
                 self.hash(&entry)?;
-                self.set_state(id, &entry, ChunkState::Live)
+                self.books.set_state(id, &entry, ChunkState::Live)
             }
             Err(error) => Err(error),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        let total = self.index.total();
-        Usage {
-            chunks: total.live.chunks,
-            used_bytes: total.live.bytes,
-            trash_chunks: total.trash.chunks,
-            trash_bytes: total.trash.bytes,
-            damaged_chunks: total.damaged.chunks,
-            free_bytes: if self.health() == Health::Writable { self.room() } else { 0 },
-            capacity_bytes: self.capacity.load(Ordering::Relaxed),
         }
     }
 }
 
 impl ChunkStore for DiskStore {
+    methods_of_books!();
+
     fn store(&self, chunk: NewChunk) -> BoxFuture<'_, Result<Stored, StoreError>> {
         async move {
             let (reply, answer) = tokio::sync::oneshot::channel();
@@ -367,10 +289,6 @@ impl ChunkStore for DiskStore {
             answer.await.map_err(|_| StoreError::Stopped)?
         }
         .boxed()
-    }
-
-    fn stat(&self, id: ChunkId) -> BoxFuture<'_, Result<Option<ChunkInfo>, StoreError>> {
-        async move { self.blocking(move |shared| Ok(shared.index.get(id)?.map(|entry| entry.info()))).await }.boxed()
     }
 
     fn read(&self, id: ChunkId, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, StoreError>> {
@@ -386,58 +304,12 @@ impl ChunkStore for DiskStore {
         async move { self.blocking(move |shared| shared.scrub(id)).await }.boxed()
     }
 
-    fn trash(&self, ids: Vec<ChunkId>, before: u64) -> BoxFuture<'_, Result<u32, StoreError>> {
-        async move { self.blocking(move |shared| shared.trash(&ids, before)).await }.boxed()
-    }
-
-    fn apply_keep_list(&self, list: KeepList, keep: Vec<ChunkId>) -> BoxFuture<'_, Result<KeepOutcome, StoreError>> {
-        async move { self.blocking(move |shared| shared.apply_keep_list(&list, &keep)).await }.boxed()
-    }
-
-    fn note_incarnation(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.blocking(move |shared| shared.note_incarnation(incarnation)).await }.boxed()
-    }
-
-    fn held_incarnation(&self) -> Result<Option<Incarnation>, StoreError> {
-        self.shared.held_incarnation()
-    }
-
-    fn confirm_incarnation(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<bool, StoreError>> {
-        async move { self.blocking(move |shared| shared.confirm_incarnation(incarnation)).await }.boxed()
-    }
-
     fn expire_trash(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move { self.blocking(Shared::expire_trash).await }.boxed()
     }
 
-    fn list(
-        &self,
-        after: Option<ChunkId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(ChunkId, ChunkInfo)>, StoreError>> {
-        let first = match after.map(|id| u128::from_be_bytes(id.0).checked_add(1)) {
-            None => Some(ChunkId([0; 16])),
-            Some(next) => next.map(|next| ChunkId(next.to_be_bytes())),
-        };
-        async move {
-            // Behind the last id there is none.
-            let Some(first) = first else { return Ok(Vec::new()) };
-            let found = self.blocking(move |shared| shared.index.range(first, ChunkId([0xff; 16]), limit)).await?;
-            Ok(found.into_iter().map(|(id, entry)| (id, entry.info())).collect())
-        }
-        .boxed()
-    }
-
-    fn damaged(&self, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>> {
-        async move { self.blocking(move |shared| shared.index.damaged(limit)).await }.boxed()
-    }
-
     fn usage(&self) -> Usage {
-        self.shared.usage()
-    }
-
-    fn health(&self) -> Health {
-        self.shared.health()
+        self.shared.books.usage(self.shared.room())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

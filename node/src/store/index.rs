@@ -26,6 +26,8 @@ const TRASH: TableDefinition<'static, (u64, &[u8; 16]), ()> = TableDefinition::n
 const DAMAGED: TableDefinition<'static, &[u8; 16], u64> = TableDefinition::new("damaged.v1");
 const VOLUMES: TableDefinition<'static, u32, &[u8; ROW_LEN]> = TableDefinition::new("volumes.v1");
 const RECLAIM: TableDefinition<'static, (u32, u64), u64> = TableDefinition::new("reclaim.v1");
+/// Values of the groups of chunks whose bytes are not on this machine.
+const VALUES: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("values.v1");
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta.v1");
 
 /// What the index knows about one chunk.
@@ -190,6 +192,8 @@ struct Mirror {
 /// The open index.
 pub(crate) struct Index {
     db: Database,
+    /// Whether the values of groups are kept here too.
+    with_values: bool,
     /// Held from the beginning of a write transaction until the mirror shows it.
     writing: Mutex<()>,
     mirror: Mutex<Mirror>,
@@ -202,15 +206,16 @@ pub(crate) struct Tables<'t> {
     trash: Table<'t, (u64, &'static [u8; 16]), ()>,
     damaged: Table<'t, &'static [u8; 16], u64>,
     reclaim: Table<'t, (u32, u64), u64>,
+    values: Option<Table<'t, &'static [u8; 16], &'static [u8]>>,
     rows: BTreeMap<u32, Option<Row>>,
     mirror: MutexGuard<'t, Mirror>,
 }
 
 impl Index {
-    /// Opens or makes the index file.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens or makes the index file; one `with_values` keeps those of chunks' groups too.
+    pub(crate) fn open(path: &Path, with_values: bool) -> Result<Self, StoreError> {
         let db = Database::builder().set_cache_size(CACHE).create(path)?;
-        let index = Self { db, writing: Mutex::default(), mirror: Mutex::default() };
+        let index = Self { db, with_values, writing: Mutex::default(), mirror: Mutex::default() };
         index.write(Durability::Immediate, |tables| {
             let volumes = tables.txn.open_table(VOLUMES)?;
             for item in volumes.iter()? {
@@ -241,6 +246,7 @@ impl Index {
                 trash: txn.open_table(TRASH)?,
                 damaged: txn.open_table(DAMAGED)?,
                 reclaim: txn.open_table(RECLAIM)?,
+                values: if self.with_values { Some(txn.open_table(VALUES)?) } else { None },
                 rows: BTreeMap::new(),
                 mirror: self.mirror(),
             };
@@ -270,6 +276,16 @@ impl Index {
         let table = txn.open_table(CHUNKS)?;
         let found = table.get(&id.0)?;
         Ok(found.map(|entry| Entry::decode(entry.value())).transpose()?)
+    }
+
+    /// The values of a chunk's groups, if they are here: one after the other.
+    pub(crate) fn values(&self, id: ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.with_values {
+            return Ok(None);
+        }
+        let txn = self.db.begin_read()?;
+        let table = txn.open_table(VALUES)?;
+        Ok(table.get(&id.0)?.map(|values| values.value().to_vec()))
     }
 
     /// Up to `limit` chunks of a range, in order of their ids.
@@ -372,6 +388,9 @@ impl Tables<'_> {
     pub(crate) fn remove(&mut self, id: ChunkId, entry: &Entry) -> Result<(), StoreError> {
         self.forget(id, entry)?;
         self.chunks.remove(&id.0)?;
+        if let Some(values) = &mut self.values {
+            values.remove(&id.0)?;
+        }
         self.reclaim(entry.volume, entry.offset, span(entry.len))
     }
 
@@ -382,6 +401,14 @@ impl Tables<'_> {
             ChunkState::Damaged => drop(self.damaged.remove(&id.0)?),
         }
         self.row(entry.volume).discount(entry);
+        Ok(())
+    }
+
+    /// Keeps the values of a chunk's groups if this index keeps any.
+    pub(crate) fn put_values(&mut self, id: ChunkId, values: &[u8]) -> Result<(), StoreError> {
+        if let Some(table) = self.values.as_mut().filter(|_| !values.is_empty()) {
+            table.insert(&id.0, values)?;
+        }
         Ok(())
     }
 
@@ -467,7 +494,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         let id = ChunkId([9; 16]);
-        let index = Index::open(&path).unwrap();
+        let index = Index::open(&path, false).unwrap();
         let put = |state| index.write(Durability::Immediate, |tables| tables.put(id, &entry(1, state))).unwrap();
         put(ChunkState::Live);
         assert_eq!(index.total().live, Sum { chunks: 1, bytes: 5000 });
@@ -479,7 +506,7 @@ mod tests {
         assert_eq!(index.damaged(9).unwrap(), [id]);
         assert_eq!(index.trashed_until(8, 9).unwrap(), []);
         drop(index);
-        let index = Index::open(&path).unwrap();
+        let index = Index::open(&path, false).unwrap();
         assert_eq!(index.total().damaged, Sum { chunks: 1, bytes: 5000 });
         assert_eq!(index.row(1).span, 8192);
         index.write(Durability::Immediate, |tables| tables.remove(id, &entry(1, ChunkState::Damaged))).unwrap();
@@ -491,7 +518,7 @@ mod tests {
     #[test]
     fn a_failed_change_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let index = Index::open(&folder.path().join("index")).unwrap();
+        let index = Index::open(&folder.path().join("index"), false).unwrap();
         let result: Result<(), _> = index.write(Durability::Immediate, |tables| {
             tables.put(ChunkId([9; 16]), &entry(1, ChunkState::Live))?;
             Err(StoreError::Stopped)

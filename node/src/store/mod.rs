@@ -1,6 +1,6 @@
 //! The chunk store: what stands between the gRPC service and whatever keeps the bytes.
 //!
-//! [`ChunkStore`] is the contract; [`DiskStore`] keeps it on a filesystem. A chunk is opaque bytes with an id, a BLAKE3 root
+//! [`ChunkStore`] is the contract; [`DiskStore`] keeps it on a filesystem, [`BucketStore`] in an S3-compatible bucket. A chunk is opaque bytes with an id, a BLAKE3 root
 //! and a bucket tag. Whatever a store returns has been verified against the root it stored; whatever it acknowledges is
 //! durable; whatever it is told to drop stays in a trash for seven days first.
 //!
@@ -10,13 +10,19 @@
 //! | [`record`] | byte layout of volumes |
 //! | [`volume`] | one volume file and its system calls |
 //! | [`index`] | which chunk lies where |
-//! | [`disk`] | the store: opening, reading, verifying |
+//! | [`books`] | what all stores keep on a disk of their own |
+//! | [`enter`] | entering chunks into the index |
+//! | [`disk`] | the store on a filesystem: opening, reading, verifying |
 //! | [`writer`] | the two threads that append, sync and acknowledge |
 //! | [`staging`] | the buffer through which records are written |
 //! | [`recover`] | replaying volumes after a crash |
 //! | [`trash`] | trash, keep-lists, giving space back |
+//! | [`bucket`] | the store in a bucket |
 
+mod books;
+mod bucket;
 mod disk;
+mod enter;
 pub mod groups;
 mod index;
 mod record;
@@ -38,6 +44,7 @@ use cyx_core::units::PIECE;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub use bucket::{BucketOptions, BucketStore};
 pub use disk::{DiskOptions, DiskStore};
 
 /// Most bytes of one [`ChunkStore::read`].
@@ -162,6 +169,8 @@ pub enum Health {
     Full,
     /// The disk failed: it takes nothing until it is restarted. The text says what failed.
     Failed(String),
+    /// What keeps the bytes is out of reach: it takes and serves nothing until that answers again. The text says why.
+    Away(String),
 }
 
 /// How much a store holds.
@@ -213,6 +222,12 @@ pub enum StoreError {
     /// The disk failed before; the text says how.
     #[error("the store is read-only: {0}")]
     ReadOnly(String),
+    /// What keeps the bytes cannot be reached; nothing is known about the chunk's bytes.
+    #[error("the chunks are out of reach for now")]
+    Away,
+    /// The data directory, or the bucket, belongs to something else; the text says to what.
+    #[error("{0}")]
+    Elsewhere(&'static str),
     /// A keep-list speaks for a time that is over: its sequence or its incarnation was seen already or is older.
     #[error("the keep-list is older than one that was applied")]
     StaleKeepList,

@@ -4,7 +4,7 @@
 //! record can be recognised wherever it stands, and a chunk whose bytes imitate a record cannot fool a recovery.
 
 use cyx_core::chunk::Root;
-use cyx_core::ids::{BucketTag, ChunkId};
+use cyx_core::ids::{BucketTag, ChunkId, NodeId};
 use cyx_core::units::CHUNK_MAX;
 use cyx_core::wire::{DecodeError, Reader, Writer};
 
@@ -19,10 +19,12 @@ pub(crate) const RECORD_HEADER: u64 = 128;
 
 const VOLUME_MAGIC: &[u8; 4] = b"cyxV";
 const RECORD_MAGIC: &[u8; 4] = b"cyxE";
+const MARKER_MAGIC: &[u8; 4] = b"cyxB";
 const VERSION: u8 = 1;
 const CHECK: usize = 16;
 const VOLUME_HEADER_USED: usize = 64;
 const RECORD_HEADER_LEN: usize = 128;
+const MARKER_LEN: usize = 80;
 
 /// The secret under which the headers of one store are checked; also tells stores apart.
 pub(crate) type StoreKey = [u8; 32];
@@ -93,6 +95,20 @@ pub(crate) fn volume_key(bytes: &[u8]) -> Option<StoreKey> {
     open::<VOLUME_HEADER_USED>(&key, bytes, VOLUME_MAGIC, "volume").ok().map(|_| key)
 }
 
+/// What says in a bucket whose volumes lie there: the node and the key of its store.
+pub(crate) fn encode_marker(key: &StoreKey, owner: NodeId) -> [u8; MARKER_LEN] {
+    let mut writer = Writer::new(MARKER_MAGIC, VERSION);
+    writer.raw(&owner.0).raw(key);
+    seal(key, writer.finish())
+}
+
+/// The node and the key that a marker names.
+pub(crate) fn decode_marker(bytes: &[u8]) -> Result<(NodeId, StoreKey), DecodeError> {
+    let key: StoreKey = *bytes.get(21..).and_then(<[u8]>::first_chunk).ok_or(DecodeError::Truncated)?;
+    let mut reader = open::<MARKER_LEN>(&key, bytes, MARKER_MAGIC, "marker")?;
+    Ok((NodeId(reader.array()?), key))
+}
+
 impl RecordHeader {
     pub(crate) fn encode(&self, key: &StoreKey) -> [u8; RECORD_HEADER_LEN] {
         let mut writer = Writer::new(RECORD_MAGIC, VERSION);
@@ -141,6 +157,14 @@ mod tests {
         let bytes = example().encode(&KEY);
         assert_eq!(hex::encode(&bytes[..21]), "6379784501".to_owned() + &"01".repeat(16));
         assert_eq!(hex::encode(&bytes[112..]), "be0f545d2a6aa9d8fe1b75eac4fc3f52");
+        let marker = encode_marker(&KEY, NodeId([4; 16]));
+        assert_eq!(hex::encode(&marker[..21]), "6379784201".to_owned() + &"04".repeat(16));
+        assert_eq!(decode_marker(&marker), Ok((NodeId([4; 16]), KEY)));
+        for at in 0..marker.len() {
+            let mut changed = marker;
+            changed[at] ^= 1;
+            assert!(decode_marker(&changed).is_err() && decode_marker(&marker[..at]).is_err(), "byte {at}");
+        }
         let volume = encode_volume_header(&KEY, 5);
         assert_eq!(volume.len(), 4096);
         assert_eq!(hex::encode(&volume[..9]), "637978560105000000");

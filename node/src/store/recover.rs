@@ -11,7 +11,9 @@ use cyx_core::ids::ChunkId;
 use cyx_core::units::MIB;
 use redb::Durability;
 
+use super::books::Books;
 use super::disk::Shared;
+use super::enter::enter_found;
 use super::groups::GroupHasher;
 use super::index::Entry;
 use super::record::{ALIGN, RECORD_HEADER, RecordHeader, StoreKey, VOLUME_HEADER, record_len, span};
@@ -32,13 +34,13 @@ struct Found {
 /// Opens all volumes, replays what the index does not know, notes what was lost, and says where to append.
 pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
     let numbers = Volume::list(&shared.volume_folder).map_err(StoreError::io("list the volumes"))?;
-    let known = shared.index.volumes();
+    let known = shared.books.index.volumes();
     let highest = numbers.iter().chain(&known).copied().max().unwrap_or(0);
     // Volumes that have less than the index says, and how much.
     let mut short = BTreeMap::new();
     for missing in known.into_iter().filter(|number| !numbers.contains(number)) {
-        if shared.index.row(missing).is_empty() {
-            shared.index.write(Durability::Immediate, |tables| tables.drop_volume(missing))?;
+        if shared.books.index.row(missing).is_empty() {
+            shared.books.index.write(Durability::Immediate, |tables| tables.drop_volume(missing))?;
         } else {
             tracing::error!(volume = missing, "a volume is missing: its chunks are lost");
             short.insert(missing, 0);
@@ -58,7 +60,7 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
             Err(error) => return Err(StoreError::io("open a volume")(error)),
         };
         let len = volume.len().map_err(StoreError::io("size a volume"))?;
-        if len.next_multiple_of(ALIGN) < shared.index.row(number).tail {
+        if len.next_multiple_of(ALIGN) < shared.books.index.row(number).tail {
             tracing::error!(volume = number, len, "a volume ends early: the chunks behind its end are lost");
             short.insert(number, len);
         }
@@ -66,9 +68,9 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
         replay(shared, &volume)?;
         last = Some(volume);
     }
-    mark_lost(shared, &short)?;
+    mark_lost(&shared.books, &short)?;
     if let Some(volume) = last.filter(|volume| volume.number == highest) {
-        let tail = shared.index.row(volume.number).tail;
+        let tail = shared.books.index.row(volume.number).tail;
         if tail + ALIGN <= shared.options.volume_max {
             return Ok(Active { volume, tail });
         }
@@ -82,16 +84,16 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
 }
 
 /// Marks as damaged what lies beyond the end of volumes that are shorter than they were, so that it is reported and stored again.
-fn mark_lost(shared: &Shared, short: &BTreeMap<u32, u64>) -> Result<(), StoreError> {
+pub(super) fn mark_lost(books: &Books, short: &BTreeMap<u32, u64>) -> Result<(), StoreError> {
     if short.is_empty() {
         return Ok(());
     }
-    let now = shared.now();
+    let now = books.now();
     let mut from = ChunkId([0; 16]);
     loop {
-        let entries = shared.index.range(from, ChunkId([0xff; 16]), LOST_BATCH)?;
+        let entries = books.index.range(from, ChunkId([0xff; 16]), LOST_BATCH)?;
         let Some((last, _)) = entries.last().copied() else { return Ok(()) };
-        shared.index.write(Durability::Immediate, |tables| {
+        books.index.write(Durability::Immediate, |tables| {
             for (id, entry) in entries {
                 let end = entry.offset + record_len(entry.len);
                 if short.get(&entry.volume).is_some_and(|len| end > *len) && entry.state != ChunkState::Damaged {
@@ -119,7 +121,7 @@ pub(super) fn key_of_volumes(folder: &std::path::Path) -> Result<Option<StoreKey
 }
 
 fn replay(shared: &Shared, volume: &Volume) -> Result<(), StoreError> {
-    let row = shared.index.row(volume.number);
+    let row = shared.books.index.row(volume.number);
     let len = volume.len().map_err(StoreError::io("size a volume"))?;
     if len <= row.tail {
         return Ok(());
@@ -129,26 +131,9 @@ fn replay(shared: &Shared, volume: &Volume) -> Result<(), StoreError> {
     tracing::info!(volume = volume.number, chunks = found.len(), cut = len.saturating_sub(end), "replayed a volume");
     // The records may be whole in memory only; the index must not say more than the disk.
     volume.truncate(end.min(len)).map_err(StoreError::io("cut a volume"))?;
-    shared.index.write(Durability::Immediate, |tables| {
+    shared.books.index.write(Durability::Immediate, |tables| {
         for Found { header, offset } in &found {
-            let entry = Entry {
-                volume: volume.number,
-                offset: *offset,
-                len: header.len,
-                root: header.root,
-                tag: header.tag,
-                stored_at: header.stored_at,
-                state: ChunkState::Live,
-                changed_at: header.stored_at,
-            };
-            match tables.get(header.id)? {
-                Some(known)
-                    if known.state != ChunkState::Damaged || !known.is(&header.root, header.tag, header.len) =>
-                {
-                    tables.reclaim(volume.number, *offset, span(header.len))?;
-                }
-                _ => tables.put(header.id, &entry)?,
-            }
+            enter_found(tables, volume.number, *offset, header)?;
         }
         let row = tables.row(volume.number);
         row.tail = row.tail.max(end.next_multiple_of(ALIGN));

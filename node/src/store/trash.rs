@@ -9,6 +9,7 @@ use cyx_core::keeplist::{Incarnation, KeepList};
 use cyx_core::units::NODE_TRASH_SECONDS;
 use redb::{Durability, ReadableTable as _, TableDefinition};
 
+use super::books::Books;
 use super::disk::Shared;
 use super::index::{Entry, Tables};
 use super::volume::Volume;
@@ -40,7 +41,7 @@ fn set_state(
     tables.put(id, &Entry { state, changed_at: now, ..entry })
 }
 
-impl Shared {
+impl Books {
     pub(super) fn trash(&self, ids: &[ChunkId], before: u64) -> Result<u32, StoreError> {
         let now = self.now();
         let mut moved = 0;
@@ -188,34 +189,42 @@ impl Shared {
         })
     }
 
-    pub(super) fn expire_trash(&self) -> Result<u64, StoreError> {
+    /// Forgets what has been in the trash long enough, unless the operator has to confirm an incarnation first. Its bytes.
+    pub(super) fn purge(&self) -> Result<u64, StoreError> {
         let mut purged = 0;
-        if self.held_incarnation()?.is_none() {
-            let until = self.now().saturating_sub(NODE_TRASH_SECONDS);
-            loop {
-                let ids = self.index.trashed_until(until, STEP)?;
-                purged += self.index.write(Durability::Immediate, |tables| {
-                    let mut purged = 0;
-                    for id in &ids {
-                        // It may have been restored since it was listed.
-                        if let Some(entry) = tables.get(*id)?
-                            && entry.state == ChunkState::Trashed
-                            && entry.changed_at <= until
-                        {
-                            tables.remove(*id, &entry)?;
-                            purged += entry.len;
-                        }
+        if self.held_incarnation()?.is_some() {
+            return Ok(purged);
+        }
+        let until = self.now().saturating_sub(NODE_TRASH_SECONDS);
+        loop {
+            let ids = self.index.trashed_until(until, STEP)?;
+            purged += self.index.write(Durability::Immediate, |tables| {
+                let mut purged = 0;
+                for id in &ids {
+                    // It may have been restored since it was listed.
+                    if let Some(entry) = tables.get(*id)?
+                        && entry.state == ChunkState::Trashed
+                        && entry.changed_at <= until
+                    {
+                        tables.remove(*id, &entry)?;
+                        purged += entry.len;
                     }
-                    Ok(purged)
-                })?;
-                if ids.len() < STEP {
-                    break;
                 }
+                Ok(purged)
+            })?;
+            if ids.len() < STEP {
+                return Ok(purged);
             }
         }
+    }
+}
+
+impl Shared {
+    pub(super) fn expire_trash(&self) -> Result<u64, StoreError> {
+        let purged = self.books.purge()?;
         self.give_back()?;
-        if self.health() == super::Health::Full && self.room() >= super::disk::VOLUME_MIN {
-            self.set_full(false);
+        if self.books.health() == super::Health::Full && self.room() >= super::disk::VOLUME_MIN {
+            self.books.set_full(false);
         }
         Ok(purged)
     }
@@ -225,10 +234,10 @@ impl Shared {
     /// What is dead in memory only may be alive again after a crash, so the index is made durable between looking and acting.
     pub(crate) fn give_back(&self) -> Result<(), StoreError> {
         let active = self.active.load(std::sync::atomic::Ordering::SeqCst);
-        let is_dead = |number: &u32| u64::from(*number) < active && self.index.row(*number).is_empty();
-        let dead: Vec<u32> = self.index.volumes().into_iter().filter(is_dead).collect();
+        let is_dead = |number: &u32| u64::from(*number) < active && self.books.index.row(*number).is_empty();
+        let dead: Vec<u32> = self.books.index.volumes().into_iter().filter(is_dead).collect();
         if !dead.is_empty() {
-            self.index.flush()?;
+            self.books.index.flush()?;
         }
         for number in dead {
             self.remove_volume(number);
@@ -236,21 +245,21 @@ impl Shared {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(StoreError::Io { doing: "delete an empty volume", source: error });
                 }
-                _ => self.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
+                _ => self.books.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
             }
         }
         loop {
-            let ranges = self.index.reclaimable(STEP)?;
+            let ranges = self.books.index.reclaimable(STEP)?;
             if ranges.is_empty() {
                 return Ok(());
             }
-            self.index.flush()?;
+            self.books.index.flush()?;
             for (number, offset, len) in &ranges {
                 if let Some(volume) = self.volume(*number) {
                     volume.punch(*offset, *len).map_err(StoreError::io("give back space"))?;
                 }
             }
-            self.index.write(Durability::Immediate, |tables| {
+            self.books.index.write(Durability::Immediate, |tables| {
                 ranges.iter().try_for_each(|(number, offset, _)| tables.reclaimed(*number, *offset))
             })?;
         }

@@ -13,15 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cyx_core::chunk::Root;
-use cyx_core::ids::{BucketTag, ChunkId};
 use cyx_core::units::CHUNK_MAX;
 use redb::Durability;
 use tokio::sync::oneshot;
 
 use super::disk::{Shared, VOLUME_MIN};
+use super::enter::{Arrival, Decision, Place, enter};
 use super::groups::GroupHasher;
-use super::index::{Entry, Tables};
 use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
 use super::staging::{Output, Staging};
 use super::volume::Volume;
@@ -54,12 +52,9 @@ enum Finish {
 
 /// A chunk on its way to being durable.
 struct Pending {
-    id: ChunkId,
-    tag: BucketTag,
-    root: Root,
-    len: u64,
-    /// Where it was appended, and the time in its header; otherwise it seems to be there already and only its time is renewed.
-    placed: Option<(Arc<Volume>, u64, u64)>,
+    arrival: Arrival,
+    /// The volume that it was appended to.
+    volume: Option<Arc<Volume>>,
     /// Kept until it is certain that a chunk which seemed to be there really is.
     chunk: Option<NewChunk>,
     reply: Reply,
@@ -158,15 +153,12 @@ impl Appender {
 
     fn store(&mut self, chunk: NewChunk, rewrite: bool, reply: Reply) {
         match self.take(&chunk, rewrite) {
-            Ok(placed) => self.unwritten.push(Pending {
-                id: chunk.id,
-                tag: chunk.tag,
-                root: chunk.root,
-                len: chunk.len(),
-                chunk: placed.is_none().then_some(chunk),
-                placed,
-                reply,
-            }),
+            Ok(placed) => {
+                let (id, tag, root, len) = (chunk.id, chunk.tag, chunk.root, chunk.len());
+                let volume = placed.is_some().then(|| Arc::clone(&self.volume));
+                let chunk = placed.is_none().then_some(chunk);
+                self.unwritten.push(Pending { arrival: Arrival { id, tag, root, len, placed }, volume, chunk, reply });
+            }
             // Whoever asked may have gone; then nobody needs the answer.
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -188,25 +180,25 @@ impl Appender {
     }
 
     /// Stages the chunk unless it is there already.
-    fn take(&mut self, chunk: &NewChunk, rewrite: bool) -> Result<Option<(Arc<Volume>, u64, u64)>, StoreError> {
+    fn take(&mut self, chunk: &NewChunk, rewrite: bool) -> Result<Option<Place>, StoreError> {
         let len = chunk.len();
         if len == 0 || len > CHUNK_MAX {
             return Err(StoreError::InvalidLength);
         }
-        if let Health::Failed(reason) = self.shared.health() {
+        if let Health::Failed(reason) = self.shared.books.health() {
             return Err(StoreError::ReadOnly(reason));
         }
-        match self.shared.index.get(chunk.id)? {
+        match self.shared.books.index.get(chunk.id)? {
             Some(entry) if !entry.is(&chunk.root, chunk.tag, len) => return Err(StoreError::OtherContent),
             Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok(None),
             _ => {}
         }
         let span = span(len);
         if self.shared.room() < span {
-            self.shared.set_full(self.shared.room() < VOLUME_MIN);
+            self.shared.books.set_full(self.shared.room() < VOLUME_MIN);
             return Err(StoreError::Full);
         }
-        let stored_at = self.shared.now();
+        let stored_at = self.shared.books.now();
         self.make_room_in_volume(len).map_err(|error| self.write_failed(&error))?;
         let offset = self.staging.position();
         match self.stage(chunk, len, stored_at) {
@@ -220,12 +212,12 @@ impl Appender {
                 return Err(self.write_failed(&error));
             }
         }
-        if self.shared.health() == Health::Full {
-            self.shared.set_full(false);
+        if self.shared.books.health() == Health::Full {
+            self.shared.books.set_full(false);
         }
         self.staged += span;
-        self.shared.pending.fetch_add(span, Ordering::Relaxed);
-        Ok(Some((Arc::clone(&self.volume), offset, stored_at)))
+        self.shared.books.pending.fetch_add(span, Ordering::Relaxed);
+        Ok(Some(Place { volume: self.volume.number, offset, at: stored_at }))
     }
 
     /// Begins another volume if the record would make this one too large.
@@ -269,21 +261,21 @@ impl Appender {
         let reason = format!("cannot write a volume: {error}");
         let refusal = || if full { StoreError::Full } else { StoreError::ReadOnly(reason.clone()) };
         let (staged, renewals) =
-            std::mem::take(&mut self.unwritten).into_iter().partition(|pending| pending.placed.is_some());
+            std::mem::take(&mut self.unwritten).into_iter().partition(|pending| pending.arrival.placed.is_some());
         self.unwritten = renewals;
         let staged: Vec<Pending> = staged;
-        if let Some((_, offset, _)) = staged.first().and_then(|first| first.placed.as_ref()) {
-            self.staging.rewind(*offset);
+        if let Some(first) = staged.first().and_then(|first| first.arrival.placed) {
+            self.staging.rewind(first.offset);
         }
         if full {
             // What was written is overwritten by the next record or cut off by a recovery; giving it back now helps others.
             let _ = self.volume.file.set_len(self.staging.position());
-            self.shared.set_full(true);
+            self.shared.books.set_full(true);
         } else {
-            self.shared.set_failed(&reason);
+            self.shared.books.set_failed(&reason);
         }
         for pending in staged {
-            self.shared.pending.fetch_sub(span(pending.len), Ordering::Relaxed);
+            self.shared.books.pending.fetch_sub(span(pending.arrival.len), Ordering::Relaxed);
             drop(pending.reply.send(Err(refusal())));
         }
         refusal()
@@ -295,14 +287,6 @@ struct Syncer {
     again: mpsc::Sender<Job>,
     /// Bytes whose index entries are committed but not durable yet.
     unsaved: u64,
-}
-
-/// What the index decided about a pending chunk.
-enum Decision {
-    Stored(Stored),
-    Refused(StoreError),
-    /// It seemed to be there and is not: append it after all.
-    Again,
 }
 
 impl Syncer {
@@ -337,7 +321,7 @@ impl Syncer {
                 self.finish(batch);
             }
             if let Some(reply) = stop {
-                drop(reply.send(self.shared.index.flush()));
+                drop(reply.send(self.shared.books.index.flush()));
                 return;
             }
         }
@@ -346,17 +330,18 @@ impl Syncer {
     /// Makes the index durable if anything in it is not.
     fn save(&mut self) {
         if self.unsaved > 0 {
-            match self.shared.index.flush() {
+            match self.shared.books.index.flush() {
                 Ok(()) => self.unsaved = 0,
-                Err(error) => self.shared.set_failed(&error.to_string()),
+                Err(error) => self.shared.books.set_failed(&error.to_string()),
             }
         }
     }
 
     fn finish(&mut self, batch: Vec<Pending>) {
-        let spans = batch.iter().filter(|pending| pending.placed.is_some()).map(|pending| span(pending.len)).sum();
+        let placed = batch.iter().map(|pending| &pending.arrival).filter(|arrival| arrival.placed.is_some());
+        let spans = placed.map(|arrival| span(arrival.len)).sum();
         let decisions = self.sync(&batch).and_then(|()| self.commit(&batch, spans));
-        self.shared.pending.fetch_sub(spans, Ordering::Relaxed);
+        self.shared.books.pending.fetch_sub(spans, Ordering::Relaxed);
         match decisions {
             Ok(decisions) => {
                 for (pending, decision) in batch.into_iter().zip(decisions) {
@@ -368,7 +353,7 @@ impl Syncer {
                     StoreError::ReadOnly(reason) => reason,
                     other => other.to_string(),
                 };
-                self.shared.set_failed(&reason);
+                self.shared.books.set_failed(&reason);
                 for pending in batch {
                     drop(pending.reply.send(Err(StoreError::ReadOnly(reason.clone()))));
                 }
@@ -391,11 +376,8 @@ impl Syncer {
     }
 
     fn sync(&self, batch: &[Pending]) -> Result<(), StoreError> {
-        let volumes: BTreeMap<u32, &Arc<Volume>> = batch
-            .iter()
-            .filter_map(|pending| pending.placed.as_ref())
-            .map(|(volume, ..)| (volume.number, volume))
-            .collect();
+        let volumes: BTreeMap<u32, &Arc<Volume>> =
+            batch.iter().filter_map(|pending| pending.volume.as_ref()).map(|volume| (volume.number, volume)).collect();
         for volume in volumes.values() {
             let begun = Instant::now();
             volume.sync().map_err(|error| StoreError::ReadOnly(format!("cannot sync a volume: {error}")))?;
@@ -406,68 +388,28 @@ impl Syncer {
 
     fn commit(&mut self, batch: &[Pending], spans: u64) -> Result<Vec<Decision>, StoreError> {
         // Renewed times stand nowhere but in the index, so they have to be durable with it.
-        let renewals = batch.iter().any(|pending| pending.placed.is_none());
+        let renewals = batch.iter().any(|pending| pending.arrival.placed.is_none());
         let durable = renewals || self.unsaved.saturating_add(spans) >= self.shared.options.checkpoint;
         let durability = if durable { Durability::Immediate } else { Durability::None };
-        let now = self.shared.now();
-        let (decisions, renewed) = self.shared.index.write(durability, |tables| {
+        let now = self.shared.books.now();
+        let (decisions, renewed) = self.shared.books.index.write(durability, |tables| {
             let mut renewed = false;
             let decisions = batch
                 .iter()
-                .map(|pending| decide(tables, pending, now, &mut renewed))
+                .map(|pending| enter(tables, &pending.arrival, now, &mut renewed))
                 .collect::<Result<Vec<_>, StoreError>>()?;
             Ok((decisions, renewed))
         })?;
         if renewed && !durable {
-            self.shared.index.flush()?;
+            self.shared.books.index.flush()?;
         }
         self.unsaved = if durable || renewed { 0 } else { self.unsaved.saturating_add(spans.max(1)) };
-        let newest = batch.iter().filter_map(|pending| pending.placed.as_ref()).map(|(volume, ..)| volume.number).max();
+        let newest = batch.iter().filter_map(|pending| pending.arrival.placed).map(|place| place.volume).max();
         if let Some(newest) = newest {
             // Only now can an older volume be empty for good: nothing that was appended to it is on its way any more.
             self.shared.active.fetch_max(u64::from(newest), Ordering::SeqCst);
         }
         metrics::histogram!("cyx_node_batch_chunks").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         Ok(decisions)
-    }
-}
-
-/// Enters one chunk into the index. `renewed` is set if that changed an entry that was there.
-fn decide(tables: &mut Tables<'_>, pending: &Pending, now: u64, renewed: &mut bool) -> Result<Decision, StoreError> {
-    if let Some((volume, offset, _)) = &pending.placed {
-        let row = tables.row(volume.number);
-        row.tail = row.tail.max(offset + span(pending.len));
-    }
-    let there = tables.get(pending.id)?;
-    let same = there.filter(|entry| entry.is(&pending.root, pending.tag, pending.len));
-    match (&pending.placed, there, same) {
-        (placed, Some(_), None) => {
-            if let Some((volume, offset, _)) = placed {
-                tables.reclaim(volume.number, *offset, span(pending.len))?;
-            }
-            Ok(Decision::Refused(StoreError::OtherContent))
-        }
-        (None, _, Some(entry)) if entry.state != ChunkState::Damaged => {
-            tables.put(pending.id, &Entry { stored_at: now, state: ChunkState::Live, changed_at: now, ..entry })?;
-            *renewed = true;
-            Ok(Decision::Stored(Stored { at: now, known: true }))
-        }
-        (None, ..) => Ok(Decision::Again),
-        (Some((volume, offset, at)), _, same) => {
-            let (number, offset, at) = (volume.number, *offset, *at);
-            *renewed |= same.is_some();
-            let entry = Entry {
-                volume: number,
-                offset,
-                len: pending.len,
-                root: pending.root,
-                tag: pending.tag,
-                stored_at: at.max(same.map_or(0, |entry| entry.stored_at)),
-                state: ChunkState::Live,
-                changed_at: at,
-            };
-            tables.put(pending.id, &entry)?;
-            Ok(Decision::Stored(Stored { at: entry.stored_at, known: same.is_some() }))
-        }
     }
 }
