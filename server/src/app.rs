@@ -77,7 +77,9 @@ impl App {
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
         let network = match config.part {
-            Part::All | Part::Rebalancer => Network::open(&db, &config.data_dir, (&config).into()).await?,
+            Part::All | Part::Gateway | Part::Rebalancer => {
+                Network::open(&db, &config.data_dir, (&config).into()).await?
+            }
             Part::Identity => Network::open_silent(&db, (&config).into()).await?,
         };
         ledger::begin(&db, (&config).into()).await?;

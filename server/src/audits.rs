@@ -12,9 +12,11 @@
 //! | [`settle`] | one round's outcomes become rows: scores, rechecks, lost shards |
 //! | [`rows`] | the same in the database |
 //! | [`round`] | one round, and the task that begins them |
+//! | [`hints`] | what nodes say of each other is looked at soon |
 //! | [`appeal`] | how a disqualified node comes back |
 
 pub mod appeal;
+pub mod hints;
 pub mod probe;
 pub mod round;
 pub mod rows;

@@ -108,6 +108,8 @@ pub struct JwtConfig {
 pub enum Part {
     /// Everything.
     All,
+    /// Users and nodes, without regular work: rebalancers on the same PostgreSQL do that.
+    Gateway,
     /// Accounts and machines alone, beside other processes on the same PostgreSQL.
     Identity,
     /// Jobs alone (repairs, moves, collections, audits), beside other processes on the same PostgreSQL.
@@ -241,9 +243,10 @@ impl Config {
         let seconds = Duration::from_secs;
         let part = match options.role()?.as_str() {
             "all" => Part::All,
+            "gateway" => Part::Gateway,
             "identity" => Part::Identity,
             "rebalancer" => Part::Rebalancer,
-            _ => return Err(invalid("role", "is all, identity or rebalancer")),
+            _ => return Err(invalid("role", "is all, gateway, identity or rebalancer")),
         };
         let identity = options.identity.or((part == Part::Identity).then_some(IDENTITY));
         let config = Self {
@@ -312,7 +315,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
         let listeners = match self.part {
-            Part::All => &listeners[..],
+            Part::All | Part::Gateway => &listeners[..],
             Part::Identity => &listeners[2..],
             Part::Rebalancer => &listeners[..1],
         };
@@ -348,10 +351,12 @@ impl Config {
         if self.repair_tasks_per_node == 0 {
             return Err(invalid("repair-tasks-per-node", "must be at least 1; --repair-tasks=0 pauses repairs"));
         }
-        if self.part == Part::Rebalancer && !matches!(self.database.location, Location::Postgres(_)) {
+        if matches!(self.part, Part::Gateway | Part::Rebalancer)
+            && !matches!(self.database.location, Location::Postgres(_))
+        {
             return Err(invalid(
                 "role",
-                "rebalancer needs PostgreSQL, which the other processes use too (DATABASE_URL)",
+                "gateway and rebalancer need PostgreSQL, which the other processes use too (DATABASE_URL)",
             ));
         }
         let at_least_one = [

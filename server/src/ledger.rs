@@ -6,13 +6,15 @@
 //! it gives to another. A statement names its epoch's rates, and its facts are kept for [`LINES_KEPT`], so that an operator can compute
 //! it again ([`view`]). What is due is then paid out by a [`Settlement`](settle::Settlement).
 //!
-//! What a node keeps is measured from the segments' own times, to the second. Losses and moves show at the end of a period (half an hour
-//! or less): whoever has the shard then is paid for all of the period. A node that the server did not hear of in a period is not paid for it.
+//! What a node keeps is measured from the segments' own times and from what is written down when a shard is lost, made anew or moved, to the
+//! second. A node that the server did not hear of in a period (half an hour or less) is not paid for it; one that was lost, left or failed is
+//! paid until then.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | [`epoch`] | time that is paid for |
 //! | [`meter`] | what nodes keep |
+//! | [`changes`] | who had the shards that were lost or moved |
 //! | [`traffic`] | orders by which traffic is paid |
 //! | [`close`] | statements and postings |
 //! | [`settle`] | paying out |
@@ -20,6 +22,7 @@
 //! | [`view`] | what an operator sees |
 
 pub mod books;
+pub mod changes;
 pub mod close;
 pub mod epoch;
 pub mod meter;
@@ -90,7 +93,7 @@ pub async fn run(app: &App) -> Result<u64, DbError> {
     let lag = LAG_SECONDS.min(options.keep_list_margin_seconds).min(options.job_seconds);
     let least = PERIOD_LEAST.min(options.job_seconds.saturating_mul(2));
     let until = to_seconds(now_ns()).saturating_sub(lag);
-    let nodes = meter::heard(&app.network.registry);
+    let nodes = meter::heard(&mut *app.db.read().await?, &app.network.registry).await?;
     let done = meter::catch_up(&app.db, (&app.config).into(), &nodes, until, least).await?;
     let before = now_ns().saturating_sub(nanos(LINES_KEPT));
     app.db.write(move |conn| Box::pin(epoch::forget_lines(conn, before))).await?;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audits::AuditOptions;
-use crate::config::Config;
+use crate::config::{Config, Part};
 use crate::db::Db;
 use crate::jobs::lease::Leases;
 use crate::keys::{KeyError, ServerKeys};
@@ -64,7 +64,8 @@ impl Network {
             Instant::now(),
         );
         let placements = Placements::load(db.clone(), Arc::clone(&keys), registry.clone(), options).await?;
-        let (repair, leases) = (Waiting::default(), Leases::of_server(db.clone()));
+        let repair = Waiting::default();
+        let leases = if options.regular_work { Leases::of_server(db.clone()) } else { Leases::abstaining(db.clone()) };
         Ok(Self { keys, registry, placements: Arc::new(placements), options, repair, leases })
     }
 
@@ -94,6 +95,7 @@ impl From<&Config> for NetworkOptions {
                 recheck: config.node_audit_recheck,
                 ..AuditOptions::default()
             },
+            regular_work: config.part != Part::Gateway,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`registry`] | all nodes in memory; liveness; who can take new shards |
 //! | [`rows`] | the same in the database |
 //! | [`service`] | the gRPC service that nodes call |
+//! | [`inspect`] | what administrators see of a node |
 //! | [`summary`] | room of all nodes, and what operators see of theirs |
 //! | [`damage`] | shards that a node lost |
 //! | [`events`] | what the rest of the server is told |
@@ -17,6 +18,7 @@ pub mod address;
 pub mod damage;
 pub mod dial;
 pub mod events;
+pub mod inspect;
 pub mod joining;
 pub mod registry;
 pub mod rows;
@@ -60,6 +62,8 @@ pub struct NetworkOptions {
     pub job_seconds: u64,
     /// How nodes are audited.
     pub audits: AuditOptions,
+    /// Whether this process takes part in regular work, or leaves it to others on the same database.
+    pub regular_work: bool,
 }
 
 impl Default for NetworkOptions {
@@ -77,6 +81,7 @@ impl Default for NetworkOptions {
             keep_list_margin_seconds: cyx_core::units::KEEP_LIST_MARGIN_SECONDS,
             job_seconds: 3600,
             audits: AuditOptions::default(),
+            regular_work: true,
         }
     }
 }

@@ -227,7 +227,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         }
     };
     match part {
-        Part::All => {
+        Part::All | Part::Gateway => {
             let running = Running::start(config).await?;
             if print_ready {
                 let addresses =

@@ -39,8 +39,8 @@ pub(crate) enum MakeError {
     Stopped,
 }
 
-/// Sources that failed, with the reason.
-pub(crate) type Failures = Vec<(u8, cyx_core::ids::NodeId, Failure)>;
+/// Sources that failed: which shard, on which node, why, and where the range begins that was asked for.
+pub(crate) type Failures = Vec<(u8, cyx_core::ids::NodeId, Failure, u64)>;
 
 /// Makes a task's chunk: its bytes in pieces. What failed meanwhile is added to `failures`, whatever the outcome.
 ///
@@ -74,7 +74,7 @@ pub(crate) async fn make(
                     Err(failure) => {
                         let source = active[*place];
                         tracing::info!(peer = %source.peer.node, chunk = %source.chunk, %failure, "a source does not do");
-                        failures.push((source.shard, source.peer.node, failure));
+                        failures.push((source.shard, source.peer.node, failure, at));
                         let left = needed - 1;
                         active[*place] = spare.pop_front().ok_or(MakeError::TooFew { left, needed })?;
                     }

@@ -170,10 +170,11 @@ const fn code(error: &MakeError) -> ErrorCode {
 
 /// Tells the server what became of a task.
 async fn report(caller: &mut Caller, outcome: Outcome) {
-    let failed = outcome.failures.iter().map(|(shard, node, failure)| FailedSource {
+    let failed = outcome.failures.iter().map(|(shard, node, failure, offset)| FailedSource {
         shard: u32::from(*shard),
         node: convert::bytes_of(*node),
         reason: reason(failure).into(),
+        offset: *offset,
     });
     let (receipt, error_code, error) = match outcome.result {
         Ok(receipt) => (receipt, String::new(), String::new()),

@@ -14,12 +14,12 @@ use futures_util::stream::{StreamExt as _, iter};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::AuditOptions;
 use super::probe::{Auditor, Manners, Outcome, QUESTIONS_MAX};
 use super::rows::{self, Recheck};
 use super::sample::{self, Slice};
 use super::score::Standing;
 use super::settle::{self, Asked, Terms, Verdict};
+use super::{AuditOptions, hints};
 use crate::app::{App, AppState};
 use crate::collect::holdings::Held;
 use crate::db::DbError;
@@ -39,6 +39,8 @@ const RECHECKS: usize = 1024;
 const CROWD: usize = 4;
 /// The first round begins after this, however long the interval is.
 const FIRST_AFTER: Duration = Duration::from_secs(30);
+/// Hints are followed after this, or as often as rounds begin.
+const HINTS_EVERY: Duration = Duration::from_secs(15);
 /// Least life of the lease on audits.
 const LEASE_LEAST: Duration = Duration::from_secs(60);
 
@@ -94,10 +96,17 @@ pub async fn run(app: AppState) {
     let first = tokio::time::Instant::now() + options.every.min(FIRST_AFTER);
     let mut tick = tokio::time::interval_at(first, options.every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval_at(first, options.every.min(HINTS_EVERY));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
+        let is_round = tokio::select! {
+            biased;
             () = app.shutdown.cancelled() => return,
+            _ = tick.tick() => true,
+            _ = look.tick() => false,
+        };
+        if !is_round && !hints::any(&app).await.unwrap_or(false) {
+            continue;
         }
         match app.network.leases.hold("audits", now_ns(), life).await {
             Ok(Some(_)) => {}
@@ -108,8 +117,15 @@ pub async fn run(app: AppState) {
                 continue;
             }
         }
+        let work = async {
+            if is_round {
+                round(&app, &auditor, &options, now_ns()).await
+            } else {
+                hints::follow(&app, &auditor, &options, now_ns()).await
+            }
+        };
         let outcome = tokio::select! {
-            outcome = round(&app, &auditor, &options, now_ns()) => outcome,
+            outcome = work => outcome,
             // Each node's answers are written down by themselves, so a round can stop anywhere.
             () = app.shutdown.cancelled() => return,
         };
@@ -121,7 +137,7 @@ pub async fn run(app: AppState) {
     }
 }
 
-fn nanoseconds(duration: Duration) -> i64 {
+pub(super) fn nanoseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -172,7 +188,7 @@ pub async fn round(app: &App, auditor: &Auditor, options: &AuditOptions, now: i6
     Ok(summary)
 }
 
-fn count(summary: &mut Summary, outcome: Outcome) {
+pub(super) fn count(summary: &mut Summary, outcome: Outcome) {
     for (known, count) in Outcome::ALL.iter().zip(&mut summary.outcomes) {
         *count += u64::from(*known == outcome);
     }
@@ -193,7 +209,7 @@ fn drop_if_void(answers: &mut [(NodeId, Vec<Asked>)]) -> bool {
     true
 }
 
-async fn write_down(app: &App, node: NodeId, asked: Vec<Asked>, terms: Terms) -> Result<Verdict, DbError> {
+pub(super) async fn write_down(app: &App, node: NodeId, asked: Vec<Asked>, terms: Terms) -> Result<Verdict, DbError> {
     let asked: Arc<[Asked]> = asked.into();
     app.db
         .write(move |conn| {
@@ -203,7 +219,7 @@ async fn write_down(app: &App, node: NodeId, asked: Vec<Asked>, terms: Terms) ->
         .await
 }
 
-fn announce(app: &App, verdict: &Verdict) {
+pub(super) fn announce(app: &App, verdict: &Verdict) {
     for outcome in &verdict.confirmed {
         metrics::counter!("cyx_audits_confirmed_total", "outcome" => outcome.as_str()).increment(1);
     }
@@ -269,7 +285,7 @@ async fn prepare(app: &App, options: &AuditOptions, now: i64) -> Result<Vec<Ques
 }
 
 /// Forgets rechecks of what is gone or elsewhere, and puts off those of nodes that do not answer at present.
-async fn tidy(app: &App, moot: Vec<Held>, away: Vec<Held>, later: i64) -> Result<(), DbError> {
+pub(super) async fn tidy(app: &App, moot: Vec<Held>, away: Vec<Held>, later: i64) -> Result<(), DbError> {
     if moot.is_empty() && away.is_empty() {
         return Ok(());
     }

@@ -155,6 +155,8 @@ pub struct Recheck {
     pub outcome: Outcome,
     /// How often.
     pub tries: u32,
+    /// The server has not asked for it yet: another node could not use the chunk.
+    pub hinted: bool,
 }
 
 /// Rechecks that are due, the longest waiting first.
@@ -162,25 +164,62 @@ pub struct Recheck {
 /// # Errors
 /// [`DbError`].
 pub async fn due(conn: &mut Conn, now: i64, limit: usize) -> Result<Vec<Recheck>, DbError> {
-    let text = "SELECT segment, shard, node, slice, outcome, tries FROM audit_recheck WHERE due_ns <= $1 ORDER BY due_ns LIMIT $2";
+    let text = "SELECT segment, shard, node, slice, outcome, tries, hinted FROM audit_recheck WHERE hinted = 0 AND due_ns <= $1 \
+                ORDER BY due_ns LIMIT $2";
     let rows = sqlx::query(text).bind(now).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(conn).await?;
-    rows.iter()
-        .map(|row| {
-            let segment: Vec<u8> = row.try_get(0)?;
-            Ok(Recheck {
-                held: Held {
-                    segment: SegmentId::try_from(&segment[..])
-                        .map_err(|_| DbError::Corrupt("audit_recheck.segment"))?,
-                    shard: u8::try_from(row.try_get::<i64, _>(1)?)
-                        .map_err(|_| DbError::Corrupt("audit_recheck.shard"))?,
-                },
-                node: node(&row.try_get::<Vec<u8>, _>(2)?)?,
-                offset: unsigned(row.try_get(3)?),
-                outcome: Outcome::parse(&row.try_get::<String, _>(4)?),
-                tries: u32::try_from(row.try_get::<i64, _>(5)?).unwrap_or(u32::MAX),
-            })
-        })
-        .collect()
+    rows.iter().map(recheck_from_row).collect()
+}
+
+/// Chunks that other nodes could not use and that were not asked for yet, the longest waiting first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn hinted(conn: &mut Conn, limit: usize) -> Result<Vec<Recheck>, DbError> {
+    let text = "SELECT segment, shard, node, slice, outcome, tries, hinted FROM audit_recheck WHERE hinted = 1 \
+                ORDER BY due_ns, segment, shard LIMIT $1";
+    let rows = sqlx::query(text).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(conn).await?;
+    rows.iter().map(recheck_from_row).collect()
+}
+
+fn recheck_from_row(row: &AnyRow) -> Result<Recheck, DbError> {
+    let segment: Vec<u8> = row.try_get(0)?;
+    Ok(Recheck {
+        held: Held {
+            segment: SegmentId::try_from(&segment[..]).map_err(|_| DbError::Corrupt("audit_recheck.segment"))?,
+            shard: u8::try_from(row.try_get::<i64, _>(1)?).map_err(|_| DbError::Corrupt("audit_recheck.shard"))?,
+        },
+        node: node(&row.try_get::<Vec<u8>, _>(2)?)?,
+        offset: unsigned(row.try_get(3)?),
+        outcome: Outcome::parse(&row.try_get::<String, _>(4)?),
+        tries: u32::try_from(row.try_get::<i64, _>(5)?).unwrap_or(u32::MAX),
+        hinted: row.try_get::<i64, _>(6)? != 0,
+    })
+}
+
+/// Remembers that another node could not use a chunk of this one. What waits for a recheck already goes on waiting.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn hint(
+    conn: &mut Conn,
+    held: Held,
+    node: NodeId,
+    (outcome, offset): (Outcome, u64),
+    now: i64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO audit_recheck (segment, shard, node, slice, outcome, tries, due_ns, hinted) VALUES ($1, $2, $3, $4, $5, 0, $6, 1) \
+         ON CONFLICT (segment, shard) DO NOTHING",
+    )
+    .bind(&held.segment.0[..])
+    .bind(i64::from(held.shard))
+    .bind(&node.0[..])
+    .bind(signed(offset))
+    .bind(outcome.as_str())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// How many wait.
@@ -198,9 +237,9 @@ pub async fn waiting(conn: &mut Conn) -> Result<u64, DbError> {
 /// [`DbError`].
 pub async fn recheck(conn: &mut Conn, recheck: &Recheck, due_ns: i64) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO audit_recheck (segment, shard, node, slice, outcome, tries, due_ns) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        "INSERT INTO audit_recheck (segment, shard, node, slice, outcome, tries, due_ns, hinted) VALUES ($1, $2, $3, $4, $5, $6, $7, 0) \
          ON CONFLICT (segment, shard) DO UPDATE SET node = excluded.node, slice = excluded.slice, outcome = excluded.outcome, \
-         tries = excluded.tries, due_ns = excluded.due_ns WHERE excluded.tries > audit_recheck.tries OR excluded.node <> audit_recheck.node",
+         tries = excluded.tries, due_ns = excluded.due_ns, hinted = 0 WHERE excluded.tries > audit_recheck.tries OR excluded.node <> audit_recheck.node",
     )
     .bind(&recheck.held.segment.0[..])
     .bind(i64::from(recheck.held.shard))
@@ -214,12 +253,12 @@ pub async fn recheck(conn: &mut Conn, recheck: &Recheck, due_ns: i64) -> Result<
     Ok(())
 }
 
-/// Puts a recheck off without counting it.
+/// Puts a recheck off without counting it. A hint becomes one like any other.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn postpone(conn: &mut Conn, held: Held, due_ns: i64) -> Result<(), DbError> {
-    let text = "UPDATE audit_recheck SET due_ns = $1 WHERE segment = $2 AND shard = $3";
+    let text = "UPDATE audit_recheck SET due_ns = $1, hinted = 0 WHERE segment = $2 AND shard = $3";
     sqlx::query(text).bind(due_ns).bind(&held.segment.0[..]).bind(i64::from(held.shard)).execute(conn).await?;
     Ok(())
 }

@@ -35,6 +35,13 @@ pub struct Asked {
     pub outcome: Outcome,
 }
 
+impl Asked {
+    /// Whether another node's word is why it was asked.
+    fn is_hint(&self) -> bool {
+        self.earlier.is_some_and(|earlier| earlier.hinted)
+    }
+}
+
 /// What a node's answers mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -92,11 +99,17 @@ pub async fn settle(conn: &mut Conn, node: NodeId, asked: &[Asked], terms: Terms
         let held = question.slice.held;
         match question.outcome {
             Outcome::Passed => {
-                record.reputation.pass();
+                if !question.is_hint() {
+                    record.reputation.pass();
+                }
                 rows::proven(conn, held.segment, terms.now).await?;
                 if question.earlier.is_some() {
                     rows::forget(conn, held).await?;
                 }
+            }
+            // Whoever was asked alone did not fail among others that answered.
+            Outcome::TimedOut | Outcome::Refused if question.is_hint() => {
+                rows::postpone(conn, held, terms.after(terms.recheck)).await?;
             }
             Outcome::Offline => {
                 if question.earlier.is_some() {
@@ -119,7 +132,7 @@ pub async fn settle(conn: &mut Conn, node: NodeId, asked: &[Asked], terms: Terms
 fn note_reach(record: &mut Record, asked: &[Asked], terms: Terms) {
     if asked.iter().any(|question| question.outcome != Outcome::Offline) {
         record.unreachable_ns = 0;
-    } else if !asked.is_empty() {
+    } else if asked.iter().any(|question| !question.is_hint()) {
         record.unreachable += 1;
         if record.unreachable_ns == 0 {
             record.unreachable_ns = terms.now;
@@ -149,13 +162,13 @@ async fn fail(
         _ => (TRIES_OF_SILENCE, "unproven"),
     };
     if tries < needed {
-        let again = Recheck { held, node: verdict.node, offset: question.slice.offset, outcome, tries };
+        let again = Recheck { held, node: verdict.node, offset: question.slice.offset, outcome, tries, hinted: false };
         return rows::recheck(conn, &again, terms.after(terms.recheck)).await;
     }
     record.reputation.fail();
     record.count(outcome);
     record.alarm_ns = terms.now.saturating_add(ALARM_NS);
     verdict.confirmed.push(outcome);
-    verdict.missing += damage::mark(conn, verdict.node, &[held], reason).await?;
+    verdict.missing += damage::mark(conn, verdict.node, &[held], reason, terms.now).await?;
     rows::forget(conn, held).await
 }

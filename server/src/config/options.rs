@@ -107,7 +107,7 @@ options! {
         max_file_bytes: u64, "max-file-bytes", "CYX_MAX_FILE_BYTES", "100000000000";
         /// Whose sign-in a wallet shows when it is asked to sign: the host that people reach the server by, with its port if it has one
         domain: String, "domain", "CYX_DOMAIN", "localhost";
-        /// What this process does: all; on PostgreSQL also identity (accounts and machines alone) or rebalancer (regular work alone: repairs, moves, collections, audits)
+        /// What this process does: all; on PostgreSQL also gateway (all but regular work), identity (accounts and machines alone) or rebalancer (regular work alone: repairs, moves, collections, audits)
         role: String, "role", "CYX_ROLE", "all";
         /// Calls per second and account over gRPC in the long run; ten times as many at once
         account_calls_per_second: u32, "account-calls-per-second", "CYX_ACCOUNT_CALLS_PER_SECOND", "3000";

@@ -24,6 +24,9 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (12, include_str!("../../migrations/0012_ledger.sql")),
     (13, include_str!("../../migrations/0013_key_epochs.sql")),
     (14, include_str!("../../migrations/0014_wallets.sql")),
+    (15, include_str!("../../migrations/0015_account_keys.sql")),
+    (18, include_str!("../../migrations/0018_joining.sql")),
+    (19, include_str!("../../migrations/0019_network_care.sql")),
 ];
 
 /// Runs what has not been run.

@@ -52,6 +52,8 @@ impl From<JobError> for ApiError {
 pub struct Leases {
     db: Db,
     holder: [u8; 16],
+    /// Whether it takes any.
+    competes: bool,
     held: Arc<Mutex<Vec<(Held, i64)>>>,
 }
 
@@ -63,7 +65,13 @@ impl Leases {
             Backend::Sqlite => [0; 16],
             Backend::Postgres => random_bytes(),
         };
-        Self { db, holder, held: Arc::default() }
+        Self { db, holder, competes: true, held: Arc::default() }
+    }
+
+    /// For a process that leaves all jobs to others.
+    #[must_use]
+    pub fn abstaining(db: Db) -> Self {
+        Self { competes: false, ..Self::of_server(db) }
     }
 
     /// Takes or renews the lease of a job until `now + life` (nanoseconds). `None` while another server has it. The database is
@@ -72,6 +80,9 @@ impl Leases {
     /// # Errors
     /// [`DbError`].
     pub async fn hold(&self, name: &'static str, now: i64, life: i64) -> Result<Option<Held>, DbError> {
+        if !self.competes {
+            return Ok(None);
+        }
         let known = self.known(name);
         if let Some((held, until)) = known
             && (until.saturating_sub(life)..until.saturating_sub(life / 2)).contains(&now)
@@ -83,6 +94,7 @@ impl Leases {
             self.db.write(move |conn| Box::pin(async move { take(conn, name, holder, now, until).await })).await?;
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(held, _)| held.name != name);
+        metrics::gauge!("cyx_job_lease", "job" => name).set(if fencing.is_some() { 1.0 } else { 0.0 });
         Ok(fencing.map(|fencing| {
             let held = Held { name, fencing };
             all.push((held, until));
@@ -177,6 +189,13 @@ mod tests {
         let second = other.hold("job", 1900, LIFE).await.unwrap().unwrap();
         assert!(!may_write(&test.db, first).await && may_write(&test.db, second).await);
         assert_eq!(one.hold("job", 1901, LIFE).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_abstains_takes_nothing() {
+        let test = TestDb::new().await;
+        assert_eq!(Leases::abstaining(test.db.clone()).hold("job", 0, LIFE).await.unwrap(), None);
+        assert!(server(&test.db).hold("job", 0, LIFE).await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ pub(super) async fn keep_open(conn: &mut Conn, backend: Backend) -> Result<i64, 
 }
 
 /// Makes the first epoch, in which `now` (Unix seconds) lies, if there is none. What was kept before is not paid for.
-pub(super) async fn ensure(conn: &mut Conn, options: PayOptions, now: u64) -> Result<(), DbError> {
+pub(crate) async fn ensure(conn: &mut Conn, options: PayOptions, now: u64) -> Result<(), DbError> {
     sqlx::query("INSERT INTO ledger_meter (id, until) VALUES (1, $1) ON CONFLICT (id) DO NOTHING")
         .bind(signed(now))
         .execute(&mut *conn)

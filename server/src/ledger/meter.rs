@@ -2,6 +2,8 @@
 //!
 //! Every half hour or so all segments are walked once in one snapshot. A shard that is there counts for the seconds of the period that lie
 //! between its commit and the moment its segment was freed. Segments that were freed stay in the table until the meter has passed them.
+//! A shard that was lost or moved meanwhile counts for each node that had it, from the second on in which it got there until the one in
+//! which it went ([`super::changes`]); a node that was lost, left or failed counts until then.
 
 use std::collections::HashMap;
 
@@ -12,11 +14,14 @@ use cyx_core::segment::shard_len;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::changes::{self, Moment};
 use super::close::close;
 use super::epoch::{self, Epoch};
 use super::{PayOptions, signed, unsigned};
+use crate::audits::Standing;
+use crate::auth::column_id;
 use crate::db::{Conn, Db, DbError, insert_many};
-use crate::nodes::Registry;
+use crate::nodes::{Leaving, Liveness, Registry};
 use crate::time::{now_ns, to_seconds};
 
 /// Segments per statement.
@@ -31,14 +36,37 @@ pub struct Heard {
     pub registered: u64,
     /// Its newest heartbeat, Unix seconds.
     pub last: u64,
+    /// From this Unix second on it counts for nothing any more: it is lost, has left or is disqualified.
+    pub ended: Option<u64>,
 }
 
-/// All nodes but those that are lost, have left or are disqualified, with when they were heard of.
-#[must_use]
-pub fn heard(registry: &Registry) -> HashMap<NodeId, Heard> {
-    let nodes = registry.all().into_iter().filter(|node| !node.is_gone());
-    let heard = |registered: i64, last: i64| Heard { registered: to_seconds(registered), last: to_seconds(last) };
-    nodes.map(|node| (node.id, heard(node.registered_ns, node.last_heartbeat_ns))).collect()
+/// All nodes, with when they were heard of.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn heard(conn: &mut Conn, registry: &Registry) -> Result<HashMap<NodeId, Heard>, DbError> {
+    let rows = sqlx::query(
+        "SELECT n.id, n.leaving_ns, COALESCE(a.standing_ns, 0) FROM node n \
+         LEFT JOIN node_audit a ON a.node = n.id WHERE n.leaving = 'exited' OR a.standing = 'disqualified'",
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut since: HashMap<NodeId, (i64, i64)> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        since.insert(column_id(row, 0)?, (row.try_get(1)?, row.try_get(2)?));
+    }
+    let nodes = registry.all().into_iter().map(|node| {
+        let (left, failed) = since.get(&node.id).copied().unwrap_or_default();
+        let ends = [
+            (node.state == Liveness::Lost, node.last_heartbeat_ns),
+            (node.leaving == Leaving::Exited, left),
+            (node.standing == Standing::Disqualified, failed),
+        ];
+        let ended = ends.into_iter().filter(|(holds, _)| *holds).map(|(_, at)| to_seconds(at)).min();
+        let (registered, last) = (to_seconds(node.registered_ns), to_seconds(node.last_heartbeat_ns));
+        (node.id, Heard { registered, last, ended })
+    });
+    Ok(nodes.collect())
 }
 
 /// What a node kept in a period.
@@ -71,7 +99,7 @@ pub async fn catch_up(
         if to < from.saturating_add(least.max(1)) && to < open.ends {
             return Ok(from);
         }
-        let kept = measure(&mut snapshot, from, to).await?;
+        let kept = measure(&mut snapshot, from, to, nodes).await?;
         drop(snapshot);
         let period = Period { from, to: to.max(from), epoch: open };
         let rows: Vec<Row> =
@@ -106,7 +134,7 @@ struct Row {
 impl Period {
     /// What is written down about a node; nothing if it was not heard of.
     fn row(&self, node: NodeId, heard: Heard, kept: Option<&Kept>) -> Option<Row> {
-        let reserved_seconds = overlap(self.from, self.to, heard.registered, None);
+        let reserved_seconds = overlap(self.from, self.to, heard.registered, heard.ended);
         let is_heard = heard.last >= self.from && reserved_seconds > 0;
         is_heard.then(|| Row { node, kept: kept.copied().unwrap_or_default(), reserved_seconds })
     }
@@ -136,19 +164,25 @@ async fn write(conn: &mut Conn, options: PayOptions, period: Period, rows: &[Row
             .bind(signed(row.reserved_seconds))
     })
     .await?;
+    changes::forget(conn, to).await?;
     if to >= epoch.ends {
         close(conn, options, &epoch, now_ns()).await?;
     }
     Ok(())
 }
 
-/// What every node kept between two Unix seconds, as a snapshot shows it.
+/// What every node kept between two Unix seconds, as a snapshot shows it. A node that ended counts until then.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn measure(conn: &mut Conn, from: u64, to: u64) -> Result<HashMap<NodeId, Kept>, DbError> {
+pub async fn measure(
+    conn: &mut Conn,
+    from: u64,
+    to: u64,
+    nodes: &HashMap<NodeId, Heard>,
+) -> Result<HashMap<NodeId, Kept>, DbError> {
     let placements = placements(conn).await?;
-    let mut found: HashMap<NodeId, Kept> = HashMap::new();
+    let mut sums = Sums { from, to, nodes, found: HashMap::new() };
     let mut after: Vec<u8> = Vec::new();
     loop {
         let rows = sqlx::query(
@@ -158,30 +192,68 @@ pub async fn measure(conn: &mut Conn, from: u64, to: u64) -> Result<HashMap<Node
         .bind(PAGE)
         .fetch_all(&mut *conn)
         .await?;
-        let Some(last) = rows.last() else { return Ok(found) };
+        let Some(last) = rows.last() else { return Ok(sums.kept()) };
         let last: Vec<u8> = last.try_get(0)?;
         let elsewhere = overrides(conn, &after, &last).await?;
+        let changed = changes::load(conn, &after, &last, from).await?;
         for row in &rows {
             let shards = Shards::read(row)?;
-            let seconds = overlap(from, to, shards.created, shards.freed);
-            if seconds == 0 {
+            if overlap(from, to, shards.created, shards.freed) == 0 {
                 continue;
             }
-            let is_there_at_the_end = shards.freed.is_none_or(|freed| freed >= to);
             let id: Vec<u8> = row.try_get(0)?;
             let usual = placements.get(&row.try_get::<Vec<u8>, _>(4)?).map_or(&[][..], |nodes| nodes);
             for shard in (0..64).filter(|shard| (shards.present >> shard) & 1 == 1) {
                 let moved = elsewhere.get(&(id.clone(), shard)).copied();
                 let Some(node) = moved.or_else(|| usual.get(usize::try_from(shard).ok()?).copied()) else { continue };
-                let kept = found.entry(node).or_default();
-                kept.byte_seconds += u128::from(shards.bytes) * u128::from(seconds);
-                if is_there_at_the_end {
-                    kept.shards += 1;
-                    kept.bytes = kept.bytes.saturating_add(shards.bytes);
+                sums.add(node, &shards, u64::MAX, 1);
+            }
+            for Moment { at, had, has } in changed.get(&id).into_iter().flatten() {
+                // Until then the one had it and the other had not.
+                if let Some(node) = has {
+                    sums.add(*node, &shards, *at, -1);
+                }
+                if let Some(node) = had {
+                    sums.add(*node, &shards, *at, 1);
                 }
             }
         }
         after = last;
+    }
+}
+
+/// Adds up what nodes kept in a period.
+struct Sums<'a> {
+    from: u64,
+    to: u64,
+    nodes: &'a HashMap<NodeId, Heard>,
+    /// Shards and bytes at the end, and bytes times seconds.
+    found: HashMap<NodeId, (i64, i128, i128)>,
+}
+
+impl Sums<'_> {
+    /// A node has one shard of a segment until a Unix second, `times` 1 or −1.
+    fn add(&mut self, node: NodeId, shards: &Shards, until: u64, times: i8) {
+        let ended = self.nodes.get(&node).and_then(|heard| heard.ended).unwrap_or(u64::MAX);
+        let until = until.min(ended);
+        let ends = shards.freed.map_or(until, |freed| freed.min(until));
+        let (times, bytes) = (i64::from(times), i128::from(shards.bytes));
+        let (count, at_the_end, byte_seconds) = self.found.entry(node).or_default();
+        *byte_seconds +=
+            i128::from(times) * bytes * i128::from(overlap(self.from, self.to, shards.created, Some(ends)));
+        if ends >= self.to {
+            *count += times;
+            *at_the_end += i128::from(times) * bytes;
+        }
+    }
+
+    fn kept(self) -> HashMap<NodeId, Kept> {
+        let kept = |(count, bytes, byte_seconds): (i64, i128, i128)| Kept {
+            shards: u64::try_from(count).unwrap_or(0),
+            bytes: u64::try_from(bytes).unwrap_or(0),
+            byte_seconds: u128::try_from(byte_seconds).unwrap_or(0),
+        };
+        self.found.into_iter().map(|(node, sums)| (node, kept(sums))).collect()
     }
 }
 

@@ -16,9 +16,9 @@ use super::meter::{Heard, catch_up, measure};
 use super::settle::{Exporter, Payout, csv, payouts, settle_due};
 use super::*;
 use crate::audits::Standing;
-use crate::nodes::NodeRecord;
 use crate::nodes::registry::Leaving;
 use crate::nodes::testing::{account, execute, literal, node, number, placement, server_with};
+use crate::nodes::{Liveness, NodeRecord};
 use crate::orders::rows::NewGrant;
 use crate::orders::{Promise, hand_in, promise};
 use crate::placement::Placement;
@@ -48,8 +48,11 @@ async fn server() -> TestApp {
     test
 }
 
+/// Of a node that was always there.
+const HEARD: Heard = Heard { registered: 0, last: u64::MAX, ended: None };
+
 fn always() -> HashMap<NodeId, Heard> {
-    (1..=3).map(|number| (id(number), Heard { registered: 0, last: u64::MAX })).collect()
+    (1..=3).map(|number| (id(number), HEARD)).collect()
 }
 
 async fn meter(test: &TestApp, until: u64) -> u64 {
@@ -144,7 +147,7 @@ async fn lost_shards_and_moved_ones_are_paid_to_whoever_has_them() {
         ],
     )
     .await;
-    let kept = measure(&mut test.app.db.read().await.unwrap(), START, START + 10).await.unwrap();
+    let kept = measure(&mut test.app.db.read().await.unwrap(), START, START + 10, &always()).await.unwrap();
     let seconds = |number: u8| kept[&id(number)].byte_seconds;
     assert_eq!([seconds(1), seconds(2), seconds(3)], [2 * 1000, 100, 100 + 1000]);
 }
@@ -153,9 +156,9 @@ async fn lost_shards_and_moved_ones_are_paid_to_whoever_has_them() {
 async fn a_node_that_was_not_heard_of_is_not_paid_and_time_before_its_registration_neither() {
     let test = server().await;
     let nodes = HashMap::from([
-        (id(1), Heard { registered: 0, last: START + 10 }),
-        (id(2), Heard { registered: START + 70, last: START + 90 }),
-        (id(3), Heard { registered: 0, last: START - 1 }),
+        (id(1), Heard { last: START + 10, ..HEARD }),
+        (id(2), Heard { registered: START + 70, last: START + 90, ..HEARD }),
+        (id(3), Heard { last: START - 1, ..HEARD }),
     ]);
     for until in [START + 50, START + 100] {
         catch_up(&test.app.db, OPTIONS, &nodes, until, 0).await.unwrap();
@@ -169,13 +172,102 @@ async fn a_node_that_was_not_heard_of_is_not_paid_and_time_before_its_registrati
     assert_eq!(seconds, [vec![50], vec![30], vec![]]);
 }
 
+/// Says that a shard went to another node, or nowhere, at a Unix second.
+async fn change(test: &TestApp, segment: SegmentId, shard: u8, had: Option<NodeId>, has: Option<NodeId>, at: u64) {
+    let (key, bit) = (literal(test, &segment.0), 1 << shard);
+    let statements = match has {
+        None => vec![format!("UPDATE segment SET present = present - {bit} WHERE id = {key}")],
+        Some(node) => vec![
+            format!("UPDATE segment SET present = present | {bit} WHERE id = {key}"),
+            format!(
+                "INSERT INTO segment_override (segment, shard, node) VALUES ({key}, {shard}, {}) \
+                 ON CONFLICT (segment, shard) DO UPDATE SET node = excluded.node",
+                literal(test, &node.0)
+            ),
+        ],
+    };
+    execute(test, &statements).await;
+    let at = i64::try_from(at * 1_000_000_000 + 500).unwrap();
+    let noted = test.app.db.write(move |conn| {
+        Box::pin(async move { changes::note(conn, changes::Change { segment, shard, had, has }, at).await })
+    });
+    noted.await.unwrap();
+}
+
 #[tokio::test]
-async fn a_node_that_has_left_or_failed_is_paid_no_more() {
-    let left = NodeRecord { leaving: Leaving::Exited, ..node(2) };
-    let failed = NodeRecord { standing: Standing::Disqualified, ..node(3) };
-    let test = server_with([node(1), left, failed], |_| {}).await;
-    let heard = meter::heard(&test.app.network.registry);
-    assert_eq!(heard.into_keys().collect::<Vec<_>>(), [id(1)]);
+async fn a_shard_counts_for_each_node_that_had_it_from_one_second_to_the_other() {
+    let test = server().await;
+    let place = place(&test).await;
+    let moving = segment(&test, &place, 100, START, None).await;
+    // Node 1 loses its shard, node 3 makes it anew and hands it to node 2, before the meter passes and after.
+    change(&test, moving, 0, Some(id(1)), None, START + 10).await;
+    change(&test, moving, 0, None, Some(id(3)), START + 25).await;
+    change(&test, moving, 0, Some(id(3)), Some(id(2)), START + 40).await;
+    meter(&test, START + 30).await;
+    let mut read = test.app.db.read().await.unwrap();
+    let mut lines = Vec::new();
+    for number in 1..=3 {
+        let periods = view::periods(&mut read, id(number), 1).await.unwrap();
+        lines.push((periods[0].shards, periods[0].bytes, periods[0].byte_seconds));
+    }
+    drop(read);
+    assert_eq!(lines, [(0, 0, 1000), (1, 100, 3000), (2, 200, 3500)]);
+    assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM shard_change").await, 1, "what it passed goes");
+    meter(&test, START + 50).await;
+    let mut read = test.app.db.read().await.unwrap();
+    let mut lines = Vec::new();
+    for number in 1..=3 {
+        let periods = view::periods(&mut read, id(number), 1).await.unwrap();
+        lines.push((periods[1].shards, periods[1].bytes, periods[1].byte_seconds));
+    }
+    assert_eq!(lines, [(0, 0, 0), (2, 200, 3000), (1, 100, 3000)]);
+    assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM shard_change").await, 0);
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost_has_left_or_failed_is_paid_until_then() {
+    let second = |seconds: u64| i64::try_from(seconds * 1_000_000_000).unwrap();
+    let here = NodeRecord { last_heartbeat_ns: second(START + 100), ..node(1) };
+    let left = NodeRecord { leaving: Leaving::Exited, ..here.clone() };
+    let left = NodeRecord { id: id(2), public_key: node(2).public_key, ..left };
+    let failed =
+        NodeRecord { id: id(3), public_key: node(3).public_key, standing: Standing::Disqualified, ..here.clone() };
+    let lost = NodeRecord { id: id(4), public_key: node(4).public_key, state: Liveness::Lost, ..here.clone() };
+    let lost = NodeRecord { last_heartbeat_ns: second(START + 30), ..lost };
+    let test = server_with([here, left, failed, lost], |_| {}).await;
+    let [left, failed] = [2, 3].map(|number| literal(&test, &id(number).0));
+    execute(
+        &test,
+        &[
+            format!("UPDATE node SET leaving = 'exited', leaving_ns = {} WHERE id = {left}", second(START + 60)),
+            format!(
+                "INSERT INTO node_audit (node, standing, standing_ns, vetted, good, bad, score, passed, lost, corrupt, timed_out, \
+                 refused, unreachable, unreachable_ns, alarm_ns, last_ns, last_outcome) \
+                 VALUES ({failed}, 'disqualified', {}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '')",
+                second(START + 80)
+            ),
+        ],
+    )
+    .await;
+    let mut read = test.app.db.read().await.unwrap();
+    let heard = meter::heard(&mut read, &test.app.network.registry).await.unwrap();
+    let ended = [1, 2, 3, 4].map(|number| heard[&id(number)].ended);
+    assert_eq!(ended, [None, Some(START + 60), Some(START + 80), Some(START + 30)]);
+    drop(read);
+    execute(&test, &["DELETE FROM ledger_epoch".to_owned(), "DELETE FROM ledger_meter".to_owned()]).await;
+    let begun: Result<(), DbError> = test.app.db.write(|conn| Box::pin(epoch::ensure(conn, OPTIONS, START))).await;
+    begun.unwrap();
+    let place = placement(&test, Scheme::new(2, 2).unwrap(), &[id(1), id(2), id(3), id(4)]).await;
+    let kept = segment(&test, &place, 10, START, None).await;
+    execute(&test, &[format!("UPDATE segment SET present = 15, m = 2 WHERE id = {}", literal(&test, &kept.0))]).await;
+    catch_up(&test.app.db, OPTIONS, &heard, START + 100, 0).await.unwrap();
+    let mut read = test.app.db.read().await.unwrap();
+    let mut paid = Vec::new();
+    for number in 1..=4 {
+        let periods = view::periods(&mut read, id(number), 1).await.unwrap();
+        paid.push((periods[0].byte_seconds, periods[0].reserved_seconds, periods[0].shards));
+    }
+    assert_eq!(paid, [(1000, 100, 1), (600, 60, 0), (800, 80, 0), (300, 30, 0)]);
 }
 
 #[tokio::test]
@@ -355,7 +447,34 @@ enum Step {
     Segment(u64, u64, Option<u64>),
     /// Node, grant (of three) and more bytes under it.
     Traffic(u8, usize, u64),
+    /// A shard (of the segment with this number, around their count) goes to a node, or nowhere for 0, so many seconds after the last
+    /// run or its last change.
+    Change(usize, u8, u8, u64),
     PayOut,
+}
+
+/// A segment, and which node had each of its shards since when.
+struct Kept {
+    id: SegmentId,
+    bytes: u64,
+    freed: Option<u64>,
+    had: Vec<Vec<(u64, Option<u8>)>>,
+}
+
+impl Kept {
+    /// What a node kept of it until a Unix second.
+    fn byte_seconds(&self, number: u8, end: u64) -> u128 {
+        let mut seconds = 0;
+        for history in &self.had {
+            for (at, (since, node)) in history.iter().enumerate() {
+                let until = history.get(at + 1).map_or(end, |(next, _)| *next).min(self.freed.unwrap_or(end));
+                if *node == Some(number) {
+                    seconds += overlap(START, end, *since, Some(until));
+                }
+            }
+        }
+        u128::from(self.bytes) * u128::from(seconds)
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -363,6 +482,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (1..700_u64).prop_map(Step::Meter),
         (1..5000_u64, 0..300_u64, prop::option::of(0..2000_u64)).prop_map(|(b, c, f)| Step::Segment(b, c, f)),
         (1..4_u8, 0..3_usize, 1..100_000_u64).prop_map(|(n, g, b)| Step::Traffic(n, g, b)),
+        (0..20_usize, 0..3_u8, 0..4_u8, 0..200_u64).prop_map(|(s, i, n, t)| Step::Change(s, i, n, t)),
         Just(Step::PayOut),
     ];
     prop::collection::vec(step, 1..25)
@@ -392,7 +512,7 @@ async fn balance(steps: Vec<Step>) {
         ]);
     }
     let mut now = START;
-    let mut segments: Vec<(u64, u64, Option<u64>)> = Vec::new();
+    let mut segments: Vec<Kept> = Vec::new();
     let mut moved = [[0_u64; 3]; 3];
     for step in steps {
         match step {
@@ -402,8 +522,21 @@ async fn balance(steps: Vec<Step>) {
             }
             Step::Segment(bytes, after, life) => {
                 let (created, freed) = (now + after, life.map(|life| now + after + life));
-                segment(&test, &place, bytes, created, freed).await;
-                segments.push((bytes, created, freed));
+                let id = segment(&test, &place, bytes, created, freed).await;
+                let had = (1..=3).map(|number| vec![(created, Some(number))]).collect();
+                segments.push(Kept { id, bytes, freed, had });
+            }
+            Step::Change(_, _, _, _) if segments.is_empty() => {}
+            Step::Change(segment, shard, to, after) => {
+                let count = segments.len();
+                let kept = &mut segments[segment % count];
+                let history = &mut kept.had[usize::from(shard)];
+                let (last, had) = *history.last().unwrap();
+                let (at, has) = (now.max(last) + after, Some(to).filter(|to| *to != 0));
+                if had != has {
+                    change(&test, kept.id, shard, had.map(id), has.map(id), at).await;
+                    history.push((at, has));
+                }
             }
             Step::Traffic(number, grant, bytes) => {
                 let at = usize::from(number - 1);
@@ -419,16 +552,13 @@ async fn balance(steps: Vec<Step>) {
     let end = (now - START) / EPOCH * EPOCH + START + EPOCH;
     meter(&test, end).await;
     settle_due(&test.app.db, &exporter).await.unwrap();
-    let kept: u128 = segments
-        .iter()
-        .map(|(bytes, created, freed)| u128::from(*bytes) * u128::from(overlap(START, end, *created, *freed)))
-        .sum();
+    let kept = |number: u8| -> u128 { segments.iter().map(|segment| segment.byte_seconds(number, end)).sum() };
     let mut read = test.app.db.read().await.unwrap();
     let mut operators = 0;
     for (at, number) in (1..=3).enumerate() {
         let statements = view::statements(&mut read, id(number), i64::MAX, 400).await.unwrap();
         let work = statements.iter().fold(Work::default(), |sum, statement| sum.and(statement.work));
-        assert_eq!(work.user_byte_seconds, kept);
+        assert_eq!(work.user_byte_seconds, kept(number));
         assert_eq!(work.reserved_byte_seconds, u128::from(NODE_RESERVED) * u128::from(end - START));
         assert_eq!(work.traffic_bytes, moved[at].iter().sum::<u64>());
         operators +=

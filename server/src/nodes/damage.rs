@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::collect::holdings::{self, Held};
 use crate::db::{Conn, Db, DbError};
-use crate::time::now_ns;
+use crate::ledger::changes::{self, Change};
 
 /// Most chunks of one report.
 pub const REPORT_MAX: usize = 10_000;
@@ -52,11 +52,17 @@ impl Damage {
         Self { walks }
     }
 
-    /// Marks chunks that a node does not have (any more) as missing. How many shards were not marked before.
+    /// Marks chunks that a node does not have (any more) as missing. How many shards were not marked before. `now` in Unix nanoseconds.
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn mark_missing(&self, db: &Db, node: NodeId, chunks: HashSet<ChunkId>) -> Result<u64, DbError> {
+    pub async fn mark_missing(
+        &self,
+        db: &Db,
+        node: NodeId,
+        chunks: HashSet<ChunkId>,
+        now: i64,
+    ) -> Result<u64, DbError> {
         if chunks.is_empty() {
             return Ok(0);
         }
@@ -77,7 +83,7 @@ impl Damage {
             marked += db
                 .write(move |conn| {
                     let batch = Arc::clone(&batch);
-                    Box::pin(async move { mark(conn, node, &batch, "lost").await })
+                    Box::pin(async move { mark(conn, node, &batch, "lost", now).await })
                 })
                 .await?;
         }
@@ -85,11 +91,11 @@ impl Damage {
     }
 }
 
-/// Clears the bits of shards whose place is still this node, and queues them for repair; how many that were.
+/// Clears the bits of shards whose place is still this node, and queues them for repair; how many that were. `now` in Unix nanoseconds.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str) -> Result<u64, DbError> {
+pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str, now: i64) -> Result<u64, DbError> {
     let mut marked = 0;
     for Held { segment, shard } in shards {
         let bit = 1_i64 << shard;
@@ -107,6 +113,8 @@ pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str) 
         .rows_affected();
         if changed > 0 {
             marked += changed;
+            let change = Change { segment: *segment, shard: *shard, had: Some(node), has: None };
+            changes::note(conn, change, now).await?;
             // Whatever it was queued for before, it is lost now, and stays so when its node comes back.
             let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, $3, $4) \
                         ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = NULL";
@@ -114,7 +122,7 @@ pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str) 
                 .bind(&segment.0[..])
                 .bind(i64::from(*shard))
                 .bind(reason)
-                .bind(now_ns())
+                .bind(now)
                 .execute(&mut *conn)
                 .await?;
             // Its segment is at a greater risk than it was.

@@ -167,8 +167,10 @@ pub struct Report {
     pub damaged: u64,
     /// Why it refuses to store; empty if it does not.
     pub read_only: String,
-    /// Seconds by which its clock is ahead of the server's. Not written down.
+    /// Seconds by which its clock is ahead of the server's.
     pub skew: i64,
+    /// Whether it takes part in no repairs.
+    pub takes_no_tasks: bool,
 }
 
 impl NodeRecord {
@@ -296,6 +298,12 @@ impl Registry {
         });
         let nodes = Arc::new(RwLock::new(slots.collect()));
         Self { nodes, patience, events: broadcast::channel(EVENTS_KEPT).0 }
+    }
+
+    /// When silence means something.
+    #[must_use]
+    pub const fn patience(&self) -> Patience {
+        self.patience
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Slot>> {
@@ -455,12 +463,7 @@ impl Registry {
         slot.record.audit_score = audit_score;
         drop(nodes);
         if old != standing {
-            let details = format!("by its audits it is {} and was {}", standing.as_str(), old.as_str());
-            self.publish(ClusterEvent::NodeHealthChanged {
-                node_id: node,
-                status: standing.as_str().to_owned(),
-                details,
-            });
+            self.publish(standing_changed(node, standing, old));
         }
     }
 
@@ -489,11 +492,15 @@ impl Registry {
 
     /// Takes over what other servers of the same database wrote down: new nodes, and heartbeats that went to them.
     pub fn merge(&self, records: Vec<NodeRecord>, now: Instant, now_ns: i64) {
-        let mut joined = Vec::new();
+        let mut news = Vec::new();
         let mut nodes = self.write();
         for record in records {
-            let newer =
-                nodes.get(&record.id).is_none_or(|slot| slot.record.last_heartbeat_ns < record.last_heartbeat_ns);
+            let known = nodes.get(&record.id).map(|slot| &slot.record);
+            let newer = known.is_none_or(|known| known.last_heartbeat_ns < record.last_heartbeat_ns);
+            if let Some(was) = known.map(|known| known.standing).filter(|was| *was != record.standing) {
+                // Another server audited it.
+                news.push(standing_changed(record.id, record.standing, was));
+            }
             if !newer {
                 if let Some(slot) = nodes.get_mut(&record.id) {
                     slot.record.keep_list_sequence = slot.record.keep_list_sequence.max(record.keep_list_sequence);
@@ -505,12 +512,12 @@ impl Registry {
             let age = Duration::from_nanos(u64::try_from(now_ns.saturating_sub(record.last_heartbeat_ns)).unwrap_or(0));
             let seen = now.checked_sub(age).unwrap_or(now);
             if nodes.get(&record.id).is_none_or(|slot| slot.record.state >= Liveness::Offline) {
-                joined.push(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
+                news.push(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
             }
             nodes.insert(record.id, Slot { record, seen, dirty: false });
         }
         drop(nodes);
-        for event in joined {
+        for event in news {
             self.publish(event);
         }
     }
@@ -523,6 +530,11 @@ fn thousandths(value: u32) -> f64 {
 fn health_changed(record: &NodeRecord) -> ClusterEvent {
     let details = if record.state == Liveness::Online { record.report.read_only.clone() } else { String::new() };
     ClusterEvent::NodeHealthChanged { node_id: record.id, status: record.status().to_owned(), details }
+}
+
+fn standing_changed(node_id: NodeId, standing: Standing, was: Standing) -> ClusterEvent {
+    let details = format!("by its audits it is {} and was {}", standing.as_str(), was.as_str());
+    ClusterEvent::NodeHealthChanged { node_id, status: standing.as_str().to_owned(), details }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::db::{Conn, DbError};
 const COLUMNS: &str = "SELECT n.id, n.public_key, n.operator, n.machine, n.address, n.ip, n.tls, n.version, n.region, n.capacity, \
                        n.used, n.trash, n.free, n.chunks, n.damaged, n.read_only, n.state, n.score, n.registered_ns, \
                        n.last_heartbeat_ns, COALESCE(r.sequence, 0), n.leaving, \
-                       COALESCE(a.standing, 'vetting'), COALESCE(a.score, 1000) FROM node n \
+                       COALESCE(a.standing, 'vetting'), COALESCE(a.score, 1000), n.skew, n.takes_no_tasks FROM node n \
                        LEFT JOIN keep_list_round r ON r.node = n.id LEFT JOIN node_audit a ON a.node = n.id";
 
 /// Every node.
@@ -85,7 +85,7 @@ pub async fn write_reports(conn: &mut Conn, nodes: &[NodeRecord]) -> Result<(), 
     for node in nodes {
         sqlx::query(
             "UPDATE node SET version = $1, used = $2, trash = $3, free = $4, chunks = $5, damaged = $6, read_only = $7, state = $8, \
-             score = $9, last_heartbeat_ns = $10 WHERE id = $11 AND last_heartbeat_ns <= $10",
+             score = $9, last_heartbeat_ns = $10, skew = $12, takes_no_tasks = $13 WHERE id = $11 AND last_heartbeat_ns <= $10",
         )
         .bind(&node.version)
         .bind(signed(node.report.used))
@@ -98,6 +98,8 @@ pub async fn write_reports(conn: &mut Conn, nodes: &[NodeRecord]) -> Result<(), 
         .bind(i64::from(node.score))
         .bind(node.last_heartbeat_ns)
         .bind(&node.id.0[..])
+        .bind(node.report.skew)
+        .bind(i64::from(node.report.takes_no_tasks))
         .execute(&mut *conn)
         .await?;
     }
@@ -125,7 +127,8 @@ fn from_row(row: &AnyRow) -> Result<NodeRecord, DbError> {
             chunks: unsigned(row.try_get(13)?),
             damaged: unsigned(row.try_get(14)?),
             read_only: row.try_get(15)?,
-            skew: 0,
+            skew: row.try_get(24)?,
+            takes_no_tasks: row.try_get::<i64, _>(25)? != 0,
         },
         state: Liveness::parse(&row.try_get::<String, _>(16)?),
         score: u32::try_from(row.try_get::<i64, _>(17)?).unwrap_or(0),

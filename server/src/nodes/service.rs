@@ -69,7 +69,7 @@ impl NodeServer {
 
     /// The registered node that calls.
     async fn caller<T>(&self, request: &Request<T>, node: &[u8]) -> Result<NodeRecord, ApiError> {
-        let machine = machine_of(&self.app, request.metadata()).await?;
+        let machine = machine_of(&self.app, request).await?;
         let node: NodeId = convert::id(node, "node_id")?;
         let known = match self.network().registry.get(node) {
             Some(known) => known,
@@ -222,6 +222,7 @@ fn report(metrics: &pb::NodeMetrics) -> Report {
         damaged: metrics.damaged_chunks,
         read_only,
         skew: 0,
+        takes_no_tasks: metrics.takes_no_tasks,
     }
 }
 
@@ -238,7 +239,7 @@ impl NodeService for NodeServer {
         &self,
         request: Request<pb::RegisterNodeRequest>,
     ) -> Result<Response<pb::RegisterNodeResponse>, Status> {
-        let machine = machine_of(&self.app, request.metadata()).await?;
+        let machine = machine_of(&self.app, &request).await?;
         let issued_at = request.get_ref().issued_at;
         let record = self.register(machine, request.into_inner()).await?;
         let server_keys = self.server_keys();
@@ -371,7 +372,7 @@ impl NodeService for NodeServer {
 impl NodeServer {
     async fn note_missing(&self, node: NodeId, chunks: HashSet<ChunkId>) -> Result<(), ApiError> {
         let reported = chunks.len();
-        let marked = self.damage.mark_missing(&self.app.db, node, chunks).await?;
+        let marked = self.damage.mark_missing(&self.app.db, node, chunks, now_ns()).await?;
         if marked > 0 {
             tracing::warn!(%node, reported, marked, "a node lost shards");
             self.network().registry.punish(node);

@@ -139,7 +139,8 @@ pub async fn own(conn: &mut Conn, operator: AccountId, now: u64) -> Result<Vec<O
     rows.iter().map(read).collect()
 }
 
-fn audits(row: &AnyRow) -> Result<Option<Audits>, DbError> {
+/// How a node did, from the columns 4 to 11.
+pub(super) fn audits(row: &AnyRow) -> Result<Option<Audits>, DbError> {
     let standing: String = row.try_get(4)?;
     if standing.is_empty() {
         return Ok(None);

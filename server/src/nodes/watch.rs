@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::registry::Registry;
 use super::rows;
 use crate::audits::Standing;
-use crate::db::{Db, DbError};
+use crate::db::{Backend, Db, DbError};
 use crate::keys::ServerKeys;
 use crate::time::now_ns;
 
@@ -25,6 +25,7 @@ const MERGE_EVERY: Duration = Duration::from_secs(5);
 pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (write_every, merge_every) = exchange(db.backend(), registry.patience().suspect);
     let (mut written, mut rewarded, mut merged) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         tokio::select! {
@@ -41,16 +42,25 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
             rewarded = now;
             registry.reward();
         }
-        if changed || now.duration_since(written) >= WRITE_EVERY {
+        if changed || now.duration_since(written) >= write_every {
             written = now;
             write_down(&db, &registry).await;
         }
-        if now.duration_since(merged) >= MERGE_EVERY {
+        if now.duration_since(merged) >= merge_every {
             merged = now;
             if let Err(error) = merge(&db, &keys, &registry).await {
                 tracing::warn!(%error, "cannot read what other servers know of the nodes");
             }
         }
+    }
+}
+
+/// How often heartbeats are written down, and how often those of other servers are read. Where other processes judge nodes by what is
+/// written, they hear of a heartbeat long before they take its node for suspect.
+fn exchange(backend: Backend, suspect: Duration) -> (Duration, Duration) {
+    match backend {
+        Backend::Sqlite => (WRITE_EVERY, MERGE_EVERY),
+        Backend::Postgres => (WRITE_EVERY.min(suspect / 4), MERGE_EVERY.min(suspect / 4)),
     }
 }
 
@@ -104,4 +114,19 @@ async fn merge(db: &Db, keys: &ServerKeys, registry: &Registry) -> Result<(), Db
     keys.refresh(&mut read).await?;
     registry.merge(records, Instant::now(), now_ns());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_hear_of_a_heartbeat_in_time() {
+        let seconds = Duration::from_secs;
+        assert_eq!(exchange(Backend::Postgres, seconds(90)), (seconds(10), seconds(5)));
+        // As in `cyx dev`: heartbeats every 2 seconds, suspect after 10.
+        let (write, read) = exchange(Backend::Postgres, seconds(10));
+        assert!(seconds(2) + write + read < seconds(10));
+        assert_eq!(exchange(Backend::Sqlite, seconds(10)), (seconds(10), seconds(5)));
+    }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Placements;
 use super::choice::capacity;
+use crate::nodes::NodeRecord;
 use crate::nodes::registry::SCORE_FULL;
 
 /// A node in `GET /api/v1/nodes`.
@@ -48,31 +49,34 @@ pub struct NodeView {
     pub last_heartbeat: u64,
 }
 
+impl From<NodeRecord> for NodeView {
+    fn from(node: NodeRecord) -> Self {
+        Self {
+            node_id: node.id.to_string(),
+            state: node.status(),
+            total_bytes: node.capacity,
+            reserved_bytes: node.capacity - node.allocatable(),
+            allocatable_bytes: node.allocatable(),
+            used_bytes: node.report.used,
+            available_bytes: node.available(),
+            utilization: node.utilization(),
+            standing: node.standing.as_str(),
+            audit_score: f64::from(node.audit_score) / f64::from(SCORE_FULL),
+            leaving: node.leaving.as_str(),
+            clock_skew_seconds: node.report.skew,
+            last_heartbeat: crate::time::to_seconds(node.last_heartbeat_ns),
+            address: node.address,
+            version: node.version,
+            region: node.region,
+        }
+    }
+}
+
 impl Placements {
     /// All nodes, by id.
     #[must_use]
     pub fn node_views(&self) -> Vec<NodeView> {
-        let nodes = self.registry.all().into_iter();
-        nodes
-            .map(|node| NodeView {
-                node_id: node.id.to_string(),
-                state: node.status(),
-                total_bytes: node.capacity,
-                reserved_bytes: node.capacity - node.allocatable(),
-                allocatable_bytes: node.allocatable(),
-                used_bytes: node.report.used,
-                available_bytes: node.available(),
-                utilization: node.utilization(),
-                standing: node.standing.as_str(),
-                audit_score: f64::from(node.audit_score) / f64::from(SCORE_FULL),
-                leaving: node.leaving.as_str(),
-                clock_skew_seconds: node.report.skew,
-                last_heartbeat: crate::time::to_seconds(node.last_heartbeat_ns),
-                address: node.address,
-                version: node.version,
-                region: node.region,
-            })
-            .collect()
+        self.registry.all().into_iter().map(NodeView::from).collect()
     }
 
     /// The scheme that a new upload into an ordinary bucket would get now; `None` if no node can take anything.

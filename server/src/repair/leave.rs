@@ -1,8 +1,9 @@
 //! Nodes that are emptied: by an administrator (*draining*) or by their operators, for good (*exiting*).
 //!
-//! Such a node gets nothing new, is read from as before, and everything on it is queued. An exit is complete when no segment has a shard
-//! there any more. From then on the node is *exited*: the server signs an exit receipt, and whatever a late commit may still put there
-//! is made anew elsewhere like the shards of a node that is lost.
+//! Such a node gets nothing new, is read from as before, and everything on it is queued. Uploads that were promised the node before may
+//! still put shards there; these are queued when they are committed. An exit is complete when no segment has a shard there any more and no
+//! lease that names it is in use. From then on the node is *exited*: the server signs an exit receipt, and in a late commit a shard
+//! there counts as not stored.
 
 use bytes::Bytes;
 use cyx_core::exit::ExitReceipt;
@@ -17,6 +18,7 @@ use crate::error::ApiError;
 use crate::jobs::lease::{self, JobError};
 use crate::keys::ServerKeys;
 use crate::nodes::Leaving;
+use crate::placement;
 use crate::time::to_seconds;
 use crate::tree::sql;
 
@@ -169,7 +171,14 @@ pub async fn complete(app: &App, held: lease::Held, nodes: &Nodes, now: i64) -> 
             .bind(node.to_vec())
             .fetch_one(&mut *app.db.read().await?)
             .await?;
-        if waiting > 0 || left(&mut *app.db.read().await?, node).await?.0 > 0 {
+        if waiting > 0 {
+            continue;
+        }
+        if left(&mut *app.db.read().await?, node).await?.0 > 0 {
+            super::queue::queue_late(&app.db, held, node, now).await?;
+            continue;
+        }
+        if placement::rows::is_promised(&mut *app.db.read().await?, node, to_seconds(now)).await? {
             continue;
         }
         let (backend, keys) = (app.db.backend(), std::sync::Arc::clone(&app.network.keys));

@@ -2,13 +2,13 @@
 //!
 //! *Rebalancing* takes some shards from nodes that are much fuller than the mean, so that nodes that are new or were emptied fill up. A
 //! round queues only a few for each node, and the next one looks again. *Diversity* looks for segments of which one operator or one
-//! network holds more than one shard: a node moved, an operator took another one's nodes over, or a repair had no choice.
+//! network holds more than one shard: a node moved, an operator took another one's nodes over, or a repair had no choice. A round looks at
+//! a part of the placements and segments, and the next one goes on behind it ([`Scan`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cyx_core::ids::{NodeId, PlacementId, SegmentId, random_bytes};
-use sqlx::Row as _;
+use cyx_core::ids::{ID_LEN, NodeId, PlacementId, SegmentId, random_bytes};
 
 use super::Nodes;
 use super::queue::queue_shards;
@@ -27,10 +27,6 @@ const ABOVE_MEAN: f64 = 0.10;
 const NEARLY_FULL: f64 = 0.95;
 /// Shards that one round takes from a node.
 const PER_ROUND: usize = 64;
-/// Segments that one round of diversity queues.
-const QUEUED_MAX: usize = 1024;
-/// Segments per statement.
-const PAGE: i64 = 1024;
 
 /// Queues some shards of nodes that are too full. How many. `now` in Unix nanoseconds.
 ///
@@ -72,7 +68,7 @@ fn over_full(nodes: &Nodes) -> Vec<NodeId> {
 
 /// Up to `most` shards at a node that are not queued, from somewhere among its segments.
 async fn some_of(conn: &mut Conn, node: NodeId, most: usize) -> Result<Vec<Held>, DbError> {
-    let start: [u8; 16] = random_bytes();
+    let start: [u8; ID_LEN] = random_bytes();
     let mut found = behind(conn, node, &start, most).await?;
     if found.len() < most {
         // Around the end of the ids.
@@ -86,7 +82,7 @@ async fn some_of(conn: &mut Conn, node: NodeId, most: usize) -> Result<Vec<Held>
 
 /// The first shards at a node, in the order of their segments' ids, that come behind an id.
 async fn behind(conn: &mut Conn, node: NodeId, after: &[u8], most: usize) -> Result<Vec<Held>, DbError> {
-    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let limit = limit(most);
     let mut found = Vec::new();
     let placements = sqlx::query("SELECT placement, shard FROM placement_node WHERE node = $1")
         .bind(node.to_vec())
@@ -152,48 +148,146 @@ async fn put(
     .await
 }
 
-/// Queues shards that lie beside another one of their segment, up to some thousand. How many. `now` in Unix nanoseconds.
-///
-/// # Errors
-/// [`JobError`].
-pub async fn diversity(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Result<u64, JobError> {
-    let mut found: HashMap<NodeId, Vec<Held>> = HashMap::new();
-    let mut snapshot = db.read().await?;
-    let mut count = 0;
-    let placements = sqlx::query("SELECT id FROM placement").fetch_all(&mut *snapshot).await?;
-    for row in &placements {
-        let id: PlacementId = sql::id(row, 0)?;
-        let Some(placement) = rows::load(&mut snapshot, id).await? else { continue };
-        if close_together(placement.nodes.iter().copied(), nodes).is_empty() || count >= QUEUED_MAX {
-            continue;
+/// How far looks for diversity have come. Each looks at a bounded number of placements and segments and the next one goes on behind them, around
+/// the end of the ids, so one look is enough for a small network; the first one begins anywhere, so that a process which is restarted often
+/// sees everything of a large one all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// The last placement that was looked at.
+    placements: Vec<u8>,
+    /// Of the one behind it, the last segment that was; empty: none yet.
+    within: Vec<u8>,
+    /// The last segment with overrides that was.
+    overrides: Vec<u8>,
+}
+
+/// How much one look takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Placements.
+    pub placements: usize,
+    /// Segments of placements that do not do, and again as many with overrides.
+    pub segments: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { placements: 1024, segments: 2048 }
+    }
+}
+
+impl Scan {
+    /// Begins anywhere.
+    #[must_use]
+    pub fn anywhere() -> Self {
+        let random = || random_bytes::<ID_LEN>().to_vec();
+        Self { placements: random(), within: Vec::new(), overrides: random() }
+    }
+
+    /// Queues shards that lie beside another one of their segment. How many. `now` in Unix nanoseconds.
+    ///
+    /// # Errors
+    /// [`JobError`]; what was done before stays, and the next look begins where this one did.
+    pub async fn look(
+        &mut self,
+        db: &Db,
+        held: lease::Held,
+        nodes: &Nodes,
+        bounds: Bounds,
+        now: i64,
+    ) -> Result<u64, JobError> {
+        let (mut next, mut found) = (self.clone(), HashMap::new());
+        let mut snapshot = db.read().await?;
+        let mut count = next.placements(&mut snapshot, nodes, bounds, None, &mut found).await?;
+        if next.placements.is_empty() && !self.placements.is_empty() {
+            count += next.placements(&mut snapshot, nodes, bounds, Some(&self.placements), &mut found).await?;
         }
-        let rows = sqlx::query("SELECT id FROM segment WHERE placement = $1 AND freed_ns = 0 ORDER BY id LIMIT $2")
-            .bind(id.to_vec())
-            .bind(PAGE)
-            .fetch_all(&mut *snapshot)
+        count += next.overrides(&mut snapshot, nodes, bounds, None, &mut found).await?;
+        if next.overrides.is_empty() && !self.overrides.is_empty() {
+            count += next.overrides(&mut snapshot, nodes, bounds, Some(&self.overrides), &mut found).await?;
+        }
+        drop(snapshot);
+        for (node, shards) in found {
+            put(db, held, node, shards, "diversity", now).await?;
+        }
+        *self = next;
+        Ok(count as u64)
+    }
+
+    /// Placements, up to one if it is given, whose nodes are too close together, and their segments.
+    async fn placements(
+        &mut self,
+        conn: &mut Conn,
+        nodes: &Nodes,
+        bounds: Bounds,
+        until: Option<&[u8]>,
+        found: &mut HashMap<NodeId, Vec<Held>>,
+    ) -> Result<usize, DbError> {
+        let (mut count, mut left) = (0, bounds.segments);
+        let rows = sqlx::query("SELECT id FROM placement WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(&self.placements[..])
+            .bind(limit(bounds.placements))
+            .fetch_all(&mut *conn)
             .await?;
-        let segments: Vec<SegmentId> = rows.iter().map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?;
-        count += collect(&mut snapshot, &segments, nodes, &mut found).await?;
+        for row in &rows {
+            let id: PlacementId = sql::id(row, 0)?;
+            if until.is_some_and(|until| id.0[..] > *until) {
+                return Ok(count);
+            }
+            let Some(placement) = rows::load(conn, id).await? else { continue };
+            if !close_together(placement.nodes.iter().copied(), nodes).is_empty() {
+                let text =
+                    "SELECT id FROM segment WHERE placement = $1 AND id > $2 AND freed_ns = 0 ORDER BY id LIMIT $3";
+                let query = sqlx::query(text).bind(id.to_vec()).bind(&self.within[..]).bind(limit(left));
+                let segments = ids(&query.fetch_all(&mut *conn).await?)?;
+                count += collect(conn, &segments, nodes, found).await?;
+                if segments.len() == left {
+                    self.within = segments.last().map_or_else(Vec::new, |last| last.to_vec());
+                    return Ok(count);
+                }
+                left -= segments.len();
+            }
+            self.within = Vec::new();
+            self.placements = id.to_vec();
+        }
+        if rows.len() < bounds.placements {
+            self.placements = Vec::new();
+        }
+        Ok(count)
     }
-    let mut after: Vec<u8> = Vec::new();
-    while count < QUEUED_MAX {
-        let rows = sqlx::query(
-            "SELECT DISTINCT o.segment FROM segment_override o WHERE o.segment > $1 ORDER BY o.segment LIMIT $2",
-        )
-        .bind(&after[..])
-        .bind(PAGE)
-        .fetch_all(&mut *snapshot)
-        .await?;
-        let Some(last) = rows.last() else { break };
-        after = last.try_get(0)?;
-        let segments: Vec<SegmentId> = rows.iter().map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?;
-        count += collect(&mut snapshot, &segments, nodes, &mut found).await?;
+
+    /// Segments with overrides, up to one if it is given.
+    async fn overrides(
+        &mut self,
+        conn: &mut Conn,
+        nodes: &Nodes,
+        bounds: Bounds,
+        until: Option<&[u8]>,
+        found: &mut HashMap<NodeId, Vec<Held>>,
+    ) -> Result<usize, DbError> {
+        let rows =
+            sqlx::query("SELECT DISTINCT segment FROM segment_override WHERE segment > $1 ORDER BY segment LIMIT $2")
+                .bind(&self.overrides[..])
+                .bind(limit(bounds.segments))
+                .fetch_all(&mut *conn)
+                .await?;
+        let mut segments = ids(&rows)?;
+        let is_end = segments.len() < bounds.segments;
+        segments.retain(|id| until.is_none_or(|until| id.0[..] <= *until));
+        self.overrides = match segments.last() {
+            Some(last) if !is_end || until.is_some() => last.to_vec(),
+            _ => Vec::new(),
+        };
+        collect(conn, &segments, nodes, found).await
     }
-    drop(snapshot);
-    for (node, shards) in found {
-        put(db, held, node, shards, "diversity", now).await?;
-    }
-    Ok(count as u64)
+}
+
+fn ids(rows: &[sqlx::any::AnyRow]) -> Result<Vec<SegmentId>, DbError> {
+    rows.iter().map(|row| sql::id(row, 0)).collect()
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 /// Adds the shards of these segments that lie beside another one.

@@ -226,7 +226,7 @@ impl Wish<'_> {
                 || (stored && here == Some(node.id))
                 || (self.emptier && node.utilization() >= full)
         };
-        let able = |node: &&NodeRecord| node.can_take(need) && !left_alone(node);
+        let able = |node: &&NodeRecord| node.can_take(need) && !node.report.takes_no_tasks && !left_alone(node);
         let able: Vec<Candidate> = nodes.iter().filter(able).map(NodeRecord::candidate).collect();
         let taken: Vec<Candidate> =
             near.iter().filter_map(|node| nodes.get(*node)).map(NodeRecord::candidate).collect();
@@ -323,7 +323,8 @@ pub async fn expire(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Resu
             let mut expired = 0;
             for row in &rows {
                 let (target, deadline): (NodeId, i64) = (sql::id(row, 3)?, sql::int(row, 4)?);
-                let reachable = nodes.get(target).is_some_and(|node| node.state.is_reachable());
+                let reachable =
+                    nodes.get(target).is_some_and(|node| node.state.is_reachable() && !node.report.takes_no_tasks);
                 if reachable && deadline > now {
                     continue;
                 }

@@ -27,6 +27,8 @@ use crate::tree::sql;
 const BATCH: usize = 500;
 /// Segments that are assessed in one transaction.
 const ASSESSED_TOGETHER: usize = 32;
+/// What is found to lie on a leaving node after its queue is empty is queued again after this.
+const AGAIN_NS: i64 = 2 * SECOND_NS;
 /// A node that is lost or leaves is walked over again for so long: receipts that name it may still be committed.
 const REPEAT_NS: i64 = KEEP_LIST_MARGIN_SECONDS.cast_signed() * SECOND_NS;
 const _: () = assert!(KEEP_LIST_MARGIN_SECONDS > RECEIPT_LIFETIME_SECONDS, "every receipt is over by then");
@@ -89,6 +91,19 @@ async fn known(conn: &mut Conn) -> Result<Vec<Known>, DbError> {
         Ok(Known { node: sql::id(row, 0)?, queued: row.try_get(1)?, queued_ns: sql::int(row, 2)?, since_ns })
     });
     known.collect()
+}
+
+/// Queues again what lies on a leaving node whose queue is empty: commits of uploads that had begun before brought it after the walk.
+///
+/// # Errors
+/// [`JobError`].
+pub(super) async fn queue_late(db: &Db, held: lease::Held, node: NodeId, now: i64) -> Result<(), JobError> {
+    let walked = known(&mut *db.read().await?).await?.into_iter().find(|known| known.node == node);
+    if walked.is_some_and(|known| known.queued == LEAVING && now.saturating_sub(known.queued_ns) >= AGAIN_NS) {
+        queue_all(db, held, node, LEAVING, now).await?;
+        note(db, held, node, LEAVING, now).await?;
+    }
+    Ok(())
 }
 
 async fn note(db: &Db, held: lease::Held, node: NodeId, queued: Why, now: i64) -> Result<(), JobError> {

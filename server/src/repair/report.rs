@@ -4,6 +4,8 @@
 //! at once more: it still exists, the shard is still nowhere or where it was when the task was planned, and the node holds no
 //! other shard of it. Only then the shard lies at the node. In every other case nothing changes, and the chunk that was made for nothing
 //! is dropped by a keep-list like any other that nobody refers to.
+//!
+//! A node also says from whom it could not read. That is no proof of anything, and makes the server look for itself ([`audits::hints`]).
 
 use std::sync::Arc;
 
@@ -20,8 +22,11 @@ use super::hand::Row;
 use super::segment::Segment;
 use super::{plan, queue};
 use crate::app::App;
+use crate::audits;
+use crate::collect::holdings::Held;
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
+use crate::ledger::changes::{self, Change};
 use crate::nodes::{ClusterEvent, NodeRecord};
 use crate::time::to_seconds;
 
@@ -63,6 +68,8 @@ struct Word {
     key: [u8; 32],
     receipt: bytes::Bytes,
     error: String,
+    /// Sources that did not do: the node, which shard, how, and from where on.
+    failed: Vec<(NodeId, u32, audits::probe::Outcome, u64)>,
     now: i64,
 }
 
@@ -81,9 +88,15 @@ pub async fn take(
         return Err(ApiError::invalid(format!("at most {FAILED_MAX} sources fail")));
     }
     let task: TaskId = convert::id(&request.task_id, "task_id")?;
-    for failed in &request.failed {
-        let source: NodeId = convert::id(&failed.node, "failed")?;
-        note_failure(node.id, source, failed.reason());
+    let mut failed = Vec::new();
+    for source in &request.failed {
+        let id: NodeId = convert::id(&source.node, "failed")?;
+        if let Some(outcome) = count_failure(node.id, id, source.reason()) {
+            failed.push((id, source.shard, outcome, source.offset));
+        }
+    }
+    if network.options.audits.slices == 0 {
+        failed.clear();
     }
     let code: String = request.error_code.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
     let words: String = request.error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
@@ -93,6 +106,7 @@ pub async fn take(
         key: node.public_key,
         receipt: request.receipt,
         error: if code.is_empty() { words } else { format!("{code}: {words}") },
+        failed,
         now,
     });
     let backend = db.backend();
@@ -106,17 +120,31 @@ pub async fn take(
     Ok(pb::ReportTaskResponse { counts, tasks_wait: network.repair.has(node.id) })
 }
 
-/// One node says that another one failed. That is a hint and no proof, so nothing follows from it but that it is counted.
-fn note_failure(target: NodeId, source: NodeId, reason: Reason) {
-    let reason = match reason {
-        Reason::Unreachable => "unreachable",
-        Reason::Missing => "missing",
-        Reason::Corrupt => "corrupt",
-        Reason::Refused => "refused",
-        Reason::Unspecified => "unspecified",
+/// One node says that another one failed; how, as an audit calls it.
+fn count_failure(target: NodeId, source: NodeId, reason: Reason) -> Option<audits::probe::Outcome> {
+    use audits::probe::Outcome as Found;
+    let (reason, outcome) = match reason {
+        Reason::Unreachable => ("unreachable", Some(Found::Offline)),
+        Reason::Missing => ("missing", Some(Found::Lost)),
+        Reason::Corrupt => ("corrupt", Some(Found::Corrupt)),
+        Reason::Refused => ("refused", Some(Found::Refused)),
+        Reason::Unspecified => ("unspecified", None),
     };
     metrics::counter!("cyx_repair_source_failures_total", "reason" => reason).increment(1);
     tracing::info!(%target, %source, reason, "a node could not read from another one");
+    outcome
+}
+
+/// That is a hint and no proof: whoever was to be read from, and should hold what was asked for, is asked about it by an audit.
+async fn pass_on(conn: &mut Conn, segment: &Segment, row: &Row, word: &Word) -> Result<(), DbError> {
+    for (source, shard, outcome, offset) in &word.failed {
+        let Ok(shard) = u8::try_from(*shard) else { continue };
+        if row.asked.contains(source) && segment.holder(shard) == Some(*source) && *offset < segment.shard_len() {
+            let held = Held { segment: segment.id, shard };
+            audits::rows::hint(conn, held, *source, (*outcome, *offset), word.now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Counts and announces what became of a task. Whether the chunk counts.
@@ -173,6 +201,7 @@ async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcom
         queue::delete(conn, row.segment, i64::from(row.shard)).await?;
         return Ok(Outcome::Needless(told));
     };
+    pass_on(conn, &segment, &row, word).await?;
     if word.receipt.is_empty() {
         plan::failed(conn, row.segment, row.shard, word.now).await?;
         return Ok(Outcome::Failed(told, word.error.clone()));
@@ -188,6 +217,8 @@ async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcom
         return Ok(Outcome::Needless(told));
     }
     place(conn, &segment, row.shard, word.node).await?;
+    let (had, has) = (segment.holder(row.shard), Some(word.node));
+    changes::note(conn, Change { segment: row.segment, shard: row.shard, had, has }, word.now).await?;
     queue::delete(conn, row.segment, i64::from(row.shard)).await?;
     queue::reassess(conn, &[row.segment]).await?;
     if let Some(source) = row.source {

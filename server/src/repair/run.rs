@@ -52,6 +52,8 @@ pub struct Worker {
     app: AppState,
     /// The nodes that could be reached when outages were last looked at.
     reachable: Option<BTreeSet<NodeId>>,
+    /// How far it looked for shards that lie too close together.
+    scan: moves::Scan,
     moves_ns: i64,
     measured_ns: i64,
 }
@@ -81,8 +83,8 @@ impl Work {
 impl Worker {
     /// The work of a server.
     #[must_use]
-    pub const fn new(app: AppState) -> Self {
-        Self { app, reachable: None, moves_ns: 0, measured_ns: 0 }
+    pub fn new(app: AppState) -> Self {
+        Self { app, reachable: None, scan: moves::Scan::anywhere(), moves_ns: 0, measured_ns: 0 }
     }
 
     /// Does what there is to do. `now` in Unix nanoseconds.
@@ -144,7 +146,11 @@ impl Worker {
         self.moves_ns = now;
         let db = &self.app.db;
         let rebalanced = moves::rebalance(db, held, nodes, now).await?;
-        let spread = if options.allow_colocated { 0 } else { moves::diversity(db, held, nodes, now).await? };
+        let spread = if options.allow_colocated {
+            0
+        } else {
+            self.scan.look(db, held, nodes, moves::Bounds::default(), now).await?
+        };
         if rebalanced + spread > 0 {
             tracing::info!(rebalanced, spread, "shards are to be moved");
         }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod churn;
 mod moving;
+mod pay;
 mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,6 +46,8 @@ struct Sim {
     lies: bool,
     /// What its heartbeats say is used.
     used: u64,
+    /// Its heartbeats say that it takes part in no repairs.
+    takes_no_tasks: bool,
 }
 
 /// What was uploaded.
@@ -85,7 +88,7 @@ impl World {
         let worker = Worker::new(test.app.clone());
         let nodes = nodes.into_iter().map(|(number, record)| {
             let key = node_key(number);
-            (record.id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0 })
+            (record.id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false })
         });
         let (nodes, rng) = (nodes.collect(), StdRng::seed_from_u64(seed));
         Self { test, worker, nodes, uploads: Vec::new(), began, elapsed: Duration::ZERO, rng }
@@ -111,7 +114,7 @@ impl World {
         self.registry().register(record.clone(), self.began.0 + self.elapsed);
         let id = record.id;
         let key = node_key(number);
-        self.nodes.insert(id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0 });
+        self.nodes.insert(id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false });
         id
     }
 
@@ -141,10 +144,10 @@ impl World {
             literal(&self.test, &place.id.0),
             literal(&self.test, &roots),
         );
-        let (k, m, length) = (scheme.k(), scheme.m(), len * scheme.k());
+        let (k, m, length, now) = (scheme.k(), scheme.m(), len * scheme.k(), self.now());
         let mut text = vec![format!(
             "INSERT INTO segment (id, bucket, k, m, length, slack, placement, present, roots, live_blobs, created_ns, freed_ns) \
-             VALUES ({segment}, {bucket}, {k}, {m}, {length}, 0, {place}, {present}, {roots}, 1, 1, 0)"
+             VALUES ({segment}, {bucket}, {k}, {m}, {length}, 0, {place}, {present}, {roots}, 1, {now}, 0)"
         )];
         for shard in (0..scheme.n()).filter(|shard| present >> shard & 1 == 0) {
             text.push(format!(
@@ -165,7 +168,8 @@ impl World {
         self.elapsed += time;
         let (instant, ns) = (self.began.0 + self.elapsed, self.now());
         for node in self.nodes.values().filter(|node| node.up) {
-            let report = Report { free: 100 * GIB, used: node.used, ..Report::default() };
+            let takes_no_tasks = node.takes_no_tasks;
+            let report = Report { free: 100 * GIB, used: node.used, takes_no_tasks, ..Report::default() };
             self.test.app.network.registry.heartbeat(node.record.id, "0.1.0", report, instant, ns).unwrap();
         }
         self.test.app.network.registry.sweep(instant);
@@ -280,6 +284,7 @@ impl World {
                     shard: source.shard,
                     node: peer.node.clone(),
                     reason: reason.into(),
+                    offset: 0,
                 }),
             }
         }

@@ -29,6 +29,8 @@ pub(super) enum Behaviour {
     Honest,
     /// A bit of what it keeps has flipped, and it proves that.
     Flipped,
+    /// Only its fourth group is not what was stored.
+    FlippedInOneGroup,
     /// It sends an honest proof with a flipped bit.
     FlippedProof,
     /// It lost the end of the chunk and proves the rest.
@@ -149,6 +151,7 @@ impl Inner {
                 let at = usize::try_from(wanted.offset).unwrap();
                 bytes[at] ^= 1;
             }
+            Behaviour::FlippedInOneGroup => bytes[3 * 16 * 1024 + 5] ^= 1,
             Behaviour::Truncated => bytes.truncate(bytes.len() / 2),
             _ => {}
         }

@@ -106,7 +106,7 @@ async fn reported_damage_is_repaired_without_further_nodes() {
             let holder = node(shard + 1).id;
             let chunk = chunk_id(segment, *shard);
             world.nodes.get_mut(&holder).unwrap().chunks.remove(&chunk);
-            assert_eq!(damage.mark_missing(&world.test.app.db, holder, [chunk].into()).await.unwrap(), 1);
+            assert_eq!(damage.mark_missing(&world.test.app.db, holder, [chunk].into(), world.now()).await.unwrap(), 1);
         }
         world.settle().await;
         // A node may get back what it lost, if nobody else can take it.

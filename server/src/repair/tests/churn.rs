@@ -1,9 +1,11 @@
 //! Weeks of a network in which everything goes wrong: nodes die for good, are away for hours, their disks rot, some lie. As long as k shards
-//! of a segment exist anywhere, nothing of it is lost, and when it is quiet again everything is whole.
+//! of a segment exist anywhere, nothing of it is lost, and when it is quiet again everything is whole. Whoever had a shard is paid for it, to
+//! the byte and the second.
 
 use cyx_core::scheme::Scheme;
 use rand::seq::IndexedRandom as _;
 
+use super::pay::Pay;
 use super::*;
 use crate::nodes::Leaving;
 use crate::nodes::damage::{Damage, Walks};
@@ -16,6 +18,7 @@ const POPULATION: usize = 22;
 
 struct Churn {
     world: World,
+    pay: Pay,
     next: u8,
     /// When nodes that are away come back.
     away: BTreeMap<NodeId, Duration>,
@@ -27,7 +30,8 @@ impl Churn {
     async fn new(seed: u64) -> Self {
         let world = World::new(1..=u8::try_from(POPULATION).unwrap(), seed).await;
         let next = u8::try_from(POPULATION).unwrap() + 1;
-        Self { world, next, away: BTreeMap::new(), died: 0, rotten: 0 }
+        let pay = Pay::begin(&world).await;
+        Self { world, pay, next, away: BTreeMap::new(), died: 0, rotten: 0 }
     }
 
     /// An upload to nodes that take something, as wide as there are any.
@@ -93,7 +97,7 @@ impl Churn {
         }
         self.world.nodes.get_mut(&victim).unwrap().chunks.remove(&chunk);
         let db = &self.world.test.app.db;
-        Damage::new(Walks::default()).mark_missing(db, victim, [chunk].into()).await.unwrap();
+        Damage::new(Walks::default()).mark_missing(db, victim, [chunk].into(), self.world.now()).await.unwrap();
         self.rotten += 1;
     }
 
@@ -120,7 +124,8 @@ impl Churn {
     async fn step(&mut self) {
         self.come_back();
         self.world.pass(STEP);
-        match self.world.rng.random_range(0..12_u32) {
+        let what = self.world.rng.random_range(0..12_u32);
+        match what {
             0 => self.kill().await,
             1 | 2 => self.rot().await,
             3 => self.partition(),
@@ -128,7 +133,14 @@ impl Churn {
             5 if self.world.uploads.len() < 40 => self.upload(Scheme::new(2, 1).unwrap()).await,
             _ => {}
         }
-        self.world.settle().await;
+        let steps = self.world.settle().await;
+        // Without tasks and without harm, shards are where they were.
+        if what < 6 || steps.len() > 1 {
+            self.pay.look(&self.world).await;
+        }
+        if self.world.rng.random_range(0..8_u32) == 0 {
+            self.pay.meter(&self.world).await;
+        }
     }
 }
 
@@ -137,6 +149,7 @@ async fn weeks(seed: u64) {
     for _ in 0..8 {
         churn.upload(Scheme::DEFAULT).await;
     }
+    churn.pay.look(&churn.world).await;
     // Two of them lie about everything that they keep, from the first day on.
     for liar in ids([1, 2]) {
         churn.world.nodes.get_mut(&liar).unwrap().lies = true;
@@ -164,6 +177,7 @@ async fn weeks(seed: u64) {
     for _ in 0..36 {
         churn.world.pass(STEP);
         churn.world.settle().await;
+        churn.pay.look(&churn.world).await;
     }
     let world = &churn.world;
     assert_eq!(world.count("repair WHERE due = 1").await, 0, "seed {seed}: everything that was due is done");
@@ -195,6 +209,8 @@ async fn weeks(seed: u64) {
             assert_eq!(out, upload.shards[wanted]);
         }
     }
+    let Churn { world, pay, .. } = churn;
+    pay.check(&world).await;
 }
 
 #[tokio::test]

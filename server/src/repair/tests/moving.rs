@@ -6,6 +6,7 @@ use cyx_core::scheme::Scheme;
 use super::*;
 use crate::nodes::Leaving;
 use crate::repair::leave;
+use crate::repair::moves::{Bounds, Scan};
 
 #[tokio::test]
 async fn an_exiting_node_hands_over_everything_and_gets_a_receipt() {
@@ -38,6 +39,80 @@ async fn an_exiting_node_hands_over_everything_and_gets_a_receipt() {
     assert!(leave::set(&app, leaver, Leaving::None, world.now()).await.is_err(), "an exit is for good");
     // Whatever a late commit still puts there is made anew elsewhere.
     assert!(world.registry().get(leaver).unwrap().is_gone());
+}
+
+/// An upload that began before may be committed after everything that lay on the node was queued.
+#[tokio::test]
+async fn what_a_late_commit_brings_to_a_leaving_node_is_moved_before_it_has_left() {
+    let mut world = World::new(1..=16, 24).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    let leaver = node(4).id;
+    leave::set(&world.test.app, leaver, Leaving::Exiting, world.now()).await.unwrap();
+    let now = world.now();
+    world.worker.step(now).await.unwrap();
+    assert_eq!(world.count("repair WHERE reason = 'leaving'").await, 1);
+    let late = world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(5));
+        world.settle().await;
+    }
+    let ended = leave::progress(&world.test.app, leaver).await.unwrap();
+    assert_eq!((ended.leaving, ended.chunks_moved), (Leaving::Exited, 2));
+    let segment = world.segment(late).await;
+    assert!(segment.shards().filter_map(|shard| segment.holder(shard)).all(|holder| holder != leaver));
+}
+
+/// Who holds a lease may be storing on the node.
+#[tokio::test]
+async fn a_node_has_left_only_when_nobody_may_store_there_any_more() {
+    let mut world = World::new(1..=16, 25).await;
+    let place = placement(&world.test, Scheme::DEFAULT, &ids(1..=14)).await;
+    let app = world.test.app.clone();
+    let (lease, spares) = (literal(&world.test, &[9; 16]), literal(&world.test, &node(15).id.0));
+    let (place, now) = (literal(&world.test, &place.id.0), to_seconds(world.now()));
+    execute(
+        &world.test,
+        &[format!(
+            "INSERT INTO lease (id, session, account, bucket, placement, spares, allowance, used, expires, touched) \
+             VALUES ({lease}, {lease}, {lease}, {lease}, {place}, {spares}, 100, 0, {}, {now})",
+            now + 3600
+        )],
+    )
+    .await;
+    for number in [4, 15, 16] {
+        leave::set(&app, node(number).id, Leaving::Exiting, world.now()).await.unwrap();
+    }
+    world.pass(Duration::from_secs(1));
+    world.settle().await;
+    let mut leaving = Vec::new();
+    for number in [4, 15, 16] {
+        leaving.push(leave::progress(&app, node(number).id).await.unwrap().leaving);
+    }
+    assert_eq!(leaving, [Leaving::Exiting, Leaving::Exiting, Leaving::Exited], "in the placement, a spare, not named");
+    // A lease that nobody uses keeps nobody.
+    world.pass(MINUTE * 4);
+    world.settle().await;
+    assert_eq!(leave::progress(&app, node(4).id).await.unwrap().leaving, Leaving::Exited);
+}
+
+#[tokio::test]
+async fn nodes_that_take_no_tasks_get_none() {
+    let mut world = World::new(1..=16, 26).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    world.nodes.get_mut(&node(15).id).unwrap().takes_no_tasks = true;
+    leave::set(&world.test.app, node(4).id, Leaving::Draining, world.now()).await.unwrap();
+    world.pass(MINUTE);
+    let now = world.now();
+    world.worker.step(now).await.unwrap();
+    assert_eq!(world.with_tasks().await, [node(16).id]);
+    // One that was planned before goes to another.
+    world.nodes.get_mut(&node(15).id).unwrap().takes_no_tasks = false;
+    world.nodes.get_mut(&node(16).id).unwrap().takes_no_tasks = true;
+    world.pass(MINUTE);
+    world.settle().await;
+    world.pass(MINUTE);
+    world.settle().await;
+    assert_eq!(leave::progress(&world.test.app, node(4).id).await.unwrap().chunks_left, 0);
 }
 
 #[tokio::test]
@@ -141,4 +216,41 @@ async fn a_segment_in_danger_is_repaired_beside_its_own_operator_and_moved_on_la
     let holders: BTreeSet<NodeId> = found.shards().filter_map(|shard| found.holder(shard)).collect();
     assert!(holders.contains(&better) && holders.len() == 3, "{holders:?}");
     assert_eq!(world.intact(&world.uploads[0]).await.len(), 3);
+}
+
+/// A look takes what it may, and the next ones go on behind it until everything was seen.
+#[tokio::test]
+async fn looks_for_shards_that_lie_too_close_are_bounded_and_go_on_where_the_last_one_ended() {
+    let taken_over = NodeRecord { operator: node(1).operator, ..node(2) };
+    let nodes = [(1, node(1)), (2, taken_over), (3, node(3)), (4, node(4))];
+    let mut world = World::with(nodes, 27, |_| {}).await;
+    let scheme = Scheme::new(2, 1).unwrap();
+    let place = placement(&world.test, scheme, &ids(1..=3)).await;
+    for _ in 0..10 {
+        world.upload(&place).await;
+    }
+    // And five that lie well by their placement and too close by an override.
+    let apart = placement(&world.test, scheme, &ids([1, 3, 4])).await;
+    for _ in 0..5 {
+        let segment = world.upload(&apart).await;
+        let segment = literal(&world.test, &segment.0);
+        let to = literal(&world.test, &node(2).id.0);
+        let text = format!("INSERT INTO segment_override (segment, shard, node) VALUES ({segment}, 1, {to})");
+        execute(&world.test, &[text]).await;
+    }
+    let (app, now) = (world.test.app.clone(), world.now());
+    let held = app.network.leases.hold("repair", now, 1 << 60).await.unwrap().unwrap();
+    let nodes = world.nodes_now();
+    let bounds = Bounds { placements: 1, segments: 3 };
+    let mut scan = Scan::anywhere();
+    for look in 0..24 {
+        let found = scan.look(&app.db, held, &nodes, bounds, now).await.unwrap();
+        // Twice each, where it goes around the end of the ids.
+        assert!(found <= 4 * 3, "look {look} found {found}");
+    }
+    assert_eq!(world.count("repair WHERE reason = 'diversity'").await, 15);
+    // A restart begins elsewhere and sees everything at once if it may.
+    execute(&world.test, &["DELETE FROM repair".to_owned()]).await;
+    assert_eq!(Scan::anywhere().look(&app.db, held, &nodes, Bounds::default(), now).await.unwrap(), 15);
+    assert_eq!(world.count("repair WHERE reason = 'diversity'").await, 15);
 }

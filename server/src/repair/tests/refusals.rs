@@ -112,3 +112,30 @@ async fn a_report_after_the_deadline_is_too_late() {
     assert!(!world.report(id, world.receipt(id, &task, &bytes, Vec::new())).await);
     assert_eq!(world.segment(segment).await, before);
 }
+
+#[tokio::test]
+async fn what_a_node_says_of_others_is_a_hint_only_if_it_was_told_to_read_there() {
+    let (world, segment, id, task, bytes) = with_a_task(9).await;
+    let [first, other, stranger] = [1, 2, 9].map(|number| node(number).id);
+    let said = |shard: u32, node: NodeId, reason: Reason, offset: u64| pb::FailedSource {
+        shard,
+        node: convert::bytes_of(node),
+        reason: reason.into(),
+        offset,
+    };
+    let failed = vec![
+        said(0, first, Reason::Corrupt, 7),
+        // Not where it lies, not a shard, nobody that it was told to ask, an offset behind the end, no reason.
+        said(1, first, Reason::Corrupt, 0),
+        said(300, first, Reason::Corrupt, 0),
+        said(0, stranger, Reason::Missing, 0),
+        said(1, other, Reason::Corrupt, 1 << 40),
+        said(1, other, Reason::Unspecified, 0),
+    ];
+    assert!(world.report(id, world.receipt(id, &task, &bytes, failed)).await, "its own work counts all the same");
+    let mut read = world.test.app.db.read().await.unwrap();
+    let hints = crate::audits::rows::hinted(&mut read, 10).await.unwrap();
+    let hints: Vec<_> = hints.iter().map(|hint| (hint.held.segment, hint.held.shard, hint.node, hint.offset)).collect();
+    assert_eq!(hints, [(segment, 0, first, 7)]);
+    assert!(crate::audits::rows::due(&mut read, i64::MAX, 10).await.unwrap().is_empty(), "no round counts it");
+}
