@@ -107,6 +107,8 @@ struct Inner {
     since: Option<Instant>,
     latest: Option<Instant>,
     soon: bool,
+    /// Bytes that were added at its end since it was last frozen.
+    grown: u64,
     intents: Vec<(u64, KnownVersion)>,
     held: bool,
     lost: bool,
@@ -140,6 +142,7 @@ impl Content {
             since: None,
             latest: None,
             soon: false,
+            grown: 0,
             intents: Vec::new(),
             held: false,
             lost: false,

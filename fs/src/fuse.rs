@@ -1,6 +1,6 @@
 //! The adapter between the kernel and the [`Filesystem`]: the only module that knows types of `fuser`.
 //!
-//! Every request becomes a task with a deadline (`task.rs`); what the kernel remembers is invalidated by threads of their own
+//! Every request has a deadline, and becomes a task if it has to wait (`task.rs`); what the kernel remembers is invalidated by threads of their own
 //! (`invalidate.rs`); types are converted in `convert.rs`; `requests.rs` has a method per request. What the kernel decides itself is left to it: permissions
 //! (`default_permissions`), locks of this machine, set-user-id bits that a write clears, what `O_DIRECT` means.
 
@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::attributes::{Attr, Caller, Kind};
 use crate::errno::Errno;
-use crate::vfs::{DirEntry, Filesystem, Invalidator};
+use crate::vfs::{DirEntry, Filesystem, Invalidator, Remember};
 
 use convert::{errno, file_attr};
 use invalidate::{Epoch, KernelInvalidator};
@@ -82,7 +82,8 @@ impl Adapter {
         (Self { fs, runtime, counters, epoch, ended: Some(ended) }, remote, receiver)
     }
 
-    /// Starts the task of a request.
+    /// Serves a request. Most are answered from memory and the journal: those are done here, on the thread that took the request, because a
+    /// visit to another one costs more than the work. What has to wait for something goes on as a task.
     fn serve<T, F>(
         &self,
         limit: Duration,
@@ -95,10 +96,11 @@ impl Adapter {
         self.counters.begin();
         let operation = operation(self.fs.clone());
         let (fs, counters) = (self.fs.clone(), Arc::clone(&self.counters));
-        self.runtime.spawn(async move {
+        let task = async move {
             let told = fs.clone();
             task::run(&fs, &counters, limit, operation, move |result| answer(&told, result)).await;
-        });
+        };
+        task::begin(&self.runtime, task);
     }
 
     /// A request that only succeeds or fails.
@@ -167,17 +169,27 @@ fn keep_cache(fs: &Filesystem) -> FopenFlags {
     if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
 }
 
+/// The kernel keeps what it lists of a directory, unless that is not of now.
+fn keep_listing(remember: Remember) -> FopenFlags {
+    match remember {
+        Remember::Nothing => FopenFlags::empty(),
+        Remember::Anew => FopenFlags::FOPEN_CACHE_DIR,
+        Remember::Kept => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+    }
+}
+
 /// How an extended attribute is answered without asking the filesystem: when it is read, and when it is set. The kernel asks for
 /// `security.capability` before every write.
 fn reserved_xattr(name: &OsStr) -> Option<(Errno, Errno)> {
     let name = name.as_bytes();
-    // Programs on a mount have no capabilities of their own, and access control lists are not kept. That there is none of a file is
-    // remembered by the kernel, unlike that there can be none: `ls -l` asks about every file each time.
-    let never_there = [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"];
-    if never_there.contains(&name) {
+    if name == b"security.capability" {
+        // Programs on a mount have no capabilities of their own.
         return Some((Errno::ENODATA, Errno::EOPNOTSUPP));
     }
-    name.starts_with(b"system.").then_some((Errno::EOPNOTSUPP, Errno::EOPNOTSUPP))
+    // Access control lists are not kept, nor labels, which belong to the policy of one machine. `ls -l` asks about both: if it hears that
+    // there are none here at all it does not ask about the next file, and that is what costs most in a long listing.
+    let never = name.starts_with(b"system.") || name == b"security.selinux";
+    never.then_some((Errno::EOPNOTSUPP, Errno::EOPNOTSUPP))
 }
 
 /// Answers a request for an extended attribute or the list of them.
@@ -200,4 +212,21 @@ fn fill_plus<'a>(reply: &mut ReplyDirectoryPlus, entries: &'a [DirEntry], ttl: D
         }
     }
     &[]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_there_is_told_apart_from_what_cannot_be() {
+        let reserved = |name: &str| reserved_xattr(OsStr::new(name));
+        assert_eq!(reserved("security.capability"), Some((Errno::ENODATA, Errno::EOPNOTSUPP)));
+        for name in ["system.posix_acl_access", "system.posix_acl_default", "security.selinux"] {
+            assert_eq!(reserved(name), Some((Errno::EOPNOTSUPP, Errno::EOPNOTSUPP)), "{name}");
+        }
+        for name in ["user.note", "security.ima", "trusted.overlay.opaque"] {
+            assert_eq!(reserved(name), None, "{name}");
+        }
+    }
 }

@@ -40,8 +40,8 @@ use ready::Manager;
 
 /// The kernel's door to filesystems of user space.
 const DEVICE: &str = "/dev/fuse";
-/// Threads that take requests from the kernel. Each only starts a task.
-const READERS: usize = 2;
+/// Threads that take requests from the kernel, and do what can be done without waiting for anything but the local disk.
+const READERS: usize = 4;
 /// Bounds of the journal, which gets a quarter of the space on disk, in bytes.
 const LEAST_JOURNAL: u64 = 32 << 20;
 const MOST_JOURNAL: u64 = 4 << 30;

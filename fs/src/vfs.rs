@@ -56,7 +56,8 @@ pub(crate) use make::New;
 use node::{Health, Look, Node, lock};
 use table::Table;
 pub use types::{
-    DirEntry, Done, Handle, Invalidator, MountState, OpenFlags, Options, RenameFlags, Seek, SetXattr, Space, Top,
+    DirEntry, Done, Handle, Invalidator, MountState, OpenFlags, Options, Remember, RenameFlags, Seek, SetXattr, Space,
+    Top,
 };
 
 /// How long the kernel may believe names and attributes while changes are pushed. They are also invalidated when they change, so this

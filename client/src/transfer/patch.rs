@@ -152,7 +152,9 @@ impl Uploads {
         }
         let tuning = self.shared.transfer.tuning();
         let scheme = self.shared.leases.scheme(total).await?;
-        let full = tuning.segment_plain(scheme, total);
+        // A large file that is committed in parts is a large one all the same.
+        let whole = if let [file] = &*files { total.max(file.patch.size) } else { total };
+        let full = tuning.segment_plain(scheme, whole);
         let mut segments: Vec<Vec<Wanted>> = Vec::new();
         let mut room = 0;
         for run in wanted {

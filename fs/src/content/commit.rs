@@ -91,7 +91,7 @@ impl Content {
         if inner.lost {
             return Some(Err(ContentError::Lost));
         }
-        inner.soon = false;
+        (inner.soon, inner.grown) = (false, 0);
         let Runs { data, holes, shared } = inner.changes.runs(inner.len);
         let mut ranges = Vec::with_capacity(shared.len());
         for (range, sequence, skip) in shared {

@@ -41,6 +41,7 @@ impl Inner {
         match change {
             Change::Write { offset, len, time_ns } => {
                 self.changes.set(offset..offset + len, Kind::Data { position, skip: 0 }, sequence);
+                self.grown += (offset + len).saturating_sub(self.len).min(len);
                 self.len = self.len.max(offset + len);
                 self.mtime_ns = time_ns;
                 self.changed_ns = time_ns;
@@ -116,11 +117,12 @@ impl Content {
     /// As [`Self::change`]; with where the bytes are, if they are another file's.
     pub(super) async fn change_from(&self, record: &Record, change: Change, origin: Option<Origin>) -> Result<()> {
         let journal = &self.store.journal;
-        let became_dirty = journal.with_room(|| {
+        let is_long = |inner: &Inner| inner.grown >= self.store.options.grown;
+        let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
             let Some(position) = journal.offer(record)? else { return Ok(None) };
-            let was_dirty = inner.is_dirty();
+            let (was_dirty, was_long) = (inner.is_dirty(), is_long(&inner));
             inner.pins.add(position);
             inner.apply(position, change);
             if let Some(origin) = &origin {
@@ -136,10 +138,13 @@ impl Content {
             if !was_dirty {
                 inner.since = Some(now);
             }
-            Ok(Some(!was_dirty))
+            Ok(Some((!was_dirty, !was_long && is_long(&inner))))
         });
-        if became_dirty.await? {
+        let (became_dirty, became_long) = done.await?;
+        if became_dirty {
             self.store.mark_dirty(self.id);
+        } else if became_long {
+            self.store.wake.notify_one();
         }
         Ok(())
     }

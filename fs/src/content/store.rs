@@ -53,8 +53,10 @@ pub struct StoreOptions {
     pub deadline: Duration,
     /// Changes are committed when nothing was written for so long,
     pub idle: Duration,
-    /// and after this time at the latest.
+    /// after this time at the latest,
     pub age: Duration,
+    /// and when a file has grown by so many bytes: a long one is sent while it is written.
+    pub grown: u64,
     /// Largest file.
     pub file_max: u64,
     /// Ranges of at least so many bytes are copied by reference; shorter ones only if they are whole files.
@@ -73,6 +75,7 @@ impl StoreOptions {
             deadline: Duration::from_secs(60),
             idle: Duration::from_millis(500),
             age: Duration::from_secs(5),
+            grown: 40 * MIB,
             file_max: FILE_MAX,
             share_from: 64 * KIB,
         }
@@ -466,7 +469,7 @@ impl Shared {
             }
             let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
             let mut at = (latest + self.options.idle).min(since + self.options.age);
-            if inner.soon || all {
+            if inner.soon || all || inner.grown >= self.options.grown {
                 at = now;
             }
             if let Some(retry) = inner.retry_at {

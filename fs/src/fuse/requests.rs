@@ -9,14 +9,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::convert::{self, errno, file_attr};
 use super::task::{self, Created, LONG, Listed, Opened, OpenedDir, Plain, SHORT};
-use super::{Adapter, GENERATION, caller, fill_plus, keep_cache, owned, reply_xattr, reserved_xattr};
+use super::{Adapter, GENERATION, caller, fill_plus, keep_cache, keep_listing, owned, reply_xattr, reserved_xattr};
 use crate::attributes::{SetAttr, SetTime};
 use crate::errno::Errno;
 use crate::vfs::{self, Handle, Seek, SetXattr};
@@ -39,8 +39,6 @@ impl fuser::Filesystem for Adapter {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_CACHE_SYMLINKS,
-            // There are none; but only then the kernel remembers that, see `reserved_xattr`.
-            InitFlags::FUSE_POSIX_ACL,
             // What others change is invalidated explicitly; a new time alone must not drop what this machine just wrote.
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
         ] {
@@ -259,9 +257,12 @@ impl fuser::Filesystem for Adapter {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.serve(
             SHORT,
-            |fs| async move { fs.opendir(ino.0).await.map(OpenedDir) },
+            |fs| async move {
+                let (handle, remember) = fs.opendir(ino.0).await?;
+                Ok(OpenedDir(handle, remember))
+            },
             |_, result| match result {
-                Ok(OpenedDir(handle)) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+                Ok(OpenedDir(handle, remember)) => reply.opened(FileHandle(handle.0), keep_listing(remember)),
                 Err(error) => reply.error(errno(error)),
             },
         );

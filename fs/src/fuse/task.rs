@@ -1,18 +1,21 @@
-//! One request of the kernel: a task with a deadline.
+//! One request of the kernel: done at once, or a task with a deadline.
 //!
 //! At its deadline a request is answered with `ETIMEDOUT`, so that the program that made it goes on. What it began is not cut off but
 //! finished behind its back, and what it left behind – a counted lookup, an open handle – is given back, because the kernel
 //! does not know of it.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::runtime::Handle as Runtime;
 use tokio::time::timeout;
 
 use crate::attributes::Attr;
 use crate::errno::Errno;
-use crate::vfs::{DirEntry, Filesystem, Handle};
+use crate::vfs::{DirEntry, Filesystem, Handle, Remember};
 
 /// Deadline of requests that a program expects to be quick.
 pub(super) const SHORT: Duration = Duration::from_secs(60);
@@ -87,8 +90,8 @@ impl Outcome for Created {
     }
 }
 
-/// An open directory.
-pub(super) struct OpenedDir(pub(super) Handle);
+/// An open directory, and what the kernel may do with its listing.
+pub(super) struct OpenedDir(pub(super) Handle, pub(super) Remember);
 
 impl Outcome for OpenedDir {
     async fn give_back(self, fs: &Filesystem) {
@@ -115,6 +118,23 @@ pub(super) fn forget_entries(fs: &Filesystem, entries: &[DirEntry]) {
     }
 }
 
+/// Does as much as can be done without waiting, and the rest as a task of the runtime.
+pub(super) fn begin(runtime: &Runtime, task: impl Future<Output = ()> + Send + 'static) {
+    let _inside = runtime.enter();
+    let mut task = Box::pin(task);
+    // A task that panics fails alone; the thread that takes requests has to go on as well.
+    let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+    match polled {
+        Ok(polled) if polled.is_pending() => {
+            // It is polled again there, and then says whom to wake.
+            runtime.spawn(task);
+        }
+        Ok(_) => {}
+        // Its answer is dropped with it, which tells the kernel of an error.
+        Err(_) => tracing::error!("a request was cut off"),
+    }
+}
+
 /// Does an operation, answers with what it returns, or with `ETIMEDOUT` at the deadline.
 pub(super) async fn run<T: Outcome>(
     fs: &Filesystem,
@@ -134,5 +154,69 @@ pub(super) async fn run<T: Outcome>(
     answer(Err(Errno::ETIMEDOUT));
     if let Ok(outcome) = operation.await {
         outcome.give_back(fs).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread::{self, ThreadId};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn where_it_runs(runtime: &Runtime, wait: Option<oneshot::Receiver<()>>) -> oneshot::Receiver<ThreadId> {
+        let (told, hear) = oneshot::channel();
+        begin(runtime, async move {
+            if let Some(wait) = wait {
+                let _ = wait.await;
+            }
+            let _ = told.send(thread::current().id());
+        });
+        hear
+    }
+
+    #[test]
+    fn what_need_not_wait_is_done_at_once_and_the_rest_goes_on() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut done = where_it_runs(runtime.handle(), None);
+        assert_eq!(done.try_recv().unwrap(), thread::current().id());
+        let (go, wait) = oneshot::channel();
+        let mut waiting = where_it_runs(runtime.handle(), Some(wait));
+        assert!(waiting.try_recv().is_err(), "it waits");
+        go.send(()).unwrap();
+        assert_ne!(runtime.block_on(waiting).unwrap(), thread::current().id());
+    }
+
+    #[test]
+    fn time_passes_for_what_waits() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (told, hear) = oneshot::channel();
+        begin(runtime.handle(), async move {
+            let late = timeout(Duration::from_millis(1), std::future::pending::<()>()).await.is_err();
+            let _ = told.send(late);
+        });
+        assert!(runtime.block_on(hear).unwrap());
+    }
+
+    #[test]
+    fn a_request_that_panics_ends_nothing_else() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let dropped = Arc::new(AtomicBool::new(false));
+        struct Reply(Arc<AtomicBool>);
+        impl Drop for Reply {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let reply = Reply(Arc::clone(&dropped));
+        begin(runtime.handle(), async move {
+            let _reply = reply;
+            panic!("on purpose");
+        });
+        assert!(dropped.load(Ordering::Relaxed));
+        assert!(where_it_runs(runtime.handle(), None).try_recv().is_ok());
     }
 }

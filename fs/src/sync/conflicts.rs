@@ -146,7 +146,7 @@ impl Inner {
         ));
         if let Some(invalidator) = self.invalidator.get() {
             invalidator.entry(directory.ino, &name);
-            invalidator.inode(directory.ino, 0..0);
+            invalidator.inode(directory.ino, 0..u64::MAX);
         }
         Ok(())
     }

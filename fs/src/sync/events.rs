@@ -213,7 +213,8 @@ impl Inner {
         lock(&directory.listing).disbelieve(name);
         lock(&directory.facts).disbelieve();
         if let Some(invalidator) = self.invalidator.get() {
-            invalidator.inode(directory.ino, 0..0);
+            // The listing that the kernel keeps is content.
+            invalidator.inode(directory.ino, 0..u64::MAX);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Open directories. A listing is that of the moment when reading began; cookies are places in it.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::node::{Node, lock};
-use super::{DirEntry, Done, Filesystem, Found, Handle, Inner, Open};
+use super::look::Listed;
+use super::node::{Node, Shown, lock};
+use super::{DirEntry, Done, Filesystem, Found, Handle, Inner, Open, Remember};
 use crate::attributes::{Ino, Kind, ROOT_INO};
 use crate::errno::Errno;
 
@@ -18,21 +20,27 @@ struct Entry {
     node: Arc<Node>,
 }
 
+/// A listing that the kernel keeps is told anew after this time, with all attributes at once: those it was told before end soon, and
+/// would be asked for one by one. Less than what it may believe them for.
+const TELL_AGAIN: Duration = Duration::from_secs(20);
+
 /// Cookies of the first entry; before it come `.` and `..`.
 const FIRST: u64 = 3;
 
 impl Filesystem {
-    /// Opens a directory.
+    /// Opens a directory; says what the kernel may do with its listing.
     ///
     /// # Errors
     /// `ENOTDIR`, `ESTALE`.
-    pub async fn opendir(&self, ino: Ino) -> Result<Handle, Errno> {
-        if let Found::Node(node) = self.inner.found(ino)?
-            && !node.is_directory()
-        {
-            return Err(Errno::ENOTDIR);
-        }
-        Ok(self.inner.keep(Open::Directory(OpenDirectory { ino, listing: Mutex::default() })))
+    pub async fn opendir(&self, ino: Ino) -> Result<(Handle, Remember), Errno> {
+        let remember = match self.inner.found(ino)? {
+            Found::Node(node) if !node.is_directory() => return Err(Errno::ENOTDIR),
+            Found::Node(node) => node.remember(),
+            // Buckets come and go without an event.
+            Found::Top => Remember::Nothing,
+        };
+        let open = OpenDirectory { ino, listing: Mutex::default() };
+        Ok((self.inner.keep(Open::Directory(open)), remember))
     }
 
     /// Up to `max` entries behind a cookie (0: from the beginning, as it is now). With `plus` a lookup is counted for each but
@@ -97,6 +105,22 @@ impl Filesystem {
     }
 }
 
+impl Node {
+    /// What the kernel may do with the listing of this directory. That it was told of changes since is not relied on: what it keeps is of
+    /// now only if nothing has changed here either.
+    fn remember(&self) -> Remember {
+        let listing = lock(&self.listing);
+        if listing.large || !self.home.health.get() {
+            return Remember::Nothing;
+        }
+        let whole = listing.complete.as_ref().is_some_and(|seen| self.home.believes(seen));
+        match listing.shown {
+            Some(shown) if whole && shown.moved == listing.moved && shown.at.elapsed() < TELL_AGAIN => Remember::Kept,
+            _ => Remember::Anew,
+        }
+    }
+}
+
 impl Inner {
     async fn entries(&self, ino: Ino) -> Result<Vec<Entry>, Errno> {
         let mut entries = Vec::new();
@@ -111,9 +135,11 @@ impl Inner {
                 }
             }
             Found::Node(directory) => {
-                let listed = self.list(&directory).await?;
+                let Listed { entries: listed, moved } = self.list(&directory).await?;
                 entries.extend(listed.into_iter().map(|(name, edge)| Entry { name, node: edge.node }));
+                // Cookies are places: the same names have the same ones, also in a listing that the kernel keeps a part of.
                 entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+                lock(&directory.listing).shown = moved.map(|moved| Shown { moved, at: Instant::now() });
             }
         }
         Ok(entries)

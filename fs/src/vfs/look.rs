@@ -27,6 +27,13 @@ const INODES_PER_CALL: usize = 1000;
 /// Names that are remembered of all directories together.
 const NAMES_MAX: usize = 400_000;
 
+/// The entries of a directory, in no particular order.
+pub(crate) struct Listed {
+    pub(crate) entries: Vec<(Box<[u8]>, Edge)>,
+    /// Where the counter of its names stood; `None` if they changed faster than they could be asked for.
+    pub(crate) moved: Option<u64>,
+}
+
 impl Inner {
     /// Where a name leads, as far as can be known: from memory if that is to be believed, else from the server.
     pub(crate) async fn find(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Edge>, Errno> {
@@ -234,7 +241,7 @@ impl Inner {
     }
 
     /// Reads a whole directory. Entries that are not authentic are left out, with an error in the log.
-    pub(crate) async fn list(&self, directory: &Arc<Node>) -> Result<Vec<(Box<[u8]>, Edge)>, Errno> {
+    pub(crate) async fn list(&self, directory: &Arc<Node>) -> Result<Listed, Errno> {
         let mut listed: Vec<(Box<[u8]>, Edge)> = Vec::new();
         self.keep_key(directory).await;
         for _ in 0..ROUNDS {
@@ -303,10 +310,10 @@ impl Inner {
                 self.listed.fetch_sub(before.min(self.listed.load(Ordering::Relaxed)), Ordering::Relaxed);
                 self.bound_names(directory);
             }
-            return Ok(listed);
+            return Ok(Listed { entries: listed, moved: Some(moved) });
         }
         // It changes all the time: a listing that lies between two states is what every filesystem gives then.
-        Ok(listed)
+        Ok(Listed { entries: listed, moved: None })
     }
 
     /// Forgets listings that were not used for long if too many names are remembered.
@@ -360,16 +367,16 @@ fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
 }
 
 /// All entries of a directory, if they are known and to be believed.
-fn whole(directory: &Node, listing: &Listing) -> Option<Vec<(Box<[u8]>, Edge)>> {
+fn whole(directory: &Node, listing: &Listing) -> Option<Listed> {
     let home = &directory.home;
     listing.complete.as_ref().filter(|seen| home.believes(seen))?;
-    let mut all = Vec::with_capacity(listing.names.len());
+    let mut entries = Vec::with_capacity(listing.names.len());
     for (name, known) in &listing.names {
         match known {
-            Name::Leads(edge) if home.believes(&edge.seen) => all.push((name.clone(), edge.clone())),
+            Name::Leads(edge) if home.believes(&edge.seen) => entries.push((name.clone(), edge.clone())),
             Name::Nothing(seen) if home.believes(seen) => {}
             _ => return None,
         }
     }
-    Some(all)
+    Some(Listed { entries, moved: Some(listing.moved) })
 }

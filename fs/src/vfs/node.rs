@@ -278,6 +278,16 @@ pub(crate) struct Listing {
     /// Too many names to be read ahead.
     pub(crate) large: bool,
     pub(crate) used: Option<Instant>,
+    /// What the kernel was last told of it from the beginning.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// A listing that the kernel was told and may have kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// Where the counter of the names stood.
+    pub(crate) moved: u64,
+    pub(crate) at: Instant,
 }
 
 impl Listing {

@@ -58,7 +58,7 @@ impl Inner {
             let inside = if is_directory { Some(edge.node.changing.lock().await) } else { None };
             if turn.is_here() {
                 self.fresh(&edge.node).await?;
-                if is_directory && !self.list(&edge.node).await?.is_empty() {
+                if is_directory && !self.list(&edge.node).await?.entries.is_empty() {
                     return Err(Errno::ENOTEMPTY);
                 }
             }

@@ -187,7 +187,7 @@ impl Inner {
         }
         // Nothing is put into it meanwhile, or somebody is at it: then it is not for this machine alone to say.
         let Ok(_inside) = target.node.changing.try_lock() else { return Ok(false) };
-        if self.list(&target.node).await?.is_empty() { Ok(true) } else { Err(Errno::ENOTEMPTY) }
+        if self.list(&target.node).await?.entries.is_empty() { Ok(true) } else { Err(Errno::ENOTEMPTY) }
     }
 
     /// Whether a directory is another one or lies in it, by what is known for sure.

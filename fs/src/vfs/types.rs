@@ -102,6 +102,17 @@ pub struct DirEntry {
     pub attr: Option<Attr>,
 }
 
+/// What the kernel may do with the listing of a directory that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// Ask each time.
+    Nothing,
+    /// Forget the one that it has, and keep the one that it is told now.
+    Anew,
+    /// Use the one that it has, which is of now.
+    Kept,
+}
+
 /// What `lseek` looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {

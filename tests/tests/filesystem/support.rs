@@ -120,7 +120,7 @@ pub(crate) async fn content(fs: &Filesystem, ino: Ino) -> Vec<u8> {
 
 /// Names, kinds and attributes of a directory, without `.` and `..`.
 pub(crate) async fn list(fs: &Filesystem, ino: Ino) -> Vec<(String, Kind, Attr)> {
-    let handle = fs.opendir(ino).await.unwrap();
+    let (handle, _) = fs.opendir(ino).await.unwrap();
     let (mut all, mut cookie) = (Vec::new(), 0);
     loop {
         // A small number, so that cookies matter.

@@ -6,6 +6,7 @@ mod alone;
 mod crashes;
 mod large;
 mod life;
+mod listing;
 mod loops;
 mod offline;
 mod programs;
