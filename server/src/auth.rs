@@ -195,25 +195,49 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     token.ok_or_else(|| ApiError::new(ErrorCode::InvalidCredentials, "a bearer token is needed"))
 }
 
-/// The caller of a gRPC request.
+/// The caller of a gRPC request, by its headers.
 ///
 /// # Errors
 /// As [`authenticate`]; [`ErrorCode::RateLimited`].
-pub async fn caller_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Result<Caller, ApiError> {
-    let caller = authenticate(app, bearer(metadata.as_ref())?).await?;
+pub async fn caller_calling(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let caller = authenticate(app, bearer(headers)?).await?;
     app.throttle.calls_of(caller.account)?;
-    let reader = metadata.get(READER_KEY).and_then(|reader| hex::decode(reader.as_bytes()).ok()?.try_into().ok());
+    let reader = headers.get(READER_KEY).and_then(|reader| hex::decode(reader.as_bytes()).ok()?.try_into().ok());
     Ok(Caller { reader: reader.unwrap_or_default(), ..caller })
+}
+
+/// The caller of a gRPC request.
+///
+/// # Errors
+/// As [`caller_calling`].
+pub async fn caller_of<T>(app: &App, request: &tonic::Request<T>) -> Result<Caller, ApiError> {
+    // The rule of the method has looked already.
+    match request.extensions().get::<Caller>() {
+        Some(caller) => Ok(caller.clone()),
+        None => caller_calling(app, request.metadata().as_ref()).await,
+    }
+}
+
+/// The machine behind a node's gRPC request, by its headers.
+///
+/// # Errors
+/// As [`authenticate_machine`]; [`ErrorCode::RateLimited`].
+pub async fn machine_calling(app: &App, headers: &HeaderMap) -> Result<Machine, ApiError> {
+    let machine = authenticate_machine(app, bearer(headers)?).await?;
+    app.throttle.machine(machine.id)?;
+    Ok(machine)
 }
 
 /// The machine behind a node's gRPC request.
 ///
 /// # Errors
-/// As [`authenticate_machine`]; [`ErrorCode::RateLimited`].
-pub async fn machine_of(app: &App, metadata: &tonic::metadata::MetadataMap) -> Result<Machine, ApiError> {
-    let machine = authenticate_machine(app, bearer(metadata.as_ref())?).await?;
-    app.throttle.machine(machine.id)?;
-    Ok(machine)
+/// As [`machine_calling`].
+pub async fn machine_of<T>(app: &App, request: &tonic::Request<T>) -> Result<Machine, ApiError> {
+    // The rule of the method has looked already.
+    match request.extensions().get::<Machine>() {
+        Some(machine) => Ok(machine.clone()),
+        None => machine_calling(app, request.metadata().as_ref()).await,
+    }
 }
 
 /// Checks the access token of a person's device or program.

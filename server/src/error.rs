@@ -122,6 +122,8 @@ impl IntoResponse for ApiError {
         let request_id = crate::http::request_id::current();
         let detail = ErrorDetail { code: self.code.as_str(), message: self.message, request_id };
         let mut response = (status, Json(ErrorBody { error: detail })).into_response();
+        // For the log.
+        response.extensions_mut().insert(self.code);
         if let Some(pause) = self.retry_after {
             // A moment later rather than a moment too early.
             let seconds = pause.as_secs().saturating_add(1);

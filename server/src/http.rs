@@ -1,10 +1,11 @@
 //! The HTTP side: listeners, middleware, REST, WebSocket.
 //!
 //! A request comes in at [`server`], passes [`middleware`] and finds its handler by the table in [`router`], which also says who may
-//! call ([`access`]). Handlers in [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
+//! call ([`access`], for gRPC [`calls`]). Handlers in [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
 
 pub mod access;
 pub mod body;
+pub mod calls;
 pub mod extract;
 pub mod middleware;
 pub mod request_id;

@@ -13,7 +13,8 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq as _;
 
-use super::confirm::{Outcome, granted, run};
+use super::account_key::{Lineage, require_newest};
+use super::confirm::{Confirmation, Outcome, confirmed, granted, run};
 use super::guard::Attempt;
 use super::register::{WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
 use crate::app::App;
@@ -58,6 +59,8 @@ pub struct NewKey {
     pub owner_wrapped_kek: Option<Vec<u8>>,
     /// Its own key in writer lists.
     pub signing_public_key: Option<Vec<u8>>,
+    /// Of the account key that is in it, or that is what opens it for the owner.
+    pub account_key_epoch: u32,
 }
 
 impl NewKey {
@@ -233,13 +236,22 @@ pub(crate) async fn writer_closed(c: &mut Conn, bucket: BucketId, public_key: &[
 /// Makes a key.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidArgument`], [`ErrorCode::NotFound`] for a bucket that is none of the account's business,
+/// As [`confirmed`]; [`ErrorCode::InvalidArgument`], [`ErrorCode::NotFound`] for a bucket that is none of the account's business,
 /// [`ErrorCode::AlreadyExists`] for an id that is taken, [`ErrorCode::Conflict`] for too many keys.
-pub async fn create(app: &App, caller: &Caller, new: NewKey, ip: IpAddr) -> Result<ApiKey, ApiError> {
-    let (account, auth_hash) = (caller.account, new.check()?);
-    run(app, move |c| {
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    new: NewKey,
+    confirmation: Confirmation,
+    ip: IpAddr,
+) -> Result<ApiKey, ApiError> {
+    let (auth_hash, backend) = (new.check()?, app.db.backend());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
         let new = new.clone();
-        Box::pin(async move { insert(c, account, &new, &auth_hash, ip).await })
+        Box::pin(async move {
+            granted!(require_newest(c, backend, asker.account, new.account_key_epoch).await?);
+            insert(c, asker.account, &new, &auth_hash, ip).await
+        })
     })
     .await
 }
@@ -317,7 +329,7 @@ pub async fn revoke(app: &App, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Re
     Ok(())
 }
 
-async fn revoke_one(c: &mut Conn, key: ApiKeyId) -> Result<(), DbError> {
+pub(super) async fn revoke_one(c: &mut Conn, key: ApiKeyId) -> Result<(), DbError> {
     sqlx::query("UPDATE api_key SET revoked_ns = $2, wrapped_keys = NULL, owner_wrapped_kek = NULL WHERE id = $1")
         .bind(key.to_vec())
         .bind(now_ns())
@@ -362,6 +374,8 @@ pub struct Exchanged {
     pub exchange_public_key: Vec<u8>,
     /// The account's private keys under the account key; empty for a key that is for one bucket, which cannot open them.
     pub wrapped_private_keys: Vec<u8>,
+    /// Which account key it is, for a key of the whole account.
+    pub lineage: Lineage,
 }
 
 /// Exchanges a key for an access token, bound to an Ed25519 key of the program.
@@ -405,6 +419,7 @@ pub async fn exchange(
         signing_public_key: opened.signing_public_key,
         exchange_public_key: opened.exchange_public_key,
         wrapped_private_keys: opened.wrapped_private_keys,
+        lineage: opened.lineage,
     })
 }
 
@@ -427,6 +442,7 @@ struct Opened {
     signing_public_key: Vec<u8>,
     exchange_public_key: Vec<u8>,
     wrapped_private_keys: Vec<u8>,
+    lineage: Lineage,
 }
 
 async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
@@ -448,7 +464,7 @@ async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
     let (key, account): (ApiKey, AccountId) = (read(&row)?, column_id(&row, 11)?);
     let Some(wrapped_keys) = row.try_get::<Option<Vec<u8>>, _>(10)? else { return Ok(Err(refused())) };
     let owner = sqlx::query(
-        "SELECT disabled, signing_public_key, exchange_public_key, wrapped_private_keys FROM account WHERE id = $1",
+        "SELECT disabled, signing_public_key, exchange_public_key, wrapped_private_keys, key_epoch, key_history FROM account WHERE id = $1",
     )
     .bind(account.to_vec())
     .fetch_one(&mut *c)
@@ -480,7 +496,10 @@ async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
         .await?;
     let event = Event::new(Some(account), Actor::ApiKey, Action::ApiKeyUsed, Some(exchange.ip));
     audit::record(c, event.with(format!("{} {}", key.id, key.name))).await?;
-    let wrapped_private_keys = if key.bucket.is_some() { Vec::new() } else { owner.try_get(3)? };
+    let (wrapped_private_keys, lineage) = match key.bucket {
+        Some(_) => (Vec::new(), Lineage::default()),
+        None => (owner.try_get(3)?, Lineage::read(&owner, 4)?),
+    };
     Ok(Ok(Opened {
         account,
         key,
@@ -489,6 +508,7 @@ async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
         signing_public_key: owner.try_get(1)?,
         exchange_public_key: owner.try_get(2)?,
         wrapped_private_keys,
+        lineage,
     }))
 }
 

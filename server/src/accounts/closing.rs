@@ -10,7 +10,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, SessionId};
 use sqlx::Row as _;
 
-use super::confirm::{Asker, Confirmation, granted, run};
+use super::confirm::{Confirmation, confirmed, run};
 use super::password::told;
 use super::{api_keys, devices};
 use crate::app::App;
@@ -29,14 +29,11 @@ const BATCH: i64 = 16;
 /// Plans the deletion of the caller's account. Its other sessions and all API keys end. Returns when it will be deleted, Unix seconds.
 ///
 /// # Errors
-/// As [`Asker::confirmed`].
+/// As [`confirmed`].
 pub async fn ask(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<u64, ApiError> {
-    let asker = Asker::new(app, caller, ip);
     let delete_ns = now_ns().saturating_add(nanos(app.config.account_grace));
-    run(app, move |c| {
-        let (asker, confirmation) = (asker.clone(), confirmation.clone());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
         Box::pin(async move {
-            granted!(asker.confirmed(c, &confirmation).await?);
             sqlx::query("UPDATE account SET delete_ns = $2 WHERE id = $1")
                 .bind(asker.account.to_vec())
                 .bind(delete_ns)
@@ -170,8 +167,8 @@ async fn scrub(c: &mut Conn, account: AccountId) -> Result<bool, DbError> {
     sqlx::query(
         "UPDATE account SET username = $2, username_key = $2, email = $2, email_key = $2, disabled = 1, role = 'basic', salt = $3, \
          auth_hash = $4, wrapped_account_key = $3, recovery_wrapped_account_key = $3, signing_public_key = $4, \
-         exchange_public_key = $4, wrapped_private_keys = $3, totp_enrolment = NULL, totp_pending = NULL, delete_ns = NULL, \
-         erased_ns = $5 WHERE id = $1",
+         exchange_public_key = $4, wrapped_private_keys = $3, key_history = NULL, totp_enrolment = NULL, totp_pending = NULL, \
+         delete_ns = NULL, erased_ns = $5 WHERE id = $1",
     )
     .bind(account.to_vec())
     .bind(nobody)

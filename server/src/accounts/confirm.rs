@@ -1,6 +1,10 @@
 //! Password and code once more, before something that a stolen session must not be able to do.
+//!
+//! [`begin`] proves the password and has a code made. Every change that needs both then goes through [`confirmed`], which takes the code
+//! in the transaction of the change itself. Which paths those are stands in the table of routes ([`crate::http::access::Access`]).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, Random as _, SessionId};
@@ -44,6 +48,33 @@ where
     let outcome = app.db.write::<_, DbError, _>(job).await?;
     app.post.wake();
     outcome
+}
+
+/// Does something that a stolen session must not be able to do: takes the confirmation, then runs the job, in one transaction. The
+/// confirmation is used up even if the job refuses.
+///
+/// # Errors
+/// [`ErrorCode::OtpInvalid`], [`ErrorCode::OtpExpired`], [`ErrorCode::AccountLocked`], [`ErrorCode::RateLimited`]; what the job refuses.
+pub(super) async fn confirmed<T, F>(
+    app: &App,
+    caller: &Caller,
+    confirmation: Confirmation,
+    ip: IpAddr,
+    job: F,
+) -> Result<T, ApiError>
+where
+    F: for<'c> Fn(&'c mut Conn, Asker) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let (asker, job) = (Asker::new(app, caller, ip), Arc::new(job));
+    run(app, move |c| {
+        let (asker, confirmation, job) = (asker.clone(), confirmation.clone(), Arc::clone(&job));
+        Box::pin(async move {
+            granted!(asker.confirmed(c, &confirmation).await?);
+            job(c, asker).await
+        })
+    })
+    .await
 }
 
 /// Something that waits for its code.

@@ -1,4 +1,4 @@
-//! A new email address: who has the session and the password must show codes from the old and from the new mailbox.
+//! A new email address: who has confirmed it with password and code must show codes from the old and from the new mailbox.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use subtle::ConstantTimeEq as _;
 
 use super::challenge::{self, Challenge, Kind};
-use super::confirm::{Asker, Outcome, granted, over, run, wrong_code};
+use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, over, wrong_code};
 use super::guard::Attempt;
 use super::limits::{self, RECOVERIES, REGISTRATION_MAILS};
 use super::rules;
@@ -19,7 +19,6 @@ use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, EMAIL_CODE_LIFETIME, Letter, Notice};
 use crate::time::to_seconds;
-use crate::tokens::stored_hash;
 
 /// A change that waits for its codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +32,26 @@ pub struct Begun {
 /// Mails a code to each address. The answer does not say whether the new one has an account already: its owner is told.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidEmail`], [`ErrorCode::InvalidCredentials`], [`ErrorCode::RateLimited`].
-pub async fn begin(app: &App, caller: &Caller, auth_key: &[u8], new: &str, ip: IpAddr) -> Result<Begun, ApiError> {
+/// As [`confirmed`]; [`ErrorCode::InvalidEmail`].
+pub async fn begin(
+    app: &App,
+    caller: &Caller,
+    new: &str,
+    confirmation: Confirmation,
+    ip: IpAddr,
+) -> Result<Begun, ApiError> {
     rules::email(new)?;
-    let (asker, auth_hash, new) = (Asker::new(app, caller, ip), stored_hash(auth_key), new.to_owned());
-    let change = SessionId::random();
-    run(app, move |c| {
-        let (asker, new) = (asker.clone(), new.clone());
-        Box::pin(async move { open(c, &asker, &auth_hash, change, new).await })
+    let (new, change) = (new.to_owned(), SessionId::random());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
+        let new = new.clone();
+        Box::pin(async move { open(c, &asker, change, new).await })
     })
     .await
 }
 
-async fn open(c: &mut Conn, asker: &Asker, auth_hash: &[u8; 32], change: SessionId, new: String) -> Outcome<Begun> {
-    let old = granted!(asker.password(c, auth_hash).await?);
+async fn open(c: &mut Conn, asker: &Asker, change: SessionId, new: String) -> Outcome<Begun> {
+    let row = sqlx::query("SELECT email FROM account WHERE id = $1").bind(asker.account.to_vec());
+    let old: String = row.fetch_one(&mut *c).await?.try_get(0)?;
     let (by_account, by_email) = (limits::account(&rules::key(&old)), limits::account(&rules::key(&new)));
     let text = "too many changes were asked for; try again later";
     granted!(RECOVERIES.check(c, &by_account, text).await?);

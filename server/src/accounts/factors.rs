@@ -11,7 +11,7 @@ use cyx_core::ids::{AccountId, random_bytes};
 use sqlx::Row as _;
 
 use super::codes::Method;
-use super::confirm::{Asker, Confirmation, Outcome, granted, over, run, wrong_code};
+use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, over, run, wrong_code};
 use super::guard::Attempt;
 use crate::app::App;
 use crate::audit::{self, Action, Event};
@@ -76,18 +76,16 @@ pub struct Enrolment {
 /// Draws a secret for an app. It changes nothing until [`confirm_app`].
 ///
 /// # Errors
-/// As [`Asker::confirmed`].
+/// As [`confirmed`].
 pub async fn enrol_app(
     app: &App,
     caller: &Caller,
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<Enrolment, ApiError> {
-    let (asker, enrolment) = (Asker::new(app, caller, ip), random_bytes::<16>());
-    run(app, move |c| {
-        let (asker, confirmation) = (asker.clone(), confirmation.clone());
+    let enrolment = random_bytes::<16>();
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
         Box::pin(async move {
-            granted!(asker.confirmed(c, &confirmation).await?);
             let expires_ns = now_ns().saturating_add(nanos(PENDING));
             let row = sqlx::query(
                 "UPDATE account SET totp_pending = $2, totp_pending_expires_ns = $3 WHERE id = $1 RETURNING email",
@@ -161,14 +159,11 @@ async fn put_in_force(c: &mut Conn, asker: &Asker, codes: &[String], otp: &str) 
 /// Codes come by mail again.
 ///
 /// # Errors
-/// As [`Asker::confirmed`]; [`ErrorCode::NotFound`] if there is no app.
+/// As [`confirmed`]; [`ErrorCode::NotFound`] if there is no app.
 pub async fn remove_app(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<(), ApiError> {
-    let asker = Asker::new(app, caller, ip);
-    run(app, move |c| {
-        let (asker, confirmation) = (asker.clone(), confirmation.clone());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
         Box::pin(async move {
             granted!(has_app(c, asker.account).await?);
-            granted!(asker.confirmed(c, &confirmation).await?);
             forget_app(c, asker.account).await?;
             changed(c, &asker, Action::TotpRemoved, Notice::AppRemoved).await?;
             Ok(Ok(()))
@@ -200,13 +195,12 @@ pub async fn renew_backup_codes(
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<Vec<String>, ApiError> {
-    let (asker, codes) = (Asker::new(app, caller, ip), make_codes());
+    let codes = make_codes();
     let shown = codes.clone();
-    run(app, move |c| {
-        let (asker, confirmation, codes) = (asker.clone(), confirmation.clone(), codes.clone());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
+        let codes = codes.clone();
         Box::pin(async move {
             granted!(has_app(c, asker.account).await?);
-            granted!(asker.confirmed(c, &confirmation).await?);
             replace_backup_codes(c, &asker, &codes).await?;
             changed(c, &asker, Action::BackupCodes, Notice::BackupCodes).await?;
             Ok(Ok(()))

@@ -12,6 +12,7 @@ use cyx_core::ids::{AccountId, Random as _, SessionId};
 use sqlx::Row as _;
 use subtle::ConstantTimeEq as _;
 
+use super::account_key::Lineage;
 use super::codes::{self, Method, Taken};
 use super::confirm::{self, Outcome, granted};
 use super::guard::Attempt;
@@ -150,6 +151,8 @@ pub struct WrappedKeys {
     pub exchange_public_key: Vec<u8>,
     /// Both private keys under the account key.
     pub private_keys: Vec<u8>,
+    /// Which of its account keys this is, and those of before under it.
+    pub lineage: Lineage,
 }
 
 /// A new session.
@@ -235,13 +238,10 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
         remove_login(c, new.id).await?;
         return Ok(Err(ended()));
     }
-    let row = sqlx::query(
-        "SELECT email_key, disabled, wrapped_account_key, signing_public_key, exchange_public_key, wrapped_private_keys \
-         FROM account WHERE id = $1",
-    )
-    .bind(account.to_vec())
-    .fetch_one(&mut *c)
-    .await?;
+    let row = sqlx::query("SELECT email_key, disabled FROM account WHERE id = $1")
+        .bind(account.to_vec())
+        .fetch_one(&mut *c)
+        .await?;
     let email_key: String = row.try_get(0)?;
     let attempt = Attempt::new(&email_key, new.ip);
     let Some(taken) = codes::take(c, &new.keys, account, new.id, &new.otp).await? else {
@@ -279,13 +279,26 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
     .execute(&mut *c)
     .await?;
     super::sessions::store_refresh(c, new.id, &new.refresh_hash, 1).await?;
-    let keys = WrappedKeys {
-        account_key: row.try_get(2)?,
-        signing_public_key: row.try_get(3)?,
-        exchange_public_key: row.try_get(4)?,
-        private_keys: row.try_get(5)?,
-    };
+    let keys = under_password(c, account).await?;
     Ok(Ok((account, keys)))
+}
+
+/// The keys of an account as its password opens them.
+pub(super) async fn under_password(c: &mut Conn, account: AccountId) -> Result<WrappedKeys, DbError> {
+    let row = sqlx::query(
+        "SELECT wrapped_account_key, signing_public_key, exchange_public_key, wrapped_private_keys, key_epoch, key_history \
+         FROM account WHERE id = $1",
+    )
+    .bind(account.to_vec())
+    .fetch_one(c)
+    .await?;
+    Ok(WrappedKeys {
+        account_key: row.try_get(0)?,
+        signing_public_key: row.try_get(1)?,
+        exchange_public_key: row.try_get(2)?,
+        private_keys: row.try_get(3)?,
+        lineage: Lineage::read(&row, 4)?,
+    })
 }
 
 /// Makes an administrator of who the configuration names and who has just shown to read the mail of that address.

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use cyx_core::ids::{AccountId, SessionId};
 
+use super::account_key::require_newest;
 use super::challenge;
-use super::confirm::{Asker, granted, run};
+use super::confirm::{Confirmation, confirmed, granted};
 use super::register::{Password, fields, is_wrapped_key};
 use super::{api_keys, devices};
 use crate::app::App;
@@ -14,30 +15,34 @@ use crate::auth::Caller;
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter, Notice};
-use crate::tokens::stored_hash;
 
 /// What a change of the password needs.
 #[derive(Clone)]
 pub struct Change {
-    /// SHA-256 of the present auth key.
-    pub auth_hash: [u8; 32],
     /// The new one.
     pub new: Password,
     /// Whether API keys end too.
     pub revoke_api_keys: bool,
+    /// Of the account key that the new password wraps.
+    pub account_key_epoch: u32,
 }
 
 /// Changes the password. All other sessions end. Returns how many.
 ///
 /// # Errors
-/// [`cyx_core::error::ErrorCode::InvalidCredentials`], `ACCOUNT_LOCKED`, `RATE_LIMITED`, `INVALID_ARGUMENT`.
-pub async fn change(app: &App, caller: &Caller, change: Change, ip: IpAddr) -> Result<u64, ApiError> {
+/// As [`confirmed`]; [`cyx_core::error::ErrorCode::InvalidArgument`].
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    change: Change,
+    confirmation: Confirmation,
+    ip: IpAddr,
+) -> Result<u64, ApiError> {
     change.new.check()?;
-    let asker = Asker::new(app, caller, ip);
-    let ended = run(app, move |c| {
-        let (asker, change) = (asker.clone(), change.clone());
+    let ended = confirmed(app, caller, confirmation, ip, move |c, asker| {
+        let change = change.clone();
         Box::pin(async move {
-            granted!(asker.password(c, &change.auth_hash).await?);
+            granted!(require_newest(c, asker.backend, asker.account, change.account_key_epoch).await?);
             let ended = replace(c, asker.account, &change.new, Some(asker.session), change.revoke_api_keys).await?;
             audit::record(c, Event::owner(asker.account, Action::PasswordChanged, asker.ip)).await?;
             told(c, asker.account, Notice::PasswordChanged, asker.ip).await?;
@@ -88,16 +93,16 @@ pub(super) async fn told(c: &mut Conn, account: AccountId, notice: Notice, ip: I
 pub async fn change_words(
     app: &App,
     caller: &Caller,
-    auth_key: &[u8],
     wrapped: Vec<u8>,
+    account_key_epoch: u32,
+    confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<(), ApiError> {
     fields(&[("recovery_wrapped_account_key", is_wrapped_key(&wrapped))])?;
-    let (asker, auth_hash) = (Asker::new(app, caller, ip), stored_hash(auth_key));
-    run(app, move |c| {
-        let (asker, wrapped) = (asker.clone(), wrapped.clone());
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
+        let wrapped = wrapped.clone();
         Box::pin(async move {
-            granted!(asker.password(c, &auth_hash).await?);
+            granted!(require_newest(c, asker.backend, asker.account, account_key_epoch).await?);
             replace_words(c, asker.account, &wrapped).await?;
             audit::record(c, Event::owner(asker.account, Action::WordsChanged, asker.ip)).await?;
             told(c, asker.account, Notice::WordsChanged, asker.ip).await?;

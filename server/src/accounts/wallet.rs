@@ -15,9 +15,10 @@ use cyx_core::wallet::{Intent, SignIn, WalletAddress, parse_signature};
 use sqlx::Row as _;
 
 use super::challenge::{self, Challenge, Kind};
-use super::confirm::{Asker, Confirmation, Outcome, granted, run};
+use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, run};
 use super::guard::Attempt;
 use super::limits::{self, WALLET_TEXTS};
+use super::login::{WrappedKeys, under_password};
 use super::register::is_signing_key;
 use super::rules;
 use crate::app::App;
@@ -310,6 +311,32 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
     Ok(Ok((account, wallet)))
 }
 
+/// The account's keys as its password opens them, for a session that a wallet logged in: it has none, and the wallet opens nothing.
+/// Other sessions got them when they logged in, with a code; they get none here, where there is none.
+///
+/// # Errors
+/// [`ErrorCode::InvalidCredentials`] for a wrong password, [`ErrorCode::AccountLocked`], [`ErrorCode::RateLimited`];
+/// [`ErrorCode::PermissionDenied`] for another session.
+pub async fn keys(app: &App, caller: &Caller, auth_key: &[u8], ip: IpAddr) -> Result<WrappedKeys, ApiError> {
+    let (asker, auth_hash) = (Asker::new(app, caller, ip), stored_hash(auth_key));
+    run(app, move |c| {
+        let asker = asker.clone();
+        Box::pin(async move {
+            let wallet: Option<String> = sqlx::query_scalar("SELECT wallet FROM session WHERE id = $1")
+                .bind(asker.session.to_vec())
+                .fetch_one(&mut *c)
+                .await?;
+            if wallet.is_none() {
+                return Ok(Err(ApiError::denied("only a login with a wallet gets its keys this way")));
+            }
+            granted!(asker.password(c, &auth_hash).await?);
+            audit::record(c, Event::owner(asker.account, Action::Password, asker.ip)).await?;
+            Ok(Ok(under_password(c, asker.account).await?))
+        })
+    })
+    .await
+}
+
 /// A wallet that logs in to an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wallet {
@@ -349,7 +376,7 @@ pub async fn list(app: &App, account: AccountId) -> Result<Vec<Wallet>, ApiError
 /// Links the wallet that signed to the caller's account. Returns its address.
 ///
 /// # Errors
-/// As [`Asker::confirmed`] and [`log_in`]; [`ErrorCode::AlreadyExists`] if it is linked, [`ErrorCode::Conflict`] for too many.
+/// As [`confirmed`] and [`log_in`]; [`ErrorCode::AlreadyExists`] if it is linked, [`ErrorCode::Conflict`] for too many.
 pub async fn link(
     app: &App,
     caller: &Caller,
@@ -357,13 +384,11 @@ pub async fn link(
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<WalletAddress, ApiError> {
-    let (asker, domain) = (Asker::new(app, caller, ip), app.config.domain.clone());
-    run(app, move |c| {
-        let (asker, domain, signed, confirmation) =
-            (asker.clone(), domain.clone(), signed.clone(), confirmation.clone());
+    let domain = app.config.domain.clone();
+    // The code is taken first, so that a mistyped one costs no signature.
+    confirmed(app, caller, confirmation, ip, move |c, asker| {
+        let (domain, signed) = (domain.clone(), signed.clone());
         Box::pin(async move {
-            // First, so that a mistyped code costs no signature.
-            granted!(asker.confirmed(c, &confirmation).await?);
             let name = username(c, asker.account).await?;
             let (asked, wallet) = granted!(redeem(c, Kind::WalletLink, &signed, (&domain, Some(&name))).await?);
             if (asked.account, asked.session) != (Some(asker.account), Some(asker.session)) {
@@ -401,7 +426,7 @@ async fn insert(c: &mut Conn, asker: &Asker, wallet: WalletAddress) -> Outcome<W
 /// Ends the link of a wallet to the caller's account, and the sessions that it logged in.
 ///
 /// # Errors
-/// As [`Asker::confirmed`]; [`ErrorCode::NotFound`] if it is not linked to this account.
+/// As [`confirmed`]; [`ErrorCode::NotFound`] if it is not linked to this account.
 pub async fn unlink(
     app: &App,
     caller: &Caller,
@@ -409,15 +434,8 @@ pub async fn unlink(
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<(), ApiError> {
-    let asker = Asker::new(app, caller, ip);
-    run(app, move |c| {
-        let (asker, confirmation) = (asker.clone(), confirmation.clone());
-        Box::pin(async move {
-            granted!(asker.confirmed(c, &confirmation).await?);
-            remove(c, &asker, wallet).await
-        })
-    })
-    .await?;
+    confirmed(app, caller, confirmation, ip, move |c, asker| Box::pin(async move { remove(c, &asker, wallet).await }))
+        .await?;
     app.sessions.forget_account(caller.account);
     Ok(())
 }

@@ -26,6 +26,9 @@ pub enum Access {
     MemberWith(Permission),
     /// A person's own device.
     Person,
+    /// As before, with a fresh password and code of the chosen factor in the body ([`super::body::Confirmed`]): a stolen session must not
+    /// be able to do this.
+    Confirmed,
     /// An administrator's own device.
     Admin,
     /// A storage node's machine.
@@ -57,7 +60,7 @@ pub(super) async fn enforce(
             app.throttle.account(member.account)?;
             request.extensions_mut().insert(member);
         }
-        Access::Person | Access::Admin => {
+        Access::Person | Access::Confirmed | Access::Admin => {
             let caller = auth::authenticate(&app, auth::bearer(request.headers())?).await?;
             match access {
                 Access::Admin => caller.require_admin()?,

@@ -1,5 +1,6 @@
 //! Pieces of JSON bodies.
 
+use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
 use base64::Engine as _;
@@ -9,6 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::accounts::confirm::Confirmation;
 use crate::error::ApiError;
 
 /// Bytes as standard base64 with padding. Overwritten when dropped, since many of them are keys.
@@ -50,18 +52,61 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(JsonRejection::BytesRejection(error)) if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(ApiError::new(ErrorCode::TooLarge, "the body is too large"))
-            }
-            // The message names the field and never repeats its value: bodies hold secrets.
-            Err(JsonRejection::JsonDataError(error)) => Err(ApiError::invalid(field_of(&error.body_text()))),
-            Err(JsonRejection::MissingJsonContentType(_)) => {
-                Err(ApiError::invalid("the body must be JSON, with the header content-type: application/json"))
-            }
-            Err(_) => Err(ApiError::invalid("the body is not valid JSON")),
+        let axum::Json(body) = axum::Json::<T>::from_request(request, state).await.map_err(refusal)?;
+        Ok(Self(body))
+    }
+}
+
+/// A body with the fields `confirmation_id` and `otp` beside those of `T`: what a path of the rule
+/// [`Confirmed`](super::access::Access::Confirmed) takes.
+pub struct Confirmed<T> {
+    /// Password and code.
+    pub confirmation: Confirmation,
+    /// The rest.
+    pub body: T,
+}
+
+/// A body that has no further fields.
+#[derive(Deserialize)]
+pub struct Nothing {}
+
+#[derive(Deserialize)]
+struct ConfirmationFields {
+    confirmation_id: String,
+    otp: String,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Confirmed<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let content_type = request.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        if !essence.trim().eq_ignore_ascii_case("application/json") {
+            return Err(no_json());
         }
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| refusal(error.into()))?;
+        // Read twice rather than flattened, so that messages name the fields.
+        let axum::Json(ConfirmationFields { confirmation_id, otp }) =
+            axum::Json::from_bytes(&bytes).map_err(refusal)?;
+        let axum::Json(body) = axum::Json::from_bytes(&bytes).map_err(refusal)?;
+        Ok(Self { confirmation: Confirmation { id: super::rest::challenge_id(&confirmation_id)?, otp }, body })
+    }
+}
+
+fn no_json() -> ApiError {
+    ApiError::invalid("the body must be JSON, with the header content-type: application/json")
+}
+
+fn refusal(error: JsonRejection) -> ApiError {
+    match error {
+        JsonRejection::BytesRejection(error) if error.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::new(ErrorCode::TooLarge, "the body is too large")
+        }
+        // The message names the field and never repeats its value: bodies hold secrets.
+        JsonRejection::JsonDataError(error) => ApiError::invalid(field_of(&error.body_text())),
+        JsonRejection::MissingJsonContentType(_) => no_json(),
+        _ => ApiError::invalid("the body is not valid JSON"),
     }
 }
 

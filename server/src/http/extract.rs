@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use crate::app::{App, AppState};
 use crate::auth::{self, Caller, Machine, Member};
@@ -38,6 +39,20 @@ pub(super) fn client_ip(app: &App, headers: &http::HeaderMap, extensions: &http:
 fn forwarded(headers: &http::HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
+}
+
+/// Parameters in the path. What cannot be one names nothing there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let found = axum::extract::Path::<T>::from_request_parts(parts, app).await;
+        let axum::extract::Path(found) = found.map_err(|_| ApiError::not_found("there is nothing at this path"))?;
+        Ok(Self(found))
+    }
 }
 
 impl FromRequestParts<AppState> for Caller {

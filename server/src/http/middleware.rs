@@ -49,12 +49,13 @@ pub async fn observe(State(app): State<AppState>, request: Request, next: Next) 
     let labels = [("path", label), ("method", method.to_string()), ("status", status.as_str().to_owned())];
     metrics::counter!("cyx_requests_total", &labels).increment(1);
     metrics::histogram!("cyx_request_seconds", &labels[..1]).record(elapsed);
+    let code = response.extensions().get::<ErrorCode>().copied().map(ErrorCode::as_str);
     span.in_scope(|| {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         if status.is_server_error() || elapsed > SLOW {
-            tracing::info!(status = status.as_u16(), milliseconds, "answered");
+            tracing::info!(status = status.as_u16(), code, milliseconds, "answered");
         } else {
-            tracing::debug!(status = status.as_u16(), milliseconds, "answered");
+            tracing::debug!(status = status.as_u16(), code, milliseconds, "answered");
         }
     });
 

@@ -1,7 +1,7 @@
 //! Which path leads where.
 //!
 //! REST and WebSocket stand in one table, so that a test can compare it with the published description; gRPC services bring their
-//! own paths and share the port.
+//! own paths and share the port, and [`calls`] has their table.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -13,10 +13,11 @@ use http::Method;
 use tonic::service::Routes;
 
 use super::access::{Access, Rule, enforce};
+use super::calls;
 use super::middleware::{is_grpc, limit_calls, limit_time, observe};
 use super::rest::{
-    account, admin, api_keys, audit, audits, auth, devices, factors, leaving, machines, nodes, privacy, security,
-    system, wallets,
+    account, account_key, admin, admin_nodes, api_keys, audit, audits, auth, devices, factors, leaving, machines,
+    nodes, privacy, security, system, wallets,
 };
 use super::ws;
 use crate::app::AppState;
@@ -46,7 +47,7 @@ macro_rules! routes {
 /// All of REST.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    use Access::{Admin, Anyone, Machine, Member, MemberWith, Person, Public};
+    use Access::{Admin, Anyone, Confirmed, Machine, Member, MemberWith, Person, Public};
     const READ: Access = MemberWith(Permission::StorageRead);
     routes! {
         post POST "/api/auth/register", Anyone => auth::register;
@@ -60,28 +61,30 @@ pub fn routes() -> Vec<Route> {
         post POST "/api/auth/validate", Anyone => auth::validate;
         post POST "/api/auth/confirm", Person => factors::confirm;
         get GET "/api/auth/factors", Person => factors::list;
-        post POST "/api/auth/factors/totp", Person => factors::enrol;
+        post POST "/api/auth/factors/totp", Confirmed => factors::enrol;
         post POST "/api/auth/factors/totp/confirm", Person => factors::confirm_app;
-        post POST "/api/auth/factors/totp/remove", Person => factors::remove_app;
-        post POST "/api/auth/factors/backup-codes", Person => factors::backup_codes;
+        post POST "/api/auth/factors/totp/remove", Confirmed => factors::remove_app;
+        post POST "/api/auth/factors/backup-codes", Confirmed => factors::backup_codes;
         post POST "/api/v1/auth/challenge", Anyone => wallets::challenge;
         post POST "/api/v1/auth/wallet", Anyone => wallets::log_in;
+        post POST "/api/auth/keys", Person => wallets::keys;
         get GET "/api/auth/wallets", Person => wallets::list;
-        post POST "/api/auth/wallets", Person => wallets::link;
+        post POST "/api/auth/wallets", Confirmed => wallets::link;
         post POST "/api/auth/wallets/challenge", Person => wallets::link_challenge;
-        post POST "/api/auth/wallets/remove", Person => wallets::unlink;
-        post POST "/api/auth/password", Person => security::password;
-        put PUT "/api/auth/recovery", Person => security::words;
+        post POST "/api/auth/wallets/remove", Confirmed => wallets::unlink;
+        post POST "/api/auth/account-key", Confirmed => account_key::replace;
+        post POST "/api/auth/password", Confirmed => security::password;
+        put PUT "/api/auth/recovery", Confirmed => security::words;
         post POST "/api/auth/recover", Anyone => security::recover;
         post POST "/api/auth/recover/verify", Anyone => security::recover_verify;
         post POST "/api/auth/recover/finish", Anyone => security::recover_finish;
-        post POST "/api/auth/email", Person => security::email;
+        post POST "/api/auth/email", Confirmed => security::email;
         post POST "/api/auth/email/confirm", Person => security::email_confirm;
         get GET "/api/auth/sessions", Person => devices::list;
         delete DELETE "/api/auth/sessions", Person => devices::end_all;
         delete DELETE "/api/auth/sessions/{id}", Person => devices::end;
         get GET "/api/auth/api-keys", Person => api_keys::list;
-        post POST "/api/auth/api-keys", Person => api_keys::create;
+        post POST "/api/auth/api-keys", Confirmed => api_keys::create;
         get GET "/api/auth/api-keys/buckets/{bucket}", Person => api_keys::of_bucket;
         delete DELETE "/api/auth/api-keys/{id}", Person => api_keys::revoke;
         post POST "/api/auth/api-keys/token", Anyone => api_keys::exchange;
@@ -95,7 +98,7 @@ pub fn routes() -> Vec<Route> {
         get GET "/api/v1/nodes/{id}/earnings/{epoch}", Person => nodes::lines;
         get GET "/api/v1/audit", Person => audit::own;
         get GET "/api/v1/account/export", Person => privacy::export;
-        post POST "/api/v1/account/delete", Person => privacy::delete;
+        post POST "/api/v1/account/delete", Confirmed => privacy::delete;
         post POST "/api/v1/account/delete/cancel", Person => privacy::cancel;
         get GET "/api/v1/admin/users", Admin => admin::users;
         get GET "/api/v1/admin/users/{user}", Admin => admin::user;
@@ -104,7 +107,8 @@ pub fn routes() -> Vec<Route> {
         put PUT "/api/v1/admin/users/{user}/disabled", Admin => admin::disabled;
         get GET "/api/v1/admin/audit", Admin => admin::audit_log;
         get GET "/api/v1/admin/audit/check", Admin => admin::audit_check;
-        get GET "/api/v1/admin/nodes", Admin => admin::nodes;
+        get GET "/api/v1/admin/nodes", Admin => admin_nodes::all;
+        get GET "/api/v1/admin/nodes/{node}", Admin => admin_nodes::one;
         post POST "/api/v1/admin/nodes/{node}/reinstate", Admin => audits::reinstate;
         put PUT "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drain;
         get GET "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drained;
@@ -153,15 +157,19 @@ pub fn status(app: &AppState) -> Router {
 
 fn rest(app: &AppState, serves: impl Fn(&str) -> bool) -> Router {
     let routes = routes().into_iter().filter(|route| serves(route.path));
-    routes
+    let router = routes
         .fold(Router::new(), |router, route| {
             let rule = from_fn_with_state(Rule(app.clone(), route.access), enforce);
-            router.route(route.path, route.handler.route_layer(rule))
+            // The one body that grows with what the account has.
+            let large = route.path == "/api/auth/account-key";
+            let most = if large { account_key::BODY_MAX } else { BODY_MAX };
+            router.route(route.path, route.handler.layer(DefaultBodyLimit::max(most)).route_layer(rule))
         })
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn(limit_time))
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(app.clone())
+        .layer(from_fn(limit_time));
+    // Tests hold every answer to the published description.
+    #[cfg(test)]
+    let router = router.layer(from_fn(super::tests::documented::documented));
+    router.method_not_allowed_fallback(wrong_method).with_state(app.clone())
 }
 
 /// The router of the nodes' address: the given gRPC services.
@@ -170,7 +178,8 @@ pub fn nodes(app: &AppState, grpc: Routes) -> Router {
 }
 
 fn services(app: &AppState, grpc: Routes) -> Router {
-    grpc.into_axum_router().reset_fallback().layer(from_fn_with_state(app.clone(), limit_calls))
+    let rules = from_fn_with_state(app.clone(), calls::enforce);
+    grpc.into_axum_router().reset_fallback().layer(rules).layer(from_fn_with_state(app.clone(), limit_calls))
 }
 
 fn finish(app: &AppState, router: Router) -> Router {

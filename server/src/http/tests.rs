@@ -1,9 +1,12 @@
 //! Tests through the listener, as a client sees the server.
 
 mod abuse;
+mod account_key;
 mod api_keys;
 mod calls;
+mod confirmed;
 mod devices;
+pub(crate) mod documented;
 mod factors;
 mod gate;
 mod grpc;

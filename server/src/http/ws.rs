@@ -54,9 +54,10 @@ pub struct Parameters {
 pub async fn events(
     State(app): State<AppState>,
     headers: HeaderMap,
-    Query(parameters): Query<Parameters>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(parameters) = parameters.map_err(|_| ApiError::invalid("the parameters are topics, since and token"))?;
     let upgrade = upgrade.map_err(|_| ApiError::invalid("this path speaks WebSocket"))?;
     let topics = parameters.topics.parse::<Topics>().map_err(ApiError::invalid)?;
     let since = positions(&parameters.since)?;

@@ -1,6 +1,6 @@
 //! `/api/auth/api-keys/*`: keys of programs.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{ApiKeyId, BucketId, SessionId};
@@ -13,8 +13,8 @@ use crate::accounts::api_keys::{self, ApiKey, NewKey};
 use crate::app::AppState;
 use crate::auth::{self, Caller};
 use crate::error::ApiError;
-use crate::http::body::{Base64, Json};
-use crate::http::extract::ClientIp;
+use crate::http::body::{Base64, Confirmed, Json};
+use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
@@ -109,6 +109,8 @@ pub struct CreateRequest {
     owner_wrapped_kek: Option<Base64>,
     #[serde(default)]
     signing_public_key: Option<Base64>,
+    #[serde(default)]
+    account_key_epoch: u32,
 }
 
 /// `POST /api/auth/api-keys`
@@ -116,7 +118,7 @@ pub async fn create(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<CreateRequest>,
+    Confirmed { confirmation, body }: Confirmed<CreateRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     let bucket = body.bucket.map(|bucket| bucket.parse()).transpose();
     let new = NewKey {
@@ -129,8 +131,9 @@ pub async fn create(
         wrapped_keys: body.wrapped_keys.to_vec(),
         owner_wrapped_kek: body.owner_wrapped_kek.map(|kek| kek.to_vec()),
         signing_public_key: body.signing_public_key.map(|key| key.to_vec()),
+        account_key_epoch: body.account_key_epoch,
     };
-    let made = api_keys::create(&app, &caller, new, ip).await?;
+    let made = api_keys::create(&app, &caller, new, confirmation, ip).await?;
     Ok((StatusCode::CREATED, axum::Json(ApiKeyBody::from(made))))
 }
 
@@ -167,6 +170,8 @@ pub struct TokenResponse {
     signing_public_key: Base64,
     exchange_public_key: Base64,
     wrapped_private_keys: Base64,
+    account_key_epoch: u32,
+    account_key_history: Base64,
     incarnation: String,
 }
 
@@ -192,6 +197,8 @@ pub async fn exchange(
         signing_public_key: exchanged.signing_public_key.into(),
         exchange_public_key: exchanged.exchange_public_key.into(),
         wrapped_private_keys: exchanged.wrapped_private_keys.into(),
+        account_key_epoch: exchanged.lineage.epoch,
+        account_key_history: exchanged.lineage.history.into(),
         incarnation: hex::encode(app.network.keys.incarnation().to_bytes()),
     }))
 }

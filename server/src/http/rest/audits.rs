@@ -1,14 +1,15 @@
 //! `/api/v1/admin/nodes/{node}/reinstate`: how a disqualified node comes back.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use cyx_core::ids::NodeId;
 use serde::Serialize;
 
+use super::node_id;
 use crate::app::AppState;
 use crate::audits::appeal;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::extract::ClientIp;
+use crate::http::extract::{ClientIp, Path};
 use crate::nodes::registry::SCORE_FULL;
 
 /// Answer of `POST /api/v1/admin/nodes/{node}/reinstate`.
@@ -29,7 +30,7 @@ pub async fn reinstate(
     Path(node): Path<String>,
     caller: Caller,
 ) -> Result<axum::Json<ReinstateResponse>, ApiError> {
-    let node: NodeId = node.parse().map_err(|_| ApiError::invalid("a node is named by its id"))?;
+    let node = node_id(&node)?;
     let done = appeal::reinstate(&app, node, caller.account, ip).await?;
     Ok(axum::Json(ReinstateResponse {
         node_id: node,

@@ -1,6 +1,6 @@
 //! `/api/auth/sessions`: the caller's devices.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use cyx_core::ids::SessionId;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::accounts::devices;
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::extract::ClientIp;
+use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;

@@ -5,13 +5,12 @@ use cyx_core::ids::SessionId;
 use serde::{Deserialize, Serialize};
 
 use super::auth::auth_key;
-use super::{Empty, challenge_id, unsigned};
-use crate::accounts::confirm::Confirmation;
+use super::{Empty, unsigned};
 use crate::accounts::{confirm as confirmations, factors};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::body::{Base64, Json};
+use crate::http::body::{Base64, Confirmed, Json, Nothing};
 use crate::http::extract::ClientIp;
 use crate::time::rfc3339;
 
@@ -44,19 +43,6 @@ pub async fn confirm(
         otp_method: begun.method.as_str(),
         otp_expires_at: begun.expires_at,
     }))
-}
-
-/// What a change that needs a confirmation takes.
-#[derive(Deserialize)]
-pub struct ConfirmedRequest {
-    confirmation_id: String,
-    otp: String,
-}
-
-impl ConfirmedRequest {
-    pub(super) fn confirmation(self) -> Result<Confirmation, ApiError> {
-        Ok(Confirmation { id: challenge_id(&self.confirmation_id)?, otp: self.otp })
-    }
 }
 
 /// An authenticator app.
@@ -100,9 +86,9 @@ pub async fn enrol(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<ConfirmedRequest>,
+    Confirmed { confirmation, body: Nothing {} }: Confirmed<Nothing>,
 ) -> Answer<EnrolResponse> {
-    let enrolment = factors::enrol_app(&app, &caller, body.confirmation()?, ip).await?;
+    let enrolment = factors::enrol_app(&app, &caller, confirmation, ip).await?;
     Ok(axum::Json(EnrolResponse { secret: enrolment.secret, uri: enrolment.uri, expires_at: enrolment.expires_at }))
 }
 
@@ -134,9 +120,9 @@ pub async fn remove_app(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<ConfirmedRequest>,
+    Confirmed { confirmation, body: Nothing {} }: Confirmed<Nothing>,
 ) -> Answer<Empty> {
-    factors::remove_app(&app, &caller, body.confirmation()?, ip).await?;
+    factors::remove_app(&app, &caller, confirmation, ip).await?;
     Ok(axum::Json(Empty {}))
 }
 
@@ -145,8 +131,8 @@ pub async fn backup_codes(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<ConfirmedRequest>,
+    Confirmed { confirmation, body: Nothing {} }: Confirmed<Nothing>,
 ) -> Answer<BackupCodesResponse> {
-    let backup_codes = factors::renew_backup_codes(&app, &caller, body.confirmation()?, ip).await?;
+    let backup_codes = factors::renew_backup_codes(&app, &caller, confirmation, ip).await?;
     Ok(axum::Json(BackupCodesResponse { backup_codes }))
 }

@@ -1,18 +1,19 @@
 //! `/api/v1/admin/nodes/{node}/drain` and `/api/v1/nodes/{node}/exit`: nodes that are emptied, by administrators or by their operators.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cyx_core::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::node_id;
 use crate::app::AppState;
 use crate::audit::{self, Action, Actor, Event};
 use crate::auth::Caller;
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::http::body::Json;
-use crate::http::extract::ClientIp;
+use crate::http::extract::{ClientIp, Path};
 use crate::nodes::Leaving;
 use crate::repair::leave::{self, Progress};
 use crate::time::now_ns;
@@ -47,10 +48,6 @@ impl LeavingBody {
 }
 
 type Answer = Result<axum::Json<LeavingBody>, ApiError>;
-
-fn node_id(text: &str) -> Result<NodeId, ApiError> {
-    text.parse().map_err(|_| ApiError::invalid("a node is named by its id"))
-}
 
 /// Body of `PUT /api/v1/admin/nodes/{node}/drain`.
 #[derive(Deserialize)]

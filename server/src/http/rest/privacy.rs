@@ -7,13 +7,12 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Empty;
-use super::factors::ConfirmedRequest;
 use crate::accounts::closing;
 use crate::accounts::export::{self, Export};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::body::Json;
+use crate::http::body::{Confirmed, Nothing};
 use crate::http::extract::ClientIp;
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
@@ -40,9 +39,9 @@ pub async fn delete(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<ConfirmedRequest>,
+    Confirmed { confirmation, body: Nothing {} }: Confirmed<Nothing>,
 ) -> Answer<DeleteResponse> {
-    let delete_at = closing::ask(&app, &caller, body.confirmation()?, ip).await?;
+    let delete_at = closing::ask(&app, &caller, confirmation, ip).await?;
     Ok(axum::Json(DeleteResponse { delete_at }))
 }
 

@@ -17,7 +17,7 @@ use crate::accounts::{email as addresses, password as passwords, recovery};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::body::{Base64, Json};
+use crate::http::body::{Base64, Confirmed, Json};
 use crate::http::extract::ClientIp;
 use crate::tokens::stored_hash;
 
@@ -36,7 +36,7 @@ pub struct NewPassword {
 }
 
 impl NewPassword {
-    fn password(&self) -> Result<Password, ApiError> {
+    pub(super) fn password(&self) -> Result<Password, ApiError> {
         Ok(Password {
             salt: self.salt.to_vec(),
             params: self.params,
@@ -49,10 +49,11 @@ impl NewPassword {
 /// Body of `POST /api/auth/password`.
 #[derive(Deserialize)]
 pub struct PasswordRequest {
-    auth_key: Base64,
     new: NewPassword,
     #[serde(default)]
     revoke_api_keys: bool,
+    #[serde(default)]
+    account_key_epoch: u32,
 }
 
 /// Answer of `POST /api/auth/password`.
@@ -66,21 +67,20 @@ pub async fn password(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<PasswordRequest>,
+    Confirmed { confirmation, body }: Confirmed<PasswordRequest>,
 ) -> Answer<PasswordResponse> {
-    let change = Change {
-        auth_hash: stored_hash(auth_key(&body.auth_key)?),
-        new: body.new.password()?,
-        revoke_api_keys: body.revoke_api_keys,
-    };
-    Ok(axum::Json(PasswordResponse { revoked_sessions: passwords::change(&app, &caller, change, ip).await? }))
+    let PasswordRequest { new, revoke_api_keys, account_key_epoch } = body;
+    let change = Change { new: new.password()?, revoke_api_keys, account_key_epoch };
+    let revoked_sessions = passwords::change(&app, &caller, change, confirmation, ip).await?;
+    Ok(axum::Json(PasswordResponse { revoked_sessions }))
 }
 
 /// Body of `PUT /api/auth/recovery`.
 #[derive(Deserialize)]
 pub struct WordsRequest {
-    auth_key: Base64,
     recovery_wrapped_account_key: Base64,
+    #[serde(default)]
+    account_key_epoch: u32,
 }
 
 /// `PUT /api/auth/recovery`
@@ -88,10 +88,10 @@ pub async fn words(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<WordsRequest>,
+    Confirmed { confirmation, body }: Confirmed<WordsRequest>,
 ) -> Answer<Empty> {
     let wrapped = body.recovery_wrapped_account_key.to_vec();
-    passwords::change_words(&app, &caller, auth_key(&body.auth_key)?, wrapped, ip).await?;
+    passwords::change_words(&app, &caller, wrapped, body.account_key_epoch, confirmation, ip).await?;
     Ok(axum::Json(Empty {}))
 }
 
@@ -194,7 +194,6 @@ pub async fn recover_finish(
 /// Body of `POST /api/auth/email`.
 #[derive(Deserialize)]
 pub struct EmailRequest {
-    auth_key: Base64,
     email: String,
 }
 
@@ -211,9 +210,9 @@ pub async fn email(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<EmailRequest>,
+    Confirmed { confirmation, body }: Confirmed<EmailRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let begun = addresses::begin(&app, &caller, auth_key(&body.auth_key)?, &body.email, ip).await?;
+    let begun = addresses::begin(&app, &caller, &body.email, confirmation, ip).await?;
     let answer = EmailResponse { change_id: begun.change, otp_expires_at: begun.expires_at, message: CHECK_YOUR_MAIL };
     Ok((StatusCode::ACCEPTED, axum::Json(answer)))
 }

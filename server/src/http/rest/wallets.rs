@@ -1,4 +1,5 @@
-//! `/api/v1/auth/challenge`, `/api/v1/auth/wallet`: logging in with a wallet; `/api/auth/wallets/*`: the caller's wallets.
+//! `/api/v1/auth/challenge`, `/api/v1/auth/wallet`, `/api/auth/keys`: logging in with a wallet; `/api/auth/wallets/*`: the caller's
+//! wallets.
 
 use axum::extract::State;
 use cyx_core::ids::SessionId;
@@ -6,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Empty;
 use super::account::{AccountBody, account_body};
-use super::factors::ConfirmedRequest;
+use super::auth::{KeysBody, auth_key};
 use crate::accounts::wallet::{self, Offer, Signed};
 use crate::app::AppState;
 use crate::auth::{self, Caller};
 use crate::error::ApiError;
-use crate::http::body::{Base64, Json};
+use crate::http::body::{Base64, Confirmed, Json};
 use crate::http::extract::ClientIp;
 use crate::time::rfc3339;
 
@@ -96,6 +97,22 @@ pub async fn log_in(
     }))
 }
 
+/// Body of `POST /api/auth/keys`.
+#[derive(Deserialize)]
+pub struct KeysRequest {
+    auth_key: Base64,
+}
+
+/// `POST /api/auth/keys`
+pub async fn keys(
+    State(app): State<AppState>,
+    ClientIp(ip): ClientIp,
+    caller: Caller,
+    Json(body): Json<KeysRequest>,
+) -> Answer<KeysBody> {
+    Ok(axum::Json(wallet::keys(&app, &caller, auth_key(&body.auth_key)?, ip).await?.into()))
+}
+
 /// `POST /api/auth/wallets/challenge`
 pub async fn link_challenge(
     State(app): State<AppState>,
@@ -110,8 +127,6 @@ pub async fn link_challenge(
 pub struct LinkRequest {
     challenge_id: String,
     signature: String,
-    #[serde(flatten)]
-    confirmed: ConfirmedRequest,
 }
 
 /// Answer of `POST /api/auth/wallets`.
@@ -125,10 +140,10 @@ pub async fn link(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<LinkRequest>,
+    Confirmed { confirmation, body }: Confirmed<LinkRequest>,
 ) -> Answer<LinkResponse> {
     let signed = Signed::parse(&body.challenge_id, &body.signature)?;
-    let wallet = wallet::link(&app, &caller, signed, body.confirmed.confirmation()?, ip).await?;
+    let wallet = wallet::link(&app, &caller, signed, confirmation, ip).await?;
     Ok(axum::Json(LinkResponse { wallet: wallet.to_string() }))
 }
 
@@ -162,8 +177,6 @@ pub async fn list(State(app): State<AppState>, caller: Caller) -> Answer<Wallets
 #[derive(Deserialize)]
 pub struct UnlinkRequest {
     wallet: String,
-    #[serde(flatten)]
-    confirmed: ConfirmedRequest,
 }
 
 /// `POST /api/auth/wallets/remove`
@@ -171,9 +184,9 @@ pub async fn unlink(
     State(app): State<AppState>,
     ClientIp(ip): ClientIp,
     caller: Caller,
-    Json(body): Json<UnlinkRequest>,
+    Confirmed { confirmation, body }: Confirmed<UnlinkRequest>,
 ) -> Answer<Empty> {
     let address = wallet::address(&body.wallet)?;
-    wallet::unlink(&app, &caller, address, body.confirmed.confirmation()?, ip).await?;
+    wallet::unlink(&app, &caller, address, confirmation, ip).await?;
     Ok(axum::Json(Empty {}))
 }

@@ -70,3 +70,56 @@ async fn an_address_with_an_account_and_one_without_cause_the_same_work() {
     assert_eq!(written[0], written[1]);
     assert!(written[0]["audit"] > 0 && written[0]["lockout"] == 2 && written[0]["challenge"] == 1, "{written:?}");
 }
+
+#[tokio::test]
+async fn what_looks_like_sql_is_text() {
+    const HOSTILE: [&str; 4] = [
+        "x' OR '1'='1",
+        "x'; DELETE FROM account; --",
+        "x\\'; UPDATE account SET role = 'admin'; --",
+        "%' UNION SELECT * FROM account --",
+    ];
+    let server = TestServer::with(|config| {
+        config.behind_proxy = true;
+        config.admins = vec!["root@example.org".into()];
+    })
+    .await;
+    let (root, admin) = Person::verified(&server, "root").await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let before = rows(&server).await;
+    for (number, text) in HOSTILE.into_iter().enumerate() {
+        let at = ada.at(format!("203.0.113.{number}"));
+        let key = base64(ada.key.verifying_key().as_bytes());
+        // Whatever is looked up, nothing is found; whatever is kept, is kept as it came or refused.
+        let hostile = Person { email: text.to_owned(), ..at.at(format!("203.0.114.{number}")) };
+        assert_eq!(hostile.begin().await.code(), "INVALID_CREDENTIALS");
+        assert_eq!(at.post("/api/auth/recover", json!({"email": text})).await.status, StatusCode::ACCEPTED);
+        let mut registration = at.registration(text);
+        assert_eq!(at.post("/api/auth/register", registration.clone()).await.code(), "INVALID_USERNAME");
+        (registration["username"], registration["email"]) = (json!("somebody"), json!(text));
+        assert_eq!(at.post("/api/auth/register", registration).await.code(), "INVALID_EMAIL");
+        assert_eq!(at.refresh(text).await.code(), "INVALID_CREDENTIALS");
+        assert_eq!(at.post("/api/auth/validate", json!({"token": text})).await.body, json!({"valid": false}));
+        assert_eq!(at.verify(text, text).await.code(), "OTP_EXPIRED");
+        let exchanged = json!({"id": text, "auth": base64(&[1; 32]), "session_public_key": key});
+        assert_eq!(at.post("/api/auth/api-keys/token", exchanged).await.code(), "INVALID_CREDENTIALS");
+        assert_eq!(at.post("/api/v1/auth/challenge", json!({"wallet": text})).await.code(), "INVALID_ARGUMENT");
+        let mut search = reqwest::Url::parse(&server.url("/api/v1/admin/users")).unwrap();
+        search.query_pairs_mut().append_pair("search", text);
+        let found = root.web.get(search).bearer_auth(&admin.access).send().await.unwrap();
+        assert_eq!(found.json::<Value>().await.unwrap()["users"], json!([]), "{text}");
+        let mut user = reqwest::Url::parse(&server.url("/api/v1/admin/users")).unwrap();
+        user.path_segments_mut().unwrap().push(text);
+        let found = root.web.get(user).bearer_auth(&admin.access).send().await.unwrap();
+        assert_eq!(found.status(), StatusCode::NOT_FOUND, "{text}");
+    }
+    let device = json!({"email": ada.email, "auth_key": base64(&ada.auth_key), "device_name": HOSTILE[1]});
+    let login = ada.post("/api/auth/login", device).await.text("session_id");
+    let code = server.running.app.tokens.otp(login.parse().unwrap());
+    assert_eq!(ada.verify(&login, &code).await.status, StatusCode::OK);
+    let devices = ada.get("/api/auth/sessions", &session.access).await.body;
+    assert!(devices.to_string().contains(HOSTILE[1]), "it is kept as it came: {devices}");
+    assert_eq!(ada.get("/api/identity", &session.access).await.text("role"), "basic");
+    let after = rows(&server).await;
+    assert_eq!((after["account"], after["session"]), (before["account"], before["session"] + 1));
+}

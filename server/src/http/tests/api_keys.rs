@@ -35,7 +35,8 @@ impl Person<'_> {
     /// Makes a key and exchanges it.
     pub(super) async fn program(&self, session: &Session, permissions: &[&str], bucket: Option<BucketId>) -> Answer {
         let id = ApiKeyId::random();
-        let made = self.send("/api/auth/api-keys", &session.access, new_key(id, permissions, bucket)).await;
+        let body = new_key(id, permissions, bucket);
+        let made = self.send_confirmed("/api/auth/api-keys", &session.access, body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
         self.exchange(id, &AUTH).await
     }
@@ -46,11 +47,12 @@ async fn a_key_is_made_exchanged_listed_and_revoked() {
     let server = TestServer::new().await;
     let (ada, session) = Person::verified(&server, "ada").await;
     let id = ApiKeyId::random();
-    let made = ada.send("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
+    let new = || new_key(id, &["storage:read"], None);
+    let made = ada.send_confirmed("/api/auth/api-keys", &session.access, new()).await;
     assert_eq!((made.status, made.text("name").as_str()), (StatusCode::CREATED, "ci"));
     assert_eq!((&made.body["last_used_at"], &made.body["bucket"]), (&Value::Null, &Value::Null));
     ada.await_letter("Your cyx account has a new API key").await;
-    let again = ada.send("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
+    let again = ada.send_confirmed("/api/auth/api-keys", &session.access, new()).await;
     assert_eq!((again.status, again.code()), (StatusCode::CONFLICT, "ALREADY_EXISTS"));
 
     let exchanged = ada.exchange(id, &AUTH).await;
@@ -93,7 +95,7 @@ async fn wrong_old_and_malformed_keys_are_refused_alike() {
     let server = TestServer::with(|config| config.behind_proxy = true).await;
     let (ada, session) = Person::verified(&server, "ada").await;
     let id = ApiKeyId::random();
-    ada.send("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
+    ada.send_confirmed("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
     for (from, id, auth) in
         [("192.0.2.1", id, [5; 32]), ("192.0.2.2", ApiKeyId::random(), AUTH), ("192.0.2.3", id, [0; 32])]
     {
@@ -125,14 +127,15 @@ async fn wrong_old_and_malformed_keys_are_refused_alike() {
         ("wrapped_keys", json!(base64(&[0; 4097]))),
         ("signing_public_key", json!(base64(&[0; 32]))),
     ];
+    let confirmed = ada.confirmed(&session.access, new_key(ApiKeyId::random(), &["storage:read"], None)).await;
     for (field, value) in cases {
-        let mut body = new_key(ApiKeyId::random(), &["storage:read"], None);
+        let mut body = confirmed.clone();
         body[field] = value;
         let answer = ada.send("/api/auth/api-keys", &session.access, body).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"), "{field}");
     }
     let body = new_key(ApiKeyId::random(), &["storage:read"], Some(BucketId::random()));
-    assert_eq!(ada.send("/api/auth/api-keys", &session.access, body).await.code(), "NOT_FOUND");
+    assert_eq!(ada.send_confirmed("/api/auth/api-keys", &session.access, body).await.code(), "NOT_FOUND");
 }
 
 #[tokio::test]
@@ -140,7 +143,7 @@ async fn guessing_keys_locks_the_address() {
     let server = TestServer::new().await;
     let (ada, session) = Person::verified(&server, "ada").await;
     let id = ApiKeyId::random();
-    ada.send("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
+    ada.send_confirmed("/api/auth/api-keys", &session.access, new_key(id, &["storage:read"], None)).await;
     for n in 10..15 {
         assert_eq!(ada.exchange(id, &[n; 32]).await.code(), "INVALID_CREDENTIALS");
     }
@@ -209,7 +212,8 @@ async fn writers_of_keys_that_ended_are_named_until_their_owner_closes_them() {
     let id = ApiKeyId::random();
     let mut body = new_key(id, &["storage:read", "storage:write"], Some(bucket));
     body["signing_public_key"] = json!(base64(&public));
-    assert_eq!(ada.send("/api/auth/api-keys", &session.access, body).await.status, StatusCode::CREATED);
+    let made = ada.send_confirmed("/api/auth/api-keys", &session.access, body).await;
+    assert_eq!(made.status, StatusCode::CREATED);
 
     let mut client = MetaServiceClient::new(channel(server.running.http).await);
     let mut ended = async || {

@@ -1,6 +1,6 @@
 //! Every gRPC method with every kind of caller; limits of calls.
 //!
-//! Methods are read from the .proto files: one that the table below does not name fails the test.
+//! Methods are read from the .proto files: one without a rule fails the test.
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, Random as _};
@@ -10,50 +10,8 @@ use cyx_proto::status::{error_code, retry_after};
 
 use super::grpc::{channel, make_bucket, make_named_bucket, with_token};
 use super::*;
+use crate::http::calls::{Calls, rule};
 use crate::tokens::{Subject, UserType};
-
-/// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    /// Who may read buckets.
-    Read,
-    /// Who may change them.
-    Write,
-    /// As before, but no key that is for one bucket.
-    WriteAll,
-    /// A storage node's machine.
-    Machine,
-}
-
-const META: &[(&str, Rule)] = &[
-    ("CreateBucket", Rule::WriteAll),
-    ("ListBuckets", Rule::Read),
-    ("DeleteBucket", Rule::WriteAll),
-    ("GetWriters", Rule::Read),
-    ("AppendWriter", Rule::WriteAll),
-    ("RotateBucket", Rule::WriteAll),
-    ("Lookup", Rule::Read),
-    ("ReadDirectory", Rule::Read),
-    ("GetInodes", Rule::Read),
-    ("GetPath", Rule::Read),
-    ("GetFile", Rule::Read),
-    ("GetPages", Rule::Read),
-    ("GetBlobs", Rule::Read),
-    ("Apply", Rule::Write),
-    ("LeasePlacement", Rule::Write),
-    ("ReleaseLease", Rule::Write),
-    ("GetReadAccess", Rule::Read),
-    ("Stage", Rule::Write),
-    ("GetStaged", Rule::Write),
-    ("AbortStaged", Rule::Write),
-    ("ListTrash", Rule::Read),
-    ("GetQuota", Rule::Read),
-    ("GetCluster", Rule::Read),
-    ("AcquireWriteLease", Rule::Write),
-    ("RenewWriteLease", Rule::Write),
-    ("ReleaseWriteLease", Rule::Write),
-    ("Subscribe", Rule::Read),
-];
 
 /// A kind of caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,20 +28,20 @@ enum Kind {
     Machine,
 }
 
-fn may(kind: Kind, rule: Rule) -> bool {
+/// What the table must say: written down once more, by kind, so that neither is wrong alone.
+fn may(kind: Kind, rule: Calls) -> bool {
     let person = matches!(kind, Kind::Basic | Kind::Premium | Kind::Admin);
     match rule {
-        Rule::Read => person || matches!(kind, Kind::ReadKey | Kind::BucketKey),
-        Rule::Write => person || matches!(kind, Kind::WriteKey | Kind::BucketKey),
-        Rule::WriteAll => person || kind == Kind::WriteKey,
-        Rule::Machine => kind == Kind::Machine,
+        Calls::Read => person || matches!(kind, Kind::ReadKey | Kind::BucketKey),
+        Calls::Write => person || matches!(kind, Kind::WriteKey | Kind::BucketKey),
+        Calls::WriteAll => person || kind == Kind::WriteKey,
+        Calls::Machine => kind == Kind::Machine,
     }
 }
 
 /// A method as its .proto file has it.
 struct Method {
     path: String,
-    name: String,
     /// Number of the field that says which bucket it is about.
     bucket: Option<u8>,
 }
@@ -100,7 +58,7 @@ fn methods(file: &str, service: &str) -> Vec<Method> {
         let body = body.split_once('}').map_or("", |(body, _)| body);
         let field = body.lines().find_map(|line| line.trim().strip_prefix("bytes bucket = "));
         let bucket = field.map(|field| field.split_once(';').unwrap().0.parse().unwrap());
-        Method { path: format!("/{package}.{service}/{name}"), name: name.to_owned(), bucket }
+        Method { path: format!("/{package}.{service}/{name}"), bucket }
     };
     calls.map(method).collect()
 }
@@ -170,17 +128,15 @@ async fn every_method_lets_in_whom_its_rule_names_and_nobody_else() {
         (Kind::Machine, machine.text("access_token")),
     ];
 
-    let users = methods("cyx/meta/v1/meta.proto", "MetaService");
-    let rule = |method: &Method| {
-        let found = META.iter().find(|(name, _)| *name == method.name);
-        found.unwrap_or_else(|| panic!("{} has no rule", method.path)).1
-    };
-    let users = users.into_iter().map(|method| (server.running.http, rule(&method), method));
-    let nodes = methods("cyx/node/v1/node.proto", "NodeService");
-    let nodes = nodes.into_iter().map(|method| (server.running.grpc, Rule::Machine, method));
+    let users =
+        methods("cyx/meta/v1/meta.proto", "MetaService").into_iter().map(|method| (server.running.http, method));
+    let nodes =
+        methods("cyx/node/v1/node.proto", "NodeService").into_iter().map(|method| (server.running.grpc, method));
     let all: Vec<_> = users.chain(nodes).collect();
     assert!(all.len() > 30, "the .proto files are read");
-    for (at, rule, method) in all {
+    for (at, method) in all {
+        let rule = rule(&method.path).unwrap_or_else(|| panic!("{} has no rule", method.path));
+        assert_eq!(rule == Calls::Machine, at == server.running.grpc, "{}", method.path);
         for (kind, token) in &callers {
             let (code, message) = call(&server, at, &method, token, Some(bucket)).await;
             let refused = match kind {
@@ -259,4 +215,17 @@ async fn too_many_calls_are_refused_with_the_time_to_wait() {
     }
     assert_eq!(error_code(&refused.expect("there is an end")), ErrorCode::RateLimited);
     quota(&other.access, "198.51.100.4").await.expect("other addresses are not concerned");
+}
+
+#[tokio::test]
+async fn what_has_no_rule_is_not_served() {
+    let server = TestServer::new().await;
+    let (_, session) = Person::verified(&server, "ada").await;
+    for path in ["/cyx.meta.v1.MetaService/Invented", "/cyx.meta.v1.MetaService/", "/cyx.meta.v1.MetaService/Apply/x"] {
+        let web = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let request =
+            web.post(server.url(path)).header("content-type", "application/grpc").bearer_auth(&session.access);
+        let response = request.body(vec![0; 5]).send().await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "12", "{path}");
+    }
 }

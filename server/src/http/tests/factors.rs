@@ -7,7 +7,7 @@ use crate::time::now_seconds;
 
 impl Person<'_> {
     /// Asks for a confirmation; gives its id.
-    async fn confirmation(&self, token: &str) -> String {
+    pub(super) async fn confirmation(&self, token: &str) -> String {
         let body = json!({"auth_key": base64(&self.auth_key)});
         let answer = self.call(Method::POST, "/api/auth/confirm", Some(token), Some(body)).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -20,6 +20,19 @@ impl Person<'_> {
         let code = self.server.running.app.tokens.codes.mailed(id.parse().unwrap());
         self.await_code(&code).await;
         json!({"confirmation_id": id, "otp": code})
+    }
+
+    /// A body of a sensitive change with a fresh password and mailed code in it.
+    pub(super) async fn confirmed(&self, token: &str, mut body: Value) -> Value {
+        for (name, value) in self.mailed_confirmation(token).await.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    }
+
+    /// Does a sensitive change with a fresh password and mailed code.
+    pub(super) async fn send_confirmed(&self, path: &str, token: &str, body: Value) -> Answer {
+        self.send(path, token, self.confirmed(token, body).await).await
     }
 
     pub(super) async fn send(&self, path: &str, token: &str, body: Value) -> Answer {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use cyx_core::error::ErrorCode;
+
+use super::documented::promised;
 use super::*;
+use crate::http::access::Access;
 use crate::http::router::routes;
 
 #[tokio::test]
@@ -20,6 +24,55 @@ async fn it_is_served_as_it_is_kept_and_names_exactly_the_routes_there_are() {
         .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (path.clone(), method.clone())))
         .collect();
     assert_eq!(described, routed);
+}
+
+/// What every path of a rule can answer, whatever its handler does.
+fn by_rule(route: &crate::http::router::Route, takes_body: bool) -> Vec<ErrorCode> {
+    use ErrorCode::{
+        AccountLocked, Internal, InvalidArgument, InvalidCredentials, NotFound, OtpExpired, OtpInvalid,
+        PermissionDenied, RateLimited, TokenExpired, TooLarge, Unavailable,
+    };
+    let mut codes = vec![Internal, Unavailable];
+    if !matches!(route.access, Access::Public | Access::Machine) {
+        codes.push(RateLimited);
+    }
+    if !matches!(route.access, Access::Public | Access::Anyone) {
+        codes.extend([InvalidCredentials, TokenExpired, PermissionDenied]);
+    }
+    if route.access == Access::Confirmed {
+        codes.extend([OtpInvalid, OtpExpired, AccountLocked]);
+    }
+    if takes_body {
+        codes.extend([InvalidArgument, TooLarge]);
+    }
+    if route.path.contains('{') {
+        codes.push(NotFound);
+    }
+    codes
+}
+
+#[test]
+fn every_path_says_what_it_can_answer() {
+    let document: Value = serde_json::from_str(crate::http::rest::system::OPENAPI).unwrap();
+    for route in routes() {
+        let (method, path) = (route.method.as_str().to_lowercase(), route.path);
+        let statuses = &promised()[&(method.clone(), path.to_owned())];
+        let (done, refused): (Vec<_>, Vec<_>) = statuses.iter().partition(|(status, _)| **status < 400);
+        assert_eq!(done.len(), 1, "{method} {path} has one way to succeed");
+        let mut listed = BTreeSet::new();
+        for (status, codes) in refused {
+            for code in codes {
+                let known =
+                    ErrorCode::parse(code).unwrap_or_else(|| panic!("{method} {path}: there is no code {code}"));
+                assert_eq!(known.http_status(), *status, "{method} {path}: {code}");
+                listed.insert(code.as_str());
+            }
+        }
+        let takes_body = document["paths"][path][&method].get("requestBody").is_some();
+        for code in by_rule(&route, takes_body) {
+            assert!(listed.contains(code.as_str()), "{method} {path} does not document {code}");
+        }
+    }
 }
 
 #[test]

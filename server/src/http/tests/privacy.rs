@@ -25,8 +25,8 @@ async fn an_export_has_everything_of_an_account_but_what_breaks_in() {
     let (ada, session) = Person::verified(&server, "ada").await;
     let bucket = make_bucket(&ada, &session.access).await;
     make_directory(&ada, &session.access, bucket).await;
-    ada.enrol(&session).await;
     ada.program(&session, &["storage:read"], Some(bucket)).await;
+    ada.enrol(&session).await;
     let text = ada.get("/api/v1/account/export", &session.access).await.body;
     let lines: Vec<Value> = text.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(

@@ -5,7 +5,7 @@ use cyx_core::sign::{Purpose, sign};
 
 use super::*;
 
-fn new_password(auth_key: &[u8; 32]) -> Value {
+pub(super) fn new_password(auth_key: &[u8; 32]) -> Value {
     json!({
         "salt": base64(&[8; 16]),
         "params": {"memory_kib": 65536, "passes": 3, "lanes": 1},
@@ -51,14 +51,12 @@ async fn a_new_password_ends_every_other_session_and_keeps_this_one() {
     let (ada, session) = Person::verified(&server, "ada").await;
     let other = ada.log_in().await;
     let pending = ada.begin().await.text("session_id");
-    let body = |old: &[u8; 32]| json!({"auth_key": base64(old), "new": new_password(&[9; 32])});
-    let refused = ada.send("/api/auth/password", &session.access, body(&[1; 32])).await;
-    assert_eq!((refused.status, refused.code()), (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS"));
-    let mut weak = body(&ada.auth_key);
+    let body = ada.confirmed(&session.access, json!({"new": new_password(&[9; 32])})).await;
+    let mut weak = body.clone();
     weak["new"]["params"]["passes"] = json!(1);
     assert_eq!(ada.send("/api/auth/password", &session.access, weak).await.code(), "INVALID_ARGUMENT");
 
-    let changed = ada.send("/api/auth/password", &session.access, body(&ada.auth_key)).await;
+    let changed = ada.send("/api/auth/password", &session.access, body).await;
     assert_eq!(changed.body, json!({"revoked_sessions": 1}));
     assert_eq!(ada.get("/api/identity", &session.access).await.status, StatusCode::OK);
     assert_eq!(ada.get("/api/identity", &other.access).await.code(), "INVALID_CREDENTIALS");
@@ -168,16 +166,18 @@ async fn recoveries_of_an_address_are_limited_whether_it_is_known_or_not() {
 }
 
 #[tokio::test]
-async fn new_words_need_the_password() {
+async fn new_words_take_the_place_of_the_old_ones() {
     let server = TestServer::new().await;
     let (ada, session) = Person::verified(&server, "ada").await;
-    let put = |auth_key: [u8; 32], wrapped: &'static [u8]| {
-        let body = json!({"auth_key": base64(&auth_key), "recovery_wrapped_account_key": base64(wrapped)});
+    let confirmed = ada.mailed_confirmation(&session.access).await;
+    let put = |wrapped: &'static [u8]| {
+        let mut body = confirmed.clone();
+        body["recovery_wrapped_account_key"] = json!(base64(wrapped));
         ada.call(Method::PUT, "/api/auth/recovery", Some(&session.access), Some(body))
     };
-    assert_eq!(put([1; 32], b"new").await.code(), "INVALID_CREDENTIALS");
-    assert_eq!(put(ada.auth_key, b"").await.code(), "INVALID_ARGUMENT");
-    assert_eq!(put(ada.auth_key, b"new").await.body, json!({}));
+    assert_eq!(put(b"").await.code(), "INVALID_ARGUMENT");
+    assert_eq!(put(b"new").await.body, json!({}));
+    assert_eq!(put(b"again").await.code(), "OTP_EXPIRED", "a confirmation is good for one change");
     assert_eq!(ada.recover().await.1.text("recovery_wrapped_account_key"), base64(b"new"));
     ada.await_letter("new recovery words").await;
 }
@@ -187,13 +187,14 @@ async fn an_address_is_changed_by_codes_from_both_mailboxes() {
     let server = TestServer::with(|config| config.behind_proxy = true).await;
     let (ada, session) = Person::verified(&server, "ada").await;
     let new = Person { auth_key: ada.auth_key, ..Person::new(&server, "lovelace") };
-    let begin = |email: &str, auth_key: [u8; 32]| {
-        let body = json!({"auth_key": base64(&auth_key), "email": email});
+    let confirmed = ada.mailed_confirmation(&session.access).await;
+    let begin = |email: &str| {
+        let mut body = confirmed.clone();
+        body["email"] = json!(email);
         ada.call(Method::POST, "/api/auth/email", Some(&session.access), Some(body))
     };
-    assert_eq!(begin("nowhere", ada.auth_key).await.code(), "INVALID_EMAIL");
-    assert_eq!(begin(&new.email, [1; 32]).await.code(), "INVALID_CREDENTIALS");
-    let begun = begin(&new.email, ada.auth_key).await;
+    assert_eq!(begin("nowhere").await.code(), "INVALID_EMAIL");
+    let begun = begin(&new.email).await;
     assert_eq!(begun.status, StatusCode::ACCEPTED);
     let id = begun.text("change_id");
     let codes = &server.running.app.tokens.codes;
@@ -223,8 +224,7 @@ async fn an_address_that_has_an_account_cannot_be_taken_and_is_not_given_away() 
     let server = TestServer::new().await;
     let (ada, session) = Person::verified(&server, "ada").await;
     let (grace, _) = Person::verified(&server, "grace").await;
-    let body = json!({"auth_key": base64(&ada.auth_key), "email": grace.email});
-    let begun = ada.send("/api/auth/email", &session.access, body).await;
+    let begun = ada.send_confirmed("/api/auth/email", &session.access, json!({"email": grace.email})).await;
     assert_eq!(begun.status, StatusCode::ACCEPTED, "the answer is the same");
     grace.await_letter("already has a cyx account").await;
     let id = begun.text("change_id");

@@ -71,6 +71,16 @@ async fn a_linked_wallet_logs_in_without_keys_and_is_unlinked_with_its_sessions(
 
     let token = done.text("access_token");
     assert_eq!(ada.get("/api/auth/device-key", &token).await.code(), "NOT_FOUND");
+    let keys = |token: &str, auth_key: [u8; 32]| {
+        let (ada, token) = (&ada, token.to_owned());
+        async move { ada.send("/api/auth/keys", &token, json!({"auth_key": base64(&auth_key)})).await }
+    };
+    let refused = keys(&token, [1; 32]).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS"));
+    let opened = keys(&token, ada.auth_key).await;
+    assert_eq!(opened.text("wrapped_account_key"), base64(b"wrapped"), "with the password they are there");
+    let other = keys(&session.access, ada.auth_key).await;
+    assert_eq!((other.status, other.code()), (StatusCode::FORBIDDEN, "PERMISSION_DENIED"), "that is for wallets alone");
     let valid = ada.post("/api/auth/validate", json!({"token": token})).await;
     assert_eq!((&valid.body["valid"], valid.text("wallet")), (&json!(true), address(&key)));
     let refreshed = ada.refresh(&done.text("refresh_token")).await;
