@@ -13,7 +13,7 @@ use cyx_core::writers::{WriterAction, WriterList};
 use cyx_core::{commit, sign};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
-use cyx_server::db::{Db, DbConfig, DbError, Location};
+use cyx_server::db::{Backend, Db, DbConfig, DbError, Location};
 use cyx_server::time::{now_ns, now_seconds};
 use cyx_server::tree::apply::{self, Batch, Outcome};
 use cyx_server::tree::buckets::{self, NewBucket};
@@ -109,6 +109,7 @@ impl Bench {
             first_writer: first.into(),
             root_attributes: Some(pb::Attributes::default()),
             durable: false,
+            ..pb::CreateBucketRequest::default()
         };
         let new = Arc::new(NewBucket::check(request, public)?);
         let made: Result<(), TreeError> = db
@@ -126,7 +127,7 @@ impl Bench {
                     .execute(&mut *conn)
                     .await
                     .map_err(DbError::from)?;
-                    buckets::create(conn, actor, &new, now_ns()).await?;
+                    buckets::create(conn, Backend::Sqlite, actor, &new, now_ns()).await?;
                     Ok(())
                 })
             })

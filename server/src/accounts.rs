@@ -13,6 +13,7 @@
 //! | [`factors`] | authenticator apps and backup codes |
 //! | [`sessions`], [`devices`] | refresh, logout, device keys; the list of devices |
 //! | [`password`], [`recovery`], [`email`] | a new password, by the old one or by recovery words; a new address |
+//! | [`account_key`] | a new account key, and everything that was under the old one |
 //! | [`api_keys`] | keys of programs |
 //! | [`wallet`] | wallets that log in, and open nothing |
 //! | [`identity`] | who the caller is |
@@ -24,6 +25,7 @@
 //! | [`export`], [`closing`] | everything about an account; leaving |
 //! | [`housekeeping`] | what is over is removed |
 
+pub mod account_key;
 pub mod api_keys;
 mod challenge;
 pub mod closing;

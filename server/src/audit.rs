@@ -96,6 +96,8 @@ actions! {
     BackupCodes = "backup_codes";
     /// A backup code was used.
     BackupCodeUsed = "backup_code_used";
+    /// The account got a new account key, and new identity keys.
+    AccountKeyReplaced = "account_key_replaced";
     /// A bucket got a new root key.
     KeysRotated = "keys_rotated";
     /// The password was changed.

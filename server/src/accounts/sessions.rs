@@ -10,6 +10,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, SessionId};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::account_key::Lineage;
 use super::login::WrappedKeys;
 use super::register::WRAPPED_KEY_MAX;
 use crate::app::App;
@@ -243,8 +244,8 @@ pub async fn put_device_key(app: &App, caller: &Caller, wrapped: Vec<u8>) -> Res
 pub async fn device_key(app: &App, caller: &Caller) -> Result<WrappedKeys, ApiError> {
     let mut tx = app.db.read().await?;
     let row = sqlx::query(
-        "SELECT s.wrapped_account_key, a.signing_public_key, a.exchange_public_key, a.wrapped_private_keys \
-         FROM session s JOIN account a ON a.id = s.account WHERE s.id = $1 AND s.revoked_ns IS NULL",
+        "SELECT s.wrapped_account_key, a.signing_public_key, a.exchange_public_key, a.wrapped_private_keys, \
+         a.key_epoch, a.key_history FROM session s JOIN account a ON a.id = s.account WHERE s.id = $1 AND s.revoked_ns IS NULL",
     )
     .bind(caller.session.to_vec())
     .fetch_optional(&mut *tx)
@@ -256,5 +257,6 @@ pub async fn device_key(app: &App, caller: &Caller) -> Result<WrappedKeys, ApiEr
         signing_public_key: row.try_get(1)?,
         exchange_public_key: row.try_get(2)?,
         private_keys: row.try_get(3)?,
+        lineage: Lineage::read(&row, 4)?,
     })
 }

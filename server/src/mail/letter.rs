@@ -70,6 +70,9 @@ notices! {
     /// New recovery words.
     WordsChanged = "words-changed", "Your cyx account has new recovery words",
         "new recovery words were made for your account.\nThe old ones open nothing any more.\n\nDone from:";
+    /// A new account key.
+    AccountKeyReplaced = "account-key-replaced", "Your cyx account has a new account key",
+        "the key of your account was replaced, and its recovery\nwords with it unless they were typed in again.\nAll other devices were logged out, and API keys for all\nbuckets ended.\n\nDone from:";
     /// A new email address; goes to the old one too.
     EmailChanged = "email-changed", "The email address of your cyx account was changed",
         "the email address of your account was changed.\nLetters go to the new one from now on.\n\nDone from:";

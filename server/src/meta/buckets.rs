@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::write::Turn;
 use super::{MetaServer, actor};
+use crate::accounts::account_key;
 use crate::accounts::api_keys::ended_writers;
 use crate::auth::Caller;
 use crate::changes::Notice;
@@ -56,14 +57,14 @@ impl MetaServer {
     ) -> Result<pb::CreateBucketResponse, ApiError> {
         let owner_key = signing_key(&mut *self.app.db.read().await?, caller).await?;
         let new = NewBucket::check(request, owner_key)?;
-        let (actor, id, account) = (actor(caller), new.id(), caller.account);
+        let (actor, id, account, backend) = (actor(caller), new.id(), caller.account, self.app.db.backend());
         let new = Arc::new(new);
         let made: Result<Membership, TreeError> = self
             .app
             .db
             .write(move |conn| {
                 let new = Arc::clone(&new);
-                Box::pin(async move { buckets::create(conn, actor, &new, now_ns()).await })
+                Box::pin(async move { buckets::create(conn, backend, actor, &new, now_ns()).await })
             })
             .await;
         let bucket = made?.to_pb();
@@ -88,7 +89,8 @@ impl MetaServer {
                 buckets[at].ended_writers.push(bytes::Bytes::copy_from_slice(&writer));
             }
         }
-        Ok(pb::ListBucketsResponse { buckets })
+        let account_key_epoch = account_key::epoch(&mut read, caller.account).await?;
+        Ok(pb::ListBucketsResponse { buckets, account_key_epoch })
     }
 
     pub(super) async fn remove_bucket(

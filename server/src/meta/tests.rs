@@ -76,6 +76,7 @@ impl Client {
             first_writer: first_writer.into(),
             root_attributes: Some(attributes()),
             durable: false,
+            ..pb::CreateBucketRequest::default()
         });
         let made = self.meta.create_bucket(request).await.unwrap().into_inner().bucket.unwrap();
         assert_eq!((made.owner_key, made.sequence), (Bytes::copy_from_slice(&public), 0));

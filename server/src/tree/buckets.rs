@@ -8,7 +8,7 @@ use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::meta::v1 as pb;
 use pb::change::Kind;
 use sqlx::any::AnyRow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::TreeError;
@@ -17,8 +17,9 @@ use super::namespace::{insert_inodes, new_inode};
 use super::request::{self, Create, NAME_TOKEN_MAX};
 use super::work::{Actor, Work};
 use super::{BUCKET_COLUMNS, sql};
+use crate::accounts::account_key::{REPLACED, is_newest};
 use crate::accounts::api_keys::writer_closed;
-use crate::db::{Conn, DbError};
+use crate::db::{Backend, Conn, DbError};
 
 /// Most buckets of an account.
 pub const BUCKETS_MAX: i64 = 1000;
@@ -79,6 +80,18 @@ pub async fn is_member(conn: &mut Conn, bucket: BucketId, account: AccountId) ->
         .fetch_optional(conn)
         .await?;
     Ok(found.is_some())
+}
+
+/// Those of the accounts that may see a bucket.
+pub(super) async fn members(
+    conn: &mut Conn,
+    bucket: BucketId,
+    accounts: &[AccountId],
+) -> Result<HashSet<AccountId>, DbError> {
+    let keys: Vec<[u8; 16]> = accounts.iter().map(|account| account.0).collect();
+    let head = "SELECT account FROM bucket_member WHERE bucket = $1 AND account IN (";
+    let rows = sql::fetch_in(conn, head, ")", &[sql::Value::Bytes(&bucket.0)], &keys).await?;
+    rows.iter().map(|row| sql::id(row, 0)).collect()
 }
 
 /// The buckets of an account; with a token only the one of that name.
@@ -161,6 +174,12 @@ pub struct WriterCache(Mutex<HashMap<BucketId, Arc<WriterList>>>);
 impl WriterCache {
     const MAX: usize = 4096;
 
+    /// The list of a bucket as it was when somebody asked for it last. It may have grown.
+    #[must_use]
+    pub fn known(&self, bucket: BucketId) -> Option<Arc<WriterList>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+    }
+
     /// The list of a bucket as its row says it is.
     ///
     /// # Errors
@@ -191,6 +210,7 @@ pub struct NewBucket {
     first_writer: bytes::Bytes,
     owner_key: [u8; 32],
     durable: bool,
+    account_key_epoch: u32,
 }
 
 impl NewBucket {
@@ -235,6 +255,7 @@ impl NewBucket {
             first_writer: request.first_writer,
             owner_key,
             durable: request.durable,
+            account_key_epoch: request.account_key_epoch,
         })
     }
 
@@ -248,8 +269,18 @@ impl NewBucket {
 /// Makes a bucket. Repeating a call whose reply was lost gives the same bucket.
 ///
 /// # Errors
-/// `ALREADY_EXISTS` if the account has a bucket of this name, or the id is in use.
-pub async fn create(conn: &mut Conn, actor: Actor, new: &NewBucket, now: i64) -> Result<Membership, TreeError> {
+/// `ALREADY_EXISTS` if the account has a bucket of this name, or the id is in use; `STALE_KEY` if it is wrapped under an account key
+/// that was replaced.
+pub async fn create(
+    conn: &mut Conn,
+    backend: Backend,
+    actor: Actor,
+    new: &NewBucket,
+    now: i64,
+) -> Result<Membership, TreeError> {
+    if !is_newest(conn, backend, actor.account, new.account_key_epoch).await? {
+        return Err(TreeError::refused(ErrorCode::StaleKey, REPLACED));
+    }
     let same_name = list(conn, actor.account, &new.name_token).await?;
     if let Some(found) = same_name.into_iter().next() {
         let same = found.bucket.id == new.id && found.wrapped_root_key == new.wrapped_root_key;
@@ -338,6 +369,9 @@ impl Work<'_> {
         if entry.index as usize != list.len() || entry.previous != list.head() {
             return Err(TreeError::refused(ErrorCode::Retry, "the writer list has grown meanwhile"));
         }
+        if entry.action == WriterAction::HandOver {
+            return Err(TreeError::invalid("a list is handed over together with the account's keys"));
+        }
         list.append(&owner, bytes).map_err(|error| TreeError::invalid(error.to_string()))?;
         if entry.action == WriterAction::Remove && entry.sequence > self.bucket.sequence {
             // Until then the removed key could go on signing.
@@ -347,6 +381,35 @@ impl Work<'_> {
         if entry.action == WriterAction::Remove {
             writer_closed(self.conn, self.bucket.id, &entry.key).await?;
         }
+        self.bucket.writers += 1;
+        self.record(pb::Change { kind: Kind::Writers.into(), ..pb::Change::default() });
+        Ok(())
+    }
+
+    /// Hands the writer list over to the next identity key of its owner, with the entry that says so. Without an entry, makes sure that
+    /// the list is in the hands of this key already.
+    ///
+    /// # Errors
+    /// `RETRY` if the entry does not follow the newest one, or is not about the newest change; `INVALID_ARGUMENT`.
+    pub async fn hand_over(&mut self, entry: Option<&[u8]>, key: &[u8; 32]) -> Result<(), TreeError> {
+        let owner = self.bucket.owner_key;
+        let mut list = writer_list(self.conn, &self.bucket).await?;
+        if let Some(bytes) = entry {
+            let said = WriterEntry::read_unchecked(bytes);
+            let said = said.map_err(|error| TreeError::invalid(format!("the entry is {error}")))?;
+            if said.index as usize != list.len()
+                || said.previous != list.head()
+                || said.sequence != self.bucket.sequence
+            {
+                return Err(TreeError::refused(ErrorCode::Retry, "the bucket has changed meanwhile"));
+            }
+            list.append(&owner, bytes).map_err(|error| TreeError::invalid(error.to_string()))?;
+        }
+        if list.owner(&owner) != *key {
+            return Err(TreeError::invalid("a writer list would be in other hands than the account's"));
+        }
+        let Some(bytes) = entry else { return Ok(()) };
+        put_writer(self.conn, self.bucket.id, self.bucket.writers, bytes).await?;
         self.bucket.writers += 1;
         self.record(pb::Change { kind: Kind::Writers.into(), ..pb::Change::default() });
         Ok(())

@@ -136,14 +136,19 @@ impl Work<'_> {
         if !plan.may_make(sequence) {
             return Err(TreeError::invalid("the commit claims to come after changes that did not happen"));
         }
-        let allowed = if writers.len() as u64 == self.bucket.writers {
-            writers.may_sign(plan.writer, sequence)
+        let newer;
+        let list: &WriterList = if writers.len() as u64 == self.bucket.writers {
+            writers
         } else {
-            let list = super::buckets::writer_list(self.conn, &self.bucket).await?;
-            list.may_sign(plan.writer, sequence)
+            newer = super::buckets::writer_list(self.conn, &self.bucket).await?;
+            &newer
         };
-        match allowed {
+        match list.may_sign(plan.writer, sequence) {
             Some(_) => Ok(()),
+            // The owner's program has not heard yet that the account has other keys.
+            None if list.was_replaced(&self.bucket.owner_key, plan.writer) => {
+                Err(TreeError::refused(ErrorCode::StaleKey, "the bucket's owner signs with a newer key by now"))
+            }
             None => {
                 Err(TreeError::refused(ErrorCode::PermissionDenied, "this key may not sign for the bucket any more"))
             }

@@ -21,6 +21,7 @@ use super::namespace::{entries, inode, named, result_of};
 use super::rename::path_to;
 use super::request;
 use super::work::Work;
+use crate::accounts::account_key::{REPLACED, is_newest};
 use crate::accounts::api_keys::{LivingKey, WRAPPED_MAX, living_of_bucket, rewrap};
 use crate::audit::{self, Action, Actor, Event};
 use crate::db::{Conn, DbError};
@@ -112,6 +113,7 @@ pub struct Rotation {
     wrapped_root_key: Bytes,
     key_history: Bytes,
     api_keys: Vec<(ApiKeyId, Bytes)>,
+    account_key_epoch: u32,
 }
 
 impl Rotation {
@@ -144,6 +146,7 @@ impl Rotation {
             wrapped_root_key: request.wrapped_root_key,
             key_history: request.key_history,
             api_keys: request.api_keys.into_iter().map(api_key).collect::<Result<_, InvalidField>>()?,
+            account_key_epoch: request.account_key_epoch,
         })
     }
 }
@@ -298,7 +301,7 @@ impl Work<'_> {
     ///
     /// # Errors
     /// `PERMISSION_DENIED` for anybody but the owner, `RETRY` if the key is another by now or the bucket has other API keys than
-    /// those named.
+    /// those named, `STALE_KEY` if the account key was replaced.
     pub async fn rotate(&mut self, rotation: &Rotation) -> Result<u64, TreeError> {
         if self.actor.account != self.bucket.owner {
             return Err(TreeError::refused(ErrorCode::PermissionDenied, "only its owner changes a bucket's keys"));
@@ -309,6 +312,9 @@ impl Work<'_> {
         if again {
             // Its answer was lost; a new key comes with a history that nobody else can make.
             return Ok(self.bucket.sequence);
+        }
+        if !is_newest(self.conn, self.backend, self.bucket.owner, rotation.account_key_epoch).await? {
+            return Err(TreeError::refused(ErrorCode::StaleKey, REPLACED));
         }
         if root.key_epoch != rotation.expected_epoch || self.members().await? != 1 {
             return Err(changed());

@@ -135,6 +135,8 @@ pub struct KeysBody {
     signing_public_key: Base64,
     exchange_public_key: Base64,
     wrapped_private_keys: Base64,
+    account_key_epoch: u32,
+    account_key_history: Base64,
 }
 
 impl From<WrappedKeys> for KeysBody {
@@ -144,6 +146,8 @@ impl From<WrappedKeys> for KeysBody {
             signing_public_key: keys.signing_public_key.into(),
             exchange_public_key: keys.exchange_public_key.into(),
             wrapped_private_keys: keys.private_keys.into(),
+            account_key_epoch: keys.lineage.epoch,
+            account_key_history: keys.lineage.history.into(),
         }
     }
 }

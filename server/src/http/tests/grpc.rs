@@ -42,6 +42,7 @@ pub(super) async fn make_named_bucket(person: &Person<'_>, token: &str, name: &'
         first_writer: first_writer.into(),
         root_attributes: Some(pb::Attributes { mode: 0o755, ..Default::default() }),
         durable: false,
+        ..pb::CreateBucketRequest::default()
     };
     let mut meta = MetaServiceClient::new(channel(person.server.running.http).await);
     meta.create_bucket(with_token(request, token)).await.unwrap();

@@ -294,6 +294,33 @@ async fn superseded_bytes_are_capped_oldest_first() {
 }
 
 #[tokio::test]
+async fn an_owner_who_signs_with_the_key_of_before_is_told_so() {
+    let mut tree = TestTree::new().await;
+    let file = tree.make(tree.root, "f", File).await;
+    ok(&tree.one(Op::Commit(tree.small(file, 0, 1))).await);
+    let (before, next) = (tree.key.clone(), ed25519_dalek::SigningKey::from_bytes(&[78; 32]));
+    let public = next.verifying_key().to_bytes();
+    let sequence = tree.sequence().await;
+    let list = tree.context().await.unwrap().writers;
+    let entry = list.next(WriterAction::HandOver, public, sequence).sign(&before);
+    let appended = entry.clone();
+    let refused = tree.in_bucket(move |work| {
+        let entry = appended.clone();
+        Box::pin(async move { work.append_writer(&entry).await })
+    });
+    assert!(refused.await.is_err(), "not without the account's own key");
+    tree.in_bucket(move |work| {
+        let entry = entry.clone();
+        Box::pin(async move { work.hand_over(Some(&entry), &public).await })
+    })
+    .await
+    .unwrap();
+    assert_eq!(code(&tree.one(Op::Commit(tree.small(file, 1, 2))).await), Some(ErrorCode::StaleKey));
+    tree.key = next;
+    ok(&tree.one(Op::Commit(tree.small(file, 1, 2))).await);
+}
+
+#[tokio::test]
 async fn removed_writers_commit_no_more() {
     let mut tree = TestTree::new().await;
     let file = tree.make(tree.root, "f", File).await;

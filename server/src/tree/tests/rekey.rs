@@ -48,6 +48,7 @@ fn rotation(tree: &TestTree, expected: u32, epoch: u32, api_keys: Vec<pb::Rotate
         wrapped_root_key: vec![u8::try_from(epoch).unwrap(); 80].into(),
         key_history: vec![u8::try_from(epoch).unwrap(); 81].into(),
         api_keys,
+        ..pb::RotateBucketRequest::default()
     }
 }
 

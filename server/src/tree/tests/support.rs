@@ -179,15 +179,16 @@ impl TestTree {
             first_writer: first.into(),
             root_attributes: Some(attributes()),
             durable: false,
+            ..pb::CreateBucketRequest::default()
         };
         let new = Arc::new(NewBucket::check(request, public)?);
-        let (actor, now) = (self.actor, self.now());
+        let (actor, now, backend) = (self.actor, self.now(), self.test.db.backend());
         let made = self
             .test
             .db
             .write(move |conn| {
                 let new = Arc::clone(&new);
-                Box::pin(async move { buckets::create(conn, actor, &new, now).await })
+                Box::pin(async move { buckets::create(conn, backend, actor, &new, now).await })
             })
             .await?;
         Ok(made.bucket.id)
