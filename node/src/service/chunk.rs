@@ -8,6 +8,7 @@ use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketTag, ChunkId};
 use cyx_proto::chunk::v1::chunk_service_server::ChunkService;
 use cyx_proto::chunk::v1::chunk_state::Presence;
+use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::{
     ChunkState as ChunkStateMessage, DeleteChunkRequest, DeleteChunkResponse, GetChallengeRequest,
     GetChallengeResponse, GetChunkRequest, GetChunkResponse, ProvePossessionRequest, ProvePossessionResponse,
@@ -41,10 +42,24 @@ impl ChunkApi {
     pub fn new(node: Arc<Node>) -> Self {
         Self { node }
     }
+
+    /// Begins to store what comes on a connection.
+    pub(super) fn store(
+        &self,
+        extensions: &http::Extensions,
+        parts: BoxStream<'static, Result<Part, Status>>,
+    ) -> Result<ReceiverStream<Result<StoreChunkResponse, Status>>, Status> {
+        count_request("StoreChunk");
+        Ok(receive::start(Arc::clone(&self.node), connection_in(extensions)?, parts))
+    }
 }
 
 fn connection<T>(request: &Request<T>) -> Result<Arc<Connection>, Status> {
-    let found = request.extensions().get::<Arc<Connection>>().cloned();
+    connection_in(request.extensions())
+}
+
+fn connection_in(extensions: &http::Extensions) -> Result<Arc<Connection>, Status> {
+    let found = extensions.get::<Arc<Connection>>().cloned();
     found.ok_or_else(|| status(ErrorCode::Internal, "the connection is unknown"))
 }
 
@@ -81,9 +96,11 @@ impl ChunkService for ChunkApi {
         &self,
         request: Request<Streaming<StoreChunkRequest>>,
     ) -> Result<Response<Self::StoreChunkStream>, Status> {
-        count_request("StoreChunk");
-        let connection = connection(&request)?;
-        Ok(Response::new(receive::start(Arc::clone(&self.node), connection, request.into_inner())))
+        let (_, extensions, messages) = request.into_parts();
+        let parts = messages.map(|message| {
+            message?.part.ok_or_else(|| status(ErrorCode::InvalidArgument, "a message without content"))
+        });
+        self.store(&extensions, parts.boxed()).map(Response::new)
     }
 
     type GetChunkStream = BoxStream<'static, Result<GetChunkResponse, Status>>;

@@ -9,10 +9,12 @@
 //! | [`orders`] | traffic, and what clients signed for it |
 //! | [`facts`] | the node's own record of what it is paid for |
 //! | [`chunk`] | the service's methods |
+//! | [`bulk`] | those that move data, past the codec |
 //! | [`receive`] | one `StoreChunk` stream |
 //! | [`serve`] | one `GetChunk` stream, plain or with proofs |
 
 pub mod access;
+mod bulk;
 mod chunk;
 pub mod facts;
 pub mod identity;
@@ -29,7 +31,6 @@ use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::units::{CHUNK_MAX, KIB};
-use cyx_proto::chunk::v1::chunk_service_server::ChunkServiceServer;
 use cyx_proto::status::status;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -143,7 +144,7 @@ pub async fn serve(
     }
     let config = if tls { Some(node.identity.tls_config()?) } else { None };
     let incoming = ReceiverStream::new(listen::accept(listener, config));
-    let service = ChunkServiceServer::new(ChunkApi::new(node)).max_decoding_message_size(MESSAGE_MAX);
+    let service = bulk::Service::new(ChunkApi::new(node));
     tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cyx_core::chunk::Root;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
@@ -17,15 +17,15 @@ use cyx_core::receipt::{CHUNKS_MAX, Receipt, ReceivedChunk};
 use cyx_core::units::{CHUNK_MAX, KIB, MIB};
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::store_chunk_response::Part as Answer;
-use cyx_proto::chunk::v1::{ChunkHeader, ChunkRefused, StoreChunkRequest, StoreChunkResponse};
+use cyx_proto::chunk::v1::{ChunkHeader, ChunkRefused, StoreChunkResponse};
 use cyx_proto::convert;
 use cyx_proto::status::status;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::ledger::{LedgerError, Taken};
 use super::listen::Connection;
@@ -39,6 +39,8 @@ const STALL: Duration = Duration::from_secs(60);
 const WAITING_MAX: usize = 256;
 /// Bytes of one stream that wait for the disk before it is read on, so that one client does not take all memory.
 const STREAM_MEMORY: u64 = 32 * MIB;
+/// Pieces of fewer bytes are put together.
+const CRUMB: usize = 1024;
 /// Answers that a client has not taken yet.
 const ANSWERS: usize = 16;
 
@@ -46,7 +48,7 @@ const ANSWERS: usize = 16;
 pub(super) fn start(
     node: Arc<Node>,
     connection: Arc<Connection>,
-    requests: Streaming<StoreChunkRequest>,
+    requests: BoxStream<'static, Result<Part, Status>>,
 ) -> ReceiverStream<Result<StoreChunkResponse, Status>> {
     let (answers, receiver) = mpsc::channel(ANSWERS);
     tokio::spawn(async move {
@@ -106,7 +108,7 @@ struct Finished {
 struct Stream {
     node: Arc<Node>,
     connection: Arc<Connection>,
-    requests: Streaming<StoreChunkRequest>,
+    requests: BoxStream<'static, Result<Part, Status>>,
     answers: mpsc::Sender<Result<StoreChunkResponse, Status>>,
     waiting: FuturesUnordered<BoxFuture<'static, Finished>>,
     waiting_bytes: u64,
@@ -139,13 +141,7 @@ impl Stream {
     async fn next_part(&mut self) -> Result<Option<Part>, End> {
         loop {
             tokio::select! {
-                message = self.requests.message() => {
-                    return match message? {
-                        None => Ok(None),
-                        Some(StoreChunkRequest { part: Some(part) }) => Ok(Some(part)),
-                        Some(StoreChunkRequest { part: None }) => Err(broken("a message without content")),
-                    };
-                }
+                part = self.requests.next() => return Ok(part.transpose()?),
                 Some(finished) = self.waiting.next(), if !self.waiting.is_empty() => {
                     self.answer(finished).await?;
                 }
@@ -197,6 +193,8 @@ impl Stream {
     /// The bytes of a chunk, kept or skipped.
     async fn data(&mut self, len: u64, keep: bool) -> Result<Vec<Bytes>, End> {
         let mut pieces = Vec::new();
+        // Bytes that come in so small pieces that keeping account of each would take more memory than they do.
+        let mut crumbs = BytesMut::new();
         let mut received = 0;
         while received < len {
             let part = tokio::time::timeout(STALL, self.next_part()).await;
@@ -209,9 +207,20 @@ impl Stream {
             if received > len {
                 return Err(broken("more data than the header announced"));
             }
-            if keep {
-                pieces.push(data);
+            if !keep {
+                continue;
             }
+            if data.len() < CRUMB {
+                crumbs.extend_from_slice(&data);
+                continue;
+            }
+            if !crumbs.is_empty() {
+                pieces.push(crumbs.split().freeze());
+            }
+            pieces.push(data);
+        }
+        if !crumbs.is_empty() {
+            pieces.push(crumbs.freeze());
         }
         Ok(pieces)
     }
