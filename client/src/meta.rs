@@ -193,6 +193,21 @@ impl Meta {
         }
     }
 
+    /// Whether the server answers: asked once, and not for longer than this. What it answers does not matter.
+    pub async fn answers(&self, patience: Duration) -> bool {
+        let asking = async {
+            let token = self.session.present_token().await;
+            let mut request = Request::new(pb::ListBucketsRequest::default());
+            request.set_timeout(patience);
+            if self.sign(request.metadata_mut(), &token).is_err() {
+                return false;
+            }
+            let answer = Box::pin(self.service.clone().list_buckets(request)).await;
+            answer.map_or_else(|status| error_code(&status) != ErrorCode::Unavailable, |_| true)
+        };
+        tokio::time::timeout(patience, asking).await.unwrap_or(false)
+    }
+
     async fn call<Q, A, F, R>(&self, name: &'static str, deadline: Duration, request: Q, send: F) -> Result<A>
     where
         Q: Clone,

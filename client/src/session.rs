@@ -167,6 +167,11 @@ impl Session {
         Ok(Zeroizing::new(tokens.access.clone()))
     }
 
+    /// The access token there is, which may have ended.
+    pub(crate) async fn present_token(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.tokens.lock().await.access.clone())
+    }
+
     /// Another access token than `refused`, which a server did not take.
     ///
     /// # Errors

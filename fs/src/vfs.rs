@@ -10,6 +10,8 @@
 //! | `node`, `table` | inodes as this machine knows them, and their numbers |
 //! | `buckets` | the top of the mount |
 //! | `look` | asking the server, and when an answer is believed |
+//! | `health` | whether it can be asked |
+//! | `index` | the names of large directories |
 //! | `flights` | telling own changes from those of others |
 //! | `apply` | changing the tree |
 //! | `local` | deciding that here, under the bucket's write lease |
@@ -23,6 +25,8 @@ mod buckets;
 mod dirs;
 mod files;
 mod flights;
+pub(crate) mod health;
+mod index;
 mod keys;
 pub(crate) mod local;
 mod look;

@@ -165,11 +165,13 @@ impl Store {
         tuning: Tuning,
         options: StoreOptions,
     ) -> Result<(Self, Recovered, mpsc::UnboundedReceiver<StoreEvent>)> {
-        let key = client.secrets().key.derive_mount_key();
+        let keys = client.mount_keys();
         let pages_key = client.secrets().key.derive_mount_key();
         let (folder, limits, capacity) = (options.folder.clone(), options.journal, options.cache);
         let opening = tokio::task::spawn_blocking(move || -> Result<_> {
-            let journal = Journal::open(&folder.join("journal"), key, limits)?;
+            let (key, older) =
+                keys.split_first().ok_or(ContentError::Client(cyx_client::Error::Internal("an account has a key")))?;
+            let journal = Journal::open_with_older(&folder.join("journal"), key.clone(), older, limits)?;
             let remembered = (capacity / PAGES_PART).clamp(PAGES_LEAST, PAGES_MOST);
             let cache = folder.join("cache");
             let frames = FrameStore::open(&cache, capacity).map_err(ContentError::Folder)?;
@@ -350,6 +352,16 @@ impl Store {
             }
         }
         first
+    }
+
+    /// Commits what was changed before in these contents, those that may not be committed by themselves included; says what became of each.
+    pub(crate) async fn commit_each(&self, contents: Vec<Arc<Content>>) -> Vec<(InodeId, Result<()>)> {
+        let mut all = Vec::with_capacity(contents.len());
+        for (bucket, group) in groups(contents) {
+            let inodes: Vec<InodeId> = group.iter().map(|content| content.id.inode).collect();
+            all.extend(inodes.into_iter().zip(commit(&self.shared, bucket, group).await));
+        }
+        all
     }
 
     /// Commits until nothing is left that can be, for at most this long; `progress` is told what is left. Then gives leases back.

@@ -90,6 +90,7 @@ impl Inner {
     fn committed(&self, file: FileId, version: u64, size: u64) {
         if let Some(home) = self.buckets.get(file.bucket) {
             home.flights.committed(file.inode, version);
+            home.local.note_commit(file.inode, version);
         }
         let Some(node) = self.table.by_id(file.bucket, file.inode) else { return };
         let dirty = self.is_dirty(&node);
@@ -130,7 +131,7 @@ impl Inner {
     /// Commits what is dirty of a file, and waits until every machine can see it.
     pub(crate) async fn commit_now(&self, node: &Arc<Node>) -> Result<(), Errno> {
         // The server has to know the file, and what comes before it.
-        self.send_all(&node.home).await?;
+        self.settle(&node.home, &[node.id]).await?;
         let Some(content) = node.content() else { return Ok(()) };
         match content.commit().await {
             Ok(()) => Ok(()),

@@ -18,6 +18,10 @@ use crate::vfs::{Filesystem, Inner};
 const TICK: Duration = Duration::from_millis(50);
 /// After an error that calling again does not mend, before calling again all the same.
 const PAUSE: Duration = Duration::from_secs(5);
+/// While the stream is down, how often is looked whether the server is there at all,
+const LOOK: Duration = Duration::from_secs(1);
+/// and how long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Filesystem {
     /// Begins to listen. Ends when the filesystem is shut down.
@@ -29,10 +33,31 @@ impl Filesystem {
                 () = inner.listen() => {}
             }
         });
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = inner.stop.cancelled() => {}
+                () = inner.look_for_server() => {}
+            }
+        });
     }
 }
 
 impl Inner {
+    /// Finds out whether the server is there while nothing is heard of it. So whoever needs an answer is told soon that there is none, and
+    /// what can be done without one is.
+    async fn look_for_server(&self) {
+        loop {
+            self.health.silent().await;
+            if self.client.meta.answers(PATIENCE).await {
+                self.health.set_online();
+            } else {
+                self.health.set_offline();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn listen(&self) {
         let mut subscription = self.client.subscribe([]);
         let mut ticks = tokio::time::interval(TICK);

@@ -33,12 +33,14 @@ pub(crate) struct Change {
     pub(crate) changes: u8,
     /// What was written to this file has to be committed before. Only the machine that decides alone can see to that.
     pub(crate) after: Option<InodeId>,
+    /// The newest version that is known of the file which loses a name.
+    pub(crate) known: Option<u64>,
 }
 
 impl Change {
     /// A change that takes one sequence number and waits for nothing.
     pub(crate) fn new(operation: Op, stamp: i64) -> Self {
-        Self { operation, stamp, changes: 1, after: None }
+        Self { operation, stamp, changes: 1, after: None, known: None }
     }
 }
 
@@ -72,26 +74,42 @@ pub(crate) fn journal_error(error: JournalError) -> Error {
 impl Inner {
     /// Makes a change: here, if it is this machine's turn, else there.
     pub(crate) async fn apply(&self, home: &Opened, turn: Turn, change: Change) -> Result<Applied> {
-        let Change { operation, stamp, changes, after } = change;
+        let Change { operation, stamp, changes, after, known } = change;
+        // Of these the server would find out more than is looked at for its sake.
+        let is_judged = matches!(operation, Op::Unlink(_) | Op::Rename(_));
         let operations = vec![pb::Operation { operation: Some(operation) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(stamp) };
-        if turn.is_here() {
-            let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after };
-            if self.decide(home, turn, &note).await? {
-                return Ok(Applied::Here);
-            }
+        let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known };
+        if turn.is_here() && self.decide(home, turn, &note).await? {
+            return Ok(Applied::Here);
         }
+        let again =
+            |message: &str| Error::Server { code: ErrorCode::Retry, message: message.to_owned(), request_id: None };
         if after.is_some() {
             // Its turn is over: what has to be committed before has to be looked at again.
-            let message = "somebody else wants to write".to_owned();
-            return Err(Error::Server { code: ErrorCode::Retry, message, request_id: None });
+            return Err(again("somebody else wants to write"));
         }
-        self.send_all(home).await?;
         let flight = home.flights.begin();
-        let answer = loop {
-            if let Some(answer) = self.call(home, vec![mutation.clone()]).await? {
-                break answer;
+        let asking = async {
+            self.send_before(home, &mutation).await?;
+            loop {
+                if let Some(answer) = self.call(home, vec![mutation.clone()]).await? {
+                    return Ok::<_, Error>(answer);
+                }
             }
+        };
+        let answer = match asking.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_transient() && home.health.offline() => {
+                drop(flight);
+                let turn = home.local.turn();
+                if is_judged && turn.is_here() {
+                    return Err(again("the server is away"));
+                }
+                // The same transaction: should it have arrived after all, it is not done twice.
+                return if self.decide(home, turn, &note).await? { Ok(Applied::Here) } else { Err(error) };
+            }
+            Err(error) => return Err(error),
         };
         let mut results = answer.results;
         let result = results.pop().ok_or(IntegrityError::Mismatch("a mutation has no result"))?;
@@ -140,9 +158,12 @@ impl Node {
         let mut listing = lock(&self.listing);
         let known = if listing.moved == moved { Name::Leads(edge) } else { Name::Unknown };
         listing.moved += 1;
+        listing.add_to_index(name);
         let old = listing.names.insert(name.into(), known);
+        // Nobody else can say what was decided here and is not sent.
+        let many = if self.home.local.touches(&[self.id]) { None } else { listing.bound() };
         drop(listing);
-        drop(old);
+        drop((old, many));
         lock(&node.file).place = Some((Arc::downgrade(self), name.into()));
     }
 
@@ -171,10 +192,14 @@ impl Node {
         drop(known);
     }
 
-    /// What is known of a name is wrong.
+    /// What is known of a name is wrong. Without the server nothing better is to be had; once it is back, it tells.
     pub(crate) fn doubt_name(&self, name: &[u8]) {
+        if self.home.health.offline() {
+            return;
+        }
         let mut listing = lock(&self.listing);
         listing.moved += 1;
+        listing.add_to_index(name);
         let old = listing.names.insert(name.into(), Name::Unknown);
         drop(listing);
         drop(old);

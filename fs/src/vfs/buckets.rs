@@ -67,7 +67,7 @@ impl Inner {
             return Ok(Arc::clone(list));
         }
         let at = Instant::now();
-        let answer = match (self.client.buckets().await, known) {
+        let answer = match (self.health.ask(self.client.buckets()).await, known) {
             (Ok(answer), _) => answer,
             (Err(error), Some((_, list))) if error.is_transient() => {
                 self.health.set_offline();
@@ -111,7 +111,7 @@ impl Inner {
         if let Some(root) = known {
             return Ok(root);
         }
-        let local = Local::recovered(self.notes_of(bucket.id));
+        let local = Local::recovered(self.notes_of(bucket.id), Arc::clone(&self.buckets.health));
         let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health), local));
         let seen = opened.seen_now();
         let inode = opened.bucket.root_inode().await?;

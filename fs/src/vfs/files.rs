@@ -42,7 +42,12 @@ impl Filesystem {
         let open = self.inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
         self.inner.catch_up(&file.node, &file.content).await?;
-        Ok(file.content.read(offset, len as usize).await?)
+        let reading = file.content.read(offset, len as usize);
+        if file.content.version().is_some() {
+            return Ok(reading.await?);
+        }
+        // Where its bytes are only the server can say, if it is not known.
+        Ok(file.node.home.health.ask(async { Ok(reading.await) }).await??)
     }
 
     /// Writes all of it. Files opened for appending are written at their end, whatever the offset.
@@ -277,7 +282,8 @@ impl Inner {
             None => newest > 0 && lock(&node.file).began_empty,
         };
         if is_old && !content.is_dirty() {
-            content.refresh().await?;
+            let refreshed = node.home.health.ask(async { Ok(content.refresh().await) }).await?;
+            refreshed?;
         }
         Ok(())
     }
@@ -290,7 +296,10 @@ impl Inner {
                 // The bytes of a copy by reference are not on this machine.
                 if file.content.shares() { self.commit_now(&file.node).await } else { Ok(()) }
             }
-            Done::Remote => self.commit_now(&file.node).await,
+            Done::Remote => {
+                self.send_all(&file.node.home).await?;
+                self.commit_now(&file.node).await
+            }
         }
     }
 

@@ -16,7 +16,7 @@ impl Inner {
             return;
         }
         let level = node.key_level();
-        match node.home.bucket.renewed_key(node.id).await {
+        match node.home.health.ask(node.home.bucket.renewed_key(node.id)).await {
             Ok((key, history)) => {
                 lock(&node.facts).take_key(&key, &history);
                 node.trust_key(level);

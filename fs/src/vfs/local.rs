@@ -7,7 +7,7 @@
 //! ```text
 //! turn      the lease is wanted; may it be decided here?
 //! decide    into the journal and into the queue, in one step
-//! send      the front of the queue in one call; what the server refuses is kept beside or reported
+//! send      what can be sent, in one call; what the server refuses is kept beside or reported
 //! lease     acquired, activated, renewed, given back, lost
 //! ```
 //!
@@ -15,53 +15,51 @@
 //! |---|---|
 //! | is there, and all that others did before it has been heard | decided here |
 //! | was just acquired, is recalled | sent one by one, behind the queue, under the lease |
-//! | is not there | sent one by one, behind the queue, as everybody does |
+//! | is not there | sent one by one, behind what they depend on in the queue, as everybody does |
+//! | is not there, nor is the server | decided here, on what is known |
 //!
-//! After its end the queue is sent all the same: every change names what it expects, and one that does not apply any more is not done.
+//! After its end the queue is sent all the same: every change names what it expects, and one that does not apply any more is kept beside, or
+//! not done and reported. So without the server names can be decided here for as long as it is away.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `lease` | whose turn it is |
+//! | `note` | decided changes in the journal |
+//! | `queue`, `order` | what can be sent, and what has to keep its order |
+//! | `send` | sends it |
+//! | `refused`, `reseal` | what the server does not take |
 
 pub(crate) mod lease;
 pub(crate) mod note;
+mod order;
+mod queue;
 mod refused;
+mod reseal;
 mod send;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cyx_client::transfer::WriteLease;
 use cyx_core::ids::InodeId;
-use cyx_proto::meta::v1 as pb;
 use tokio::sync::Notify;
 
+use super::health::Health;
 use super::node::lock;
 use crate::journal::Position;
-use note::{Note, holds, subject, touches};
+use note::{Note, subject};
+use queue::Item;
 
 /// Changes that may wait to be sent. More make programs wait.
 const QUEUE_MAX: usize = 16 * 1024;
-/// Changes of one call, and their bytes, about.
-const BATCH: usize = 1024;
-const BATCH_BYTES: usize = 4 << 20;
 /// Taken off the life of a lease, for clocks that do not go the same.
 const MARGIN: Duration = Duration::from_secs(2);
 /// First pause after a failure to send; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// A change that was decided here and is not known to be done.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    /// Its place in the order.
-    pub(super) number: u64,
-    /// Its note in the journal.
-    pub(super) note: Position,
-    pub(super) mutation: pb::Mutation,
-    pub(super) changes: u64,
-    /// This file's content has to be committed before.
-    pub(super) after: Option<InodeId>,
-}
 
 /// A write lease that this machine has.
 #[derive(Debug, Clone)]
@@ -91,11 +89,20 @@ struct Own {
     upto: u64,
 }
 
-/// Why sending failed, and when it is tried again.
+/// Why something failed, and when it is tried again.
 #[derive(Debug, Clone)]
 struct Failure {
     reason: String,
     again: Instant,
+}
+
+/// How often something failed.
+#[derive(Debug, Default)]
+struct Failures {
+    /// In a row.
+    row: u32,
+    all: u64,
+    last: Option<Failure>,
 }
 
 #[derive(Default)]
@@ -114,23 +121,29 @@ struct State {
     /// Inodes about which the server does not know everything yet.
     touched: HashMap<InodeId, u32>,
     used: Option<Instant>,
-    failures: u32,
-    failed: u64,
-    failure: Option<Failure>,
+    /// To send.
+    unsent: Failures,
+    /// To commit the content that something waits for.
+    uncommitted: Failures,
 }
 
 /// What is decided here of one bucket.
 #[derive(Default)]
 pub(crate) struct Local {
     state: Mutex<State>,
+    health: Arc<Health>,
     /// Held by whoever sends.
     sending: tokio::sync::Mutex<()>,
+    /// Held by whoever commits content that something waits for.
+    committing: tokio::sync::Mutex<()>,
     /// Held by whoever asks for the lease.
     acquiring: tokio::sync::Mutex<()>,
     /// Held by whoever moves directories to other directories, so that none ends up below itself.
     pub(super) moving: tokio::sync::Mutex<()>,
     /// There is something to be sent.
     pub(super) send: Notify,
+    /// There may be content to be committed.
+    commit: Notify,
     /// Something about the lease changed.
     pub(super) attend: Notify,
     /// The queue got shorter.
@@ -141,9 +154,18 @@ pub(crate) struct Local {
     done: AtomicU64,
 }
 
+/// Why a change may be decided here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// Under the lease of this number nobody else decides.
+    Lease(u64),
+    /// Nobody can be asked. What others decide meanwhile is found out when this is sent.
+    Away,
+}
+
 /// Whether a change may be decided here. What it is decided on has to be looked at behind this.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turn(Option<u64>);
+pub(crate) struct Turn(Option<Basis>);
 
 impl Turn {
     /// It is for the server to decide.
@@ -158,9 +180,9 @@ impl Turn {
 pub(super) enum Decided {
     /// It is in the journal and in the queue.
     Here,
-    /// The lease is over, or another one than at its turn.
+    /// The lease is over, or another one than at its turn, or the server is back.
     Late,
-    /// The journal has no room.
+    /// The journal has no room, or the queue.
     Full,
 }
 
@@ -173,25 +195,6 @@ impl State {
     /// The lease of this number is there, for sure.
     fn holds(&self, fencing: u64) -> bool {
         self.lease.as_ref().is_some_and(|held| held.fencing == fencing && Instant::now() < held.until)
-    }
-
-    fn hold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
-        let held = holds(mutation)?;
-        *self.holding.entry(held).or_default() += 1;
-        Some(held)
-    }
-
-    fn unhold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
-        let held = holds(mutation)?;
-        count_down(&mut self.holding, held);
-        (!self.holding.contains_key(&held)).then_some(held)
-    }
-
-    /// A change that is done with touches nothing any more.
-    fn untouch(&mut self, mutation: &pb::Mutation) {
-        for inode in touches(mutation) {
-            count_down(&mut self.touched, inode);
-        }
     }
 }
 
@@ -207,21 +210,26 @@ fn count_down(counts: &mut HashMap<InodeId, u32>, inode: InodeId) {
 
 impl Local {
     /// With what an earlier run decided and did not send.
-    pub(crate) fn recovered(notes: Vec<(Position, Note)>) -> Self {
-        let local = Self::default();
+    pub(crate) fn recovered(notes: Vec<(Position, Note)>, health: Arc<Health>) -> Self {
+        let local = Self { health, ..Self::default() };
         {
             let mut state = lock(&local.state);
             for (position, note) in notes {
-                state.push(position, note);
+                state.push(position, note, None);
             }
         }
         local.send.notify_one();
+        local.commit.notify_one();
         local
+    }
+
+    fn basis(&self, state: &State) -> Option<Basis> {
+        state.decides().map(Basis::Lease).or_else(|| self.health.offline().then_some(Basis::Away))
     }
 
     /// May be decided here, at this moment.
     pub(super) fn turn(&self) -> Turn {
-        Turn(lock(&self.state).decides())
+        Turn(self.basis(&lock(&self.state)))
     }
 
     /// This machine alone changes the bucket, and knows what was changed before.
@@ -290,15 +298,23 @@ impl Local {
         hold: impl FnOnce(InodeId),
     ) -> Result<Decided, E> {
         let mut state = lock(&self.state);
-        if turn.0.is_none() || state.decides() != turn.0 {
-            return Ok(Decided::Late);
-        }
+        let Some(basis) = turn.0.filter(|_| self.basis(&state) == turn.0) else { return Ok(Decided::Late) };
+        let under = match basis {
+            Basis::Lease(fencing) => Some(fencing),
+            // Nothing makes it shorter before the server is back.
+            Basis::Away if state.queue.len() >= QUEUE_MAX => return Ok(Decided::Full),
+            Basis::Away => None,
+        };
         let Some(position) = append()? else { return Ok(Decided::Full) };
-        if let Some(held) = state.push(position, note) {
+        let waits = note.after.is_some();
+        if let Some(held) = state.push(position, note, under) {
             hold(held);
         }
         drop(state);
         self.send.notify_one();
+        if waits {
+            self.commit.notify_one();
+        }
         Ok(Decided::Here)
     }
 
@@ -354,45 +370,20 @@ impl Local {
     }
 }
 
-impl State {
-    /// Adds a change at the end; the file whose content must not be committed before, if there is one.
-    fn push(&mut self, note_at: Position, note: Note) -> Option<InodeId> {
-        let held = self.hold(&note.mutation);
-        let Note { mutation, changes, after, .. } = note;
-        for inode in touches(&mutation) {
-            *self.touched.entry(inode).or_default() += 1;
-        }
-        if let Some(inode) = after {
-            *self.awaited.entry(inode).or_default() += 1;
-        }
-        self.queue.push_back(Item { number: self.next, note: note_at, mutation, changes: u64::from(changes), after });
-        self.next += 1;
-        held
-    }
-
-    /// The changes at the front that can be sent in one call.
-    fn batch(&self) -> Vec<Item> {
-        let mut bytes = 0;
-        let fits = |item: &&Item| {
-            bytes += prost::Message::encoded_len(&item.mutation);
-            item.after.is_none() && bytes <= BATCH_BYTES
-        };
-        self.queue.iter().take(BATCH).take_while(fits).cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use cyx_core::ids::{BucketId, Random as _, TxnId};
     use cyx_proto::convert::bytes_of;
+    use cyx_proto::meta::v1 as pb;
     use pb::operation::Operation as Op;
+    use queue::Goal;
 
     fn note(inode: InodeId, after: Option<InodeId>) -> Note {
         let create = pb::Create { inode: bytes_of(inode), ..pb::Create::default() };
         let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after }
+        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after, known: None }
     }
 
     fn held(fencing: u64, active: bool) -> Held {
@@ -440,17 +431,64 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_before_what_waits_for_content() {
+    fn what_waits_for_content_holds_up_only_what_is_built_on_it() {
         let local = with_lease(held(1, true));
         let files: Vec<InodeId> = (1..5).map(|byte| InodeId([byte; 16])).collect();
-        let mut state = lock(&local.state);
-        for (at, file) in files.iter().enumerate() {
-            let position = Position::for_tests(at as u64);
-            state.push(position, note(*file, (at == 2).then_some(files[0])));
+        for (at, file) in [0, 1, 2, 1, 3].into_iter().zip([0, 1, 2, 1, 3].map(|at: usize| files[at])) {
+            let waits = (at == 1 && !local.awaits(files[0])).then_some(files[0]);
+            lock(&local.state).push(Position::for_tests(at as u64), note(file, waits), Some(1));
         }
-        assert_eq!(state.batch().len(), 2);
-        state.queue.drain(..2);
-        assert_eq!(state.batch().len(), 0);
+        let numbers = |local: &Local| local.batch().iter().map(|item| item.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&local), [0, 2, 4], "the fourth is about the same file as the second");
+        assert_eq!(local.awaiting(), [], "what it waits for is not made yet");
+        for number in [0, 2, 4] {
+            local.take(number);
+        }
+        assert!(numbers(&local).is_empty() && local.is_pending());
+        assert!(!local.is_reached(&Goal::All, local.end()) && !local.is_reached(&Goal::About(&files[1..2]), 2));
+        assert!(local.is_reached(&Goal::About(&files[2..]), local.end()) && local.is_reached(&Goal::All, 1));
+        assert_eq!(local.awaiting(), [(1, files[0])]);
+        local.stop_waiting(1);
+        assert_eq!(numbers(&local), [1, 3]);
+        assert!(!local.awaits(files[0]));
+    }
+
+    #[test]
+    fn without_the_server_names_are_decided_as_long_as_it_is_away_and_the_queue_has_room() {
+        let inode = InodeId([1; 16]);
+        let local = Local::default();
+        local.health.set_offline();
+        let turn = local.turn();
+        assert!(decide(&local, turn, inode) && !local.decides());
+        assert_eq!(lock(&local.state).queue[0].under, None);
+        local.health.set_online();
+        assert!(!decide(&local, turn, inode) && !local.turn().is_here(), "it is back");
+        local.health.set_offline();
+        while lock(&local.state).queue.len() < QUEUE_MAX {
+            assert!(decide(&local, turn, inode));
+        }
+        let full = local.decide(turn, note(inode, None), || Err::<Option<Position>, _>("not even tried"), |_| {});
+        assert!(matches!(full, Ok(Decided::Full)));
+    }
+
+    #[test]
+    fn what_a_change_loses_is_known_with_what_was_committed_here_since() {
+        let local = with_lease(held(1, true));
+        let file = InodeId([5; 16]);
+        let expected = Some(pb::Expected { child: bytes_of(file), entry_version: 0 });
+        let operation = Op::Unlink(pb::Unlink { expected, mode: pb::unlink::Mode::File.into(), ..Default::default() });
+        let operations = vec![pb::Operation { operation: Some(operation) }];
+        let removal = Note {
+            mutation: pb::Mutation { operations, ..note(file, None).mutation },
+            known: Some(3),
+            ..note(file, None)
+        };
+        lock(&local.state).push(Position::for_tests(1), removal, None);
+        local.note_commit(InodeId([6; 16]), 9);
+        local.note_commit(file, 2);
+        assert_eq!(local.batch()[0].known, Some(3));
+        local.note_commit(file, 4);
+        assert_eq!(local.batch()[0].known, Some(4));
     }
 
     #[test]
@@ -464,7 +502,7 @@ mod tests {
         assert!(local.touches(&[other, file]) && !local.touches(&[other]) && local.is_pending());
         for number in 0..2 {
             assert!(local.touches(&[file]));
-            local.take_front(number);
+            local.take(number);
         }
         assert!(!local.touches(&[file]) && !local.is_pending());
         assert_eq!(local.done(), 2);
@@ -476,7 +514,7 @@ mod tests {
         let file = InodeId([3; 16]);
         let notes = [note(file, None), note(file, None)];
         for (at, note) in notes.iter().enumerate() {
-            assert_eq!(state.push(Position::for_tests(at as u64), note.clone()), Some(file));
+            assert_eq!(state.push(Position::for_tests(at as u64), note.clone(), None), Some(file));
         }
         assert_eq!(state.unhold(&notes[0].mutation), None);
         assert_eq!(state.unhold(&notes[1].mutation), Some(file));

@@ -12,6 +12,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
 use super::Inner;
+use super::index::NameIndex;
 use super::node::{Edge, Listing, Name, Node, Seen, lock};
 use crate::attributes::Kind;
 use crate::errno::Errno;
@@ -20,8 +21,10 @@ use crate::errno::Errno;
 const ROUNDS: u32 = 6;
 /// After so many names of a directory were asked for one by one, all are.
 const READ_AHEAD_AFTER: u32 = 3;
-/// Larger directories are not read ahead.
+/// Of larger directories is remembered only which names they have,
 const LARGE: usize = 50_000;
+/// once so many were asked for one by one.
+const INDEX_AFTER: u32 = 32;
 /// Inodes asked for in one call.
 const INODES_PER_CALL: usize = 1000;
 /// Names that are remembered of all directories together.
@@ -50,7 +53,7 @@ impl Inner {
 
     async fn find_in(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Edge>, Errno> {
         for round in 1.. {
-            let (moved, moves, all) = {
+            let (moved, moves, all, index) = {
                 let mut listing = lock(&directory.listing);
                 listing.used = Some(Instant::now());
                 match remembered(directory, &listing, name) {
@@ -62,12 +65,17 @@ impl Inner {
                 // Who decides what there is needs to know what there is not.
                 let often = listing.misses > READ_AHEAD_AFTER || (listing.misses > 1 && directory.home.local.decides());
                 let all = often && listing.complete.is_none() && !listing.large;
-                if all {
+                // Of a large one only which names there are, when many were asked for.
+                let index = listing.large && listing.index.is_none() && listing.misses > INDEX_AFTER;
+                if all || index {
                     listing.misses = 0;
                 }
-                (listing.moved, directory.home.course(), all)
+                (listing.moved, directory.home.course(), all, index)
             };
             if all && self.list(directory).await.is_ok() {
+                continue;
+            }
+            if index && self.index(directory).await.is_ok() {
                 continue;
             }
             let seen = directory.home.seen_now();
@@ -76,7 +84,7 @@ impl Inner {
                 self.settle(&directory.home, &[directory.id]).await?;
                 directory.home.bucket.lookup_one(&keys, name).await
             };
-            let found = match asking.await {
+            let found = match directory.home.health.ask(asking).await {
                 Ok(found) => found,
                 // Neither can a name that no entry has lead anywhere, nor one in a directory that is gone.
                 Err(Error::Invalid { .. }) => return Ok(None),
@@ -213,7 +221,7 @@ impl Inner {
             self.settle(&node.home, ids).await?;
             self.client.meta.get_inodes(request).await
         };
-        let answer = match asking.await {
+        let answer = match node.home.health.ask(asking).await {
             Ok(answer) => answer,
             // The bucket itself was deleted.
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(HashMap::new()),
@@ -265,7 +273,7 @@ impl Inner {
             let mut broken = false;
             let mut reading = directory.home.bucket.read(&directory.directory())?;
             loop {
-                match reading.next_batch().await {
+                match directory.home.health.ask(reading.next_batch()).await {
                     Ok(Some(batch)) => {
                         for located in batch {
                             match located {
@@ -316,6 +324,28 @@ impl Inner {
         Ok(Listed { entries: listed, moved: None })
     }
 
+    /// Finds out which names a large directory has.
+    async fn index(&self, directory: &Arc<Node>) -> Result<(), Errno> {
+        self.settle(&directory.home, &[directory.id]).await?;
+        let moved = directory.names_moved();
+        let seen = directory.home.seen_now();
+        let mut index = NameIndex::default();
+        let mut reading = directory.home.bucket.read(&directory.directory())?;
+        while let Some(batch) = directory.home.health.ask(reading.next_batch()).await? {
+            for located in batch {
+                // One that is not authentic could be any.
+                if !index.add(&located?.name) {
+                    return Err(Errno::ENOSPC);
+                }
+            }
+        }
+        let mut listing = lock(&directory.listing);
+        if listing.moved == moved {
+            listing.index = Some((seen, index));
+        }
+        Ok(())
+    }
+
     /// Forgets listings that were not used for long if too many names are remembered.
     fn bound_names(&self, but: &Arc<Node>) {
         if self.listed.load(Ordering::Relaxed) <= NAMES_MAX {
@@ -325,7 +355,8 @@ impl Inner {
             .table
             .nodes(None)
             .into_iter()
-            .filter(|node| node.is_directory() && !Arc::ptr_eq(node, but))
+            // Nobody else can say what was decided here and is not sent.
+            .filter(|node| node.is_directory() && !Arc::ptr_eq(node, but) && !node.home.local.touches(&[node.id]))
             .map(|node| {
                 let listing = lock(&node.listing);
                 let entry = (listing.used, listing.names.len());
@@ -362,6 +393,9 @@ fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
         Some(Name::Leads(edge)) if home.believes(&edge.seen) => Remembered::Edge(edge.clone()),
         Some(Name::Nothing(seen)) if home.believes(seen) => Remembered::Nothing,
         None if listing.complete.as_ref().is_some_and(|seen| home.believes(seen)) => Remembered::Nothing,
+        None if listing.index.as_ref().is_some_and(|(seen, index)| home.believes(seen) && index.lacks(name)) => {
+            Remembered::Nothing
+        }
         _ => Remembered::No,
     }
 }

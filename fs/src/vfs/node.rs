@@ -6,7 +6,7 @@
 //! was asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
 use cyx_proto::meta::v1 as pb;
 
 use super::flights::Flights;
+pub(crate) use super::health::Health;
+use super::index::NameIndex;
 use super::local::Local;
 use super::xattr::Xattrs;
 use crate::attributes::{Attr, BLOCK, Ino, Kind};
@@ -27,52 +29,14 @@ use crate::errno::Errno;
 
 /// How long something is believed while the stream of events is down.
 pub(crate) const UNWATCHED: Duration = Duration::from_secs(1);
-/// How long nobody asks again after the server did not answer.
-const AWAY: Duration = Duration::from_secs(60);
+/// Names of a large directory of which is known where they lead, at most.
+const KEPT: usize = 50_000;
 /// Bytes that a directory says it has.
 const DIRECTORY_SIZE: u64 = 4096;
 
 /// Locks a mutex; what a panic left behind is as good as it was.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the stream of events can be relied on.
-#[derive(Debug, Default)]
-pub(crate) struct Health {
-    watched: AtomicBool,
-    away_since: Mutex<Option<Instant>>,
-}
-
-impl Health {
-    /// The stream stands, or not.
-    pub(crate) fn set(&self, watched: bool) {
-        self.watched.store(watched, Ordering::Release);
-        if watched {
-            self.set_online();
-        }
-    }
-
-    pub(crate) fn get(&self) -> bool {
-        self.watched.load(Ordering::Acquire)
-    }
-
-    /// The server was asked and does not answer: what is known is believed for a while, because nobody could say better, and so that
-    /// not everybody waits for an answer that does not come.
-    pub(crate) fn set_offline(&self) {
-        if !self.get() {
-            *lock(&self.away_since) = Some(Instant::now());
-        }
-    }
-
-    /// It answers.
-    pub(crate) fn set_online(&self) {
-        *lock(&self.away_since) = None;
-    }
-
-    pub(crate) fn offline(&self) -> bool {
-        lock(&self.away_since).is_some_and(|since| since.elapsed() < AWAY)
-    }
 }
 
 /// A bucket that was opened.
@@ -275,8 +239,10 @@ pub(crate) struct Listing {
     pub(crate) moved: u64,
     /// Names that had to be asked for one by one.
     pub(crate) misses: u32,
-    /// Too many names to be read ahead.
+    /// Too many names to be kept.
     pub(crate) large: bool,
+    /// Of a large directory: every name of it is in here, or in `names`.
+    pub(crate) index: Option<(Seen, NameIndex)>,
     pub(crate) used: Option<Instant>,
     /// What the kernel was last told of it from the beginning.
     pub(crate) shown: Option<Shown>,
@@ -295,6 +261,7 @@ impl Listing {
     pub(crate) fn forget(&mut self) {
         self.names = HashMap::new();
         self.complete = None;
+        self.index = None;
         self.moved += 1;
         self.misses = 0;
     }
@@ -302,9 +269,23 @@ impl Listing {
     /// Something about this name changed.
     pub(crate) fn disbelieve(&mut self, name: &[u8]) {
         self.moved += 1;
+        self.add_to_index(name);
         if self.complete.is_some() || self.names.contains_key(name) {
             self.names.insert(name.into(), Name::Unknown);
         }
+    }
+
+    /// A name may be there from now on.
+    pub(crate) fn add_to_index(&mut self, name: &[u8]) {
+        if self.index.as_mut().is_some_and(|(_, index)| !index.add(name)) {
+            self.index = None;
+        }
+    }
+
+    /// Forgets where the names of a large directory lead if too many are known: which there are is known all the same.
+    pub(crate) fn bound(&mut self) -> Option<HashMap<Box<[u8]>, Name>> {
+        let is_much = self.index.is_some() && self.names.len() > KEPT;
+        is_much.then(|| std::mem::take(&mut self.names))
     }
 }
 
@@ -500,6 +481,11 @@ impl Node {
 
     pub(crate) fn content(&self) -> Option<Arc<Content>> {
         lock(&self.file).content.clone()
+    }
+
+    /// The newest version of a file that is known here.
+    pub(crate) fn known_version(&self) -> Option<u64> {
+        (self.kind == Kind::File).then(|| lock(&self.facts).version)
     }
 
     /// Where the counter of what is heard of the names in it stands.

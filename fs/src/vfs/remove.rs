@@ -71,7 +71,8 @@ impl Inner {
             };
             let stamp = directory.home.stamp();
             let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
-            match self.apply(&directory.home, turn, Change::new(Op::Unlink(unlink), stamp)).await {
+            let change = Change { known: edge.node.known_version(), ..Change::new(Op::Unlink(unlink), stamp) };
+            match self.apply(&directory.home, turn, change).await {
                 Ok(applied) => {
                     drop(inside);
                     directory.names_changed(stamp, -i32::from(is_directory));

@@ -108,7 +108,11 @@ impl Inner {
                     // Without the locks, and once: whoever goes on writing does not hold up the rename for ever.
                     drop(changing);
                     committed = true;
-                    self.commit_now(&source.node).await?;
+                    match self.commit_now(&source.node).await {
+                        // It waits in the queue instead.
+                        Err(_) if old.home.health.offline() => {}
+                        committed => committed?,
+                    }
                     continue;
                 }
             }
@@ -130,7 +134,8 @@ impl Inner {
             let stamp = old.home.stamp();
             let before = Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
             let changes = 1 + u8::from(target.is_some());
-            let change = Change { operation, stamp, changes, after: waits.then_some(source.node.id) };
+            let known = target.as_ref().filter(|_| !flags.exchange).and_then(|target| target.node.known_version());
+            let change = Change { operation, stamp, changes, after: waits.then_some(source.node.id), known };
             match self.apply(&old.home, turn, change).await {
                 Ok(applied) => {
                     let version = match applied {

@@ -15,7 +15,7 @@ use super::support::{ME, NEW, World, bucket, content, list, put, until, walk, wr
 const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
 
 /// Waits until names in a bucket are decided here. The lease is asked for when somebody changes something.
-async fn alone(fs: &Filesystem, root: Ino) {
+pub(super) async fn alone(fs: &Filesystem, root: Ino) {
     let mode = fs.getattr(root, None).await.unwrap().mode;
     until("it is the only writer", async || {
         fs.setattr(root, SetAttr { mode: Some(mode), ..SetAttr::default() }, ME).await.unwrap();
@@ -24,7 +24,7 @@ async fn alone(fs: &Filesystem, root: Ino) {
     .await;
 }
 
-async fn names(fs: &Filesystem, at: Ino) -> Vec<String> {
+pub(super) async fn names(fs: &Filesystem, at: Ino) -> Vec<String> {
     list(fs, at).await.into_iter().map(|(name, ..)| name).collect()
 }
 
@@ -188,7 +188,7 @@ enum Event {
     Kill(bool),
     /// The server is away while these are done.
     Away(Vec<Step>),
-    /// It is away for longer than the lease lasts.
+    /// It is away for longer than the lease lasts; half of these are done after its end.
     Expire(Vec<Step>),
 }
 
@@ -224,15 +224,16 @@ impl Run<'_> {
         (fs, root)
     }
 
-    /// Without the server: what fails because it is missing has changed nothing.
-    async fn away(&self, fs: &Filesystem, root: Ino, steps: &[Step], model: &mut Model) {
+    /// Without the server, also when the lease is over: what fails because it is missing has changed nothing.
+    async fn away(&self, fs: &Filesystem, root: Ino, steps: &[Step], over: bool, model: &mut Model) {
         alone(fs, root).await;
         // Everything is known.
         assert_eq!(dump(fs, root).await, model.dump());
         self.world.cluster.kill_server();
-        for step in steps {
-            if fs.state().leases == 0 {
-                break;
+        let half = if over { steps.len() / 2 } else { steps.len() };
+        for (number, step) in steps.iter().enumerate() {
+            if over && number == half {
+                until("the lease is over", async || fs.state().leases == 0).await;
             }
             match real(fs, root, step).await {
                 Err(Errno::EIO) => {}
@@ -268,12 +269,12 @@ impl Run<'_> {
                     (fs, root) = self.open().await;
                 }
                 Event::Away(steps) => {
-                    self.away(&fs, root, steps, &mut model).await;
+                    self.away(&fs, root, steps, false, &mut model).await;
                     self.world.cluster.up();
                     until("the server is back", async || fs.state().connected).await;
                 }
                 Event::Expire(steps) => {
-                    self.away(&fs, root, steps, &mut model).await;
+                    self.away(&fs, root, steps, true, &mut model).await;
                     until("the lease is over", async || fs.state().leases == 0).await;
                     self.world.cluster.up();
                     until("the server is back", async || fs.state().connected).await;

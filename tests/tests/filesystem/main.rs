@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod alone;
+mod away;
 mod coherence;
 mod model;
 mod rules;

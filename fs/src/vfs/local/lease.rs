@@ -154,7 +154,7 @@ impl Inner {
             };
             let before = Instant::now();
             let request = pb::AcquireWriteLeaseRequest { bucket: bytes_of(home.id), holder: self.holder.clone() };
-            let lease = self.client.meta.acquire_write_lease(request).await?;
+            let lease = home.health.ask(self.client.meta.acquire_write_lease(request)).await?;
             let held = Held::new(lease, before);
             self.store.set_write_lease(home.id, Some(held.pair()));
             lock(&home.local.state).lease = Some(held);
@@ -267,7 +267,10 @@ impl Inner {
         let sent = tokio::time::timeout_at(held.until.into(), self.send_all(home)).await;
         if let Ok(Err(error)) = sent {
             tracing::debug!(%error, bucket = %home.id, "what was decided is not sent yet");
-            return RETRY;
+            if home.health.offline() || home.local.has_ready() {
+                return RETRY;
+            }
+            // What is left waits for content that cannot be stored; nobody else is to wait for that.
         }
         if held.recalled {
             home.local.ask_again_in(again());

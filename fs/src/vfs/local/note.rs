@@ -1,8 +1,10 @@
 //! Decided changes of names as notes of the journal.
 //!
 //! ```text
-//! note: version u8 (1) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before | mutation
+//! note: version u8 (2) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before
+//!       | 0, or 1 and the version u64 of the file that loses a name | mutation
 //! ```
+//! In version 1 nothing is said of what loses a name.
 //! The mutation is that of the protocol, as it will be sent: encrypted names and wrapped keys, and a transaction, so that one that was
 //! sent before a crash is not done twice.
 
@@ -19,7 +21,9 @@ use crate::journal::{Position, Record};
 
 /// The tag of such notes in the journal.
 pub(crate) const TAG: u8 = 1;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without what is known of what loses a name.
+const VERSION_1: u8 = 1;
 /// No operation makes more changes.
 const CHANGES_MAX: u8 = 2;
 
@@ -33,6 +37,8 @@ pub(crate) struct Note {
     pub(crate) changes: u8,
     /// What was written to this file has to be committed before: the change puts it in the place of another one.
     pub(crate) after: Option<InodeId>,
+    /// The newest version here of the file that loses a name to it, or by it. One that somebody else wrote since must not be lost.
+    pub(crate) known: Option<u64>,
 }
 
 impl Note {
@@ -42,6 +48,10 @@ impl Note {
         writer.u8(VERSION).raw(&self.bucket.0).u8(self.changes);
         match self.after {
             Some(inode) => writer.u8(1).raw(&inode.0),
+            None => writer.u8(0),
+        };
+        match self.known {
+            Some(version) => writer.u8(1).u64(version),
             None => writer.u8(0),
         };
         writer.raw(&self.mutation.encode_to_vec());
@@ -54,7 +64,8 @@ impl Note {
     /// [`DecodeError`].
     pub(crate) fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::bare(data);
-        if reader.u8()? != VERSION {
+        let layout = reader.u8()?;
+        if !matches!(layout, VERSION | VERSION_1) {
             return Err(DecodeError::Invalid("version of a change of names"));
         }
         let (bucket, changes) = (BucketId(reader.array()?), reader.u8()?);
@@ -63,12 +74,20 @@ impl Note {
             1 => Some(InodeId(reader.array()?)),
             _ => return Err(DecodeError::Invalid("what a change of names waits for")),
         };
+        let known = match layout {
+            VERSION_1 => None,
+            _ => match reader.u8()? {
+                0 => None,
+                1 => Some(reader.u64()?),
+                _ => return Err(DecodeError::Invalid("what is known of what loses a name")),
+            },
+        };
         let mutation = pb::Mutation::decode(reader.take(reader.remaining())?)
             .map_err(|_| DecodeError::Invalid("mutation of a change of names"))?;
         if changes > CHANGES_MAX || mutation.txn.len() != 16 || subject(&mutation).is_none() {
             return Err(DecodeError::Invalid("change of names"));
         }
-        Ok(Self { bucket, mutation, changes, after })
+        Ok(Self { bucket, mutation, changes, after, known })
     }
 }
 
@@ -123,6 +142,16 @@ pub(crate) fn touches(mutation: &pb::Mutation) -> Vec<InodeId> {
     ids.chain(subject(mutation)).collect()
 }
 
+/// The file that loses a name by a mutation: one that is removed or replaced.
+pub(crate) fn loses(mutation: &pb::Mutation) -> Option<InodeId> {
+    let lost = match operation_of(mutation)? {
+        Op::Unlink(unlink) if unlink.mode() == pb::unlink::Mode::File => unlink.expected.as_ref()?,
+        Op::Rename(rename) if !rename.exchange => rename.replaced.as_ref()?,
+        _ => return None,
+    };
+    InodeId::try_from(&lost.child[..]).ok()
+}
+
 /// The file whose content must not be committed before a mutation is done: one that does not exist before, or one that gets a time
 /// which a later commit is to replace.
 pub(crate) fn holds(mutation: &pb::Mutation) -> Option<InodeId> {
@@ -143,7 +172,7 @@ mod tests {
     fn note(operation: Op, after: Option<InodeId>) -> Note {
         let operations = vec![pb::Operation { operation: Some(operation) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(-5) };
-        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after }
+        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after, known: after.map(|_| 5) }
     }
 
     fn data(note: &Note) -> Bytes {
@@ -173,7 +202,8 @@ mod tests {
             replaced: Some(pb::Expected { child: bytes_of(over), entry_version: 0 }),
             ..Default::default()
         };
-        assert_eq!(touches(&note(Op::Rename(moved), None).mutation), [from, to, over, inode]);
+        let moved = note(Op::Rename(moved), None).mutation;
+        assert_eq!((touches(&moved), loses(&moved)), (vec![from, to, over, inode], Some(over)));
     }
 
     #[test]
@@ -188,9 +218,12 @@ mod tests {
             bytes[at] = byte;
             bytes
         };
-        assert!(Note::decode(&changed(0, 2)).is_err(), "another version");
+        assert!(Note::decode(&changed(0, 3)).is_err(), "another version");
         assert!(Note::decode(&changed(17, 3)).is_err(), "too many changes");
         assert!(Note::decode(&changed(18, 2)).is_err(), "no such flag");
+        assert!(Note::decode(&changed(19, 2)).is_err(), "no such flag");
+        let older = [&[VERSION_1][..], &good[1..19], &good[20..]].concat();
+        assert_eq!(Note::decode(&older), Note::decode(&good), "as it was written before");
         assert!(Note::decode(&good[..good.len() - 20]).is_err(), "cut off");
     }
 

@@ -2,13 +2,18 @@
 //!
 //! | what | becomes |
 //! |---|---|
-//! | something new under a name that is taken | the same under `name (conflict <host> <date>)`, with all that is in it |
+//! | something new under a name that is taken, or renamed to one | the same under `name (conflict <host> <date>)`, with all that is in it |
+//! | a rename over a file that somebody else has written to since | the same: both are kept |
+//! | the removal of a file that somebody else has written to since | nothing; it is reported |
+//! | what is the case already | nothing |
+//! | a change under a key that was replaced | the same under the newest one |
 //! | any other change that does not apply any more | nothing; it is reported |
 //! | a failure that may pass | is tried again |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use cyx_client::tree::list::Walked;
 use cyx_client::tree::names::DirectoryKeys;
 use cyx_client::{Directory, Error, Result, TreePath};
@@ -19,8 +24,8 @@ use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 
-use super::Item;
 use super::note::operation_of;
+use super::queue::Item;
 use crate::sync::conflicts::conflict_name;
 use crate::vfs::Inner;
 use crate::vfs::node::Opened;
@@ -58,8 +63,43 @@ fn described(operation: Option<&Op>) -> &'static str {
     }
 }
 
+/// What became of a change that the server refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It is done with.
+    Done,
+    /// Another one took its place.
+    Changed,
+}
+
+/// An entry that does not exist on the server, to be opened with the keys of its directory.
+fn entry_of(directory: &Bytes, names: &[pb::NameToken], child: &Bytes, kind: i32, wrapped_key: &Bytes) -> pb::Entry {
+    pb::Entry {
+        directory: directory.clone(),
+        name: names.last().cloned(),
+        child: child.clone(),
+        kind,
+        wrapped_key: wrapped_key.clone(),
+        version: 0,
+    }
+}
+
+/// Another mutation with this operation, at the same time.
+pub(super) fn instead_of(mutation: &pb::Mutation, operation: Op) -> pb::Mutation {
+    pb::Mutation {
+        txn: bytes_of(TxnId::random()),
+        operations: vec![pb::Operation { operation: Some(operation) }],
+        time_ns: mutation.time_ns,
+    }
+}
+
+/// What the server says is there under the name.
+fn present(result: &pb::MutationResult) -> Option<&pb::Entry> {
+    result.operations.first().and_then(|present| present.entry.as_ref())
+}
+
 impl Inner {
-    /// The server refused a change at the front of the queue. True: it is done with; false: another one took its place.
+    /// The server refused a change.
     ///
     /// # Errors
     /// If it has to be tried again.
@@ -69,29 +109,62 @@ impl Inner {
         item: &Item,
         error: &Error,
         result: &pb::MutationResult,
-    ) -> Result<bool> {
-        if !is_final(error.code()) {
-            return Err(Error::Server { code: error.code(), message: error.to_string(), request_id: None });
+    ) -> Result<Settled> {
+        let code = error.code();
+        if !is_final(code) {
+            return Err(Error::Server { code, message: error.to_string(), request_id: None });
         }
         let operation = operation_of(&item.mutation);
-        if let Some(Op::Create(create)) = operation
-            && error.code() == ErrorCode::AlreadyExists
-        {
-            if self.was_made(home, create, result).await? {
-                return Ok(true);
+        let instead = if code == ErrorCode::StaleKey {
+            home.doubt_keys();
+            self.resealed(home, &item.mutation).await?
+        } else {
+            let is_done = match operation {
+                Some(Op::Create(create)) if code == ErrorCode::AlreadyExists => {
+                    self.was_made(home, create, result).await?
+                }
+                Some(Op::Link(link)) if code == ErrorCode::AlreadyExists => {
+                    present(result).is_some_and(|entry| entry.child == link.inode)
+                }
+                Some(Op::Unlink(unlink)) if code == ErrorCode::NotFound => self.is_gone(home, unlink).await?,
+                Some(Op::Rename(rename)) => self.was_renamed(home, rename).await?,
+                _ => false,
+            };
+            if is_done {
+                return Ok(Settled::Done);
             }
-            if let Some(mutation) = self.beside(home, create, &item.mutation).await? {
-                home.local.replace_front(item.number, mutation);
-                return Ok(false);
+            match operation {
+                Some(Op::Create(create)) if code == ErrorCode::AlreadyExists => {
+                    self.beside(home, create, &item.mutation).await?
+                }
+                Some(Op::Rename(rename)) => self.renamed_beside(home, rename, &item.mutation).await?,
+                _ => None,
             }
+        };
+        Ok(self.settle_with(home, item, instead, &error.to_string()))
+    }
+
+    /// Somebody else wrote to the file that loses a name by a change, since that was decided.
+    pub(super) async fn written_since(&self, home: &Opened, item: &Item) -> Result<Settled> {
+        let instead = match operation_of(&item.mutation) {
+            Some(Op::Rename(rename)) => self.renamed_beside(home, rename, &item.mutation).await?,
+            _ => None,
+        };
+        Ok(self.settle_with(home, item, instead, "the file was written to elsewhere since"))
+    }
+
+    fn settle_with(&self, home: &Opened, item: &Item, instead: Option<pb::Mutation>, reason: &str) -> Settled {
+        if let Some(mutation) = instead {
+            home.local.replace(item.number, mutation);
+            return Settled::Changed;
         }
         self.report(format!(
-            "{} in the bucket {} that this machine decided on does not apply any more: {error}",
-            described(operation),
+            "{} in the bucket {} that this machine decided on does not apply any more: {reason}",
+            described(operation_of(&item.mutation)),
             home.bucket.name
         ));
         self.doubt_everything(home);
-        Ok(true)
+        Settled::Done
     }
 
     /// What is known of the bucket came from decisions that did not hold.
@@ -104,12 +177,114 @@ impl Inner {
 
     /// An earlier attempt, whose answer was lost, has made it, under this name or another one.
     async fn was_made(&self, home: &Opened, create: &pb::Create, result: &pb::MutationResult) -> Result<bool> {
-        let present = result.operations.first().and_then(|present| present.entry.as_ref());
-        if present.is_some_and(|entry| entry.child == create.inode) {
+        if present(result).is_some_and(|entry| entry.child == create.inode) {
             return Ok(true);
         }
-        let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids: vec![create.inode.clone()] };
-        Ok(!self.client.meta.get_inodes(request).await?.inodes.is_empty())
+        Ok(self.inode_at_server(home, &create.inode).await?.is_some())
+    }
+
+    /// What was to be removed has no name any more.
+    async fn is_gone(&self, home: &Opened, unlink: &pb::Unlink) -> Result<bool> {
+        let Some(expected) = &unlink.expected else { return Ok(false) };
+        Ok(self.inode_at_server(home, &expected.child).await?.is_none_or(|inode| inode.nlink == 0))
+    }
+
+    /// An earlier attempt, whose answer was lost, has renamed it.
+    async fn was_renamed(&self, home: &Opened, rename: &pb::Rename) -> Result<bool> {
+        let Some(expected) = &rename.expected else { return Ok(false) };
+        let leads = |entry: Option<pb::Entry>| entry.is_some_and(|entry| entry.child == expected.child);
+        Ok(leads(self.entry_at_server(home, &rename.new_directory, &rename.new_names).await?)
+            && !leads(self.entry_at_server(home, &rename.directory, &rename.names).await?))
+    }
+
+    pub(super) async fn inode_at_server(&self, home: &Opened, inode: &Bytes) -> Result<Option<pb::Inode>> {
+        let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids: vec![inode.clone()] };
+        let answer = home.health.ask(self.client.meta.get_inodes(request)).await?;
+        Ok(answer.inodes.into_iter().find(|found| found.id == inode))
+    }
+
+    async fn entry_at_server(
+        &self,
+        home: &Opened,
+        directory: &Bytes,
+        names: &[pb::NameToken],
+    ) -> Result<Option<pb::Entry>> {
+        let request = pb::LookupRequest {
+            bucket: bytes_of(home.id),
+            directory: directory.clone(),
+            names: vec![pb::NameQuestion { tokens: names.to_vec() }],
+        };
+        match home.health.ask(self.client.meta.lookup(request)).await {
+            Ok(answer) => Ok(answer.answers.into_iter().next().and_then(|answer| answer.entry)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A rename to the name that it was to have, if that is free by now, or to one that is free and says why. `None` if what was to be renamed is
+    /// not where it was, or there is no directory to put it into.
+    async fn renamed_beside(
+        &self,
+        home: &Opened,
+        rename: &pb::Rename,
+        mutation: &pb::Mutation,
+    ) -> Result<Option<pb::Mutation>> {
+        let Some(expected) = rename.expected.as_ref().filter(|_| !rename.exchange) else { return Ok(None) };
+        let source = self.entry_at_server(home, &rename.directory, &rename.names).await?;
+        let Some(source) = source.filter(|source| source.child == expected.child) else { return Ok(None) };
+        let directory: InodeId = id(&rename.new_directory, "rename.new_directory")?;
+        let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
+        if self.inode_at_server(home, &rename.new_directory).await?.is_none_or(|inode| inode.nlink == 0) {
+            return Ok(None);
+        }
+        let (new_names, wrapped) = (&rename.new_names, &rename.new_wrapped_key);
+        let entry = entry_of(&rename.new_directory, new_names, &source.child, source.kind, wrapped);
+        let (name, child, key) = keys.open_entry(&entry)?;
+        let kind = InodeKind::from_number(source.kind).map_err(Error::decode("the kind of what is renamed"))?;
+        let Some((new_names, beside)) = self.free_name(home, directory, &keys, &name, mutation).await? else {
+            return Ok(None);
+        };
+        let renamed = pb::Rename {
+            expected: Some(pb::Expected { child: source.child.clone(), entry_version: source.version }),
+            new_wrapped_key: keys.wrap(&new_names, child, kind, &key)?.into(),
+            new_names,
+            replaced: None,
+            ..rename.clone()
+        };
+        if let Some(beside) = beside {
+            self.conflicts.fetch_add(1, Ordering::Relaxed);
+            self.report(format!(
+                "{:?} was made or changed elsewhere at the same time; what was to take its place here is kept as {:?}",
+                String::from_utf8_lossy(&name),
+                String::from_utf8_lossy(&beside)
+            ));
+        }
+        self.doubt_everything(home);
+        Ok(Some(instead_of(mutation, Op::Rename(renamed))))
+    }
+
+    /// The name itself if it is free in a directory, else one that says why it is not; and that one.
+    async fn free_name(
+        &self,
+        home: &Opened,
+        directory: InodeId,
+        keys: &DirectoryKeys,
+        name: &[u8],
+        mutation: &pb::Mutation,
+    ) -> Result<Option<(Vec<pb::NameToken>, Option<Vec<u8>>)>> {
+        let names = keys.tokens(name)?;
+        if !self.is_taken(home, directory, &names).await? {
+            return Ok(Some((names, None)));
+        }
+        let at = mutation.time_ns.unwrap_or_else(crate::vfs::now_ns);
+        for number in 1..=NAMES {
+            let wanted = conflict_name(name, &self.options.host, at, number);
+            let names = keys.tokens(&wanted)?;
+            if !self.is_taken(home, directory, &names).await? {
+                return Ok(Some((names, Some(wanted))));
+            }
+        }
+        Ok(None)
     }
 
     /// The same under a name that is free and says why. `None` if there is no directory to put it into.
@@ -121,49 +296,27 @@ impl Inner {
     ) -> Result<Option<pb::Mutation>> {
         let directory: InodeId = id(&create.directory, "create.directory")?;
         let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
-        let entry = pb::Entry {
-            directory: create.directory.clone(),
-            name: create.names.last().cloned(),
-            child: create.inode.clone(),
-            kind: create.kind,
-            wrapped_key: create.wrapped_key.clone(),
-            version: 0,
-        };
+        let entry = entry_of(&create.directory, &create.names, &create.inode, create.kind, &create.wrapped_key);
         let (name, child, key) = keys.open_entry(&entry)?;
         let kind = InodeKind::from_number(create.kind).map_err(Error::decode("the kind of something new"))?;
-        let at = mutation.time_ns.unwrap_or_else(crate::vfs::now_ns);
-        for number in 1..=NAMES {
-            let wanted = conflict_name(&name, &self.options.host, at, number);
-            let names = keys.tokens(&wanted)?;
-            if self.is_taken(home, directory, &names).await? {
-                continue;
-            }
-            let wrapped_key = keys.wrap(&names, child, kind, &key)?.into();
-            let operation = Op::Create(pb::Create { names, wrapped_key, ..create.clone() });
+        let Some((names, beside)) = self.free_name(home, directory, &keys, &name, mutation).await? else {
+            return Ok(None);
+        };
+        if let Some(beside) = beside {
             self.conflicts.fetch_add(1, Ordering::Relaxed);
             self.report(format!(
                 "{:?} was made elsewhere at the same time; what was made here is kept as {:?}",
                 String::from_utf8_lossy(&name),
-                String::from_utf8_lossy(&wanted)
+                String::from_utf8_lossy(&beside)
             ));
-            self.doubt_everything(home);
-            return Ok(Some(pb::Mutation {
-                txn: bytes_of(TxnId::random()),
-                operations: vec![pb::Operation { operation: Some(operation) }],
-                time_ns: mutation.time_ns,
-            }));
         }
-        Ok(None)
+        self.doubt_everything(home);
+        let wrapped_key = keys.wrap(&names, child, kind, &key)?.into();
+        Ok(Some(instead_of(mutation, Op::Create(pb::Create { names, wrapped_key, ..create.clone() }))))
     }
 
     async fn is_taken(&self, home: &Opened, directory: InodeId, tokens: &[pb::NameToken]) -> Result<bool> {
-        let request = pb::LookupRequest {
-            bucket: bytes_of(home.id),
-            directory: bytes_of(directory),
-            names: vec![pb::NameQuestion { tokens: tokens.to_vec() }],
-        };
-        let answer = self.client.meta.lookup(request).await?;
-        Ok(answer.answers.first().is_some_and(|answer| answer.entry.is_some()))
+        Ok(self.entry_at_server(home, &bytes_of(directory), tokens).await?.is_some())
     }
 
     /// The keys of a directory that the server has. Not by way of what is known here, which waits for the queue.

@@ -1,7 +1,8 @@
-//! Sends what was decided, in order, many changes in one call.
+//! Sends what was decided, many changes in one call: in order, except that what waits for content lets others pass that have nothing to do
+//! with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cyx_client::meta::fault_error;
@@ -11,7 +12,11 @@ use cyx_core::ids::InodeId;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
-use super::{Failure, Item, Local, PAUSE_MAX, PAUSE_MIN, count_down};
+use super::note::loses;
+use super::order::Footprint;
+use super::queue::{Goal, Item};
+use super::refused::Settled;
+use super::{Failure, Failures, Local, PAUSE_MAX, PAUSE_MIN};
 use crate::content::ContentError;
 use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
@@ -20,84 +25,41 @@ use crate::vfs::node::{Opened, lock};
 /// What is decided is gathered for so long before it is sent behind everybody's back.
 const GATHER: Duration = Duration::from_millis(50);
 
-impl Local {
-    /// Number behind the last change that was decided.
-    fn end(&self) -> (u64, u64) {
-        let state = lock(&self.state);
-        (state.next, state.failed)
+impl Failures {
+    /// Notes one; says how many there were in a row.
+    fn note(&mut self, error: &Error) -> u32 {
+        let pause = PAUSE_MIN.saturating_mul(1 << self.row.min(8)).min(PAUSE_MAX);
+        self.row = self.row.saturating_add(1);
+        self.all += 1;
+        self.last = Some(Failure { reason: error.to_string(), again: Instant::now() + pause });
+        self.row
     }
 
-    /// Every change below this number is done with.
-    fn is_sent(&self, end: u64) -> bool {
-        lock(&self.state).queue.front().is_none_or(|first| first.number >= end)
+    fn note_success(&mut self) {
+        (self.row, self.last) = (0, None);
     }
 
-    /// Why somebody else failed since; or a moment ago, if the server is away.
-    fn failed_since(&self, failed: u64, offline: bool) -> Option<Error> {
-        let state = lock(&self.state);
-        let failure = state.failure.as_ref()?;
-        (state.failed > failed || (offline && failure.again > Instant::now())).then(|| Error::Network {
+    /// Why somebody else failed since there were `before`; or a moment ago, if that is reason enough.
+    fn since(&self, before: u64, recent: bool) -> Option<Error> {
+        let last = self.last.as_ref()?;
+        (self.all > before || (recent && last.again > Instant::now())).then(|| Error::Network {
             what: "changes of names are not sent yet".to_owned(),
-            reason: failure.reason.clone(),
+            reason: last.reason.clone(),
         })
     }
 
-    /// How often it has failed in a row.
-    fn note_failure(&self, error: &Error) -> u32 {
-        let mut state = lock(&self.state);
-        let pause = PAUSE_MIN.saturating_mul(1 << state.failures.min(8)).min(PAUSE_MAX);
-        state.failures = state.failures.saturating_add(1);
-        state.failed += 1;
-        state.failure = Some(Failure { reason: error.to_string(), again: Instant::now() + pause });
-        state.failures
-    }
-
-    fn note_success(&self) {
-        let mut state = lock(&self.state);
-        state.failures = 0;
-        state.failure = None;
-    }
-
-    /// The file whose content the change at the front waits for.
-    fn waits_for(&self) -> Option<(u64, InodeId)> {
-        let state = lock(&self.state);
-        let front = state.queue.front()?;
-        front.after.map(|inode| (front.number, inode))
-    }
-
-    fn stop_waiting(&self, number: u64) {
-        let mut state = lock(&self.state);
-        let front = state.queue.front_mut().filter(|front| front.number == number);
-        let Some(inode) = front.and_then(|front| front.after.take()) else { return };
-        count_down(&mut state.awaited, inode);
-    }
-
-    /// Another mutation takes the place of the one at the front.
-    pub(super) fn replace_front(&self, number: u64, mutation: pb::Mutation) {
-        let mut state = lock(&self.state);
-        if let Some(front) = state.queue.front_mut().filter(|front| front.number == number) {
-            front.mutation = mutation;
-        }
-    }
-
-    /// The change at the front is done with. The file whose content may be committed now.
-    pub(super) fn take_front(&self, number: u64) -> Option<InodeId> {
-        let mut state = lock(&self.state);
-        let item = match state.queue.front() {
-            Some(front) if front.number == number => state.queue.pop_front()?,
-            _ => return None,
-        };
-        let freed = state.unhold(&item.mutation);
-        state.untouch(&item.mutation);
-        drop(state);
-        self.done.fetch_add(1, Ordering::AcqRel);
-        self.shorter.notify_waiters();
-        freed
-    }
-
     fn retry_in(&self) -> Duration {
-        let state = lock(&self.state);
-        state.failure.as_ref().map_or(GATHER, |failure| failure.again.saturating_duration_since(Instant::now()))
+        self.last.as_ref().map_or(GATHER, |failure| failure.again.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Local {
+    fn unsent<T>(&self, look: impl FnOnce(&mut Failures) -> T) -> T {
+        look(&mut lock(&self.state).unsent)
+    }
+
+    fn uncommitted<T>(&self, look: impl FnOnce(&mut Failures) -> T) -> T {
+        look(&mut lock(&self.state).uncommitted)
     }
 }
 
@@ -107,18 +69,31 @@ impl Inner {
         let sending = async {
             loop {
                 let more = home.local.send.notified();
-                if !home.local.is_pending() {
+                if !home.local.has_ready() {
                     more.await;
                 }
-                tokio::time::sleep(home.local.retry_in()).await;
-                if let Err(error) = self.send_all(&home).await {
+                tokio::time::sleep(home.local.unsent(|failures| failures.retry_in())).await;
+                if let Err(error) = self.send_ready(&home, &Goal::All, home.local.end()).await {
                     tracing::debug!(%error, bucket = %home.id, "changes of names are not sent yet");
+                }
+            }
+        };
+        let committing = async {
+            loop {
+                let more = home.local.commit.notified();
+                if home.local.awaiting().is_empty() {
+                    more.await;
+                }
+                tokio::time::sleep(home.local.uncommitted(|failures| failures.retry_in())).await;
+                if let Err(error) = self.commit_awaited(&home).await {
+                    tracing::debug!(%error, bucket = %home.id, "changes of names wait for content");
                 }
             }
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = sending => {}
+            () = committing => {}
         }
     }
 
@@ -127,22 +102,64 @@ impl Inner {
     /// # Errors
     /// If it could not be sent. It stays in the journal, and is tried again.
     pub(crate) async fn send_all(&self, home: &Opened) -> Result<()> {
-        let (end, failed) = home.local.end();
-        while !home.local.is_sent(end) {
-            let _one = home.local.sending.lock().await;
-            if home.local.is_sent(end) {
+        self.send_for(home, &Goal::All).await
+    }
+
+    /// Returns when the server knows everything that was decided about these inodes by now.
+    ///
+    /// # Errors
+    /// As [`Self::send_all`].
+    pub(crate) async fn settle(&self, home: &Opened, inodes: &[InodeId]) -> Result<()> {
+        if home.local.touches(inodes) { self.send_for(home, &Goal::About(inodes)).await } else { Ok(()) }
+    }
+
+    /// Returns when the server knows everything that has to come before a change.
+    ///
+    /// # Errors
+    /// As [`Self::send_all`].
+    pub(in crate::vfs) async fn send_before(&self, home: &Opened, change: &pb::Mutation) -> Result<()> {
+        if !home.local.is_pending() {
+            return Ok(());
+        }
+        self.send_for(home, &Goal::Before(&Footprint::of(change))).await
+    }
+
+    async fn send_for(&self, home: &Opened, goal: &Goal<'_>) -> Result<()> {
+        let end = home.local.end();
+        while !home.local.is_reached(goal, end) {
+            self.send_ready(home, goal, end).await?;
+            if home.local.is_reached(goal, end) {
                 break;
             }
-            if let Some(error) = home.local.failed_since(failed, home.health.offline()) {
+            self.commit_awaited(home).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends until the goal is reached or nothing is left that can be sent.
+    async fn send_ready(&self, home: &Opened, goal: &Goal<'_>, end: u64) -> Result<()> {
+        let failed = home.local.unsent(|failures| failures.all);
+        while !home.local.is_reached(goal, end) {
+            let _one = home.local.sending.lock().await;
+            if home.local.is_reached(goal, end) {
+                break;
+            }
+            let recent = home.health.offline();
+            if let Some(error) = home.local.unsent(|failures| failures.since(failed, recent)) {
                 return Err(error);
             }
             match self.send_some(home).await {
-                Ok(()) => home.local.note_success(),
+                Ok(sent) => {
+                    home.local.unsent(Failures::note_success);
+                    if !sent {
+                        break;
+                    }
+                }
                 Err(error) => {
-                    let failures = home.local.note_failure(&error);
+                    let row = home.local.unsent(|failures| failures.note(&error));
                     if error.is_transient() {
                         home.health.set_offline();
-                    } else if failures == 1 {
+                    } else if row == 1 {
                         self.report(format!(
                             "changes of names in the bucket {} are not sent yet: {error}",
                             home.bucket.name
@@ -153,14 +170,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// Returns when the server knows everything that was decided about these inodes by now.
-    ///
-    /// # Errors
-    /// As [`Self::send_all`].
-    pub(crate) async fn settle(&self, home: &Opened, inodes: &[InodeId]) -> Result<()> {
-        if home.local.touches(inodes) { self.send_all(home).await } else { Ok(()) }
     }
 
     /// Sends what is decided in all buckets.
@@ -176,22 +185,26 @@ impl Inner {
         first
     }
 
-    /// Sends the front of the queue. `sending` is held.
-    async fn send_some(&self, home: &Opened) -> Result<()> {
-        if let Some((number, inode)) = home.local.waits_for() {
-            self.commit_before(home, inode).await?;
-            home.local.stop_waiting(number);
-            return Ok(());
+    /// Sends one call of what can be sent; false if there is nothing. `sending` is held.
+    async fn send_some(&self, home: &Opened) -> Result<bool> {
+        if home.health.offline() {
+            return Err(crate::vfs::health::gone());
         }
-        let batch = lock(&home.local.state).batch();
+        // What a killed run had under its lease must not wait for that lease's end; and while it is there nobody else changes what is looked at.
+        if home.local.has_ready() {
+            self.acquire(home).await;
+        }
+        let batch = home.local.batch();
         if batch.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        // What a killed run had under its lease must not wait for that lease's end.
-        self.acquire(home).await;
+        let batch = self.unless_lost(home, batch).await?;
+        if batch.is_empty() {
+            return Ok(true);
+        }
         let mutations = batch.iter().map(|item| item.mutation.clone()).collect();
         let flight = home.flights.begin();
-        let Some(answer) = self.call(home, mutations).await? else { return Ok(()) };
+        let Some(answer) = self.call(home, mutations).await? else { return Ok(true) };
         let made = batch.iter().zip(&answer.results).filter(|(_, result)| result.fault.is_none() && !result.replayed);
         home.flights.made(answer.sequence, made.map(|(item, _)| item.changes).sum());
         drop(flight);
@@ -199,16 +212,43 @@ impl Inner {
             return Err(IntegrityError::Mismatch("a mutation has no result").into());
         }
         for (item, result) in batch.iter().zip(&answer.results) {
-            if let Some(fault) = &result.fault {
-                let error = fault_error(fault);
-                if !self.refused(home, item, &error, result).await? {
-                    // It was changed and is sent again, and what comes behind it as well: what of that is done already is not done twice.
-                    return Ok(());
-                }
+            if let Some(fault) = &result.fault
+                && self.refused(home, item, &fault_error(fault), result).await? == Settled::Changed
+            {
+                // It is sent again, and what comes behind it as well: what of that is done already is not done twice.
+                return Ok(true);
             }
             self.done(home, item)?;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Leaves out what would take the last trace of a version that somebody else wrote since it was decided: that is settled here. Under the
+    /// lease under which something was decided nobody else writes.
+    async fn unless_lost(&self, home: &Opened, batch: Vec<Item>) -> Result<Vec<Item>> {
+        let under = home.local.pair().map(|lease| lease.fencing);
+        let doubtful = |item: &Item| item.known.is_some() && (item.under.is_none() || item.under != under);
+        let ids: Vec<InodeId> =
+            batch.iter().filter(|item| doubtful(item)).filter_map(|item| loses(&item.mutation)).collect();
+        if ids.is_empty() {
+            return Ok(batch);
+        }
+        let ids = ids.into_iter().map(bytes_of).collect();
+        let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids };
+        let answer = home.health.ask(self.client.meta.get_inodes(request)).await?;
+        let found = |inode: &pb::Inode| Some((InodeId::try_from(&inode.id[..]).ok()?, inode.version));
+        let versions: HashMap<InodeId, u64> = answer.inodes.iter().filter_map(found).collect();
+        for item in batch.iter().filter(|item| doubtful(item)) {
+            let version = loses(&item.mutation).and_then(|inode| versions.get(&inode)).copied();
+            if version.zip(item.known).is_some_and(|(version, known)| version > known) {
+                if self.written_since(home, item).await? == Settled::Done {
+                    self.done(home, item)?;
+                }
+                // What comes behind it is looked at again.
+                return Ok(Vec::new());
+            }
+        }
+        Ok(batch)
     }
 
     /// One call that changes a bucket, under the lease if it is there. `None`: it was under one that is over, and nothing was done.
@@ -229,7 +269,7 @@ impl Inner {
             write_lease: under.as_ref().map(|lease| lease.id.clone()).unwrap_or_default(),
             fencing: under.as_ref().map_or(0, |lease| lease.fencing),
         };
-        match (self.client.meta.apply(request).await, under) {
+        match (home.health.ask(self.client.meta.apply(request)).await, under) {
             (Ok(answer), under) => {
                 self.health.set_online();
                 if let Some(under) = under {
@@ -249,7 +289,7 @@ impl Inner {
     /// A change is done with, in one way or the other.
     fn done(&self, home: &Opened, item: &Item) -> Result<()> {
         self.store.journal().finish(item.note).map_err(journal_error)?;
-        if let Some(inode) = home.local.take_front(item.number) {
+        if let Some(inode) = home.local.take(item.number) {
             self.allow(home, inode);
         }
         Ok(())
@@ -264,14 +304,58 @@ impl Inner {
         }
     }
 
-    /// Commits what was written to a file that takes the place of another one, before it does.
-    async fn commit_before(&self, home: &Opened, inode: InodeId) -> Result<()> {
-        let Some(content) = self.store.existing(home.id, inode) else { return Ok(()) };
-        match content.commit().await {
-            Ok(()) => Ok(()),
-            // A conflict copy is made of it by whoever looks after those; the name goes its way.
-            Err(ContentError::Lost) => Ok(()),
-            Err(error) => Err(crate::vfs::store_error(error)),
+    /// Commits what was written to files that are to take the place of others: many together, before they do.
+    async fn commit_awaited(&self, home: &Opened) -> Result<()> {
+        let failed = home.local.uncommitted(|failures| failures.all);
+        let _one = home.local.committing.lock().await;
+        if let Some(error) = home.local.uncommitted(|failures| failures.since(failed, home.health.offline())) {
+            return Err(error);
         }
+        let (mut numbers, mut contents): (HashMap<InodeId, Vec<u64>>, _) = (HashMap::new(), Vec::new());
+        for (number, inode) in home.local.awaiting() {
+            match self.store.existing(home.id, inode) {
+                Some(content) => {
+                    let waiting = numbers.entry(inode).or_default();
+                    if waiting.is_empty() {
+                        contents.push(content);
+                    }
+                    waiting.push(number);
+                }
+                // Everything is committed.
+                None => home.local.stop_waiting(number),
+            }
+        }
+        if contents.is_empty() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        // What is begun is finished, whoever waits for it.
+        let working = tokio::spawn(async move { store.commit_each(contents).await });
+        let committed = home.health.ask(async { working.await.map_err(|_| Error::Interrupted) }).await?;
+        let mut first = Ok(());
+        for (inode, result) in committed {
+            match result {
+                // Lost: a conflict copy is made of it by whoever looks after those; the name goes its way.
+                Ok(()) | Err(ContentError::Lost) => {
+                    for number in numbers.remove(&inode).unwrap_or_default() {
+                        home.local.stop_waiting(number);
+                    }
+                }
+                Err(error) => first = first.and(Err(crate::vfs::store_error(error))),
+            }
+        }
+        match &first {
+            Ok(()) => home.local.uncommitted(Failures::note_success),
+            Err(error) => {
+                let row = home.local.uncommitted(|failures| failures.note(error));
+                if row == 1 && !error.is_transient() {
+                    self.report(format!(
+                        "a file in the bucket {} does not take the place of another one yet, because its content cannot be stored: {error}",
+                        home.bucket.name
+                    ));
+                }
+            }
+        }
+        first
     }
 }
