@@ -69,7 +69,8 @@ fn access() {
     let sessions = lines(&user, "sessions list");
     assert_eq!(fields(&sessions[0]), "address created_at current device_name id last_used_at");
 
-    let created = json(&user, "apikey create --name ci --bucket docs --permissions storage:read");
+    let args = "apikey create --name ci --bucket docs --permissions storage:read --json";
+    let created = user.confirmed(&cluster, &args.split(' ').collect::<Vec<_>>()).json();
     let listed = "bucket bucket_id created_at expires_at id last_address last_used_at name permissions";
     assert_eq!(fields(&created), format!("{listed} token"));
     assert_eq!(created["permissions"], serde_json::json!(["storage:read"]));
@@ -84,7 +85,7 @@ fn access() {
     assert_eq!(fields(&begun), "otp_expires_at otp_method session_id");
     let log = lines(&user, "audit --since 1h");
     assert_eq!(fields(&log[0]), "action actor address detail outcome seq time");
-    assert_eq!(fields(&json(&user, "account words")), "recovery_words");
+    assert_eq!(fields(&user.confirmed(&cluster, &["account", "words", "--json"]).json()), "recovery_words");
     let recovery = json(&user, "recover --begin");
     assert_eq!(fields(&recovery), "otp_expires_at otp_method session_id");
 }

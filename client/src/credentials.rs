@@ -40,6 +40,9 @@ pub struct Credentials {
     pub session_seed: Secret32,
     /// The rotating tokens.
     pub tokens: Tokens,
+    /// The session has no keys: a wallet logged it in, and nobody gave the password.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keyless: bool,
 }
 
 /// An access token and the refresh token that gets the next one.
@@ -81,7 +84,18 @@ impl Credentials {
         session_seed: Secret32,
         tokens: Tokens,
     ) -> Self {
-        Self { version: VERSION, gateway, account, session, email, username, device_secret, session_seed, tokens }
+        Self {
+            version: VERSION,
+            gateway,
+            account,
+            session,
+            email,
+            username,
+            device_secret,
+            session_seed,
+            tokens,
+            keyless: false,
+        }
     }
 }
 

@@ -5,13 +5,16 @@
 //! the account key wrapped under it until the session ends.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cyx_core::auth::{SALT_LEN, StretchError, StretchParams};
 use cyx_core::error::ErrorCode;
+use cyx_core::ids::AccountId;
+use cyx_core::ids::SessionId;
 use cyx_crypto::account::{AccountError, AccountSecrets, Login, derive_login, make_account, open_account};
 use cyx_crypto::identity::PublicIdentity;
 use cyx_crypto::keys::{DeviceKey, PasswordKek};
-use cyx_crypto::wrap::{AccountKek, seal_account_key};
+use cyx_crypto::wrap::{AccountKek, open_account_history, seal_account_key};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
@@ -19,11 +22,13 @@ use crate::clock;
 use crate::config::{Config, Gateway};
 use crate::credentials::{CredentialStore, Credentials, Tokens};
 use crate::error::{Error, IntegrityError, Result};
+use crate::keys::AccountKeys;
 use crate::memory::{Memory, StretchMemory};
 use crate::secret::Secret32;
 use crate::session::Session;
 use crate::tls;
 
+pub mod account_key;
 pub mod admin;
 pub mod api_keys;
 pub mod audit;
@@ -38,6 +43,7 @@ mod pending;
 pub mod personal;
 pub mod recovery;
 pub(crate) mod rest;
+pub mod wallet_login;
 pub mod wallets;
 
 use messages::{
@@ -187,42 +193,77 @@ async fn take_over(
     tokens: Tokens,
     accept_changes: bool,
 ) -> Result<Identity> {
-    let gateway = rest.gateway().as_str();
     let kek = PasswordKek::from_bytes(*pending.password_kek.expose());
-    let secrets = open_keys(AccountKek::Password(&kek), &answer.keys)?;
-
-    let memory = Memory::open(&config.home, gateway, answer.account.id)?;
-    if accept_changes {
-        memory.accept_incarnation(&answer.incarnation)?;
-    } else {
-        memory.check_incarnation(&answer.incarnation)?;
+    let keys = open_account_keys(AccountKek::Password(&kek), &answer.keys, answer.account.id)?;
+    if !accept_changes {
+        Memory::open(&config.home, rest.gateway().as_str(), answer.account.id)?.check_account_epoch(keys.epoch)?;
     }
+    let session =
+        NewSession { id: answer.session_id, account: answer.account, incarnation: answer.incarnation, seed, tokens };
+    let account = session.keep(config, rest, Some(&keys.secrets), accept_changes).await?;
+    StretchMemory::new(&config.home).remember(rest.gateway().as_str(), &pending.email, pending.params)?;
+    Ok(account)
+}
 
-    let device = DeviceKey::make();
-    let wrapped = seal_account_key(AccountKek::Device(&device), &secrets.key);
-    let request = DeviceKeyRequest { wrapped_account_key: &wrapped };
-    rest.put::<_, Ignored>("/api/auth/device-key", Some(&tokens.access), &request).await?;
+/// A session that this machine is about to keep.
+pub(crate) struct NewSession {
+    pub(crate) id: SessionId,
+    pub(crate) account: Identity,
+    pub(crate) incarnation: String,
+    /// Of the session's signing key.
+    pub(crate) seed: Secret32,
+    pub(crate) tokens: Tokens,
+}
 
-    let credentials = Credentials::new(
-        gateway.to_owned(),
-        answer.account.id,
-        answer.session_id,
-        answer.account.email.clone(),
-        answer.account.username.clone(),
-        Secret32::new(*device.expose()),
-        seed,
-        tokens,
-    );
-    let store = CredentialStore::new(&config.home);
-    let lock = store.lock().await?;
-    let before = store.load().unwrap_or_default();
-    store.save(&lock, &credentials)?;
-    drop(lock);
-    StretchMemory::new(&config.home).remember(gateway, &pending.email, pending.params)?;
-    if let Some(before) = before {
-        end_session(config, &before).await;
+impl NewSession {
+    /// Has the server keep the account key under a secret of this machine, if there are keys at all, and writes the credentials. The
+    /// session before is ended.
+    ///
+    /// # Errors
+    /// [`Error::IncarnationChanged`] unless changes are accepted; network errors; [`Error::Local`].
+    pub(crate) async fn keep(
+        self,
+        config: &Config,
+        rest: &Rest,
+        secrets: Option<&AccountSecrets>,
+        accept_changes: bool,
+    ) -> Result<Identity> {
+        let Self { id, account, incarnation, seed, tokens } = self;
+        let gateway = rest.gateway().as_str();
+        let memory = Memory::open(&config.home, gateway, account.id)?;
+        if accept_changes {
+            memory.accept_incarnation(&incarnation)?;
+        } else {
+            memory.check_incarnation(&incarnation)?;
+        }
+
+        let device = DeviceKey::make();
+        if let Some(secrets) = secrets {
+            let wrapped = seal_account_key(AccountKek::Device(&device), &secrets.key);
+            let request = DeviceKeyRequest { wrapped_account_key: &wrapped };
+            rest.put::<_, Ignored>("/api/auth/device-key", Some(&tokens.access), &request).await?;
+        }
+        let mut credentials = Credentials::new(
+            gateway.to_owned(),
+            account.id,
+            id,
+            account.email.clone(),
+            account.username.clone(),
+            Secret32::new(*device.expose()),
+            seed,
+            tokens,
+        );
+        credentials.keyless = secrets.is_none();
+        let store = CredentialStore::new(&config.home);
+        let lock = store.lock().await?;
+        let before = store.load().unwrap_or_default();
+        store.save(&lock, &credentials)?;
+        drop(lock);
+        if let Some(before) = before {
+            end_session(config, &before).await;
+        }
+        Ok(account)
     }
-    Ok(answer.account)
 }
 
 /// Ends this device's session. `false` if nobody was logged in. The credentials are forgotten even if the server cannot be
@@ -298,6 +339,15 @@ pub(crate) fn open_keys(kek: AccountKek<'_>, keys: &WrappedKeys) -> Result<Accou
         .map_err(|_| IntegrityError::Sealed("account key").into())
 }
 
+/// As [`open_keys`], with the account keys of before.
+pub(crate) fn open_account_keys(kek: AccountKek<'_>, keys: &WrappedKeys, account: AccountId) -> Result<AccountKeys> {
+    let secrets = open_keys(kek, keys)?;
+    let (epoch, history) = (keys.account_key_epoch, &keys.account_key_history);
+    let older = open_account_history(&secrets.key, epoch, account, history)
+        .map_err(|_| IntegrityError::Sealed("account keys of before"))?;
+    Ok(AccountKeys { secrets: Arc::new(secrets), epoch, older, history: history.clone() })
+}
+
 /// Tokens as they were received, with their end by this machine's clock.
 pub(crate) fn received(access: &str, expires_at: u64, refresh: &str, server_time: Option<u64>) -> Tokens {
     let now = clock::unix_seconds();
@@ -340,7 +390,7 @@ pub(crate) fn stretch_error(error: &StretchError) -> Error {
 }
 
 /// Shown in the list of sessions.
-fn device_name() -> String {
+pub(crate) fn device_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "unnamed".into() } else { name.chars().take(64).collect() }
 }

@@ -56,7 +56,7 @@ pub struct Session {
 /// Where tokens and keys come from.
 enum Source {
     /// The home folder of a device that logged in.
-    Device { store: CredentialStore, secret: Secret32 },
+    Device { store: CredentialStore, secret: Secret32, keyless: bool },
     /// An API key, and what the server said when its token was exchanged.
     ApiKey { token: ApiToken, exchanged: Box<Exchanged> },
 }
@@ -107,7 +107,7 @@ impl Session {
             id: credentials.session,
             email: credentials.email.clone(),
             signing: SigningKey::from_bytes(credentials.session_seed.expose()),
-            source: Source::Device { store, secret: credentials.device_secret.clone() },
+            source: Source::Device { store, secret: credentials.device_secret.clone(), keyless: credentials.keyless },
             tokens: Mutex::new(credentials.tokens.clone()),
             reader: rand::random(),
             orders: Arc::default(),
@@ -261,13 +261,18 @@ impl Session {
     pub(crate) async fn fetch_keys(&self) -> Result<Keys> {
         match &self.source {
             Source::ApiKey { token, exchanged } => exchanged.open(token),
+            Source::Device { keyless: true, .. } => Err(Error::Invalid {
+                code: ErrorCode::PermissionDenied,
+                message: "this login has no keys: a wallet made it, and a wallet opens nothing".into(),
+                advice: Some("Log in with the password too, with `cyx login` or `cyx login --wallet`.".into()),
+            }),
             Source::Device { secret, .. } => {
                 let wrapped: WrappedKeys = match self.get("/api/auth/device-key").await {
                     Err(error) if error.code() == ErrorCode::NotFound => return Err(self.ended()),
                     other => other?,
                 };
                 let device = DeviceKey::from_bytes(*secret.expose());
-                Ok(Keys::of_account(identity::open_keys(AccountKek::Device(&device), &wrapped)?))
+                Ok(Keys::of_account(identity::open_account_keys(AccountKek::Device(&device), &wrapped, self.account)?))
             }
         }
     }
@@ -294,6 +299,21 @@ impl Session {
                 store.save(&lock, &credentials)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The secret of this device, under which the server keeps the account key for it.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED` for an API key.
+    pub(crate) fn device_key(&self) -> Result<DeviceKey> {
+        match &self.source {
+            Source::Device { secret, .. } => Ok(DeviceKey::from_bytes(*secret.expose())),
+            Source::ApiKey { .. } => Err(Error::Invalid {
+                code: ErrorCode::PermissionDenied,
+                message: "this needs a login; an API key does not suffice".into(),
+                advice: None,
+            }),
         }
     }
 

@@ -25,6 +25,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Runs a prepared command to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the command runs");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The one JSON document on standard output.
     ///
     /// # Panics
@@ -115,6 +129,34 @@ impl User {
         assert_eq!(run.code, 0, "login: {run:?}");
     }
 
+    /// Runs a command that needs a password and a code, in its two steps, with the mailed code.
+    ///
+    /// # Panics
+    /// If no code comes. What the command refuses in either step is what is returned.
+    pub fn confirmed(&self, cluster: &Cluster, args: &[&str]) -> Run {
+        self.confirmed_with(cluster, args, &[])
+    }
+
+    /// As [`Self::confirmed`], with further variables.
+    ///
+    /// # Panics
+    /// As [`Self::confirmed`].
+    pub fn confirmed_with(&self, cluster: &Cluster, args: &[&str], variables: &[(&str, &str)]) -> Run {
+        let run = |more: &[&str]| {
+            let mut command = self.command([args, more].concat());
+            command.envs(variables.iter().copied());
+            Run::of(command)
+        };
+        let known = cluster.mails_with_codes(&self.email);
+        let json: &[&str] = if args.contains(&"--json") { &["--begin"] } else { &["--begin", "--json"] };
+        let begun = run(json);
+        if begun.code != 0 {
+            return begun;
+        }
+        let id = begun.json()["session_id"].as_str().expect("a session id").to_owned();
+        run(&["--session", &id, "--otp", &cluster.new_code(&self.email, &known)])
+    }
+
     /// A command of this user, ready to be spawned.
     #[must_use]
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
@@ -132,12 +174,7 @@ impl User {
     /// # Panics
     /// If `cyx` cannot be started.
     pub fn cyx<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
-        let output = self.command(args).output().expect("cyx runs");
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Run::of(self.command(args))
     }
 
     /// Runs a command that reads `input` from standard input.

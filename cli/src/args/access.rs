@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// A fresh password and code, which changes of factors and the end of an account need.
+/// A fresh password and code, which a login alone does not replace where an account is at stake.
 #[derive(Debug, Clone, Args)]
 pub struct Confirm {
     /// Reads the password from standard input, up to the first line end.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "session")]
     pub password_stdin: bool,
     /// Only checks the password and has a code sent; prints what `--session` needs.
     #[arg(long, conflicts_with_all = ["session", "otp"])]
@@ -224,11 +224,15 @@ pub enum ApiKey {
 ///
 /// With --bucket the key can decrypt that bucket and nothing else, whatever the server does. Without it, the key can decrypt
 /// everything the account has. Part of the token is a secret that is never sent, not even to the server.
+///
+/// Needs the password and a code. Scripts do it in two steps, with the same arguments in both, as the examples show.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx apikey create --name backup --expires 1y
-  cyx apikey create --name ci --permissions storage:read --bucket builds --expires 90d --json | jq -r .token
+  cyx apikey create --name backup --begin --json                    has a code sent
+  cyx apikey create --name backup --session 5b0c… --otp 123456 --json
+  cyx apikey create --name ci --permissions storage:read --bucket builds --expires 90d
   CYXCLOUD_TOKEN=$(cat token) cyx upload report.pdf --bucket builds")]
 pub struct ApiKeyCreate {
     /// What it is for; shown in lists and in the audit log.
@@ -248,6 +252,9 @@ pub struct ApiKeyCreate {
     /// When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year.
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
 }
 
 /// Lists the API keys and when each was last used.
@@ -269,19 +276,22 @@ pub struct ApiKeyRevoke {
 /// Changes the password.
 ///
 /// All other machines are logged out. No file is touched: the password wraps one key, and that is wrapped anew. The recovery words
-/// stay as they are.
+/// stay as they are. Needs the current password and a code. Scripts do it in two steps, as the examples show; with an authenticator
+/// app one is enough.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx passwd
-  printf '%s\\n%s\\n' \"$OLD\" \"$NEW\" | cyx passwd --password-stdin --new-password-stdin
+  printf %s \"$OLD\" | cyx passwd --password-stdin --begin --json                    has a code sent
+  printf %s \"$NEW\" | cyx passwd --session 5b0c… --otp 123456 --new-password-stdin
+  printf '%s\\n%s\\n' \"$OLD\" \"$NEW\" | cyx passwd --password-stdin --new-password-stdin --otp 123456
 
 The current password may also come from the variable CYXCLOUD_PASSWORD, the new one from CYXCLOUD_NEW_PASSWORD.
 If you have forgotten the current one, use `cyx recover`.")]
 pub struct Passwd {
-    /// Reads the current password from standard input, up to the first line end.
-    #[arg(long)]
-    pub password_stdin: bool,
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
     /// Reads the new password from standard input, behind the current one if that is read from there too.
     #[arg(long)]
     pub new_password_stdin: bool,

@@ -1,6 +1,8 @@
 //! Accounts: registering, logging in and out, who am I, what is left.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
 
 /// Creates an account.
 ///
@@ -27,16 +29,24 @@ pub struct Register {
     pub password_stdin: bool,
 }
 
-/// Logs this machine in: password, then a one-time code.
+/// Logs this machine in: password, then a one-time code; or a wallet.
 ///
 /// On a terminal it asks for both. Scripts do it in two steps, as the examples show: `--begin` checks the password and has the code sent,
 /// `--session` finishes. The password may also come from the variable CYXCLOUD_PASSWORD.
+///
+/// A wallet that `cyx wallet link` linked takes the place of password and code, but opens no files. So the password is asked for still, to
+/// open the keys, unless this machine is logged in to the account already and has them; with --without-keys nobody asks, which is
+/// enough to run nodes and to look at the account. For a wallet whose key is in no file, `--begin` prints the text to sign.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("proof").args(["otp", "signature"]))]
 #[command(after_help = "\
 Examples:
   cyx login --email me@example.org
   printf %s \"$PASSWORD\" | cyx login --email me@example.org --password-stdin --begin --json
   cyx login --session 5b0c… --otp 123456
+  cyx login --wallet ~/.config/solana/id.json
+  cyx login --wallet-address 7xKX… --begin --json
+  cyx login --session 5b0c… --signature 4sGjMW1s… --without-keys
 
 The login is remembered in ~/.cyxcloud (or CYXCLOUD_HOME), readable by you alone, and used with this server only.")]
 pub struct Login {
@@ -50,11 +60,23 @@ pub struct Login {
     #[arg(long, conflicts_with_all = ["session", "otp"])]
     pub begin: bool,
     /// Finishes the login that `--begin` began.
-    #[arg(long, value_name = "ID", requires = "otp")]
+    #[arg(long, value_name = "ID", requires = "proof")]
     pub session: Option<String>,
     /// The one-time code.
     #[arg(long, value_name = "CODE")]
     pub otp: Option<String>,
+    /// Logs in with the wallet whose key is in this file, as solana-keygen writes it. Nobody else may be able to read the file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["begin", "session", "otp", "wallet_address"])]
+    pub wallet: Option<PathBuf>,
+    /// With --begin: prints the text that the wallet of this address is to sign.
+    #[arg(long, value_name = "ADDRESS", requires = "begin", conflicts_with = "password_stdin")]
+    pub wallet_address: Option<String>,
+    /// The wallet's signature of that text, in base58.
+    #[arg(long, value_name = "SIGNATURE", requires = "session")]
+    pub signature: Option<String>,
+    /// Does without the keys of the account: files cannot be opened by this login.
+    #[arg(long, conflicts_with_all = ["otp", "begin", "password_stdin"])]
+    pub without_keys: bool,
     /// Goes on although the server was restored from a backup or changed its parameters for this account.
     ///
     /// The program says so when it notices; files changed after the backup may be back in their older state.

@@ -22,34 +22,39 @@ pub enum Account {
 
 /// Changes the email address, which is what you log in with.
 ///
-/// Needs the password and two codes: one is mailed to the old address, one to the new. Nothing changes before both were given. Files, other
-/// logins and API keys stay as they are. Scripts do it in two steps, as the examples show.
+/// Needs the password and a code, as every change that matters; then two more codes, of which one is mailed to the old address and one to
+/// the new. Nothing changes before both were given. Files, other logins and API keys stay as they are. Scripts do it in three steps, as
+/// the examples show.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx account email new@example.org
   printf %s \"$PASSWORD\" | cyx account email new@example.org --password-stdin --begin --json
-  cyx account email --session 5b0c… --otp-old 123456 --otp-new 654321 --json
+  cyx account email new@example.org --session 5b0c… --otp 123456 --json                         prints a change_id
+  cyx account email --change 91d2… --otp-old 234561 --otp-new 345612 --json
 
 Who has lost the old mailbox cannot change the address: log in while you still can read it.")]
 pub struct Email {
     /// The new address.
-    #[arg(value_name = "EMAIL", required_unless_present = "session", conflicts_with = "session")]
+    #[arg(value_name = "EMAIL", required_unless_present = "change")]
     pub email: Option<String>,
-    /// Reads the password from standard input, up to the first line end.
-    #[arg(long, conflicts_with = "session")]
-    pub password_stdin: bool,
-    /// Only checks the password and has the codes sent; prints what `--session` needs.
-    #[arg(long, conflicts_with = "session")]
-    pub begin: bool,
-    /// Goes on with what `--begin` began.
-    #[arg(long, value_name = "ID", requires = "otp_old", requires = "otp_new")]
-    pub session: Option<String>,
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
+    /// Finishes the change that was printed as change_id.
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "otp_old",
+        requires = "otp_new",
+        conflicts_with_all = ["email", "session", "otp", "begin", "password_stdin"]
+    )]
+    pub change: Option<String>,
     /// The code from the old address.
-    #[arg(long, value_name = "CODE", requires = "session")]
+    #[arg(long, value_name = "CODE", requires = "change")]
     pub otp_old: Option<String>,
     /// The code from the new address.
-    #[arg(long, value_name = "CODE", requires = "session")]
+    #[arg(long, value_name = "CODE", requires = "change")]
     pub otp_new: Option<String>,
 }
 
@@ -88,16 +93,17 @@ pub struct DeleteAccount {
 #[command(after_help = "Example:\n  cyx account keep")]
 pub struct Keep {}
 
-/// Makes new recovery words and shows them, once; the old ones open nothing any more.
+/// Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx account words
-  printf %s \"$PASSWORD\" | cyx account words --password-stdin --json | jq -r .recovery_words")]
+  printf %s \"$PASSWORD\" | cyx account words --password-stdin --begin --json
+  cyx account words --session 5b0c… --otp 123456 --json | jq -r .recovery_words")]
 pub struct Words {
-    /// Reads the password from standard input, up to the first line end.
-    #[arg(long)]
-    pub password_stdin: bool,
+    /// The current password and a code.
+    #[command(flatten)]
+    pub confirm: Confirm,
 }
 
 /// Shows what happened to the account: logins, refusals, changes of factors, keys and passwords.

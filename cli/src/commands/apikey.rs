@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use cyx_client::Client;
 use cyx_client::identity::api_keys::{ApiKey, NewApiKey};
+use cyx_client::identity::factors::Proof;
 use cyx_core::ids::{BucketId, SessionId};
 use serde::Serialize;
 
+use super::confirm::confirmed;
 use super::{Context, Failures, bucket_name};
 use crate::args::access::{self, ApiKeyCreate, ApiKeyRevoke};
 use crate::error::{Error, Result};
@@ -69,7 +71,13 @@ async fn create(context: &Context, args: ApiKeyCreate) -> Result<()> {
     let expires_at = args.expires.as_deref().map(|text| when::future(text, jiff::Timestamp::now())).transpose()?;
     let new =
         NewApiKey { name: args.name, permissions: args.permissions, bucket: bucket.map(str::to_owned), expires_at };
-    let created = context.client().await?.create_api_key(&new).await?;
+    let client = context.client().await?;
+    client.check_new_api_key(&new).await?;
+    let create = async |proof: Proof<'_>| client.create_api_key(&new, proof).await;
+    let command = "cyx apikey create --name NAME";
+    let Some(created) = confirmed(context, &client.session, &args.confirm, command, create).await? else {
+        return Ok(());
+    };
     if context.output.json() {
         return context.output.document(&Document::new(&created.key, bucket, Some(&created.token)));
     }

@@ -1,9 +1,10 @@
 //! A fresh password and code before something that a login alone must not do.
 
 use cyx_client::Session;
-use cyx_client::identity::factors::Confirmation;
+use cyx_client::identity::factors::{Confirmation, Proof};
 use cyx_core::error::ErrorCode;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::Context;
 use crate::args::access::Confirm;
@@ -29,10 +30,25 @@ pub(super) async fn confirmed<T>(
     session: &Session,
     args: &Confirm,
     command: &str,
-    action: impl AsyncFn(&str, &str) -> cyx_client::Result<T>,
+    action: impl AsyncFn(Proof<'_>) -> cyx_client::Result<T>,
+) -> Result<Option<T>> {
+    confirmed_by(context, session, args, command, || prompt::password(args.password_stdin, false), action).await
+}
+
+/// As [`confirmed`], with the password from somewhere else.
+///
+/// # Errors
+/// As [`confirmed`].
+pub(super) async fn confirmed_by<T>(
+    context: &Context,
+    session: &Session,
+    args: &Confirm,
+    command: &str,
+    password: impl FnOnce() -> Result<Zeroizing<String>>,
+    action: impl AsyncFn(Proof<'_>) -> cyx_client::Result<T>,
 ) -> Result<Option<T>> {
     if let (Some(id), Some(code)) = (&args.session, &args.otp) {
-        return Ok(Some(action(id, code).await?));
+        return Ok(Some(action(Proof::new(id, code)).await?));
     }
     if !args.begin && args.otp.is_none() && !prompt::possible() {
         return Err(Error::usage_with(
@@ -40,7 +56,7 @@ pub(super) async fn confirmed<T>(
             "Do it in two steps: --begin, then --session with --otp.",
         ));
     }
-    let password = prompt::password(args.password_stdin, false)?;
+    let password = password()?;
     let begun = session.begin_confirmation(&password).await?;
     drop(password);
     if args.begin {
@@ -54,12 +70,12 @@ pub(super) async fn confirmed<T>(
                 "Do it in two steps: --begin, then --session with --otp.",
             ));
         }
-        return Ok(Some(action(&begun.id, code).await?));
+        return Ok(Some(action(Proof::new(&begun.id, code)).await?));
     }
     note_source(context, &begun.otp_method, session.email());
     loop {
         let code = prompt::ask("Code", "Use --session and --otp.")?;
-        match action(&begun.id, &code).await {
+        match action(Proof::new(&begun.id, &code)).await {
             Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("That is not the code."),
             other => return Ok(Some(other?)),
         }

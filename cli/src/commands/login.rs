@@ -1,5 +1,8 @@
-//! `cyx login`: password, then a one-time code; in one go on a terminal, in two steps in scripts.
+//! `cyx login`: password, then a one-time code; in one go on a terminal, in two steps in scripts. Or a wallet.
 
+use cyx_client::identity::recovery::AccountSecrets;
+use cyx_client::identity::wallet_login::{WalletLogin, begin_wallet_session, wallet_login_text};
+use cyx_client::identity::wallets::{WalletKey, WalletText};
 use cyx_client::identity::{self, Identity};
 use serde::Serialize;
 
@@ -7,6 +10,7 @@ use super::Context;
 use super::confirm::{Begun, note_source};
 use crate::args::account::Login;
 use crate::error::{Error, Result};
+use crate::output::human;
 use crate::prompt;
 
 #[derive(Serialize)]
@@ -16,12 +20,33 @@ struct Done<'a> {
     email: &'a str,
 }
 
+#[derive(Serialize)]
+struct ToSign<'a> {
+    session_id: &'a str,
+    message: &'a str,
+    expires_at: u64,
+}
+
 /// Logs in, or does the step that was asked for.
 ///
 /// # Errors
 /// As [`identity::begin_login`] and [`identity::finish_login`]; a usage error if something is missing and nobody can be asked.
 pub async fn run(context: &Context, args: Login) -> Result<()> {
     let accept = args.accept_changes;
+    if let Some(file) = &args.wallet {
+        let key = WalletKey::read(file)?;
+        let text = wallet_login_text(&context.config, key.address()).await?;
+        return by_wallet(context, &args, &text.id, &key.sign(&text)).await;
+    }
+    if let Some(address) = &args.wallet_address {
+        return begin_by_wallet(context, address).await;
+    }
+    if let (Some(text), Some(signature)) = (&args.session, &args.signature) {
+        return by_wallet(context, &args, text, signature).await;
+    }
+    if args.without_keys {
+        return Err(Error::usage("--without-keys is for logins with a wallet"));
+    }
     if let (Some(session), Some(code)) = (&args.session, &args.otp) {
         let account = identity::finish_login(&context.config, session, code, accept).await?;
         return report(context, &account);
@@ -69,6 +94,49 @@ pub async fn run(context: &Context, args: Login) -> Result<()> {
             other => return report(context, &other?),
         }
     }
+}
+
+/// Prints the text that a wallet has to sign.
+async fn begin_by_wallet(context: &Context, address: &str) -> Result<()> {
+    let address = address.parse().map_err(|_| Error::usage("that is not the address of a wallet"))?;
+    let WalletText { id, message, expires_at } = wallet_login_text(&context.config, address).await?;
+    if context.output.json() {
+        return context.output.document(&ToSign { session_id: &id, message: &message, expires_at });
+    }
+    context.output.line(&message)?;
+    let until = human::local_time_seconds(expires_at);
+    context.output.note(format!("Have the wallet sign this as it stands until {until}, then go on with:"));
+    context.output.note(format!("cyx login --session {id} --signature SIGNATURE"));
+    Ok(())
+}
+
+/// Logs in with a signature; the keys come from this machine or from the password.
+async fn by_wallet(context: &Context, args: &Login, text: &str, signature: &str) -> Result<()> {
+    let config = &context.config;
+    let login = begin_wallet_session(config, text, signature).await?;
+    let secrets = match keys(context, args, &login).await {
+        Ok(secrets) => secrets,
+        Err(error) => {
+            login.end().await;
+            return Err(error);
+        }
+    };
+    let account = login.keep(config, secrets.as_ref(), args.accept_changes).await?;
+    if secrets.is_none() {
+        context.output.note("This login has no keys: it can run nodes and look at the account, and opens no files.");
+    }
+    report(context, &account)
+}
+
+async fn keys(context: &Context, args: &Login, login: &WalletLogin) -> Result<Option<AccountSecrets>> {
+    if args.without_keys {
+        return Ok(None);
+    }
+    if let Some(secrets) = login.keys_of_this_machine(&context.config).await {
+        return Ok(Some(secrets));
+    }
+    let password = prompt::password(args.password_stdin, false)?;
+    Ok(Some(login.keys_by_password(&context.config, &password).await?))
 }
 
 fn report(context: &Context, account: &Identity) -> Result<()> {

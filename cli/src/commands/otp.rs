@@ -1,7 +1,7 @@
 //! `cyx otp`: the second factor of logins.
 
 use cyx_client::Session;
-use cyx_client::identity::factors::{Enrollment, OneTimeCodes};
+use cyx_client::identity::factors::{Enrollment, OneTimeCodes, Proof};
 use cyx_core::error::ErrorCode;
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ async fn enroll(context: &Context, session: &Session, args: &Enroll) -> Result<(
     if let Some(code) = &args.code {
         return show_codes(context, &session.confirm_totp(code).await?);
     }
-    let enroll = async |id: &str, otp: &str| session.enroll_totp(id, otp).await;
+    let enroll = async |proof: Proof<'_>| session.enroll_totp(proof).await;
     let Some(enrollment) = confirmed(context, session, &args.confirm, "cyx otp enroll", enroll).await? else {
         return Ok(());
     };
@@ -116,7 +116,7 @@ async fn list(context: &Context, session: &Session) -> Result<()> {
 }
 
 async fn remove(context: &Context, session: &Session, args: &OtpRemove) -> Result<()> {
-    let remove = async |id: &str, otp: &str| session.remove_totp(id, otp).await;
+    let remove = async |proof: Proof<'_>| session.remove_totp(proof).await;
     if confirmed(context, session, &args.confirm, "cyx otp remove", remove).await?.is_none() {
         return Ok(());
     }
@@ -128,7 +128,7 @@ async fn remove(context: &Context, session: &Session, args: &OtpRemove) -> Resul
 }
 
 async fn renew(context: &Context, session: &Session, args: &BackupCodes) -> Result<()> {
-    let renew = async |id: &str, otp: &str| session.renew_backup_codes(id, otp).await;
+    let renew = async |proof: Proof<'_>| session.renew_backup_codes(proof).await;
     match confirmed(context, session, &args.confirm, "cyx otp backup-codes", renew).await? {
         Some(codes) => show_codes(context, &codes),
         None => Ok(()),

@@ -1,11 +1,14 @@
 //! `cyx passwd`.
 
 use cyx_client::Session;
+use cyx_client::identity::factors::Proof;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::Context;
+use super::confirm::confirmed_by;
 use crate::args::access::Passwd;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::human;
 use crate::prompt;
 
@@ -18,12 +21,28 @@ struct Changed {
 /// Changes the password.
 ///
 /// # Errors
-/// As [`Session::change_password`]; a usage error if a password is missing and nobody can be asked.
+/// As [`Session::change_password`]; a usage error if something is missing and nobody can be asked.
 pub async fn run(context: &Context, args: &Passwd) -> Result<()> {
     let session = Session::connect(&context.config).await?;
-    let current = prompt::current_password(args.password_stdin)?;
-    let new = prompt::new_password(args.new_password_stdin)?;
-    let revoked_sessions = session.change_password(&current, &new, args.revoke_api_keys).await?;
+    // In the order in which they are asked for, and stand on standard input. Whoever goes on with --session has proved the current one.
+    let current = match args.confirm.session {
+        None => Some(prompt::current_password(args.confirm.password_stdin)?),
+        Some(_) => None,
+    };
+    let new = match args.confirm.begin {
+        true => Zeroizing::default(),
+        false => prompt::new_password(args.new_password_stdin)?,
+    };
+    if !args.confirm.begin {
+        session.check_new_password(&new).await?;
+        if current.as_ref() == Some(&new) {
+            return Err(Error::usage("the new password is the current one"));
+        }
+    }
+    let change = async |proof: Proof<'_>| session.change_password(&new, args.revoke_api_keys, proof).await;
+    let current = || current.ok_or_else(|| Error::usage("the current password is missing"));
+    let done = confirmed_by(context, &session, &args.confirm, "cyx passwd", current, change).await?;
+    let Some(revoked_sessions) = done else { return Ok(()) };
     if context.output.json() {
         return context.output.document(&Changed { changed: true, revoked_sessions });
     }

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use cyx_client::Session;
 use cyx_client::identity::audit::AuditEntry;
+use cyx_client::identity::factors::Proof;
+use cyx_client::identity::password::check_email;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::SessionId;
 use serde::Serialize;
 
 use super::Context;
-use super::confirm::{Begun, confirmed};
+use super::confirm::confirmed;
 use super::register::show_words;
 use crate::args::personal::{Account, Audit, DeleteAccount, Email, Export, Words};
 use crate::error::{Error, Result};
@@ -58,34 +60,30 @@ pub async fn run(context: &Context, command: Account) -> Result<()> {
 }
 
 async fn email(context: &Context, session: &Session, args: &Email) -> Result<()> {
-    if let (Some(id), Some(old), Some(new)) = (&args.session, &args.otp_old, &args.otp_new) {
-        let id: SessionId = id.parse().map_err(|_| Error::usage("--session takes what --begin printed"))?;
+    if let (Some(id), Some(old), Some(new)) = (&args.change, &args.otp_old, &args.otp_new) {
+        let id: SessionId = id.parse().map_err(|_| Error::usage("--change takes what was printed as change_id"))?;
         let email = session.finish_email_change(id, old, new).await?;
         return report_email(context, &email);
     }
     let Some(new) = &args.email else { return Err(Error::usage("the new address is missing")) };
-    if !args.begin && !prompt::possible() {
-        return Err(Error::usage_with(
-            "the mailed codes are missing, and there is no terminal to ask on",
-            "Do it in two steps: --begin, then --session with --otp-old and --otp-new.",
-        ));
-    }
-    let password = prompt::password(args.password_stdin, false)?;
-    let pending = session.begin_email_change(&password, new).await?;
-    drop(password);
-    let id = pending.change_id.to_string();
-    if args.begin {
+    // Before anybody is asked for a password and a code.
+    check_email(new)?;
+    let begin = async |proof: Proof<'_>| session.begin_email_change(new, proof).await;
+    let Some(pending) = confirmed(context, session, &args.confirm, "cyx account email EMAIL", begin).await? else {
+        return Ok(());
+    };
+    if !prompt::possible() {
         if context.output.json() {
-            let begun = Begun { session_id: &id, otp_method: "email", otp_expires_at: pending.otp_expires_at };
-            return context.output.document(&begun);
+            return context.output.document(&pending);
         }
         context.output.note("Codes are on their way to the old and to the new address. Go on with:");
-        return context.output.line(format!("cyx account email --session {id} --otp-old CODE --otp-new CODE"));
+        let id = pending.change_id;
+        return context.output.line(format!("cyx account email --change {id} --otp-old CODE --otp-new CODE"));
     }
-    context.output.note("Codes are on their way to the old and to the new address.");
+    context.output.note("Further codes are on their way to the old and to the new address.");
     loop {
-        let old_code = prompt::ask("Code from the old address", "Use --session, --otp-old and --otp-new.")?;
-        let new_code = prompt::ask("Code from the new address", "Use --session, --otp-old and --otp-new.")?;
+        let old_code = prompt::ask("Code from the old address", "Use --change, --otp-old and --otp-new.")?;
+        let new_code = prompt::ask("Code from the new address", "Use --change, --otp-old and --otp-new.")?;
         match session.finish_email_change(pending.change_id, &old_code, &new_code).await {
             Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("One of the codes is wrong."),
             other => return report_email(context, &other?),
@@ -127,7 +125,7 @@ async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> R
             return Err(Error::usage("that is not the user name; nothing was changed"));
         }
     }
-    let delete = async |id: &str, otp: &str| session.delete_account(id, otp).await;
+    let delete = async |proof: Proof<'_>| session.delete_account(proof).await;
     let Some(at) = confirmed(context, session, &args.confirm, "cyx account delete --yes", delete).await? else {
         return Ok(());
     };
@@ -149,8 +147,10 @@ async fn keep(context: &Context, session: &Session) -> Result<()> {
 }
 
 async fn words(context: &Context, session: &Session, args: &Words) -> Result<()> {
-    let password = prompt::password(args.password_stdin, false)?;
-    let words = session.renew_recovery_words(&password).await?;
+    let renew = async |proof: Proof<'_>| session.renew_recovery_words(proof).await;
+    let Some(words) = confirmed(context, session, &args.confirm, "cyx account words", renew).await? else {
+        return Ok(());
+    };
     if context.output.json() {
         return context.output.document(&NewWords { recovery_words: &words });
     }

@@ -1,7 +1,8 @@
 //! `cyx wallet`: wallets that log in to the account.
 
 use cyx_client::Session;
-use cyx_client::identity::wallets::{LinkText, Wallet as Linked, WalletKey};
+use cyx_client::identity::factors::Proof;
+use cyx_client::identity::wallets::{Wallet as Linked, WalletKey, WalletText as TextToSign};
 use cyx_core::wallet::WalletAddress;
 use serde::Serialize;
 
@@ -44,7 +45,7 @@ fn address(text: &str) -> Result<WalletAddress> {
 }
 
 async fn text(context: &Context, session: &Session, args: &WalletText) -> Result<()> {
-    let LinkText { id, message, expires_at } = session.wallet_link_text(address(&args.wallet)?).await?;
+    let TextToSign { id, message, expires_at } = session.wallet_link_text(address(&args.wallet)?).await?;
     if context.output.json() {
         return context.output.document(&Text { text: &id, message: &message, expires_at });
     }
@@ -64,12 +65,12 @@ async fn link(context: &Context, session: &Session, args: &WalletLink) -> Result
             "Use --keypair, or `cyx wallet text` and then --text with --signature.",
         ));
     }
-    let link = async |confirmation: &str, otp: &str| match (&key, signed) {
+    let link = async |proof: Proof<'_>| match (&key, signed) {
         (Some(key), _) => {
             let text = session.wallet_link_text(key.address()).await?;
-            session.link_wallet(&text.id, &key.sign(&text), confirmation, otp).await
+            session.link_wallet(&text.id, &key.sign(&text), proof).await
         }
-        (None, Some((text, signature))) => session.link_wallet(text, signature, confirmation, otp).await,
+        (None, Some((text, signature))) => session.link_wallet(text, signature, proof).await,
         // Only `--begin` comes here without either, and it ends before a code is used.
         (None, None) => Err(cyx_client::Error::invalid("nothing says which wallet")),
     };
@@ -111,7 +112,7 @@ fn show(context: &Context, wallet: &Linked) -> Result<()> {
 async fn remove(context: &Context, session: &Session, args: &WalletRemove) -> Result<()> {
     let wallet = address(&args.wallet)?;
     let command = format!("cyx wallet remove {wallet}");
-    let remove = async |confirmation: &str, otp: &str| session.unlink_wallet(wallet, confirmation, otp).await;
+    let remove = async |proof: Proof<'_>| session.unlink_wallet(wallet, proof).await;
     if confirmed(context, session, &args.confirm, &command, remove).await?.is_none() {
         return Ok(());
     }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::buckets::Opened;
 use crate::client::Client;
 use crate::error::{Error, IntegrityError, Result};
+use crate::identity::factors::Proof;
 use crate::identity::rest::{Ignored, Repeat};
 use crate::secret::base64_bytes;
 use crate::session::Session;
@@ -41,6 +42,20 @@ pub struct NewApiKey {
     pub bucket: Option<String>,
     /// When it ends, Unix seconds; `None`: as late as the server chooses, a year.
     pub expires_at: Option<u64>,
+}
+
+impl NewApiKey {
+    fn check(&self) -> Result<()> {
+        let known = |permission: &String| [STORAGE_READ, STORAGE_WRITE].contains(&permission.as_str());
+        if !self.permissions.is_empty() && self.permissions.iter().all(known) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("an API key has the permissions {STORAGE_READ}, {STORAGE_WRITE} or both")))
+    }
+}
+
+fn no_bucket(name: &str) -> Error {
+    Error::NotFound(format!("the bucket {}", shown(name.as_bytes())))
 }
 
 /// An API key.
@@ -93,6 +108,9 @@ struct CreateRequest<'a> {
     owner_wrapped_kek: Option<&'a [u8]>,
     #[serde(serialize_with = "optional_bytes", skip_serializing_if = "Option::is_none")]
     signing_public_key: Option<[u8; 32]>,
+    account_key_epoch: u32,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 fn optional_bytes<S: serde::Serializer, B: AsRef<[u8]>>(bytes: &Option<B>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -138,43 +156,56 @@ impl Session {
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>> {
         Ok(self.get::<ApiKeys>("/api/auth/api-keys").await?.api_keys)
     }
+
+    /// What opens the API keys of one bucket for their owner, of those that have it.
+    pub(crate) async fn api_key_keks(&self, bucket: BucketId) -> Result<Vec<(SessionId, Vec<u8>)>> {
+        let keys = self.get::<BucketKeys>(&format!("/api/auth/api-keys/buckets/{bucket}")).await?.api_keys;
+        let broken = || IntegrityError::Sealed("keys of an API key").into();
+        let kek = |key: BucketKey| Some(decode(&key.owner_wrapped_kek?).map(|kek| (key.id, kek)).ok_or_else(broken));
+        keys.into_iter().filter_map(kek).collect()
+    }
 }
 
 impl Client {
+    /// Checks that an API key can be made at all, before anybody is asked for a password and a code.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the bucket; [`Error::Invalid`] for permissions that do not exist; `PERMISSION_DENIED` if an API key asks.
+    pub async fn check_new_api_key(&self, new: &NewApiKey) -> Result<()> {
+        // Only a person's own session may see the list.
+        self.session.api_keys().await?;
+        new.check()?;
+        match &new.bucket {
+            None => Ok(()),
+            Some(name) => self.find_bucket(name).await?.map(drop).ok_or_else(|| no_bucket(name)),
+        }
+    }
+
     /// Makes an API key.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the bucket; [`Error::Invalid`] for permissions that do not exist; what the server refuses.
-    pub async fn create_api_key(&self, new: &NewApiKey) -> Result<CreatedApiKey> {
-        let known = |permission: &String| [STORAGE_READ, STORAGE_WRITE].contains(&permission.as_str());
-        if new.permissions.is_empty() || !new.permissions.iter().all(known) {
-            return Err(Error::invalid(format!(
-                "an API key has the permissions {STORAGE_READ}, {STORAGE_WRITE} or both"
-            )));
-        }
+    /// As [`Self::check_new_api_key`]; `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`; what else the server refuses.
+    pub async fn create_api_key(&self, new: &NewApiKey, proof: Proof<'_>) -> Result<CreatedApiKey> {
+        new.check()?;
         let may_write = new.permissions.iter().any(|permission| permission == STORAGE_WRITE);
         let token = ApiToken::make();
+        let account = self.account_keys();
         let (sealed, opened) = match &new.bucket {
             None => {
                 let device = token.device_key();
-                let keys = seal_account_key(AccountKek::Device(&device), &self.secrets().key);
+                let keys = seal_account_key(AccountKek::Device(&device), &account.secrets.key);
                 (Sealed { bucket: None, keys, owner_kek: None, signer: None }, None)
             }
             Some(name) => {
-                let missing = || Error::NotFound(format!("the bucket {}", shown(name.as_bytes())));
-                let opened = self.find_bucket(name).await?.ok_or_else(missing)?;
+                let opened = self.find_bucket(name).await?.ok_or_else(|| no_bucket(name))?;
                 let access = BucketAccess::make(opened.info.id, opened.owner_key, opened.root_key.clone());
                 let signer = may_write.then(|| access.secrets.identity.public().signing);
                 let device = token.device_key();
                 let keys = access.seal(&device, token.id());
-                let owner_kek = Some(BucketAccess::seal_kek_for_owner(&self.secrets().key, &device, token.id()));
+                let owner_kek = Some(BucketAccess::seal_kek_for_owner(&account.secrets.key, &device, token.id()));
                 (Sealed { bucket: Some(opened.info.id), keys, owner_kek, signer }, Some(opened))
             }
         };
-        // First the writer, then the key: a key that may write must never find itself unable to.
-        if let (Some(signer), Some(opened)) = (sealed.signer, &opened) {
-            self.append_writer(opened, WriterAction::Add, signer).await?;
-        }
         let request = CreateRequest {
             id: token.id(),
             name: &new.name,
@@ -185,20 +216,22 @@ impl Client {
             wrapped_keys: &sealed.keys,
             owner_wrapped_kek: sealed.owner_kek.as_deref(),
             signing_public_key: sealed.signer,
+            account_key_epoch: account.epoch,
+            proof,
         };
-        let created =
-            self.session.send::<_, ApiKey>(Method::POST, "/api/auth/api-keys", Some(&request), Repeat::IfNotSent).await;
-        match created {
-            Ok(key) => Ok(CreatedApiKey { key, token: token.to_text() }),
-            Err(error) => {
-                if let (Some(signer), Some(opened)) = (sealed.signer, &opened)
-                    && let Err(error) = self.append_writer(opened, WriterAction::Remove, signer).await
-                {
-                    tracing::warn!(%error, "the writer of an API key that was not made stays on its bucket's list");
-                }
-                Err(error)
+        let key: ApiKey =
+            self.session.send_proof(Method::POST, "/api/auth/api-keys", Some(&request), Repeat::IfNotSent).await?;
+        // Nobody has the token yet, so the key never finds itself unable to write. First the key, because a mistyped code must not leave
+        // traces in the writer list.
+        if let (Some(signer), Some(opened)) = (sealed.signer, &opened)
+            && let Err(error) = self.append_writer(opened, WriterAction::Add, signer).await
+        {
+            if let Err(error) = self.revoke_api_key(key.id).await {
+                tracing::warn!(%error, "an API key that was made in part was not revoked");
             }
+            return Err(error);
         }
+        Ok(CreatedApiKey { key, token: token.to_text() })
     }
 
     /// Revokes an API key: its tokens end, the server forgets the keys it kept for it, and its signatures count no longer.
@@ -211,8 +244,8 @@ impl Client {
         let _: Ignored = self.session.send(Method::DELETE, &path, None::<&()>, Repeat::IfNotSent).await?;
         let Some((bucket, signer)) = key.and_then(|key| key.bucket.zip(key.signing_public_key)) else { return Ok(()) };
         let signer: [u8; 32] = decode_key(&signer)?;
-        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
-        let Some(row) = answer.buckets.iter().find(|row| row.id[..] == bucket.0) else { return Ok(()) };
+        let rows = self.list_rows(None).await?;
+        let Some(row) = rows.iter().find(|row| row.id[..] == bucket.0) else { return Ok(()) };
         let opened = self.open_row(row)?;
         self.append_writer(&opened, WriterAction::Remove, signer).await
     }
@@ -234,7 +267,8 @@ impl Client {
             };
             let broken = || IntegrityError::Sealed("keys of an API key");
             let owner_kek = decode(owner_kek).ok_or_else(broken)?;
-            let opened_key = BucketAccess::open_as_owner(&self.secrets().key, key.id, &owner_kek, &key.wrapped_keys);
+            let account = self.secrets();
+            let opened_key = BucketAccess::open_as_owner(&account.key, key.id, &owner_kek, &key.wrapped_keys);
             let (mut access, kek) = opened_key.map_err(|_| broken())?;
             if access.bucket != opened.info.id || access.owner != opened.owner_key {
                 return Err(IntegrityError::Mismatch("an API key is for another bucket").into());
@@ -262,7 +296,7 @@ impl Client {
         }
         for writer in &opened.ended_writers {
             // A server could name any key; the owner's own stays.
-            if *writer == opened.owner_key {
+            if *writer == self.secrets().identity.public().signing {
                 continue;
             }
             match self.append_writer(opened, WriterAction::Remove, *writer).await {
@@ -277,7 +311,7 @@ impl Client {
     async fn append_writer(&self, opened: &Opened, action: WriterAction, key: [u8; 32]) -> Result<()> {
         let bucket = opened.info.id;
         for _ in 0..TRIES {
-            let writers = self.fetch_writers(bucket, opened.owner_key).await?;
+            let writers = self.fetch_writers(bucket, opened.owner_key, self.owns(opened)).await?;
             let listed = writers.may_sign_now(cyx_core::sign::key_id(&key)).is_some();
             if listed == (action == WriterAction::Add) {
                 return Ok(());
@@ -286,7 +320,7 @@ impl Client {
             let entry = self.secrets().identity.sign_writer(&writers.next(action, key, sequence));
             let request = pb::AppendWriterRequest { bucket: bytes_of(bucket), entry: entry.into() };
             match self.meta.append_writer(request).await {
-                Ok(_) => return self.fetch_writers(bucket, opened.owner_key).await.map(drop),
+                Ok(_) => return self.fetch_writers(bucket, opened.owner_key, self.owns(opened)).await.map(drop),
                 Err(error) if error.code() == ErrorCode::Retry => {}
                 Err(error) => return Err(error),
             }

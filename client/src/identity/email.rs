@@ -1,17 +1,17 @@
-//! Another email address: its owner shows codes from the old mailbox and from the new one.
+//! Another email address: its owner confirms it with password and code, then shows codes from the old mailbox and from the new one.
 
 use cyx_core::ids::SessionId;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::identity::factors::Proof;
 use crate::identity::password;
 use crate::identity::rest::{Ignored, Repeat};
-use crate::secret::Secret32;
 use crate::session::Session;
 
 /// A change of the address whose codes are on their way, one to each mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingEmail {
     /// Names it when it is finished, also in another process.
     pub change_id: SessionId,
@@ -21,8 +21,9 @@ pub struct PendingEmail {
 
 #[derive(Serialize)]
 struct BeginRequest<'a> {
-    auth_key: Secret32,
     email: &'a str,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 #[derive(Serialize)]
@@ -33,15 +34,15 @@ struct ConfirmRequest<'a> {
 }
 
 impl Session {
-    /// Proves the password and has a code sent to the old and to the new address. The answer does not say whether the new one has an
-    /// account already: its mailbox does.
+    /// Has a code sent to the old and to the new address. The answer does not say whether the new one has an account already: its
+    /// mailbox does.
     ///
     /// # Errors
-    /// `INVALID_EMAIL` (found here), `INVALID_CREDENTIALS`, `RATE_LIMITED`; [`crate::Error::NotLoggedIn`].
-    pub async fn begin_email_change(&self, password: &str, email: &str) -> Result<PendingEmail> {
+    /// `INVALID_EMAIL` (found here), `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`, `RATE_LIMITED`;
+    /// [`crate::Error::NotLoggedIn`].
+    pub async fn begin_email_change(&self, email: &str, proof: Proof<'_>) -> Result<PendingEmail> {
         password::check_email(email)?;
-        let login = self.prove(password).await?;
-        let request = BeginRequest { auth_key: Secret32::new(*login.auth_key), email };
+        let request = BeginRequest { email, proof };
         self.send_proof(Method::POST, "/api/auth/email", Some(&request), Repeat::IfNotSent).await
     }
 

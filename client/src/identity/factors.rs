@@ -1,7 +1,7 @@
 //! Second factors: codes by mail, codes of an authenticator app, backup codes.
 //!
-//! Changing them needs the password and a code at that very moment, not only a session: whoever finds an unlocked machine must not
-//! be able to lock its owner out.
+//! Changing them, as every other sensitive change, needs the password and a code at that very moment, not only a session: whoever finds
+//! an unlocked machine must not be able to lock its owner out.
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -59,10 +59,19 @@ pub struct Enrollment {
     pub expires_at: u64,
 }
 
-#[derive(Serialize)]
-struct Confirmed<'a> {
+/// A confirmation with its code: what every sensitive change takes.
+#[derive(Clone, Copy, Serialize)]
+pub struct Proof<'a> {
     confirmation_id: &'a str,
     otp: &'a str,
+}
+
+impl<'a> Proof<'a> {
+    /// The code for a confirmation.
+    #[must_use]
+    pub fn new(confirmation: &'a str, otp: &'a str) -> Self {
+        Self { confirmation_id: confirmation, otp: otp.trim() }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,8 +116,8 @@ impl Session {
     ///
     /// # Errors
     /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`.
-    pub async fn enroll_totp(&self, confirmation: &str, otp: &str) -> Result<Enrollment> {
-        self.confirmed("/api/auth/factors/totp", confirmation, otp).await
+    pub async fn enroll_totp(&self, proof: Proof<'_>) -> Result<Enrollment> {
+        self.confirmed("/api/auth/factors/totp", proof).await
     }
 
     /// Confirms the app with one of its codes. From now on logins take its codes, and the backup codes.
@@ -126,8 +135,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::enroll_totp`]; `NOT_FOUND` if there is none.
-    pub async fn remove_totp(&self, confirmation: &str, otp: &str) -> Result<()> {
-        let _: Ignored = self.confirmed("/api/auth/factors/totp/remove", confirmation, otp).await?;
+    pub async fn remove_totp(&self, proof: Proof<'_>) -> Result<()> {
+        let _: Ignored = self.confirmed("/api/auth/factors/totp/remove", proof).await?;
         Ok(())
     }
 
@@ -135,19 +144,14 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::remove_totp`].
-    pub async fn renew_backup_codes(&self, confirmation: &str, otp: &str) -> Result<OneTimeCodes> {
-        let codes: BackupCodes = self.confirmed("/api/auth/factors/backup-codes", confirmation, otp).await?;
+    pub async fn renew_backup_codes(&self, proof: Proof<'_>) -> Result<OneTimeCodes> {
+        let codes: BackupCodes = self.confirmed("/api/auth/factors/backup-codes", proof).await?;
         Ok(codes.into())
     }
 
-    pub(super) async fn confirmed<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &str,
-        confirmation: &str,
-        otp: &str,
-    ) -> Result<T> {
-        let request = Confirmed { confirmation_id: confirmation, otp: otp.trim() };
-        self.send_proof(Method::POST, path, Some(&request), Repeat::IfNotSent).await
+    /// A sensitive change that takes nothing but its proof.
+    pub(super) async fn confirmed<T: serde::de::DeserializeOwned>(&self, path: &str, proof: Proof<'_>) -> Result<T> {
+        self.send_proof(Method::POST, path, Some(&proof), Repeat::IfNotSent).await
     }
 
     pub(super) async fn post_nothing<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {

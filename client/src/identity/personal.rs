@@ -7,6 +7,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::identity::factors::Proof;
 use crate::identity::rest::Ignored;
 use crate::session::{Session, is_ended};
 
@@ -53,8 +54,8 @@ impl Session {
     ///
     /// # Errors
     /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`.
-    pub async fn delete_account(&self, confirmation: &str, otp: &str) -> Result<u64> {
-        let deletion: Deletion = self.confirmed("/api/v1/account/delete", confirmation, otp).await?;
+    pub async fn delete_account(&self, proof: Proof<'_>) -> Result<u64> {
+        let deletion: Deletion = self.confirmed("/api/v1/account/delete", proof).await?;
         Ok(deletion.delete_at)
     }
 

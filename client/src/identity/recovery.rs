@@ -15,11 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, IntegrityError, Result};
+use crate::identity::factors::Proof;
 use crate::identity::messages::{NewPassword, PreloginRequest, WrappedKeys};
 use crate::identity::rest::{Ignored, Repeat, Rest};
-use crate::identity::{blocking, login_gateway, open_keys, password, rest_for, stretch_error, stretch_for};
+use crate::identity::{blocking, login_gateway, open_keys, password, rest_for, stretch_error};
 use crate::memory::StretchMemory;
-use crate::secret::{Secret32, base64_bytes};
+use crate::secret::base64_bytes;
 use crate::session::Session;
 
 /// A recovery whose mailed code is on its way.
@@ -81,10 +82,12 @@ struct FinishRequest<'a> {
 }
 
 #[derive(Serialize)]
-struct ChangeRequest {
-    auth_key: Secret32,
+struct ChangeRequest<'a> {
     new: NewPassword,
     revoke_api_keys: bool,
+    account_key_epoch: u32,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 #[derive(Deserialize)]
@@ -94,9 +97,11 @@ struct Changed {
 
 #[derive(Serialize)]
 struct WordsRequest<'a> {
-    auth_key: Secret32,
     #[serde(serialize_with = "base64_bytes::serialize")]
     recovery_wrapped_account_key: &'a [u8],
+    account_key_epoch: u32,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 /// Checks that some text can be recovery words at all.
@@ -131,6 +136,9 @@ pub async fn verify_recovery(config: &Config, email: &str, id: SessionId, otp: &
         signing_public_key: answer.signing_public_key,
         exchange_public_key: answer.exchange_public_key,
         wrapped_private_keys: answer.wrapped_private_keys,
+        // Nothing on this machine is opened with what the words open.
+        account_key_epoch: 0,
+        account_key_history: Vec::new(),
     };
     Ok(Recovery { rest, id, email: email.to_owned(), keys })
 }
@@ -181,21 +189,26 @@ impl Recovery {
 }
 
 impl Session {
+    /// Checks that a password can be this account's, before anybody is asked for a code.
+    ///
+    /// # Errors
+    /// `WEAK_PASSWORD`; [`Error::NotLoggedIn`], network errors.
+    pub async fn check_new_password(&self, new: &str) -> Result<()> {
+        let identity = self.known_identity().await?;
+        password::check_password(new, &identity.username, &identity.email)
+    }
+
     /// Changes the password and ends all other sessions; says how many. The account key stays, so no file changes.
     ///
     /// # Errors
-    /// `INVALID_CREDENTIALS` if the current password is wrong; `WEAK_PASSWORD`, found here; [`Error::NotLoggedIn`].
-    pub async fn change_password(&self, current: &str, new: &str, revoke_api_keys: bool) -> Result<u64> {
+    /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`; `WEAK_PASSWORD`, found here; [`Error::NotLoggedIn`].
+    pub async fn change_password(&self, new: &str, revoke_api_keys: bool, proof: Proof<'_>) -> Result<u64> {
         let identity = self.identity().await?;
         password::check_password(new, &identity.username, &identity.email)?;
-        if current == new {
-            return Err(Error::invalid("the new password is the current one"));
-        }
-        let secrets = self.fetch_keys().await?.secrets;
-        let (login, _) = stretch_for(self.rest(), self.home(), &identity.email, current).await?;
-        let made = wrap(new, &secrets).await?;
-        let request =
-            ChangeRequest { auth_key: Secret32::new(*login.auth_key), new: NewPassword::from(&made), revoke_api_keys };
+        let keys = self.fetch_keys().await?.account();
+        let made = wrap(new, &keys.secrets).await?;
+        let account_key_epoch = keys.epoch;
+        let request = ChangeRequest { new: NewPassword::from(&made), revoke_api_keys, account_key_epoch, proof };
         let changed: Changed =
             self.send_proof(Method::POST, "/api/auth/password", Some(&request), Repeat::IfNotSent).await?;
         StretchMemory::new(self.home()).remember(self.gateway().as_str(), &identity.email, made.params)?;
@@ -205,14 +218,14 @@ impl Session {
     /// Makes new recovery words; the old ones open nothing any more.
     ///
     /// # Errors
-    /// `INVALID_CREDENTIALS` if the password is wrong; [`Error::NotLoggedIn`].
-    pub async fn renew_recovery_words(&self, password: &str) -> Result<Zeroizing<String>> {
-        let secrets = self.fetch_keys().await?.secrets;
-        let login = self.prove(password).await?;
-        let new = make_recovery(&secrets.key);
+    /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`; [`Error::NotLoggedIn`].
+    pub async fn renew_recovery_words(&self, proof: Proof<'_>) -> Result<Zeroizing<String>> {
+        let keys = self.fetch_keys().await?.account();
+        let new = make_recovery(&keys.secrets.key);
         let request = WordsRequest {
-            auth_key: Secret32::new(*login.auth_key),
             recovery_wrapped_account_key: &new.wrapped_account_key,
+            account_key_epoch: keys.epoch,
+            proof,
         };
         let _: Ignored = self.send_proof(Method::PUT, "/api/auth/recovery", Some(&request), Repeat::IfNotSent).await?;
         Ok(new.words)

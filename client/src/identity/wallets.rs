@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::SessionId;
 use cyx_core::sign::SIGNATURE_LEN;
 use cyx_core::wallet::{Intent, SignIn, WalletAddress, show_signature};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Gateway;
 use crate::error::{Error, IntegrityError, Result};
+use crate::identity::factors::Proof;
 use crate::identity::rest::{Ignored, Repeat};
 use crate::session::Session;
 
@@ -38,9 +40,9 @@ struct Wallets {
     wallets: Vec<Wallet>,
 }
 
-/// A text that a wallet signs to be linked.
+/// A text that a wallet signs, to be linked or to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkText {
+pub struct WalletText {
     /// Names it.
     pub id: String,
     /// The text.
@@ -50,12 +52,12 @@ pub struct LinkText {
 }
 
 #[derive(Serialize)]
-struct ChallengeRequest<'a> {
-    wallet: &'a str,
+pub(super) struct ChallengeRequest<'a> {
+    pub(super) wallet: &'a str,
 }
 
 #[derive(Deserialize)]
-struct ChallengeResponse {
+pub(super) struct ChallengeResponse {
     challenge_id: SessionId,
     message: String,
     domain: String,
@@ -68,8 +70,8 @@ struct ChallengeResponse {
 struct LinkRequest<'a> {
     challenge_id: &'a str,
     signature: &'a str,
-    confirmation_id: &'a str,
-    otp: &'a str,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 #[derive(Deserialize)]
@@ -80,8 +82,8 @@ struct LinkResponse {
 #[derive(Serialize)]
 struct UnlinkRequest<'a> {
     wallet: &'a str,
-    confirmation_id: &'a str,
-    otp: &'a str,
+    #[serde(flatten)]
+    proof: Proof<'a>,
 }
 
 impl Session {
@@ -97,14 +99,12 @@ impl Session {
     ///
     /// # Errors
     /// `RATE_LIMITED`; an integrity error if it is not what such a text says: a wallet must never sign something else.
-    pub async fn wallet_link_text(&self, wallet: WalletAddress) -> Result<LinkText> {
+    pub async fn wallet_link_text(&self, wallet: WalletAddress) -> Result<WalletText> {
         let address = wallet.to_string();
         let request = ChallengeRequest { wallet: &address };
         let answer: ChallengeResponse =
             self.send(Method::POST, "/api/auth/wallets/challenge", Some(&request), Repeat::IfNotSent).await?;
-        check(&answer, wallet, self.gateway())?;
-        let ChallengeResponse { challenge_id, message, expires_at, .. } = answer;
-        Ok(LinkText { id: challenge_id.to_string(), message, expires_at })
+        answer.checked(wallet, self.gateway(), true)
     }
 
     /// Links the wallet that signed a text. Gives its address.
@@ -112,13 +112,8 @@ impl Session {
     /// # Errors
     /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`, `INVALID_CREDENTIALS` for a signature that does not fit,
     /// `ALREADY_EXISTS` for a wallet that is linked.
-    pub async fn link_wallet(&self, text: &str, signature: &str, confirmation: &str, otp: &str) -> Result<String> {
-        let request = LinkRequest {
-            challenge_id: text,
-            signature: signature.trim(),
-            confirmation_id: confirmation,
-            otp: otp.trim(),
-        };
+    pub async fn link_wallet(&self, text: &str, signature: &str, proof: Proof<'_>) -> Result<String> {
+        let request = LinkRequest { challenge_id: text, signature: signature.trim(), proof };
         let answer: LinkResponse =
             self.send_proof(Method::POST, "/api/auth/wallets", Some(&request), Repeat::IfNotSent).await?;
         Ok(answer.wallet)
@@ -128,28 +123,44 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::link_wallet`]; `NOT_FOUND` if it is not linked to the account.
-    pub async fn unlink_wallet(&self, wallet: WalletAddress, confirmation: &str, otp: &str) -> Result<()> {
+    pub async fn unlink_wallet(&self, wallet: WalletAddress, proof: Proof<'_>) -> Result<()> {
         let address = wallet.to_string();
-        let request = UnlinkRequest { wallet: &address, confirmation_id: confirmation, otp: otp.trim() };
+        let request = UnlinkRequest { wallet: &address, proof };
         let _: Ignored =
             self.send_proof(Method::POST, "/api/auth/wallets/remove", Some(&request), Repeat::IfNotSent).await?;
         Ok(())
     }
 }
 
-/// A text is built here once more: a server must not get a signature of anything else, nor of a text that names another place.
-fn check(answer: &ChallengeResponse, wallet: WalletAddress, gateway: &Gateway) -> Result<()> {
+impl ChallengeResponse {
+    /// The text, if it is what such a text says.
+    ///
+    /// # Errors
+    /// An integrity error.
+    pub(super) fn checked(self, wallet: WalletAddress, gateway: &Gateway, links: bool) -> Result<WalletText> {
+        check(&self, wallet, gateway, links)?;
+        Ok(WalletText { id: self.challenge_id.to_string(), message: self.message, expires_at: self.expires_at })
+    }
+}
+
+/// A text is built here once more: a server must not get a signature of anything else, nor of a text that names another place or
+/// another purpose.
+fn check(answer: &ChallengeResponse, wallet: WalletAddress, gateway: &Gateway, links: bool) -> Result<()> {
     let mismatch = |what| -> Error { IntegrityError::Mismatch(what).into() };
-    let username = answer.username.as_deref().ok_or_else(|| mismatch("a text for a wallet names no account"))?;
+    let username = match links {
+        true => Some(answer.username.as_deref().ok_or_else(|| mismatch("a text for a wallet names no account"))?),
+        false => None,
+    };
     let parts = SignIn {
         domain: &answer.domain,
         address: wallet,
-        intent: Intent::Link(username),
+        intent: username.map_or(Intent::LogIn, Intent::Link),
         nonce: answer.challenge_id,
         issued_at: answer.issued_at,
         expires_at: answer.expires_at,
     };
-    if parts.text() != answer.message || !username.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if parts.text() != answer.message || !username.is_none_or(is_name) {
         return Err(mismatch("a text for a wallet says something else"));
     }
     if answer.domain != UNNAMED && !names(gateway, &answer.domain) {
@@ -170,14 +181,24 @@ fn names(gateway: &Gateway, domain: &str) -> bool {
 pub struct WalletKey(SigningKey);
 
 impl WalletKey {
-    /// Reads it: a JSON array of 64 bytes, the secret half first.
+    /// Reads it: a JSON array of 64 bytes, the secret half first. The file must be its owner's alone.
     ///
     /// # Errors
-    /// [`Error::Local`]; `INVALID_ARGUMENT` for a file that is something else.
+    /// [`Error::Local`]; `INVALID_ARGUMENT` for a file that is something else, or that others may read.
     pub fn read(path: &Path) -> Result<Self> {
         use std::io::Read as _;
+        use std::os::unix::fs::PermissionsExt as _;
         let failed = |source| Error::Local { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(Error::Invalid {
+                code: ErrorCode::InvalidArgument,
+                message: format!("the wallet's key in {} can be read by others", path.display()),
+                advice: Some(
+                    "Make it yours alone with `chmod 600`; if somebody may have read it, use another wallet.".into(),
+                ),
+            });
+        }
         let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_MAX));
         file.take(KEY_FILE_MAX as u64).read_to_string(&mut text).map_err(failed)?;
         Self::parse(&text)
@@ -196,9 +217,9 @@ impl WalletKey {
         WalletAddress(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs a text that [`Session::wallet_link_text`] gave.
+    /// Signs a text that [`Session::wallet_link_text`] or [`super::wallet_login::wallet_login_text`] gave.
     #[must_use]
-    pub fn sign(&self, text: &LinkText) -> String {
+    pub fn sign(&self, text: &WalletText) -> String {
         use ed25519_dalek::Signer as _;
         let signature: [u8; SIGNATURE_LEN] = self.0.sign(text.message.as_bytes()).to_bytes();
         show_signature(&signature)
@@ -237,7 +258,7 @@ mod tests {
     #[test]
     fn only_the_text_itself_is_signed() {
         let here = gateway("https://cyx.example.org");
-        assert!(check(&answer(), WALLET, &here).is_ok());
+        assert!(check(&answer(), WALLET, &here, true).is_ok());
         let changed: [fn(&mut ChallengeResponse); 5] = [
             |answer| answer.message.push(' '),
             |answer| answer.message = "a transaction".into(),
@@ -251,10 +272,23 @@ mod tests {
         for (index, change) in changed.into_iter().enumerate() {
             let mut answer = answer();
             change(&mut answer);
-            assert!(check(&answer, WALLET, &here).is_err(), "{index}");
+            assert!(check(&answer, WALLET, &here, true).is_err(), "{index}");
         }
-        assert!(check(&answer(), WalletAddress([2; 32]), &here).is_err(), "another wallet's");
-        assert!(check(&answer(), WALLET, &gateway("https://cyx.example.com")).is_err(), "another server's");
+        assert!(check(&answer(), WalletAddress([2; 32]), &here, true).is_err(), "another wallet's");
+        assert!(check(&answer(), WALLET, &gateway("https://cyx.example.com"), true).is_err(), "another server's");
+        assert!(check(&answer(), WALLET, &here, false).is_err(), "a text to be linked does not log in");
+        let mut to_log_in = answer();
+        to_log_in.message = SignIn {
+            domain: &to_log_in.domain,
+            address: WALLET,
+            intent: Intent::LogIn,
+            nonce: to_log_in.challenge_id,
+            issued_at: to_log_in.issued_at,
+            expires_at: to_log_in.expires_at,
+        }
+        .text();
+        assert!(check(&to_log_in, WALLET, &here, false).is_ok());
+        assert!(check(&to_log_in, WALLET, &here, true).is_err(), "nor the other way round");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use cyx_tests::{Cluster, Run, User, program};
 use serde_json::Value;
 
-use crate::support::{run, text};
+use crate::support::text;
 
 /// A machine that has nothing but a token.
 struct Machine {
@@ -23,7 +23,7 @@ impl Machine {
         let mut command = Command::new(program("cyx"));
         command.env_clear().env("HOME", self.home.path()).env("CYXCLOUD_GATEWAY", &self.gateway);
         command.env("CYXCLOUD_TOKEN", &self.token).args(args).stdin(std::process::Stdio::null());
-        run(command)
+        Run::of(command)
     }
 
     fn ok(&self, args: &[&str]) -> Run {
@@ -39,8 +39,10 @@ impl Machine {
     }
 }
 
-fn create(user: &User, args: &[&str]) -> Value {
-    user.ok([&["apikey", "create", "--json", "--name", "ci"], args].concat()).json()
+fn create(cluster: &Cluster, user: &User, args: &[&str]) -> Value {
+    let run = user.confirmed(cluster, &[&["apikey", "create", "--json", "--name", "ci"], args].concat());
+    assert_eq!(run.code, 0, "{run:?}");
+    run.json()
 }
 
 #[test]
@@ -49,7 +51,7 @@ fn a_key_of_the_account_works_alone_until_it_is_revoked() {
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     user.write("docs", "file", b"content");
-    let created = create(&user, &["--expires", "90d"]);
+    let created = create(&cluster, &user, &["--expires", "90d"]);
     let machine = Machine::new(&cluster, &text(&created, "token"));
 
     assert_eq!(machine.ok(&["cat", "docs", "file"]).stdout, b"content");
@@ -96,7 +98,7 @@ fn a_key_of_one_bucket_opens_that_bucket_alone() {
         user.ok(["bucket", "create", bucket]);
         user.write(bucket, "file", bucket.as_bytes());
     }
-    let created = create(&user, &["--bucket", "docs"]);
+    let created = create(&cluster, &user, &["--bucket", "docs"]);
     assert_eq!(created["bucket"], "docs");
     let machine = Machine::new(&cluster, &text(&created, "token"));
     let listed = machine.ok(&["list", "--json"]).json_lines();
@@ -119,7 +121,7 @@ fn a_key_of_one_bucket_opens_that_bucket_alone() {
     assert_eq!(machine.cyx(&["cat", "docs", "file"]).code, 4);
     assert_eq!(user.read("docs", "file"), b"changed", "what it signed before still counts");
     user.write("docs", "file", b"again");
-    let next = Machine::new(&cluster, &text(&create(&user, &["--bucket", "docs"]), "token"));
+    let next = Machine::new(&cluster, &text(&create(&cluster, &user, &["--bucket", "docs"]), "token"));
     assert_eq!(next.ok(&["cat", "docs", "file"]).stdout, b"again");
 }
 
@@ -134,7 +136,7 @@ fn a_key_that_may_only_read_changes_nothing() {
     user.ok(["delete", "docs", "old"]);
     for extra in [&[][..], &["--bucket", "docs"]] {
         let args = [&["--permissions", "storage:read"], extra].concat();
-        let machine = Machine::new(&cluster, &text(&create(&user, &args), "token"));
+        let machine = Machine::new(&cluster, &text(&create(&cluster, &user, &args), "token"));
         assert_eq!(machine.ok(&["cat", "docs", "file"]).stdout, b"content");
         for args in [
             &["delete", "docs", "file"][..],
@@ -157,15 +159,19 @@ fn a_key_that_may_only_read_changes_nothing() {
 fn keys_are_asked_for_in_words_that_make_sense() {
     let cluster = Cluster::start(1);
     let user = cluster.user("ada");
+    let unconfirmed = user.fails(2, ["apikey", "create", "--name", "x"]);
+    assert!(unconfirmed.stderr.contains("one-time code"), "{unconfirmed:?}");
+    let wrong = user.cyx(["apikey", "create", "--name", "x", "--session", &"0".repeat(32), "--otp", "000000"]);
+    assert_eq!(wrong.code, 4, "{wrong:?}");
     user.fails(2, ["apikey", "create", "--name", "x", "--permissions", "storage:everything"]);
     user.fails(2, ["apikey", "create", "--name", "x", "--expires", "yesterday"]);
     user.fails(3, ["apikey", "create", "--name", "x", "--bucket", "missing"]);
     user.fails(2, ["apikey", "revoke", "no-id"]);
     let eve = cluster.user("eve");
-    let id = text(&create(&user, &[]), "id");
+    let id = text(&create(&cluster, &user, &[]), "id");
     eve.fails(3, ["apikey", "revoke", &id]);
     assert!(eve.ok(["apikey", "list"]).stdout.is_empty());
-    let created = user.ok(["apikey", "create", "--name", "plain"]);
+    let created = user.confirmed(&cluster, &["apikey", "create", "--name", "plain"]);
     let token = String::from_utf8(created.stdout).unwrap();
     assert_eq!(token.trim_end().split('.').count(), 3, "the token stands alone on standard output");
     let machine = Machine::new(&cluster, &token);

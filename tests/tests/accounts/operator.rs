@@ -90,11 +90,12 @@ fn the_whole_server_without_password_and_words_opens_nothing() {
     let small = b"a small secret that lies inline in the database".to_vec();
     user.write("a-bucket-of-secrets", "a-file-of-secrets", &small);
     user.write("a-bucket-of-secrets", "folder-of-secrets/large", &noise(1, 400_000));
-    let created = user.ok(["apikey", "create", "--name", "ci", "--bucket", "a-bucket-of-secrets", "--json"]).json();
+    let create = ["apikey", "create", "--name", "ci", "--bucket", "a-bucket-of-secrets", "--json"];
+    let created = user.confirmed(&cluster, &create).json();
     let token = text(&created, "token");
-    user.ok(["apikey", "create", "--name", "all"]);
+    assert_eq!(user.confirmed(&cluster, &["apikey", "create", "--name", "all"]).code, 0);
     user.ok(["recover", "--begin"]);
-    let changed = with(&user, &["passwd"], &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
+    let changed = user.confirmed_with(&cluster, &["passwd"], &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
     assert_eq!(changed.code, 0, "{changed:?}");
 
     // Stopped, so that everything is in files.

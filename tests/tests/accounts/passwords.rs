@@ -18,15 +18,24 @@ fn a_password_changes_without_touching_files_and_ends_other_logins() {
     let before = user.ok(["stat", "docs", "file", "--json"]).json();
 
     let wrong = [("CYXCLOUD_PASSWORD", "Wrong-Lattice7-umbral"), ("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)];
-    let refused = with(&user, &["passwd"], &wrong);
+    let refused = with(&user, &["passwd", "--begin"], &wrong);
     assert_eq!(refused.code, 4, "{refused:?}");
     let weak = with(&user, &["passwd"], &[("CYXCLOUD_NEW_PASSWORD", "Password123!")]);
     assert_eq!(weak.code, 2, "{weak:?}");
+    assert!(weak.stderr.contains("easy to guess"), "{weak:?}");
+    let unconfirmed = with(&user, &["passwd"], &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
+    assert_eq!(unconfirmed.code, 2, "{unconfirmed:?}");
+    assert!(unconfirmed.stderr.contains("one-time code"), "{unconfirmed:?}");
+    let made_up = ["passwd", "--session", &"0".repeat(32), "--otp", "000000"];
+    let refused = with(&user, &made_up, &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
+    assert_eq!(refused.code, 4, "{refused:?}");
     assert_eq!(elsewhere.read("docs", "file"), content, "a refusal changes nothing");
 
-    let input = format!("{PASSWORD}\n{NEW_PASSWORD}\n");
-    let changed =
-        user.cyx_with_input(["passwd", "--password-stdin", "--new-password-stdin", "--json"], input.as_bytes());
+    let begin = || user.cyx_with_input(["passwd", "--password-stdin", "--begin", "--json"], PASSWORD.as_bytes());
+    let changed = with_mailed_code(&cluster, &user, begin, |id, code| {
+        let args = ["passwd", "--session", id, "--otp", code, "--new-password-stdin", "--json"];
+        user.cyx_with_input(args, NEW_PASSWORD.as_bytes())
+    });
     assert_eq!((changed.code, &changed.json()["revoked_sessions"]), (0, &1.into()), "{changed:?}");
 
     elsewhere.fails(4, ["list", "docs"]);
@@ -72,7 +81,8 @@ fn recovery_words_set_a_new_password_and_mail_alone_does_not() {
 fn new_words_replace_the_old_ones() {
     let cluster = Cluster::start(1);
     let (user, old) = register(&cluster, "ada");
-    let new = text(&user.ok(["account", "words", "--json"]).json(), "recovery_words");
+    user.fails(2, ["account", "words"]);
+    let new = text(&user.confirmed(&cluster, &["account", "words", "--json"]).json(), "recovery_words");
     assert_eq!(new.split(' ').count(), 24);
     assert_ne!(new, old);
     let recover = |words: &str, extra: &[&str]| {
@@ -155,21 +165,28 @@ fn an_address_changes_once_both_mailboxes_agree() {
     user.fails(2, ["account", "email", "no-address", "--begin"]);
     user.fails(2, ["account", "email", new]);
 
-    let (old_mails, new_mails) = (cluster.mails_with_codes(&user.email), cluster.mails_with_codes(new));
+    let known = cluster.mails_with_codes(&user.email);
     let begun = user.ok(["account", "email", new, "--begin", "--json"]).json();
-    let id = text(&begun, "session_id");
+    let (id, otp) = (text(&begun, "session_id"), cluster.new_code(&user.email, &known));
+    assert!(cluster.mails_with_codes(new).is_empty(), "nobody else is written to before the owner has confirmed it");
+    let (old_mails, new_mails) = (cluster.mails_with_codes(&user.email), cluster.mails_with_codes(new));
+    let begun = user.ok(["account", "email", new, "--session", &id, "--otp", &otp, "--json"]).json();
+    let id = text(&begun, "change_id");
     let (old, code) = (cluster.new_code(&user.email, &old_mails), cluster.new_code(new, &new_mails));
-    let swapped = user.cyx(["account", "email", "--session", &id, "--otp-old", &code, "--otp-new", &old]);
+    let swapped = user.cyx(["account", "email", "--change", &id, "--otp-old", &code, "--otp-new", &old]);
     assert_eq!(swapped.code, 4, "{swapped:?}");
     assert_eq!(user.ok(["whoami", "--json"]).json()["email"], user.email.as_str(), "nothing changed yet");
-    let changed = user.ok(["account", "email", "--session", &id, "--otp-old", &old, "--otp-new", &code, "--json"]);
+    let changed = user.ok(["account", "email", "--change", &id, "--otp-old", &old, "--otp-new", &code, "--json"]);
     assert_eq!(changed.json()["email"], new);
     assert_eq!(user.ok(["whoami", "--json"]).json()["email"], new);
     assert_eq!(user.read("docs", "file"), b"content");
 
     // Whoever was logged in elsewhere still is, and proves the password of the account as it is called now.
     let variables = [("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)];
-    let passwd = with(&elsewhere, &["passwd", "--json"], &variables);
+    let known = cluster.mails_with_codes(new);
+    let id = text(&elsewhere.ok(["passwd", "--begin", "--json"]).json(), "session_id");
+    let otp = cluster.new_code(new, &known);
+    let passwd = with(&elsewhere, &["passwd", "--session", &id, "--otp", &otp, "--json"], &variables);
     assert_eq!(passwd.code, 0, "{passwd:?}");
     let old_address = with(&user, &["login", "--begin", "--json"], &[("CYXCLOUD_PASSWORD", NEW_PASSWORD)]);
     assert_eq!(old_address.code, 4, "the old address logs in no more: {old_address:?}");

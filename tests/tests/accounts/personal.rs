@@ -17,7 +17,7 @@ fn the_log_says_what_happened_and_to_its_owner_alone() {
     let user = cluster.user("ada");
     let wrong = with(&user, &["login", "--begin"], &[("CYXCLOUD_PASSWORD", "Wrong-Lattice7-umbral")]);
     assert_eq!(wrong.code, 4);
-    user.ok(["apikey", "create", "--name", "ci"]);
+    assert_eq!(user.confirmed(&cluster, &["apikey", "create", "--name", "ci"]).code, 0);
     let log = entries(&user, &["--since", "1d"]);
     assert!(log.iter().any(|entry| entry["outcome"] == "refused"), "{log:?}");
     assert!(log.iter().any(|entry| entry["outcome"] == "ok"), "{log:?}");

@@ -1,6 +1,5 @@
 //! What these tests share: commands with further variables, codes of an authenticator app.
 
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyx_tests::user::PASSWORD;
@@ -10,21 +9,11 @@ use serde_json::Value;
 /// Another password that passes the rules.
 pub(crate) const NEW_PASSWORD: &str = "Brass-Heron9-tilted";
 
-/// Runs a prepared command.
-pub(crate) fn run(mut command: Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 /// Runs a command with further variables.
 pub(crate) fn with(user: &User, args: &[&str], variables: &[(&str, &str)]) -> Run {
     let mut command = user.command(args);
     command.envs(variables.iter().copied());
-    run(command)
+    Run::of(command)
 }
 
 /// Registers without a login, and gives the recovery words too.

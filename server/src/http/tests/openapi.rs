@@ -27,7 +27,7 @@ async fn it_is_served_as_it_is_kept_and_names_exactly_the_routes_there_are() {
 }
 
 /// What every path of a rule can answer, whatever its handler does.
-fn by_rule(route: &crate::http::router::Route, takes_body: bool) -> Vec<ErrorCode> {
+fn by_rule(route: &crate::http::router::Route, operation: &Value) -> Vec<ErrorCode> {
     use ErrorCode::{
         AccountLocked, Internal, InvalidArgument, InvalidCredentials, NotFound, OtpExpired, OtpInvalid,
         PermissionDenied, RateLimited, TokenExpired, TooLarge, Unavailable,
@@ -42,8 +42,11 @@ fn by_rule(route: &crate::http::router::Route, takes_body: bool) -> Vec<ErrorCod
     if route.access == Access::Confirmed {
         codes.extend([OtpInvalid, OtpExpired, AccountLocked]);
     }
-    if takes_body {
+    if operation.get("requestBody").is_some() {
         codes.extend([InvalidArgument, TooLarge]);
+    }
+    if operation["parameters"].as_array().is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "query")) {
+        codes.push(InvalidArgument);
     }
     if route.path.contains('{') {
         codes.push(NotFound);
@@ -68,8 +71,7 @@ fn every_path_says_what_it_can_answer() {
                 listed.insert(code.as_str());
             }
         }
-        let takes_body = document["paths"][path][&method].get("requestBody").is_some();
-        for code in by_rule(&route, takes_body) {
+        for code in by_rule(&route, &document["paths"][path][&method]) {
             assert!(listed.contains(code.as_str()), "{method} {path} does not document {code}");
         }
     }
