@@ -90,3 +90,17 @@ impl Cluster {
         assert_eq!(run.code, 0, "{}\n{}", String::from_utf8_lossy(&run.stdout), run.stderr);
     }
 }
+
+/// What an address, with or without a scheme, answers to `GET /metrics`.
+///
+/// # Panics
+/// If it does not answer.
+#[must_use]
+pub fn scrape(address: &str) -> String {
+    let host = address.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let mut stream = TcpStream::connect(host).expect("it answers");
+    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("the request is sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("the answer is text");
+    text
+}

@@ -12,6 +12,8 @@ pub mod cluster;
 pub mod exerciser;
 pub mod mount;
 pub mod posix;
+pub mod postgres;
+pub mod s3;
 pub mod tree;
 pub mod user;
 pub mod workload;

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use cyx_tests::admin::scrape as metrics;
 use cyx_tests::{Cluster, User, noise, wait_until};
 use serde_json::Value;
 
@@ -39,16 +38,6 @@ fn verify(user: &User, key: &str) -> Value {
 fn fields(value: &Value) -> String {
     let names: BTreeSet<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     names.into_iter().collect::<Vec<_>>().join(" ")
-}
-
-/// What an address answers to `GET /metrics`.
-fn metrics(url: &str) -> String {
-    let host = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 #[test]

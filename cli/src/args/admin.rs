@@ -93,10 +93,55 @@ pub struct AdminAudit {
     pub check: bool,
 }
 
-/// Lists the storage nodes and whose they are.
+/// Lists the storage nodes: how they are, whose they are, what they hold.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cyx admin nodes\n  cyx admin nodes --json | jq -r .owner")]
-pub struct Nodes {}
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  cyx admin nodes
+  cyx admin nodes --state offline
+  cyx admin nodes --standing suspended --json | jq -r '.owner + \" \" + .node_id'
+  cyx admin nodes show 8d4f0c9ae51b4c62b7f0a3d1c5e69f27"
+)]
+pub struct Nodes {
+    /// One node instead of all.
+    #[command(subcommand)]
+    pub command: Option<NodesCommand>,
+    /// Only those in this state.
+    #[arg(long, value_parser = ["online", "suspect", "offline", "lost", "read-only"])]
+    pub state: Option<String>,
+    /// Only those with this standing, which follows from their audits.
+    #[arg(long, value_parser = ["vetting", "trusted", "suspended", "disqualified"])]
+    pub standing: Option<String>,
+    /// Only those that leave in this way, or not at all.
+    #[arg(long, value_parser = ["none", "draining", "exiting", "exited"])]
+    pub leaving: Option<String>,
+    /// Only those of this account: user name, email address or id.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub owner: Option<String>,
+    /// Only those in this region.
+    #[arg(long)]
+    pub region: Option<String>,
+}
+
+/// What is to be done with one node.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the text on each command's struct is its help")]
+pub enum NodesCommand {
+    Show(NodesShow),
+}
+
+/// Shows everything that is known of a storage node.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cyx admin nodes show 8d4f0c9ae51b4c62b7f0a3d1c5e69f27
+  cyx admin nodes show 8d4f0c9ae51b4c62b7f0a3d1c5e69f27 --json | jq .audits")]
+pub struct NodesShow {
+    /// Id of the node, as `cyx admin nodes` shows it.
+    pub node: String,
+}
 
 /// Takes a disqualified storage node back if it proves what it holds.
 ///

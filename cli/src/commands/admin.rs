@@ -1,5 +1,7 @@
 //! `cyx admin`.
 
+mod nodes;
+
 use std::time::Duration;
 
 use cyx_client::Session;
@@ -28,7 +30,7 @@ pub async fn run(context: &Context, command: Admin) -> Result<()> {
         Admin::Role(args) => show_user(context, &session.set_role(&args.user, &args.role).await?),
         Admin::Disable(args) => show_user(context, &session.set_disabled(&args.user, !args.undo).await?),
         Admin::Audit(args) => audit(context, &session, &args).await,
-        Admin::Nodes(_) => nodes(context, &session).await,
+        Admin::Nodes(args) => nodes::run(context, &session, args).await,
         Admin::Drain(args) => drain(context, &session, &args).await,
         Admin::Reinstate(args) => {
             let done = session.reinstate_node(&args.node).await?;
@@ -139,26 +141,4 @@ fn show_drain(context: &Context, progress: &Leaving) -> Result<()> {
         human::count(*chunks_moved, "chunk", "chunks"),
         human::bytes(*bytes_moved),
     ))
-}
-
-async fn nodes(context: &Context, session: &Session) -> Result<()> {
-    for node in session.nodes_of_all().await? {
-        if context.output.json() {
-            context.output.document(&node)?;
-            continue;
-        }
-        let text = |field: &str| names::escape(node.get(field).and_then(Value::as_str).unwrap_or("-").as_bytes());
-        let number = |field: &str| human::bytes(node.get(field).and_then(Value::as_u64).unwrap_or(0));
-        context.output.line(format!(
-            "{}  {:<9}  {:<12}  {:<22}  {} of {}  {}",
-            text("node_id"),
-            text("state"),
-            text("standing"),
-            text("address"),
-            number("used_bytes"),
-            number("allocatable_bytes"),
-            text("owner"),
-        ))?;
-    }
-    Ok(())
 }

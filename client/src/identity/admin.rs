@@ -83,9 +83,28 @@ struct DisabledRequest {
     disabled: bool,
 }
 
-#[derive(Deserialize)]
-struct Nodes {
-    nodes: Vec<Value>,
+/// Which storage nodes are wanted: those that fit everything that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFilter {
+    /// `online`, `suspect`, `offline`, `lost` or `read-only`.
+    pub state: Option<String>,
+    /// `vetting`, `trusted`, `suspended` or `disqualified`.
+    pub standing: Option<String>,
+    /// `none`, `draining`, `exiting` or `exited`.
+    pub leaving: Option<String>,
+    /// User name, email address or id of the account that they belong to.
+    pub owner: Option<String>,
+    /// Where they say they are.
+    pub region: Option<String>,
+}
+
+/// Some storage nodes, as the server says it, and where the next ones begin.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct NodePage {
+    /// The nodes.
+    pub nodes: Vec<Value>,
+    /// To be given as `after` for the next ones; absent at the end.
+    pub next: Option<String>,
 }
 
 /// How far a storage node is that is emptied.
@@ -170,12 +189,29 @@ impl Session {
         self.get("/api/v1/admin/audit/check").await
     }
 
-    /// The storage nodes and whose they are, as the server says it.
+    /// Storage nodes of all operators, behind the node `after`.
     ///
     /// # Errors
-    /// As [`Self::users`].
-    pub async fn nodes_of_all(&self) -> Result<Vec<Value>> {
-        Ok(self.get::<Nodes>("/api/v1/admin/nodes").await?.nodes)
+    /// As [`Self::users`]; `NOT_FOUND` if there is no such owner.
+    pub async fn nodes_of_all(&self, filter: &NodeFilter, after: Option<&str>) -> Result<NodePage> {
+        let NodeFilter { state, standing, leaving, owner, region } = filter.clone();
+        let parameters = [
+            ("state", state),
+            ("standing", standing),
+            ("leaving", leaving),
+            ("owner", owner),
+            ("region", region),
+            ("after", after.map(str::to_owned)),
+        ];
+        self.get(&query("/api/v1/admin/nodes", &parameters)).await
+    }
+
+    /// A storage node, as the server says it.
+    ///
+    /// # Errors
+    /// As [`Self::users`]; `NOT_FOUND`.
+    pub async fn node_of_all(&self, node: &str) -> Result<Value> {
+        self.get(&format!("/api/v1/admin/nodes/{}", encode(node))).await
     }
 
     /// Has a disqualified storage node prove what it holds, and takes it back if it does; what the server says of it then.

@@ -88,7 +88,10 @@ impl World {
         let worker = Worker::new(test.app.clone());
         let nodes = nodes.into_iter().map(|(number, record)| {
             let key = node_key(number);
-            (record.id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false })
+            (
+                record.id,
+                Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false },
+            )
         });
         let (nodes, rng) = (nodes.collect(), StdRng::seed_from_u64(seed));
         Self { test, worker, nodes, uploads: Vec::new(), began, elapsed: Duration::ZERO, rng }
@@ -114,7 +117,10 @@ impl World {
         self.registry().register(record.clone(), self.began.0 + self.elapsed);
         let id = record.id;
         let key = node_key(number);
-        self.nodes.insert(id, Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false });
+        self.nodes.insert(
+            id,
+            Sim { record, key, chunks: HashMap::new(), up: true, lies: false, used: 0, takes_no_tasks: false },
+        );
         id
     }
 

@@ -1,23 +1,19 @@
 //! `/api/v1/admin/*`: for administrators.
 
-use std::collections::HashMap;
-
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use cyx_core::ids::AccountId;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
 
 use super::audit::{EntryBody, PageRequest, next};
 use super::unsigned;
 use crate::admin::{self, Change, PAGE_MAX, User};
 use crate::app::AppState;
 use crate::audit;
-use crate::auth::{Caller, column_id};
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::body::Json;
-use crate::http::extract::ClientIp;
-use crate::placement::cluster::NodeView;
+use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
@@ -239,48 +235,4 @@ pub async fn audit_check(State(app): State<AppState>) -> Answer<CheckResponse> {
         head: hex::encode(verdict.head),
         broken_at: verdict.broken_at,
     }))
-}
-
-/// A node, as administrators see it.
-#[derive(Serialize)]
-pub struct AdminNodeBody {
-    #[serde(flatten)]
-    node: NodeView,
-    machine_id: String,
-    owner: Option<String>,
-}
-
-/// Answer of `GET /api/v1/admin/nodes`.
-#[derive(Serialize)]
-pub struct AdminNodesResponse {
-    nodes: Vec<AdminNodeBody>,
-}
-
-/// `GET /api/v1/admin/nodes`
-pub async fn nodes(State(app): State<AppState>) -> Answer<AdminNodesResponse> {
-    let mut tx = app.db.read().await?;
-    let rows = sqlx::query("SELECT DISTINCT a.id, a.username FROM account a JOIN machine m ON m.owner = a.id")
-        .fetch_all(&mut *tx)
-        .await?;
-    drop(tx);
-    let mut owners: HashMap<AccountId, String> = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        owners.insert(column_id(row, 0)?, row.try_get(1)?);
-    }
-    let records: HashMap<String, (String, AccountId)> = app
-        .network
-        .registry
-        .all()
-        .into_iter()
-        .map(|node| (node.id.to_string(), (node.machine, node.operator)))
-        .collect();
-    let nodes = app.network.placements.node_views().into_iter().map(|node| {
-        let record = records.get(&node.node_id);
-        AdminNodeBody {
-            machine_id: record.map(|(machine, _)| machine.clone()).unwrap_or_default(),
-            owner: record.and_then(|(_, operator)| owners.get(operator).cloned()),
-            node,
-        }
-    });
-    Ok(axum::Json(AdminNodesResponse { nodes: nodes.collect() }))
 }

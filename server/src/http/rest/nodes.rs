@@ -3,26 +3,31 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use cyx_core::earnings::{Rates, Work};
 use cyx_core::ids::{GrantId, NodeId};
 use cyx_core::units::NODE_RESERVATION;
 use serde::{Deserialize, Serialize};
 
+use super::node_id;
 use crate::accounts::role::Role;
 use crate::app::{App, AppState};
 use crate::auth::{Caller, Member};
 use crate::db::Conn;
 use crate::error::ApiError;
 use crate::http::body::Base64;
+use crate::http::extract::Path;
 use crate::ledger::epoch::Epoch;
 use crate::ledger::view::{self, ORDERS_MAX, OrderLine, PeriodLine, Statement};
+use crate::nodes::NodeRecord;
 use crate::nodes::summary::{self, Audits, Own, StorageSummary};
 use crate::placement::cluster::NodeView;
 use crate::time::{now_seconds, rfc3339};
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
 
+/// Nodes of a page if nothing else is said, and at most.
+const NODES: usize = 1000;
 /// Epochs of a page if nothing else is said.
 const EPOCHS: i64 = 60;
 
@@ -30,16 +35,42 @@ const EPOCHS: i64 = 60;
 #[derive(Serialize)]
 pub struct NodesResponse {
     nodes: Vec<NodeView>,
+    /// To be given as `after` for the next ones.
+    next: Option<String>,
+    /// Of all nodes, not only those of the page.
     summary: StorageSummary,
     /// What the reserve of every node is for.
     reservation: BTreeMap<&'static str, u64>,
 }
 
+/// Which nodes.
+#[derive(Deserialize)]
+pub struct NodesRequest {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
 /// `GET /api/v1/nodes`
-pub async fn all(State(app): State<AppState>, _caller: Member) -> Answer<NodesResponse> {
+pub async fn all(
+    State(app): State<AppState>,
+    request: Result<Query<NodesRequest>, QueryRejection>,
+    _caller: Member,
+) -> Answer<NodesResponse> {
+    let Query(request) = request.map_err(|_| ApiError::invalid("limit is a number"))?;
+    let limit = request.limit.unwrap_or(NODES);
+    if !(1..=NODES).contains(&limit) {
+        return Err(ApiError::invalid(format!("limit is from 1 to {NODES}")));
+    }
+    let after = request.after.as_deref().map(node_id).transpose()?;
+    let behind = |node: &NodeRecord| after.is_none_or(|after| node.id > after);
+    let found = app.network.registry.all().into_iter().filter(behind);
+    let mut nodes: Vec<NodeView> = found.take(limit + 1).map(NodeView::from).collect();
+    let more = nodes.len() > limit;
+    nodes.truncate(limit);
+    let next = nodes.last().filter(|_| more).map(|node| node.node_id.clone());
     let summary = summary::storage(&mut *app.db.read().await?).await?;
     let reservation = NODE_RESERVATION.into_iter().collect();
-    Ok(axum::Json(NodesResponse { nodes: app.network.placements.node_views(), summary, reservation }))
+    Ok(axum::Json(NodesResponse { nodes, next, summary, reservation }))
 }
 
 /// A node, as its operator sees it.

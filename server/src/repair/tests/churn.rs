@@ -45,7 +45,9 @@ impl Churn {
             .map(|node| node.id)
             .collect();
         let chosen: Vec<NodeId> = able.sample(&mut self.world.rng, scheme.n()).copied().collect();
-        if chosen.len() >= scheme.write_quorum() {
+        // What only liars are given to keep beyond what the code bears was never there.
+        let honest = chosen.iter().filter(|node| !self.world.nodes[*node].lies).count();
+        if chosen.len() >= scheme.write_quorum() && honest >= scheme.k() {
             self.world.upload_to(scheme, &chosen).await;
         }
     }
