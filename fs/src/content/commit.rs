@@ -5,6 +5,7 @@
 //! |---|---|
 //! | committed | they are forgotten, the journal may drop them |
 //! | somebody else was faster | they stay, the content is lost: whoever looks after names makes a conflict copy of it |
+//! | what a copy by reference refers to is gone | its bytes are written instead, if they can still be read here |
 //! | the network failed | they stay, it is tried again; whether it was committed after all shows in the version that is found then |
 
 use std::io;
@@ -264,6 +265,12 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             Err(ContentError::Lost)
         }
         Err(error) => {
+            let is_gone = matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::NotFound);
+            if is_gone && content.shares() {
+                let content = Arc::clone(&content);
+                // The bytes may be many.
+                tokio::spawn(async move { content.take_bytes().await });
+            }
             let renewed = error.code() == ErrorCode::StaleKey && renew_keys(store, &content).await;
             {
                 let mut inner = content.inner();
@@ -278,6 +285,20 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             tracing::debug!(file = %id.inode, %error, "changes are not committed yet");
             store.wake.notify_one();
             Err(error.into())
+        }
+    }
+}
+
+impl Content {
+    /// What it shares with other files is not there any more when it is to be committed: the bytes are written instead, as far as this machine
+    /// can still read them.
+    async fn take_bytes(&self) {
+        match self.unshare().await {
+            Ok(()) => self.upload_soon(),
+            Err(error) => {
+                tracing::warn!(file = %self.id.inode, %error, "what is shared with another file cannot be read");
+                self.store.tell(StoreEvent::Unreadable { file: self.id });
+            }
         }
     }
 }

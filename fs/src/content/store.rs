@@ -99,6 +99,11 @@ pub enum StoreEvent {
         /// The file.
         file: FileId,
     },
+    /// It is a copy of something that is not there any more, and this machine does not have its bytes either.
+    Unreadable {
+        /// The file.
+        file: FileId,
+    },
 }
 
 /// What an earlier run left behind.

@@ -163,6 +163,32 @@ impl Content {
         Ok(range.end - range.start)
     }
 
+    /// Writes what is shared with other files as bytes of its own. The times stay.
+    pub(super) async fn unshare(&self) -> Result<()> {
+        let _in_order = self.writing.lock().await;
+        let (shared, mtime_ns) = {
+            let inner = self.inner();
+            let shared = inner.changes.runs(inner.len).shared.into_iter().filter_map(|(range, sequence, skip)| {
+                inner.origins.get(&sequence).map(|origin| (range, origin.skip(skip)))
+            });
+            (shared.collect::<Vec<_>>(), inner.mtime_ns)
+        };
+        if shared.is_empty() {
+            return Ok(());
+        }
+        for (range, origin) in shared {
+            let mut at = range.start;
+            while at < range.end {
+                let mut bytes = vec![0; usize::try_from((range.end - at).min(COPY_STEP)).unwrap_or(0)];
+                origin.version.read(origin.offset + (at - range.start), &mut bytes).await?;
+                let next = at + bytes.len() as u64;
+                self.write_in_order(at, Bytes::from(bytes)).await?;
+                at = next;
+            }
+        }
+        self.change(&Record::Time { file: self.id, mtime_ns }, Change::Time { mtime_ns }).await
+    }
+
     /// Few bytes are written again rather than kept as an extent of their own.
     fn is_worth_sharing(&self, source: &Self, piece: &Range<u64>) -> bool {
         let is_whole = piece.start == 0 && piece.end == source.len();

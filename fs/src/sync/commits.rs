@@ -31,6 +31,10 @@ impl Filesystem {
                 match event {
                     None => return,
                     Some(StoreEvent::Committed { file, version, size }) => inner.committed(file, version, size),
+                    Some(StoreEvent::Unreadable { file }) => inner.report(format!(
+                        "the copy {} cannot be stored: what it is a copy of was changed or removed too long ago",
+                        file.inode
+                    )),
                     Some(StoreEvent::Lost { file }) => {
                         let inner = Arc::clone(&inner);
                         inner.clone().tasks.spawn(async move { inner.settle_lost(file).await });

@@ -434,9 +434,9 @@ mod tests {
     fn what_waits_for_content_holds_up_only_what_is_built_on_it() {
         let local = with_lease(held(1, true));
         let files: Vec<InodeId> = (1..5).map(|byte| InodeId([byte; 16])).collect();
-        for (at, file) in [0, 1, 2, 1, 3].into_iter().zip([0, 1, 2, 1, 3].map(|at: usize| files[at])) {
+        for (at, file) in [0_u64, 1, 2, 1, 3].into_iter().zip([0, 1, 2, 1, 3].map(|at: usize| files[at])) {
             let waits = (at == 1 && !local.awaits(files[0])).then_some(files[0]);
-            lock(&local.state).push(Position::for_tests(at as u64), note(file, waits), Some(1));
+            lock(&local.state).push(Position::for_tests(at), note(file, waits), Some(1));
         }
         let numbers = |local: &Local| local.batch().iter().map(|item| item.number).collect::<Vec<_>>();
         assert_eq!(numbers(&local), [0, 2, 4], "the fourth is about the same file as the second");

@@ -25,6 +25,10 @@ pub(super) enum Behaviour {
     LosesAnswers,
     /// Nothing is committed.
     Refuses,
+    /// What copies refer to is gone.
+    LacksShared,
+    /// And nothing can be read of it.
+    LosesShared,
 }
 
 type Bytes = Arc<Vec<Option<u8>>>;
@@ -54,6 +58,7 @@ struct MemoryVersion {
     known: KnownVersion,
     keys: InodeKeyring,
     bytes: Bytes,
+    state: Arc<Mutex<State>>,
 }
 
 impl MemoryRemote {
@@ -111,10 +116,10 @@ impl MemoryRemote {
         let state = self.state();
         let found = state.files.get(&file).zip(usize::try_from(number).unwrap().checked_sub(1));
         match found.and_then(|(versions, at)| versions.get(at)) {
-            None => MemoryVersion { known: none(), keys, bytes: Arc::default() },
+            None => MemoryVersion { known: none(), keys, bytes: Arc::default(), state: Arc::clone(&self.state) },
             Some((root, bytes)) => {
                 let known = KnownVersion { inode: file.inode, version: number, size: bytes.len() as u64, root: *root };
-                MemoryVersion { known, keys, bytes: Arc::clone(bytes) }
+                MemoryVersion { known, keys, bytes: Arc::clone(bytes), state: Arc::clone(&self.state) }
             }
         }
     }
@@ -134,7 +139,8 @@ impl Version for MemoryVersion {
         for (at, byte) in out.iter_mut().enumerate() {
             *byte = self.bytes.get(from + at).copied().flatten().unwrap_or_default();
         }
-        async { Ok(()) }.boxed()
+        let lost = self.state.lock().unwrap().behaviour == Behaviour::LosesShared;
+        async move { if lost { Err(network()) } else { Ok(()) } }.boxed()
     }
 
     fn data_ranges(&self, range: Range<u64>) -> BoxFuture<'_, Result<Vec<Range<u64>>, Error>> {
@@ -220,12 +226,21 @@ impl Remote for MemoryRemote {
                 for shared in &change.shared {
                     // What is shared is content there: a hole would have been copied as one.
                     let mut plain = vec![0; usize::try_from(shared.range.end - shared.range.start).unwrap()];
+                    if self.state().behaviour == Behaviour::LosesShared {
+                        continue;
+                    }
                     let there = shared.offset..shared.offset + plain.len() as u64;
                     assert_eq!(shared.version.data_ranges(there.clone()).await.unwrap(), [there]);
                     shared.version.read(shared.offset, &mut plain).await.unwrap();
                     copied.push((usize::try_from(shared.range.start).unwrap(), plain));
                 }
                 let mut state = self.state();
+                let lacks = matches!(state.behaviour, Behaviour::LacksShared | Behaviour::LosesShared);
+                if lacks && !change.shared.is_empty() {
+                    let code = cyx_core::error::ErrorCode::InvalidArgument;
+                    results.push(Err(Error::Server { code, message: "no such blob".into(), request_id: None }));
+                    continue;
+                }
                 if state.behaviour == Behaviour::Refuses {
                     results.push(Err(network()));
                     continue;

@@ -134,3 +134,27 @@ async fn a_reference_moves_out_of_the_oldest_file_of_the_journal() {
     copy.commit().await.unwrap();
     assert_eq!(remote.content(file(2)), expected);
 }
+
+#[tokio::test]
+async fn a_copy_of_what_is_gone_at_the_server_brings_its_bytes_if_they_are_here() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mut mount = fresh(&remote).await;
+    let source = stored(&remote, &mount, 1, &letters(300)).await;
+    let copy = mount.store.content_of(file(2), facts(2));
+    copy.clone_range(&source, 0..300, 10).await.unwrap();
+    copy.write(5, Bytes::from_static(b"over the edge")).await.unwrap();
+    let (expected, times) = (all(&copy).await, copy.times().unwrap().0);
+    // Nobody can read it: it stays as it is, and that is told.
+    remote.behave(Behaviour::LosesShared);
+    assert!(copy.commit().await.is_err());
+    assert_eq!(mount.events.recv().await, Some(StoreEvent::Committed { file: file(1), version: 1, size: 300 }));
+    assert_eq!(mount.events.recv().await, Some(StoreEvent::Unreadable { file: file(2) }));
+    assert!(copy.is_dirty() && copy.shares());
+    remote.behave(Behaviour::LacksShared);
+    while copy.commit().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(remote.content(file(2)), expected);
+    assert_eq!(remote.times(file(2)).0, times, "it is as old as it was");
+    assert!(!copy.is_dirty() && !copy.shares());
+}
