@@ -128,6 +128,29 @@ async fn a_token_for_one_machine_is_shown_to_its_server_alone() {
     assert_eq!(server.book().machines.len(), 1);
 }
 
+/// The token is used up, and nobody knows the machine's key: the node tries again and is the same machine, also after a restart.
+#[tokio::test]
+async fn a_lost_answer_does_not_use_the_token_up() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let token = EnrolmentToken::make(sign::key_id(&identity().verifying_key().to_bytes())).expose().to_string();
+    server.book().single.push(token.clone());
+    server.book().lose_answers = u32::MAX;
+    let enrolling = |folder: &Path| {
+        config(Options { enroll_token: Some(token.clone().into()), repair_tasks: Some(0), ..options(&server, folder) })
+    };
+    let gone = server.until("the token is used", |book| book.used.contains_key(&token));
+    let error = start(enrolling(folder.path()), gone).await.err().unwrap();
+    assert!(matches!(error, Error::Ended), "{error}");
+    server.book().lose_answers = 1;
+    let node = start(enrolling(folder.path()), pending()).await.unwrap();
+    assert_eq!(server.book().machines.len(), 1);
+    assert!(server.book().heartbeats[0].metrics.as_ref().unwrap().takes_no_tasks);
+    node.stop().await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let error = start(enrolling(other.path()), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn keys_that_the_server_of_the_token_does_not_vouch_for_are_not_believed() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());

@@ -134,6 +134,41 @@ fn a_token_makes_a_machine_without_a_login_a_node_once() {
     drop(stop);
 }
 
+/// Files go up while the node hands over what it has. What was promised to the node before is still stored there, moved, and waited for.
+#[test]
+fn a_node_that_leaves_hands_everything_over_while_people_work() {
+    // Three shards each, so that there is always a node that has none of a file.
+    let cluster = Cluster::start_with(3, &SERVER, &[]);
+    let ada = cluster.user("ada");
+    let miner = Miner::start(&cluster, &ada);
+    ada.ok(["bucket", "create", "docs"]);
+    let contents: Vec<_> = (0..12).map(|seed| noise(seed, 400_000 + usize::try_from(seed).unwrap())).collect();
+    for (key, content) in contents.iter().take(6).enumerate() {
+        ada.write("docs", &format!("file-{key}"), content);
+    }
+    wait_until("the node holds something", || miner.status()["local"]["chunks"].as_u64().unwrap() > 0);
+    assert_eq!(ada.ok(["node", "exit", "--status", "--json"]).json()["leaving"], "none");
+    let ended = std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| ada.ok(["node", "exit", "--json"]).json_lines().pop().unwrap());
+        for (key, content) in contents.iter().enumerate().skip(6) {
+            ada.write("docs", &format!("file-{key}"), content);
+        }
+        leaving.join().unwrap()
+    });
+    assert_eq!((&ended["leaving"], &ended["chunks_left"]), (&"exited".into(), &0.into()), "{ended}");
+    assert!(ended["chunks_moved"].as_u64() > Some(0) && ended["receipt"].is_string(), "{ended}");
+    let again = ada.cyx(["node", "exit", "--cancel"]);
+    assert!(again.code == 1 && again.stderr.contains("exited for good"), "{again:?}");
+    drop(miner);
+    for (key, content) in contents.iter().enumerate() {
+        let key = format!("file-{key}");
+        let found = ada.ok(["stat", "docs", &key, "--json"]).json();
+        assert_eq!(found["shards_healthy"], found["shards_total"], "{found}");
+        assert_eq!(ada.read("docs", &key), *content);
+    }
+    cluster.assert_consistent();
+}
+
 #[test]
 fn too_little_room_is_refused_in_words() {
     let cluster = Cluster::start(1);

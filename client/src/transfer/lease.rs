@@ -171,6 +171,11 @@ impl Leases {
         }
     }
 
+    /// Drops the lease at hand, because the server does not take what was stored under it: one of its nodes has left.
+    pub(crate) async fn forget(&self) {
+        self.current.lock().await.take();
+    }
+
     /// Gives back leases that are spent or exchanged and have no segment under them that the server does not know.
     pub(crate) async fn release_spent(&self) {
         let current = self.current.lock().await.clone();

@@ -128,6 +128,7 @@ impl Uploads {
         match (put, again) {
             // What was staged was collected before the commit, or its receipts are too old: it is sent once more.
             (Err(error), Some(again)) if error.code() == ErrorCode::Restage => {
+                self.shared.leases.forget().await;
                 let source = again.source().map_err(Error::local(shown(&place.name)))?;
                 Box::pin(self.put_once(place, source, known, options, progress)).await
             }

@@ -46,6 +46,8 @@ use pack::{Job, Numbers};
 pub(crate) const META_MARK: &str = "bucket";
 /// Bytes of one request of a check.
 const STEP: u64 = 8 * MIB;
+/// Between two looks at whether the bucket is still there, so that a node which nobody asks notices it too.
+const PING: Duration = Duration::from_secs(60);
 /// Between two looks at whether the bucket answers again, at first and at most.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOK_MAX: Duration = Duration::from_secs(30);
@@ -150,10 +152,15 @@ impl BucketStore {
     }
 }
 
-/// Looks whether a bucket that was out of reach answers again.
+/// Looks now and then whether the bucket answers, and whether one that was out of reach answers again.
 async fn watch(shared: Weak<Shared>, went_away: Arc<Notify>) {
     loop {
-        went_away.notified().await;
+        if tokio::time::timeout(PING, went_away.notified()).await.is_err() {
+            let Some(shared) = shared.upgrade() else { return };
+            if shared.is_ours().await.is_ok() {
+                continue;
+            }
+        }
         let mut pause = LOOK;
         loop {
             tokio::time::sleep(pause).await;

@@ -69,6 +69,10 @@ pub(crate) struct Book {
     pub(crate) refuse_orders: &'static str,
     /// Tokens that enrol one machine each.
     pub(crate) single: Vec<String>,
+    /// Those that were used: by which attempt, and the machine that it made.
+    pub(crate) used: HashMap<String, (String, MachineId)>,
+    /// So many answers to registrations are lost.
+    pub(crate) lose_answers: u32,
     /// Answers challenges.
     pub(crate) answering: SigningKey,
     /// Vouches for the keys that are announced.
@@ -120,6 +124,8 @@ impl Server {
             orders: Vec::new(),
             refuse_orders: "",
             single: Vec::new(),
+            used: HashMap::new(),
+            lose_answers: 0,
             answering: identity(),
             vouching: identity(),
         };
@@ -212,18 +218,30 @@ async fn logout(State(server): State<Server>, headers: HeaderMap) -> Answer {
 }
 
 async fn register(State(server): State<Server>, headers: HeaderMap, Json(body): Json<Value>) -> Answer {
-    {
+    let (id, lost) = {
         let (token, mut book) = (bearer(&headers), server.book());
+        let attempt = body["attempt"].as_str().filter(|attempt| attempt.len() >= 32).unwrap().to_owned();
         let single = book.single.iter().position(|single| single == token);
-        match single {
-            Some(at) => drop(book.single.remove(at)),
-            None if [ENROLMENT, "person"].contains(&token) => {}
-            None => return Err(refusal(ErrorCode::InvalidCredentials)),
-        }
-    }
+        let id = match (single, book.used.get(token)) {
+            (Some(at), _) => {
+                let (token, id) = (book.single.remove(at), MachineId::random());
+                book.used.insert(token, (attempt, id));
+                id
+            }
+            (None, Some((by, id))) if *by == attempt => *id,
+            (None, None) if [ENROLMENT, "person"].contains(&token) => MachineId::random(),
+            _ => return Err(refusal(ErrorCode::InvalidCredentials)),
+        };
+        let lost = book.lose_answers > 0;
+        book.lose_answers = book.lose_answers.saturating_sub(1);
+        (id, lost)
+    };
     assert!(body["hardware"]["ram_mb"].as_u64().unwrap() > 0 && body["hardware"]["cpus"].as_u64().unwrap() > 0);
-    let (id, api_key) = (MachineId::random(), hex::encode(MachineId::random().0));
+    let api_key = hex::encode(MachineId::random().0);
     server.book().machines.insert(id, api_key.clone());
+    if lost {
+        return Err(refusal(ErrorCode::Unavailable));
+    }
     let token = server.new_token();
     Ok(Json(json!({ "machine_id": id, "api_key": api_key, "access_token": token, "expires_at": u64::MAX / 2 })))
 }

@@ -1,7 +1,7 @@
 //! Enrolment tokens: an operator makes one, a fresh machine uses it, once.
 //!
 //! Only the hash of a token is kept. It is used up in the transaction that registers the machine, so of two machines with the same
-//! token one is refused.
+//! token one is refused. A machine names its attempt, a secret that it can tell again: if the answer was lost, it gets another one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, MachineId};
 use sqlx::Row as _;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::confirm::{Outcome, run};
@@ -99,7 +100,15 @@ async fn insert(
     Ok(Ok(()))
 }
 
-/// Uses a token up for a machine, in the transaction that registers it. Whose machine it will be.
+/// Whom a token enrols.
+pub(super) struct Redeemed {
+    /// Whose machine it is.
+    pub(super) owner: AccountId,
+    /// The machine that the same attempt made before.
+    pub(super) again: Option<MachineId>,
+}
+
+/// Uses a token up for a machine and the hash of its attempt, in the transaction that registers it.
 ///
 /// # Errors
 /// [`DbError`]; inside, [`ErrorCode::InvalidCredentials`] for a token that does not exist, is used or too old, or whose account is
@@ -108,25 +117,33 @@ pub(super) async fn redeem(
     c: &mut Conn,
     backend: Backend,
     hash: &[u8; 32],
-    machine: MachineId,
+    (machine, attempt): (MachineId, Option<[u8; 32]>),
     now: i64,
-) -> Outcome<AccountId> {
+) -> Outcome<Redeemed> {
     let refused =
         || ApiError::new(ErrorCode::InvalidCredentials, "this enrolment token was used, is too old, or is wrong");
     let text = format!(
-        "SELECT e.owner FROM enrolment e JOIN account a ON a.id = e.owner WHERE e.token_hash = $1 AND e.machine IS NULL \
+        "SELECT e.owner, e.machine, e.attempt_hash FROM enrolment e JOIN account a ON a.id = e.owner WHERE e.token_hash = $1 \
          AND e.expires_ns > $2 AND a.disabled = 0 AND a.erased_ns IS NULL{}",
         backend.for_update()
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(&hash[..]).bind(now).fetch_optional(&mut *c).await?;
     let Some(row) = row else { return Ok(Err(refused())) };
     let owner = column_id(&row, 0)?;
-    let used = sqlx::query("UPDATE enrolment SET machine = $2 WHERE token_hash = $1 AND machine IS NULL")
-        .bind(&hash[..])
-        .bind(machine.to_vec())
-        .execute(c)
-        .await?;
-    Ok(if used.rows_affected() == 1 { Ok(owner) } else { Err(refused()) })
+    if row.try_get::<Option<Vec<u8>>, _>(1)?.is_some() {
+        let used_by: Option<Vec<u8>> = row.try_get(2)?;
+        // Hashes of secrets, so that the comparison says nothing by its time.
+        let same = attempt.zip(used_by).is_some_and(|(attempt, used_by)| attempt[..].ct_eq(&used_by).into());
+        return Ok(if same { Ok(Redeemed { owner, again: Some(column_id(&row, 1)?) }) } else { Err(refused()) });
+    }
+    let used =
+        sqlx::query("UPDATE enrolment SET machine = $2, attempt_hash = $3 WHERE token_hash = $1 AND machine IS NULL")
+            .bind(&hash[..])
+            .bind(machine.to_vec())
+            .bind(attempt.map(|attempt| attempt.to_vec()))
+            .execute(c)
+            .await?;
+    Ok(if used.rows_affected() == 1 { Ok(Redeemed { owner, again: None }) } else { Err(refused()) })
 }
 
 /// A token as its owner sees it.

@@ -10,8 +10,8 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, MachineId, Random as _, random_bytes};
 use subtle::ConstantTimeEq as _;
 
-use super::confirm::{granted, run};
-use super::enrolment::redeem;
+use super::confirm::{Outcome, granted, run};
+use super::enrolment::{Redeemed, redeem};
 use super::limits::{self, FAILED_MACHINES};
 use crate::app::App;
 use crate::audit::{self, Action, Event};
@@ -26,6 +26,8 @@ const TOO_MANY: &str = "too many failed attempts from this address; try again la
 const TEXT_MAX: usize = 256;
 /// Most bytes of the description of its hardware.
 const HARDWARE_MAX: usize = 4096;
+/// Fewest characters of an attempt: it must not be guessed.
+const ATTEMPT_MIN: usize = 32;
 
 /// A machine that was registered.
 #[derive(Clone)]
@@ -38,26 +40,45 @@ pub struct Registered {
     pub access: Issued,
 }
 
-/// Registers a machine.
+/// What a machine says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Description<'a> {
+    /// What it calls itself.
+    pub hostname: &'a str,
+    /// Its operating system.
+    pub os: &'a str,
+    /// Its hardware, in JSON.
+    pub hardware: &'a str,
+    /// A secret that only this machine can tell again, should the answer to its registration be lost.
+    pub attempt: Option<&'a str>,
+}
+
+/// Registers a machine. With an enrolment token that the same attempt used before, the machine that it made gets another key.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidCredentials`], [`ErrorCode::RateLimited`] after many wrong tokens, [`ErrorCode::InvalidArgument`].
 pub async fn register(
     app: &App,
     bearer: &str,
-    hostname: &str,
-    os: &str,
-    hardware: &str,
+    Description { hostname, os, hardware, attempt }: Description<'_>,
     ip: IpAddr,
 ) -> Result<Registered, ApiError> {
-    for (field, text, max) in
-        [("hostname", hostname, TEXT_MAX), ("os", os, TEXT_MAX), ("hardware", hardware, HARDWARE_MAX)]
-    {
+    let attempt_text = attempt.unwrap_or_default();
+    for (field, text, max) in [
+        ("hostname", hostname, TEXT_MAX),
+        ("os", os, TEXT_MAX),
+        ("hardware", hardware, HARDWARE_MAX),
+        ("attempt", attempt_text, TEXT_MAX),
+    ] {
         if text.len() > max {
             return Err(ApiError::invalid(format!("the field {field} is too long")));
         }
     }
+    if attempt.is_some() && attempt_text.len() < ATTEMPT_MIN {
+        return Err(ApiError::invalid(format!("the field attempt has at least {ATTEMPT_MIN} characters")));
+    }
     let enroller = enroller(app, bearer, ip).await?;
+    let attempt = attempt.map(|attempt| stored_hash(attempt.as_bytes()));
     let machine = MachineId::random();
     let api_key = format!("cyxm_{}", hex::encode(random_bytes::<32>()));
     let hash = stored_hash(api_key.as_bytes());
@@ -69,21 +90,38 @@ pub async fn register(
             let owner = match enroller {
                 Enroller::House => None,
                 Enroller::Owner(owner) => Some(owner),
-                Enroller::Token(token) => Some(granted!(redeem(c, backend, &token, machine, now).await?)),
+                Enroller::Token(token) => {
+                    let redeemed = granted!(redeem(c, backend, &token, (machine, attempt), now).await?);
+                    if let Redeemed { again: Some(machine), .. } = redeemed {
+                        return Ok(rekey(c, machine, &hash).await?.map(|()| machine));
+                    }
+                    Some(redeemed.owner)
+                }
             };
             if let Some(owner) = owner {
                 let event = Event::owner(owner, Action::MachineRegistered, ip);
                 audit::record(c, event.with(machine.to_string())).await?;
             }
-            insert(c, machine, owner, &hash, texts).await.map(Ok)
+            insert(c, machine, owner, &hash, texts).await.map(|()| Ok(machine))
         })
     })
     .await;
     if outcome.as_ref().is_err_and(|error| error.code == ErrorCode::InvalidCredentials) {
         count_failure(app, limits::address(ip)).await?;
     }
-    outcome?;
+    let machine = outcome?;
     Ok(Registered { machine, api_key, access: app.tokens.machine(machine)? })
+}
+
+/// Gives a machine whose registration was not answered for all it knows another key.
+async fn rekey(c: &mut Conn, machine: MachineId, hash: &[u8; 32]) -> Outcome<()> {
+    let done = sqlx::query("UPDATE machine SET api_key_hash = $2 WHERE id = $1 AND revoked_ns IS NULL")
+        .bind(machine.to_vec())
+        .bind(&hash[..])
+        .execute(c)
+        .await?;
+    let gone = || ApiError::new(ErrorCode::InvalidCredentials, "the machine of this enrolment token was revoked");
+    Ok(if done.rows_affected() == 1 { Ok(()) } else { Err(gone()) })
 }
 
 /// By whose word a machine is registered.

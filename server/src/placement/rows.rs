@@ -1,5 +1,7 @@
 //! Placements and leases in the database.
 
+use std::collections::HashSet;
+
 use cyx_core::ids::{AccountId, BucketId, ID_LEN, LeaseId, NodeId, PlacementId, SessionId};
 use cyx_core::scheme::Scheme;
 use sqlx::Row as _;
@@ -210,6 +212,37 @@ pub(super) async fn end(conn: &mut Conn, session: SessionId, leases: &[LeaseId],
             .await?;
     }
     orders::release_ended(conn, session, now).await
+}
+
+/// Whether somebody may be storing on a node now: a lease that is in use names it, in its placement or among its spares.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn is_promised(conn: &mut Conn, node: NodeId, now: u64) -> Result<bool, DbError> {
+    let rows = sqlx::query(
+        "SELECT l.spares, CAST((SELECT COUNT(*) FROM placement_node p WHERE p.placement = l.placement AND p.node = $1) AS BIGINT) \
+         FROM lease l WHERE l.expires > $2 AND l.touched > $3 AND l.used < l.allowance",
+    )
+    .bind(node.to_vec())
+    .bind(signed(now))
+    .bind(signed(now.saturating_sub(IDLE_SECONDS)))
+    .fetch_all(conn)
+    .await?;
+    for row in &rows {
+        if row.try_get::<i64, _>(1)? > 0 || split(&row.try_get::<Vec<u8>, _>(0)?)?.contains(&node) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Those of the nodes that have left for good.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn exited(conn: &mut Conn) -> Result<HashSet<NodeId>, DbError> {
+    let rows = sqlx::query("SELECT id FROM node WHERE leaving = 'exited'").fetch_all(conn).await?;
+    rows.iter().map(|row| crate::tree::sql::id(row, 0)).collect()
 }
 
 /// Forgets leases that ended before `before` (Unix seconds); how many.

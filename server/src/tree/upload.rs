@@ -1,5 +1,6 @@
 //! Segments that a commit or a staging call brings: are they where they may be, and do enough nodes have them?
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use cyx_core::error::ErrorCode;
@@ -25,6 +26,31 @@ pub(super) fn nodes_of(segment: &NewSegment, placement: &Placement) -> Vec<Optio
             node.filter(|_| segment.has(shard))
         })
         .collect()
+}
+
+/// The segment without the shards that lie on nodes that have left for good: these are made anew.
+fn without<'a>(
+    segment: &'a NewSegment,
+    placement: &Placement,
+    exited: &HashSet<NodeId>,
+) -> Result<Cow<'a, NewSegment>, TreeError> {
+    let mut lost = 0_u64;
+    for (shard, node) in nodes_of(segment, placement).into_iter().enumerate() {
+        if node.is_some_and(|node| exited.contains(&node)) {
+            lost |= 1 << shard;
+        }
+    }
+    if lost == 0 {
+        return Ok(Cow::Borrowed(segment));
+    }
+    let mut left = segment.clone();
+    left.present &= !lost;
+    left.overrides.retain(|(shard, _)| lost >> shard & 1 == 0);
+    if (left.present.count_ones() as usize) < segment.scheme.write_quorum() {
+        let message = format!("too many nodes of segment {} have left for good: upload it again", segment.id);
+        return Err(TreeError::refused(ErrorCode::Restage, message));
+    }
+    Ok(Cow::Owned(left))
 }
 
 /// Checks a segment against its lease and placement.
@@ -58,6 +84,7 @@ fn check(segment: &NewSegment, lease: &Lease, placement: &Placement) -> Result<(
 impl Work<'_> {
     /// Writes new segments down. They hold no blob yet and count as slack until some are placed in them.
     pub(super) async fn add_segments(&mut self, segments: &[NewSegment]) -> Result<(), TreeError> {
+        let exited = if segments.is_empty() { HashSet::new() } else { placement::rows::exited(self.conn).await? };
         for segment in segments {
             let (session, bucket, now) = (self.actor.session, self.bucket.id, to_seconds(self.now));
             let lease = placement::consume(self.conn, segment.lease, session, bucket, segment.length, now).await;
@@ -65,6 +92,7 @@ impl Work<'_> {
             let placed = placement::rows::load(self.conn, segment.placement).await?;
             let placed = placed.ok_or_else(|| TreeError::invalid("there is no such placement"))?;
             check(segment, &lease, &placed)?;
+            let segment = &*without(segment, &placed, &exited)?;
             self.put_segment(segment).await?;
             self.bucket.used_bytes += i64::try_from(segment.length).unwrap_or(i64::MAX);
             self.queue_repairs(segment).await?;

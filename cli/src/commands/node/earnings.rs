@@ -28,6 +28,10 @@ struct Document<'a> {
     /// With --verify: nothing contradicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
+    /// With --verify, on the node's own machine: bytes times seconds of all live chunks, in the hours of which the node is certain. More
+    /// than is paid, because chunks that no file refers to (any more) lie here for some days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_byte_seconds: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<String>,
 }
@@ -50,12 +54,12 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<()> {
     let running = state.filter(|state| state.process.is_running() && state.node_id == node.to_string());
     let mut wrong = 0_u64;
     for (at, statement) in std::iter::once(&earnings.open).chain(&earnings.epochs).enumerate() {
-        let findings = match args.verify {
+        let verified = match args.verify {
             true => Some(verify(&session, node, statement, at > 0, running.as_ref()).await?),
             false => None,
         };
-        wrong += findings.as_ref().map_or(0, |findings| findings.len() as u64);
-        show(context, node, statement, at == 0, findings)?;
+        wrong += verified.as_ref().map_or(0, |verified| verified.findings.len() as u64);
+        show(context, node, statement, at == 0, verified)?;
     }
     if !context.output.json() {
         context.output.note(format!("{} is held until the node has left in order.", money(earnings.held_micros)));
@@ -70,26 +74,59 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<()> {
     }
 }
 
+/// What holding a statement against its facts and the node's memory came to.
+#[derive(Default)]
+struct Verified {
+    findings: Vec<String>,
+    /// Bytes times seconds of which the node is certain.
+    held: Option<u128>,
+}
+
 async fn verify(
     session: &Session,
     node: NodeId,
     statement: &Statement,
     closed: bool,
     running: Option<&State>,
-) -> Result<Vec<String>> {
+) -> Result<Verified> {
     let lines = session.earning_lines(node, statement.epoch).await?;
     let has_facts = !lines.periods.is_empty() || !lines.orders.is_empty();
     let did_something = statement.traffic_bytes > 0 || statement.user_byte_seconds != "0";
     if closed && !has_facts && did_something {
-        return Ok(vec!["its facts are not kept any more; they are for 90 days after the end of an epoch".to_owned()]);
+        let findings =
+            vec!["its facts are not kept any more; they are for 90 days after the end of an epoch".to_owned()];
+        return Ok(Verified { findings, held: None });
     }
     // The open epoch goes on between the two questions, so only what is certain is compared.
-    let mut findings = if closed { check(node, statement, &lines) } else { Vec::new() };
+    let mut verified = Verified::default();
+    if closed {
+        verified.findings = check(node, statement, &lines);
+    }
     if let (true, Some(state)) = (closed, running) {
         let hours = local::facts(state.metrics, statement.begins.saturating_sub(HOUR), statement.ends + HOUR).await?;
-        findings.extend(missing(statement, &hours));
+        let held = certainly_held(statement, &hours);
+        verified.findings.extend(missing(statement, &hours).into_iter().chain(unpaid(statement, held)?));
+        verified.held = Some(held);
     }
-    Ok(findings)
+    Ok(verified)
+}
+
+/// Bytes times seconds that the node certainly held: an hour counts with the fewer bytes of its beginning and its end, if both were noted
+/// and all of it lies in the epoch. A note is made in the first minutes of an hour, or when the node starts.
+fn certainly_held(statement: &Statement, hours: &[Hour]) -> u128 {
+    let inside = |hour: &Hour| hour.begins >= statement.begins && hour.begins + HOUR <= statement.ends;
+    let follow = |pair: &&[Hour]| pair[1].begins == pair[0].begins + HOUR && inside(&pair[0]);
+    let least = |pair: &[Hour]| Some(u128::from(pair[0].held_bytes?.min(pair[1].held_bytes?)) * u128::from(HOUR));
+    hours.windows(2).filter(follow).filter_map(least).sum()
+}
+
+/// Whether the server paid for much less than the node held. It pays for what files refer to; chunks that no commit named yet, or no file
+/// any more, lie on a node for some days without pay, so only a difference by half is a finding.
+fn unpaid(statement: &Statement, held: u128) -> Result<Option<String>> {
+    let paid = statement.work()?.user_byte_seconds;
+    Ok((paid < held / 2).then(|| {
+        format!("the node remembers {held} byte-seconds of chunks, and {paid} are paid: less than half of what it kept")
+    }))
 }
 
 /// Whether the server paid less traffic than the node remembers. Hours at the ends of an epoch belong to both sides of it.
@@ -101,17 +138,13 @@ fn missing(statement: &Statement, hours: &[Hour]) -> Option<String> {
     })
 }
 
-fn show(
-    context: &Context,
-    node: NodeId,
-    statement: &Statement,
-    open: bool,
-    findings: Option<Vec<String>>,
-) -> Result<()> {
-    let verified = findings.as_ref().filter(|_| !open).map(Vec::is_empty);
-    let findings = findings.unwrap_or_default();
+fn show(context: &Context, node: NodeId, statement: &Statement, open: bool, outcome: Option<Verified>) -> Result<()> {
+    let verified = outcome.as_ref().filter(|_| !open).map(|outcome| outcome.findings.is_empty());
+    let Verified { findings, held } = outcome.unwrap_or_default();
     if context.output.json() {
-        return context.output.document(&Document { node_id: node, open, statement, verified, findings });
+        let held_byte_seconds = held.map(|held| held.to_string());
+        let document = Document { node_id: node, open, statement, verified, held_byte_seconds, findings };
+        return context.output.document(&document);
     }
     let work = statement.work()?;
     let seconds = u128::from(statement.ends.saturating_sub(statement.begins).max(1));
@@ -151,9 +184,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn traffic_that_is_not_paid_is_noticed() {
-        let statement = Statement {
+    fn statement() -> Statement {
+        Statement {
             epoch: 1,
             begins: 10 * HOUR,
             ends: 20 * HOUR,
@@ -169,8 +201,35 @@ mod tests {
             platform_micros: 0,
             held_micros: 0,
             paid_at: None,
-        };
-        let hour = |hour, counted_bytes| Hour { begins: hour * HOUR, counted_bytes };
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_paid_are_noticed() {
+        let mut statement = statement();
+        let hour = |hour, held_bytes| Hour { begins: hour * HOUR, counted_bytes: 0, held_bytes };
+        // Hours 12 and 13 are certain, with the fewer bytes of both ends; what lies outside the epoch or was not noted is not.
+        let hours = [
+            hour(8, Some(900)),
+            hour(9, Some(900)),
+            hour(12, Some(50)),
+            hour(13, Some(40)),
+            hour(14, Some(70)),
+            hour(16, None),
+        ];
+        let held = certainly_held(&statement, &hours);
+        assert_eq!(held, 80 * u128::from(HOUR));
+        assert!(unpaid(&statement, held).unwrap().is_some());
+        statement.user_byte_seconds = (40 * HOUR).to_string();
+        assert_eq!(unpaid(&statement, held).unwrap(), None);
+        assert_eq!(certainly_held(&statement, &[hour(19, Some(5)), hour(20, Some(5))]), 5 * u128::from(HOUR));
+        assert_eq!(certainly_held(&statement, &[hour(20, Some(5)), hour(21, Some(5))]), 0);
+    }
+
+    #[test]
+    fn traffic_that_is_not_paid_is_noticed() {
+        let statement = statement();
+        let hour = |hour, counted_bytes| Hour { begins: hour * HOUR, counted_bytes, held_bytes: None };
         assert_eq!(missing(&statement, &[hour(12, 60), hour(13, 40)]), None);
         assert!(missing(&statement, &[hour(12, 60), hour(13, 41)]).is_some());
         // What may belong to the epochs before and after says nothing.

@@ -72,6 +72,9 @@ pub(super) struct Status {
 pub(super) struct Hour {
     pub(super) begins: u64,
     pub(super) counted_bytes: u64,
+    /// None if it was not looked at.
+    #[serde(default)]
+    pub(super) held_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]

@@ -149,6 +149,9 @@ impl Uploads {
         }
         let mut again = Vec::new();
         for (at, file, error) in failed {
+            if error.code() == ErrorCode::Restage {
+                self.shared.leases.forget().await;
+            }
             let lacked = carried.iter().zip(&carriers).any(|(segment, carrier)| {
                 !segment.known && segment.users.contains(&at) && carrier.is_some_and(|carrier| carrier != at)
             });

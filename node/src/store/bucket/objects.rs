@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_core::ids::NodeId;
@@ -18,6 +19,19 @@ const OBJECT_MAX: u64 = CHUNK_MAX + 2 * MIB;
 const MARKER: &str = "cyx-store";
 const FOLDER: &str = "volumes";
 const SUFFIX: &str = ".cyxvol";
+
+/// How long an answer is waited for, besides the time that the bytes take over a slow line.
+const PATIENCE: Duration = Duration::from_secs(20);
+const SLOWEST: u64 = MIB;
+
+/// What comes of a request that moves `len` bytes, if that comes in time.
+async fn within<T>(len: u64, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
+    let patience = PATIENCE + Duration::from_secs(len / SLOWEST);
+    match tokio::time::timeout(patience, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Fault::Away("the bucket does not answer in time")),
+    }
+}
 
 /// Why an object was not had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +76,8 @@ impl Objects {
 
     /// Returns when the object is durable.
     pub(super) async fn put(&self, number: u32, pieces: Vec<Bytes>) -> Result<(), Fault> {
-        self.store.put(&self.volume(number), PutPayload::from_iter(pieces)).await?;
-        Ok(())
+        let payload = PutPayload::from_iter(pieces);
+        within(payload.content_length() as u64, self.store.put(&self.volume(number), payload)).await.map(drop)
     }
 
     /// All of a volume.
@@ -72,23 +86,23 @@ impl Objects {
     }
 
     async fn whole(&self, path: &Path) -> Result<Bytes, Fault> {
-        let found = self.store.get(path).await?;
+        let found = within(0, self.store.get(path)).await?;
         if found.meta.size > OBJECT_MAX {
             return Err(Fault::Missing);
         }
-        Ok(found.bytes().await?)
+        within(found.meta.size, found.bytes()).await
     }
 
     /// Exactly the bytes of a range of a volume.
     pub(super) async fn range(&self, number: u32, range: Range<u64>) -> Result<Bytes, Fault> {
         let len = range.end.saturating_sub(range.start);
-        let bytes = self.store.get_range(&self.volume(number), range).await?;
+        let bytes = within(len, self.store.get_range(&self.volume(number), range)).await?;
         if bytes.len() as u64 == len { Ok(bytes) } else { Err(Fault::Missing) }
     }
 
     /// Removes a volume; one that is gone already is what was wanted.
     pub(super) async fn delete(&self, number: u32) -> Result<(), Fault> {
-        match self.store.delete(&self.volume(number)).await.map_err(Fault::from) {
+        match within(0, self.store.delete(&self.volume(number))).await {
             Err(Fault::Missing) => Ok(()),
             other => other,
         }
@@ -99,7 +113,7 @@ impl Objects {
         let folder = self.prefix.clone().join(FOLDER);
         let mut found = self.store.list(Some(&folder));
         let mut volumes = BTreeMap::new();
-        while let Some(object) = found.try_next().await? {
+        while let Some(object) = within(0, found.try_next()).await? {
             let name = object.location.filename().and_then(|name| name.strip_suffix(SUFFIX));
             if let Some(number) = name.and_then(|name| name.parse().ok())
                 && object.location == self.volume(number)
@@ -122,7 +136,24 @@ impl Objects {
     /// Says whose volumes these are.
     pub(super) async fn mark(&self, owner: NodeId, key: &StoreKey) -> Result<(), Fault> {
         let marker = record::encode_marker(key, owner);
-        self.store.put(&self.prefix.clone().join(MARKER), PutPayload::from(marker.to_vec())).await?;
-        Ok(())
+        let path = self.prefix.clone().join(MARKER);
+        within(0, self.store.put(&path, PutPayload::from(marker.to_vec()))).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_gets_the_time_that_its_bytes_take_and_no_more() {
+        let slow = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(())
+        };
+        assert_eq!(within(0, slow(19)).await, Ok(()));
+        assert!(matches!(within(0, slow(21)).await, Err(Fault::Away(_))));
+        assert_eq!(within(64 * MIB, slow(80)).await, Ok(()));
+        assert!(matches!(within(64 * MIB, slow(90)).await, Err(Fault::Away(_))));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use cyx_core::enrol::CHALLENGE_LEN;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{KeyId, MachineId};
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Empty;
 use crate::accounts::enrolment;
-use crate::accounts::machines::{self, Report};
+use crate::accounts::machines::{self, Description, Report};
 use crate::app::AppState;
 use crate::auth::{Caller, Machine, bearer};
 use crate::error::ApiError;
 use crate::http::body::{Base64, Json};
-use crate::http::extract::ClientIp;
+use crate::http::extract::{ClientIp, Path};
 use crate::time::{rfc3339, to_seconds};
 
 type Answer<T> = Result<axum::Json<T>, ApiError>;
@@ -29,6 +29,8 @@ pub struct RegisterRequest {
     os: String,
     #[serde(default)]
     hardware: serde_json::Value,
+    #[serde(default)]
+    attempt: Option<String>,
 }
 
 /// Answer of `POST /api/machines/register`.
@@ -48,7 +50,9 @@ pub async fn register(
     Json(body): Json<RegisterRequest>,
 ) -> Answer<RegisterResponse> {
     let hardware = body.hardware.to_string();
-    let registered = machines::register(&app, bearer(&headers)?, &body.hostname, &body.os, &hardware, ip).await?;
+    let description =
+        Description { hostname: &body.hostname, os: &body.os, hardware: &hardware, attempt: body.attempt.as_deref() };
+    let registered = machines::register(&app, bearer(&headers)?, description, ip).await?;
     Ok(axum::Json(RegisterResponse {
         machine_id: registered.machine,
         api_key: registered.api_key,

@@ -102,6 +102,28 @@ async fn an_enrolment_token_enrols_one_machine_for_the_account_that_made_it() {
 }
 
 #[tokio::test]
+async fn a_machine_whose_answer_was_lost_asks_again_and_is_the_same_one() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let token = enrol(&ada, &session, json!({})).await.text("token");
+    let register = async |attempt: &str| {
+        let body = json!({"hostname": "rack-1", "os": "linux", "hardware": {}, "attempt": attempt});
+        ada.call(Method::POST, "/api/machines/register", Some(&token), Some(body)).await
+    };
+    assert_eq!(register("guess").await.code(), "INVALID_ARGUMENT", "it could be guessed");
+    let (mine, other) = ("a".repeat(64), "b".repeat(64));
+    let [first, again] = [register(&mine).await, register(&mine).await];
+    assert_eq!((first.status, again.status), (StatusCode::OK, StatusCode::OK), "{}", again.body);
+    assert_eq!(first.text("machine_id"), again.text("machine_id"));
+    let key = |answer: &Answer| json!({"machine_id": answer.text("machine_id"), "api_key": answer.text("api_key")});
+    assert_eq!(ada.post("/api/machines/token", key(&first)).await.code(), "INVALID_CREDENTIALS", "nobody has that key");
+    assert_eq!(ada.post("/api/machines/token", key(&again)).await.status, StatusCode::OK);
+    assert_eq!(register(&other).await.code(), "INVALID_CREDENTIALS", "another machine");
+    let listed = ada.get("/api/machines/enrolments", &session.access).await.body;
+    assert_eq!(listed["enrolments"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn of_two_machines_with_one_token_one_is_enrolled() {
     let server = TestServer::new().await;
     let (ada, session) = Person::verified(&server, "ada").await;

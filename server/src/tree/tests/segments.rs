@@ -11,6 +11,7 @@ use pb::operation::Operation as Op;
 use pb::unlink::Mode;
 
 use super::support::*;
+use crate::nodes::NodeRecord;
 use crate::tree::model::InodeKind::File;
 use crate::tree::{collect, file, staging};
 
@@ -172,6 +173,35 @@ async fn shards_may_lie_on_spares_of_the_lease_only() {
     let receipt = upload.tree.receipt(&upload.lease, &segment, 4, spare);
     upload.receipts.push(receipt);
     assert_eq!(upload.result().await, None);
+}
+
+/// Whoever leaves in order has said what it holds. A shard that is committed there afterwards is not believed to be there.
+#[tokio::test]
+async fn a_shard_on_a_node_that_has_left_counts_as_not_stored() {
+    for (left, refused) in [(1, None), (2, Some(ErrorCode::Restage))] {
+        let upload = Upload::new(&[0, 1, 2, 3, 4, 5]).await;
+        for node in &upload.lease.nodes[..left] {
+            let record = NodeRecord { id: *node, ..crate::nodes::testing::node(1) };
+            let write = upload.tree.test.db.write(move |conn| {
+                let record = record.clone();
+                Box::pin(async move {
+                    crate::nodes::rows::register(conn, &record).await?;
+                    let text = "UPDATE node SET leaving = 'exited' WHERE id = $1";
+                    sqlx::query(text).bind(record.id.to_vec()).execute(conn).await?;
+                    Ok::<_, crate::db::DbError>(())
+                })
+            });
+            write.await.unwrap();
+        }
+        assert_eq!(upload.result().await, refused, "{left} have left");
+        if refused.is_none() {
+            let mut read = upload.tree.test.db.read().await.unwrap();
+            let found = file::file(&mut read, upload.tree.bucket, upload.file, 0, 0..u64::MAX).await.unwrap();
+            assert_eq!(found.answer.segments[0].present, 0b11_1110);
+            let queued: Vec<i64> = sqlx::query_scalar("SELECT shard FROM repair").fetch_all(&mut *read).await.unwrap();
+            assert_eq!(queued, [0]);
+        }
+    }
 }
 
 #[tokio::test]
