@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cyx_tests::{Cluster, User, noise, program, wait_until};
 use serde_json::Value;
@@ -41,6 +43,34 @@ fn a_killed_node_is_replaced_and_when_it_comes_back_nothing_is_lost() {
     assert_eq!(user.read("docs", "file"), content);
 }
 
+/// Files that are written and read without a pause to speak of, until it is over; what they hold then.
+fn work(user: &User, over: &AtomicBool) -> Vec<Vec<u8>> {
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    let mut round = 0;
+    while !over.load(Ordering::Acquire) {
+        let content = noise(1000 + round, 200_000 + 150_001 * usize::try_from(round % 7).unwrap());
+        let at = usize::try_from(round).unwrap() % 12;
+        user.write("docs", &format!("work-{at}"), &content);
+        if at < contents.len() { contents[at] = content } else { contents.push(content) }
+        let back = usize::try_from(round).unwrap() * 5 % contents.len();
+        assert_eq!(user.read("docs", &format!("work-{back}")), contents[back], "round {round}");
+        round += 1;
+        // A person at work, and not a benchmark.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(round > 5, "only {round} files were written meanwhile");
+    contents
+}
+
+/// Ends the work, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn six_of_twenty_nodes_are_replaced_one_after_the_other_while_people_work() {
     let cluster = Cluster::start(26);
@@ -52,20 +82,30 @@ fn six_of_twenty_nodes_are_replaced_one_after_the_other_while_people_work() {
     user.ok(["bucket", "create", "docs"]);
     let mut contents = vec![noise(100, 9 * MIB)];
     user.write("docs", "file-0", &contents[0]);
-    for round in 0..6 {
-        cluster.kill_node(round);
-        // Work goes on while the node is missed.
-        let content = noise(u64::try_from(round).unwrap(), 3 * MIB + round);
-        user.write("docs", &format!("file-{}", round + 1), &content);
-        contents.push(content);
-        assert_eq!(user.read("docs", &format!("file-{round}")), contents[round]);
-        cluster.start_node(20 + round);
-        // More than a few at once would be more than any segment survives.
-        if round % 2 == 1 {
-            for key in 0..contents.len() {
-                wait_until("the killed nodes are replaced", || is_whole(&user, &format!("file-{key}")));
+    let over = AtomicBool::new(false);
+    let worked = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| work(&user, &over));
+        let ending = Over(&over);
+        for round in 0..6 {
+            cluster.kill_node(round);
+            // Work goes on while the node is missed.
+            let content = noise(u64::try_from(round).unwrap(), 3 * MIB + round);
+            user.write("docs", &format!("file-{}", round + 1), &content);
+            contents.push(content);
+            assert_eq!(user.read("docs", &format!("file-{round}")), contents[round]);
+            cluster.start_node(20 + round);
+            // More than a few at once would be more than any segment survives.
+            if round % 2 == 1 {
+                for key in 0..contents.len() {
+                    wait_until("the killed nodes are replaced", || is_whole(&user, &format!("file-{key}")));
+                }
             }
         }
+        drop(ending);
+        worker.join().unwrap()
+    });
+    for (key, content) in worked.iter().enumerate() {
+        assert_eq!(user.read("docs", &format!("work-{key}")), *content);
     }
     for (key, content) in contents.iter().enumerate() {
         let found = stat(&user, &format!("file-{key}"));

@@ -105,8 +105,11 @@ impl Worker {
         let app = self.app.clone();
         let (db, network) = (&app.db, &app.network);
         let Some(held) = network.leases.hold(LEASE, now, LEASE_NS).await? else {
-            // Whoever takes over looks at everything anew.
+            // Whoever takes over looks at everything anew, and shows what there is.
             self.reachable = None;
+            if std::mem::take(&mut self.measured_ns) != 0 {
+                show([0; 5]);
+            }
             return Ok(());
         };
         step.holds = true;
@@ -174,17 +177,22 @@ async fn measure(conn: &mut Conn, now: i64) -> Result<(), DbError> {
         .map_err(DbError::from)?;
     let (all, due, lost, oldest) = (sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?, sql::int(&row, 3)?);
     let waits = if oldest == 0 { 0 } else { now.saturating_sub(oldest) / SECOND_NS };
+    show([all, due, lost, waits, tasks]);
+    Ok(())
+}
+
+fn show(values: [i64; 5]) {
+    let names = [
+        "cyx_repair_queue",
+        "cyx_repair_due",
+        "cyx_repair_unreadable",
+        "cyx_repair_oldest_seconds",
+        "cyx_repair_tasks",
+    ];
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-    for (name, value) in [
-        ("cyx_repair_queue", all),
-        ("cyx_repair_due", due),
-        ("cyx_repair_unreadable", lost),
-        ("cyx_repair_oldest_seconds", waits),
-        ("cyx_repair_tasks", tasks),
-    ] {
+    for (name, value) in names.into_iter().zip(values) {
         metrics::gauge!(name).set(value as f64);
     }
-    Ok(())
 }
 
 /// Works until the server stops.
