@@ -10,6 +10,7 @@
 //! | [`access`] | a node with its address, key and grant, checked |
 //! | [`tls`] | the pinned certificate check |
 //! | [`wire`] | one HTTP/2 connection with its proof of possession |
+//! | [`bulk`] | calls that move data |
 //! | [`health`] | what is remembered about nodes: failures and response times |
 //! | [`orders`] | what is signed about the traffic |
 //! | [`store`] | chunks out, receipts back |
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::Mutex as AsyncMutex;
 
 pub mod access;
+pub(crate) mod bulk;
 pub mod health;
 pub(crate) mod orders;
 pub mod read;

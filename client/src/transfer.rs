@@ -20,7 +20,7 @@
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
 //! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order), [`save`] (into the
-//! local filesystem). [`check`] asks whether all of it is still there, [`verify`] has it proven.
+//! local filesystem, [`direct`] past its cache). [`check`] asks whether all of it is still there, [`verify`] has it proven.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) mod budget;
 pub mod check;
 pub(crate) mod coded;
 pub mod content;
+pub(crate) mod direct;
 pub mod download;
 pub(crate) mod fetch;
 pub(crate) mod journal;

@@ -4,14 +4,18 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cyx_core::chunk::Root;
 use cyx_core::ids::ChunkId;
 use cyx_core::proof;
+use cyx_proto::bulk::{GET_CHUNK, GET_DATA, Part, Parts, put_message};
 use cyx_proto::chunk::v1::chunk_state::Presence;
-use cyx_proto::chunk::v1::{GetChunkRequest, VerifyChunkRequest};
+use cyx_proto::chunk::v1::{GetChunkRequest, GetChunkResponse, VerifyChunkRequest};
+use hyper::body::Incoming;
+use prost::Message as _;
 
 use super::access::NodeAccess;
+use super::bulk::Sent;
 use super::health::Work;
 use super::orders::Counted;
 use super::store::Progress;
@@ -114,18 +118,66 @@ fn request(
     })
 }
 
-/// The answers of a read, unless the node refused it, which is no traffic then.
-fn begun<T>(counted: Counted<'_>, answered: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Problem> {
-    match answered {
-        Ok(answers) => Ok(answers.into_inner()),
-        Err(status) => {
-            let problem = problem(&status);
-            if matches!(problem, Problem::Refused { .. }) {
-                counted.refused();
+/// What a node answers to a read, as it arrives.
+struct Answers {
+    parts: Parts<Incoming>,
+    progress: Progress,
+    idle: Duration,
+    /// The length of the chunk, until the node said that it is this.
+    length: Option<u64>,
+}
+
+impl Answers {
+    async fn begin(
+        pool: &NodePool,
+        wire: &Wire,
+        access: &NodeAccess,
+        chunk: ChunkRef,
+        (range, with_proof): (&Range<u64>, bool),
+        idle: Duration,
+    ) -> Result<Self, Problem> {
+        let counted = pool.count(access, range.end - range.start, true)?;
+        let mut message = BytesMut::new();
+        put_message(&mut message, &request(access, chunk, range, (with_proof, counted.order.clone()))?);
+        let progress = Progress::default();
+        let sent = Sent::new(std::iter::once(message.freeze()));
+        let parts = begun(counted, progress.watch(idle, wire.call_bulk(GET_CHUNK, sent, GET_DATA)).await?)?;
+        Ok(Self { parts, progress, idle, length: Some(chunk.length) })
+    }
+
+    /// The next bytes.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let part = self.progress.watch(self.idle, self.parts.next()).await?.map_err(|status| problem(&status))?;
+            self.progress.step();
+            let (length, data) = match part {
+                None => return Ok(None),
+                Some(Part::Data(data)) => (0, data),
+                Some(Part::Message(message)) => {
+                    let message = GetChunkResponse::decode(message)
+                        .map_err(|_| Problem::WrongData("what arrives cannot be read"))?;
+                    (message.chunk_length, message.data)
+                }
+            };
+            if self.length.take().is_some_and(|expected| expected != length) {
+                return Err(Problem::WrongData("the chunk has another length"));
             }
-            Err(problem)
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
         }
     }
+}
+
+/// The answers of a read, unless the node refused it, which is no traffic then.
+fn begun<T>(counted: Counted<'_>, answered: Result<T, tonic::Status>) -> Result<T, Problem> {
+    answered.map_err(|status| {
+        let problem = problem(&status);
+        if matches!(problem, Problem::Refused { .. }) {
+            counted.refused();
+        }
+        problem
+    })
 }
 
 async fn read_range(
@@ -142,23 +194,12 @@ async fn read_range(
     if wanted == 0 || range.end > chunk.length || range.end.checked_sub(range.start) != Some(wanted as u64) {
         return Err(Problem::WrongData("the range lies outside the chunk"));
     }
-    let progress = Progress::default();
-    let mut client = wire.client();
-    let counted = pool.count(access, range.end - range.start, true)?;
-    let request = request(access, chunk, &range, (false, counted.order.clone()))?;
-    let answered = progress.watch(idle, client.get_chunk(request)).await?;
-    let mut answers = begun(counted, answered)?;
-    let (mut first, mut filled) = (true, 0);
-    loop {
-        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
-        progress.step();
-        let Some(message) = answer else { break };
-        if std::mem::take(&mut first) && message.chunk_length != chunk.length {
-            return Err(Problem::WrongData("the chunk has another length"));
-        }
-        let end = filled + message.data.len();
+    let mut answers = Answers::begin(pool, &wire, access, chunk, (&range, false), idle).await?;
+    let mut filled = 0;
+    while let Some(data) = answers.next().await? {
+        let end = filled + data.len();
         match room().get_mut(filled..end) {
-            Some(place) => place.copy_from_slice(&message.data),
+            Some(place) => place.copy_from_slice(&data),
             None => return Err(Problem::WrongData("more bytes than were asked for")),
         }
         filled = end;
@@ -178,25 +219,13 @@ async fn read_proven(
         return Err(Problem::WrongData("the range lies outside the chunk"));
     }
     let limit = usize::try_from(proof_len_max(&range)).map_err(|_| Problem::WrongData("too large a range"))?;
-    let progress = Progress::default();
-    let mut client = wire.client();
-    let counted = pool.count(access, range.end - range.start, true)?;
-    let request = request(access, chunk, &range, (true, counted.order.clone()))?;
-    let answered = progress.watch(idle, client.get_chunk(request)).await?;
-    let mut answers = begun(counted, answered)?;
+    let mut answers = Answers::begin(pool, &wire, access, chunk, (&range, true), idle).await?;
     let mut stream = Vec::with_capacity(limit);
-    let mut first = true;
-    loop {
-        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
-        progress.step();
-        let Some(message) = answer else { break };
-        if std::mem::take(&mut first) && message.chunk_length != chunk.length {
-            return Err(Problem::WrongData("the chunk has another length"));
-        }
-        if message.data.len() > limit - stream.len() {
+    while let Some(data) = answers.next().await? {
+        if data.len() > limit - stream.len() {
             return Err(Problem::WrongData("a proof longer than any can be"));
         }
-        stream.extend_from_slice(&message.data);
+        stream.extend_from_slice(&data);
     }
     proof::verify(&chunk.root, chunk.length, range, &stream)
         .map(Bytes::from)

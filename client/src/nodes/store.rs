@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cyx_core::chunk::Root;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::ChunkId;
 use cyx_core::receipt::{Receipt, ReceivedChunk};
 use cyx_core::units::PIECE;
+use cyx_proto::bulk::{Part as Arrived, STORE_CHUNK, STORE_DATA, put_data_head, put_message};
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::store_chunk_response::Part as Answer;
-use cyx_proto::chunk::v1::{ChunkHeader, Flush, StoreChunkRequest, StoreOpen};
-use futures_util::stream;
+use cyx_proto::chunk::v1::{ChunkHeader, Flush, StoreChunkRequest, StoreChunkResponse, StoreOpen};
+use prost::Message as _;
 
 use super::access::NodeAccess;
+use super::bulk::Sent;
 use super::wire::{Wire, clean, problem};
 use super::{NodeError, NodePool, Problem};
 
@@ -67,17 +69,21 @@ async fn store(
     let progress = Progress::default();
     let order = pool.count(access, chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum(), false)?.order;
     let open = StoreOpen { grant: grant.bytes.clone(), order };
-    let messages = Messages::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
+    let frames = Frames::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
     let moved = progress.clone();
-    let requests = stream::iter(messages.inspect(move |_| moved.step()));
-    let mut client = wire.client();
-    let answered = progress.watch(idle, client.store_chunk(requests)).await?;
-    let mut answers = answered.map_err(|status| problem(&status))?.into_inner();
+    let sent = Sent::new(frames.inspect(move |_| moved.step()));
+    let called = wire.call_bulk(STORE_CHUNK, sent, STORE_DATA);
+    let mut answers = progress.watch(idle, called).await?.map_err(|status| problem(&status))?;
     let mut stored = Stored::default();
     while !awaited.is_empty() {
-        let answer = progress.watch(idle, answers.message()).await?.map_err(|status| problem(&status))?;
+        let answer = progress.watch(idle, answers.next()).await?.map_err(|status| problem(&status))?;
         progress.step();
-        match answer.map(|message| message.part) {
+        let answer = match answer {
+            Some(Arrived::Message(bytes)) => StoreChunkResponse::decode(bytes).ok().map(|answer| answer.part),
+            Some(Arrived::Data(_)) => Some(None),
+            None => return Err(Problem::WrongReceipt("not every chunk has one")),
+        };
+        match answer {
             Some(Some(Answer::Receipt(bytes))) => {
                 let receipt = Receipt::verify(&bytes, &access.public_key)
                     .map_err(|_| Problem::WrongReceipt("not signed by the node"))?;
@@ -91,14 +97,14 @@ async fn store(
                         None => return Err(Problem::WrongReceipt("for a chunk that was not sent")),
                     }
                 }
-                stored.receipts.push(bytes);
+                // What arrived lies in a buffer of the connection, which nothing as small as a receipt should keep.
+                stored.receipts.push(Bytes::copy_from_slice(&bytes));
             }
             Some(Some(Answer::Refused(refused))) => {
                 let code = ErrorCode::parse(&refused.code).unwrap_or(ErrorCode::Internal);
                 return Err(Problem::Refused { code, message: clean(&refused.message) });
             }
-            Some(None) => return Err(Problem::WrongReceipt("an answer of an unknown kind")),
-            None => return Err(Problem::WrongReceipt("not every chunk has one")),
+            Some(None) | None => return Err(Problem::WrongReceipt("an answer of an unknown kind")),
         }
     }
     Ok(stored)
@@ -127,52 +133,65 @@ impl Progress {
     }
 }
 
-/// The messages of one stream, made as the connection takes them. Data is sliced, not copied.
-struct Messages {
+/// What one stream sends, made as the connection takes it: data is sliced, not copied, and what stands before it is a frame of its own.
+struct Frames {
     open: Option<StoreOpen>,
     tag: Bytes,
     chunks: Arc<[Chunk]>,
     next: usize,
     rest: Bytes,
+    /// Data whose head was sent.
+    piece: Option<Bytes>,
     flushed: bool,
 }
 
-impl Messages {
+impl Frames {
     fn new(open: StoreOpen, tag: Bytes, chunks: Arc<[Chunk]>) -> Self {
-        Self { open: Some(open), tag, chunks, next: 0, rest: Bytes::new(), flushed: false }
+        Self { open: Some(open), tag, chunks, next: 0, rest: Bytes::new(), piece: None, flushed: false }
     }
 
-    fn next_part(&mut self) -> Option<Part> {
+    /// What stands between the data that was and the data that comes; nothing at the end.
+    fn head(&mut self) -> BytesMut {
+        let mut head = BytesMut::new();
+        let mut put = |part| put_message(&mut head, &StoreChunkRequest { part: Some(part) });
         if let Some(open) = self.open.take() {
-            return Some(Part::Open(open));
+            put(Part::Open(open));
         }
-        if !self.rest.is_empty() {
-            return Some(Part::Data(self.rest.split_to(self.rest.len().min(PIECE))));
-        }
-        if let Some(chunk) = self.chunks.get(self.next) {
+        while self.rest.is_empty() {
+            let Some(chunk) = self.chunks.get(self.next) else {
+                if !std::mem::replace(&mut self.flushed, true) {
+                    put(Part::Flush(Flush {}));
+                }
+                return head;
+            };
             self.next += 1;
             self.rest = chunk.bytes.clone();
-            return Some(Part::Header(ChunkHeader {
+            put(Part::Header(ChunkHeader {
                 chunk_id: Bytes::copy_from_slice(&chunk.id.0),
                 bucket_tag: self.tag.clone(),
                 length: u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX),
                 root: Bytes::copy_from_slice(&chunk.root),
             }));
         }
-        (!std::mem::replace(&mut self.flushed, true)).then_some(Part::Flush(Flush {}))
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        put_data_head(&mut head, &[], STORE_DATA, piece.len());
+        self.piece = Some(piece);
+        head
     }
 }
 
-impl Iterator for Messages {
-    type Item = StoreChunkRequest;
+impl Iterator for Frames {
+    type Item = Bytes;
 
-    fn next(&mut self) -> Option<StoreChunkRequest> {
-        self.next_part().map(|part| StoreChunkRequest { part: Some(part) })
+    fn next(&mut self) -> Option<Bytes> {
+        self.piece.take().or_else(|| Some(self.head().freeze()).filter(|head| !head.is_empty()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cyx_proto::bulk::Splitter;
+
     use super::*;
 
     #[test]
@@ -180,15 +199,22 @@ mod tests {
         let big = Bytes::from(vec![7_u8; PIECE * 2 + 5]);
         let chunk = |bytes: &Bytes| Chunk { id: ChunkId([1; 16]), root: [2; 32], bytes: bytes.clone() };
         let chunks: Arc<[Chunk]> = Arc::new([chunk(&big), chunk(&Bytes::from_static(b"x"))]);
-        let messages = Messages::new(StoreOpen::default(), Bytes::from_static(b"tag"), chunks);
-        let seen: Vec<String> = messages
-            .map(|message| match message.part.unwrap() {
-                Part::Open(_) => "open".to_owned(),
-                Part::Header(header) => format!("header {}", header.length),
-                Part::Data(data) => format!("data {}", data.len()),
-                Part::Flush(_) => "flush".to_owned(),
-            })
-            .collect();
+        let frames: Vec<Bytes> = Frames::new(StoreOpen::default(), Bytes::from_static(b"tag"), chunks).collect();
+        assert!(frames[1].as_ptr() == big.as_ptr(), "data is sent from where it lies");
+        let mut splitter = Splitter::new(0, 2 * PIECE);
+        let mut seen = Vec::new();
+        for frame in frames {
+            splitter.push(frame);
+            while let Some(Arrived::Message(message)) = splitter.next_part().unwrap() {
+                seen.push(match StoreChunkRequest::decode(message).unwrap().part.unwrap() {
+                    Part::Open(_) => "open".to_owned(),
+                    Part::Header(header) => format!("header {}", header.length),
+                    Part::Data(data) => format!("data {}", data.len()),
+                    Part::Flush(_) => "flush".to_owned(),
+                });
+            }
+        }
+        assert!(splitter.is_between());
         let (piece, total) = (format!("data {PIECE}"), format!("header {}", big.len()));
         assert_eq!(seen, ["open", &total, &piece, &piece, "data 5", "header 1", "data 1", "flush"]);
     }

@@ -36,7 +36,7 @@ const FRAME: u32 = 1 << 20;
 /// Bytes that one stream may hold ready for the socket.
 const SEND_BUFFER: usize = 512 << 10;
 /// Largest message that is read: a piece of a chunk with its proof, and then some.
-const MESSAGE_MAX: usize = 4 << 20;
+pub(super) const MESSAGE_MAX: usize = 4 << 20;
 /// A connection on which nothing moved for this long may have died unnoticed.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
@@ -155,13 +155,17 @@ impl Wire {
 
     /// A client over this connection.
     pub(crate) fn client(&self) -> NodeClient {
-        let origin = http::Uri::builder()
+        ChunkServiceClient::with_origin(self.clone(), self.uri("/")).max_decoding_message_size(MESSAGE_MAX)
+    }
+
+    /// The address of something on the node.
+    pub(super) fn uri(&self, path: &'static str) -> http::Uri {
+        http::Uri::builder()
             .scheme("http")
             .authority(self.shared.address.as_str())
-            .path_and_query("/")
+            .path_and_query(path)
             .build()
-            .unwrap_or_else(|_| http::Uri::from_static("http://node.cyx.invalid/"));
-        ChunkServiceClient::with_origin(self.clone(), origin).max_decoding_message_size(MESSAGE_MAX)
+            .unwrap_or_else(|_| http::Uri::from_static("http://node.cyx.invalid/"))
     }
 
     /// Whether new requests to this node can be made over it.

@@ -4,17 +4,19 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use cyx_core::units::KIB;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::direct::BLOCK;
 
 /// Large buffers are made in multiples of this, so that few different sizes are about.
 const GRAIN: usize = 256 * 1024;
 
 /// Bytes of the buffer that is made when one of `len` is asked for: for large ones a little more, so that sealed and plain bytes of
-/// the same content take the same buffers in turn.
+/// the same content take the same buffers in turn, and that they can begin at a block.
 const fn room_for(len: usize) -> usize {
-    if len < GRAIN { len } else { (len + len / 256).next_multiple_of(GRAIN) }
+    if len < GRAIN { len } else { (len + len / 256 + BLOCK).next_multiple_of(GRAIN) }
 }
 
 /// Smaller buffers than this are not kept: the allocator has them at hand.
@@ -134,13 +136,23 @@ fn permits(len: usize) -> u32 {
     u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX)
 }
 
+/// A new buffer. Large ones begin at a block, so that disks can be written to from them directly.
+fn make(room: usize) -> BytesMut {
+    let mut bytes = BytesMut::zeroed(room);
+    if room >= GRAIN {
+        let skipped = bytes.as_ptr().align_offset(BLOCK).min(BLOCK);
+        bytes.advance(skipped);
+    }
+    bytes
+}
+
 impl Shared {
     fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
-        let mut bytes = self.take_idle(len).unwrap_or_else(|| BytesMut::zeroed(room_for(len)));
+        let mut bytes = self.take_idle(len).unwrap_or_else(|| make(room_for(len)));
         bytes.resize(len, 0);
         Lent { bytes, hold: Some(Hold { permit, shared: Arc::clone(self) }) }
     }
@@ -276,6 +288,17 @@ mod tests {
         let address = first.bytes.as_ptr();
         drop(first);
         assert_eq!(budget.lend(300 * 1024).await.bytes.as_ptr(), address);
+    }
+
+    #[tokio::test]
+    async fn large_buffers_begin_at_a_block_whenever_they_are_lent() {
+        let budget = Budget::new(4096 * KIB);
+        let aligned = |bytes: &[u8]| bytes.as_ptr().align_offset(BLOCK) == 0;
+        let lent = budget.lend(GRAIN + 5).await;
+        assert!(aligned(&lent.bytes));
+        drop(lent.shelve());
+        let again = budget.lend(GRAIN + 100).await;
+        assert!(aligned(&again.bytes) && budget.shared.idle().is_empty(), "the same one");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use cyx_crypto::fingerprint::{Fingerprint, frames_fingerprint, plaintext_fingerp
 use cyx_crypto::keys::FingerprintKey;
 
 use super::coded::blocking;
+use super::direct::Output;
 use super::download::Run;
 use super::journal::{Journal, Records};
 use super::progress::Progress;
@@ -97,7 +98,7 @@ impl FileReader {
 
 /// A file that is not complete. Unless it can be resumed, it is removed when this is dropped.
 struct Partial {
-    file: Arc<File>,
+    file: Output,
     folder: Folder,
     name: Vec<u8>,
     partial: Vec<u8>,
@@ -209,8 +210,9 @@ impl Partial {
             }
             // Otherwise another program is at it.
         }
-        let (mut partial, _) = Self::begin(folder, name, options.mode.is_some())?;
+        let (mut partial, file) = Self::begin(folder, name, options.mode.is_some())?;
         partial.steps = reader.size() >= transfer.tuning().large_file;
+        partial.file = Output::new(file, partial.steps);
         Ok(partial)
     }
 
@@ -220,7 +222,7 @@ impl Partial {
         let file = Arc::new(file);
         let (folder, name) = (folder.clone(), name.to_vec());
         let begun = Self {
-            file: Arc::clone(&file),
+            file: Output::new(Arc::clone(&file), false),
             folder,
             name,
             partial,
@@ -261,23 +263,25 @@ impl Partial {
         }
         file.set_len(verified).map_err(Error::local(folder.path_of(&partial)))?;
         let log = Some(Log { journal, key, inode: head.inode });
+        let file = Output::new(file, true);
         Ok(Self { file, folder, name, partial, log, verified, steps: true, durable: verified, complete: false })
     }
 
     async fn write(&mut self, range: Range<u64>, bytes: Plain) -> Result<()> {
-        let (file, path) = (Arc::clone(&self.file), self.folder.path_of(&self.partial));
+        let (file, path) = (self.file.clone(), self.folder.path_of(&self.partial));
         let log = self.log.as_ref().map(|log| (log.key.clone(), log.inode));
         let step = (self.steps && range.end.saturating_sub(self.durable) >= STEP).then_some(self.durable..range.end);
         if let Some(step) = &step {
             self.durable = step.end;
         }
         let written = blocking(move || {
-            file.write_all_at(&bytes, range.start).map_err(Error::local(&path))?;
+            file.write(&bytes, range.start).map_err(Error::local(&path))?;
             if let Some(step) = step {
+                let file = file.file();
                 file.sync_data().map_err(Error::local(&path))?;
                 // Advice only: a filesystem that cannot follow it keeps the pages.
                 let len = NonZeroU64::new(step.end - step.start);
-                let _ = rustix::fs::fadvise(&*file, step.start, len, rustix::fs::Advice::DontNeed);
+                let _ = rustix::fs::fadvise(file, step.start, len, rustix::fs::Advice::DontNeed);
             }
             Ok(log.map(|(key, inode)| Written::new(range, &bytes, &key, inode)))
         })
@@ -294,9 +298,10 @@ impl Partial {
 
     fn complete(mut self, size: u64, options: SaveOptions) -> Result<()> {
         let path = self.folder.path_of(&self.partial);
-        self.file.set_len(size).map_err(Error::local(&path))?;
-        set_file(&self.file, options.mode, options.mtime_ns).map_err(Error::local(&path))?;
-        self.file.sync_all().map_err(Error::local(&path))?;
+        let file = self.file.file();
+        file.set_len(size).map_err(Error::local(&path))?;
+        set_file(file, options.mode, options.mtime_ns).map_err(Error::local(&path))?;
+        file.sync_all().map_err(Error::local(&path))?;
         self.folder.finish(&self.partial, &self.name, options.no_clobber)?;
         self.complete = true;
         if let Some(log) = self.log.take() {
