@@ -72,7 +72,7 @@ fn exit_codes_and_messages() {
         ("login --wallet-address x",                       2, "--begin"),
         ("login --wallet-address x --begin",               2, "not the address of a wallet"),
         ("login --signature x",                            2, "--session"),
-        ("login --wallet /nowhere/id.json",                1, "/nowhere/id.json"),
+        ("login --wallet /nowhere/id.json",                3, "/nowhere/id.json"),
         ("login --without-keys",                           2, "for logins with a wallet"),
         ("whoami",                                         4, "cyx: not logged in. Run `cyx login`."),
         ("quota",                                          4, "cyx: not logged in. Run `cyx login`."),

@@ -33,7 +33,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('register', 'register', [CompletionResultType]::ParameterValue, 'Creates an account')
-            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code')
+            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code; or a wallet')
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Logs this machine out: the server forgets the session, this machine its keys')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Shows the account that is logged in')
             [CompletionResult]::new('quota', 'quota', [CompletionResultType]::ParameterValue, 'Shows how much of the plan is used')
@@ -94,10 +94,14 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--email', '--email', [CompletionResultType]::ParameterName, 'Email address of the account')
             [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Finishes the login that `--begin` began')
             [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code')
+            [CompletionResult]::new('--wallet', '--wallet', [CompletionResultType]::ParameterName, 'Logs in with the wallet whose key is in this file, as solana-keygen writes it. Nobody else may be able to read the file')
+            [CompletionResult]::new('--wallet-address', '--wallet-address', [CompletionResultType]::ParameterName, 'With --begin: prints the text that the wallet of this address is to sign')
+            [CompletionResult]::new('--signature', '--signature', [CompletionResultType]::ParameterName, 'The wallet''s signature of that text, in base58')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
             [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has the code sent; prints what `--session` needs')
+            [CompletionResult]::new('--without-keys', '--without-keys', [CompletionResultType]::ParameterName, 'Does without the keys of the account: files cannot be opened by this login')
             [CompletionResult]::new('--accept-changes', '--accept-changes', [CompletionResultType]::ParameterName, 'Goes on although the server was restored from a backup or changed its parameters for this account')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -167,9 +171,12 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;passwd' {
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
-            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the current password from standard input, up to the first line end')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
             [CompletionResult]::new('--new-password-stdin', '--new-password-stdin', [CompletionResultType]::ParameterName, 'Reads the new password from standard input, behind the current one if that is read from there too')
             [CompletionResult]::new('--revoke-api-keys', '--revoke-api-keys', [CompletionResultType]::ParameterName, 'Revokes all API keys too')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
@@ -512,8 +519,12 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--permissions', '--permissions', [CompletionResultType]::ParameterName, 'What it may do: storage:read, storage:write, or both with a comma')
             [CompletionResult]::new('--bucket', '--bucket', [CompletionResultType]::ParameterName, 'The only bucket it may open')
             [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year')
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -573,9 +584,17 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;rotate' {
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began; the password is needed once more')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--resume', '--resume', [CompletionResultType]::ParameterName, 'Goes on with what was interrupted on this machine, instead of replacing the keys once more')
+            [CompletionResult]::new('--account', '--account', [CompletionResultType]::ParameterName, 'Replaces the account key, the identity keys and the recovery words')
+            [CompletionResult]::new('--all-buckets', '--all-buckets', [CompletionResultType]::ParameterName, 'Then replaces the keys of all buckets')
+            [CompletionResult]::new('-y', '-y', [CompletionResultType]::ParameterName, 'Does not ask whether other logins and API keys may end')
+            [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Does not ask whether other logins and API keys may end')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -603,18 +622,20 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
-            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
+            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'cyx;account;email' {
             [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
+            [CompletionResult]::new('--change', '--change', [CompletionResultType]::ParameterName, 'Finishes the change that was printed as change_id')
             [CompletionResult]::new('--otp-old', '--otp-old', [CompletionResultType]::ParameterName, 'The code from the old address')
             [CompletionResult]::new('--otp-new', '--otp-new', [CompletionResultType]::ParameterName, 'The code from the new address')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
-            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has the codes sent; prints what `--session` needs')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -676,9 +697,12 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;account;words' {
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'Goes on with what `--begin` began')
+            [CompletionResult]::new('--otp', '--otp', [CompletionResultType]::ParameterName, 'The one-time code; without --session only that of an authenticator app, or a backup code')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Reads the password from standard input, up to the first line end')
+            [CompletionResult]::new('--begin', '--begin', [CompletionResultType]::ParameterName, 'Only checks the password and has a code sent; prints what `--session` needs')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
@@ -695,7 +719,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
-            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
+            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -749,7 +773,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('role', 'role', [CompletionResultType]::ParameterValue, 'Gives an account a role')
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
-            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes: how they are, whose they are, what they hold')
             [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
             [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -833,6 +857,11 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;admin;nodes' {
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only those in this state')
+            [CompletionResult]::new('--standing', '--standing', [CompletionResultType]::ParameterName, 'Only those with this standing, which follows from their audits')
+            [CompletionResult]::new('--leaving', '--leaving', [CompletionResultType]::ParameterName, 'Only those that leave in this way, or not at all')
+            [CompletionResult]::new('--owner', '--owner', [CompletionResultType]::ParameterName, 'Only those of this account: user name, email address or id')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'Only those in this region')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
@@ -844,6 +873,33 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Shows everything that is known of a storage node')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;admin;nodes;show' {
+            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'cyx;admin;nodes;help' {
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Shows everything that is known of a storage node')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'cyx;admin;nodes;help;show' {
+            break
+        }
+        'cyx;admin;nodes;help;help' {
             break
         }
         'cyx;admin;reinstate' {
@@ -883,7 +939,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('role', 'role', [CompletionResultType]::ParameterValue, 'Gives an account a role')
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
-            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes: how they are, whose they are, what they hold')
             [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
             [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -905,6 +961,10 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;admin;help;nodes' {
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Shows everything that is known of a storage node')
+            break
+        }
+        'cyx;admin;help;nodes;show' {
             break
         }
         'cyx;admin;help;reinstate' {
@@ -1663,7 +1723,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         }
         'cyx;help' {
             [CompletionResult]::new('register', 'register', [CompletionResultType]::ParameterValue, 'Creates an account')
-            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code')
+            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code; or a wallet')
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Logs this machine out: the server forgets the session, this machine its keys')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Shows the account that is logged in')
             [CompletionResult]::new('quota', 'quota', [CompletionResultType]::ParameterValue, 'Shows how much of the plan is used')
@@ -1796,7 +1856,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Writes everything that the server holds about the account to a file, one JSON document per line')
             [CompletionResult]::new('delete', 'delete', [CompletionResultType]::ParameterValue, 'Has the account and all its files deleted for good, after a time of grace')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keeps an account that was to be deleted')
-            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more')
+            [CompletionResult]::new('words', 'words', [CompletionResultType]::ParameterValue, 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code')
             break
         }
         'cyx;help;account;email' {
@@ -1823,7 +1883,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('role', 'role', [CompletionResultType]::ParameterValue, 'Gives an account a role')
             [CompletionResult]::new('disable', 'disable', [CompletionResultType]::ParameterValue, 'Disables an account: its logins and API keys end at once. What it has stored stays')
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Shows the audit log of the server, or checks that it is whole')
-            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes and whose they are')
+            [CompletionResult]::new('nodes', 'nodes', [CompletionResultType]::ParameterValue, 'Lists the storage nodes: how they are, whose they are, what they hold')
             [CompletionResult]::new('reinstate', 'reinstate', [CompletionResultType]::ParameterValue, 'Takes a disqualified storage node back if it proves what it holds')
             [CompletionResult]::new('drain', 'drain', [CompletionResultType]::ParameterValue, 'Empties a storage node: it gets nothing new, and everything on it is moved to others')
             break
@@ -1844,6 +1904,10 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;help;admin;nodes' {
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Shows everything that is known of a storage node')
+            break
+        }
+        'cyx;help;admin;nodes;show' {
             break
         }
         'cyx;help;admin;reinstate' {

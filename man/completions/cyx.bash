@@ -214,6 +214,21 @@ _cyx() {
             cyx__subcmd__admin__subcmd__help,users)
                 cmd="cyx__subcmd__admin__subcmd__help__subcmd__users"
                 ;;
+            cyx__subcmd__admin__subcmd__help__subcmd__nodes,show)
+                cmd="cyx__subcmd__admin__subcmd__help__subcmd__nodes__subcmd__show"
+                ;;
+            cyx__subcmd__admin__subcmd__nodes,help)
+                cmd="cyx__subcmd__admin__subcmd__nodes__subcmd__help"
+                ;;
+            cyx__subcmd__admin__subcmd__nodes,show)
+                cmd="cyx__subcmd__admin__subcmd__nodes__subcmd__show"
+                ;;
+            cyx__subcmd__admin__subcmd__nodes__subcmd__help,help)
+                cmd="cyx__subcmd__admin__subcmd__nodes__subcmd__help__subcmd__help"
+                ;;
+            cyx__subcmd__admin__subcmd__nodes__subcmd__help,show)
+                cmd="cyx__subcmd__admin__subcmd__nodes__subcmd__help__subcmd__show"
+                ;;
             cyx__subcmd__apikey,create)
                 cmd="cyx__subcmd__apikey__subcmd__create"
                 ;;
@@ -444,6 +459,9 @@ _cyx() {
                 ;;
             cyx__subcmd__help__subcmd__admin,users)
                 cmd="cyx__subcmd__help__subcmd__admin__subcmd__users"
+                ;;
+            cyx__subcmd__help__subcmd__admin__subcmd__nodes,show)
+                cmd="cyx__subcmd__help__subcmd__admin__subcmd__nodes__subcmd__show"
                 ;;
             cyx__subcmd__help__subcmd__apikey,create)
                 cmd="cyx__subcmd__help__subcmd__apikey__subcmd__create"
@@ -791,13 +809,21 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__account__subcmd__email)
-            opts="-q -v -h -V --password-stdin --begin --session --otp-old --otp-new --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --password-stdin --begin --session --otp --change --otp-old --otp-new --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --change)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -975,12 +1001,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__account__subcmd__words)
-            opts="-q -v -h -V --password-stdin --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --password-stdin --begin --session --otp --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1163,8 +1197,22 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__admin__subcmd__help__subcmd__nodes)
-            opts=""
+            opts="show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__help__subcmd__nodes__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1233,8 +1281,92 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__admin__subcmd__nodes)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --state --standing --leaving --owner --region --gateway --ca-file --json --quiet --verbose --help --version show help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -W "online suspect offline lost read-only" -- "${cur}"))
+                    return 0
+                    ;;
+                --standing)
+                    COMPREPLY=($(compgen -W "vetting trusted suspended disqualified" -- "${cur}"))
+                    return 0
+                    ;;
+                --leaving)
+                    COMPREPLY=($(compgen -W "none draining exiting exited" -- "${cur}"))
+                    return 0
+                    ;;
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__nodes__subcmd__help)
+            opts="show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__nodes__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__nodes__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__admin__subcmd__nodes__subcmd__show)
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1377,7 +1509,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__apikey__subcmd__create)
-            opts="-q -v -h -V --name --permissions --bucket --expires --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --name --permissions --bucket --expires --password-stdin --begin --session --otp --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1396,6 +1528,14 @@ _cyx() {
                     return 0
                     ;;
                 --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2301,8 +2441,22 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help__subcmd__admin__subcmd__nodes)
-            opts=""
+            opts="show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cyx__subcmd__help__subcmd__admin__subcmd__nodes__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -3293,7 +3447,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__login)
-            opts="-e -q -v -h -V --email --password-stdin --begin --session --otp --accept-changes --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-e -q -v -h -V --email --password-stdin --begin --session --otp --wallet --wallet-address --signature --without-keys --accept-changes --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3312,6 +3466,18 @@ _cyx() {
                     return 0
                     ;;
                 --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wallet)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wallet-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --signature)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4089,12 +4255,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__passwd)
-            opts="-q -v -h -V --password-stdin --new-password-stdin --revoke-api-keys --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --password-stdin --begin --session --otp --new-password-stdin --revoke-api-keys --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4209,12 +4383,20 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__rotate)
-            opts="-q -v -h -V --resume --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-y -q -v -h -V --resume --account --all-buckets --yes --password-stdin --begin --session --otp --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --gateway)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -30,7 +30,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand register 'Creates an account'
-            cand login 'Logs this machine in: password, then a one-time code'
+            cand login 'Logs this machine in: password, then a one-time code; or a wallet'
             cand logout 'Logs this machine out: the server forgets the session, this machine its keys'
             cand whoami 'Shows the account that is logged in'
             cand quota 'Shows how much of the plan is used'
@@ -89,10 +89,14 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --email 'Email address of the account'
             cand --session 'Finishes the login that `--begin` began'
             cand --otp 'The one-time code'
+            cand --wallet 'Logs in with the wallet whose key is in this file, as solana-keygen writes it. Nobody else may be able to read the file'
+            cand --wallet-address 'With --begin: prints the text that the wallet of this address is to sign'
+            cand --signature 'The wallet''s signature of that text, in base58'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --password-stdin 'Reads the password from standard input, up to the first line end'
             cand --begin 'Only checks the password and has the code sent; prints what `--session` needs'
+            cand --without-keys 'Does without the keys of the account: files cannot be opened by this login'
             cand --accept-changes 'Goes on although the server was restored from a backup or changed its parameters for this account'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
@@ -157,9 +161,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --version 'Print version'
         }
         &'cyx;passwd'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
-            cand --password-stdin 'Reads the current password from standard input, up to the first line end'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
             cand --new-password-stdin 'Reads the new password from standard input, behind the current one if that is read from there too'
             cand --revoke-api-keys 'Revokes all API keys too'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
@@ -470,8 +477,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --permissions 'What it may do: storage:read, storage:write, or both with a comma'
             cand --bucket 'The only bucket it may open'
             cand --expires 'When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year'
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -523,9 +534,17 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;apikey;help;help'= {
         }
         &'cyx;rotate'= {
+            cand --session 'Goes on with what `--begin` began; the password is needed once more'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --resume 'Goes on with what was interrupted on this machine, instead of replacing the keys once more'
+            cand --account 'Replaces the account key, the identity keys and the recovery words'
+            cand --all-buckets 'Then replaces the keys of all buckets'
+            cand -y 'Does not ask whether other logins and API keys may end'
+            cand --yes 'Does not ask whether other logins and API keys may end'
+            cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -552,17 +571,19 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
-            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;account;email'= {
             cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
+            cand --change 'Finishes the change that was printed as change_id'
             cand --otp-old 'The code from the old address'
             cand --otp-new 'The code from the new address'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --password-stdin 'Reads the password from standard input, up to the first line end'
-            cand --begin 'Only checks the password and has the codes sent; prints what `--session` needs'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -620,9 +641,12 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --version 'Print version'
         }
         &'cyx;account;words'= {
+            cand --session 'Goes on with what `--begin` began'
+            cand --otp 'The one-time code; without --session only that of an authenticator app, or a backup code'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --password-stdin 'Reads the password from standard input, up to the first line end'
+            cand --begin 'Only checks the password and has a code sent; prints what `--session` needs'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'
@@ -638,7 +662,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
-            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;account;help;email'= {
@@ -684,7 +708,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand role 'Gives an account a role'
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
-            cand nodes 'Lists the storage nodes and whose they are'
+            cand nodes 'Lists the storage nodes: how they are, whose they are, what they hold'
             cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
             cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -762,6 +786,11 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --version 'Print version'
         }
         &'cyx;admin;nodes'= {
+            cand --state 'Only those in this state'
+            cand --standing 'Only those with this standing, which follows from their audits'
+            cand --leaving 'Only those that leave in this way, or not at all'
+            cand --owner 'Only those of this account: user name, email address or id'
+            cand --region 'Only those in this region'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
@@ -773,6 +802,29 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+            cand show 'Shows everything that is known of a storage node'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;admin;nodes;show'= {
+            cand --gateway 'Address of the server'
+            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
+            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
+            cand -q 'Prints only what was asked for, and errors'
+            cand --quiet 'Prints only what was asked for, and errors'
+            cand -v 'Says more on standard error; twice for debugging, three times for everything'
+            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'cyx;admin;nodes;help'= {
+            cand show 'Shows everything that is known of a storage node'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'cyx;admin;nodes;help;show'= {
+        }
+        &'cyx;admin;nodes;help;help'= {
         }
         &'cyx;admin;reinstate'= {
             cand --gateway 'Address of the server'
@@ -809,7 +861,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand role 'Gives an account a role'
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
-            cand nodes 'Lists the storage nodes and whose they are'
+            cand nodes 'Lists the storage nodes: how they are, whose they are, what they hold'
             cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
             cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -825,6 +877,9 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;admin;help;audit'= {
         }
         &'cyx;admin;help;nodes'= {
+            cand show 'Shows everything that is known of a storage node'
+        }
+        &'cyx;admin;help;nodes;show'= {
         }
         &'cyx;admin;help;reinstate'= {
         }
@@ -1516,7 +1571,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
         }
         &'cyx;help'= {
             cand register 'Creates an account'
-            cand login 'Logs this machine in: password, then a one-time code'
+            cand login 'Logs this machine in: password, then a one-time code; or a wallet'
             cand logout 'Logs this machine out: the server forgets the session, this machine its keys'
             cand whoami 'Shows the account that is logged in'
             cand quota 'Shows how much of the plan is used'
@@ -1622,7 +1677,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand export 'Writes everything that the server holds about the account to a file, one JSON document per line'
             cand delete 'Has the account and all its files deleted for good, after a time of grace'
             cand keep 'Keeps an account that was to be deleted'
-            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+            cand words 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
         }
         &'cyx;help;account;email'= {
         }
@@ -1642,7 +1697,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand role 'Gives an account a role'
             cand disable 'Disables an account: its logins and API keys end at once. What it has stored stays'
             cand audit 'Shows the audit log of the server, or checks that it is whole'
-            cand nodes 'Lists the storage nodes and whose they are'
+            cand nodes 'Lists the storage nodes: how they are, whose they are, what they hold'
             cand reinstate 'Takes a disqualified storage node back if it proves what it holds'
             cand drain 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
         }
@@ -1657,6 +1712,9 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;admin;audit'= {
         }
         &'cyx;help;admin;nodes'= {
+            cand show 'Shows everything that is known of a storage node'
+        }
+        &'cyx;help;admin;nodes;show'= {
         }
         &'cyx;help;admin;reinstate'= {
         }

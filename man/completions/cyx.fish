@@ -32,7 +32,7 @@ complete -c cyx -n "__fish_cyx_needs_command" -s v -l verbose -d 'Says more on s
 complete -c cyx -n "__fish_cyx_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_needs_command" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "register" -d 'Creates an account'
-complete -c cyx -n "__fish_cyx_needs_command" -f -a "login" -d 'Logs this machine in: password, then a one-time code'
+complete -c cyx -n "__fish_cyx_needs_command" -f -a "login" -d 'Logs this machine in: password, then a one-time code; or a wallet'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "logout" -d 'Logs this machine out: the server forgets the session, this machine its keys'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "whoami" -d 'Shows the account that is logged in'
 complete -c cyx -n "__fish_cyx_needs_command" -f -a "quota" -d 'Shows how much of the plan is used'
@@ -80,10 +80,14 @@ complete -c cyx -n "__fish_cyx_using_subcommand register" -s V -l version -d 'Pr
 complete -c cyx -n "__fish_cyx_using_subcommand login" -s e -l email -d 'Email address of the account' -r
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l session -d 'Finishes the login that `--begin` began' -r
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l otp -d 'The one-time code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand login" -l wallet -d 'Logs in with the wallet whose key is in this file, as solana-keygen writes it. Nobody else may be able to read the file' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand login" -l wallet-address -d 'With --begin: prints the text that the wallet of this address is to sign' -r
+complete -c cyx -n "__fish_cyx_using_subcommand login" -l signature -d 'The wallet\'s signature of that text, in base58' -r
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l begin -d 'Only checks the password and has the code sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand login" -l without-keys -d 'Does without the keys of the account: files cannot be opened by this login'
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l accept-changes -d 'Goes on although the server was restored from a backup or changed its parameters for this account'
 complete -c cyx -n "__fish_cyx_using_subcommand login" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand login" -s q -l quiet -d 'Prints only what was asked for, and errors'
@@ -118,9 +122,12 @@ complete -c cyx -n "__fish_cyx_using_subcommand status" -s q -l quiet -d 'Prints
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand status" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
 complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
-complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l password-stdin -d 'Reads the current password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
 complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l new-password-stdin -d 'Reads the new password from standard input, behind the current one if that is read from there too'
 complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l revoke-api-keys -d 'Revokes all API keys too'
 complete -c cyx -n "__fish_cyx_using_subcommand passwd" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
@@ -302,8 +309,12 @@ complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcomma
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l permissions -d 'What it may do: storage:read, storage:write, or both with a comma' -r
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l bucket -d 'The only bucket it may open' -r
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l expires -d 'When it ends: a time from now (90d, 12h, 1y) or a day (2027-01-31). Default: a year' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
@@ -327,9 +338,16 @@ complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcomma
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the API keys and when each was last used'
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Revokes API keys: their tokens are refused, and the server forgets the keys it kept for them'
 complete -c cyx -n "__fish_cyx_using_subcommand apikey; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l session -d 'Goes on with what `--begin` began; the password is needed once more' -r
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l resume -d 'Goes on with what was interrupted on this machine, instead of replacing the keys once more'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l account -d 'Replaces the account key, the identity keys and the recovery words'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l all-buckets -d 'Then replaces the keys of all buckets'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -s y -l yes -d 'Does not ask whether other logins and API keys may end'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand rotate" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
@@ -346,15 +364,17 @@ complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_sub
 complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "keep" -d 'Keeps an account that was to be deleted'
-complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and not __fish_seen_subcommand_from email export delete keep words help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l change -d 'Finishes the change that was printed as change_id' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l otp-old -d 'The code from the old address' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l otp-new -d 'The code from the new address' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
-complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l begin -d 'Only checks the password and has the codes sent; prints what `--session` needs'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from email" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
@@ -387,9 +407,12 @@ complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcomm
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from keep" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l session -d 'Goes on with what `--begin` began' -r
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l otp -d 'The one-time code; without --session only that of an authenticator app, or a backup code' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l password-stdin -d 'Reads the password from standard input, up to the first line end'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l begin -d 'Only checks the password and has a code sent; prints what `--session` needs'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from words" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
@@ -399,7 +422,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcomm
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "keep" -d 'Keeps an account that was to be deleted'
-complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
 complete -c cyx -n "__fish_cyx_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cyx -n "__fish_cyx_using_subcommand audit" -l since -d 'Only what happened since: a time ago (7d, 12h) or a day (2026-11-01)' -r
 complete -c cyx -n "__fish_cyx_using_subcommand audit" -l gateway -d 'Address of the server' -r
@@ -421,7 +444,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subco
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "role" -d 'Gives an account a role'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
-complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "nodes" -d 'Lists the storage nodes: how they are, whose they are, what they hold'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "reinstate" -d 'Takes a disqualified storage node back if it proves what it holds'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "drain" -d 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and not __fish_seen_subcommand_from users plan role disable audit nodes reinstate drain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -467,6 +490,21 @@ complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcomman
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from audit" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l state -d 'Only those in this state' -r -f -a "online\t''
+suspect\t''
+offline\t''
+lost\t''
+read-only\t''"
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l standing -d 'Only those with this standing, which follows from their audits' -r -f -a "vetting\t''
+trusted\t''
+suspended\t''
+disqualified\t''"
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l leaving -d 'Only those that leave in this way, or not at all' -r -f -a "none\t''
+draining\t''
+exiting\t''
+exited\t''"
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l owner -d 'Only those of this account: user name, email address or id' -r
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l region -d 'Only those in this region' -r
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
@@ -474,6 +512,8 @@ complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcomman
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -s V -l version -d 'Print version'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -f -a "show" -d 'Shows everything that is known of a storage node'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from nodes" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from reinstate" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from reinstate" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from reinstate" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
@@ -496,7 +536,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcomman
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "role" -d 'Gives an account a role'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
-complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
+complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "nodes" -d 'Lists the storage nodes: how they are, whose they are, what they hold'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "reinstate" -d 'Takes a disqualified storage node back if it proves what it holds'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "drain" -d 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
 complete -c cyx -n "__fish_cyx_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -895,7 +935,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s v -l verbose -d 'S
 complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cyx -n "__fish_cyx_using_subcommand _generate" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "register" -d 'Creates an account'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "login" -d 'Logs this machine in: password, then a one-time code'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "login" -d 'Logs this machine in: password, then a one-time code; or a wallet'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "logout" -d 'Logs this machine out: the server forgets the session, this machine its keys'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "whoami" -d 'Shows the account that is logged in'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and not __fish_seen_subcommand_from register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help" -f -a "quota" -d 'Shows how much of the plan is used'
@@ -947,13 +987,13 @@ complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "export" -d 'Writes everything that the server holds about the account to a file, one JSON document per line'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "delete" -d 'Has the account and all its files deleted for good, after a time of grace'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "keep" -d 'Keeps an account that was to be deleted'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "words" -d 'Makes new recovery words and shows them, once; the old ones open nothing any more. Needs the password and a code'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "users" -d 'Lists accounts'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "plan" -d 'Gives an account a plan'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "role" -d 'Gives an account a role'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "disable" -d 'Disables an account: its logins and API keys end at once. What it has stored stays'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "audit" -d 'Shows the audit log of the server, or checks that it is whole'
-complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "nodes" -d 'Lists the storage nodes and whose they are'
+complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "nodes" -d 'Lists the storage nodes: how they are, whose they are, what they hold'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "reinstate" -d 'Takes a disqualified storage node back if it proves what it holds'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "drain" -d 'Empties a storage node: it gets nothing new, and everything on it is moved to others'
 complete -c cyx -n "__fish_cyx_using_subcommand help; and __fish_seen_subcommand_from bucket" -f -a "create" -d 'Creates a bucket'
