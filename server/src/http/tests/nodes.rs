@@ -113,7 +113,9 @@ async fn administrators_see_all_nodes_page_by_page_and_those_that_they_ask_for()
     crate::repair::leave::set(&server.running.app, all[3].parse().unwrap(), Leaving::Draining, 1_000_000_000)
         .await
         .unwrap();
-    let get = |query: &str| root.call(Method::GET, &format!("/api/v1/admin/nodes{query}"), Some(&admin.access), None);
+    let get = async |query: &str| {
+        root.call(Method::GET, &format!("/api/v1/admin/nodes{query}"), Some(&admin.access), None).await
+    };
     let ids = |body: &Value| -> Vec<String> {
         body["nodes"].as_array().unwrap().iter().map(|node| node["node_id"].as_str().unwrap().to_owned()).collect()
     };
