@@ -312,12 +312,19 @@ impl Prepared {
         Ok((remote, ended))
     }
 
+    /// What the table of mounts says: the bucket, as `mount -a` looks for it, unless its name has characters that mean something there.
+    fn source(&self) -> String {
+        let is_plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let bucket = self.options.bucket.as_ref().filter(is_plain);
+        bucket.map_or_else(|| point::SOURCE.to_owned(), Clone::clone)
+    }
+
     fn config(&self) -> Config {
         let options = &self.options;
         let either = |on: bool, yes: MountOption, no: MountOption| if on { yes } else { no };
         let mut config = Config::default();
         config.mount_options = vec![
-            MountOption::FSName(point::SOURCE.to_owned()),
+            MountOption::FSName(self.source()),
             // Not `Subtype`, which is lost without fusermount3.
             MountOption::CUSTOM("subtype=cyx".to_owned()),
             MountOption::DefaultPermissions,

@@ -4,7 +4,7 @@
 //! again the changes that were missed come first. Only if the server cannot say what was missed is a bucket read anew.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_client::events::{Notice, Subscription};
 use cyx_core::ids::{BucketId, InodeId};
@@ -20,8 +20,10 @@ const TICK: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(5);
 /// While the stream is down, how often is looked whether the server is there at all,
 const LOOK: Duration = Duration::from_secs(1);
-/// and how long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// how long an answer may take,
+const PATIENCE: Duration = Duration::from_secs(10);
+/// and how long it may be away before nobody waits for it any more: it may only be started anew.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Filesystem {
     /// Begins to listen. Ends when the filesystem is shut down.
@@ -49,12 +51,16 @@ impl Inner {
     async fn look_for_server(&self) {
         loop {
             self.health.silent().await;
-            if self.client.meta.answers(PATIENCE).await {
-                self.health.set_online();
-            } else {
-                self.health.set_offline();
+            let mut since = Instant::now();
+            while !self.health.get() {
+                if self.client.meta.answers(PATIENCE).await {
+                    self.health.set_online();
+                    since = Instant::now();
+                } else if since.elapsed() >= GRACE {
+                    self.health.set_offline();
+                }
+                tokio::time::sleep(LOOK).await;
             }
-            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -18,6 +18,7 @@ use super::Inner;
 use super::local::note::Note;
 use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
+use crate::attributes::Kind;
 use crate::errno::Errno;
 use crate::journal::JournalError;
 
@@ -72,6 +73,18 @@ pub(crate) fn journal_error(error: JournalError) -> Error {
 }
 
 impl Inner {
+    /// The newest version of a file that is known here, for a change by which it loses a name.
+    pub(crate) fn known_version(&self, node: &Node, turn: Turn) -> Option<u64> {
+        if node.kind != Kind::File {
+            return None;
+        }
+        let known = lock(&node.facts).version;
+        let Some(content) = self.content_if_any(node) else { return Some(known) };
+        // While nobody else writes, a commit that is under way is this machine's, and its version as well.
+        let own = u64::from(turn.is_under_lease() && content.is_dirty());
+        Some(content.version().map_or(known, |version| known.max(version.version)) + own)
+    }
+
     /// Makes a change: here, if it is this machine's turn, else there.
     pub(crate) async fn apply(&self, home: &Opened, turn: Turn, change: Change) -> Result<Applied> {
         let Change { operation, stamp, changes, after, known } = change;

@@ -174,6 +174,11 @@ impl Turn {
     pub(crate) const fn is_here(self) -> bool {
         self.0.is_some()
     }
+
+    /// Nobody else decides, or writes.
+    pub(crate) const fn is_under_lease(self) -> bool {
+        matches!(self.0, Some(Basis::Lease(_)))
+    }
 }
 
 /// What became of an attempt to decide something here.

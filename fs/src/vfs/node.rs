@@ -483,11 +483,6 @@ impl Node {
         lock(&self.file).content.clone()
     }
 
-    /// The newest version of a file that is known here.
-    pub(crate) fn known_version(&self) -> Option<u64> {
-        (self.kind == Kind::File).then(|| lock(&self.facts).version)
-    }
-
     /// Where the counter of what is heard of the names in it stands.
     pub(crate) fn names_moved(&self) -> u64 {
         lock(&self.listing).moved

@@ -71,7 +71,8 @@ impl Inner {
             };
             let stamp = directory.home.stamp();
             let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
-            let change = Change { known: edge.node.known_version(), ..Change::new(Op::Unlink(unlink), stamp) };
+            let change =
+                Change { known: self.known_version(&edge.node, turn), ..Change::new(Op::Unlink(unlink), stamp) };
             match self.apply(&directory.home, turn, change).await {
                 Ok(applied) => {
                     drop(inside);

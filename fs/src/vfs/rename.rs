@@ -134,7 +134,8 @@ impl Inner {
             let stamp = old.home.stamp();
             let before = Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
             let changes = 1 + u8::from(target.is_some());
-            let known = target.as_ref().filter(|_| !flags.exchange).and_then(|target| target.node.known_version());
+            let replaced = target.as_ref().filter(|_| !flags.exchange);
+            let known = replaced.and_then(|target| self.known_version(&target.node, turn));
             let change = Change { operation, stamp, changes, after: waits.then_some(source.node.id), known };
             match self.apply(&old.home, turn, change).await {
                 Ok(applied) => {

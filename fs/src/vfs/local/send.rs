@@ -20,6 +20,7 @@ use super::{Failure, Failures, Local, PAUSE_MAX, PAUSE_MIN};
 use crate::content::ContentError;
 use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
+use crate::vfs::health::gone;
 use crate::vfs::node::{Opened, lock};
 
 /// What is decided is gathered for so long before it is sent behind everybody's back.
@@ -188,7 +189,7 @@ impl Inner {
     /// Sends one call of what can be sent; false if there is nothing. `sending` is held.
     async fn send_some(&self, home: &Opened) -> Result<bool> {
         if home.health.offline() {
-            return Err(crate::vfs::health::gone());
+            return Err(gone());
         }
         // What a killed run had under its lease must not wait for that lease's end; and while it is there nobody else changes what is looked at.
         if home.local.has_ready() {
@@ -236,8 +237,10 @@ impl Inner {
         let ids = ids.into_iter().map(bytes_of).collect();
         let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids };
         let answer = home.health.ask(self.client.meta.get_inodes(request)).await?;
+        // What has another name is not lost.
+        let last = answer.inodes.iter().filter(|inode| inode.nlink <= 1);
         let found = |inode: &pb::Inode| Some((InodeId::try_from(&inode.id[..]).ok()?, inode.version));
-        let versions: HashMap<InodeId, u64> = answer.inodes.iter().filter_map(found).collect();
+        let versions: HashMap<InodeId, u64> = last.filter_map(found).collect();
         for item in batch.iter().filter(|item| doubtful(item)) {
             let version = loses(&item.mutation).and_then(|inode| versions.get(&inode)).copied();
             if version.zip(item.known).is_some_and(|(version, known)| version > known) {
@@ -308,9 +311,28 @@ impl Inner {
     async fn commit_awaited(&self, home: &Opened) -> Result<()> {
         let failed = home.local.uncommitted(|failures| failures.all);
         let _one = home.local.committing.lock().await;
-        if let Some(error) = home.local.uncommitted(|failures| failures.since(failed, home.health.offline())) {
+        let recent = home.health.offline();
+        if let Some(error) = home.local.uncommitted(|failures| failures.since(failed, recent)) {
             return Err(error);
         }
+        let committed = if recent { Err(gone()) } else { self.commit_some(home).await };
+        match &committed {
+            Ok(()) => home.local.uncommitted(Failures::note_success),
+            Err(error) => {
+                let row = home.local.uncommitted(|failures| failures.note(error));
+                if row == 1 && !error.is_transient() {
+                    self.report(format!(
+                        "a file in the bucket {} does not take the place of another one yet: its content cannot be stored: {error}",
+                        home.bucket.name
+                    ));
+                }
+            }
+        }
+        committed
+    }
+
+    /// See [`Self::commit_awaited`]. `committing` is held.
+    async fn commit_some(&self, home: &Opened) -> Result<()> {
         let (mut numbers, mut contents): (HashMap<InodeId, Vec<u64>>, _) = (HashMap::new(), Vec::new());
         for (number, inode) in home.local.awaiting() {
             match self.store.existing(home.id, inode) {
@@ -342,18 +364,6 @@ impl Inner {
                     }
                 }
                 Err(error) => first = first.and(Err(crate::vfs::store_error(error))),
-            }
-        }
-        match &first {
-            Ok(()) => home.local.uncommitted(Failures::note_success),
-            Err(error) => {
-                let row = home.local.uncommitted(|failures| failures.note(error));
-                if row == 1 && !error.is_transient() {
-                    self.report(format!(
-                        "a file in the bucket {} does not take the place of another one yet, because its content cannot be stored: {error}",
-                        home.bucket.name
-                    ));
-                }
             }
         }
         first
