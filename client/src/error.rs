@@ -288,7 +288,7 @@ impl Error {
                 ),
                 ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
                 ErrorCode::OtpInvalid => Some("Check the newest mail or the app; each code works once."),
-                ErrorCode::OtpExpired => Some("Run `cyx login` again for a new code."),
+                ErrorCode::OtpExpired => Some("Begin again to get a new code."),
                 ErrorCode::TooFewNodes => Some("Try again later, when more storage nodes are online."),
                 _ => None,
             },

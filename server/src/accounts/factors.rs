@@ -139,6 +139,7 @@ async fn put_in_force(c: &mut Conn, asker: &Asker, codes: &[String], otp: &str) 
     let enrolment = column_array(&row, 1)?;
     let Some(step) = asker.keys.app_step(asker.account, &enrolment, otp, now_seconds()) else {
         attempt.failed(c, asker.backend, Some(asker.account)).await?;
+        audit::record(c, Event::owner(asker.account, Action::TotpEnrolled, asker.ip).refused()).await?;
         return Ok(Err(wrong_code()));
     };
     let now = now_ns();

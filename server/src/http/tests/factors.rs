@@ -108,6 +108,9 @@ async fn an_app_replaces_mailed_codes_once_it_has_shown_one() {
     let app = AppOf::new(&ada, &session, secret).await;
     let wrong = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.wrong()})).await;
     assert_eq!((wrong.status, wrong.code()), (StatusCode::UNAUTHORIZED, "OTP_INVALID"));
+    let log = ada.get("/api/v1/audit", &session.access).await.body;
+    let last = log["entries"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["action"], &last["outcome"]), (&json!("totp_enrolled"), &json!("refused")));
     let shown = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(-1)})).await;
     assert_eq!(shown.body["backup_codes"].as_array().unwrap().len(), 10);
     let again = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(0)})).await;
