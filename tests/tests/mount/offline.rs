@@ -1,9 +1,10 @@
 //! A mount without its server.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 
-use cyx_tests::mount::{Mount, unavailable};
-use cyx_tests::{Cluster, noise};
+use cyx_tests::mount::{Mount, run, unavailable};
+use cyx_tests::{Cluster, noise, wait_until};
 
 #[test]
 fn what_is_cached_is_read_without_a_server_also_after_mounting_again() {
@@ -30,4 +31,55 @@ fn what_is_cached_is_read_without_a_server_also_after_mounting_again() {
     assert!(fs::read(mount.join("large")).unwrap() == large);
     cluster.up();
     mount.unmount();
+}
+
+/// The write lease is over, and so is everything that was decided under it.
+#[test]
+fn programs_go_on_without_a_server_and_everything_is_sent_when_it_is_back() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start_with(3, &["--write-lease-seconds=3"], &[]);
+    let user = cluster.user("traveller");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    fs::write(mount.join("document"), "old").unwrap();
+    fs::create_dir(mount.join("unseen")).unwrap();
+    mount.settle();
+    let names = |at: &Path| {
+        let found = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut found: Vec<String> = found.collect();
+        found.sort();
+        found
+    };
+    assert_eq!(names(mount.path()), ["document", "unseen"]);
+    cluster.kill_server();
+    (0..3).for_each(|node| cluster.kill_node(node));
+    wait_until("the lease is over", || mount.status()["leases"] == 0);
+
+    // As an editor saves, as tar unpacks, as git works.
+    fs::write(mount.join("document.new"), "new").unwrap();
+    File::open(mount.join("document.new")).unwrap().sync_all().unwrap();
+    fs::rename(mount.join("document.new"), mount.join("document")).unwrap();
+    run(std::process::Command::new("git").args(["init", "-q"]).arg(mount.join("repository")));
+    fs::create_dir_all(mount.join("a/b")).unwrap();
+    for number in 0..50 {
+        fs::write(mount.join(&format!("a/b/{number}")), noise(number, 10_000)).unwrap();
+    }
+    fs::rename(mount.join("a/b"), mount.join("moved")).unwrap();
+    fs::remove_dir(mount.join("a")).unwrap();
+    std::os::unix::fs::symlink("moved/7", mount.join("link")).unwrap();
+    assert!(fs::read(mount.join("link")).unwrap() == noise(7, 10_000));
+    assert_eq!(names(mount.path()), ["document", "link", "moved", "repository", "unseen"]);
+    // The machine is switched off before the server is back.
+    mount.kill();
+    cluster.up();
+    mount.again(&["--bucket", "work"]);
+    mount.settle();
+    assert_eq!(names(mount.path()), ["document", "link", "moved", "repository", "unseen"]);
+    run(std::process::Command::new("git").arg("-C").arg(mount.join("repository")).arg("status"));
+    assert!(mount.status()["last_error"].is_null(), "{}", mount.status());
+    mount.unmount();
+    assert_eq!(user.read("work", "document"), b"new");
+    assert!(user.read("work", "moved/49") == noise(49, 10_000));
 }
