@@ -3,7 +3,7 @@
 //! The server finds a bucket by a token of its name that only the account can make; the name itself is sealed under the
 //! bucket's root key. Opening a bucket checks that its owner key and its writer list are those seen before.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
@@ -11,7 +11,7 @@ use cyx_core::ids::{AccountId, BucketId, InodeId, Random as _};
 use cyx_core::name::EncryptedName;
 use cyx_core::units::NAME_MAX;
 use cyx_core::writers::WriterList;
-use cyx_crypto::keys::{FIRST_EPOCH, RootKey};
+use cyx_crypto::keys::{AccountKey, FIRST_EPOCH, RootKey};
 use cyx_crypto::names::{decrypt_bucket_token, encrypt_bucket_token};
 use cyx_crypto::wrap::{epoch_of, open_bucket_name, open_root_key, seal_bucket_name, seal_root_key};
 use cyx_proto::convert::{array, bytes_of, id, required};
@@ -21,9 +21,13 @@ use crate::client::Client;
 use crate::clock;
 use crate::error::{Error, IntegrityError, Result};
 use crate::keys::Scope;
+use crate::tree::change::is_stale;
 use crate::tree::path::{check_name, shown};
 use crate::tree::resolve::DirectoryCache;
 use crate::tree::types::{Bucket, OpenBucket, RootKeys};
+
+/// Times that something is asked for again because the account's keys were replaced meanwhile.
+const LISTINGS: u32 = 4;
 
 /// One of the caller's buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +66,20 @@ impl Client {
     /// [`Error::AlreadyExists`]; [`Error::Invalid`] for a name that a bucket cannot have.
     pub async fn create_bucket(&self, name: &str, durable: bool) -> Result<Bucket> {
         check_bucket_name(name)?;
+        match self.make_bucket(name, durable).await {
+            Err(error) if is_stale(&error) => {
+                self.renew_keys().await?;
+                self.make_bucket(name, durable).await?;
+            }
+            other => other?,
+        }
+        self.bucket(name).await
+    }
+
+    async fn make_bucket(&self, name: &str, durable: bool) -> Result<()> {
         let (bucket, root, root_key) = (BucketId::random(), InodeId::random(), RootKey::make());
-        let secrets = self.secrets();
+        let keys = self.account_keys();
+        let secrets = &keys.secrets;
         let owner_key = secrets.identity.public().signing;
         let sealed_name = seal_bucket_name(&root_key, bucket, name.as_bytes()).map_err(|_| unusable(name))?;
         let wrapped = seal_root_key(&secrets.key, &root_key, bucket, &owner_key, self.account());
@@ -71,7 +87,7 @@ impl Client {
         let request = pb::CreateBucketRequest {
             id: bytes_of(bucket),
             root: bytes_of(root),
-            name_token: self.bucket_token(name)?,
+            name_token: bucket_token(&secrets.key, name)?,
             sealed_name: sealed_name.into(),
             wrapped_root_key: wrapped.into(),
             first_writer: secrets.identity.sign_first_writer(bucket).into(),
@@ -83,17 +99,31 @@ impl Client {
                 ..pb::Attributes::default()
             }),
             durable,
+            account_key_epoch: keys.epoch,
         };
         match self.meta.create_bucket(request).await {
-            Ok(_) => {}
+            Ok(_) => Ok(()),
             // A repeated call whose first answer was lost finds its own bucket.
             Err(error) if error.code() == ErrorCode::AlreadyExists => match self.find_bucket(name).await? {
-                Some(row) if row.info.id == bucket => {}
-                _ => return Err(Error::AlreadyExists(format!("the bucket {}", shown(name.as_bytes())))),
+                Some(row) if row.info.id == bucket => Ok(()),
+                _ => Err(Error::AlreadyExists(format!("the bucket {}", shown(name.as_bytes())))),
             },
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        self.bucket(name).await
+    }
+
+    /// Rows as the server keeps them under the account key that is known here, which is renewed first if that is no longer the newest.
+    pub(crate) async fn list_rows(&self, name: Option<&str>) -> Result<Vec<pb::Bucket>> {
+        for _ in 0..LISTINGS {
+            let keys = self.account_keys();
+            let name_token = name.map(|name| bucket_token(&keys.secrets.key, name)).transpose()?.unwrap_or_default();
+            let answer = self.meta.list_buckets(pb::ListBucketsRequest { name_token }).await?;
+            if self.scope().is_some() || answer.account_key_epoch == keys.epoch {
+                return Ok(answer.buckets);
+            }
+            self.renew_keys().await?;
+        }
+        Err(IntegrityError::Mismatch("it shows buckets under another key than the account's").into())
     }
 
     /// The caller's buckets, sorted by name. One whose name or key is not authentic is an error in its place.
@@ -101,10 +131,9 @@ impl Client {
     /// # Errors
     /// As every call of [`crate::meta::Meta`].
     pub async fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
-        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
-        self.keep_scope(&answer.buckets).await?;
-        let mut buckets: Vec<_> =
-            answer.buckets.iter().map(|row| self.open_row(row).map(|opened| opened.info)).collect();
+        let rows = self.list_rows(None).await?;
+        self.keep_scope(&rows).await?;
+        let mut buckets: Vec<_> = rows.iter().map(|row| self.open_row(row).map(|opened| opened.info)).collect();
         buckets.sort_by(|a, b| match (a, b) {
             (Ok(a), Ok(b)) => a.name.cmp(&b.name),
             (Ok(_), Err(_)) => std::cmp::Ordering::Less,
@@ -124,9 +153,10 @@ impl Client {
             .find_bucket(name)
             .await?
             .ok_or_else(|| Error::NotFound(format!("the bucket {}", shown(name.as_bytes()))))?;
-        let mut writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+        let own = self.owns(&opened);
+        let mut writers = self.fetch_writers(opened.info.id, opened.owner_key, own).await?;
         if self.close_ended_writers(&opened).await {
-            writers = self.fetch_writers(opened.info.id, opened.owner_key).await?;
+            writers = self.fetch_writers(opened.info.id, opened.owner_key, own).await?;
         }
         self.memory().check_root_epoch(opened.info.id, opened.root_key.epoch())?;
         let root_key = opened.root_key.derive_directory_key();
@@ -136,7 +166,8 @@ impl Client {
             root: opened.root,
             root_keys: Arc::new(RootKeys::new(root_key, root_key_history)),
             owner_key: opened.owner_key,
-            writers: Arc::new(writers),
+            own,
+            writers: Mutex::new(Arc::new(writers)),
             name: opened.info.name,
             durable: opened.info.durable,
             sequence: opened.sequence,
@@ -161,29 +192,42 @@ impl Client {
         }
     }
 
-    /// A bucket's writer list, checked from its beginning and against the one seen before.
+    /// Whether a bucket belongs to the account, and its keys are within reach.
+    pub(crate) fn owns(&self, opened: &Opened) -> bool {
+        self.scope().is_none() && opened.info.owner == self.account()
+    }
+
+    /// A bucket's writer list, checked from its beginning and against the one seen before. The account's own must be in the hands of its
+    /// identity key: one that was not handed over to it is one that somebody holds back.
     ///
     /// # Errors
     /// [`IntegrityError::Writers`], [`IntegrityError::OwnerKey`].
-    pub(crate) async fn fetch_writers(&self, bucket: BucketId, owner_key: [u8; 32]) -> Result<WriterList> {
-        let answer = self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?;
-        let writers = WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
-        if writers.is_empty() {
-            return Err(IntegrityError::Writers.into());
+    pub(crate) async fn fetch_writers(&self, bucket: BucketId, owner_key: [u8; 32], own: bool) -> Result<WriterList> {
+        for _ in 0..LISTINGS {
+            let answer = self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?;
+            let writers =
+                WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
+            if writers.is_empty() {
+                return Err(IntegrityError::Writers.into());
+            }
+            self.memory().check_bucket(owner_key, &writers)?;
+            if !own || writers.owner(&owner_key) == self.secrets().identity.public().signing {
+                return Ok(writers);
+            }
+            // The keys may have been replaced before or after the list was asked for.
+            self.renew_keys().await?;
         }
-        self.memory().check_bucket(owner_key, &writers)?;
-        Ok(writers)
+        Err(IntegrityError::OwnerKey.into())
     }
 
     pub(crate) async fn find_bucket(&self, name: &str) -> Result<Option<Opened>> {
         if self.scope().is_some() {
             return self.find_in_scope(name).await;
         }
-        let request = pb::ListBucketsRequest { name_token: self.bucket_token(name)? };
-        let answer = self.meta.list_buckets(request).await?;
-        let Some(row) = answer.buckets.first() else { return Ok(None) };
+        let rows = self.list_rows(Some(name)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let opened = self.open_row(row)?;
-        if opened.info.name != name || answer.buckets.len() != 1 {
+        if opened.info.name != name || rows.len() != 1 {
             return Err(IntegrityError::Mismatch("it shows another bucket").into());
         }
         Ok(Some(opened))
@@ -191,9 +235,9 @@ impl Client {
 
     /// An API key of one bucket has no account key to look for names with; it is shown its bucket alone.
     async fn find_in_scope(&self, name: &str) -> Result<Option<Opened>> {
-        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
-        self.keep_scope(&answer.buckets).await?;
-        for row in &answer.buckets {
+        let rows = self.list_rows(None).await?;
+        self.keep_scope(&rows).await?;
+        for row in &rows {
             let opened = self.open_row(row)?;
             if opened.info.name == name {
                 return Ok(Some(opened));
@@ -210,11 +254,12 @@ impl Client {
         let bucket: BucketId = id(&row.id, "bucket.id")?;
         let owner: AccountId = id(&row.owner, "bucket.owner")?;
         let owner_key: [u8; 32] = array(&row.owner_key, "bucket.owner_key")?;
-        if owner == self.account() && owner_key != secrets.identity.public().signing {
-            return Err(IntegrityError::OwnerKey.into());
-        }
-        let root_key = open_root_key(&secrets.key, &row.wrapped_root_key, bucket, &owner_key, self.account())
-            .map_err(|_| IntegrityError::Sealed("bucket's root key"))?;
+        let Ok(root_key) = open_root_key(&secrets.key, &row.wrapped_root_key, bucket, &owner_key, self.account())
+        else {
+            let other = self.memory().owner_key(bucket)?.is_some_and(|known| known != owner_key);
+            let error = if other { IntegrityError::OwnerKey } else { IntegrityError::Sealed("bucket's root key") };
+            return Err(error.into());
+        };
         let name = open_bucket_name(&root_key, bucket, &row.sealed_name)
             .map_err(|_| IntegrityError::Sealed("bucket's name"))?;
         if owner == self.account() {
@@ -231,9 +276,9 @@ impl Client {
 
     /// One of the caller's buckets, by its id.
     pub(crate) async fn find_bucket_by_id(&self, bucket: BucketId) -> Result<Opened> {
-        let answer = self.meta.list_buckets(pb::ListBucketsRequest::default()).await?;
-        self.keep_scope(&answer.buckets).await?;
-        let row = answer.buckets.iter().find(|row| row.id[..] == bucket.0);
+        let rows = self.list_rows(None).await?;
+        self.keep_scope(&rows).await?;
+        let row = rows.iter().find(|row| row.id[..] == bucket.0);
         self.open_row(row.ok_or_else(|| Error::NotFound(format!("the bucket {bucket}")))?)
     }
 
@@ -264,12 +309,13 @@ impl Client {
         let inode = self.meta.get_inodes(request).await?.inodes.pop();
         Ok(required(inode, "inode")?.key_history)
     }
+}
 
-    fn bucket_token(&self, name: &str) -> Result<Bytes> {
-        let key = self.secrets().key.derive_bucket_token_key();
-        let token = encrypt_bucket_token(&key, name.as_bytes()).map_err(|_| unusable(name))?;
-        Ok(token.into_bytes().into())
-    }
+/// A bucket's name under the account key.
+pub(crate) fn bucket_token(account: &AccountKey, name: &str) -> Result<Bytes> {
+    let token =
+        encrypt_bucket_token(&account.derive_bucket_token_key(), name.as_bytes()).map_err(|_| unusable(name))?;
+    Ok(token.into_bytes().into())
 }
 
 /// The bucket of an API key. Its root key and its owner are those sealed for the key, whatever the server says.

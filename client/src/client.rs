@@ -5,12 +5,13 @@ use std::sync::Arc;
 use cyx_core::commit::Commit;
 use cyx_core::ids::AccountId;
 use cyx_crypto::account::AccountSecrets;
+use cyx_crypto::keys::{AccountKey, MountKey};
 use cyx_proto::meta::v1 as pb;
 
 use crate::config::{Config, Gateway};
 use crate::error::{IntegrityError, Result};
 use crate::identity::Identity;
-use crate::keys::{Keys, Scope};
+use crate::keys::{AccountKeys, Keys, Scope};
 use crate::memory::Memory;
 use crate::meta::Meta;
 use crate::session::Session;
@@ -38,13 +39,44 @@ impl Client {
         let meta = Meta::connect(config, Arc::clone(&session), Arc::clone(&memory));
         // At the same time, because each way to the server takes round trips of its own to build.
         let (keys, meta) = tokio::try_join!(session.fetch_keys(), meta)?;
+        if keys.scope.is_none() {
+            memory.check_account_epoch(keys.account().epoch)?;
+        }
         Ok(Self { meta, session, keys: Arc::new(keys), memory })
     }
 
-    /// The account's keys; for an API key of one bucket, what stands in for them.
+    /// The account's keys; for an API key of one bucket, what stands in for them. They change while a client is open if their owner
+    /// replaces them.
     #[must_use]
-    pub fn secrets(&self) -> &AccountSecrets {
-        &self.keys.secrets
+    pub fn secrets(&self) -> Arc<AccountSecrets> {
+        Arc::clone(&self.keys.account().secrets)
+    }
+
+    /// The same with the account keys of before.
+    pub(crate) fn account_keys(&self) -> Arc<AccountKeys> {
+        self.keys.account()
+    }
+
+    /// What seals journals of mounts on this machine, and what sealed them before: the newest first.
+    #[must_use]
+    pub fn mount_keys(&self) -> Vec<MountKey> {
+        self.keys.account().all().map(AccountKey::derive_mount_key).collect()
+    }
+
+    /// Gets the account's newest keys, which another program may have made. Whether they are newer than those that were known.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; an integrity error if the server goes back to older ones.
+    pub(crate) async fn renew_keys(&self) -> Result<bool> {
+        let known = self.keys.account().epoch;
+        if self.scope().is_some() {
+            return Ok(false);
+        }
+        let fresh = self.session.fetch_keys_anew().await?.account();
+        self.memory.check_account_epoch(fresh.epoch)?;
+        let newer = fresh.epoch > known;
+        self.keys.set_account(fresh);
+        Ok(newer)
     }
 
     /// The only bucket that this client may open, if there is only one.

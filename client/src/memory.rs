@@ -5,6 +5,7 @@
 //! - `incarnation`: the database that was last talked to; a restore from a backup shows as another one;
 //! - `versions`: the newest version of each file that was seen ([`versions`]);
 //! - `buckets.json`: owner keys, writer lists and epochs of root keys that were seen ([`BucketMemory`]);
+//! - `account-epoch`: how often the account's key was replaced;
 //! - `rotations/`: the buckets whose keys this machine is replacing, each with a mark of the new root key.
 //!
 //! Beside them, `state/stretch.json` has the password parameters of each account ([`StretchMemory`]), which are needed before
@@ -99,6 +100,7 @@ impl Memory {
             *known = Some(accepted.to_owned());
         }
         self.versions.forget()?;
+        files::remove(&self.account_epoch_path())?;
         let _lock = self.lock()?;
         let mut buckets = self.buckets()?;
         for bucket in buckets.values_mut() {
@@ -162,6 +164,43 @@ impl Memory {
         Ok(())
     }
 
+    /// The owner's public key of a bucket, if the bucket was seen before.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn owner_key(&self, bucket: BucketId) -> Result<Option<[u8; 32]>> {
+        Ok(self.buckets()?.get(&bucket).map(|known| known.owner_key))
+    }
+
+    /// Checks that the account's key is not an older one than was seen, and remembers it: what is new must not go under a key that was
+    /// given up.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Mismatch`]; [`Error::Local`].
+    pub fn check_account_epoch(&self, epoch: u32) -> Result<()> {
+        let path = self.account_epoch_path();
+        let known = || -> Result<u32> {
+            let Some(content) = files::read_private(&path)? else { return Ok(0) };
+            let number = std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok());
+            number.ok_or_else(|| Error::Config { path: path.clone(), reason: "it is not a number".into() })
+        };
+        let seen = known()?;
+        if epoch < seen {
+            return Err(IntegrityError::Mismatch("it shows an older key of the account").into());
+        }
+        if epoch > seen {
+            let _lock = self.lock()?;
+            if epoch > known()? {
+                files::write_private(&path, epoch.to_string().as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn account_epoch_path(&self) -> PathBuf {
+        self.folder.join("account-epoch")
+    }
+
     /// The mark of the root key whose epoch this machine began to bring to everything in a bucket, if it has not finished.
     ///
     /// # Errors
@@ -184,7 +223,36 @@ impl Memory {
     /// # Errors
     /// [`Error::Local`].
     pub fn end_rotation(&self, bucket: BucketId) -> Result<()> {
+        let mut planned = self.planned_rotations()?;
+        if planned.contains(&bucket) {
+            planned.retain(|other| *other != bucket);
+            self.plan_rotations(&planned)?;
+        }
         files::remove(&self.rotation_path(bucket))
+    }
+
+    /// Buckets whose keys are still to be replaced, because the account's were.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn planned_rotations(&self) -> Result<Vec<BucketId>> {
+        read_json(&self.planned_path())
+    }
+
+    /// Remembers such buckets, in place of those that were.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn plan_rotations(&self, buckets: &[BucketId]) -> Result<()> {
+        if buckets.is_empty() {
+            files::remove(&self.planned_path())
+        } else {
+            write_json(&self.planned_path(), &buckets)
+        }
+    }
+
+    fn planned_path(&self) -> PathBuf {
+        self.folder.join("rotations").join("planned.json")
     }
 
     fn rotation_path(&self, bucket: BucketId) -> PathBuf {

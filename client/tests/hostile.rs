@@ -7,7 +7,7 @@ mod gateway;
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::list::Walked;
-use cyx_client::{Bucket, Client, Error, IntegrityError, Located, TreePath};
+use cyx_client::{Bucket, Error, IntegrityError, Located, TreePath};
 use cyx_core::extent::tree::build;
 use cyx_core::extent::{BlobHeader, Extent, PageId};
 use cyx_core::ids::{BlobId, Random as _};
@@ -18,33 +18,9 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 use ed25519_dalek::SigningKey;
-use gateway::Gateway;
-use tempfile::TempDir;
-
-struct World {
-    gateway: Gateway,
-    home: TempDir,
-    client: Client,
-    bucket: Bucket,
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::parse(text).unwrap()
-}
+use gateway::world::{World, path};
 
 impl World {
-    async fn new() -> Self {
-        let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
-        let client = gateway.client(home.path()).await;
-        let bucket = client.create_bucket("photos", false).await.unwrap();
-        Self { gateway, home, client, bucket }
-    }
-
-    /// Another process of the same home folder.
-    async fn again(&self) -> Bucket {
-        Client::open(&self.gateway.config(self.home.path())).await.unwrap().bucket("photos").await.unwrap()
-    }
-
     /// Commits a version whose content is one blob of `len` bytes; returns the blob's key.
     async fn write(&self, name: &str, len: u64) -> BlobKey {
         let (above, last) = path(name).split().map(|(above, last)| (above, last.to_vec())).unwrap();
@@ -170,7 +146,7 @@ async fn an_older_version_is_refused_also_by_the_next_process() {
     world.gateway.state().versions.insert(file.entry.child.clone(), old.1);
     let expected = IntegrityError::RolledBack { what: "a".into(), shown: 1, seen: 2 };
     assert_eq!(integrity(world.read(&world.bucket, "a").await), expected);
-    let again = world.again().await;
+    let again = world.reopened().await;
     assert_eq!(integrity(world.read(&again, "a").await), expected);
 
     // Pretending that nothing was ever committed is no way out.
@@ -196,7 +172,7 @@ async fn accepting_a_restored_server_also_accepts_its_older_versions() {
     world.gateway.state().versions.insert(file.entry.child.clone(), old.1);
     world.gateway.state().incarnation = "cc03".into();
     world.gateway.log_in(world.home.path(), true).await.unwrap();
-    let again = world.again().await;
+    let again = world.reopened().await;
     assert_eq!(world.read(&again, "a").await.unwrap(), 10);
 }
 
@@ -267,7 +243,7 @@ async fn a_removed_writers_late_commit_is_refused() {
     let public = friend.verifying_key().to_bytes();
     // They might sign up to the bucket's ninth change.
     let identity = world.client.secrets().identity.clone();
-    let mut list = WriterList::clone(&world.bucket.writers);
+    let mut list = WriterList::clone(&world.bucket.writers());
     for (action, sequence) in [(WriterAction::Add, 5), (WriterAction::Remove, 9)] {
         let entry = identity.sign_writer(&list.next(action, public, sequence));
         list.append(&identity.public().signing, &entry).unwrap();
@@ -357,7 +333,7 @@ async fn buckets_cannot_change_names_owners_or_writers() {
 async fn a_writer_list_cannot_be_cut_back() {
     let world = World::new().await;
     let id = bytes_of(world.bucket.id);
-    let entry = world.bucket.writers.next(WriterAction::Add, [3; 32], 5);
+    let entry = world.bucket.writers().next(WriterAction::Add, [3; 32], 5);
     let signed = world.client.secrets().identity.sign_writer(&entry);
     world
         .client
@@ -365,7 +341,7 @@ async fn a_writer_list_cannot_be_cut_back() {
         .append_writer(pb::AppendWriterRequest { bucket: id.clone(), entry: signed.into() })
         .await
         .unwrap();
-    assert_eq!(world.again().await.writers.len(), 2);
+    assert_eq!(world.reopened().await.writers().len(), 2);
     world.gateway.state().writers.get_mut(&id).unwrap().pop();
     assert_eq!(integrity(world.client.bucket("photos").await), IntegrityError::Writers);
 }
@@ -480,7 +456,7 @@ async fn many_names_of_a_directory_are_one_call() {
     for name in ["d/a", "d/b"] {
         world.write(name, 10).await;
     }
-    let again = world.again().await;
+    let again = world.reopened().await;
     let before = world.gateway.state().calls["lookup"];
     let paths = [path("d/a"), path("d/missing"), path("d/b"), path("e/x"), TreePath::root()];
     let found = again.resolve_many(&paths).await.unwrap();

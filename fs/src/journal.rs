@@ -180,6 +180,19 @@ impl Journal {
     /// # Errors
     /// [`JournalError::InUse`] if another mount goes on using it, [`JournalError::Disk`].
     pub fn open(folder: &Path, key: MountKey, limits: Limits) -> Result<(Self, Replayed), JournalError> {
+        Self::open_with_older(folder, key, &[], limits)
+    }
+
+    /// As [`Self::open`], and reads files that were sealed under one of the keys of before. What is written goes under `key`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_older(
+        folder: &Path,
+        key: MountKey,
+        older: &[MountKey],
+        limits: Limits,
+    ) -> Result<(Self, Replayed), JournalError> {
         let disk = disk(folder);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(&disk)?;
         let lock = folder.join("lock");
@@ -194,7 +207,7 @@ impl Journal {
             }
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
-        let replayed = replay::read(folder, &key, &mut state)?;
+        let replayed = replay::read(folder, &key, older, &mut state)?;
         let shared = Shared {
             folder: folder.to_owned(),
             key,

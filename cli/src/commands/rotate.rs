@@ -1,14 +1,22 @@
-//! `cyx rotate`: new keys for buckets.
+//! `cyx rotate`: new keys for buckets, and for the account.
 
 use cyx_client::Client;
+use cyx_client::identity::factors::Proof;
 use cyx_client::tree::rotate::Rotated;
 use serde::Serialize;
 
+use super::confirm::{confirmed, confirmed_by};
+use super::register::show_words;
 use super::{Context, Failures, bucket_name};
+use crate::args::access::Confirm;
 use crate::args::rotate::Rotate;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::progress::Count;
 use crate::output::{human, names};
+use crate::prompt;
+
+/// What `--begin` says to go on with.
+const COMMAND: &str = "cyx rotate --account --yes";
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -20,25 +28,134 @@ struct Document<'a> {
     broken: u64,
 }
 
-/// Replaces the keys of the buckets that were named, or of all.
+#[derive(Serialize)]
+struct AccountDocument<'a> {
+    account_key_epoch: u32,
+    recovery_words: &'a str,
+    ended_sessions: usize,
+    ended_api_keys: usize,
+}
+
+/// Replaces the keys of the buckets that were named, or of all; or those of the account.
 ///
 /// # Errors
-/// As [`Client::rotate_bucket`]; if some failed, the others are done.
+/// As [`Client::rotate_bucket`], if some failed, the others are done; as [`Client::replace_account_key`].
 pub async fn run(context: &Context, args: &Rotate) -> Result<()> {
     let client = context.client().await?;
+    if args.account && !account(context, &client, args).await? {
+        return Ok(());
+    }
     let buckets = match args.buckets.as_slice() {
-        [] => own_buckets(context, &client, args.resume).await?,
+        [] => own_buckets(context, &client, args.resume || args.account).await?,
         named => named.iter().map(|name| bucket_name(name).map(str::to_owned)).collect::<Result<_>>()?,
     };
     let mut failures = Failures::among(buckets.len());
     for bucket in &buckets {
         failures.count();
-        match rotate(context, &client, bucket, args.resume).await {
+        match rotate(context, &client, bucket, args.resume || args.account).await {
             Ok(rotated) => report(context, bucket, &rotated)?,
             Err(error) => failures.add(context, bucket.as_bytes(), error),
         }
     }
     failures.result()
+}
+
+/// Replaces the account key. Whether the buckets are to follow.
+async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bool> {
+    let session = &client.session;
+    let confirm = Confirm {
+        password_stdin: args.password_stdin,
+        begin: args.begin,
+        session: args.session.clone(),
+        otp: args.otp.clone(),
+    };
+    if args.begin {
+        let nothing = async |_: Proof<'_>| Ok(());
+        confirmed(context, session, &confirm, COMMAND, nothing).await?;
+        return Ok(false);
+    }
+    if args.otp.is_none() && !prompt::possible() {
+        return Err(Error::usage_with(
+            "the one-time code is missing, and there is no terminal to ask on",
+            "Do it in two steps: --begin, then --session with --otp.",
+        ));
+    }
+    let ending = Ending::of(client).await?;
+    if !args.yes {
+        ending.ask(context)?;
+    }
+    let password = prompt::password(args.password_stdin, false)?;
+    let new = client.make_account_key().await?;
+    if !context.output.json() {
+        context.output.note("These recovery words take the place of the old ones once the key is replaced.");
+        show_words(context, new.words())?;
+    }
+    if args.all_buckets {
+        client.plan_rotations().await?;
+    }
+    let replace = async |proof: Proof<'_>| client.replace_account_key(&new, &password, proof).await;
+    let known = || Ok(password.clone());
+    let replaced = match confirmed_by(context, session, &confirm, COMMAND, known, replace).await {
+        Ok(replaced) => replaced,
+        Err(error) => {
+            if args.all_buckets {
+                client.forget_planned_rotations()?;
+            }
+            context.output.note(match error.exit_code() {
+                6 => "It is not known whether the key was replaced. If it was, the new recovery words count, else the old ones.",
+                _ => "The key was not replaced: the recovery words of before still count.",
+            });
+            return Err(error);
+        }
+    };
+    let Some(epoch) = replaced else { return Ok(false) };
+    let Ending { sessions, api_keys } = ending;
+    if context.output.json() {
+        context.output.document(&AccountDocument {
+            account_key_epoch: epoch,
+            recovery_words: new.words(),
+            ended_sessions: sessions.len(),
+            ended_api_keys: api_keys.len(),
+        })?;
+    } else {
+        context.output.note("The account key is replaced; other logins and API keys for all buckets have ended.");
+        if !args.all_buckets {
+            context.output.note("The buckets have the keys of before. Replace those too with: cyx rotate");
+        }
+    }
+    Ok(args.all_buckets)
+}
+
+/// What ends with the account key.
+struct Ending {
+    sessions: Vec<String>,
+    api_keys: Vec<String>,
+}
+
+impl Ending {
+    async fn of(client: &Client) -> Result<Self> {
+        let sessions = client.session.devices().await?.into_iter().filter(|device| !device.current);
+        let api_keys = client.session.api_keys().await?.into_iter().filter(|key| key.bucket.is_none());
+        Ok(Self {
+            sessions: sessions.map(|device| device.device_name).collect(),
+            api_keys: api_keys.map(|key| key.name).collect(),
+        })
+    }
+
+    /// Shows it and asks whether it may end.
+    fn ask(&self, context: &Context) -> Result<()> {
+        let shown = |names: &[String]| {
+            let names: Vec<String> = names.iter().map(|name| names::escape(name.as_bytes())).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        context.output.note(format!("Other logins that end: {}.", shown(&self.sessions)));
+        context.output.note(format!("API keys for all buckets that end: {}.", shown(&self.api_keys)));
+        let answer = prompt::ask("Replace the account key? Type yes", "Use --yes.")?;
+        if answer.eq_ignore_ascii_case("yes") {
+            return Ok(());
+        }
+        Err(Error::usage("nothing was changed"))
+    }
 }
 
 /// All buckets of the account; with `interrupted` those whose rotation was interrupted on this machine.

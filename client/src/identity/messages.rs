@@ -87,6 +87,10 @@ pub(crate) struct WrappedKeys {
     pub(crate) exchange_public_key: Vec<u8>,
     #[serde(deserialize_with = "base64_bytes::deserialize")]
     pub(crate) wrapped_private_keys: Vec<u8>,
+    #[serde(default)]
+    pub(crate) account_key_epoch: u32,
+    #[serde(default, deserialize_with = "base64_bytes::deserialize")]
+    pub(crate) account_key_history: Vec<u8>,
 }
 
 #[derive(Serialize)]

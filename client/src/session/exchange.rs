@@ -49,6 +49,10 @@ pub(super) struct Exchanged {
     exchange_public_key: Vec<u8>,
     #[serde(deserialize_with = "base64_bytes::deserialize")]
     wrapped_private_keys: Vec<u8>,
+    #[serde(default)]
+    account_key_epoch: u32,
+    #[serde(default, deserialize_with = "base64_bytes::deserialize")]
+    account_key_history: Vec<u8>,
 }
 
 /// Exchanges a token.
@@ -80,8 +84,11 @@ impl Exchanged {
                 signing_public_key: self.signing_public_key.clone(),
                 exchange_public_key: self.exchange_public_key.clone(),
                 wrapped_private_keys: self.wrapped_private_keys.clone(),
+                account_key_epoch: self.account_key_epoch,
+                account_key_history: self.account_key_history.clone(),
             };
-            return Ok(Keys::of_account(identity::open_keys(AccountKek::Device(&device), &wrapped)?));
+            let kek = AccountKek::Device(&device);
+            return Ok(Keys::of_account(identity::open_account_keys(kek, &wrapped, self.account.id)?));
         };
         let access = BucketAccess::open(&device, token.id(), &self.wrapped_keys)
             .map_err(|_| IntegrityError::Sealed("bucket's key"))?;

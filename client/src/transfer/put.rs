@@ -11,7 +11,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::content::{Content, SegmentOutcome};
 use super::progress::Progress;
-use super::resume::{FileIdentity, Resume, abort_staged, journal_path};
+use super::resume::{FileIdentity, Resume, abort_staged, journal_place};
 use super::source::{Feed, Source};
 use super::upload::{SendOptions, Uploads};
 use crate::clock;
@@ -157,11 +157,11 @@ impl Uploads {
         let mut resume = None;
         if options.resumable && known.is_some_and(|known| known > INLINE_MAX.max(transfer.tuning().frames * 16 * 1024))
         {
-            let path = transfer
+            let journal = transfer
                 .home()
-                .map(|home| journal_path(bucket.client(), home, bucket.id, place.directory.id, &place.name));
-            if let Some(path) = path {
-                resume = Resume::open(bucket, path, existing.clone()).await?;
+                .map(|home| journal_place(bucket.client(), home, bucket.id, place.directory.id, &place.name));
+            if let Some(journal) = journal {
+                resume = Resume::open(bucket, journal, existing.clone()).await?;
             }
         }
         let file = match (&resume, existing) {
@@ -207,8 +207,8 @@ impl Uploads {
     pub async fn abort(&self, directory: &Directory, name: &[u8]) -> Result<bool> {
         let bucket = &self.shared.bucket;
         let Some(home) = self.shared.transfer.home() else { return Ok(false) };
-        let path = journal_path(bucket.client(), home, bucket.id, directory.id, name);
-        Resume::abort(bucket.client(), path, bucket.id).await
+        let journal = journal_place(bucket.client(), home, bucket.id, directory.id, name);
+        Resume::abort(bucket.client(), journal, bucket.id).await
     }
 
     /// Commits content and decides lost races. Nothing that was sent is sent again.

@@ -14,7 +14,7 @@ use cyx_core::units::FRAME_TAG;
 use cyx_core::wire::{DecodeError, Reader, Writer};
 use cyx_crypto::fingerprint::{Fingerprint, frames_fingerprint, plaintext_fingerprint};
 use cyx_crypto::frames::BlobCipher;
-use cyx_crypto::keys::{BlobKey, FingerprintKey, InodeKey};
+use cyx_crypto::keys::{AccountKey, BlobKey, FingerprintKey, InodeKey, JournalKey};
 use cyx_crypto::wrap::seal_blob_key;
 use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
@@ -156,21 +156,47 @@ fn decode(records: &Records) -> Option<(TxnId, FileIdentity, Vec<Finished>)> {
 }
 
 /// Where the journal of an upload to this name lies. The name is not to be seen in it.
-pub(crate) fn journal_path(client: &Client, home: &Path, bucket: BucketId, directory: InodeId, name: &[u8]) -> PathBuf {
-    let key = client.secrets().key.derive_fingerprint_key();
-    let place = plaintext_fingerprint(&key, BlobId(bucket.0), &[&directory.0, name].concat());
-    home.join("transfers").join(format!("{}.upload", hex::encode(&place[..16])))
+pub(crate) fn journal_place(client: &Client, home: &Path, bucket: BucketId, directory: InodeId, name: &[u8]) -> Place {
+    Place::find(client, |key| {
+        let place = plaintext_fingerprint(key, BlobId(bucket.0), &[&directory.0, name].concat());
+        home.join("transfers").join(format!("{}.upload", hex::encode(&place[..16])))
+    })
+}
+
+/// Where a journal lies, and the account key by which it does. A transfer that was begun before the account key was replaced is gone on
+/// with under the key of before: its fingerprints are worth nothing under another.
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    account: AccountKey,
+}
+
+impl Place {
+    /// The place where there is a journal, else the one for a new journal.
+    pub(crate) fn find(client: &Client, path: impl Fn(&FingerprintKey) -> PathBuf) -> Self {
+        let keys = client.account_keys();
+        let place =
+            |account: &AccountKey| Self { path: path(&account.derive_fingerprint_key()), account: account.clone() };
+        let found = keys.all().map(place).find(|place| place.path.exists());
+        found.unwrap_or_else(|| place(&keys.secrets.key))
+    }
+
+    pub(crate) fn journal_key(&self) -> JournalKey {
+        self.account.derive_journal_key()
+    }
+
+    pub(crate) fn fingerprint_key(&self) -> FingerprintKey {
+        self.account.derive_fingerprint_key()
+    }
 }
 
 impl Resume {
     /// Opens what there is of an upload, or begins one. `existing` is the file that is to get a new version; without one, a new
     /// file is made. `None` if another program is at it.
-    pub(crate) async fn open(bucket: &Bucket, path: PathBuf, existing: Option<FileIdentity>) -> Result<Option<Self>> {
+    pub(crate) async fn open(bucket: &Bucket, place: Place, existing: Option<FileIdentity>) -> Result<Option<Self>> {
         let client = bucket.client();
-        let secrets = &client.secrets().key;
-        let key = secrets.derive_journal_key();
+        let (key, fingerprints) = (place.journal_key(), Fingerprints(place.fingerprint_key()));
+        let path = place.path;
         let Some((journal, records)) = blocking(move || Journal::open(path, key)).await? else { return Ok(None) };
-        let fingerprints = Fingerprints(secrets.derive_fingerprint_key());
         let fits = |file: &FileIdentity| {
             existing.as_ref().is_none_or(|existing| existing.inode == file.inode && existing.key == file.key)
         };
@@ -193,11 +219,11 @@ impl Resume {
     }
 
     /// Forgets an upload to this name, here and on the server. Whether there was any.
-    pub(crate) async fn abort(client: &Client, path: PathBuf, bucket: BucketId) -> Result<bool> {
-        if !path.exists() {
+    pub(crate) async fn abort(client: &Client, place: Place, bucket: BucketId) -> Result<bool> {
+        if !place.path.exists() {
             return Ok(false);
         }
-        let key = client.secrets().key.derive_journal_key();
+        let (key, path) = (place.journal_key(), place.path);
         let Some((journal, records)) = blocking(move || Journal::open(path, key)).await? else {
             return Err(Error::Conflict("the upload is still running and".to_owned()));
         };
@@ -292,7 +318,6 @@ pub(crate) async fn abort_staged(client: &Client, bucket: BucketId, txn: TxnId) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cyx_crypto::keys::AccountKey;
 
     #[test]
     fn records_say_again_what_was_written() {

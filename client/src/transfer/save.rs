@@ -20,6 +20,7 @@ use super::download::Run;
 use super::journal::{Journal, Records};
 use super::progress::Progress;
 use super::reader::{FileReader, Frames, Plain};
+use super::resume::Place;
 use crate::error::{Error, Result};
 use crate::local::folder::{Folder, set_file};
 
@@ -195,12 +196,13 @@ impl Partial {
         if let Some(home) =
             transfer.home().filter(|_| options.resumable && reader.size() >= transfer.tuning().large_file)
         {
-            let secrets = &reader.bucket().client().secrets().key;
-            let (key, journal_key) = (secrets.derive_fingerprint_key(), secrets.derive_journal_key());
             let path = folder.path_of(name);
             let absolute = std::path::absolute(&path).map_err(Error::local(&path))?;
-            let place = plaintext_fingerprint(&key, BlobId([0; 16]), absolute.as_os_str().as_encoded_bytes());
-            let journal = home.join("transfers").join(format!("{}.download", hex::encode(&place[..16])));
+            let place = Place::find(reader.bucket().client(), |key| {
+                let place = plaintext_fingerprint(key, BlobId([0; 16]), absolute.as_os_str().as_encoded_bytes());
+                home.join("transfers").join(format!("{}.download", hex::encode(&place[..16])))
+            });
+            let (key, journal_key, journal) = (place.fingerprint_key(), place.journal_key(), place.path);
             let version = reader.version();
             let head =
                 Head { inode: version.inode(), version: version.version(), root: version.root(), partial: Vec::new() };

@@ -3,8 +3,6 @@
 //! Operations name what they expect to find. If somebody else was faster the server answers RETRY, and what was decided here is
 //! decided again on what is there now. Several changes that need no answer in between go in one call.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, Random as _, TrashId, TxnId};
@@ -364,13 +362,13 @@ impl Bucket {
         self.apply_one(vec![operation(Op::SetAttributes(change))]).await.map(|_| ())
     }
 
-    /// This bucket with the writer list as it is now.
+    /// Gets the writer list as it is now.
     ///
     /// # Errors
     /// Integrity errors about the list.
-    pub async fn refreshed(&self) -> Result<Self> {
-        let writers = Arc::new(self.client.fetch_writers(self.id, self.owner_key).await?);
-        Ok(Self { open: Arc::new(self.open.with_writers(writers)), ..self.clone() })
+    pub async fn refresh_writers(&self) -> Result<()> {
+        self.set_writers(self.client.fetch_writers(self.id, self.owner_key, self.own).await?);
+        Ok(())
     }
 }
 

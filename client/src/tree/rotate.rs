@@ -87,13 +87,32 @@ impl Client {
         Err(Error::Conflict(format!("the bucket {name}")))
     }
 
-    /// Whether this machine was interrupted while it replaced the keys of a bucket.
+    /// Whether this machine was interrupted while it replaced the keys of a bucket, or before it came to it.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the bucket; network errors.
     pub async fn may_resume_rotation(&self, name: &str) -> Result<bool> {
         let bucket = self.bucket(name).await?;
-        Ok(self.memory().rotation(bucket.id)? == Some(mark(&bucket.root_inode().await?)))
+        let begun = self.memory().rotation(bucket.id)? == Some(mark(&bucket.root_inode().await?));
+        Ok(begun || self.memory().planned_rotations()?.contains(&bucket.id))
+    }
+
+    /// Remembers that all buckets of the account are to get new keys, until each has got them.
+    ///
+    /// # Errors
+    /// As [`Self::buckets`]; [`Error::Local`].
+    pub async fn plan_rotations(&self) -> Result<()> {
+        let buckets = self.buckets().await?.into_iter().flatten();
+        let own: Vec<_> = buckets.filter(|bucket| bucket.owner == self.account()).map(|bucket| bucket.id).collect();
+        self.memory().plan_rotations(&own)
+    }
+
+    /// They are not.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn forget_planned_rotations(&self) -> Result<()> {
+        self.memory().plan_rotations(&[])
     }
 
     /// Gives a bucket its new root key, or finds that this machine did before it was interrupted.
@@ -117,11 +136,12 @@ impl Client {
             if resume {
                 let begun = self.memory().rotation(bucket.id)? == Some(mark(&root));
                 let nothing = || Error::NotFound(format!("an interrupted rotation of {name} on this machine"));
-                return if begun {
-                    Ok(Rotated { epoch: present, resumed: true, ..Rotated::default() })
-                } else {
-                    Err(nothing())
-                };
+                if begun {
+                    return Ok(Rotated { epoch: present, resumed: true, ..Rotated::default() });
+                }
+                if !self.memory().planned_rotations()?.contains(&bucket.id) {
+                    return Err(nothing());
+                }
             }
             if present >= EPOCH_MAX {
                 return Err(Error::Invalid {
@@ -136,7 +156,8 @@ impl Client {
                 .map_err(|_| IntegrityError::WrappedKey(format!("the bucket {name}")))?;
             let sealed_name = seal_bucket_name(&next, bucket.id, opened.info.name.as_bytes())
                 .map_err(|error| Error::invalid(error.to_string()))?;
-            let own = &self.secrets().key;
+            let keys = self.account_keys();
+            let own = &keys.secrets.key;
             let api_keys = self.rewrap_api_keys(&opened, &next).await?;
             let renewed_keys = api_keys.len() as u64;
             let request = pb::RotateBucketRequest {
@@ -147,6 +168,7 @@ impl Client {
                 wrapped_root_key: seal_root_key(own, &next, bucket.id, &opened.owner_key, self.account()).into(),
                 key_history: key_history.into(),
                 api_keys,
+                account_key_epoch: keys.epoch,
             };
             let begun = pb::Inode { key_epoch: next.epoch(), key_history: request.key_history.clone(), ..root };
             self.memory().begin_rotation(bucket.id, &mark(&begun))?;
@@ -156,6 +178,8 @@ impl Client {
                     return Ok(Rotated { epoch: next.epoch(), api_keys: renewed_keys, ..Rotated::default() });
                 }
                 Err(error) if error.code() == ErrorCode::Retry => {}
+                // The account's key was replaced at the same time.
+                Err(error) if is_stale(&error) => drop(self.renew_keys().await?),
                 Err(error) => return Err(error),
             }
         }
@@ -169,7 +193,7 @@ fn mark(root: &pb::Inode) -> String {
 }
 
 impl Bucket {
-    /// Gets the bucket's newest root key: its owner may have replaced it since the bucket was opened.
+    /// Gets the bucket's newest root key, and who may commit: its owner may have replaced keys since the bucket was opened.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the bucket is gone; integrity errors.
@@ -181,6 +205,8 @@ impl Bucket {
         self.client.memory().check_root_epoch(self.id, opened.root_key.epoch())?;
         let history = self.client.fetch_root_history(&opened).await?;
         self.open.root_keys.set(opened.root_key.derive_directory_key(), history);
+        // The owner's next identity key comes with a list that was handed over to it.
+        self.refresh_writers().await?;
         self.directories.forget();
         Ok(())
     }

@@ -44,10 +44,12 @@ pub struct OpenBucket {
     pub root: InodeId,
     /// Keys of the root directory. They change while the bucket is open if its owner replaces them.
     pub(crate) root_keys: Arc<RootKeys>,
-    /// The owner's Ed25519 public key, which signs the writer list.
+    /// The owner's Ed25519 public key that the writer list begins with: it stays, whatever key its owner has now.
     pub owner_key: [u8; 32],
-    /// Who may commit.
-    pub writers: Arc<WriterList>,
+    /// It belongs to the account.
+    pub(crate) own: bool,
+    /// Who may commit. The list grows while the bucket is open.
+    pub(crate) writers: Mutex<Arc<WriterList>>,
     /// The plain name.
     pub name: String,
     /// The bucket asks for 10+10.
@@ -57,9 +59,18 @@ pub struct OpenBucket {
 }
 
 impl OpenBucket {
-    /// The same with another writer list.
-    pub(crate) fn with_writers(&self, writers: Arc<WriterList>) -> Self {
-        Self { writers, root_keys: Arc::clone(&self.root_keys), name: self.name.clone(), ..*self }
+    /// Who may commit, as far as is known here.
+    #[must_use]
+    pub fn writers(&self) -> Arc<WriterList> {
+        Arc::clone(&self.writers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A list that was verified takes the place of the one that was known, unless it is an older one.
+    pub(crate) fn set_writers(&self, writers: WriterList) {
+        let mut known = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if writers.len() >= known.len() {
+            *known = Arc::new(writers);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! same as the inode beside it, and is not older than what this machine saw before. Only then are its extents looked at, and each page must hash to the id by
 //! which the page above it (or the commit) names it.
 
+use std::collections::HashMap;
+
 use cyx_core::commit::Commit;
 use cyx_core::extent::tree::extents_in;
 use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError};
@@ -32,7 +34,7 @@ impl Bucket {
     /// This account may write in the bucket. Asked before an upload, so that it does not fail at its end.
     #[must_use]
     pub fn may_write(&self) -> bool {
-        self.writers.may_sign_now(self.client.secrets().identity.key_id()).is_some()
+        self.writers().may_sign_now(self.client.secrets().identity.key_id()).is_some()
     }
 
     /// Believes the newest version of a file, or refuses it; `before` is what was seen of it before the server was asked, and
@@ -101,13 +103,14 @@ impl Bucket {
         }
         let sequence = (record.sequence != 0).then_some(record.sequence);
         let check = |writers: &WriterList| writers.verify_commit(&commit, &record.signature, sequence);
-        if check(&self.writers).is_ok() {
+        let known = self.writers();
+        if check(&known).is_ok() {
             return Ok(commit);
         }
         // Its writer may have been added, again perhaps, since the list was read.
-        if self.writers.may_sign_now(commit.writer).is_none() {
-            let writers = self.client.fetch_writers(self.id, self.owner_key).await?;
-            if check(&writers).is_ok() {
+        if known.may_sign_now(commit.writer).is_none() {
+            self.refresh_writers().await?;
+            if check(&self.writers()).is_ok() {
                 return Ok(commit);
             }
         }
@@ -179,6 +182,56 @@ impl Bucket {
         let mut pages = PageMap::new();
         take_pages(std::mem::take(&mut answer.pages), &mut pages)?;
         Ok((version, pages, answer))
+    }
+}
+
+/// A file among many that were asked for.
+pub(crate) struct FetchedFile {
+    /// Its newest version, believed.
+    pub(crate) version: VerifiedVersion,
+    /// Its root page, if it has extents.
+    pub(crate) pages: PageMap,
+    /// What the server says it is.
+    pub(crate) inode: pb::Inode,
+    /// Its blobs, as far as they came with it.
+    pub(crate) blobs: Vec<pb::Blob>,
+}
+
+impl Bucket {
+    /// As [`Self::fetch_file`], for many files with one question. What cannot be believed of a file is that file's error. Of those that are left out nothing
+    /// is known: they do not exist, or do not fit into one answer.
+    ///
+    /// # Errors
+    /// If the question is not answered.
+    pub(crate) async fn fetch_files(
+        &self,
+        files: &[(InodeId, &str)],
+    ) -> Result<(HashMap<InodeId, Result<FetchedFile>>, pb::GetFilesResponse)> {
+        let seen = |file: InodeId| self.client.memory().versions().seen(self.id, file);
+        let mut asked: HashMap<InodeId, (Option<Seen>, &str)> =
+            files.iter().map(|(file, what)| (*file, (seen(*file), *what))).collect();
+        let request = pb::GetFilesRequest {
+            bucket: bytes_of(self.id),
+            inodes: files.iter().map(|(file, _)| bytes_of(*file)).collect(),
+        };
+        let mut answer = self.client.meta.get_files(request).await?;
+        let mut fetched = HashMap::with_capacity(files.len());
+        for found in std::mem::take(&mut answer.files) {
+            let inode = required(found.inode, "inode")?;
+            let file: InodeId = id(&inode.id, "inode.id")?;
+            let Some((before, what)) = asked.remove(&file) else {
+                return Err(IntegrityError::Mismatch("it shows a file that was not asked for").into());
+            };
+            let believing = async {
+                let version = self.verify_newest(before, &inode, found.version.as_ref(), what).await?;
+                let mut pages = PageMap::new();
+                take_pages(found.root.into_iter().collect(), &mut pages)?;
+                Ok(FetchedFile { version, pages, inode, blobs: found.blobs })
+            };
+            let believed = believing.await;
+            fetched.insert(file, believed);
+        }
+        Ok((fetched, answer))
     }
 }
 

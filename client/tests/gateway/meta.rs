@@ -203,6 +203,9 @@ impl MetaService for Fake {
         request: Request<pb::CreateBucketRequest>,
     ) -> Result<Response<pb::CreateBucketResponse>, Status> {
         self.call("create_bucket", request, |state, bucket| {
+            if bucket.account_key_epoch != state.account_epoch {
+                return Err(status(ErrorCode::StaleKey, "a newer account key"));
+            }
             if state.buckets.iter().any(|other| other.name_token == bucket.name_token) {
                 return Err(status(ErrorCode::AlreadyExists, "taken"));
             }
@@ -238,7 +241,8 @@ impl MetaService for Fake {
     ) -> Result<Response<pb::ListBucketsResponse>, Status> {
         self.call("list_buckets", request, |state, asked| {
             let wanted = |bucket: &&pb::Bucket| asked.name_token.is_empty() || bucket.name_token == asked.name_token;
-            Ok(pb::ListBucketsResponse { buckets: state.buckets.iter().filter(wanted).cloned().collect() })
+            let buckets = state.buckets.iter().filter(wanted).cloned().collect();
+            Ok(pb::ListBucketsResponse { buckets, account_key_epoch: state.account_epoch })
         })
     }
 
@@ -328,6 +332,9 @@ impl MetaService for Fake {
         request: Request<pb::RotateBucketRequest>,
     ) -> Result<Response<pb::RotateBucketResponse>, Status> {
         self.call("rotate_bucket", request, |state, asked| {
+            if asked.account_key_epoch != state.account_epoch {
+                return Err(status(ErrorCode::StaleKey, "a newer account key"));
+            }
             let row = state.buckets.iter_mut().find(|row| row.id == asked.bucket);
             let row = row.ok_or_else(|| status(ErrorCode::NotFound, "no bucket"))?;
             (row.sealed_name, row.wrapped_root_key) = (asked.sealed_name, asked.wrapped_root_key);
@@ -365,6 +372,29 @@ impl MetaService for Fake {
                 inode: Some(inode),
                 ..pb::GetFileResponse::default()
             })
+        })
+    }
+
+    async fn get_files(&self, request: Request<pb::GetFilesRequest>) -> Result<Response<pb::GetFilesResponse>, Status> {
+        self.call("get_files", request, |state, asked| {
+            let mut answer = pb::GetFilesResponse::default();
+            let mut wanted = Vec::new();
+            for inode in asked.inodes.iter().filter_map(|id| state.inodes.get(id)) {
+                let root = state.pages.get(&inode.root_page).cloned();
+                let page = root.as_ref().and_then(|root| Page::decode(&root.content).ok());
+                let own: Vec<Bytes> =
+                    page.iter().flat_map(Page::blobs).map(|id| Bytes::copy_from_slice(&id.0)).collect();
+                wanted.extend_from_slice(&own);
+                answer.files.push(pb::FoundFile {
+                    version: state.versions.get(&inode.id).cloned(),
+                    inode: Some(inode.clone()),
+                    root,
+                    blobs: state.storage.blobs_answer(&own).blobs,
+                    complete: page.is_none_or(|page| page.level() == 0),
+                });
+            }
+            let pb::GetBlobsResponse { segments, nodes, placements, .. } = state.storage.blobs_answer(&wanted);
+            Ok(pb::GetFilesResponse { segments, nodes, placements, ..answer })
         })
     }
 

@@ -12,6 +12,7 @@
 
 mod meta;
 mod storage;
+pub mod world;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,10 +25,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cyx_client::{Client, Config, identity};
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{AccountId, Random as _, SessionId};
+use cyx_core::ids::{AccountId, BucketId, Random as _, SessionId};
+use cyx_core::writers::WriterEntry;
 use cyx_proto::meta::v1 as pb;
 use serde_json::{Value, json};
 
@@ -62,6 +66,13 @@ pub struct State {
     pub api_key: Option<Value>,
     /// Changes of the tree are refused.
     pub refuse_apply: bool,
+    /// How often the account key was replaced, and what was said of those of before.
+    pub account_epoch: u32,
+    pub account_history: String,
+    /// So many calls that replace the account key are done, but their answers are lost.
+    pub lost_replacements: u32,
+    /// After so many calls of any kind the client is stopped: it gets nothing more.
+    pub stop_after: Option<u32>,
     /// What came to exchange API keys.
     pub exchanges: Vec<Value>,
 
@@ -115,6 +126,10 @@ impl Gateway {
             expire: false,
             api_key: None,
             refuse_apply: false,
+            account_epoch: 0,
+            account_history: String::new(),
+            lost_replacements: 0,
+            stop_after: None,
             exchanges: Vec::new(),
             buckets: Vec::new(),
             writers: HashMap::new(),
@@ -139,6 +154,9 @@ impl Gateway {
             .route("/api/auth/logout", post(logout))
             .route("/api/auth/api-keys/token", post(exchange))
             .route("/api/auth/api-keys/buckets/{bucket}", get(|| async { Json(json!({"api_keys": []})) }))
+            .route("/api/auth/account-key", post(replace_account_key))
+            .route("/api/auth/sessions", get(|| async { Json(json!({"sessions": []})) }))
+            .route("/api/auth/api-keys", get(|| async { Json(json!({"api_keys": []})) }))
             .route("/api/identity", get(whoami))
             .with_state(Arc::clone(&state));
         let grpc = tonic::service::Routes::new(meta::service(Arc::clone(&state))).into_axum_router();
@@ -203,7 +221,17 @@ impl State {
         })
     }
 
-    pub fn authorised(&self, bearer: Option<&str>) -> Result<(), ErrorCode> {
+    fn add_lineage(&self, answer: &mut Value) {
+        answer["account_key_epoch"] = json!(self.account_epoch);
+        answer["account_key_history"] = json!(self.account_history);
+    }
+
+    pub fn authorised(&mut self, bearer: Option<&str>) -> Result<(), ErrorCode> {
+        match &mut self.stop_after {
+            Some(0) => return Err(ErrorCode::InvalidArgument),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         if self.ended {
             return Err(ErrorCode::InvalidCredentials);
@@ -221,7 +249,7 @@ fn refuse(code: ErrorCode) -> Response {
     (StatusCode::from_u16(code.http_status()).unwrap(), Json(body)).into_response()
 }
 
-fn authorised(state: &State, headers: &HeaderMap) -> Result<(), Response> {
+fn authorised(state: &mut State, headers: &HeaderMap) -> Result<(), Response> {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
     state.authorised(bearer).map_err(refuse)
 }
@@ -261,12 +289,13 @@ async fn verify(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> Res
     for field in ["wrapped_account_key", "signing_public_key", "exchange_public_key", "wrapped_private_keys"] {
         answer[field] = state.registration[field].clone();
     }
+    state.add_lineage(&mut answer);
     Json(answer).into_response()
 }
 
 async fn put_device_key(Extract(state): Extract<Shared>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
     let mut state = state.lock().unwrap();
-    if let Err(refused) = authorised(&state, &headers) {
+    if let Err(refused) = authorised(&mut state, &headers) {
         return refused;
     }
     state.device_key = body["wrapped_account_key"].as_str().map(str::to_owned);
@@ -274,8 +303,8 @@ async fn put_device_key(Extract(state): Extract<Shared>, headers: HeaderMap, Jso
 }
 
 async fn get_device_key(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response {
-    let state = state.lock().unwrap();
-    if let Err(refused) = authorised(&state, &headers) {
+    let mut state = state.lock().unwrap();
+    if let Err(refused) = authorised(&mut state, &headers) {
         return refused;
     }
     let Some(key) = &state.device_key else { return refuse(ErrorCode::NotFound) };
@@ -283,6 +312,7 @@ async fn get_device_key(Extract(state): Extract<Shared>, headers: HeaderMap) -> 
     for field in ["signing_public_key", "exchange_public_key", "wrapped_private_keys"] {
         answer[field] = state.registration[field].clone();
     }
+    state.add_lineage(&mut answer);
     Json(answer).into_response()
 }
 
@@ -302,7 +332,7 @@ async fn refresh(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> Re
 
 async fn logout(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response {
     let mut state = state.lock().unwrap();
-    if let Err(refused) = authorised(&state, &headers) {
+    if let Err(refused) = authorised(&mut state, &headers) {
         return refused;
     }
     state.ended = true;
@@ -325,13 +355,67 @@ async fn exchange(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> R
     for field in ["signing_public_key", "exchange_public_key", "wrapped_private_keys"] {
         answer[field] = state.registration[field].clone();
     }
+    state.add_lineage(&mut answer);
     Json(answer).into_response()
 }
 
 async fn whoami(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response {
-    let state = state.lock().unwrap();
-    if let Err(refused) = authorised(&state, &headers) {
+    let mut state = state.lock().unwrap();
+    if let Err(refused) = authorised(&mut state, &headers) {
         return refused;
     }
     Json(state.identity()).into_response()
+}
+
+/// Replaces everything under the account key, if the client has seen what is there.
+async fn replace_account_key(Extract(state): Extract<Shared>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let mut state = state.lock().unwrap();
+    *state.calls.entry("replace_account_key").or_default() += 1;
+    if let Err(refused) = authorised(&mut state, &headers) {
+        return refused;
+    }
+    let text = |field: &str| body[field].as_str().unwrap().to_owned();
+    let bytes = |value: &Value| Bytes::from(STANDARD.decode(value.as_str().unwrap()).unwrap());
+    let expected = u32::try_from(body["expected_epoch"].as_u64().unwrap()).unwrap();
+    let repeated = state.account_epoch == expected + 1 && state.account_history == text("account_key_history");
+    if !repeated {
+        if state.account_epoch != expected {
+            return refuse(ErrorCode::StaleKey);
+        }
+        if body["auth_key"] != state.registration["auth_key"] || body["otp"] != CODE {
+            return refuse(ErrorCode::OtpInvalid);
+        }
+        let given = body["buckets"].as_array().unwrap();
+        let seen = |row: &pb::Bucket| {
+            given.iter().any(|given| {
+                let entry = WriterEntry::read_unchecked(&bytes(&given["hand_over"])).unwrap();
+                bytes(&given["replaces"]) == row.wrapped_root_key && entry.sequence == row.sequence
+            })
+        };
+        if given.len() != state.buckets.len() || !state.buckets.iter().all(seen) {
+            return refuse(ErrorCode::Retry);
+        }
+        for given in given {
+            let id: BucketId = given["id"].as_str().unwrap().parse().unwrap();
+            let row = state.buckets.iter_mut().find(|row| row.id[..] == id.0).unwrap();
+            (row.name_token, row.wrapped_root_key) = (bytes(&given["name_token"]), bytes(&given["wrapped_root_key"]));
+            row.sequence += 1;
+            state.writers.get_mut(&id.0[..]).unwrap().push(bytes(&given["hand_over"]));
+        }
+        for field in ["salt", "params", "auth_key", "wrapped_account_key"] {
+            state.registration[field] = body["new"][field].clone();
+        }
+        for field in
+            ["recovery_wrapped_account_key", "signing_public_key", "exchange_public_key", "wrapped_private_keys"]
+        {
+            state.registration[field] = body[field].clone();
+        }
+        (state.account_epoch, state.account_history) = (expected + 1, text("account_key_history"));
+        state.device_key = Some(text("device_wrapped_account_key"));
+    }
+    if state.lost_replacements > 0 {
+        state.lost_replacements -= 1;
+        return refuse(ErrorCode::Unavailable);
+    }
+    Json(json!({ "account_key_epoch": state.account_epoch })).into_response()
 }

@@ -108,10 +108,11 @@ pub(crate) fn branch() -> Page {
 /// Two entries: the owner is added, then removed.
 pub(crate) fn writer_entries() -> Vec<Vec<u8>> {
     let mut list = WriterList::empty(BUCKET);
-    [(WriterAction::Add, 0), (WriterAction::Remove, 9)]
+    let heir = SigningKey::from_bytes(&[0x44; 32]).verifying_key().to_bytes();
+    [(WriterAction::Add, public(), 0), (WriterAction::Remove, public(), 9), (WriterAction::HandOver, heir, 12)]
         .into_iter()
-        .map(|(action, sequence)| {
-            let entry = list.next(action, public(), sequence).sign(&key());
+        .map(|(action, who, sequence)| {
+            let entry = list.next(action, who, sequence).sign(&key());
             list.append(&public(), &entry).unwrap();
             entry
         })
@@ -175,8 +176,8 @@ fn frozen_layouts_are_read() {
     assert_eq!(commit().verify(&public(), &vector("commit-signature-2")), Ok(()));
     assert_eq!(Page::decode(&vector("page-leaf")), Ok(leaf()));
     assert_eq!(Page::decode(&vector("page-branch")), Ok(branch()));
-    let entries = [vector("writer-entry-0"), vector("writer-entry-1")];
-    assert_eq!(WriterList::verify(BUCKET, &public(), &entries).unwrap().len(), 2);
+    let entries = [vector("writer-entry-0"), vector("writer-entry-1"), vector("writer-entry-2")];
+    assert_eq!(WriterList::verify(BUCKET, &public(), &entries).unwrap().len(), 3);
 }
 
 /// The bytes with one of them changed.
@@ -253,7 +254,7 @@ fn malformed_signed_words_are_refused() {
 
     let bytes = &writer_entries()[0];
     let mut cases = common(bytes);
-    cases.push(("unknown action", with(bytes, 5 + 16 + 4 + 32, 3)));
+    cases.push(("unknown action", with(bytes, 5 + 16 + 4 + 32, 4)));
     assert_malformed("writer-entry", &cases, |bytes| cyx_core::writers::WriterEntry::read_unchecked(bytes).is_err());
 
     let cases = common(&keep_list().sign(&KEPT, &key()));

@@ -7,9 +7,9 @@ use cyx_core::name::EncryptedName;
 use cyx_crypto::Undecryptable;
 use cyx_crypto::keys::{AccountKey, BlobKey, DeviceKey, InodeKey, RecoveryKey, RootKey};
 use cyx_crypto::wrap::{
-    AccountKek, BOX_MAX, BOX_OVERHEAD, BucketAccess, Edge, Field, epoch_of, extend_history, open_account_key,
-    open_blob_key, open_bucket_name, open_child_key, open_field, open_history, open_root_key, seal_account_key,
-    seal_blob_key, seal_bucket_name, seal_child_key, seal_field, seal_root_key,
+    AccountKek, BOX_MAX, BOX_OVERHEAD, BucketAccess, Edge, Field, epoch_of, extend_history, open_account_history,
+    open_account_key, open_blob_key, open_bucket_name, open_child_key, open_field, open_history, open_root_key,
+    seal_account_key, seal_blob_key, seal_bucket_name, seal_child_key, seal_field, seal_root_key,
 };
 use proptest::prelude::*;
 
@@ -184,6 +184,33 @@ fn a_blobs_key_opens_for_its_own_blob_and_header_only() {
     assert!(open_blob_key(&inode_key(), BLOB, BlobHeader::new(39_999).unwrap(), &wrapped).is_err());
     assert!(open_blob_key(&inode_key(), BLOB, BlobHeader::with_frames(40_000, 1024).unwrap(), &wrapped).is_err());
     assert!(open_blob_key(&InodeKey::from_parts(7, INNER), BLOB, header(), &wrapped).is_err());
+}
+
+#[test]
+fn account_keys_of_before_are_reached_from_the_newest() {
+    let older = |newer: &[u8; 32], newer_epoch, older: &[u8; 32]| {
+        let key = derive(newer, "cyx v1 account key history");
+        sealed_box(14, newer_epoch, &key, &MEMBER.0, &key_plain(newer_epoch - 1, older))
+    };
+    let history =
+        [&b"cyxA\x01\x02\x00"[..], &older(&[0x71; 32], 1, &[0x70; 32]), &older(&KEY, 2, &[0x71; 32])].concat();
+    assert_frozen("account-key-history", &history);
+    let found = open_account_history(&AccountKey::from_bytes(KEY), 2, MEMBER, &history).unwrap();
+    assert!(found == [0x71, 0x70].map(|byte| AccountKey::from_bytes([byte; 32])));
+}
+
+#[test]
+fn what_opens_an_api_key_for_its_owner_goes_under_the_next_account_key() {
+    let [older, newer] = [KEY, INNER].map(AccountKey::from_bytes);
+    let (device, id) = (DeviceKey::from_bytes([0x3b; 32]), SessionId([0x39; 16]));
+    let access = BucketAccess::make(BUCKET, OWNER, RootKey::from_parts(3, INNER));
+    let sealed = access.seal(&device, id);
+    let kek = BucketAccess::seal_kek_for_owner(&older, &device, id);
+    let again = BucketAccess::reseal_kek_for_owner(&older, &newer, id, &kek).unwrap();
+    assert!(BucketAccess::open_as_owner(&newer, id, &again, &sealed).is_ok());
+    assert!(BucketAccess::open_as_owner(&older, id, &again, &sealed).is_err());
+    assert!(BucketAccess::reseal_kek_for_owner(&newer, &older, id, &kek).is_err());
+    assert!(BucketAccess::reseal_kek_for_owner(&older, &newer, SessionId([0; 16]), &kek).is_err());
 }
 
 #[test]

@@ -102,6 +102,7 @@ struct Read {
     path: PathBuf,
     len: u64,
     found: Salvaged,
+    key: MountKey,
 }
 
 /// What is being put together from all files.
@@ -114,7 +115,26 @@ struct Replay {
     expected: Option<u64>,
 }
 
-pub(super) fn read(folder: &Path, key: &MountKey, state: &mut State) -> Result<Replayed, JournalError> {
+/// Reads a file with the key that opens it: the newest, or one of before if no record opens with that.
+fn open(bytes: &[u8], key: &MountKey, older: &[MountKey]) -> Option<(Salvaged, MountKey)> {
+    let mut first = None;
+    for key in std::iter::once(key).chain(older) {
+        let Ok(found) = salvage(bytes, |id| RecordCipher::new(key, id)) else { continue };
+        let nothing_there = bytes.len() == format::FILE_HEADER_LEN;
+        if nothing_there || !found.records.is_empty() {
+            return Some((found, key.clone()));
+        }
+        first = first.or(Some((found, key.clone())));
+    }
+    first
+}
+
+pub(super) fn read(
+    folder: &Path,
+    key: &MountKey,
+    older: &[MountKey],
+    state: &mut State,
+) -> Result<Replayed, JournalError> {
     let mut replay = Replay::default();
     let mut before: Option<Read> = None;
     for (number, path) in files(folder)? {
@@ -125,18 +145,18 @@ pub(super) fn read(folder: &Path, key: &MountKey, state: &mut State) -> Result<R
             std::fs::remove_file(&path).map_err(disk(&path))?;
             continue;
         }
-        let Ok(found) = salvage(&bytes, |id| RecordCipher::new(key, id)) else {
+        let Some((found, key)) = open(&bytes, key, older) else {
             replay.replayed.damaged.push(set_aside(&path)?);
             continue;
         };
-        let read = Read { number, path, len: bytes.len() as u64, found };
+        let read = Read { number, path, len: bytes.len() as u64, found, key };
         let begins = Some(read.found.first);
         if let Some(before) = before.replace(read) {
-            replay.take(before, begins, key, state)?;
+            replay.take(before, begins, state)?;
         }
     }
     if let Some(last) = before {
-        replay.take(last, None, key, state)?;
+        replay.take(last, None, state)?;
     }
     replay.finish(folder, state)
 }
@@ -144,8 +164,8 @@ pub(super) fn read(folder: &Path, key: &MountKey, state: &mut State) -> Result<R
 impl Replay {
     /// Takes what was found in a file. The next one begins with the sequence `next`: if that is the last one's here, its write failed, and
     /// the one in the next file counts.
-    fn take(&mut self, file: Read, next: Option<u64>, key: &MountKey, state: &mut State) -> Result<(), JournalError> {
-        let Read { number, path, len, found } = file;
+    fn take(&mut self, file: Read, next: Option<u64>, state: &mut State) -> Result<(), JournalError> {
+        let Read { number, path, len, found, key } = file;
         let first = found.records.first().map(|first| first.sequence);
         if let (Some(first), Some(expected)) = (first, self.expected)
             && first < expected
@@ -177,7 +197,7 @@ impl Replay {
         }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(disk(&path))?;
         state.used += len;
-        let cipher = Arc::new(RecordCipher::new(key, &found.file));
+        let cipher = Arc::new(RecordCipher::new(&key, &found.file));
         state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: len });
         Ok(())
     }

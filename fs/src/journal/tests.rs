@@ -155,6 +155,38 @@ fn nothing_is_readable_without_the_key() {
 }
 
 #[tokio::test]
+async fn what_was_sealed_under_a_key_of_before_is_found_and_new_files_are_under_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    journal.append(&base(3, 0)).await.unwrap();
+    let one = journal.append(&write(0, b"one")).await.unwrap();
+    journal.sync().await.unwrap();
+    drop(journal);
+
+    let newer = AccountKey::from_bytes([0x63; 32]).derive_mount_key();
+    let stranger = AccountKey::from_bytes([0x64; 32]).derive_mount_key();
+    let older = [stranger.clone(), key()];
+    let (journal, replayed) = Journal::open_with_older(folder.path(), newer.clone(), &older, small()).unwrap();
+    assert_eq!((replayed.files.len(), replayed.lost), (1, 0));
+    assert!(replayed.damaged.is_empty());
+    assert_eq!(&journal.read(one).unwrap()[format::WRITE_DATA_AT..], b"one");
+    journal.append(&write(5, b"two")).await.unwrap();
+    journal.sync().await.unwrap();
+    drop(journal);
+    let (_, replayed) = Journal::open_with_older(folder.path(), newer, &[key()], small()).unwrap();
+    assert_eq!((replayed.files[0].changes.len(), replayed.lost), (2, 0));
+    assert!(replayed.damaged.is_empty());
+    // The key of before alone does not open what came later.
+    let other = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), other.path().join(entry.file_name())).unwrap();
+    }
+    let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
+    assert_eq!(replayed.files[0].changes.len(), 1);
+}
+
+#[tokio::test]
 async fn changes_are_found_again_until_a_version_has_them() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
