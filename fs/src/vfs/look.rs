@@ -64,9 +64,14 @@ impl Inner {
                 listing.misses += 1;
                 // Who decides what there is needs to know what there is not.
                 let often = listing.misses > READ_AHEAD_AFTER || (listing.misses > 1 && directory.home.local.decides());
-                let all = often && listing.complete.is_none() && !listing.large;
+                // What is not believed any more counts as not known, if an answer of now would be believed for longer than a moment.
+                let home = &directory.home;
+                let lasts = home.health.get() || home.local.decides();
+                let lacks = |seen: Option<&Seen>| seen.is_none_or(|seen| lasts && !home.believes(seen));
+                let all = often && lacks(listing.complete.as_ref()) && !listing.large;
                 // Of a large one only which names there are, when many were asked for.
-                let index = listing.large && listing.index.is_none() && listing.misses > INDEX_AFTER;
+                let indexed = listing.index.as_ref().map(|(seen, _)| seen);
+                let index = listing.large && lacks(indexed) && listing.misses > INDEX_AFTER;
                 if all || index {
                     listing.misses = 0;
                 }
