@@ -15,7 +15,7 @@ use cyx_crypto::wrap::{AccountKek, open_account_key};
 use cyx_tests::user::PASSWORD;
 use cyx_tests::{Cluster, noise};
 
-use crate::support::{NEW_PASSWORD, register, text, with};
+use crate::support::{NEW_PASSWORD, register, text};
 
 /// Bytes of a box with a key of 32 bytes in it, and purposes of such boxes (docs/formats/boxes.md).
 const ACCOUNT_BOX: usize = 10 + 12 + 32 + 16;

@@ -26,7 +26,7 @@ fn a_password_changes_without_touching_files_and_ends_other_logins() {
     let unconfirmed = with(&user, &["passwd"], &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
     assert_eq!(unconfirmed.code, 2, "{unconfirmed:?}");
     assert!(unconfirmed.stderr.contains("one-time code"), "{unconfirmed:?}");
-    let made_up = ["passwd", "--session", &"0".repeat(32), "--otp", "000000"];
+    let made_up = ["passwd", "--session", "00000000000000000000000000000000", "--otp", "000000"];
     let refused = with(&user, &made_up, &[("CYXCLOUD_NEW_PASSWORD", NEW_PASSWORD)]);
     assert_eq!(refused.code, 4, "{refused:?}");
     assert_eq!(elsewhere.read("docs", "file"), content, "a refusal changes nothing");

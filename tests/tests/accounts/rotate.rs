@@ -8,7 +8,7 @@ use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::{Cluster, Run, User, program};
 use serde_json::Value;
 
-use crate::support::{register, run, text};
+use crate::support::{register, text};
 
 fn rotate(user: &User, bucket: &str) -> Value {
     user.ok(["rotate", bucket, "--json"]).json()
@@ -20,7 +20,7 @@ fn with_token(cluster: &Cluster, token: &str, args: &[&str]) -> Run {
     let mut command = Command::new(program("cyx"));
     command.env_clear().env("HOME", home.path()).env("CYXCLOUD_GATEWAY", cluster.gateway());
     command.env("CYXCLOUD_TOKEN", token).args(args).stdin(std::process::Stdio::null());
-    run(command)
+    Run::of(command)
 }
 
 #[test]
