@@ -83,6 +83,8 @@ calls! {
     get_inodes(GetInodesRequest) -> GetInodesResponse, DEADLINE;
     /// All that is needed to read a part of a file.
     get_file(GetFileRequest) -> GetFileResponse, DEADLINE;
+    /// All that is needed to read many small files.
+    get_files(GetFilesRequest) -> GetFilesResponse, DEADLINE;
     /// Extent pages by id.
     get_pages(GetPagesRequest) -> GetPagesResponse, DEADLINE;
     /// Blobs by id.

@@ -8,11 +8,13 @@
 //! | [`buckets`] | buckets, writer lists, write leases |
 //! | [`read`] | names, inodes, files, trash |
 //! | [`write`] | mutations, staging |
+//! | [`gather`] | mutations of many callers in one job |
 //! | [`transfer`] | leases of placements, read access, quota, cluster |
 //! | [`subscribe`] | the stream of changes |
 //! | [`scope`] | what keys for one bucket may ask for |
 
 mod buckets;
+mod gather;
 mod read;
 mod scope;
 mod subscribe;
@@ -38,6 +40,7 @@ use crate::error::ApiError;
 use crate::tree::model::BucketRow;
 use crate::tree::{Actor, TreeError};
 
+use self::gather::Gathering;
 use self::scope::Scoped;
 
 /// Most bytes of a request: a batch of a thousand inline files, with room.
@@ -46,19 +49,21 @@ const REQUEST_MAX: usize = 64 * 1024 * 1024;
 /// The service.
 pub struct MetaServer {
     app: AppState,
+    gathering: Gathering,
 }
 
 impl MetaServer {
     /// Serves an app's trees.
     #[must_use]
     pub fn service(app: AppState) -> MetaServiceServer<Self> {
-        MetaServiceServer::new(Self { app })
+        let gathering = Gathering::new(app.db.clone(), app.changes.clone());
+        MetaServiceServer::new(Self { app, gathering })
             .max_decoding_message_size(REQUEST_MAX)
             .max_encoding_message_size(REQUEST_MAX)
     }
 
     async fn caller<T: Scoped>(&self, request: &Request<T>, permission: Permission) -> Result<Caller, ApiError> {
-        let caller = caller_of(&self.app, request.metadata()).await?;
+        let caller = caller_of(&self.app, request).await?;
         caller.require(permission)?;
         scope::check(&caller, request.get_ref())?;
         Ok(caller)
@@ -175,6 +180,10 @@ impl MetaService for MetaServer {
 
     async fn get_file(&self, request: Request<pb::GetFileRequest>) -> Result<Response<pb::GetFileResponse>, Status> {
         answer!(self.file(request) as StorageRead)
+    }
+
+    async fn get_files(&self, request: Request<pb::GetFilesRequest>) -> Result<Response<pb::GetFilesResponse>, Status> {
+        answer!(self.files(request) as StorageRead)
     }
 
     async fn get_pages(&self, request: Request<pb::GetPagesRequest>) -> Result<Response<pb::GetPagesResponse>, Status> {

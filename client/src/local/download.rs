@@ -12,22 +12,29 @@ use cyx_proto::meta::v1 as pb;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::folder::{Folder, Found, is_special};
+use self::one::{Done, One};
+use super::folder::{Folder, is_special};
 use super::walk::below;
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::download::Run as Piece;
-use crate::transfer::{FileOutcome, FileReader, Progress, SaveOptions, Transfer, Uploads};
+use crate::transfer::{FileOutcome, FileReader, Progress, Transfer, Uploads};
 use crate::tree::path::TreePath;
 use crate::tree::types::{Bucket, Directory, Located};
 
+mod one;
+
 /// Files under way; how many have memory is the engine's business.
 const AT_A_TIME: usize = 16;
-/// Small files under way. Most of their time they wait for an answer or for the disk, which makes those durable together that ask together.
-const SMALL_AT_A_TIME: usize = 64;
-/// Files of at most this many bytes are small.
+/// Files of at most this many bytes are small. Most of their time they wait for an answer or for the disk, so they go in batches: the server is asked
+/// about a whole batch at once, and the disk makes those durable together that ask together.
 const SMALL: u64 = 256 * 1024;
+/// Small files of a batch, and their bytes.
+const BATCH_FILES: usize = 64;
+const BATCH_BYTES: u64 = 4 << 20;
+/// Batches under way: one is asked for while others are written.
+const BATCHES: usize = 2;
 
 /// How files and directories are downloaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +67,10 @@ impl Transfer {
             progress,
             summary: Summary::default(),
             jobs: JoinSet::new(),
+            batches: 0,
+            files: 0,
+            batch: Vec::new(),
+            batch_bytes: 0,
             folders: Vec::new(),
         };
         run.all(from, to).await
@@ -73,9 +84,21 @@ struct Run {
     filter: SharedFilter,
     progress: Arc<dyn Progress>,
     summary: Summary,
-    jobs: JoinSet<Done>,
+    jobs: JoinSet<Result<Finished>>,
+    /// Jobs that are a batch, and others.
+    batches: usize,
+    files: usize,
+    /// Small files that wait for others.
+    batch: Vec<One>,
+    batch_bytes: u64,
     /// Directories whose mode and time are still to be set.
     folders: Vec<Incomplete>,
+}
+
+/// What a job has done.
+struct Finished {
+    batch: bool,
+    files: Vec<Done>,
 }
 
 struct Incomplete {
@@ -83,14 +106,6 @@ struct Incomplete {
     names: Vec<Vec<u8>>,
     attributes: Option<pb::Attributes>,
     target: Arc<Target>,
-}
-
-struct Done {
-    path: Vec<u8>,
-    bytes: u64,
-    liars: Vec<cyx_core::ids::NodeId>,
-    special: bool,
-    result: Result<FileOutcome>,
 }
 
 /// A directory that is still to be read.
@@ -260,41 +275,72 @@ impl Run {
         if self.options.dry_run {
             return self.would(&path, &located);
         }
-        let at_a_time = if located.inode.size <= SMALL { SMALL_AT_A_TIME } else { AT_A_TIME };
-        while self.jobs.len() >= at_a_time {
-            if let Some(done) = self.jobs.join_next().await {
-                self.absorb(done)?;
-            }
-        }
         self.progress.found(1, located.inode.size);
-        let job = One {
+        let one = One {
             transfer: self.transfer.clone(),
             bucket: self.bucket.clone(),
             folder: folder.clone(),
             name,
+            path,
             located,
             no_clobber: self.options.no_clobber,
             progress: Arc::clone(&self.progress),
         };
-        self.jobs.spawn(async move {
-            job.progress.begins(&path, Some(job.located.inode.size));
-            let mut liars = Vec::new();
-            let result = job.run(&mut liars).await;
-            let special = job.located.inode.attributes.is_some_and(|attributes| is_special(attributes.mode));
-            Done { path, bytes: job.located.inode.size, liars, special, result }
-        });
+        if one.located.inode.size > SMALL {
+            self.make_room(|run| run.files < AT_A_TIME).await?;
+            self.files += 1;
+            self.jobs.spawn(async move { Ok(Finished { batch: false, files: vec![one.done(None).await] }) });
+            return Ok(());
+        }
+        self.batch_bytes += one.located.inode.size;
+        self.batch.push(one);
+        if self.batch.len() >= BATCH_FILES || self.batch_bytes >= BATCH_BYTES {
+            self.send_batch().await?;
+        }
+        Ok(())
+    }
+
+    /// Begins with the small files that wait.
+    async fn send_batch(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.make_room(|run| run.batches < BATCHES).await?;
+        self.batches += 1;
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.jobs.spawn(async move { Ok(Finished { batch: true, files: one::all_of(batch).await? }) });
+        Ok(())
+    }
+
+    /// Waits until one more job may begin.
+    async fn make_room(&mut self, has_room: impl Fn(&Self) -> bool) -> Result<()> {
+        while !has_room(self) {
+            if let Some(done) = self.jobs.join_next().await {
+                self.absorb(done)?;
+            }
+        }
         Ok(())
     }
 
     async fn drain(&mut self) -> Result<()> {
+        self.send_batch().await?;
         while let Some(done) = self.jobs.join_next().await {
             self.absorb(done)?;
         }
         Ok(())
     }
 
-    fn absorb(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Result<()> {
-        let Done { path, bytes, liars, special, result } = joined(done.map(Ok))?;
+    fn absorb(&mut self, done: std::result::Result<Result<Finished>, tokio::task::JoinError>) -> Result<()> {
+        let Finished { batch, files } = joined(done)?;
+        let under_way = if batch { &mut self.batches } else { &mut self.files };
+        *under_way -= 1;
+        // All of them are counted, even if one of them stops the rest.
+        files.into_iter().map(|done| self.count(done)).fold(Ok(()), Result::and)
+    }
+
+    fn count(&mut self, done: Done) -> Result<()> {
+        let Done { path, bytes, liars, special, result } = done;
         for liar in liars {
             if !self.summary.liars.contains(&liar) {
                 self.summary.liars.push(liar);
@@ -328,61 +374,6 @@ impl Run {
         self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
         self.summary.add_failure(path, error);
         Ok(())
-    }
-}
-
-/// One file or link.
-struct One {
-    transfer: Transfer,
-    bucket: Bucket,
-    folder: Folder,
-    name: Vec<u8>,
-    located: Located,
-    no_clobber: bool,
-    progress: Arc<dyn Progress>,
-}
-
-impl One {
-    async fn run(&self, liars: &mut Vec<cyx_core::ids::NodeId>) -> Result<FileOutcome> {
-        let (folder, name) = (self.folder.clone(), self.name.clone());
-        let found = blocking(move || folder.find(&name)).await?;
-        match found {
-            Some(_) if self.no_clobber => return Ok(FileOutcome::Skipped("it exists".to_owned())),
-            Some(Found::Folder) => {
-                return Err(Error::IsDirectory(self.folder.path_of(&self.name).display().to_string()));
-            }
-            Some(Found::Special) => {
-                let path = self.folder.path_of(&self.name);
-                return Err(Error::invalid(format!("{} is neither a file nor a link", path.display())));
-            }
-            _ => {}
-        }
-        if self.located.kind() == pb::InodeKind::Symlink {
-            let (folder, name, target) = (self.folder.clone(), self.name.clone(), self.located.link_target()?);
-            return blocking(move || {
-                if folder.links_to(&name, &target) {
-                    return Ok(FileOutcome::Unchanged);
-                }
-                folder.link(&name, &target)?;
-                Ok(FileOutcome::Done)
-            })
-            .await;
-        }
-        let attributes = self.located.inode.attributes.unwrap_or_default();
-        let same = Found::File { size: self.located.inode.size, mtime_ns: attributes.mtime_ns };
-        if found == Some(same) {
-            return Ok(FileOutcome::Unchanged);
-        }
-        let reader = self.transfer.open(&self.bucket, &self.located).await?;
-        let options = SaveOptions {
-            no_clobber: self.no_clobber,
-            mode: Some(attributes.mode),
-            mtime_ns: Some(attributes.mtime_ns),
-            resumable: true,
-        };
-        let saved = reader.save(&self.folder, &self.name, options, &*self.progress).await;
-        *liars = reader.liars();
-        saved.map(|()| FileOutcome::Done)
     }
 }
 

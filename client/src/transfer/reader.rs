@@ -11,10 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use cyx_core::extent::{Extent, PageMap};
 use cyx_core::ids::{BlobId, InodeId, NodeId, PlacementId, SegmentId};
-use cyx_core::segment::shard_len;
 use cyx_crypto::frames::{BlobCipher, FrameTag};
 use cyx_crypto::wrap::{InodeKeyring, open_blob_key};
-use cyx_proto::convert::{self, bytes_of, id, required};
+use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
 use super::Transfer;
@@ -24,16 +23,18 @@ use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
 use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
-use crate::nodes::NodeAccess;
 use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located, VerifiedVersion};
 
 mod cached;
+mod many;
+mod map;
 mod opening;
 mod pages;
 
 pub(crate) use cached::{Edit, keep_frames};
 pub use cached::{FrameCache, KnownVersion};
+use map::access_of;
 use opening::{Job, Opening};
 
 /// Grants that end within so many seconds are renewed first.
@@ -459,9 +460,8 @@ impl FileReader {
     }
 
     fn take_access(&self, nodes: Vec<pb::NodeAccess>) -> Result<()> {
-        let nodes: Vec<NodeAccess> =
-            nodes.into_iter().map(NodeAccess::try_from).collect::<std::result::Result<_, _>>()?;
-        lock(&self.shared.access).extend(nodes.into_iter().map(|access| (access.node, access)));
+        let nodes = access_of(nodes)?;
+        lock(&self.shared.access).extend(nodes);
         Ok(())
     }
 
@@ -475,29 +475,8 @@ impl FileReader {
         placements: Vec<pb::Placement>,
     ) -> Result<()> {
         self.take_access(nodes)?;
-        for placement in placements {
-            let scheme = convert::scheme(placement.scheme, "placement.scheme")?;
-            let nodes: Vec<NodeId> =
-                placement.nodes.iter().map(|node| id(node, "placement.node")).collect::<std::result::Result<_, _>>()?;
-            if !(scheme.k()..=scheme.n()).contains(&nodes.len()) {
-                return Err(IntegrityError::Mismatch("a placement has the wrong number of nodes").into());
-            }
-            map.placements.insert(id(&placement.id, "placement.id")?, nodes);
-        }
-        for segment in segments {
-            let segment = segment_at(&segment, &map.placements)?;
-            map.segments.insert(segment.id, Arc::new(segment));
-        }
-        for blob in blobs {
-            let at = match required(blob.place, "blob.place")? {
-                pb::blob::Place::Inline(sealed) => BlobAt::Inline(sealed),
-                pb::blob::Place::Segment(place) => {
-                    BlobAt::Segment { segment: id(&place.segment, "blob.segment")?, offset: place.offset }
-                }
-            };
-            map.blobs.insert(id(&blob.id, "blob.id")?, at);
-        }
-        Ok(())
+        map.take_segments(segments, placements)?;
+        map.take_blobs(blobs)
     }
 
     fn job(&self, extent: &Extent) -> Result<Job> {
@@ -550,31 +529,6 @@ impl FileReader {
     pub(crate) async fn access_anew(&self, segment: &SegmentAt) -> Result<AccessMap> {
         self.access_to(segment, true).await
     }
-}
-
-fn segment_at(segment: &pb::Segment, placements: &HashMap<PlacementId, Vec<NodeId>>) -> Result<SegmentAt> {
-    let scheme = convert::scheme(segment.scheme, "segment.scheme")?;
-    let roots = convert::roots(&segment.roots, scheme, "segment.roots")?;
-    let placement: PlacementId = id(&segment.placement, "segment.placement")?;
-    let nodes = placements.get(&placement).ok_or(IntegrityError::Mismatch("it withholds a placement"))?;
-    let is_present = |index: usize| segment.present & (1 << index) != 0;
-    let mut holders: Vec<Option<NodeId>> =
-        (0..scheme.n()).map(|index| nodes.get(index).copied().filter(|_| is_present(index))).collect();
-    for moved in &segment.overrides {
-        let index = usize::try_from(moved.shard).unwrap_or(usize::MAX);
-        if let Some(holder) = holders.get_mut(index).filter(|_| index < scheme.n() && is_present(index)) {
-            *holder = Some(id(&moved.node, "segment.override")?);
-        }
-    }
-    Ok(SegmentAt {
-        id: id(&segment.id, "segment.id")?,
-        scheme,
-        length: segment.length,
-        shard_len: shard_len(scheme, segment.length),
-        holders,
-        roots,
-        audited_ns: segment.audited_ns,
-    })
 }
 
 fn slice<'a>(bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {

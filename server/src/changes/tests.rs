@@ -10,9 +10,8 @@ use pb::event::Event as Pb;
 use super::feed::Feed;
 use super::log::{self, Since};
 use super::{Bus, Notice};
-use crate::tree::apply::Outcome;
 use crate::tree::model::InodeKind::File;
-use crate::tree::tests::support::{TestTree, create, mutation};
+use crate::tree::tests::support::TestTree;
 use crate::tree::write_lease::{self, Acquired, Recalled};
 
 async fn begin(tree: &TestTree, bus: &Bus, after: Option<u64>) -> Feed {
@@ -26,13 +25,13 @@ fn recall(bucket: BucketId, fencing: u64) -> Notice {
 
 /// Makes a file; the changes are returned, not published.
 async fn change(tree: &TestTree, name: &str) -> Vec<pb::Change> {
-    let request = pb::ApplyRequest {
-        bucket: bytes_of(tree.bucket),
-        mutations: vec![mutation(vec![create(InodeId::random(), tree.root, name, File)])],
-        ..pb::ApplyRequest::default()
-    };
-    let Outcome::Applied(applied) = tree.attempt(request).await.unwrap() else { panic!("nobody holds a lease") };
-    applied.changes
+    let before = tree.sequence().await;
+    tree.make(tree.root, name, File).await;
+    let mut read = tree.test.db.read().await.unwrap();
+    match log::since(&mut read, tree.bucket, before, 10).await.unwrap() {
+        Since::Changes(changes) => changes,
+        other => panic!("the log is as it was made: {other:?}"),
+    }
 }
 
 async fn next(feed: &mut Feed) -> Pb {

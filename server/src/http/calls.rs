@@ -43,6 +43,7 @@ const META: &[(&str, Calls)] = &[
     ("GetInodes", Read),
     ("GetPath", Read),
     ("GetFile", Read),
+    ("GetFiles", Read),
     ("GetPages", Read),
     ("GetBlobs", Read),
     ("Apply", Write),

@@ -108,6 +108,23 @@ impl MetaServer {
         Ok(pb::GetFileResponse { nodes, ..found.answer })
     }
 
+    pub(super) async fn files(
+        &self,
+        caller: &Caller,
+        question: pb::GetFilesRequest,
+    ) -> Result<pb::GetFilesResponse, ApiError> {
+        if question.inodes.len() > file::FILES_MAX {
+            return Err(too_many("files", file::FILES_MAX));
+        }
+        let ids = question.inodes.iter().map(|id| convert::id(id, "inodes"));
+        let ids: Vec<InodeId> = ids.collect::<Result<_, _>>()?;
+        let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
+        let found = file::files(&mut read, bucket.id, &ids).await?;
+        drop(read);
+        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
+        Ok(pb::GetFilesResponse { nodes, ..found.answer })
+    }
+
     pub(super) async fn pages(
         &self,
         caller: &Caller,

@@ -48,6 +48,7 @@ about! {
     GetInodesRequest: Bucket(bucket);
     GetPathRequest: Bucket(bucket);
     GetFileRequest: Bucket(bucket);
+    GetFilesRequest: Bucket(bucket);
     GetPagesRequest: Bucket(bucket);
     GetBlobsRequest: Bucket(bucket);
     ApplyRequest: Bucket(bucket);

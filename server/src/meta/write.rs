@@ -1,11 +1,13 @@
 //! Mutations and staging.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{BucketId, TxnId};
+use cyx_core::ids::{BucketId, KeyId, TxnId};
+use cyx_core::writers::WriterList;
 use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::meta::v1 as pb;
 use tokio::sync::broadcast;
@@ -15,12 +17,12 @@ use crate::auth::Caller;
 use crate::changes::Notice;
 use crate::db::Backend;
 use crate::error::ApiError;
-use crate::time::{now_ns, now_seconds};
-use crate::tree::apply::{self, Applied, Batch, Outcome};
+use crate::time::now_seconds;
+use crate::tree::apply::{Applied, Batch, Outcome};
 use crate::tree::model::Place;
 use crate::tree::plan::{PlanContext, UploadPlan};
 use crate::tree::write_lease::Recalled;
-use crate::tree::{Settings, TreeError, staging};
+use crate::tree::{Settings, staging};
 
 /// How long after the life of a write lease a call gives up waiting for one to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,13 +41,35 @@ impl MetaServer {
     /// What has to be known before a call that changes a bucket can be checked.
     async fn plan_context(&self, caller: &Caller, bucket: BucketId) -> Result<PlanContext, ApiError> {
         let (mut read, bucket) = self.open(caller, bucket).await?;
-        Ok(PlanContext {
-            bucket: bucket.id,
-            writers: self.app.writers.get(&mut read, &bucket).await?,
+        Ok(self.context_with(bucket.id, self.app.writers.get(&mut read, &bucket).await?))
+    }
+
+    fn context_with(&self, bucket: BucketId, writers: Arc<WriterList>) -> PlanContext {
+        PlanContext {
+            bucket,
+            writers,
             network: Arc::clone(&self.app.network.placements) as _,
             file_max: self.app.config.max_file_bytes,
             now: now_seconds(),
-        })
+        }
+    }
+
+    /// As [`Self::plan_context`], without asking the database if the keys that sign are known from earlier calls. Who may see the bucket, and
+    /// whether a key may still sign, is decided in the transaction; nothing that was checked before is told to those who may not.
+    async fn context_of(
+        &self,
+        caller: &Caller,
+        bucket: BucketId,
+        signed_by: &[KeyId],
+    ) -> Result<PlanContext, ApiError> {
+        let known = match signed_by {
+            [] => Some(Arc::new(WriterList::empty(bucket))),
+            keys => self.app.writers.known(bucket).filter(|list| keys.iter().all(|key| list.ever(*key).is_some())),
+        };
+        match known {
+            Some(writers) => Ok(self.context_with(bucket, writers)),
+            None => self.plan_context(caller, bucket).await,
+        }
     }
 
     pub(super) async fn apply_batch(
@@ -54,12 +78,18 @@ impl MetaServer {
         request: pb::ApplyRequest,
     ) -> Result<pb::ApplyResponse, ApiError> {
         let bucket = convert::id(&request.bucket, "bucket")?;
-        let context = self.plan_context(caller, bucket).await?;
+        let signed_by = signed_by(&request);
+        let context = self.context_of(caller, bucket, &signed_by).await?;
         let (actor, settings) = (actor(caller), Settings::from(&self.app.config));
         let check = move || Batch::check(request, actor, settings, &context);
-        let batch = tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)??;
+        let batch = if signed_by.is_empty() {
+            // Nothing in it takes long.
+            check()?
+        } else {
+            tokio::task::spawn_blocking(check).await.map_err(ApiError::internal)??
+        };
         let batch = Arc::new(batch);
-        self.in_turn(bucket, || self.attempt(bucket, Arc::clone(&batch))).await
+        self.in_turn(bucket, || self.attempt(Arc::clone(&batch))).await
     }
 
     /// Does something that needs the bucket to be without a foreign write lease: recalls it and waits for its end, if there is one.
@@ -90,21 +120,9 @@ impl MetaServer {
         }
     }
 
-    async fn attempt(&self, bucket: BucketId, batch: Arc<Batch>) -> Result<Turn<pb::ApplyResponse>, ApiError> {
-        let backend = self.app.db.backend();
-        let outcome: Result<Outcome, TreeError> = self
-            .app
-            .db
-            .write(move |conn| {
-                let batch = Arc::clone(&batch);
-                Box::pin(async move { apply::apply(conn, backend, &batch, now_ns()).await })
-            })
-            .await;
-        Ok(match outcome? {
-            Outcome::Applied(Applied { results, sequence, changes }) => {
-                self.app.changes.publish_changes(bucket, changes);
-                Turn::Done(pb::ApplyResponse { results, sequence })
-            }
+    async fn attempt(&self, batch: Arc<Batch>) -> Result<Turn<pb::ApplyResponse>, ApiError> {
+        Ok(match self.gathering.apply(batch).await? {
+            Outcome::Applied(Applied { results, sequence }) => Turn::Done(pb::ApplyResponse { results, sequence }),
             Outcome::Held(recalled) => Turn::Held(recalled),
         })
     }
@@ -165,6 +183,17 @@ impl MetaServer {
         self.in_bucket(caller, bucket, move |work| Box::pin(work.abort_staged(txn))).await?;
         Ok(pb::AbortStagedResponse {})
     }
+}
+
+/// The keys that a request says signed its commits. What is no key at all stands for one that nobody has, so that the check refuses it.
+fn signed_by(request: &pb::ApplyRequest) -> Vec<KeyId> {
+    let operations = request.mutations.iter().flat_map(|mutation| &mutation.operations);
+    let commits = operations.filter_map(|operation| match &operation.operation {
+        Some(pb::operation::Operation::Commit(commit)) => Some(&commit.writer),
+        _ => None,
+    });
+    let keys: HashSet<KeyId> = commits.map(|writer| KeyId::try_from(&writer[..]).unwrap_or(KeyId([0; 16]))).collect();
+    keys.into_iter().collect()
 }
 
 /// Waits until a recalled lease is released, for so long at most.

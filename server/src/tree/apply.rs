@@ -4,7 +4,8 @@
 //! mutation that was done is kept under its transaction id, and whoever repeats it gets that answer and changes nothing: a lost
 //! reply is no reason to wonder. Refusals are not kept, so a repeated mutation may succeed later.
 //!
-//! Runs of new small files go through [`super::fast`], which gives the same results with a handful of statements for all of them.
+//! Batches of several callers that wait for the same bucket share a transaction ([`together`]). Runs of new inodes and small files, of whichever
+//! batch, go through [`super::fast`], which gives the same results with a handful of statements for all of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use super::error::{Refusal, TreeError};
 use super::plan::PlanContext;
 use super::request::{self, Mutation, Operation};
 use super::sql::{self, Value};
-use super::work::{Actor, Changes, Work};
-use super::write_lease::{self, Recalled};
+use super::work::{Actor, Changes, Work, no_such_bucket};
+use super::write_lease::{Recalled, Standing};
 use super::{Settings, fast};
 use crate::db::{Backend, Conn, DbError, insert_many};
 
@@ -87,10 +88,8 @@ impl Batch {
 pub struct Applied {
     /// One result per mutation.
     pub results: Vec<pb::MutationResult>,
-    /// Number of the bucket's newest change.
+    /// Number of the bucket's newest change after the last of them.
     pub sequence: u64,
-    /// To be published once the transaction is durable.
-    pub changes: Changes,
 }
 
 /// What a batch meets.
@@ -101,6 +100,25 @@ pub enum Outcome {
     /// Somebody else holds the bucket's write lease, which is recalled now. Nothing was done.
     Held(Recalled),
 }
+
+/// What became of batches that were done in one transaction.
+#[derive(Debug)]
+pub struct Together {
+    /// One per batch: what it met, or why all of it is refused.
+    pub outcomes: Vec<Result<Outcome, TreeError>>,
+    /// What they changed, to be published once the transaction is durable.
+    pub changes: Changes,
+}
+
+/// One mutation, with the batch that it came in.
+pub(super) struct Item<'a> {
+    at: usize,
+    pub(super) batch: &'a Batch,
+    pub(super) mutation: &'a Result<Mutation, pb::MutationResult>,
+}
+
+/// A shorter run is tried this often per transaction before the general way takes what is left.
+const SHORTER_MAX: u32 = 8;
 
 fn internal() -> Refusal {
     Refusal { code: ErrorCode::Internal, message: "the server failed".into(), state: Vec::new() }
@@ -119,70 +137,144 @@ fn fault(operation: usize, refusal: Refusal) -> pb::MutationResult {
 ///
 /// # Errors
 /// A refusal of the whole batch (no such bucket, stale lease) or a failure of the database.
-pub async fn apply(conn: &mut Conn, backend: Backend, batch: &Batch, now: i64) -> Result<Outcome, TreeError> {
-    let mut work = Work::open(conn, backend, batch.bucket, batch.actor, batch.settings, now).await?;
-    if let Some(recalled) = write_lease::check(&mut work, batch.write_lease).await? {
-        return Ok(Outcome::Held(recalled));
+pub async fn apply(conn: &mut Conn, backend: Backend, batch: &Arc<Batch>, now: i64) -> Result<Outcome, TreeError> {
+    let mut together = together(conn, backend, std::slice::from_ref(batch), now).await?;
+    together.outcomes.pop().unwrap_or_else(|| Err(no_such_bucket()))
+}
+
+/// Does batches for the same bucket, one after the other, with what they have in common done once: the lock, the questions about members,
+/// leases and earlier answers, the counters, the log. What a batch gets and leaves is what it would if it came alone.
+///
+/// # Errors
+/// A failure of the database: then nothing of any batch may stay.
+pub async fn together(
+    conn: &mut Conn,
+    backend: Backend,
+    batches: &[Arc<Batch>],
+    now: i64,
+) -> Result<Together, DbError> {
+    let refuse_all =
+        || Together { outcomes: batches.iter().map(|_| Err(no_such_bucket())).collect(), changes: Changes::default() };
+    let Some(first) = batches.first() else { return Ok(refuse_all()) };
+    let accounts = sql::distinct(batches.iter().map(|batch| batch.actor.account));
+    let opened = Work::open_for(conn, backend, first.bucket, &accounts, first.settings, now).await?;
+    let Some((mut work, members)) = opened else { return Ok(refuse_all()) };
+    let mut standing = Standing::of(&mut work).await?;
+    let mut outcomes = Vec::with_capacity(batches.len());
+    let mut items = Vec::new();
+    for (at, batch) in batches.iter().enumerate() {
+        work.actor = batch.actor;
+        let outcome = if batch.bucket == first.bucket && members.contains(&batch.actor.account) {
+            standing.check(&mut work, batch.write_lease).await
+        } else {
+            Err(no_such_bucket())
+        };
+        outcomes.push(match outcome {
+            Ok(None) => {
+                items.extend(batch.mutations.iter().map(|mutation| Item { at, batch, mutation }));
+                let results = Vec::with_capacity(batch.mutations.len());
+                Ok(Outcome::Applied(Applied { results, sequence: work.bucket.sequence }))
+            }
+            Ok(Some(recalled)) => Ok(Outcome::Held(recalled)),
+            Err(TreeError::Refused(refusal)) => Err(TreeError::Refused(refusal)),
+            Err(TreeError::Database(error)) => return Err(error),
+        });
     }
-    let txns: Vec<TxnId> =
-        batch.mutations.iter().filter_map(|mutation| mutation.as_ref().ok().map(|mutation| mutation.txn)).collect();
-    let mut done = earlier_results(work.conn, batch.bucket, &txns).await?;
-    let mut results = Vec::with_capacity(batch.mutations.len());
-    let mut new: Vec<(TxnId, Vec<u8>)> = Vec::new();
-    let mut rest = batch.mutations.as_slice();
-    while let Some((first, others)) = rest.split_first() {
-        let run = if batch.fast { fast::run_of(rest, &done) } else { Vec::new() };
-        if let Some(answers) = fast::try_run(&mut work, &run, &batch.writers).await? {
-            for (mutation, answer) in run.iter().zip(answers) {
-                remember(&mut done, &mut new, mutation.txn, &answer);
-                results.push(answer);
+    if !outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Applied(_)))) {
+        return Ok(Together { outcomes, changes: Changes::default() });
+    }
+    let mut answers = Answers { outcomes, done: HashMap::new(), new: Vec::new() };
+    perform_all(&mut work, &items, &mut answers).await?;
+    answers.order();
+    keep_results(work.conn, first.bucket, &answers.new, now).await?;
+    Ok(Together { outcomes: answers.outcomes, changes: work.finish().await? })
+}
+
+/// The answers so far.
+struct Answers {
+    outcomes: Vec<Result<Outcome, TreeError>>,
+    /// Of this transaction and of earlier ones.
+    done: HashMap<TxnId, pb::MutationResult>,
+    /// Those that are to be kept.
+    new: Vec<(TxnId, Vec<u8>)>,
+}
+
+impl Answers {
+    /// Notes what became of a mutation that was just done.
+    fn remember(&mut self, txn: TxnId, result: &pb::MutationResult) {
+        self.new.push((txn, result.encode_to_vec()));
+        self.done.insert(txn, result.clone());
+    }
+
+    /// Gives an answer to the batch that waits for it, and the number of the bucket's newest change then.
+    fn give(&mut self, item: &Item<'_>, result: pb::MutationResult, newest: u64) {
+        if let Some(Ok(Outcome::Applied(applied))) = self.outcomes.get_mut(item.at) {
+            applied.results.push(result);
+            applied.sequence = newest;
+        }
+    }
+
+    /// A batch without mutations sees what those before it did.
+    fn order(&mut self) {
+        let mut newest = 0;
+        for applied in self.outcomes.iter_mut().flatten() {
+            if let Outcome::Applied(applied) = applied {
+                applied.sequence = applied.sequence.max(newest);
+                newest = applied.sequence;
+            }
+        }
+    }
+}
+
+async fn perform_all(work: &mut Work<'_>, items: &[Item<'_>], answers: &mut Answers) -> Result<(), DbError> {
+    let fail = |error| match error {
+        TreeError::Database(error) => error,
+        // Every refusal belongs to a mutation and was given to it.
+        TreeError::Refused(_) => DbError::Corrupt("a refusal without a mutation"),
+    };
+    let txns = items.iter().filter_map(|item| item.mutation.as_ref().ok().map(|mutation| mutation.txn));
+    answers.done = earlier_results(work.conn, work.bucket.id, &sql::distinct(txns)).await?;
+    let (mut rest, mut most, mut shorter) = (items, usize::MAX, 0);
+    while !rest.is_empty() {
+        let run = if shorter < SHORTER_MAX { fast::run_of(rest, &answers.done, most) } else { Vec::new() };
+        if let Some(made) = fast::try_run(work, &run).await.map_err(fail)? {
+            for ((item, child), made) in rest.iter().zip(&run).zip(made) {
+                answers.remember(child.txn, &made.result);
+                answers.give(item, made.result, made.sequence);
             }
             rest = &rest[run.len()..];
             continue;
         }
-        // What the short way does not take goes one by one, so that it is not tried again for each of them.
-        let (now, later) =
-            if run.is_empty() { (std::slice::from_ref(first), others) } else { rest.split_at(run.len()) };
-        for mutation in now {
-            results.push(one(&mut work, mutation, &batch.writers, &mut done, &mut new).await?);
+        if run.len() >= 2 * fast::RUN_MIN {
+            // Something in it is unusual; what lies before that may go the short way all the same.
+            (most, shorter) = (run.len() / 2, shorter + 1);
+            continue;
         }
-        rest = later;
+        // What the short way does not take goes one by one, so that it is not tried again for each of them.
+        let (now, later) = rest.split_at(run.len().max(1));
+        for item in now {
+            let result = one(work, item, answers).await.map_err(fail)?;
+            answers.give(item, result, work.bucket.sequence);
+        }
+        (rest, most) = (later, usize::MAX);
     }
-    keep_results(work.conn, batch.bucket, &new, now).await?;
-    let sequence = work.bucket.sequence;
-    let changes = work.finish().await?;
-    Ok(Outcome::Applied(Applied { results, sequence, changes }))
+    Ok(())
 }
 
-async fn one(
-    work: &mut Work<'_>,
-    mutation: &Result<Mutation, pb::MutationResult>,
-    writers: &Arc<WriterList>,
-    done: &mut HashMap<TxnId, pb::MutationResult>,
-    new: &mut Vec<(TxnId, Vec<u8>)>,
-) -> Result<pb::MutationResult, TreeError> {
-    let mutation = match mutation {
+async fn one(work: &mut Work<'_>, item: &Item<'_>, answers: &mut Answers) -> Result<pb::MutationResult, TreeError> {
+    let mutation = match item.mutation {
         Ok(mutation) => mutation,
         Err(refused) => return Ok(refused.clone()),
     };
-    if let Some(earlier) = done.get(&mutation.txn) {
+    if let Some(earlier) = answers.done.get(&mutation.txn) {
         return Ok(pb::MutationResult { replayed: true, ..earlier.clone() });
     }
-    let result = attempt(work, mutation, writers).await?;
+    work.actor = item.batch.actor;
+    let result = attempt(work, mutation, &item.batch.writers).await?;
     if result.fault.is_none() {
-        remember(done, new, mutation.txn, &result);
+        answers.remember(mutation.txn, &result);
     }
     Ok(result)
-}
-
-fn remember(
-    done: &mut HashMap<TxnId, pb::MutationResult>,
-    new: &mut Vec<(TxnId, Vec<u8>)>,
-    txn: TxnId,
-    result: &pb::MutationResult,
-) {
-    new.push((txn, result.encode_to_vec()));
-    done.insert(txn, result.clone());
 }
 
 /// Tries one mutation; what it changed is undone if an operation is refused.

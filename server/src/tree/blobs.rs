@@ -142,7 +142,7 @@ impl Work<'_> {
             }
         }
         let bucket = self.bucket.id.0;
-        insert_blobs(self.conn, &bucket, &fresh).await?;
+        insert_new_blobs(self.conn, &bucket, &fresh).await?;
         for (counters, keys) in changed {
             let head = "UPDATE blob SET refs = $2, live_refs = $3 WHERE bucket = $1 AND id IN (";
             let values = [Value::Bytes(&bucket), Value::Int(counters.refs), Value::Int(counters.live)];
@@ -252,10 +252,10 @@ fn check_found(id: BlobId, found: &BlobState, sent: Option<&NewBlob>, new: &NewC
     Ok(())
 }
 
-/// Writes blobs that are not there.
-pub(super) async fn insert_blobs(conn: &mut Conn, bucket: &[u8; 16], rows: &[BlobInsert<'_>]) -> Result<(), DbError> {
+/// Writes blobs that are not there yet. How many were written.
+pub(super) async fn insert_blobs(conn: &mut Conn, bucket: &[u8; 16], rows: &[BlobInsert<'_>]) -> Result<u64, DbError> {
     let head = "INSERT INTO blob (bucket, id, length, inline_bytes, segment, segment_offset, refs, live_refs, staged)";
-    insert_many(conn, head, 9, "", rows, |statement, row| {
+    insert_many(conn, head, 9, "ON CONFLICT DO NOTHING", rows, |statement, row| {
         let (inline, segment, offset) = match &row.blob.place {
             Place::Inline(bytes) => (Some(bytes.to_vec()), None, 0),
             Place::Segment { segment, offset } => (None, Some(segment.to_vec()), *offset),
@@ -271,6 +271,17 @@ pub(super) async fn insert_blobs(conn: &mut Conn, bucket: &[u8; 16], rows: &[Blo
             .bind(row.counters.live)
             .bind(row.staged.map(cyx_core::ids::TxnId::to_vec))
     })
-    .await?;
-    Ok(())
+    .await
+}
+
+/// Writes blobs of which the transaction knows that they are not there.
+pub(super) async fn insert_new_blobs(
+    conn: &mut Conn,
+    bucket: &[u8; 16],
+    rows: &[BlobInsert<'_>],
+) -> Result<(), DbError> {
+    if insert_blobs(conn, bucket, rows).await? == rows.len() as u64 {
+        return Ok(());
+    }
+    Err(DbError::Corrupt("blobs appeared in a locked bucket"))
 }

@@ -44,6 +44,19 @@ pub(super) async fn version(
     row.as_ref().map(VersionRow::read).transpose()
 }
 
+/// The newest versions of those of the files that have one.
+pub(super) async fn newest_versions(
+    conn: &mut Conn,
+    bucket: BucketId,
+    files: &[InodeId],
+) -> Result<HashMap<InodeId, VersionRow>, DbError> {
+    let keys: Vec<[u8; 16]> = files.iter().map(|id| id.0).collect();
+    let head =
+        format!("SELECT {VERSION_COLUMNS}, inode FROM version WHERE bucket = $1 AND superseded_ns = 0 AND inode IN (");
+    let rows = sql::fetch_in(conn, &head, ")", &[Value::Bytes(&bucket.0)], &keys).await?;
+    rows.iter().map(|row| Ok((sql::id(row, VersionRow::COLUMNS)?, VersionRow::read(row)?))).collect()
+}
+
 /// A version to be written as its file's newest.
 pub(super) struct NewVersion<'a> {
     pub(super) plan: &'a CommitPlan,

@@ -1,18 +1,21 @@
-//! The short way for runs of new small files.
+//! The short way for runs of new inodes.
 //!
-//! A mutation of the shape *create a file, commit its first version with one leaf page and inline blobs* needs no counters of its own: what it
-//! writes is new and refers to nothing else. A run of them is checked with one question per table and written with one insert
-//! per table. Whatever is unusual about a run (a name that is taken, an id in use, a quota that may not suffice) sends all of it
-//! through the general path, which decides and explains. Both ways leave the same rows and give the same answers.
+//! A mutation of the shape *create an inode*, or *create a file and commit its first version with one leaf page and inline blobs*, needs no
+//! counters of its own: what it writes is new and refers to nothing else but the directory it lies in. A run of them, of one caller or of many,
+//! is written with one statement per table, and what the rows would collide with is found by writing them. If anything is unusual about a
+//! run (a name that is taken, an id in use, a quota that may not suffice) nothing of it stays: the caller tries shorter runs and sends what
+//! is left through the general path, which decides and explains. Both ways leave the same rows and give the same answers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cyx_core::ids::{InodeId, TxnId};
+use cyx_core::extent::PageId;
+use cyx_core::ids::{BlobId, InodeId, TxnId};
 use cyx_core::writers::WriterList;
 use cyx_proto::meta::v1 as pb;
 use pb::change::Kind;
 
+use super::apply::Item;
 use super::attributes::of_inode;
 use super::blobs::{BlobInsert, insert_blobs};
 use super::commit::{NewVersion, insert_versions};
@@ -21,40 +24,92 @@ use super::model::{EntryRow, InodeKind, InodeRow, Place, Token};
 use super::namespace::{entries, inodes, insert_entries, insert_inodes, named, new_inode, newest, result_of};
 use super::plan::CommitPlan;
 use super::refs::{Counters, PageRow, insert_pages};
-use super::request::{Create, Mutation, Operation};
+use super::request::{Create, Operation};
 use super::sql::{self, Value};
-use super::work::Work;
+use super::work::{Actor, Work};
 use crate::db::DbError;
 
-/// Shorter runs gain nothing.
-const RUN_MIN: usize = 4;
+/// A shorter run gains nothing.
+pub(super) const RUN_MIN: usize = 2;
 const ONE: Counters = Counters { refs: 1, live: 1 };
 
 /// A mutation of the right shape.
-pub(super) struct SmallFile<'a> {
+pub(super) struct NewChild<'a> {
     pub(super) txn: TxnId,
+    actor: Actor,
+    writers: &'a Arc<WriterList>,
     time_ns: Option<i64>,
     create: &'a Create,
-    plan: &'a CommitPlan,
+    /// Its first version, if it comes with one.
+    content: Option<&'a CommitPlan>,
 }
 
-/// The mutations at the beginning of `mutations` that have the right shape, were not done before and do not repeat each other.
+/// What became of one.
+pub(super) struct Made {
+    pub(super) result: pb::MutationResult,
+    /// Number of its last change.
+    pub(super) sequence: u64,
+}
+
+/// What the mutations of a run bring. None of it may come twice, and none may lie in a directory that the run makes.
+#[derive(Default)]
+struct Brought<'a> {
+    txns: HashSet<TxnId>,
+    inodes: HashSet<InodeId>,
+    names: HashSet<(InodeId, &'a Token)>,
+    blobs: HashSet<BlobId>,
+    pages: HashSet<PageId>,
+}
+
+impl<'a> Brought<'a> {
+    fn takes(&mut self, child: &NewChild<'a>) -> bool {
+        let NewChild { txn, create, content, .. } = *child;
+        self.txns.insert(txn)
+            && !self.inodes.contains(&create.directory)
+            && self.inodes.insert(create.inode)
+            && create.names.iter().all(|name| self.names.insert((create.directory, name)))
+            && content.is_none_or(|plan| {
+                plan.upload.blobs.keys().all(|blob| self.blobs.insert(*blob))
+                    && plan.pages.iter().all(|page| self.pages.insert(page.id))
+            })
+    }
+}
+
+/// The mutations at the beginning of `items`, at most `most`, that have the right shape, were not done before and do not collide with each other.
 pub(super) fn run_of<'a>(
-    mutations: &'a [Result<Mutation, pb::MutationResult>],
+    items: &[Item<'a>],
     done: &HashMap<TxnId, pb::MutationResult>,
-) -> Vec<SmallFile<'a>> {
-    let mut seen = HashSet::new();
-    let run = mutations.iter().map_while(|mutation| {
-        let mutation = mutation.as_ref().ok()?;
-        let fresh = !done.contains_key(&mutation.txn) && seen.insert(mutation.txn);
-        shape(mutation).filter(|_| fresh)
+    most: usize,
+) -> Vec<NewChild<'a>> {
+    let mut brought = Brought::default();
+    let run = items.iter().take(most).map_while(|item| {
+        let child = shape(item)?;
+        (!done.contains_key(&child.txn) && brought.takes(&child)).then_some(child)
     });
     run.collect()
 }
 
-fn shape(mutation: &Mutation) -> Option<SmallFile<'_>> {
-    let [Operation::Create(create), Operation::Commit(plan)] = mutation.operations.as_slice() else { return None };
-    let simple = create.kind == InodeKind::File
+fn shape<'a>(item: &Item<'a>) -> Option<NewChild<'a>> {
+    let mutation = item.mutation.as_ref().ok().filter(|_| item.batch.fast)?;
+    let (create, content) = match mutation.operations.as_slice() {
+        [Operation::Create(create)] => (&**create, None),
+        [Operation::Create(create), Operation::Commit(plan)] if is_first_version(create, plan) => {
+            (&**create, Some(&**plan))
+        }
+        _ => return None,
+    };
+    Some(NewChild {
+        txn: mutation.txn,
+        actor: item.batch.actor,
+        writers: &item.batch.writers,
+        time_ns: mutation.time_ns,
+        create,
+        content,
+    })
+}
+
+fn is_first_version(create: &Create, plan: &CommitPlan) -> bool {
+    create.kind == InodeKind::File
         && plan.inode == create.inode
         && plan.base == 0
         && plan.pages.len() == 1
@@ -62,110 +117,125 @@ fn shape(mutation: &Mutation) -> Option<SmallFile<'_>> {
         && plan.upload.segments.is_empty()
         && plan.staged.is_none()
         && plan.used.len() == plan.upload.blobs.len()
-        && plan.upload.blobs.values().all(|blob| matches!(blob.place, Place::Inline(_)));
-    simple.then_some(SmallFile { txn: mutation.txn, time_ns: mutation.time_ns, create, plan })
+        && plan.upload.blobs.values().all(|blob| matches!(blob.place, Place::Inline(_)))
 }
 
 /// Does a whole run, or nothing.
-pub(super) async fn try_run(
-    work: &mut Work<'_>,
-    run: &[SmallFile<'_>],
-    writers: &Arc<WriterList>,
-) -> Result<Option<Vec<pb::MutationResult>>, TreeError> {
-    if run.len() < RUN_MIN
-        || !may_sign(work, run, writers)
-        || !ids_are_free(work, run).await?
-        || !names_are_free(work, run).await?
-    {
+pub(super) async fn try_run(work: &mut Work<'_>, run: &[NewChild<'_>]) -> Result<Option<Vec<Made>>, TreeError> {
+    if run.len() < RUN_MIN || !may_sign(work, run) || !directories_take(work, run).await? {
         return Ok(None);
     }
-    let bytes: u64 = run.iter().flat_map(|file| file.plan.upload.blobs.values()).map(|blob| blob.length).sum();
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    work.bucket.used_bytes += bytes;
-    match work.check_quota().await {
-        Ok(()) => {}
-        Err(TreeError::Refused(_)) => {
-            work.bucket.used_bytes -= bytes;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    let mark = work.mark().await?;
+    if has_room(work, run).await?
+        && let Some(made) = write(work, run).await?
+    {
+        work.keep().await?;
+        return Ok(Some(made));
     }
-    write(work, run).await.map(Some)
+    work.undo(mark).await?;
+    Ok(None)
 }
 
-/// Every file makes two changes, and its writer must be allowed to sign the second.
-fn may_sign(work: &Work<'_>, run: &[SmallFile<'_>], writers: &WriterList) -> bool {
-    let (list, first) = (writers.len() as u64, work.next_sequence());
-    list == work.bucket.writers
-        && run.iter().zip(0_u64..).all(|(file, index)| {
-            let sequence = first + index * 2 + 1;
-            file.plan.may_make(sequence) && writers.may_sign(file.plan.writer, sequence).is_some()
+/// A file with content makes two changes, and its writer must be allowed to sign the second.
+fn may_sign(work: &Work<'_>, run: &[NewChild<'_>]) -> bool {
+    let mut sequence = work.next_sequence();
+    run.iter().all(|child| {
+        sequence += 1;
+        child.content.is_none_or(|plan| {
+            let list = child.writers;
+            let allowed = list.len() as u64 == work.bucket.writers
+                && plan.may_make(sequence)
+                && list.may_sign(plan.writer, sequence).is_some();
+            sequence += 1;
+            allowed
         })
+    })
 }
 
-async fn ids_are_free(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<bool, DbError> {
-    let inode_ids: Vec<[u8; 16]> = run.iter().map(|file| file.create.inode.0).collect();
-    let blob_ids: Vec<[u8; 16]> =
-        run.iter().flat_map(|file| file.plan.upload.blobs.keys()).map(|blob| blob.0).collect();
-    let page_ids: Vec<[u8; 32]> = run.iter().flat_map(|file| &file.plan.pages).map(|page| page.id.0).collect();
-    let distinct = all_distinct(&inode_ids) && all_distinct(&blob_ids) && all_distinct(&page_ids);
-    let values = [Value::Bytes(&work.bucket.id.0)];
-    let conn = &mut *work.conn;
-    Ok(distinct
-        && sql::fetch_in(conn, "SELECT 1 FROM inode WHERE bucket = $1 AND id IN (", ")", &values, &inode_ids)
-            .await?
-            .is_empty()
-        && sql::fetch_in(conn, "SELECT 1 FROM blob WHERE bucket = $1 AND id IN (", ")", &values, &blob_ids)
-            .await?
-            .is_empty()
-        && sql::fetch_in(conn, "SELECT 1 FROM extent_page WHERE bucket = $1 AND id IN (", ")", &values, &page_ids)
-            .await?
-            .is_empty())
-}
-
-fn all_distinct<K: std::hash::Hash + Eq>(keys: &[K]) -> bool {
-    let mut seen = HashSet::with_capacity(keys.len());
-    keys.iter().all(|key| seen.insert(key))
-}
-
-async fn names_are_free(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<bool, DbError> {
-    let mut by_directory: HashMap<InodeId, Vec<Token>> = HashMap::new();
-    for file in run {
-        by_directory.entry(file.create.directory).or_default().extend_from_slice(&file.create.names);
-    }
-    let directories: Vec<InodeId> = by_directory.keys().copied().collect();
+/// Whether all directories are there, every name has a token of its directory's newest key, and no name is taken under an older one.
+async fn directories_take(work: &mut Work<'_>, run: &[NewChild<'_>]) -> Result<bool, DbError> {
+    let directories = sql::distinct(run.iter().map(|child| child.create.directory));
     let found = inodes(work.conn, work.bucket.id, &directories).await?;
-    let usable =
-        |directory: &InodeId| found.get(directory).is_some_and(|inode| inode.is_directory() && inode.deleted_ns == 0);
-    if !directories.iter().all(usable) {
-        return Ok(false);
-    }
-    let is_newest = |file: &SmallFile<'_>| {
-        let directory = found.get(&file.create.directory);
-        directory.zip(file.create.names.last()).is_some_and(|(inode, name)| name.epoch >= inode.key_epoch)
+    let takes = |child: &NewChild<'_>| {
+        let directory = found.get(&child.create.directory);
+        directory
+            .zip(child.create.names.last())
+            .is_some_and(|(inode, name)| inode.is_directory() && inode.deleted_ns == 0 && name.epoch >= inode.key_epoch)
     };
-    if !run.iter().all(is_newest) {
+    if !run.iter().all(takes) {
         return Ok(false);
     }
-    for (directory, tokens) in by_directory {
-        if !all_distinct(&tokens) || !entries(work.conn, work.bucket.id, directory, &tokens).await?.is_empty() {
+    let mut older: HashMap<InodeId, Vec<Token>> = HashMap::new();
+    for child in run {
+        let names = child.create.names.split_last().map_or(&[][..], |(_, older)| older);
+        if !names.is_empty() {
+            older.entry(child.create.directory).or_default().extend_from_slice(names);
+        }
+    }
+    for (directory, tokens) in older {
+        // Of other epochs than asked for some may be found. That is rare, and the general path looks closer.
+        if !entries(work.conn, work.bucket.id, directory, &tokens).await?.is_empty() {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::MutationResult>, TreeError> {
+/// Counts the bytes of a run; whether the quota has room for them.
+async fn has_room(work: &mut Work<'_>, run: &[NewChild<'_>]) -> Result<bool, TreeError> {
+    let blobs = run.iter().filter_map(|child| child.content).flat_map(|plan| plan.upload.blobs.values());
+    let bytes: u64 = blobs.map(|blob| blob.length).sum();
+    if bytes == 0 {
+        return Ok(true);
+    }
+    work.bucket.used_bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
+    match work.check_quota().await {
+        Ok(()) => Ok(true),
+        Err(TreeError::Refused(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The rows of a run.
+#[derive(Default)]
+struct Rows<'a> {
+    inodes: Vec<InodeRow>,
+    entries: Vec<EntryRow>,
+    pages: Vec<PageRow>,
+    blobs: Vec<BlobInsert<'a>>,
+    versions: Vec<NewVersion<'a>>,
+    /// Directories with the time and the subdirectories they got.
+    touched: HashMap<InodeId, (i64, i64)>,
+}
+
+/// Writes a run; `None` if something of it is there already.
+async fn write(work: &mut Work<'_>, run: &[NewChild<'_>]) -> Result<Option<Vec<Made>>, TreeError> {
+    let mut rows = Rows::default();
+    let mut made = Vec::with_capacity(run.len());
+    for child in run {
+        made.push(rows.add(work, child)?);
+    }
     let (bucket, now) = (work.bucket.id, work.now);
-    let mut results = Vec::with_capacity(run.len());
-    let (mut inode_rows, mut entry_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
-    let (mut page_rows, mut blob_rows) = (Vec::with_capacity(run.len()), Vec::with_capacity(run.len()));
-    let mut versions: Vec<NewVersion<'_>> = Vec::with_capacity(run.len());
-    let mut touched: HashMap<InodeId, i64> = HashMap::new();
-    for SmallFile { create, plan, time_ns, .. } in run {
-        let stamp = time_ns.unwrap_or(now);
-        touched.insert(create.directory, stamp);
-        let created = new_inode(create, now);
+    let is_new = insert_entries(work.conn, bucket, &rows.entries).await? == rows.entries.len() as u64
+        && insert_inodes(work.conn, bucket, &rows.inodes).await? == rows.inodes.len() as u64
+        && insert_pages(work.conn, &bucket.0, &rows.pages).await? == rows.pages.len() as u64
+        && insert_blobs(work.conn, &bucket.0, &rows.blobs).await? == rows.blobs.len() as u64;
+    if !is_new {
+        return Ok(None);
+    }
+    insert_versions(work.conn, bucket, &rows.versions, now).await?;
+    touch(work, rows.touched).await?;
+    Ok(Some(made))
+}
+
+impl<'a> Rows<'a> {
+    fn add(&mut self, work: &mut Work<'_>, child: &NewChild<'a>) -> Result<Made, TreeError> {
+        let NewChild { actor, time_ns, create, content, .. } = *child;
+        work.actor = actor;
+        let stamp = time_ns.unwrap_or(work.now);
+        let touched = self.touched.entry(create.directory).or_default();
+        *touched = (stamp, touched.1 + i64::from(create.kind == InodeKind::Directory));
+        let created = new_inode(create, work.now);
         let entry = EntryRow {
             directory: create.directory,
             token: newest(&create.names)?.clone(),
@@ -174,42 +244,49 @@ async fn write(work: &mut Work<'_>, run: &[SmallFile<'_>]) -> Result<Vec<pb::Mut
             wrapped_key: create.wrapped_key.clone(),
             version: work.next_sequence(),
         };
-        work.record(named(Kind::Created, &entry));
-        let committed = InodeRow {
-            size: plan.size,
-            version: 1,
-            root_page: plan.root,
-            mtime_ns: plan.mtime_ns,
-            ctime_ns: created.ctime_ns.max(stamp),
-            ..created.clone()
+        let mut sequence = work.record(named(Kind::Created, &entry));
+        work.bucket.files += i64::from(create.kind == InodeKind::File);
+        let mut operations = vec![result_of(&entry, &created)];
+        let inode = match content {
+            None => created,
+            Some(plan) => {
+                let committed = InodeRow {
+                    size: plan.size,
+                    version: 1,
+                    root_page: plan.root,
+                    mtime_ns: plan.mtime_ns,
+                    ctime_ns: created.ctime_ns.max(stamp),
+                    ..created
+                };
+                sequence = work.record(of_inode(Kind::Content, &committed));
+                operations
+                    .push(pb::OperationResult { inode: Some(committed.to_pb()), ..pb::OperationResult::default() });
+                self.versions.push(NewVersion { plan, sequence });
+                for page in &plan.pages {
+                    let end = page.page.extents().last().map_or(0, cyx_core::extent::Extent::end);
+                    self.pages.push(PageRow::new(page, end, ONE));
+                }
+                let blobs = plan.upload.blobs.values();
+                self.blobs.extend(blobs.map(|blob| BlobInsert { blob, counters: ONE, staged: None }));
+                committed
+            }
         };
-        let sequence = work.record(of_inode(Kind::Content, &committed));
-        versions.push(NewVersion { plan, sequence });
-        let content = pb::OperationResult { inode: Some(committed.to_pb()), ..pb::OperationResult::default() };
-        results.push(pb::MutationResult {
-            operations: vec![result_of(&entry, &created), content],
-            ..pb::MutationResult::default()
-        });
-        for page in &plan.pages {
-            let end = page.page.extents().last().map_or(0, cyx_core::extent::Extent::end);
-            page_rows.push(PageRow::new(page, end, ONE));
-        }
-        blob_rows.extend(plan.upload.blobs.values().map(|blob| BlobInsert { blob, counters: ONE, staged: None }));
-        inode_rows.push(committed);
-        entry_rows.push(entry);
+        self.inodes.push(inode);
+        self.entries.push(entry);
+        Ok(Made { result: pb::MutationResult { operations, ..pb::MutationResult::default() }, sequence })
     }
-    work.bucket.files += i64::try_from(run.len()).unwrap_or(i64::MAX);
-    let inserted = insert_inodes(work.conn, bucket, &inode_rows).await?;
-    let entered = insert_entries(work.conn, bucket, &entry_rows).await?;
-    if inserted != run.len() as u64 || entered != run.len() as u64 {
-        return Err(DbError::Corrupt("rows appeared in a locked bucket").into());
+}
+
+/// Directories got entries; those that got them at the same time are written together.
+async fn touch(work: &mut Work<'_>, touched: HashMap<InodeId, (i64, i64)>) -> Result<(), DbError> {
+    let mut alike: HashMap<(i64, i64), Vec<[u8; 16]>> = HashMap::new();
+    for (directory, how) in touched {
+        alike.entry(how).or_default().push(directory.0);
     }
-    insert_pages(work.conn, &bucket.0, &page_rows).await?;
-    insert_blobs(work.conn, &bucket.0, &blob_rows).await?;
-    insert_versions(work.conn, bucket, &versions, now).await?;
-    for (directory, stamp) in touched {
-        work.stamp = stamp;
-        work.touch_directory(directory, 0).await?;
+    let head = "UPDATE inode SET mtime_ns = $2, ctime_ns = $2, nlink = nlink + $3 WHERE bucket = $1 AND id IN (";
+    for ((stamp, subdirectories), keys) in alike {
+        let values = [Value::Bytes(&work.bucket.id.0), Value::Int(stamp), Value::Int(subdirectories)];
+        sql::execute_in(work.conn, head, ")", &values, &keys).await?;
     }
-    Ok(results)
+    Ok(())
 }

@@ -11,10 +11,10 @@ use cyx_core::scheme::Scheme;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
-use super::commit::version;
+use super::commit::{newest_versions, version};
 use super::error::TreeError;
 use super::model::{BlobRow, Place, VersionRow};
-use super::namespace::inode;
+use super::namespace::{inode, inodes};
 use super::sql::{self, Value};
 use crate::db::{Conn, DbError};
 use crate::placement::{self, Placement};
@@ -29,6 +29,11 @@ const INLINE_BYTES: usize = 2 * 1024 * 1024;
 pub const PAGES_MAX: usize = 64;
 /// Most blobs of one question.
 pub const BLOBS_MAX: usize = 1024;
+
+/// Most files of one question.
+pub const FILES_MAX: usize = 256;
+/// Bytes of pages, and of inline blobs, in one answer about many files.
+const FILES_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where blobs lie.
 #[derive(Debug, Default)]
@@ -100,6 +105,91 @@ pub async fn file(
         complete,
     };
     Ok(File { answer, nodes: located.nodes })
+}
+
+/// Files, as far as one answer goes.
+#[derive(Debug)]
+pub struct Files {
+    /// The answer; the nodes are still missing.
+    pub answer: pb::GetFilesResponse,
+    /// The nodes that the caller needs access to.
+    pub nodes: Vec<NodeId>,
+}
+
+/// Reads the newest versions of files: of each as much as its root page leads to. The questions are asked once for all of them.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn files(conn: &mut Conn, bucket: BucketId, ids: &[InodeId]) -> Result<Files, DbError> {
+    let ids = sql::distinct(ids.iter().copied());
+    let found = inodes(conn, bucket, &ids).await?;
+    let versions = newest_versions(conn, bucket, &ids).await?;
+    let roots = versions.values().map(|record| record.root_page).filter(|root| *root != PageId::EMPTY);
+    let pages = root_pages(conn, bucket, &sql::distinct(roots)).await?;
+    let mut chosen = Vec::with_capacity(ids.len());
+    let mut blobs = Vec::new();
+    for inode in ids.iter().filter_map(|id| found.get(id)) {
+        let record = versions.get(&inode.id);
+        let root = match record.map(|record| record.root_page).filter(|root| *root != PageId::EMPTY) {
+            None => None,
+            Some(root) => match pages.get(&root) {
+                Some(page) => Some((root, page)),
+                // It does not fit.
+                None => continue,
+            },
+        };
+        let own: Vec<BlobId> = sql::distinct(root.iter().flat_map(|(_, (page, _))| page.blobs()));
+        if blobs.len() + own.len() > BLOBS {
+            continue;
+        }
+        blobs.extend_from_slice(&own);
+        chosen.push((inode, record, root, own));
+    }
+    let located = locate(conn, bucket, &sql::distinct(blobs)).await?;
+    let by_id: HashMap<BlobId, &BlobRow> = located.blobs.iter().map(|blob| (blob.id, blob)).collect();
+    let mut inline = 0;
+    let mut answer = pb::GetFilesResponse::default();
+    for (inode, record, root, own) in chosen {
+        let mut complete = root.is_none_or(|(_, (page, _))| page.level() == 0);
+        let mut blobs = Vec::with_capacity(own.len());
+        for blob in own.iter().filter_map(|id| by_id.get(id)) {
+            if let Place::Inline(bytes) = &blob.place {
+                inline += bytes.len();
+                if inline > FILES_BYTES {
+                    complete = false;
+                    continue;
+                }
+            }
+            blobs.push(blob.to_pb());
+        }
+        complete &= blobs.len() == own.len();
+        let root =
+            root.map(|(id, (_, content))| pb::Page { id: Bytes::copy_from_slice(&id.0), content: content.clone() });
+        let version = record.map(VersionRow::to_pb);
+        answer.files.push(pb::FoundFile { inode: Some(inode.to_pb()), version, root, blobs, complete });
+    }
+    (answer.segments, answer.placements) = (located.segments, located.placements);
+    Ok(Files { answer, nodes: located.nodes })
+}
+
+/// Pages with their content, as many of them as one answer has room for.
+async fn root_pages(
+    conn: &mut Conn,
+    bucket: BucketId,
+    ids: &[PageId],
+) -> Result<HashMap<PageId, (Page, Bytes)>, DbError> {
+    let (mut pages, mut bytes) = (HashMap::with_capacity(ids.len()), 0);
+    for part in ids.chunks(64) {
+        for (id, content) in contents(conn, bucket, part).await? {
+            bytes += content.len();
+            let page = Page::decode(&content).map_err(|_| DbError::Corrupt("an extent page"))?;
+            pages.insert(id, (page, content));
+        }
+        if bytes > FILES_BYTES {
+            break;
+        }
+    }
+    Ok(pages)
 }
 
 struct Walked {

@@ -309,6 +309,8 @@ pub struct VersionRow {
 }
 
 impl VersionRow {
+    pub(super) const COLUMNS: usize = 8;
+
     /// Reads `version, base, size, root_page, writer, signature, committed_ns, sequence`.
     pub(super) fn read(row: &AnyRow) -> Result<Self, DbError> {
         Ok(Self {

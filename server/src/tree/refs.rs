@@ -202,7 +202,9 @@ impl Work<'_> {
             }
         }
         let bucket = self.bucket.id.0;
-        insert_pages(self.conn, &bucket, &fresh).await?;
+        if insert_pages(self.conn, &bucket, &fresh).await? != fresh.len() as u64 {
+            return Err(DbError::Corrupt("extent pages appeared in a locked bucket"));
+        }
         for (counters, keys) in changed {
             let head = "UPDATE extent_page SET refs = $2, live_refs = $3 WHERE bucket = $1 AND id IN (";
             let values = [Value::Bytes(&bucket), Value::Int(counters.refs), Value::Int(counters.live)];
@@ -237,14 +239,14 @@ impl PageRow {
     }
 }
 
-/// Writes pages that are not there.
+/// Writes pages that are not there yet. How many were written.
 pub(super) async fn insert_pages(
     conn: &mut crate::db::Conn,
     bucket: &[u8; 16],
     rows: &[PageRow],
-) -> Result<(), DbError> {
+) -> Result<u64, DbError> {
     let head = "INSERT INTO extent_page (bucket, id, level, first_offset, end_offset, refs, live_refs, content)";
-    insert_many(conn, head, 8, "", rows, |statement, row| {
+    insert_many(conn, head, 8, "ON CONFLICT DO NOTHING", rows, |statement, row| {
         statement
             .bind(bucket.to_vec())
             .bind(row.id.to_vec())
@@ -255,8 +257,7 @@ pub(super) async fn insert_pages(
             .bind(row.counters.live)
             .bind(row.content.to_vec())
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 #[cfg(test)]

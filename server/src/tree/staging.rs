@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BlobId, BucketId, SegmentId, TxnId};
 
-use super::blobs::{BlobInsert, SegmentStep, insert_blobs, place};
+use super::blobs::{BlobInsert, SegmentStep, insert_new_blobs, place};
 use super::error::TreeError;
 use super::model::{BlobRow, Place};
 use super::plan::{NewBlob, NewSegment, UploadPlan};
@@ -59,7 +59,7 @@ impl Work<'_> {
         }
         let rows: Vec<BlobInsert<'_>> =
             blobs.iter().map(|blob| BlobInsert { blob, counters: Counters::default(), staged: Some(txn) }).collect();
-        insert_blobs(self.conn, &self.bucket.id.0, &rows).await?;
+        insert_new_blobs(self.conn, &self.bucket.id.0, &rows).await?;
         self.step_segments(&steps).await?;
         if segments.iter().any(|segment| !steps.contains_key(&segment.id)) {
             return Err(TreeError::invalid("no blob lies in one of the segments"));

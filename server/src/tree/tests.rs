@@ -9,6 +9,7 @@ mod names;
 mod rekey;
 mod segments;
 pub(crate) mod support;
+mod together;
 mod trash;
 mod write_lease;
 

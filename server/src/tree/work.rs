@@ -4,6 +4,8 @@
 //! the other; [`Work::finish`] writes the counters, the change log and the new sequence in one go. A mutation that is refused is rolled
 //! back to its savepoint, and [`Mark`] takes the counters back with it.
 
+use std::collections::HashSet;
+
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, SessionId};
 use cyx_proto::convert::bytes_of;
@@ -77,8 +79,25 @@ impl<'c> Work<'c> {
         let member = super::buckets::is_member(conn, bucket, actor.account).await?;
         match row {
             Some(bucket) if member => Ok(Self::of(conn, backend, bucket, actor, settings, now)),
-            _ => Err(TreeError::not_found("there is no such bucket")),
+            _ => Err(no_such_bucket()),
         }
+    }
+
+    /// Locks a bucket for several accounts at once. With it come those of them that are its members; `None` if there is no such bucket. Who
+    /// acts is still to be said: until then it is the server.
+    pub(super) async fn open_for(
+        conn: &'c mut Conn,
+        backend: Backend,
+        bucket: BucketId,
+        accounts: &[AccountId],
+        settings: Settings,
+        now: i64,
+    ) -> Result<Option<(Self, HashSet<AccountId>)>, DbError> {
+        let Some(bucket) = lock(conn, backend, bucket).await?.filter(|bucket| bucket.deleted_ns == 0) else {
+            return Ok(None);
+        };
+        let members = super::buckets::members(conn, bucket.id, accounts).await?;
+        Ok(Some((Self::of(conn, backend, bucket, Actor::SERVER, settings, now), members)))
     }
 
     /// Locks any bucket, deleted ones too, for the server's own jobs.
@@ -218,6 +237,11 @@ impl<'c> Work<'c> {
         changes::log::append(self.conn, bucket.id, &self.changes).await?;
         Ok(self.changes)
     }
+}
+
+/// What everybody is told who has no business with a bucket.
+pub(super) fn no_such_bucket() -> TreeError {
+    TreeError::not_found("there is no such bucket")
 }
 
 async fn lock(conn: &mut Conn, backend: Backend, bucket: BucketId) -> Result<Option<BucketRow>, DbError> {

@@ -145,30 +145,47 @@ fn stale() -> TreeError {
     TreeError::refused(ErrorCode::StaleLease, "the write lease is over")
 }
 
+/// The lease that a bucket has, read once for all calls that a transaction serves.
+pub(super) struct Standing(Option<Row>);
+
+impl Standing {
+    pub(super) async fn of(work: &mut Work<'_>) -> Result<Self, DbError> {
+        held(work).await.map(Self)
+    }
+
+    /// See [`check`]; of several calls that may not be made yet the first recalls the lease.
+    pub(super) async fn check(
+        &mut self,
+        work: &mut Work<'_>,
+        named: Option<([u8; 16], u64)>,
+    ) -> Result<Option<Recalled>, TreeError> {
+        match (named, &mut self.0) {
+            (None, None) => Ok(None),
+            (None, Some(held)) => {
+                if !held.recalled {
+                    let life = work.settings.write_lease_seconds;
+                    let first = quiet_seconds(life, 1);
+                    let soon = to_seconds(work.now) < held.quiet_until.saturating_add(first.saturating_mul(FORGET));
+                    held.recalls = if soon && held.recalls > 0 { held.recalls + 1 } else { 1 };
+                    held.quiet_until = held.expires_at.saturating_add(quiet_seconds(life, held.recalls));
+                    held.recalled = true;
+                    put(work, held).await?;
+                }
+                Ok(Some(Recalled { fencing: held.fencing, expires_at: held.expires_at }))
+            }
+            (Some((lease, fencing)), Some(held)) if held.lease == lease && held.fencing == fencing => Ok(None),
+            (Some(_), _) => Err(stale()),
+        }
+    }
+}
+
 /// Whether a change may be made now by a caller who names this lease and fencing number, or none. `Some`: not before the lease that stands, which
-/// is recalled, is released or over. Nothing may be done in this transaction then, and it has to be kept.
+/// is recalled, is released or over. Nothing may be done for the caller in this transaction then, and it has to be kept.
 ///
 /// # Errors
 /// `STALE_LEASE` if the lease that is named is not the present one.
 pub async fn check(work: &mut Work<'_>, named: Option<([u8; 16], u64)>) -> Result<Option<Recalled>, TreeError> {
-    let held = held(work).await?;
-    match (named, held) {
-        (None, None) => Ok(None),
-        (None, Some(mut held)) => {
-            if !held.recalled {
-                let life = work.settings.write_lease_seconds;
-                let first = quiet_seconds(life, 1);
-                let soon = to_seconds(work.now) < held.quiet_until.saturating_add(first.saturating_mul(FORGET));
-                held.recalls = if soon && held.recalls > 0 { held.recalls + 1 } else { 1 };
-                held.quiet_until = held.expires_at.saturating_add(quiet_seconds(life, held.recalls));
-                held.recalled = true;
-                put(work, &held).await?;
-            }
-            Ok(Some(Recalled { fencing: held.fencing, expires_at: held.expires_at }))
-        }
-        (Some((lease, fencing)), Some(held)) if held.lease == lease && held.fencing == fencing => Ok(None),
-        (Some(_), _) => Err(stale()),
-    }
+    Standing::of(work).await?.check(work, named).await
 }
 
 /// Gives the caller the lease, unless somebody else has it or the bucket is quiet. Recalls nothing. A holder who has it already, and was not told

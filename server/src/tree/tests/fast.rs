@@ -8,10 +8,10 @@ use pb::operation::Operation as Op;
 use sqlx::{Column as _, Row as _, ValueRef as _};
 
 use super::support::*;
-use crate::tree::model::InodeKind::{Directory, File};
+use crate::tree::model::InodeKind::{self, Directory, File};
 
 /// A mutation like those that are taken the short way, with ids that follow from a number.
-fn small_file(tree: &TestTree, number: u8, directory: InodeId, name: &str) -> pb::Mutation {
+pub(super) fn small_file(tree: &TestTree, number: u8, directory: InodeId, name: &str) -> pb::Mutation {
     let inode = InodeId([number; 16]);
     let extent = extent_of(0, BlobId([number; 16]), 100 + u64::from(number));
     let length = extent.header.sealed_len();
@@ -27,7 +27,7 @@ fn small_file(tree: &TestTree, number: u8, directory: InodeId, name: &str) -> pb
 }
 
 /// All rows of all tables that mutations write, as text.
-async fn dump(tree: &TestTree) -> Vec<String> {
+pub(super) async fn dump(tree: &TestTree) -> Vec<String> {
     let mut read = tree.test.db.read().await.unwrap();
     let mut lines = Vec::new();
     for (table, order) in [
@@ -82,6 +82,12 @@ async fn both_ways(batch: impl Fn(&TestTree) -> Vec<pb::Mutation>, limit: i64) -
     assert_eq!(fast_results, slow_results);
     assert_eq!(fast_rows, slow_rows);
     fast_results
+}
+
+/// A new inode without content, with an id that follows from a number.
+fn empty(number: u8, directory: InodeId, name: &str, kind: InodeKind) -> pb::Mutation {
+    let made = mutation(vec![create(InodeId([number; 16]), directory, name, kind)]);
+    pb::Mutation { txn: bytes_of(TxnId([number; 16])), time_ns: Some(i64::from(number % 3)), ..made }
 }
 
 const ENOUGH: i64 = 1 << 40;
@@ -163,4 +169,67 @@ async fn a_quota_that_ends_within_the_run() {
     let faults: Vec<Option<ErrorCode>> = results.iter().map(code).collect();
     assert_eq!(faults[..3], [None; 3]);
     assert!(faults[3..].iter().all(|fault| *fault == Some(ErrorCode::QuotaExceeded)));
+}
+
+#[tokio::test]
+async fn directories_and_empty_files_among_small_ones() {
+    let results = both_ways(
+        |tree| {
+            let kind = |number: u8| if number.is_multiple_of(4) { File } else { Directory };
+            let directory = |number: u8| if number.is_multiple_of(3) { tree.root } else { InodeId([99; 16]) };
+            let mut batch: Vec<pb::Mutation> =
+                (1..=20).map(|n| empty(n, directory(n), &format!("n{n}"), kind(n))).collect();
+            // What lies in a directory that the batch makes, and what is made before its directory is.
+            batch.push(empty(30, InodeId([1; 16]), "in", Directory));
+            batch.push(small_file(tree, 31, InodeId([1; 16]), "in too"));
+            batch.push(empty(32, InodeId([33; 16]), "too early", File));
+            batch.push(empty(33, tree.root, "late", Directory));
+            batch.push(small_file(tree, 34, tree.root, "last"));
+            batch
+        },
+        ENOUGH,
+    )
+    .await;
+    let faults: Vec<Option<ErrorCode>> = results.iter().map(code).collect();
+    assert_eq!(faults[22], Some(ErrorCode::NotFound));
+    assert_eq!(faults.iter().flatten().count(), 1, "{faults:?}");
+}
+
+#[tokio::test]
+async fn what_collides_keeps_nobody_else_from_the_short_way() {
+    for taken in [&[40][..], &[0], &[63], &[5, 6, 40, 41], &[1, 9, 17, 25, 33, 41, 49, 57, 60, 61]] {
+        let results = both_ways(
+            |tree| {
+                let name = |n: u8| if taken.contains(&n) { "dir".to_owned() } else { format!("n{n}") };
+                (0..64).map(|n| empty(100 + n, tree.root, &name(n), Directory)).collect()
+            },
+            ENOUGH,
+        )
+        .await;
+        for (at, result) in results.iter().enumerate() {
+            let expected = taken.iter().any(|taken| usize::from(*taken) == at).then_some(ErrorCode::AlreadyExists);
+            assert_eq!(code(result), expected, "{at} of {taken:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_under_an_older_key_is_found_by_both() {
+    let results = both_ways(
+        |tree| {
+            let mut batch: Vec<pb::Mutation> =
+                (1..=6).map(|n| empty(n, tree.root, &format!("n{n}"), Directory)).collect();
+            let mut twice = empty(7, tree.root, "dir", Directory);
+            if let Some(Op::Create(create)) = &mut twice.operations[0].operation {
+                create.names.push(pb::NameToken { epoch: 1, name: b"newer".as_slice().into() });
+            }
+            batch.insert(3, twice);
+            batch
+        },
+        ENOUGH,
+    )
+    .await;
+    let faults: Vec<Option<ErrorCode>> = results.iter().map(code).collect();
+    assert_eq!(faults[3], Some(ErrorCode::AlreadyExists));
+    assert_eq!(faults.iter().flatten().count(), 1, "{faults:?}");
 }

@@ -1,0 +1,158 @@
+//! One file or link down, alone or in a batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cyx_core::ids::{InodeId, NodeId};
+use cyx_proto::meta::v1 as pb;
+use tokio::task::JoinSet;
+
+use super::super::folder::{Folder, Found, is_special};
+use crate::error::{Error, Result};
+use crate::transfer::coded::{blocking, joined};
+use crate::transfer::{FileOutcome, FileReader, Progress, SaveOptions, Transfer};
+use crate::tree::types::{Bucket, Located};
+
+/// What became of one.
+pub(super) struct Done {
+    pub(super) path: Vec<u8>,
+    pub(super) bytes: u64,
+    pub(super) liars: Vec<NodeId>,
+    pub(super) special: bool,
+    pub(super) result: Result<FileOutcome>,
+}
+
+/// One file or link.
+pub(super) struct One {
+    pub(super) transfer: Transfer,
+    pub(super) bucket: Bucket,
+    pub(super) folder: Folder,
+    pub(super) name: Vec<u8>,
+    /// As it is shown.
+    pub(super) path: Vec<u8>,
+    pub(super) located: Located,
+    pub(super) no_clobber: bool,
+    pub(super) progress: Arc<dyn Progress>,
+}
+
+/// Small files: what is to be known of them is asked for together, and each is read and written by itself.
+pub(super) async fn all_of(batch: Vec<One>) -> Result<Vec<Done>> {
+    let begun = blocking(move || {
+        let begin = |one: One| {
+            let found = one.looking().look();
+            (one, found)
+        };
+        Ok(batch.into_iter().map(begin).collect::<Vec<_>>())
+    });
+    let begun = begun.await?;
+    let mut readers = open_together(&begun).await;
+    let mut jobs = JoinSet::new();
+    for (one, found) in begun {
+        let reader = readers.remove(&one.located.id);
+        jobs.spawn(one.done(Some((found, reader))));
+    }
+    let mut all = Vec::with_capacity(jobs.len());
+    while let Some(done) = jobs.join_next().await {
+        all.push(joined(done.map(Ok))?);
+    }
+    Ok(all)
+}
+
+/// Readers of those files that are wanted, as far as one answer has them; each of the others is asked for by itself, and says what is wrong if
+/// something is.
+async fn open_together(begun: &[(One, Result<Option<FileOutcome>>)]) -> HashMap<InodeId, Result<FileReader>> {
+    let wanted: Vec<&Located> =
+        begun.iter().filter(|(_, found)| matches!(found, Ok(None))).map(|(one, _)| &one.located).collect();
+    match begun.first() {
+        Some((one, _)) if wanted.len() > 1 => one.transfer.open_many(&one.bucket, &wanted).await.unwrap_or_default(),
+        _ => HashMap::new(),
+    }
+}
+
+/// A question about what stands here where a file or link is to be.
+struct Looking {
+    folder: Folder,
+    name: Vec<u8>,
+    no_clobber: bool,
+    /// What would be there if it were here already; `None` for a link.
+    same: Option<Found>,
+}
+
+impl Looking {
+    /// What becomes of the file or link at once; `None` if it is to be written.
+    fn look(&self) -> Result<Option<FileOutcome>> {
+        let found = self.folder.find(&self.name)?;
+        match found {
+            Some(_) if self.no_clobber => Ok(Some(FileOutcome::Skipped("it exists".to_owned()))),
+            Some(Found::Folder) => Err(Error::IsDirectory(self.folder.path_of(&self.name).display().to_string())),
+            Some(Found::Special) => {
+                let path = self.folder.path_of(&self.name);
+                Err(Error::invalid(format!("{} is neither a file nor a link", path.display())))
+            }
+            Some(found) if Some(found) == self.same => Ok(Some(FileOutcome::Unchanged)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// What is known of a file before: what its name stands for here, and a reader of it.
+type Begun = (Result<Option<FileOutcome>>, Option<Result<FileReader>>);
+
+impl One {
+    pub(super) async fn done(self, begun: Option<Begun>) -> Done {
+        self.progress.begins(&self.path, Some(self.located.inode.size));
+        let mut liars = Vec::new();
+        let result = self.run(begun, &mut liars).await;
+        let special = self.located.inode.attributes.is_some_and(|attributes| is_special(attributes.mode));
+        Done { bytes: self.located.inode.size, path: self.path, liars, special, result }
+    }
+
+    fn looking(&self) -> Looking {
+        let mtime_ns = self.located.inode.attributes.unwrap_or_default().mtime_ns;
+        let same = Found::File { size: self.located.inode.size, mtime_ns };
+        Looking {
+            folder: self.folder.clone(),
+            name: self.name.clone(),
+            no_clobber: self.no_clobber,
+            same: (self.located.kind() == pb::InodeKind::File).then_some(same),
+        }
+    }
+
+    async fn run(&self, begun: Option<Begun>, liars: &mut Vec<NodeId>) -> Result<FileOutcome> {
+        let (found, reader) = match begun {
+            Some(begun) => begun,
+            None => {
+                let looking = self.looking();
+                (blocking(move || looking.look()).await, None)
+            }
+        };
+        if let Some(outcome) = found? {
+            return Ok(outcome);
+        }
+        if self.located.kind() == pb::InodeKind::Symlink {
+            let (folder, name, target) = (self.folder.clone(), self.name.clone(), self.located.link_target()?);
+            return blocking(move || {
+                if folder.links_to(&name, &target) {
+                    return Ok(FileOutcome::Unchanged);
+                }
+                folder.link(&name, &target)?;
+                Ok(FileOutcome::Done)
+            })
+            .await;
+        }
+        let reader = match reader {
+            Some(reader) => reader?,
+            None => self.transfer.open(&self.bucket, &self.located).await?,
+        };
+        let attributes = self.located.inode.attributes.unwrap_or_default();
+        let options = SaveOptions {
+            no_clobber: self.no_clobber,
+            mode: Some(attributes.mode),
+            mtime_ns: Some(attributes.mtime_ns),
+            resumable: true,
+        };
+        let saved = reader.save(&self.folder, &self.name, options, &*self.progress).await;
+        *liars = reader.liars();
+        saved.map(|()| FileOutcome::Done)
+    }
+}
