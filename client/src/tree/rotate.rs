@@ -179,7 +179,9 @@ impl Client {
                 }
                 Err(error) if error.code() == ErrorCode::Retry => {}
                 // The account's key was replaced at the same time.
-                Err(error) if is_stale(&error) => drop(self.renew_keys().await?),
+                Err(error) if is_stale(&error) => {
+                    self.renew_keys().await?;
+                }
                 Err(error) => return Err(error),
             }
         }
