@@ -42,7 +42,7 @@ struct AccountDocument<'a> {
 /// As [`Client::rotate_bucket`], if some failed, the others are done; as [`Client::replace_account_key`].
 pub async fn run(context: &Context, args: &Rotate) -> Result<()> {
     let client = context.client().await?;
-    if args.account && !account(context, &client, args).await? {
+    if args.account && !Box::pin(account(context, &client, args)).await? {
         return Ok(());
     }
     let buckets = match args.buckets.as_slice() {
