@@ -195,6 +195,12 @@ impl Content {
         self.inner().changes.dirty_bytes()
     }
 
+    /// A commit was begun of which is not known what became.
+    #[must_use]
+    pub fn is_attempted(&self) -> bool {
+        !self.inner().intents.is_empty()
+    }
+
     /// The times of content that is not committed: of the last change of content, and of the last change at all.
     #[must_use]
     pub fn times(&self) -> Option<(i64, i64)> {

@@ -73,15 +73,16 @@ pub(crate) fn journal_error(error: JournalError) -> Error {
 }
 
 impl Inner {
-    /// The newest version of a file that is known here, for a change by which it loses a name.
+    /// The newest version of a file that is known here, for a change by which it loses a name while others may write to it unheard.
     pub(crate) fn known_version(&self, node: &Node, turn: Turn) -> Option<u64> {
-        if node.kind != Kind::File {
+        if node.kind != Kind::File || !turn.is_away() {
             return None;
         }
         let known = lock(&node.facts).version;
         let Some(content) = self.content_if_any(node) else { return Some(known) };
-        // While nobody else writes, a commit that is under way is this machine's, and its version as well.
-        let own = u64::from(turn.is_under_lease() && content.is_dirty());
+        // A commit of which nothing was heard is this machine's, if it was done, and so is one that something waits for.
+        let awaited = content.is_dirty() && node.home.local.awaits(node.id);
+        let own = u64::from(content.is_attempted() || awaited);
         Some(content.version().map_or(known, |version| known.max(version.version)) + own)
     }
 

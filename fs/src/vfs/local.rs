@@ -175,9 +175,9 @@ impl Turn {
         self.0.is_some()
     }
 
-    /// Nobody else decides, or writes.
-    pub(crate) const fn is_under_lease(self) -> bool {
-        matches!(self.0, Some(Basis::Lease(_)))
+    /// It may be decided here, and others may write meanwhile.
+    pub(crate) const fn is_away(self) -> bool {
+        matches!(self.0, Some(Basis::Away))
     }
 }
 
@@ -488,7 +488,8 @@ mod tests {
             known: Some(3),
             ..note(file, None)
         };
-        lock(&local.state).push(Position::for_tests(1), removal, None);
+        let held = lock(&local.state).push(Position::for_tests(1), removal, None);
+        assert_eq!(held, Some(file), "its own versions are not committed before");
         local.note_commit(InodeId([6; 16]), 9);
         local.note_commit(file, 2);
         assert_eq!(local.batch()[0].known, Some(3));
@@ -521,8 +522,9 @@ mod tests {
         for (at, note) in notes.iter().enumerate() {
             assert_eq!(state.push(Position::for_tests(at as u64), note.clone(), None), Some(file));
         }
-        assert_eq!(state.unhold(&notes[0].mutation), None);
-        assert_eq!(state.unhold(&notes[1].mutation), Some(file));
+        let held = note::holds(&notes[0].mutation);
+        assert_eq!(state.unhold(held), None);
+        assert_eq!(state.unhold(held), Some(file));
         assert!(state.holding.is_empty());
     }
 

@@ -45,10 +45,16 @@ pub(super) enum Goal<'a> {
     Before(&'a Footprint),
 }
 
+/// The file whose content must not be committed before a change is done. Also one that loses a name, if it is looked at whether somebody else
+/// has written to it: a version of this machine would be taken for one of somebody else.
+fn held_by(mutation: &pb::Mutation, known: Option<u64>) -> Option<InodeId> {
+    holds(mutation).or_else(|| known.and_then(|_| loses(mutation)))
+}
+
 impl State {
     /// Adds a change at the end; the file whose content must not be committed before, if there is one.
     pub(super) fn push(&mut self, note_at: Position, note: Note, under: Option<u64>) -> Option<InodeId> {
-        let held = self.hold(&note.mutation);
+        let held = self.hold(held_by(&note.mutation, note.known));
         let Note { mutation, changes, after, known, .. } = note;
         for inode in touches(&mutation) {
             *self.touched.entry(inode).or_default() += 1;
@@ -62,14 +68,14 @@ impl State {
         held
     }
 
-    pub(super) fn hold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
-        let held = holds(mutation)?;
+    pub(super) fn hold(&mut self, held: Option<InodeId>) -> Option<InodeId> {
+        let held = held?;
         *self.holding.entry(held).or_default() += 1;
         Some(held)
     }
 
-    pub(super) fn unhold(&mut self, mutation: &pb::Mutation) -> Option<InodeId> {
-        let held = holds(mutation)?;
+    pub(super) fn unhold(&mut self, held: Option<InodeId>) -> Option<InodeId> {
+        let held = held?;
         count_down(&mut self.holding, held);
         (!self.holding.contains_key(&held)).then_some(held)
     }
@@ -198,13 +204,13 @@ impl Local {
         for inode in touches(&mutation) {
             *state.touched.entry(inode).or_default() += 1;
         }
-        state.hold(&mutation);
         let Some(item) = state.queue.get_mut(place) else { return };
-        if loses(&mutation).is_none() {
-            item.known = None;
-        }
+        let (after, known) = (mutation.clone(), item.known.filter(|_| loses(&mutation).is_some()));
+        let held_before = held_by(&item.mutation, item.known);
         let before = std::mem::replace(&mut item.mutation, mutation);
-        state.unhold(&before);
+        item.known = known;
+        state.hold(held_by(&after, known));
+        state.unhold(held_before);
         state.untouch(&before);
     }
 
@@ -212,7 +218,7 @@ impl Local {
     pub(super) fn take(&self, number: u64) -> Option<InodeId> {
         let mut state = lock(&self.state);
         let item = state.place(number).and_then(|place| state.queue.remove(place))?;
-        let freed = state.unhold(&item.mutation);
+        let freed = state.unhold(held_by(&item.mutation, item.known));
         state.untouch(&item.mutation);
         if let Some(inode) = item.after {
             count_down(&mut state.awaited, inode);

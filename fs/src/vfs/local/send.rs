@@ -17,7 +17,7 @@ use super::order::Footprint;
 use super::queue::{Goal, Item};
 use super::refused::Settled;
 use super::{Failure, Failures, Local, PAUSE_MAX, PAUSE_MIN};
-use crate::content::ContentError;
+use crate::content::{Content, ContentError};
 use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
 use crate::vfs::health::gone;
@@ -333,11 +333,12 @@ impl Inner {
 
     /// See [`Self::commit_awaited`]. `committing` is held.
     async fn commit_some(&self, home: &Opened) -> Result<()> {
-        let (mut numbers, mut contents): (HashMap<InodeId, Vec<u64>>, _) = (HashMap::new(), Vec::new());
+        let mut numbers: HashMap<InodeId, (Arc<Content>, Vec<u64>)> = HashMap::new();
+        let mut contents = Vec::new();
         for (number, inode) in home.local.awaiting() {
             match self.store.existing(home.id, inode) {
                 Some(content) => {
-                    let waiting = numbers.entry(inode).or_default();
+                    let (_, waiting) = numbers.entry(inode).or_insert_with(|| (Arc::clone(&content), Vec::new()));
                     if waiting.is_empty() {
                         contents.push(content);
                     }
@@ -359,9 +360,11 @@ impl Inner {
             match result {
                 // Lost: a conflict copy is made of it by whoever looks after those; the name goes its way.
                 Ok(()) | Err(ContentError::Lost) => {
-                    for number in numbers.remove(&inode).unwrap_or_default() {
-                        home.local.stop_waiting(number);
+                    let Some((content, waiting)) = numbers.remove(&inode) else { continue };
+                    if let Some(version) = content.version() {
+                        home.local.note_commit(inode, version.version);
                     }
+                    waiting.into_iter().for_each(|number| home.local.stop_waiting(number));
                 }
                 Err(error) => first = first.and(Err(crate::vfs::store_error(error))),
             }
