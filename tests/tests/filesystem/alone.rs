@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use cyx_fs::vfs::{RenameFlags, SetXattr};
-use cyx_fs::{Errno, Filesystem, Ino, Kind, SetAttr};
+use cyx_fs::vfs::{Options, RenameFlags, SetXattr, Top};
+use cyx_fs::{Errno, Filesystem, Ino, Kind, ROOT_INO, SetAttr};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -86,6 +86,30 @@ async fn names_are_decided_without_the_server_and_survive_the_process() {
     assert_eq!(other.fs.getattr(seen, None).await.unwrap().nlink, 4);
     fs.shutdown().await;
     other.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_made_before_changes_are_heard_of_is_known_again_afterwards() {
+    let world = World::with(&["--write-lease-seconds=600"]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::new(folder.path().to_owned());
+    options.top = Top::Bucket("work".to_owned());
+    let fs = Filesystem::open(world.client().await, options).await.unwrap();
+    // At once: what is known by then is doubted as soon as the stream of changes stands.
+    let early = fs.mkdir(ROOT_INO, b"early", 0o755, ME).await.unwrap().ino;
+    until("the stream of events stands", async || fs.state().connected).await;
+    alone(&fs, ROOT_INO).await;
+    for number in 0..4 {
+        put(&fs, early, &format!("asked-{number}"), b"").await;
+    }
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    // After a few questions all names are known, and what there is not need not be asked for.
+    world.cluster.kill_server();
+    for number in 0..4 {
+        put(&fs, early, &format!("known-{number}"), b"").await;
+    }
+    assert_eq!(names(&fs, early).await.len(), 8);
+    fs.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
