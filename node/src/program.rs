@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cyx_proto::node::v1::exit_request::Action;
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +47,8 @@ enum Command {
     Exit(Exit),
     /// Print an example of node.toml with every option
     ExampleConfig,
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Args)]
@@ -114,6 +116,9 @@ pub fn main() -> ExitCode {
             say(EXAMPLE.trim_end());
             Ok(())
         }
+        Some(Command::Man) => manual()
+            .and_then(|page| std::io::Write::write_all(&mut std::io::stdout(), &page))
+            .map_err(|source| Error::File { doing: "write", path: "standard output".to_owned(), source }),
     };
     match result {
         Ok(()) | Err(Error::Ended) => ExitCode::SUCCESS,
@@ -122,6 +127,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The manual page, from the same source as `--help`.
+fn manual() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(page)
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the program is asked for")]
@@ -206,10 +218,16 @@ impl Trash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../man/cyx-node.1");
+        let kept = std::fs::read(path).unwrap_or_default();
+        assert!(kept == manual().unwrap(), "man/cyx-node.1: run scripts/generate");
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod conformance;
+#[expect(unreachable_pub, reason = "shared with the tests of whole clusters")]
 #[path = "../../tests/src/s3.rs"]
 mod s3;
 
