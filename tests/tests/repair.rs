@@ -51,7 +51,11 @@ fn work(user: &User, over: &AtomicBool) -> Vec<Vec<u8>> {
         let content = noise(1000 + round, 200_000 + 150_001 * usize::try_from(round % 7).unwrap());
         let at = usize::try_from(round).unwrap() % 12;
         user.write("docs", &format!("work-{at}"), &content);
-        if at < contents.len() { contents[at] = content } else { contents.push(content) }
+        if at < contents.len() {
+            contents[at] = content;
+        } else {
+            contents.push(content);
+        }
         let back = usize::try_from(round).unwrap() * 5 % contents.len();
         assert_eq!(user.read("docs", &format!("work-{back}")), contents[back], "round {round}");
         round += 1;

@@ -151,7 +151,6 @@ impl Inner {
                 let at = usize::try_from(wanted.offset).unwrap();
                 bytes[at] ^= 1;
             }
-            Behaviour::FlippedInOneGroup => bytes[3 * 16 * 1024 + 5] ^= 1,
             Behaviour::Truncated => bytes.truncate(bytes.len() / 2),
             _ => {}
         }
@@ -161,6 +160,7 @@ impl Inner {
         let range = if wanted.offset < end { wanted.offset..end } else { 0..end.min(1) };
         let mut proof = prove(Cursor::new(&bytes), total, range).unwrap().bytes;
         match behaviour {
+            Behaviour::FlippedInOneGroup if wanted.offset == 3 * 16 * 1024 => *proof.last_mut().unwrap() ^= 1,
             Behaviour::FlippedProof => *proof.last_mut().unwrap() ^= 0x80,
             Behaviour::Short => proof.truncate(proof.len() / 2),
             Behaviour::Endless => proof = vec![0; 60_000],
