@@ -380,7 +380,7 @@ async fn a_writer_list_that_is_held_back_from_the_next_identity_is_refused() {
         }
     };
     for entries in &forged {
-        assert_eq!(refused(&world.client, entries).await, IntegrityError::Writers, "this machine saw more");
+        assert_eq!(refused(&world.client, entries).await, IntegrityError::OwnerKey, "this machine saw more");
     }
     let elsewhere = tempfile::tempdir().unwrap();
     world.gateway.log_in(elsewhere.path(), false).await.unwrap();
