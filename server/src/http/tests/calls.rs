@@ -113,7 +113,7 @@ async fn every_method_lets_in_whom_its_rule_names_and_nobody_else() {
     let machine = ada.call(reqwest::Method::POST, "/api/machines/register", Some("enrol for tests"), enrol).await;
     let id = basic.verified["account"]["id"].as_str().unwrap().to_owned();
     let subject = Subject { id, permissions: both.map(str::to_owned).to_vec(), ..Subject::default() };
-    let life = Duration::from_secs(60);
+    let life = Duration::from_secs(3600);
     let sibling = server.running.app.tokens.jwt.issue(UserType::User, subject, life).unwrap().token;
     let callers = [
         (Kind::Nobody, String::new()),
