@@ -263,6 +263,14 @@ impl Content {
         Ok(base)
     }
 
+    /// Opens the committed version, if that was not done yet. What is remembered of it needs nobody else.
+    ///
+    /// # Errors
+    /// Errors of the client.
+    pub async fn open(&self) -> Result<()> {
+        self.base().await.map(|_| ())
+    }
+
     /// Whether something is shared with another file and not committed yet: the journal alone does not make it durable.
     #[must_use]
     pub fn shares(&self) -> bool {

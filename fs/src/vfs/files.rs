@@ -42,12 +42,11 @@ impl Filesystem {
         let open = self.inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
         self.inner.catch_up(&file.node, &file.content).await?;
-        let reading = file.content.read(offset, len as usize);
-        if file.content.version().is_some() {
-            return Ok(reading.await?);
+        if file.content.version().is_none() {
+            // Where its bytes are only the server can say, if it is not known.
+            file.node.home.health.ask(async { Ok(file.content.open().await) }).await??;
         }
-        // Where its bytes are only the server can say, if it is not known.
-        Ok(file.node.home.health.ask(async { Ok(reading.await) }).await??)
+        Ok(file.content.read(offset, len as usize).await?)
     }
 
     /// Writes all of it. Files opened for appending are written at their end, whatever the offset.

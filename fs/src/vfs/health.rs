@@ -1,9 +1,13 @@
 //! Whether the server can be reached, and whether changes of others are heard.
 
 use std::future::Future;
+use std::time::Duration;
 
 use cyx_client::{Error, Result};
 use tokio::sync::watch;
+
+/// What is asked while the server is away is given up after this time.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Whether the stream of events can be relied on, and whether the server answers at all. While the stream is down, somebody asks again and
 /// again, so neither is for ever.
@@ -67,11 +71,16 @@ impl Health {
         let mut away = self.away.subscribe();
         // Boxed: the futures of calls are large and lie in those of everybody who asks.
         let asking = Box::pin(asking);
+        let is_away = async {
+            // The sender is here, so this ends with nothing but that.
+            let _ = away.wait_for(|away| *away).await;
+            // What needs no server after all may need a moment.
+            tokio::time::sleep(MOMENT).await;
+        };
         tokio::select! {
             biased;
             answer = asking => answer,
-            // The sender is here, so this ends with nothing but that.
-            _ = away.wait_for(|away| *away) => Err(gone()),
+            () = is_away => Err(gone()),
         }
     }
 }
