@@ -129,10 +129,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The manual page, from the same source as `--help`.
+/// The manual page, from the same source as `--help`. `cyx-node.1` is that of the command `cyx node`.
 fn manual() -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(Cli::command()).section("8").render(&mut page)?;
     Ok(page)
 }
 
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn the_manual_page_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../man/cyx-node.1");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../man/cyx-node.8");
         let kept = std::fs::read(path).unwrap_or_default();
-        assert!(kept == manual().unwrap(), "man/cyx-node.1: run scripts/generate");
+        assert!(kept == manual().unwrap(), "man/cyx-node.8: run scripts/generate");
     }
 }
