@@ -151,14 +151,22 @@ impl<'a> Bench<'a> {
 
     /// The server's counters of requests, all methods together but for the question itself.
     fn requests(&self) -> Result<(f64, f64)> {
-        let page = http_get(&self.cluster.gateway(), "/metrics")?;
-        let mut sum = 0.0;
-        let mut counters = 0.0;
-        for line in page.lines().filter(|line| line.starts_with("cyx_requests_total") && !line.contains("/metrics")) {
-            sum += line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?;
-            counters += 1.0;
+        let values = self.metrics(|line| line.starts_with("cyx_requests_total") && !line.contains("/metrics"))?;
+        if values.is_empty() {
+            return Err("the server's metrics count no requests".into());
         }
-        if counters > 0.0 { Ok((sum, counters)) } else { Err("the server's metrics count no requests".into()) }
+        Ok((values.iter().sum(), values.len() as f64))
+    }
+
+    /// A figure of the server's, all its labels together.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        Ok(self.metrics(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))?.iter().sum())
+    }
+
+    fn metrics(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<f64>> {
+        let page = http_get(&self.cluster.gateway(), "/metrics")?;
+        let value = |line: &str| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?);
+        page.lines().filter(|line| wanted(line)).map(value).collect()
     }
 }
 

@@ -65,6 +65,9 @@ impl Bench<'_> {
         let costs = self.uploads(UPLOAD, &text(&source)?)?;
         let budgets = Some((2.5, Some(1.0)));
         add_costs(report, UPLOAD, &costs, &Moved { bytes, budgets, floor: report.raw.upload_floor() });
+        if ![DOWNLOAD, DEGRADED].iter().any(|name| self.plan.wants(name)) {
+            return self.forget(&source);
+        }
 
         let healthy = self.downloads(DOWNLOAD, &source)?;
         let floor = report.raw.download_floor();

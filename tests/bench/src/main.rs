@@ -12,6 +12,7 @@
 //! | [`listing`], [`metadata`] | large directories; names made and looked up |
 //! | [`network`], [`proxy`] | long and narrow ways, and how they are made |
 //! | [`mount`] | what programs get from a mount |
+//! | [`repair`] | what a lost node held is made anew |
 //! | [`local`] | files to upload |
 //! | [`usage`] | processor time and memory of processes |
 //! | [`report`], [`history`] | table and JSON; recorded runs |
@@ -28,6 +29,7 @@ mod pipeline;
 mod proxy;
 mod raw;
 mod reads;
+mod repair;
 mod report;
 mod segments;
 mod small;
@@ -50,7 +52,7 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 #[derive(Debug, Parser)]
 #[command(name = "cyx-bench", version)]
 struct Options {
-    /// What to measure; default: all but network and mount.
+    /// What to measure; default: all but network, mount and repair.
     groups: Vec<Group>,
     /// Writes the figures as JSON too; `-` for standard output, instead of the table.
     #[arg(long, value_name = "FILE")]
@@ -107,6 +109,8 @@ enum Group {
     Network,
     /// A mount; needs /dev/fuse.
     Mount,
+    /// A node is lost, and what it held is made anew.
+    Repair,
 }
 
 impl Group {
@@ -121,6 +125,7 @@ impl Group {
             Self::Metadata => metadata::measure(plan, report),
             Self::Network => network::measure(plan, report),
             Self::Mount => mount::measure(plan, report),
+            Self::Repair => repair::measure(plan, report),
         }
     }
 }
