@@ -426,7 +426,7 @@ mod tests {
         handed.append(&first, &entries[5]).unwrap();
         assert_eq!(WriterList::verify(BUCKET, &first, &entries), Ok(handed.clone()));
         assert_eq!(WriterList::verify(BUCKET, &second, &entries), Err(WriterListError::BadSignature(0)));
-        assert_eq!(begun.clone().append(&first, &hand_over.sign(&heir)), Err(WriterListError::BadSignature(4)));
+        assert_eq!(begun.append(&first, &hand_over.sign(&heir)), Err(WriterListError::BadSignature(4)));
         // Without the entry that hands over, what follows it belongs nowhere.
         entries.remove(4);
         assert_eq!(WriterList::verify(BUCKET, &first, &entries), Err(WriterListError::BadSignature(4)));
