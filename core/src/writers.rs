@@ -406,7 +406,7 @@ mod tests {
     fn a_list_that_is_handed_over_goes_on_under_the_next_key_alone() {
         let (owner, first) = key(1);
         let (heir, second) = key(7);
-        let (begun, mut entries) = list(1, &STORY);
+        let (mut begun, mut entries) = list(1, &STORY);
         let mut handed = begun.clone();
         let hand_over = handed.next(WriterAction::HandOver, second, 30);
         entries.push(hand_over.sign(&owner));
