@@ -137,10 +137,16 @@ fn a_token_makes_a_machine_without_a_login_a_node_once() {
 /// Files go up while the node hands over what it has. What was promised to the node before is still stored there, moved, and waited for.
 #[test]
 fn a_node_that_leaves_hands_everything_over_while_people_work() {
-    // Three shards each, so that there is always a node that has none of a file.
     let cluster = Cluster::start_with(3, &SERVER, &[]);
     let ada = cluster.user("ada");
     let miner = Miner::start(&cluster, &ada);
+    let online = || {
+        let status = ada.ok(["status", "--json"]).json();
+        status["nodes"].as_array().unwrap().iter().filter(|node| node["state"] == "online").count()
+    };
+    // Three shards each: as long as one of the four is away, the node has one of every file; when it is back, it has none of them.
+    cluster.stop_node(2);
+    wait_until("the stopped node is missed", || online() == 3);
     ada.ok(["bucket", "create", "docs"]);
     let contents: Vec<_> = (0..12).map(|seed| noise(seed, 400_000 + usize::try_from(seed).unwrap())).collect();
     for (key, content) in contents.iter().take(6).enumerate() {
@@ -148,6 +154,8 @@ fn a_node_that_leaves_hands_everything_over_while_people_work() {
     }
     wait_until("the node holds something", || miner.status()["local"]["chunks"].as_u64().unwrap() > 0);
     assert_eq!(ada.ok(["node", "exit", "--status", "--json"]).json()["leaving"], "none");
+    cluster.start_node(2);
+    wait_until("the stopped node is back", || online() == 4);
     let ended = std::thread::scope(|scope| {
         let leaving = scope.spawn(|| ada.ok(["node", "exit", "--json"]).json_lines().pop().unwrap());
         for (key, content) in contents.iter().enumerate().skip(6) {
