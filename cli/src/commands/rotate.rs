@@ -69,6 +69,8 @@ async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bo
         session: args.session.clone(),
         otp: args.otp.clone(),
     };
+    // Before anything is asked: who is no person is refused by this.
+    let ending = Ending::of(client).await?;
     if args.begin {
         let nothing = async |_: Proof<'_>| Ok(());
         confirmed(context, session, &confirm, COMMAND, nothing).await?;
@@ -80,7 +82,6 @@ async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bo
             "Do it in two steps: --begin, then --session with --otp.",
         ));
     }
-    let ending = Ending::of(client).await?;
     if !args.yes {
         ending.ask(context)?;
     }

@@ -104,9 +104,11 @@ fn quiet_seconds(life: u64, recalls: u64) -> u64 {
     first.saturating_mul(1 << doublings).min(first.saturating_mul(QUIET_GROWTH))
 }
 
+/// A bucket's row. A lease whose session was ended is over: its holder can neither change anything nor give it back.
 async fn find(work: &mut Work<'_>) -> Result<Option<Row>, DbError> {
     let row = sqlx::query(
-        "SELECT lease, fencing, session, holder, expires_at, recalled, recalls, quiet_until FROM write_lease WHERE bucket = $1",
+        "SELECT w.lease, w.fencing, w.session, w.holder, CASE WHEN s.revoked_ns IS NULL THEN w.expires_at ELSE 0 END, \
+         w.recalled, w.recalls, w.quiet_until FROM write_lease w LEFT JOIN session s ON s.id = w.session WHERE w.bucket = $1",
     )
     .bind(work.bucket.id.to_vec())
     .fetch_optional(&mut *work.conn)
