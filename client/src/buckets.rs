@@ -55,6 +55,8 @@ pub(crate) struct Opened {
     pub(crate) root_key: RootKey,
     pub(crate) owner_key: [u8; 32],
     pub(crate) sequence: u64,
+    /// The writer list as the server showed it with the row, not checked; empty if it did not.
+    pub(crate) writers: Vec<Bytes>,
     /// Writers that are to be taken off the list: their right to write has ended.
     pub(crate) ended_writers: Vec<[u8; 32]>,
 }
@@ -117,7 +119,9 @@ impl Client {
         for _ in 0..LISTINGS {
             let keys = self.account_keys();
             let name_token = name.map(|name| bucket_token(&keys.secrets.key, name)).transpose()?.unwrap_or_default();
-            let answer = self.meta.list_buckets(pb::ListBucketsRequest { name_token }).await?;
+            // Whoever names a bucket is about to open it.
+            let request = pb::ListBucketsRequest { with_writers: !name_token.is_empty(), name_token };
+            let answer = self.meta.list_buckets(request).await?;
             if self.scope().is_some() || answer.account_key_epoch == keys.epoch {
                 return Ok(answer.buckets);
             }
@@ -154,7 +158,8 @@ impl Client {
             .await?
             .ok_or_else(|| Error::NotFound(format!("the bucket {}", shown(name.as_bytes()))))?;
         let own = self.owns(&opened);
-        let mut writers = self.fetch_writers(opened.info.id, opened.owner_key, own).await?;
+        let shown = Some(opened.writers.clone()).filter(|shown| !shown.is_empty());
+        let mut writers = self.check_writers(shown, opened.info.id, opened.owner_key, own).await?;
         if self.close_ended_writers(&opened).await {
             writers = self.fetch_writers(opened.info.id, opened.owner_key, own).await?;
         }
@@ -203,10 +208,23 @@ impl Client {
     /// # Errors
     /// [`IntegrityError::Writers`], [`IntegrityError::OwnerKey`].
     pub(crate) async fn fetch_writers(&self, bucket: BucketId, owner_key: [u8; 32], own: bool) -> Result<WriterList> {
+        self.check_writers(None, bucket, owner_key, own).await
+    }
+
+    /// The same; what was shown already is not asked for, unless it does not do.
+    async fn check_writers(
+        &self,
+        mut shown: Option<Vec<Bytes>>,
+        bucket: BucketId,
+        owner_key: [u8; 32],
+        own: bool,
+    ) -> Result<WriterList> {
         for _ in 0..LISTINGS {
-            let answer = self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?;
-            let writers =
-                WriterList::verify(bucket, &owner_key, &answer.entries).map_err(|_| IntegrityError::Writers)?;
+            let entries = match shown.take() {
+                Some(entries) => entries,
+                None => self.meta.get_writers(pb::GetWritersRequest { bucket: bytes_of(bucket) }).await?.entries,
+            };
+            let writers = WriterList::verify(bucket, &owner_key, &entries).map_err(|_| IntegrityError::Writers)?;
             if writers.is_empty() {
                 return Err(IntegrityError::Writers.into());
             }
@@ -348,7 +366,7 @@ fn opened(row: &pb::Bucket, name: Vec<u8>, root_key: RootKey, owner_key: [u8; 32
     let ended = row.ended_writers.iter().map(|key| array(key, "bucket.ended_writers"));
     let ended_writers = ended.collect::<std::result::Result<_, _>>()?;
     let root = id(&row.root, "bucket.root")?;
-    Ok(Opened { info, root, root_key, owner_key, sequence: row.sequence, ended_writers })
+    Ok(Opened { info, root, root_key, owner_key, sequence: row.sequence, writers: row.writers.clone(), ended_writers })
 }
 
 /// A bucket's name is that of a directory of the mount, in UTF-8 and without control characters.

@@ -10,6 +10,7 @@ use cyx_core::ids::BucketId;
 use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::event::Event as Kind;
+use futures_util::future::BoxFuture;
 
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -32,11 +33,17 @@ pub enum Notice {
     Connected,
 }
 
+/// A connection that is being made, and how long the next one has to wait.
+type Connecting = BoxFuture<'static, (Result<MetaStream<pb::Event>>, Backoff)>;
+
 /// A subscription. It never ends by itself.
 pub struct Subscription {
     client: Client,
     positions: HashMap<BucketId, u64>,
     stream: Option<MetaStream<pb::Event>>,
+    /// Kept from call to call of [`Self::next`]: whoever looks after other things in between would begin it anew each time, and on a
+    /// long way never end it.
+    connecting: Option<Connecting>,
     backoff: Backoff,
     heard: Option<Instant>,
     complete: Option<Instant>,
@@ -52,11 +59,29 @@ impl Client {
             client: self.clone(),
             positions: from.into_iter().collect(),
             stream: None,
+            connecting: None,
             backoff: Backoff::endless(),
             heard: None,
             complete: None,
             recalled: HashMap::new(),
             waiting: VecDeque::new(),
+        }
+    }
+}
+
+/// Calls until the server answers.
+async fn connect(
+    client: Client,
+    request: pb::SubscribeRequest,
+    mut backoff: Backoff,
+) -> (Result<MetaStream<pb::Event>>, Backoff) {
+    loop {
+        match client.meta.subscribe(request.clone()).await {
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%error, "subscribing again");
+                backoff.wait().await;
+            }
+            connected => return (connected, backoff),
         }
     }
 }
@@ -93,6 +118,11 @@ impl Subscription {
         self.recalled.get(&bucket).copied()
     }
 
+    /// Gives up the present connection, and goes on over another one from where this one was.
+    pub fn restart(&mut self) {
+        (self.stream, self.connecting) = (None, None);
+    }
+
     /// Waits for the next notice. May be dropped and called again without losing any.
     ///
     /// # Errors
@@ -107,7 +137,9 @@ impl Subscription {
                 self.connect().await?;
                 return Ok(Notice::Connected);
             };
-            let received = match tokio::time::timeout(SILENCE, stream.next()).await {
+            // Counted from what was heard last: a call that is dropped and made again does not begin anew.
+            let until = self.heard.unwrap_or_else(Instant::now) + SILENCE;
+            let received = match tokio::time::timeout_at(until.into(), stream.next()).await {
                 Ok(Ok(Some(event))) => event,
                 Ok(Err(error)) if !error.is_transient() => {
                     self.stream = None;
@@ -128,25 +160,22 @@ impl Subscription {
     }
 
     async fn connect(&mut self) -> Result<()> {
-        loop {
-            let from = self
-                .positions
-                .iter()
-                .map(|(bucket, sequence)| pb::Position { bucket: bytes_of(*bucket), sequence: *sequence })
-                .collect();
-            match self.client.meta.subscribe(pb::SubscribeRequest { from }).await {
-                Ok(stream) => {
-                    self.stream = Some(stream);
-                    (self.heard, self.complete) = (Some(Instant::now()), None);
-                    return Ok(());
-                }
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(%error, "subscribing again");
-                    self.backoff.wait().await;
-                }
-                Err(error) => return Err(error),
+        let connecting = match &mut self.connecting {
+            Some(connecting) => connecting,
+            none => {
+                let positions = self.positions.iter();
+                let from = positions
+                    .map(|(bucket, sequence)| pb::Position { bucket: bytes_of(*bucket), sequence: *sequence })
+                    .collect();
+                let backoff = std::mem::replace(&mut self.backoff, Backoff::endless());
+                none.insert(Box::pin(connect(self.client.clone(), pb::SubscribeRequest { from }, backoff)))
             }
-        }
+        };
+        let (connected, backoff) = connecting.await;
+        (self.connecting, self.backoff) = (None, backoff);
+        self.stream = Some(connected?);
+        (self.heard, self.complete) = (Some(Instant::now()), None);
+        Ok(())
     }
 
     /// The server says that it has sent everything up to these numbers. A subscription that begins now learns where it stands, so

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod session;
 #[cfg(test)]
 mod test_nodes;
+mod times;
 mod tls;
 pub mod transfer;
 pub mod tree;

@@ -2,7 +2,8 @@
 //! the server is away, and comes back with an [`Error`] of this crate.
 //!
 //! Repeating is safe because everything that changes something names it by an id that the client chose: a mutation by its
-//! transaction, a bucket by its id, a stage by its transaction.
+//! transaction, a bucket by its id, a stage by its transaction. Small questions are also asked again when their answer is late: see
+//! [`Times::repeat_after`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::request_id;
 use crate::session::{Session, is_ended};
+use crate::times::Times;
 use crate::tls;
 
 /// Largest message either way. A batch of 1,024 inline files is 5 MiB.
@@ -41,10 +43,21 @@ pub struct Meta {
     service: MetaServiceClient<Channel>,
     session: Arc<Session>,
     memory: Arc<Memory>,
+    /// Of small questions.
+    times: Arc<Times>,
+}
+
+/// What is known of a call.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    deadline: Duration,
+    /// A question whose answer is small, so that it may be asked again when the answer is late.
+    small: bool,
 }
 
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $deadline:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $deadline:ident $(, $small:ident)?;)*) => {
         impl Meta {
             $(
                 $(#[$doc])*
@@ -52,9 +65,9 @@ macro_rules! calls {
                 /// # Errors
                 /// What the server refuses, [`Error::Network`], [`Error::NotLoggedIn`], [`Error::IncarnationChanged`].
                 pub async fn $name(&self, request: pb::$request) -> Result<pb::$response> {
-                    self.call(stringify!($name), $deadline, request, |mut service, request| async move {
-                        service.$name(request).await
-                    })
+                    let small = [$(stringify!($small))?].contains(&"small");
+                    let kind = Kind { name: stringify!($name), deadline: $deadline, small };
+                    self.call(kind, request, |mut service, request| async move { service.$name(request).await })
                     .await
                 }
             )*
@@ -66,23 +79,23 @@ calls! {
     /// Creates a bucket of an id chosen by the client.
     create_bucket(CreateBucketRequest) -> CreateBucketResponse, DEADLINE;
     /// The caller's buckets.
-    list_buckets(ListBucketsRequest) -> ListBucketsResponse, DEADLINE;
+    list_buckets(ListBucketsRequest) -> ListBucketsResponse, DEADLINE, small;
     /// Deletes a bucket.
     delete_bucket(DeleteBucketRequest) -> DeleteBucketResponse, LONG_DEADLINE;
     /// A bucket's writer list.
-    get_writers(GetWritersRequest) -> GetWritersResponse, DEADLINE;
+    get_writers(GetWritersRequest) -> GetWritersResponse, DEADLINE, small;
     /// Adds an entry to a bucket's writer list.
     append_writer(AppendWriterRequest) -> AppendWriterResponse, DEADLINE;
     /// Gives a bucket a new root key.
     rotate_bucket(RotateBucketRequest) -> RotateBucketResponse, DEADLINE;
     /// The entries that lead from the root to an inode.
-    get_path(GetPathRequest) -> GetPathResponse, DEADLINE;
+    get_path(GetPathRequest) -> GetPathResponse, DEADLINE, small;
     /// What names in one directory lead to.
-    lookup(LookupRequest) -> LookupResponse, DEADLINE;
+    lookup(LookupRequest) -> LookupResponse, DEADLINE, small;
     /// Inodes by id.
-    get_inodes(GetInodesRequest) -> GetInodesResponse, DEADLINE;
+    get_inodes(GetInodesRequest) -> GetInodesResponse, DEADLINE, small;
     /// All that is needed to read a part of a file.
-    get_file(GetFileRequest) -> GetFileResponse, DEADLINE;
+    get_file(GetFileRequest) -> GetFileResponse, DEADLINE, small;
     /// All that is needed to read many small files.
     get_files(GetFilesRequest) -> GetFilesResponse, DEADLINE;
     /// Extent pages by id.
@@ -124,8 +137,9 @@ macro_rules! streams {
                 /// # Errors
                 /// As every call. What fails later comes out of the stream.
                 pub async fn $name(&self, request: pb::$request) -> Result<MetaStream<pb::$response>> {
+                    let kind = Kind { name: stringify!($name), deadline: LONG_DEADLINE, small: false };
                     let messages = self
-                        .call(stringify!($name), LONG_DEADLINE, request, |mut service, mut request| async move {
+                        .call(kind, request, |mut service, mut request| async move {
                             // The deadline is for the beginning; a stream may last as long as it likes.
                             request.metadata_mut().remove("grpc-timeout");
                             service.$name(request).await
@@ -174,7 +188,7 @@ impl Meta {
         let service = MetaServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX);
-        Ok(Self { service, session, memory })
+        Ok(Self { service, session, memory, times: Arc::default() })
     }
 
     /// Applies one mutation and returns its result.
@@ -210,30 +224,47 @@ impl Meta {
         tokio::time::timeout(patience, asking).await.unwrap_or(false)
     }
 
-    async fn call<Q, A, F, R>(&self, name: &'static str, deadline: Duration, request: Q, send: F) -> Result<A>
+    async fn call<Q, A, F, R>(&self, kind: Kind, request: Q, send: F) -> Result<A>
     where
         Q: Clone,
         F: Fn(MetaServiceClient<Channel>, Request<Q>) -> R,
         R: Future<Output = Result<Response<A>, Status>>,
     {
+        let Kind { name, deadline, small } = kind;
         let mut backoff = Backoff::new(ATTEMPTS);
         let mut token = self.session.access_token().await?;
         let mut renewed = false;
         let began = Instant::now();
         loop {
-            let mut framed = Request::new(request.clone());
-            framed.set_timeout(deadline);
-            self.sign(framed.metadata_mut(), &token)?;
-            // Boxed: the futures of tonic are large and lie in those of everybody who calls.
-            let sent = Box::pin(send(self.service.clone(), framed));
+            let ask = || {
+                let mut framed = Request::new(request.clone());
+                framed.set_timeout(deadline);
+                self.sign(framed.metadata_mut(), &token)?;
+                // Boxed: the futures of tonic are large and lie in those of everybody who calls.
+                Ok::<_, Error>(Box::pin(send(self.service.clone(), framed)))
+            };
+            let asked = ask()?;
+            let sent = async {
+                if !small {
+                    return Ok(asked.await);
+                }
+                let began = Instant::now();
+                let (answer, first) = once_more(asked, self.times.repeat_after(), ask).await?;
+                if first && answer.is_ok() {
+                    self.times.took(began.elapsed());
+                }
+                Ok::<_, Error>(answer)
+            };
             // The server keeps to the deadline if it is there at all; the margin is for one that is not.
             let answer = tokio::time::timeout(deadline + Duration::from_secs(5), sent).await;
             let status = match answer {
-                Ok(Ok(response)) => {
-                    self.check_incarnation(response.metadata())?;
-                    return Ok(response.into_inner());
-                }
-                Ok(Err(status)) => status,
+                Ok(sent) => match sent? {
+                    Ok(response) => {
+                        self.check_incarnation(response.metadata())?;
+                        return Ok(response.into_inner());
+                    }
+                    Err(status) => status,
+                },
                 Err(_) => Status::deadline_exceeded("no answer in time"),
             };
             self.check_incarnation(status.metadata())?;
@@ -293,6 +324,26 @@ impl Meta {
     }
 }
 
+/// A call's answer, or that of the same call made again because the answer is late; and whether it is the first one's.
+async fn once_more<T, F: Future<Output = T> + Unpin>(
+    mut first: F,
+    after: Option<Duration>,
+    again: impl FnOnce() -> Result<F>,
+) -> Result<(T, bool)> {
+    let Some(after) = after else { return Ok((first.await, true)) };
+    tokio::select! {
+        biased;
+        answer = &mut first => return Ok((answer, true)),
+        () = tokio::time::sleep(after) => {}
+    }
+    let mut second = again()?;
+    tokio::select! {
+        biased;
+        answer = &mut first => Ok((answer, true)),
+        answer = &mut second => Ok((answer, false)),
+    }
+}
+
 /// Everything is repeated that the server did not decide: see the module's documentation.
 fn may_repeat(status: &Status) -> bool {
     error_code(status) == ErrorCode::Unavailable && status.code() != Code::Cancelled
@@ -314,4 +365,36 @@ fn transport_reason(status: &Status) -> String {
 pub fn fault_error(fault: &pb::Fault) -> Error {
     let code = ErrorCode::parse(&fault.code).unwrap_or(ErrorCode::Internal);
     Error::Server { code, message: fault.message.clone(), request_id: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_question_is_asked_again_and_whoever_answers_first_counts() {
+        let asked = AtomicU32::new(0);
+        let ask = |answer: u32, after: u64| {
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                answer
+            })
+        };
+        let again = |after: u64| {
+            let asked = &asked;
+            move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Ok(ask(2, after))
+            }
+        };
+        let late = Some(Duration::from_millis(50));
+        assert_eq!(once_more(ask(1, 40), late, again(0)).await.unwrap(), (1, true));
+        assert_eq!(once_more(ask(1, 4000), None, again(0)).await.unwrap(), (1, true));
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "what is in time, or of which nothing is known, is asked once");
+        assert_eq!(once_more(ask(1, 4000), late, again(10)).await.unwrap(), (2, false));
+        assert_eq!(once_more(ask(1, 60), late, again(1000)).await.unwrap(), (1, true));
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
 }

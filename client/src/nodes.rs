@@ -188,6 +188,11 @@ impl NodePool {
         self.inner.orders.begin(&self.inner.session, (access.node, access.grant()?), bytes, reads)
     }
 
+    /// Sees to it that there are connections to nodes that will be used soon. What fails is found out when they are.
+    pub(crate) async fn prepare(&self, nodes: &[NodeAccess]) {
+        futures_util::future::join_all(nodes.iter().map(|node| self.wire(node))).await;
+    }
+
     /// A proven connection to a node: the one at hand if it still stands.
     async fn wire(&self, access: &NodeAccess) -> Result<Wire, NodeError> {
         let asked = Instant::now();

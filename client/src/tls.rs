@@ -22,6 +22,10 @@ use crate::error::{Error, Result};
 
 /// A connection must stand within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which something is waited for is asked for a sign of life this often,
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// and given up without one after this time: the way may be lost (another network, a machine that slept) while the server is there.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The TLS settings for a gateway. For a plain one they trust nobody, and the authorities are not even read.
 ///
@@ -85,8 +89,8 @@ pub(crate) async fn channel(gateway: &Gateway, mut tls: ClientConfig) -> Result<
         .map_err(|_| unusable())?
         .initial_connection_window_size(8 * 1024 * 1024)
         .initial_stream_window_size(4 * 1024 * 1024)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .http2_keep_alive_interval(ALIVE_INTERVAL)
+        .keep_alive_timeout(ALIVE_TIMEOUT);
     match endpoint.connect_with_connector(connect.clone()).await {
         Ok(channel) => Ok(channel),
         // The first call tries again, and has the patience and the words for what is wrong.

@@ -4,6 +4,8 @@
 
 mod gateway;
 
+use std::time::Duration;
+
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::list::Walked;
@@ -526,4 +528,23 @@ async fn beats_tell_where_a_subscription_stands_and_what_it_missed() {
     assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 4));
     assert_eq!(subscription.next().await.unwrap(), Notice::Resync(bucket), "changes 5 and 6 never came");
     assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 7));
+}
+
+#[tokio::test]
+async fn who_looks_after_other_things_in_between_is_connected_over_a_long_way_as_well() {
+    use cyx_client::events::Notice;
+    let world = World::new().await;
+    world.gateway.state().way_of_subscriptions = Duration::from_millis(300);
+    let mut subscription = world.client.subscribe([]);
+    let mut asked = 0;
+    let notice = loop {
+        asked += 1;
+        match tokio::time::timeout(Duration::from_millis(10), subscription.next()).await {
+            Ok(notice) => break notice.unwrap(),
+            Err(_) => assert!(asked < 10_000, "it is never connected"),
+        }
+    };
+    assert_eq!(notice, Notice::Connected);
+    assert!(asked > 1, "it was dropped in between");
+    assert_eq!(world.gateway.state().subscriptions.len(), 1, "and not begun anew");
 }

@@ -89,9 +89,7 @@ impl World {
     async fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
         let located = self.bucket.resolve(&path(name)).await?;
         let reader = self.engine().open(&self.bucket, &located).await?;
-        let mut out = Vec::new();
-        reader.copy_to(0..u64::MAX, &mut out, &Silent).await?;
-        Ok(out)
+        reader.copy_to(0..u64::MAX, Vec::new(), &Silent).await
     }
 
     fn stored(&self) -> u64 {
@@ -177,8 +175,7 @@ async fn downloads_that_share_memory_for_one_piece_all_end() {
     let located = world.bucket.resolve(&path("file")).await.unwrap();
     let downloads = (0..4).map(|_| async {
         let reader = engine.open(&world.bucket, &located).await.unwrap();
-        let mut out = Vec::new();
-        reader.copy_to(0..u64::MAX, &mut out, &Silent).await.unwrap();
+        let out = reader.copy_to(0..u64::MAX, Vec::new(), &Silent).await.unwrap();
         assert!(out == plain);
     });
     let all = futures_util::future::join_all(downloads);

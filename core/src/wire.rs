@@ -41,6 +41,12 @@ impl Writer {
         Self { bytes }
     }
 
+    /// Makes room for so many bytes, where more are to come than usual.
+    pub fn reserve(&mut self, more: usize) -> &mut Self {
+        self.bytes.reserve(more);
+        self
+    }
+
     /// One byte.
     pub fn u8(&mut self, value: u8) -> &mut Self {
         self.bytes.push(value);

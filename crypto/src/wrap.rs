@@ -78,10 +78,15 @@ fn header(purpose: Purpose, epoch: u32) -> [u8; HEADER_LEN] {
 
 /// Seals `plain` for one purpose and place.
 fn seal(purpose: Purpose, epoch: u32, key: &[u8; KEY_LEN], context: &[u8], plain: &[u8]) -> Vec<u8> {
+    seal_with(purpose, epoch, &Aes256Gcm::new(key.into()), context, plain)
+}
+
+/// As [`seal`], with a key that was prepared before.
+fn seal_with(purpose: Purpose, epoch: u32, cipher: &Aes256Gcm, context: &[u8], plain: &[u8]) -> Vec<u8> {
     let header = header(purpose, epoch);
     let mut bytes = Vec::with_capacity(plain.len() + BOX_OVERHEAD);
     bytes.extend_from_slice(&header);
-    seal_bare(key, &[&header, context].concat(), plain, &random_bytes(), &mut bytes);
+    seal_bare_with(cipher, &[&header, context].concat(), plain, &random_bytes(), &mut bytes);
     bytes
 }
 
@@ -114,13 +119,15 @@ fn open_with(
 
 /// Appends `nonce ‖ ciphertext ‖ tag`.
 fn seal_bare(key: &[u8; KEY_LEN], associated: &[u8], plain: &[u8], nonce: &[u8; NONCE_LEN], bytes: &mut Vec<u8>) {
+    seal_bare_with(&Aes256Gcm::new(key.into()), associated, plain, nonce, bytes);
+}
+
+fn seal_bare_with(cipher: &Aes256Gcm, associated: &[u8], plain: &[u8], nonce: &[u8; NONCE_LEN], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(nonce);
     let start = bytes.len();
     bytes.extend_from_slice(plain);
     // Fails only beyond 64 GiB.
-    if let Ok(tag) =
-        Aes256Gcm::new(key.into()).encrypt_inout_detached(nonce.into(), associated, (&mut bytes[start..]).into())
-    {
+    if let Ok(tag) = cipher.encrypt_inout_detached(nonce.into(), associated, (&mut bytes[start..]).into()) {
         bytes.extend_from_slice(&tag);
     } else {
         bytes.truncate(start);

@@ -112,17 +112,54 @@ impl FrameStore {
         u64::from(self.table().capacity) * FRAME_SEALED
     }
 
-    fn write(&self, slot: u32, key: Key, sealed: &[u8]) -> io::Result<()> {
+    /// Writes frames to slots that follow each other, each of which but the last it fills.
+    fn write(&self, slot: u32, key: Key, frame: usize, sealed: &[u8]) -> io::Result<()> {
         self.frames.write_all_at(sealed, u64::from(slot) * FRAME_SEALED)?;
-        self.write_entry(slot, key, u32::try_from(sealed.len()).unwrap_or(0))
+        let mut entries = Vec::with_capacity(sealed.len().div_ceil(frame) * ENTRY_LEN);
+        for (at, bytes) in (key.1..).zip(sealed.chunks(frame)) {
+            entries.extend_from_slice(&entry((key.0, at), u32::try_from(bytes.len()).unwrap_or(0)));
+        }
+        self.index.write_all_at(&entries, (u64::from(slot) + 1) * ENTRY_LEN as u64)
     }
 
-    fn write_entry(&self, slot: u32, key: Key, len: u32) -> io::Result<()> {
-        let mut entry = [0; ENTRY_LEN];
-        entry[..16].copy_from_slice(&key.0.0);
-        entry[16..24].copy_from_slice(&key.1.to_le_bytes());
-        entry[24..28].copy_from_slice(&len.to_le_bytes());
-        self.index.write_all_at(&entry, (u64::from(slot) + 1) * ENTRY_LEN as u64)
+    /// Puts frames into slots that nobody has.
+    fn fill(&self, blob: BlobId, first: u64, frame: usize, sealed: &[u8]) {
+        let is_new: Vec<(u64, &[u8])> = {
+            let table = self.table();
+            let new = |(at, _): &(u64, &[u8])| !table.found.contains_key(&(blob, *at));
+            (first..).zip(sealed.chunks(frame)).filter(new).collect()
+        };
+        let mut slots: Vec<u32> = {
+            let mut table = self.table();
+            is_new.iter().map_while(|_| table.take_slot()).collect()
+        };
+        // Neighbours are written in one go.
+        slots.sort_unstable();
+        let placed: Vec<(u32, u64, &[u8])> =
+            slots.iter().zip(&is_new).map(|(slot, (at, bytes))| (*slot, *at, *bytes)).collect();
+        let fills = |one: &[u8]| one.len() as u64 == FRAME_SEALED;
+        let follows = |before: &(u32, u64, &[u8]), next: &(u32, u64, &[u8])| {
+            before.0 + 1 == next.0 && before.1 + 1 == next.1 && fills(before.2)
+        };
+        for run in placed.chunk_by(follows) {
+            let Some((slot, at, _)) = run.first() else { continue };
+            let from = usize::try_from(at - first).unwrap_or(usize::MAX).saturating_mul(frame);
+            let len = run.iter().map(|(_, _, bytes)| bytes.len()).sum();
+            let bytes = sealed.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+            let written = self.write(*slot, (blob, *at), frame, bytes);
+            if let Err(error) = &written {
+                tracing::debug!(%error, "frames are not cached");
+            }
+            let mut table = self.table();
+            for (slot, at, bytes) in run {
+                // Somebody else may have been faster.
+                if written.is_err() || table.found.contains_key(&(blob, *at)) {
+                    table.free.push(*slot);
+                } else {
+                    table.insert(*slot, (blob, *at), u32::try_from(bytes.len()).unwrap_or(0));
+                }
+            }
+        }
     }
 }
 
@@ -133,42 +170,45 @@ impl FrameCache for FrameStore {
     }
 
     fn get(&self, blob: BlobId, frame: u64, sealed: &mut [u8]) -> bool {
-        let slot = {
+        self.get_run(blob, frame, sealed.len(), sealed)
+    }
+
+    fn get_run(&self, blob: BlobId, first: u64, frame: usize, sealed: &mut [u8]) -> bool {
+        if frame == 0 {
+            return false;
+        }
+        let mut slots = Vec::with_capacity(sealed.len().div_ceil(frame));
+        {
             let mut table = self.table();
-            let Some(slot) = table.found.get(&(blob, frame)).copied() else { return false };
-            if table.slots[slot as usize].len as usize != sealed.len() {
+            for (at, room) in (first..).zip(sealed.chunks(frame)) {
+                let Some(slot) = table.found.get(&(blob, at)).copied() else { return false };
+                if table.slots[slot as usize].len as usize != room.len() {
+                    return false;
+                }
+                table.touch(slot);
+                slots.push(slot);
+            }
+        }
+        // If a slot is taken by another frame meanwhile, what is read does not authenticate.
+        let mut rest = sealed;
+        let fills = frame as u64 == FRAME_SEALED;
+        for run in slots.chunk_by(|before, next| fills && before + 1 == *next) {
+            let Some((room, behind)) = rest.split_at_mut_checked((run.len() * frame).min(rest.len())) else { break };
+            if self.frames.read_exact_at(room, u64::from(run[0]) * FRAME_SEALED).is_err() {
                 return false;
             }
-            table.touch(slot);
-            slot
-        };
-        // If the slot is taken by another frame meanwhile, what is read does not authenticate.
-        self.frames.read_exact_at(sealed, u64::from(slot) * FRAME_SEALED).is_ok()
+            rest = behind;
+        }
+        true
     }
 
     fn put(&self, blob: BlobId, frame: u64, sealed: &[u8]) {
-        let Some(len) = u32::try_from(sealed.len()).ok().filter(|len| *len > 0 && u64::from(*len) <= FRAME_SEALED)
-        else {
-            return;
-        };
-        let key = (blob, frame);
-        let slot = {
-            let mut table = self.table();
-            if table.found.contains_key(&key) {
-                return;
-            }
-            table.take_slot()
-        };
-        let Some(slot) = slot else { return };
-        let written = self.write(slot, key, sealed);
-        let mut table = self.table();
-        if let Err(error) = &written {
-            tracing::debug!(%error, "a frame is not cached");
-        }
-        if written.is_err() || table.found.contains_key(&key) {
-            table.free.push(slot);
-        } else {
-            table.insert(slot, key, len);
+        self.put_run(blob, frame, sealed.len(), sealed);
+    }
+
+    fn put_run(&self, blob: BlobId, first: u64, frame: usize, sealed: &[u8]) {
+        if frame > 0 && frame as u64 <= FRAME_SEALED {
+            self.fill(blob, first, frame, sealed);
         }
     }
 
@@ -184,7 +224,8 @@ impl FrameCache for FrameStore {
                 slot
             };
             if let Some(slot) = slot
-                && let Err(error) = self.write_entry(slot, (BlobId([0; 16]), 0), 0)
+                && let Err(error) =
+                    self.index.write_all_at(&entry((BlobId([0; 16]), 0), 0), (u64::from(slot) + 1) * ENTRY_LEN as u64)
             {
                 tracing::debug!(%error, "a frame that is not authentic stays in the cache's index");
             }
@@ -283,6 +324,14 @@ impl Table {
             None => self.oldest = newer,
         }
     }
+}
+
+fn entry(key: Key, len: u32) -> [u8; ENTRY_LEN] {
+    let mut entry = [0; ENTRY_LEN];
+    entry[..16].copy_from_slice(&key.0.0);
+    entry[16..24].copy_from_slice(&key.1.to_le_bytes());
+    entry[24..28].copy_from_slice(&len.to_le_bytes());
+    entry
 }
 
 fn decode(entry: &[u8]) -> Option<(Key, u32)> {

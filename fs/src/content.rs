@@ -10,6 +10,8 @@
 //! | [`remote`] | versions: read, and committed |
 //! | [`commit`] | changes become versions |
 //! | [`prefetch`] | reading ahead |
+//! | [`options`] | where everything lies, and what it may take |
+//! | [`gone`] | changes of buckets that are not there any more |
 //! | [`error`] | what can go wrong |
 //!
 //! A change is done when the journal has it; it is promised when [`Content::sync_local`] returned. Everything is found by inode:
@@ -23,11 +25,12 @@ use cyx_client::transfer::KnownVersion;
 use cyx_core::ids::InodeId;
 use cyx_crypto::wrap::InodeKeyring;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 pub mod changes;
 mod commit;
 pub mod error;
+mod gone;
+pub mod options;
 mod prefetch;
 mod read;
 mod records;
@@ -38,9 +41,10 @@ mod tests;
 mod write;
 
 pub use error::{ContentError, Result};
-pub use store::{Recovered, Status, Store, StoreEvent, StoreOptions};
+pub use options::StoreOptions;
+pub use store::{Recovered, Status, Store, StoreEvent};
 
-use crate::journal::{FileId, Pins};
+use crate::journal::{FileId, Pins, PlainRecord};
 use changes::Changes;
 use prefetch::Prefetch;
 use remote::Version;
@@ -62,7 +66,7 @@ pub struct InodeFacts {
 }
 
 /// A record's sequence and its plain bytes.
-type Opened = (u64, Arc<Zeroizing<Vec<u8>>>);
+type Opened = (u64, Arc<PlainRecord>);
 
 /// The content of a file. Shared by everything that has the file open.
 pub struct Content {

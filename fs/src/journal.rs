@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,16 @@ use cyx_crypto::keys::MountKey;
 use cyx_crypto::mount::RecordCipher;
 use thiserror::Error;
 use tokio::sync::Notify;
-use zeroize::Zeroizing;
 
+pub(crate) mod here;
+mod intents;
+mod removal;
 mod replay;
 #[cfg(test)]
 mod tests;
 
-pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, Record, Share};
+pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, PlainRecord, Record, Share};
+pub use intents::Watch;
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
@@ -33,6 +37,8 @@ use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
 const RESERVE: u64 = 4 << 20;
 /// Who waits for room says so again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// So many bytes are durable after about as long as one is.
+const QUICK: u64 = 256 << 10;
 /// How often is looked whether the lock was let go of.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -94,6 +100,12 @@ pub struct Position {
 }
 
 impl Position {
+    /// Bytes of a file that it has, if it is a record of written bytes.
+    #[must_use]
+    pub const fn written(&self) -> u64 {
+        (self.len as u64).saturating_sub((RECORD_OVERHEAD + format::WRITE_DATA_AT) as u64)
+    }
+
     /// A position of a test's own making.
     #[cfg(test)]
     pub(crate) const fn for_tests(sequence: u64) -> Self {
@@ -142,6 +154,28 @@ struct Segment {
     synced: u64,
 }
 
+/// What is to be made durable: number, length and file of each.
+struct Unsynced {
+    upto: u64,
+    files: Vec<(u64, u64, Arc<File>)>,
+    bytes: u64,
+    /// One of them is new.
+    begun: bool,
+}
+
+impl Unsynced {
+    fn is_quick(&self) -> bool {
+        !self.begun && self.bytes <= QUICK
+    }
+
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        for (_, _, file) in &self.files {
+            file.sync_data()?;
+        }
+        if self.begun { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+}
+
 #[derive(Default)]
 struct State {
     segments: BTreeMap<u64, Segment>,
@@ -161,10 +195,13 @@ struct Shared {
     /// Held while the disk is made durable, so that those who wait meanwhile find it done.
     syncing: tokio::sync::Mutex<u64>,
     removing: tokio::sync::Mutex<()>,
+    /// Bytes that it may have besides, for what is kept and not sent.
+    besides: AtomicU64,
     /// Room was set free.
     freed: Notify,
     /// Somebody waits for room.
     hungry: Arc<Notify>,
+    intents: intents::Intents,
     _lock: File,
 }
 
@@ -207,7 +244,7 @@ impl Journal {
             }
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
-        let replayed = replay::read(folder, &key, older, &mut state)?;
+        let mut replayed = replay::read(folder, &key, older, &mut state)?;
         let shared = Shared {
             folder: folder.to_owned(),
             key,
@@ -215,11 +252,16 @@ impl Journal {
             state: Mutex::new(state),
             syncing: tokio::sync::Mutex::new(0),
             removing: tokio::sync::Mutex::default(),
+            besides: AtomicU64::new(0),
             freed: Notify::new(),
             hungry: Arc::default(),
+            intents: intents::Intents::default(),
             _lock: lock,
         };
-        Ok((Self { shared: Arc::new(shared) }, replayed))
+        let journal = Self { shared: Arc::new(shared) };
+        // Whoever goes on with a note may have to know which versions of a file are this machine's.
+        journal.take_over_intents(older, &mut replayed.files, !replayed.notes.is_empty())?;
+        Ok((journal, replayed))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -239,7 +281,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Disk`].
     pub fn offer(&self, record: &Record) -> Result<Option<Position>, JournalError> {
-        self.try_append(record, self.shared.limits.total)
+        self.try_append(record, self.limit())
     }
 
     /// Tries something that needs room until it succeeds, each time room was set free.
@@ -263,6 +305,7 @@ impl Journal {
                 return Err(JournalError::Full);
             }
             self.shared.hungry.notify_one();
+            self.remove_soon();
             // Asked for again now and then: what was tried to set room free may have failed.
             let _ = tokio::time::timeout_at(deadline.min(now + ASK_AGAIN), freed).await;
         }
@@ -273,7 +316,9 @@ impl Journal {
     /// # Errors
     /// As [`Self::append`].
     pub fn append_now(&self, record: &Record) -> Result<Position, JournalError> {
-        self.try_append(record, self.shared.limits.total.saturating_add(RESERVE))?.ok_or(JournalError::Full)
+        // What is kept is there twice while it moves.
+        let besides = self.shared.besides.load(Ordering::Acquire);
+        self.try_append(record, self.limit().saturating_add(besides).saturating_add(RESERVE))?.ok_or(JournalError::Full)
     }
 
     fn try_append(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
@@ -349,49 +394,69 @@ impl Journal {
         if *synced >= target {
             return Ok(());
         }
-        let (upto, files): (u64, Vec<(u64, u64, Arc<File>)>) = {
-            let state = self.state();
-            if state.broken {
-                return Err(JournalError::Broken);
-            }
-            let unsynced = state.segments.iter().filter(|(_, segment)| segment.synced < segment.len);
-            (
-                state.next_sequence,
-                unsynced.map(|(number, segment)| (*number, segment.len, Arc::clone(&segment.file))).collect(),
-            )
-        };
-        let begun = {
-            let state = self.state();
-            files.iter().any(|(number, ..)| state.segments.get(number).is_some_and(|segment| segment.synced == 0))
-        };
+        *synced = self.sync_files(0).await?;
+        Ok(())
+    }
+
+    /// As [`Self::sync`], but only what lies in this file and later ones.
+    async fn sync_from(&self, file: u64) -> Result<(), JournalError> {
+        let _one = self.shared.syncing.lock().await;
+        self.sync_files(file).await.map(|_| ())
+    }
+
+    /// Makes files durable from this one on; says up to which sequence they are.
+    async fn sync_files(&self, first: u64) -> Result<u64, JournalError> {
+        let unsynced = self.unsynced(first)?;
+        if here::is_allowed() && unsynced.is_quick() {
+            // One thread at a time comes here; whoever else waits for this is a task.
+            return self.synced(&unsynced, unsynced.sync(&self.shared.folder));
+        }
+        let working = Arc::clone(&unsynced);
         let folder = self.shared.folder.clone();
-        let working = files.clone();
-        let done = tokio::task::spawn_blocking(move || -> io::Result<()> {
-            for (_, _, file) in &working {
-                file.sync_data()?;
-            }
-            if begun { File::open(&folder)?.sync_all() } else { Ok(()) }
-        });
-        let done = done.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off")));
+        let done = tokio::task::spawn_blocking(move || working.sync(&folder));
+        self.synced(&unsynced, done.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off"))))
+    }
+
+    /// As [`Self::sync`], on this thread.
+    fn sync_blocking(&self) -> Result<(), JournalError> {
+        let unsynced = self.unsynced(0)?;
+        self.synced(&unsynced, unsynced.sync(&self.shared.folder)).map(|_| ())
+    }
+
+    fn unsynced(&self, first: u64) -> Result<Arc<Unsynced>, JournalError> {
+        let state = self.state();
+        if state.broken {
+            return Err(JournalError::Broken);
+        }
+        let mut unsynced = Unsynced { upto: state.next_sequence, files: Vec::new(), bytes: 0, begun: false };
+        for (number, segment) in state.segments.range(first..).filter(|(_, segment)| segment.synced < segment.len) {
+            unsynced.begun |= segment.synced == 0;
+            unsynced.bytes += segment.len - segment.synced;
+            unsynced.files.push((*number, segment.len, Arc::clone(&segment.file)));
+        }
+        Ok(Arc::new(unsynced))
+    }
+
+    /// Takes note of what was made durable, or that nobody knows.
+    fn synced(&self, unsynced: &Unsynced, done: io::Result<()>) -> Result<u64, JournalError> {
         let mut state = self.state();
         if let Err(source) = done {
             state.broken = true;
             return Err(JournalError::Disk { path: self.shared.folder.clone(), source });
         }
-        for (number, len, _) in files {
-            if let Some(segment) = state.segments.get_mut(&number) {
-                segment.synced = segment.synced.max(len);
+        for (number, len, _) in &unsynced.files {
+            if let Some(segment) = state.segments.get_mut(number) {
+                segment.synced = segment.synced.max(*len);
             }
         }
-        *synced = upto;
-        Ok(())
+        Ok(unsynced.upto)
     }
 
     /// Reads a record back: its plain bytes, kind first.
     ///
     /// # Errors
     /// [`JournalError::Disk`], [`JournalError::Damaged`].
-    pub fn read(&self, position: Position) -> Result<Zeroizing<Vec<u8>>, JournalError> {
+    pub fn read(&self, position: Position) -> Result<PlainRecord, JournalError> {
         let (file, cipher, path) = {
             let state = self.state();
             let segment = state.segments.get(&position.file).ok_or(JournalError::Damaged)?;
@@ -399,30 +464,7 @@ impl Journal {
         };
         let mut sealed = vec![0; position.len as usize];
         file.read_exact_at(&mut sealed, position.offset).map_err(disk(&path))?;
-        format::open(&cipher, position.sequence, &sealed).map_err(|_| JournalError::Damaged)
-    }
-
-    /// Gives up pins. Files that nothing needs any more are removed soon.
-    pub fn release(&self, pins: Pins) {
-        if pins.is_empty() {
-            return;
-        }
-        {
-            let mut state = self.state();
-            for (file, count) in pins.count {
-                if let Some(segment) = state.segments.get_mut(&file) {
-                    segment.pinned = segment.pinned.saturating_sub(count);
-                }
-            }
-        }
-        if self.oldest_is_free() && tokio::runtime::Handle::try_current().is_ok() {
-            let journal = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = journal.remove_free().await {
-                    tracing::warn!(%error, "old files of the journal stay");
-                }
-            });
-        }
+        format::open(&cipher, position.sequence, sealed).map_err(|_| JournalError::Damaged)
     }
 
     /// Marks a note as done: it is not found any more at the next start.
@@ -430,66 +472,23 @@ impl Journal {
     /// # Errors
     /// As [`Self::append_now`].
     pub fn finish(&self, note: Position) -> Result<(), JournalError> {
-        let done = self.append_now(&Record::Done { sequence: note.sequence })?;
-        let mut pins = Pins::default();
-        pins.add(note);
-        pins.add(done);
-        self.release(pins);
-        Ok(())
+        self.finish_all(&[note])
     }
 
-    fn oldest_is_free(&self) -> bool {
-        let state = self.state();
-        let oldest = state.segments.iter().next();
-        oldest.is_some_and(|(number, segment)| {
-            segment.pinned == 0 && (state.active != Some(*number) || is_worth(segment))
-        })
-    }
-
-    /// Removes files that nothing needs, the oldest first, after what made them superfluous is durable.
+    /// As [`Self::finish`], all of them or none.
     ///
     /// # Errors
-    /// [`JournalError::Disk`].
-    pub async fn remove_free(&self) -> Result<(), JournalError> {
-        let _one = self.shared.removing.lock().await;
-        while self.oldest_is_free() {
-            self.sync().await?;
-            let removed = {
-                let mut state = self.state();
-                let Some((number, free)) = state.segments.iter().next().map(|(number, oldest)| {
-                    (
-                        *number,
-                        oldest.pinned == 0 && (oldest.synced == oldest.len || oldest.len == FILE_HEADER_LEN as u64),
-                    )
-                }) else {
-                    break;
-                };
-                if !free {
-                    // Something was appended meanwhile; whoever releases that comes here again.
-                    break;
-                }
-                if state.active == Some(number) {
-                    // The next file continues the order of this one, so there has to be one before this is gone.
-                    state.active = None;
-                    self.begin_file(&mut state)?;
-                    continue;
-                }
-                state.segments.remove(&number)
-            };
-            let Some(segment) = removed else { break };
-            let (path, folder) = (segment.path.clone(), self.shared.folder.clone());
-            let removing = tokio::task::spawn_blocking(move || -> io::Result<()> {
-                std::fs::remove_file(&path)?;
-                File::open(&folder)?.sync_all()
-            });
-            let done = removing.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off")));
-            done.map_err(disk(&segment.path))?;
-            {
-                let mut state = self.state();
-                state.used = state.used.saturating_sub(segment.len);
-            }
-            self.shared.freed.notify_waiters();
+    /// As [`Self::append_now`].
+    pub fn finish_all(&self, notes: &[Position]) -> Result<(), JournalError> {
+        if notes.is_empty() {
+            return Ok(());
         }
+        let sequences = notes.iter().map(|note| note.sequence).collect();
+        let done = self.append_now(&Record::Done { sequences })?;
+        let mut pins = Pins::default();
+        notes.iter().for_each(|note| pins.add(*note));
+        pins.add(done);
+        self.release(pins);
         Ok(())
     }
 
@@ -512,7 +511,13 @@ impl Journal {
     /// Bytes that it may have.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.shared.limits.total
+        self.shared.limits.total.saturating_add(self.shared.besides.load(Ordering::Acquire))
+    }
+
+    /// So many bytes may be there besides those that it may have: they are kept, and not sent.
+    pub fn make_room(&self, bytes: u64) {
+        self.shared.besides.store(bytes, Ordering::Release);
+        self.shared.freed.notify_waiters();
     }
 
     /// Notified when somebody waits for room.

@@ -59,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Client(#[from] cyx_client::Error),
     /// The mountpoint cannot be used.
-    #[error("cannot mount on {}: {source}", path.display())]
+    #[error("{} cannot be a mountpoint: {source}", path.display())]
     Mountpoint {
         /// The mountpoint.
         path: PathBuf,
@@ -88,6 +88,9 @@ pub enum Error {
         /// The mountpoint.
         mountpoint: PathBuf,
     },
+    /// The program that mounts for those who may not is missing.
+    #[error("only root can mount without the program fusermount3, which is not installed")]
+    NoHelper,
     /// This machine cannot mount filesystems of user space.
     #[error("cannot open {DEVICE}: {0}")]
     NoFuse(io::Error),
@@ -147,6 +150,10 @@ impl Error {
             Self::Mounted { .. } => Some("Take it off with `cyx umount` first."),
             Self::NotEmpty(_) => Some("Use an empty directory, or -o nonempty to hide what is there."),
             Self::Inside { .. } => Some("Choose another place with --cache-dir or CYXCLOUD_HOME."),
+            Self::NoHelper => Some("Install the package fuse3."),
+            Self::NoFuse(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("Usually everybody may read and write it; a container has to be started with it.")
+            }
             Self::NoFuse(_) => {
                 Some("Load the kernel module with `modprobe fuse`, or pass the device to the container.")
             }
@@ -186,11 +193,13 @@ pub fn prepare(mountpoint: &Path, home: &Path, options: Options) -> Result<Prepa
             return Err(Error::Inside { inside: folder.to_owned(), mountpoint });
         }
     }
-    if point::look(&mountpoint)? == Found::Stale {
+    let mut found = point::look(&mountpoint)?;
+    if found == Found::Stale {
         point::unmount(&mountpoint, true).map_err(|source| Error::Mountpoint { path: mountpoint.clone(), source })?;
         tracing::warn!(mountpoint = %mountpoint.display(), "took off what a mount that ended without notice left behind");
+        found = point::look(&mountpoint)?;
     }
-    match point::look(&mountpoint)? {
+    match found {
         Found::Mounted(fstype) => return Err(Error::Mounted { path: mountpoint, fstype }),
         // Below what was stale another stale one may lie; once a moment later is enough to say so.
         Found::Stale => return Err(Error::Mounted { path: mountpoint, fstype: point::FSTYPE.to_owned() }),
@@ -257,6 +266,11 @@ impl Prepared {
         helpers.extend(
             metrics.map(|listener| tokio::spawn(metrics::serve(listener, Arc::clone(&ending), remote.counters()))),
         );
+        let asking = fs.clone();
+        // So that it is known when the server is away.
+        helpers.push(tokio::spawn(async move {
+            let _ = asking.statfs().await;
+        }));
         tracing::info!(mountpoint = %self.mountpoint.display(), "mounted");
         if let Err(error) = ready() {
             ending.abandon().await;
@@ -276,6 +290,7 @@ impl Prepared {
         let mut options = vfs::Options::new(self.cache_dir.clone());
         options.top = self.options.bucket.clone().map_or(vfs::Top::Buckets, vfs::Top::Bucket);
         options.read_only = self.options.read_only;
+        options.discard_deleted = self.options.discard_deleted;
         // Who is not root could not do anything with what belongs to somebody else, and numbers of other machines mean nothing here.
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
         let mine = !user.is_root();
@@ -300,9 +315,14 @@ impl Prepared {
     async fn mount(&self, fs: &Filesystem) -> Result<(Remote, oneshot::Receiver<()>)> {
         let (adapter, remote, ended) = Adapter::new(fs.clone(), tokio::runtime::Handle::current());
         let (mountpoint, config) = (self.mountpoint.clone(), self.config());
-        let wrong = |source| Error::Mountpoint { path: self.mountpoint.clone(), source };
+        let wrong = |source| refused(&self.mountpoint, source);
         // Waits for the kernel, or for fusermount3.
-        let started = tokio::task::spawn_blocking(move || Session::new(adapter, mountpoint, &config)).await;
+        let started = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let session = Session::new(adapter, &mountpoint, &config)?;
+            point::read_further_ahead(&mountpoint);
+            Ok(session)
+        });
+        let started = started.await;
         let session = started.map_err(|error| wrong(io::Error::other(error)))?.map_err(wrong)?;
         fs.set_invalidator(remote.invalidator(session.notifier()).map_err(wrong)?);
         let background = session.spawn().map_err(wrong)?;
@@ -312,11 +332,12 @@ impl Prepared {
         Ok((remote, ended))
     }
 
-    /// What the table of mounts says: the bucket, as `mount -a` looks for it, unless its name has characters that mean something there.
+    /// What the table of mounts says: what `mount -a` looks for, unless it has characters that mean something to fusermount3.
     fn source(&self) -> String {
-        let is_plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        let bucket = self.options.bucket.as_ref().filter(is_plain);
-        bucket.map_or_else(|| point::SOURCE.to_owned(), Clone::clone)
+        let is_plain =
+            |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./ ".contains(&byte));
+        let source = self.options.source.as_ref().or(self.options.bucket.as_ref()).filter(is_plain);
+        source.map_or_else(|| point::SOURCE.to_owned(), Clone::clone)
     }
 
     fn config(&self) -> Config {
@@ -351,6 +372,21 @@ impl Prepared {
     }
 }
 
+/// Why the kernel or fusermount3 did not mount.
+fn refused(mountpoint: &Path, source: io::Error) -> Error {
+    // Nothing is mounted there yet, so looking asks nobody.
+    if source.kind() == io::ErrorKind::NotFound && mountpoint.is_dir() {
+        return Error::NoHelper;
+    }
+    let path = mountpoint.to_owned();
+    if source.raw_os_error().is_some() {
+        return Error::Mountpoint { path, source };
+    }
+    // What a program writes on standard error is a line, or several, and says what to do by itself.
+    let said = source.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::Mountpoint { path, source: io::Error::other(said) }
+}
+
 const fn done(durability: Durability) -> vfs::Done {
     match durability {
         Durability::Local => vfs::Done::Local,
@@ -371,6 +407,20 @@ mod tests {
 
     fn prepared(mountpoint: &Path, home: &Path, cache: Option<PathBuf>) -> Result<Prepared> {
         prepare(mountpoint, home, Options { cache_dir: cache, ..Options::default() })
+    }
+
+    #[test]
+    fn what_the_helper_says_is_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = io::Error::new(io::ErrorKind::PermissionDenied, "fusermount3: option a only\nallowed if b\n");
+        let error = refused(folder.path(), said);
+        assert!(error.to_string().ends_with(": fusermount3: option a only allowed if b"), "{error}");
+        assert_eq!(error.advice(), None, "it said so itself");
+        // There is a directory: what is missing is the program.
+        let missing = || io::Error::from(rustix::io::Errno::NOENT);
+        assert!(matches!(refused(folder.path(), missing()), Error::NoHelper));
+        let gone = refused(&folder.path().join("gone"), missing());
+        assert_eq!(gone.exit_code(), ErrorCode::NotFound.exit_code(), "{gone}");
     }
 
     #[test]

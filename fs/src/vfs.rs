@@ -11,7 +11,7 @@
 //! | `buckets` | the top of the mount |
 //! | `look` | asking the server, and when an answer is believed |
 //! | `health` | whether it can be asked |
-//! | `index` | the names of large directories |
+//! | `listing`, `index` | the names of directories, and of large ones |
 //! | `flights` | telling own changes from those of others |
 //! | `apply` | changing the tree |
 //! | `local` | deciding that here, under the bucket's write lease |
@@ -28,6 +28,7 @@ mod flights;
 pub(crate) mod health;
 mod index;
 mod keys;
+mod listing;
 pub(crate) mod local;
 mod look;
 mod make;
@@ -45,6 +46,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cyx_client::Client;
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, InodeId};
 use cyx_core::units::NAME_MAX;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +55,7 @@ use tokio_util::task::TaskTracker;
 use crate::attributes::{Attr, Ino, ROOT_INO};
 use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
-use crate::journal::Position;
+use crate::journal::{JournalError, Position, Record};
 use buckets::Buckets;
 use local::note::Note;
 pub(crate) use make::New;
@@ -110,6 +112,8 @@ pub(crate) struct Inner {
     holder: String,
     /// What an earlier run decided and did not send, of buckets that are not open yet.
     notes: Mutex<HashMap<BucketId, Vec<(Position, Note)>>>,
+    /// Notes that nothing can be made of. They are kept.
+    strays: Mutex<Vec<(Position, Record)>>,
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) look: Look,
@@ -143,14 +147,18 @@ impl Filesystem {
         let opened = Store::open(&client, options.tuning, options.store.clone()).await;
         let (store, recovered, events) = opened.map_err(store_error)?;
         let holder = local::lease::holder(&options.store.folder)?;
-        let (notes, strange) = local::note::read_all(&recovered.notes);
+        let notes = local::note::read_all(&recovered.notes);
+        let losing = notes.losing();
+        store.journal().forget_intents(|file| losing.contains(&(file.bucket, file.inode)));
+        let strange = notes.strange.len();
         let health = Arc::new(Health::default());
         let look = Look { uid: options.uid, gid: options.gid, umask: options.umask };
         let inner = Arc::new_cyclic(|me| Inner {
             me: Weak::clone(me),
             runtime: tokio::runtime::Handle::current(),
             holder,
-            notes: Mutex::new(notes),
+            notes: Mutex::new(notes.changes),
+            strays: Mutex::new(notes.strange),
             buckets: Buckets::new(&health),
             client,
             options,
@@ -169,6 +177,9 @@ impl Filesystem {
             space: tokio::sync::Mutex::default(),
         });
         let this = Self { inner };
+        for again in notes.again {
+            this.inner.store.journal().finish(again).map_err(apply::journal_error)?;
+        }
         if let Top::Bucket(name) = &this.inner.options.top {
             this.inner.open_bucket(name).await?;
         }
@@ -189,6 +200,9 @@ impl Filesystem {
         buckets.sort_unstable();
         buckets.dedup();
         this.inner.open_recovered(&buckets).await?;
+        if this.inner.options.discard_deleted {
+            this.inner.discard_deleted().await?;
+        }
         Ok(this)
     }
 
@@ -247,6 +261,8 @@ impl Filesystem {
             inodes: inner.table.known(),
             conflicts: inner.conflicts.load(Ordering::Relaxed),
             leases: inner.buckets.roots().iter().filter(|root| root.home.local.decides()).count() as u64,
+            deleted_bytes: status.gone_bytes,
+            deleted_files: inner.deleted_files(),
             last_error: lock(&inner.last_error).clone(),
         }
     }
@@ -323,6 +339,14 @@ impl Inner {
 pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {
     match error {
         ContentError::Client(error) => error,
+        // Over in a moment, if a mount that was taken off is still finishing: no mistake of whoever mounts.
+        ContentError::Journal(error @ JournalError::InUse(_)) => cyx_client::Error::Invalid {
+            code: ErrorCode::Conflict,
+            message: error.to_string(),
+            advice: Some("Take that one off first, or give this one a folder of its own with --cache-dir.".to_owned()),
+        },
+        ContentError::Journal(JournalError::Disk { path, source }) => cyx_client::Error::Local { path, source },
+        ContentError::Folder(source) => cyx_client::Error::Local { path: "the cache of the mount".into(), source },
         other => cyx_client::Error::Config { path: "the journal of the mount".into(), reason: other.to_string() },
     }
 }

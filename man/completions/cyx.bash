@@ -3541,7 +3541,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__mount)
-            opts="-o -f -b -q -v -h -V --foreground --bucket --read-only --allow-other --uid --gid --umask --cache-dir --cache-size --memory --fsync --close --metrics --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-o -f -b -q -v -h -V --foreground --bucket --read-only --allow-other --uid --gid --umask --cache-dir --cache-size --memory --fsync --close --discard-deleted --metrics --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,6 +14,15 @@ use crate::{User, program};
 /// A cluster; stopped and wiped when dropped.
 pub struct Cluster {
     folder: TempDir,
+}
+
+/// A server that was stopped; it goes on when this is dropped.
+pub struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
 }
 
 impl Cluster {
@@ -91,10 +101,25 @@ impl Cluster {
     /// # Panics
     /// If there is no server.
     pub fn kill_server(&self) {
-        let pid = self.status()["server"]["pid"].as_i64().expect("a server runs");
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the server is ours");
+        let pid = self.server();
+        kill_process(pid, Signal::KILL).expect("the server is ours");
         crate::wait_until("the server is gone", || rustix::process::test_kill_process(pid).is_err() || is_zombie(pid));
+    }
+
+    /// Stops the server in the middle of whatever it does: connections to it stand, and it says nothing, until what is returned is dropped.
+    ///
+    /// # Panics
+    /// If there is no server.
+    #[must_use]
+    pub fn freeze_server(&self) -> Frozen {
+        let pid = self.server();
+        kill_process(pid, Signal::STOP).expect("the server is ours");
+        Frozen(pid)
+    }
+
+    fn server(&self) -> Pid {
+        let pid = self.status()["server"]["pid"].as_i64().expect("a server runs");
+        Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero")
     }
 
     /// Starts again whatever is down; ports and data stay.

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod cluster;
 pub mod exerciser;
+pub mod gate;
 pub mod mount;
 pub mod posix;
 pub mod postgres;
@@ -18,7 +19,8 @@ pub mod tree;
 pub mod user;
 pub mod workload;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Frozen};
+pub use gate::Gate;
 pub use user::{Run, User};
 
 use std::path::PathBuf;

@@ -102,10 +102,25 @@ impl User {
     /// The same person on another machine: same account, empty home folder, logged in there too.
     #[must_use]
     pub fn elsewhere(&self, cluster: &Cluster) -> Self {
+        self.elsewhere_via(cluster, self.gateway.clone())
+    }
+
+    /// The same, at another address of the server.
+    ///
+    /// # Panics
+    /// If there is no room for a home folder.
+    #[must_use]
+    pub fn elsewhere_via(&self, cluster: &Cluster, gateway: String) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let other = Self { home, gateway: self.gateway.clone(), email: self.email.clone() };
+        let other = Self { home, gateway, email: self.email.clone() };
         other.login(cluster);
         other
+    }
+
+    /// Address of the server for them.
+    #[must_use]
+    pub fn gateway(&self) -> &str {
+        &self.gateway
     }
 
     /// Logs in with the mailed code.

@@ -12,6 +12,9 @@ use clap::{Args, ValueEnum};
 /// returns when the journal has it, and after a crash the next mount sends what is left. docs/semantics.md says what programs can
 /// rely on.
 ///
+/// What was written to a bucket that somebody deletes before it is sent can never be sent. It is kept, encrypted, and `cyx mounts` shows it,
+/// until a mount with `--discard-deleted` lets go of it.
+///
 /// Without root, fusermount3 (package fuse3) is needed. Cached content and the journal lie encrypted in the cache directory, which
 /// serves one mount at a time.
 #[derive(Debug, Args)]
@@ -31,8 +34,8 @@ pub struct Mount {
     /// Mount options, separated by commas; may be repeated.
     ///
     /// ro, rw, allow_other, nonempty, suid, dev, noexec, bucket=NAME, uid=N, gid=N, umask=OCTAL, cache-dir=DIR, cache-size=SIZE,
-    /// memory=SIZE, fsync=local|remote, close=local|remote, metrics=ADDRESS, home=DIR, and the words of fstab(5). The options
-    /// below say the same and win.
+    /// memory=SIZE, fsync=local|remote, close=local|remote, metrics=ADDRESS, home=DIR, fsname=SOURCE (what the table of mounts shows),
+    /// and the words of fstab(5). The options below say the same and win.
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub options: Vec<String>,
     /// Stays in the foreground, logs to standard error and ends with the mount.
@@ -73,6 +76,9 @@ pub struct Mount {
     /// What `close` waits for; default local, which waits for nothing more than the write itself.
     #[arg(long, value_enum, value_name = "WHERE")]
     pub close: Option<Durability>,
+    /// Lets go of what was written to buckets that were deleted before it could be sent. Without it that is kept.
+    #[arg(long)]
+    pub discard_deleted: bool,
     /// Answers Prometheus at /metrics of this address, for example 127.0.0.1:9273.
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<SocketAddr>,
@@ -89,8 +95,10 @@ pub enum Durability {
 
 /// Takes a mount off, after sending what was written.
 ///
-/// While files in it are open, or changes cannot be sent, the mount stays. With `--force` it goes: open files go on working until they
-/// are closed, and what was not sent stays in the journal, from where the next mount with the same cache directory sends it.
+/// While files in it are open, or changes cannot be sent, the mount stays. With `--force` it goes: files that are open in it cannot be
+/// used any more, and what was not sent stays in the journal, from where the next mount with the same cache directory sends it. That
+/// also holds while somebody else is taking it off and waits for changes to be sent: that one is told. Without `--force`, whoever takes
+/// off what is being taken off already waits for the same end.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cyx umount ~/cloud\n  cyx umount ~/cloud --force")]
 pub struct Umount {

@@ -6,6 +6,7 @@ use cyx_client::{Bucket, TreePath};
 use super::{Context, Failures};
 use crate::args::tree::Cat;
 use crate::error::{Error, Result};
+use crate::streams;
 
 /// Writes files to standard output, one after the other.
 ///
@@ -37,8 +38,9 @@ async fn write(
 ) -> Result<()> {
     let located = bucket.resolve(&TreePath::parse(key)?).await?;
     let reader = transfer.open_at(bucket, &located, range.clone()).await?;
-    let mut out = tokio::io::stdout();
-    let copied = reader.copy_to(range, &mut out, &Silent).await;
+    let out = streams::output().map_err(Error::stream("write to standard output"))?;
+    let copied = reader.copy_to(range, out, &Silent).await;
     super::warn_of_liars(&context.output, &reader.liars());
-    Ok(copied?)
+    copied?;
+    Ok(())
 }

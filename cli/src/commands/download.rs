@@ -15,6 +15,7 @@ use super::progress::Bar;
 use super::summary::{Direction, report};
 use crate::args::transfer::Download;
 use crate::error::{Error, Result};
+use crate::streams;
 
 /// Downloads files and directories.
 ///
@@ -74,9 +75,10 @@ async fn to_standard_output(
     }
     let reader = transfer.open(bucket, located).await?;
     let bar = Bar::of_bytes(&context.output, reader.size());
-    let mut out = tokio::io::stdout();
-    let copied = reader.copy_to(0..reader.size(), &mut out, &bar).await;
+    let out = streams::output().map_err(Error::stream("write to standard output"))?;
+    let copied = reader.copy_to(0..reader.size(), out, &bar).await;
     bar.finish();
     super::warn_of_liars(&context.output, &reader.liars());
-    Ok(copied?)
+    copied?;
+    Ok(())
 }

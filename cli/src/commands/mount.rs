@@ -10,6 +10,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cyx_client::{Client, Config};
 use cyx_fs::mount::options::{self, Options};
@@ -26,6 +27,8 @@ use crate::output::{Output, names};
 const BACKGROUND: &str = "CYXCLOUD_MOUNT_BACKGROUND";
 /// A log that is larger is put aside, in bytes.
 const LARGEST_LOG: u64 = 8 << 20;
+/// Who mounts waits for the server's first answers for so long. The client would try for minutes.
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
 /// Longest answer of the process in the background, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
@@ -68,7 +71,12 @@ async fn serve(
     output: &Output,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<()> {
-    let client = Client::open(&config).await?;
+    let silent = |_| cyx_client::Error::Network {
+        what: "cannot reach the server".to_owned(),
+        reason: "no answer in time".to_owned(),
+    };
+    let opened = tokio::time::timeout(FIRST_ANSWER, Client::open(&config)).await;
+    let client = opened.map_err(silent)??;
     let ended = prepared.run(client, ready).await?;
     if ended.pending_files > 0 {
         output.warn(super::umount::pending(ended.pending_files));
@@ -164,6 +172,11 @@ fn open_log(path: &Path) -> io::Result<File> {
 /// Settings, with the home folder that `-o home=` names, and without relative paths.
 fn config(global: &Global, options: &Options) -> Result<Config> {
     let home = options.home.clone();
+    if let Some(home) = home.as_deref().filter(|home| !home.is_dir()) {
+        // It would be made, for a log that says that nobody is logged in there.
+        let shown = names::escape(home.as_os_str().as_encoded_bytes());
+        return Err(Error::usage(format!("the mount option home is {shown}, which is no directory")));
+    }
     let variable = |name: &str| match (&home, name) {
         (Some(home), "CYXCLOUD_HOME") => Some(home.clone().into_os_string()),
         _ => env::var_os(name).filter(|value| !value.is_empty()),
@@ -184,9 +197,10 @@ fn options(args: &Mount) -> Result<Options> {
     }
     options.read_only |= args.read_only;
     options.allow_other |= args.allow_other;
+    options.discard_deleted = args.discard_deleted;
     options.bucket = args.bucket.clone().or(options.bucket);
-    options.uid = args.uid.or(options.uid);
-    options.gid = args.gid.or(options.gid);
+    options.uid = args.uid.map(|uid| options::owner("uid", uid)).transpose().map_err(wrong)?.or(options.uid);
+    options.gid = args.gid.map(|gid| options::owner("gid", gid)).transpose().map_err(wrong)?.or(options.gid);
     options.cache_dir = args.cache_dir.clone().or(options.cache_dir);
     options.metrics = args.metrics.or(options.metrics);
     if let Some(umask) = &args.umask {
@@ -237,7 +251,14 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_a_usage_error() {
-        for wrong in [["-o", "frobnicate"], ["--umask", "888"], ["--cache-size", "huge"], ["--memory", "1"]] {
+        for wrong in [
+            ["-o", "frobnicate"],
+            ["--umask", "888"],
+            ["--cache-size", "huge"],
+            ["--memory", "1"],
+            ["--uid", "4294967295"],
+            ["--gid", "4294967295"],
+        ] {
             assert_eq!(parsed(&wrong).unwrap_err().exit_code(), crate::error::EXIT_USAGE, "{wrong:?}");
         }
     }

@@ -26,7 +26,13 @@ struct Gone<'a> {
 /// # Errors
 /// If there is none; if it stays, why.
 pub async fn umount(context: &Context, args: &Umount) -> Result<()> {
-    let path = point::resolve(&args.dir)?;
+    let path = match point::resolve(&args.dir) {
+        // Where nothing is, nothing is mounted.
+        Err(cyx_fs::mount::Error::Mountpoint { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NotMounted(names::escape(args.dir.as_os_str().as_encoded_bytes())));
+        }
+        resolved => resolved?,
+    };
     let shown = names::escape(path.as_os_str().as_encoded_bytes());
     let registry = Registry::new(&context.config.home);
     let live = registry.find(&path).map_err(Error::stream("look for mounts"))?;
@@ -54,6 +60,14 @@ pub fn pending(files: u64) -> String {
     format!("{files} not sent yet; the next mount with the same cache directory sends the changes")
 }
 
+/// What is said about changes that can never be sent.
+fn deleted(status: &Status) -> Option<String> {
+    let files = human::count(status.deleted_files, "file", "files");
+    let bytes = human::bytes(status.deleted_bytes);
+    let said = format!("of deleted buckets {bytes} in {files} are kept; `cyx mount --discard-deleted` lets go of them");
+    (status.deleted_files > 0).then_some(said)
+}
+
 /// Asks the mount itself.
 async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result<u64> {
     let bar = context.output.progress().then(|| {
@@ -62,7 +76,9 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
         bar
     });
     let said = Mutex::new(false);
+    let kept = Mutex::new(None);
     let progress = |status: &Status| {
+        *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deleted(status);
         if status.dirty_bytes == 0 && status.dirty_files == 0 {
             return;
         }
@@ -84,7 +100,12 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
     }
     let stays = |message: String, advice: &'static str| Err(Error::Stays { message, advice });
     match reply {
-        Ok(Reply::Gone { pending_files }) => Ok(pending_files),
+        Ok(Reply::Gone { pending_files }) => {
+            if let Some(kept) = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+                context.output.warn(kept);
+            }
+            Ok(pending_files)
+        }
         Ok(Reply::Refused { reason: Refusal::Busy, .. }) => {
             stays(format!("{shown} is in use"), "Close what is open in it (`fuser -vm` shows who), or use --force.")
         }
@@ -92,9 +113,13 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
             format!("{} of {shown} could not be sent", human::count(pending_files, "changed file", "changed files")),
             "Look at `cyx mounts`; with --force the changes stay in the journal and the next mount sends them.",
         ),
-        Ok(Reply::Refused { reason: Refusal::Ending, .. }) => {
-            stays(format!("{shown} is being taken off already"), "Wait for it.")
-        }
+        Ok(Reply::Refused { reason: Refusal::Overtaken, pending_files }) => stays(
+            format!(
+                "{shown} is taken off by somebody else's --force, before {} could be sent",
+                human::count(pending_files, "changed file", "changed files")
+            ),
+            "What is not sent stays in the journal, and the next mount with the same cache directory sends it.",
+        ),
         Ok(_) => stays(format!("{shown} cannot be taken off"), "The log of the mount says why; try --force."),
         Err(error) => stays(
             format!("the mount {shown} (process {}) does not answer: {error}", live.record.pid),
@@ -105,9 +130,10 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
 
 /// Takes off what no mount of this user answers for.
 fn take_off(path: &Path, force: bool, shown: &str) -> Result<()> {
-    let lazily = match point::look(path)? {
-        Found::Stale => true,
-        Found::Mounted(fstype) if fstype == point::FSTYPE => force,
+    let lazily = match point::look(path) {
+        Ok(Found::Stale) => true,
+        Ok(Found::Mounted(fstype)) if fstype == point::FSTYPE => force,
+        // Also what could not be a mountpoint, such as a file.
         _ => return Err(Error::NotMounted(shown.to_owned())),
     };
     point::unmount(path, lazily).map_err(|error| match error.kind() {
@@ -169,6 +195,9 @@ fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Resul
         human::bytes(status.journal_bytes),
         human::bytes(status.cache_bytes),
     ))?;
+    if let Some(kept) = deleted(&status) {
+        context.output.line(format!("  {kept}"))?;
+    }
     if status.conflicts > 0 {
         context.output.line(format!("  {}", human::count(status.conflicts, "conflict copy", "conflict copies")))?;
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cyx_client::local::{Filter as _, Summary, UploadOptions};
 use cyx_client::transfer::{Condition, OnConflict, PutOptions, Source, Transfer, Tuning, Uploads};
 use cyx_client::{Bucket, TreePath};
+use cyx_core::units::INLINE_MAX;
 use serde::Serialize;
 
 use super::filter::Filter;
@@ -17,6 +18,7 @@ use super::{Context, ends_with_slash, until_interrupted};
 use crate::args::transfer::{Durability, Upload};
 use crate::error::{Error, Result};
 use crate::output::human;
+use crate::streams;
 
 /// How long giving leases back may take at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -61,6 +63,12 @@ async fn files(
     bar: &Arc<Bar>,
 ) -> Summary {
     let options = tree_options(context, args);
+    // What lies in folders is not known yet.
+    let named = items.iter().filter_map(|(path, _)| path.metadata().ok()).filter(|found| found.is_file());
+    let bytes: u64 = named.map(|found| found.len()).filter(|size| *size > INLINE_MAX).sum();
+    if bytes > 0 && !args.dry_run {
+        uploads.expect(bytes);
+    }
     let progress = Arc::clone(bar) as _;
     let mut summary = Box::pin(uploads.upload(items.clone(), options, Arc::new(filter), progress)).await;
     for (path, _) in &mut summary.uploaded {
@@ -169,7 +177,7 @@ async fn stdin(args: &Upload, uploads: &Uploads, path: &TreePath, bar: &Bar) -> 
     let all_shards = args.durability == Durability::All;
     let options = PutOptions { condition, on_conflict, all_shards, ..PutOptions::default() };
     let place = uploads.place(path).await?;
-    let source = Source::Stream(Box::pin(tokio::io::stdin()));
+    let source = Source::File(streams::input().map_err(Error::stream("read standard input"))?);
     let put = uploads.put(place, source, None, &options, bar).await?;
     Ok(Summary {
         files: 1,

@@ -19,6 +19,7 @@ use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::download::Run as Piece;
+use crate::transfer::save::{AT_ONCE, Pace};
 use crate::transfer::{FileOutcome, FileReader, Progress, Transfer, Uploads};
 use crate::tree::path::TreePath;
 use crate::tree::types::{Bucket, Directory, Located};
@@ -28,13 +29,13 @@ mod one;
 /// Files under way; how many have memory is the engine's business.
 const AT_A_TIME: usize = 16;
 /// Files of at most this many bytes are small. Most of their time they wait for an answer or for the disk, so they go in batches: the server is asked
-/// about a whole batch at once, and the disk makes those durable together that ask together.
-const SMALL: u64 = 256 * 1024;
+/// about a whole batch at once, and the disk makes a whole batch durable.
+const SMALL: u64 = AT_ONCE;
 /// Small files of a batch, and their bytes.
-const BATCH_FILES: usize = 64;
+const BATCH_FILES: usize = 256;
 const BATCH_BYTES: u64 = 4 << 20;
-/// Batches under way: one is asked for while others are written.
-const BATCHES: usize = 2;
+/// Batches under way: one is asked for while one is written and one made durable.
+const BATCHES: usize = 3;
 
 /// How files and directories are downloaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +72,7 @@ impl Transfer {
             files: 0,
             batch: Vec::new(),
             batch_bytes: 0,
+            pace: Arc::default(),
             folders: Vec::new(),
         };
         run.all(from, to).await
@@ -91,6 +93,7 @@ struct Run {
     /// Small files that wait for others.
     batch: Vec<One>,
     batch_bytes: u64,
+    pace: Arc<Pace>,
     /// Directories whose mode and time are still to be set.
     folders: Vec<Incomplete>,
 }
@@ -308,8 +311,8 @@ impl Run {
         self.make_room(|run| run.batches < BATCHES).await?;
         self.batches += 1;
         self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        self.jobs.spawn(async move { Ok(Finished { batch: true, files: one::all_of(batch).await? }) });
+        let (batch, pace) = (std::mem::take(&mut self.batch), Arc::clone(&self.pace));
+        self.jobs.spawn(async move { Ok(Finished { batch: true, files: one::all_of(batch, pace).await? }) });
         Ok(())
     }
 

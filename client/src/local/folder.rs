@@ -26,6 +26,16 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
+/// A filesystem, and what went wrong with it since this was opened.
+pub(crate) struct Filesystem(std::os::fd::OwnedFd);
+
+impl Filesystem {
+    /// Makes everything durable that it has. Whether it did.
+    pub(crate) fn sync(&self) -> bool {
+        sync_all(&self.0)
+    }
+}
+
 /// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -164,10 +174,59 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether this is the same open folder.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fd, &other.fd)
+    }
+
+    /// The number of its filesystem, if that can make all that it has durable at once.
+    pub(crate) fn syncs_together(&self) -> Option<u64> {
+        if !syncs_all(&self.fd) {
+            return None;
+        }
+        #[expect(clippy::useless_conversion, reason = "the types differ between platforms")]
+        rustix::fs::fstat(&*self.fd).ok().and_then(|stat| u64::try_from(stat.st_dev).ok())
+    }
+
+    /// Its filesystem.
+    pub(crate) fn filesystem(&self) -> Option<Filesystem> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&*self.fd, c".", flags, Mode::empty()).ok().map(Filesystem)
+    }
+
     /// Makes the names in it durable.
     pub(crate) fn sync(&self) -> Result<()> {
         rustix::fs::fsync(&*self.fd).map_err(|errno| local(&self.path, errno))
     }
+}
+
+/// Filesystems that make everything durable in one go, with what they owe the disk in the end, and tell of errors. A filesystem in a program
+/// (FUSE) or on another machine may do less than that, so only what is known is named here.
+#[cfg(target_os = "linux")]
+fn syncs_all(fd: &std::os::fd::OwnedFd) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, and those of memory.
+    const KNOWN: [u32; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6];
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "32 bits in a type that differs between platforms"
+    )]
+    rustix::fs::fstatfs(fd).is_ok_and(|found| KNOWN.contains(&(found.f_type as u32)))
+}
+
+#[cfg(target_os = "linux")]
+fn sync_all(fd: &std::os::fd::OwnedFd) -> bool {
+    rustix::fs::syncfs(fd).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn syncs_all(_fd: &std::os::fd::OwnedFd) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_all(_fd: &std::os::fd::OwnedFd) -> bool {
+    false
 }
 
 /// Sets the mode and the time of a file that is complete.

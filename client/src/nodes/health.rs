@@ -1,10 +1,12 @@
 //! What is remembered about nodes while the program runs: which failed, and how fast the rest answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cyx_core::ids::NodeId;
+
+use crate::times::Times;
 
 /// A node is avoided for this long after its first failure, twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -13,10 +15,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 const LAG_PAUSE: Duration = Duration::from_secs(30);
 /// A node that lied is avoided for the rest of most runs.
 const LIAR_PAUSE: Duration = Duration::from_secs(3600);
-/// Response times that are remembered per kind of work.
-const SAMPLES: usize = 128;
-/// Fewer samples than this say nothing.
-const SAMPLES_MIN: usize = 8;
 
 /// Kinds of work whose times are comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +37,8 @@ impl Work {
 #[derive(Default)]
 pub struct Health {
     nodes: Mutex<HashMap<NodeId, Record>>,
-    small: Mutex<Times>,
-    large: Mutex<Times>,
+    small: Times,
+    large: Times,
 }
 
 #[derive(Default)]
@@ -48,10 +46,6 @@ struct Record {
     failures: u32,
     avoid_until: Option<Instant>,
 }
-
-/// The newest times, oldest first, in nanoseconds per unit of work.
-#[derive(Default)]
-struct Times(VecDeque<u64>);
 
 impl Health {
     /// A node did what it was asked.
@@ -95,26 +89,22 @@ impl Health {
 
     /// Remembers how long a piece of work took.
     pub fn took(&self, work: Work, time: Duration) {
-        let mut times = lock(self.times(work));
-        if times.0.len() == SAMPLES {
-            times.0.pop_front();
-        }
-        times.0.push_back(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.times(work).took(time);
     }
 
     /// The time within which 95 of 100 such pieces of work are done, once enough of them are known.
     #[must_use]
     pub fn p95(&self, work: Work) -> Option<Duration> {
-        let times = lock(self.times(work));
-        if times.0.len() < SAMPLES_MIN {
-            return None;
-        }
-        let mut sorted: Vec<u64> = times.0.iter().copied().collect();
-        sorted.sort_unstable();
-        sorted.get((sorted.len() * 95).div_ceil(100) - 1).map(|nanos| Duration::from_nanos(*nanos))
+        self.times(work).percentile(95)
     }
 
-    const fn times(&self, work: Work) -> &Mutex<Times> {
+    /// When such a piece of work is worth asking for again over the same connection, once enough of them are known.
+    #[must_use]
+    pub fn repeat_after(&self, work: Work) -> Option<Duration> {
+        self.times(work).repeat_after()
+    }
+
+    const fn times(&self, work: Work) -> &Times {
         match work {
             Work::SmallRead => &self.small,
             Work::LargeRead => &self.large,
@@ -163,20 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn the_95th_percentile_needs_samples_and_forgets_old_ones() {
+    fn kinds_of_work_are_told_apart() {
         let health = Health::default();
-        assert_eq!(health.p95(Work::SmallRead), None);
-        for _ in 0..SAMPLES {
-            health.took(Work::SmallRead, Duration::from_secs(9));
-        }
-        for millis in 1..=100 {
-            health.took(Work::SmallRead, Duration::from_millis(millis));
-        }
-        assert_eq!(health.p95(Work::SmallRead), Some(Duration::from_secs(9)));
-        for _ in 0..SAMPLES {
-            health.took(Work::SmallRead, Duration::from_millis(7));
-        }
-        assert_eq!(health.p95(Work::SmallRead), Some(Duration::from_millis(7)));
-        assert_eq!(health.p95(Work::LargeRead), None);
+        (0..20).for_each(|_| health.took(Work::SmallRead, Duration::from_millis(70)));
+        assert_eq!(health.p95(Work::SmallRead), Some(Duration::from_millis(70)));
+        assert_eq!(health.repeat_after(Work::SmallRead), Some(Duration::from_millis(105)));
+        assert_eq!((health.p95(Work::LargeRead), health.repeat_after(Work::LargeRead)), (None, None));
     }
 }

@@ -1,13 +1,13 @@
 //! A file down, in order: the next pieces are fetched while the last ones are written, as far as memory allows.
 
 use std::collections::VecDeque;
+use std::io::{self, Read as _};
 use std::ops::Range;
 
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::coded::joined;
+use super::coded::{blocking, joined};
 use super::progress::Progress;
 use super::reader::{FileReader, Piece, Plain};
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 const WINDOW: u64 = 1 << 30;
 /// Pieces under way at a time; how many have memory is the budget's business.
 const AHEAD: usize = 6;
+/// Bytes of buffers under way at a time, beside those of the run that is written: two pieces of a large file, which is several times what
+/// a link of 1 Gbit/s and 100 ms holds.
+const AHEAD_BYTES: usize = 48 << 20;
 
 /// What is written next.
 pub(crate) enum Run {
@@ -36,6 +39,8 @@ pub(crate) struct Runs {
     end: u64,
     waiting: VecDeque<Piece>,
     ahead: FuturesOrdered<AbortOnDropHandle<Fetched>>,
+    /// What their buffers take, in the same order.
+    ahead_bytes: VecDeque<usize>,
 }
 
 impl Runs {
@@ -44,6 +49,7 @@ impl Runs {
         self.begin_more(true).await?;
         let Some(done) = self.ahead.next().await else { return Ok(None) };
         let (range, plain) = joined(done)?;
+        self.ahead_bytes.pop_front();
         // What comes next is fetched while this run is written. It is not waited for: this run has memory that somebody, or this
         // file itself, would wait for in turn.
         self.begin_more(false).await?;
@@ -60,6 +66,11 @@ impl Runs {
             }
             let Some(piece) = self.waiting.front() else { break };
             let (sealed, plain) = self.reader.need(piece)?;
+            let bytes = sealed.saturating_add(plain);
+            let under_way: usize = self.ahead_bytes.iter().sum();
+            if under_way > 0 && under_way.saturating_add(bytes) > AHEAD_BYTES {
+                break;
+            }
             // Memory is taken in the order of the pieces: a later one that holds what an earlier one waits for would never be
             // written. And it is waited for only if nothing is ahead that will give some back.
             let room = match budget.try_lend_two(sealed, plain) {
@@ -69,6 +80,7 @@ impl Runs {
             };
             let Some(piece) = self.waiting.pop_front() else { break };
             let reader = self.reader.clone();
+            self.ahead_bytes.push_back(bytes);
             self.ahead.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
                 let plain = reader.read_in(&piece, room).await?;
                 Ok((piece.range(), plain))
@@ -87,34 +99,32 @@ impl FileReader {
             end: range.end.min(self.size()),
             waiting: VecDeque::new(),
             ahead: FuturesOrdered::new(),
+            ahead_bytes: VecDeque::new(),
         }
     }
 
-    /// Writes the file bytes `range` to a stream, for example standard output.
+    /// Writes the file bytes `range` to a stream, for example standard output, from threads that may wait for it. Gives the stream back.
     ///
     /// # Errors
     /// As [`Self::read_range`], and [`Error::Local`] if the stream fails; what was written until then is authentic.
-    pub async fn copy_to<O>(&self, range: Range<u64>, out: &mut O, progress: &dyn Progress) -> Result<()>
+    pub async fn copy_to<O>(&self, range: Range<u64>, mut out: O, progress: &dyn Progress) -> Result<O>
     where
-        O: AsyncWrite + Unpin + Send + ?Sized,
+        O: io::Write + Send + 'static,
     {
-        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut runs = self.runs(range);
         while let Some((range, run)) = runs.next().await? {
-            let len = range.end - range.start;
-            match run {
-                Run::Data(bytes) => out.write_all(&bytes).await.map_err(Error::local(self.name()))?,
-                Run::Hole => {
-                    let mut left = len;
-                    while left > 0 {
-                        let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-                        out.write_all(&ZEROS[..part]).await.map_err(Error::local(self.name()))?;
-                        left -= part as u64;
-                    }
-                }
-            }
+            let (len, failed) = (range.end - range.start, Error::local(self.name().to_owned()));
+            out = blocking(move || {
+                let written = match run {
+                    Run::Data(bytes) => out.write_all(&bytes),
+                    Run::Hole => io::copy(&mut io::repeat(0).take(len), &mut out).map(drop),
+                };
+                written.map(|()| out).map_err(failed)
+            })
+            .await?;
             progress.bytes(len);
         }
-        out.flush().await.map_err(Error::local(self.name()))
+        let failed = Error::local(self.name().to_owned());
+        blocking(move || out.flush().map(|()| out).map_err(failed)).await
     }
 }

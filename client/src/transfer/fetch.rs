@@ -4,7 +4,8 @@
 //! |---|---|
 //! | at once | each data shard that the range touches is read, only the touched bytes; a node that failed lately is passed over |
 //! | a node fails | more shards are read in the same columns, until k are there |
-//! | a read is late | the same, beside it; whoever is complete first counts |
+//! | a small read is late | it is asked for again over the same connection: a lost packet is noticed sooner |
+//! | it is later still, or was large | more shards are read beside it; whoever is complete first counts |
 //! | everything is there | what is still under way is dropped; missing bytes are computed |
 //!
 //! Nothing is believed here. The frames' authentication decides, and [`super::liar`] finds out who is to blame.
@@ -263,6 +264,8 @@ struct Fetching<'a> {
     lost: HashSet<usize>,
     stale_grant: bool,
     last: Option<NodeError>,
+    /// Whether small reads that are waited for are asked for again, and were.
+    repeats: bool,
 }
 
 impl<'a> Fetching<'a> {
@@ -281,6 +284,7 @@ impl<'a> Fetching<'a> {
             lost: HashSet::new(),
             stale_grant: false,
             last: None,
+            repeats: false,
         }
     }
 
@@ -341,7 +345,13 @@ impl<'a> Fetching<'a> {
         let pause = known.map_or(tuning.hedge_unknown, |p95| (p95 * 3 / 2).max(tuning.hedge_min));
         let began = Instant::now();
         let mut hedge_at = began + pause;
+        let is_small = Work::read(largest) == Work::SmallRead && parts.len() <= 2;
+        let repeat = self.pool.health().repeat_after(Work::SmallRead).filter(|_| is_small);
+        let repeat_at = repeat.map(|after| began + after).filter(|at| *at < hedge_at);
         loop {
+            if self.repeats {
+                self.repeat(parts);
+            }
             self.recover(parts);
             if (0..parts.len()).all(|part| self.is_covered(parts, part)) {
                 break;
@@ -354,6 +364,11 @@ impl<'a> Fetching<'a> {
                 biased;
                 Some(attempted) = self.attempts.next() => self.settle(attempted, parts),
                 room = granted(&mut self.room), if asks => self.room = Reserve::Taken(room),
+                () = until(repeat_at), if !self.repeats => {
+                    self.repeats = true;
+                    // What a lost packet holds up is there a little later; other shards would come no sooner.
+                    hedge_at = Instant::now() + pause;
+                }
                 () = tokio::time::sleep_until(hedge_at) => {
                     hedge_at = Instant::now() + pause;
                     // On a slow link every shard takes long; late is what takes longer than the others.
@@ -433,6 +448,16 @@ impl<'a> Fetching<'a> {
         let part = &parts[part];
         let present = self.present(parts, &part.columns);
         part.state == State::Done || present.contains(&part.shard) || present.len() >= self.segment.scheme.k()
+    }
+
+    /// Asks for parts that are waited for once more, where they were asked for.
+    fn repeat(&mut self, parts: &[Part]) {
+        for part in parts.iter().filter(|part| part.state == State::Waiting) {
+            let again = (part.shard, part.columns.clone());
+            if !self.asked.contains(&again) && !self.failed.contains(&part.shard) && self.has_room(parts) {
+                self.read_extra(again.0, again.1);
+            }
+        }
     }
 
     /// Asks more shards for the columns of parts that are lost or late, until k are expected.
@@ -517,6 +542,14 @@ fn is_loss(problem: &Problem) -> bool {
     match problem {
         Problem::Refused { code, .. } => matches!(code, ErrorCode::NotFound | ErrorCode::Integrity),
         other => matches!(other, Problem::WrongData(_)),
+    }
+}
+
+/// Waits until a moment, if there is one.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -150,6 +150,18 @@ impl Leases {
         Ok(scheme)
     }
 
+    /// Has a lease at hand, and connections to its nodes, before they are needed. What fails is found out when they are.
+    pub(crate) async fn prepare(&self, coming: u64) {
+        if let Err(error) = self.scheme(coming).await {
+            tracing::debug!(%error, "no lease ahead of time");
+            return;
+        }
+        let lease = self.current.lock().await.clone();
+        if let Some(lease) = lease {
+            self.pool.prepare(&lease.nodes).await;
+        }
+    }
+
     /// A lease for `bytes` sealed bytes under a narrower scheme than one that could not be stored.
     pub(crate) async fn narrower(&self, than: Scheme, bytes: u64) -> Result<Option<Arc<Lease>>> {
         let Some(next) = narrower(than) else { return Ok(None) };

@@ -359,7 +359,8 @@ impl FileReader {
         let (mut sealed, mut plain) = room;
         for _ in 0..TRIES {
             let fetched = self.fetch(segment, range.clone(), &mut sealed).await?;
-            let opening = Opening { fetched, job, sealed, plain, tags: Vec::new() };
+            let keep = transfer.cache().map(|cache| (Arc::clone(cache), extent.clone()));
+            let opening = Opening { fetched, job, sealed, plain, keep, tags: Vec::new() };
             let coder = transfer.coder(segment.scheme);
             let opened = if sealed_len <= SMALL {
                 opening.open(&coder)
@@ -370,9 +371,6 @@ impl FileReader {
                 let Opening { job, plain, sealed, tags, .. } = opened.opening;
                 let whole = job.wanted == (0..job.plain_len);
                 let frames = whole.then_some(WholeFrames { blob: extent.blob, first: job.first, tags });
-                if let Some(cache) = transfer.cache() {
-                    cached::keep(&**cache, extent, job.first, &sealed.bytes);
-                }
                 let opened = if plain.bytes.is_empty() { sealed } else { plain };
                 return Ok(Plain { buffer: opened.shelve(), range: job.wanted, frames });
             }

@@ -24,12 +24,16 @@ use super::resume::Place;
 use crate::error::{Error, Result};
 use crate::local::folder::{Folder, set_file};
 
+mod together;
+
+pub(crate) use together::{Pace, Whole, save_together};
+
 /// A large file is made durable in steps of so many bytes, which then leave the page cache: a download that is larger than
 /// the machine's memory must not push out of it what other programs use, and the end is not one long wait for the disk.
 const STEP: u64 = 32 * MIB;
 
 /// A file of at most this many bytes is read whole and then written, made durable and named in one go.
-const AT_ONCE: u64 = 256 * 1024;
+pub(crate) const AT_ONCE: u64 = 256 * 1024;
 
 /// No run is longer.
 const RUN_MAX: u64 = 128 * MIB;
@@ -85,13 +89,8 @@ impl FileReader {
         progress: &dyn Progress,
     ) -> Result<()> {
         let content = self.read_range(0..self.size()).await?;
-        let (folder, name) = (folder.clone(), name.to_vec());
-        blocking(move || {
-            let (partial, file) = Partial::begin(&folder, &name, options.mode.is_some())?;
-            file.write_all_at(&content, 0).map_err(Error::local(folder.path_of(&partial.partial)))?;
-            partial.complete(content.len() as u64, options)
-        })
-        .await?;
+        let whole = Whole { folder: folder.clone(), name: name.to_vec(), content, options };
+        blocking(move || whole.save()).await?;
         progress.bytes(self.size());
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             memory: 96 * MIB,
-            reserve: 32 * MIB,
+            reserve: 20 * MIB,
             frames: FRAMES_PER_SHARD * 10,
             frames_large: FRAMES_PER_SHARD * 40,
             large_file: 64 * MIB,

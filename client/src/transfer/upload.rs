@@ -80,6 +80,12 @@ impl Uploads {
         &self.shared.bucket
     }
 
+    /// Says that about so many bytes for nodes will follow soon: asks for a lease and connects to its nodes meanwhile.
+    pub fn expect(&self, bytes: u64) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.leases.prepare(bytes).await });
+    }
+
     /// Gives leases back that are not needed any more. Everything has to be committed by now.
     pub async fn finish(&self) {
         self.shared.leases.release().await;

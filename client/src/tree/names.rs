@@ -9,7 +9,7 @@ use cyx_core::inode::InodeKind;
 use cyx_core::name::EncryptedName;
 use cyx_crypto::keys::{InodeKey, NameKey};
 use cyx_crypto::names::{decrypt_name, encrypt_name};
-use cyx_crypto::wrap::{ChildKeys, Edge, Field, InodeKeyring, epoch_of, open_child_key, open_field, seal_child_key};
+use cyx_crypto::wrap::{ChildKeys, Edge, Field, InodeKeyring, epoch_of, open_child_key, open_field};
 use cyx_proto::convert::{id, required};
 use cyx_proto::meta::v1 as pb;
 
@@ -83,7 +83,7 @@ impl DirectoryKeys {
         let newest = tokens.last().ok_or(Error::Internal("a name has no token"))?;
         let name = EncryptedName::try_from(&newest.name[..]).map_err(|_| Error::Internal("a token is no name"))?;
         let edge = Edge { directory: self.id, name: &name, child, kind };
-        Ok(seal_child_key(self.keyring.newest(), &edge, key))
+        Ok(self.children.seal(&edge, key))
     }
 
     /// Checks an entry and the inode that came with it.

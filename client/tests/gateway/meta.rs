@@ -241,7 +241,10 @@ impl MetaService for Fake {
     ) -> Result<Response<pb::ListBucketsResponse>, Status> {
         self.call("list_buckets", request, |state, asked| {
             let wanted = |bucket: &&pb::Bucket| asked.name_token.is_empty() || bucket.name_token == asked.name_token;
-            let buckets = state.buckets.iter().filter(wanted).cloned().collect();
+            let mut buckets: Vec<pb::Bucket> = state.buckets.iter().filter(wanted).cloned().collect();
+            for bucket in buckets.iter_mut().filter(|_| asked.with_writers) {
+                bucket.writers = state.writers.get(&bucket.id).cloned().unwrap_or_default();
+            }
             Ok(pb::ListBucketsResponse { buckets, account_key_epoch: state.account_epoch })
         })
     }
@@ -431,6 +434,8 @@ impl MetaService for Fake {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let way = self.state.lock().unwrap().way_of_subscriptions;
+        tokio::time::sleep(way).await;
         self.call("subscribe", request, |state, asked| {
             state.subscriptions.push(asked.from);
             let events: Vec<_> = std::mem::take(&mut state.events).into_iter().map(Ok).collect();

@@ -88,6 +88,8 @@ pub struct State {
     pub break_listing_after: Option<usize>,
     pub events: Vec<pb::Event>,
     pub subscriptions: Vec<Vec<pb::Position>>,
+    /// How long it takes until a subscription is answered.
+    pub way_of_subscriptions: std::time::Duration,
     pub storage: storage::Storage,
 }
 
@@ -142,6 +144,7 @@ impl Gateway {
             break_listing_after: None,
             events: Vec::new(),
             subscriptions: Vec::new(),
+            way_of_subscriptions: std::time::Duration::ZERO,
             storage: storage::Storage::default(),
         }));
         let rest = Router::new()

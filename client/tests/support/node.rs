@@ -41,6 +41,8 @@ pub enum Manner {
     Hanging,
     /// It takes so many stores and then hangs.
     HangsAfter(u64),
+    /// It never answers the read of this number.
+    MissesRead(u64),
     /// It breaks off every store after this many bytes.
     BreaksAfter(usize),
     /// It refuses to store, with this code.
@@ -349,8 +351,11 @@ impl ChunkService for Service {
 
     async fn get_chunk(&self, request: Request<pb::GetChunkRequest>) -> Result<Response<Self::GetChunkStream>, Status> {
         let request = request.into_inner();
-        self.state.reads.fetch_add(1, Ordering::SeqCst);
+        let number = self.state.reads.fetch_add(1, Ordering::SeqCst) + 1;
         self.pause(0).await;
+        if self.manner() == Manner::MissesRead(number) {
+            std::future::pending::<()>().await;
+        }
         self.check(&request.grant, Operations::READ)?;
         let id = ChunkId::try_from(&request.chunk_id[..]).unwrap();
         let manner = self.manner();

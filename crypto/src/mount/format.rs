@@ -6,11 +6,13 @@
 //! ```
 //! `length` counts plain bytes. The 17 bytes before the ciphertext are its associated data; the key is the file's.
 
+use std::ops::{Deref, Range};
+
 use bytes::Bytes;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, InodeId, TxnId};
 use cyx_core::wire::{DecodeError, Reader, Writer};
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 use super::{RecordCipher, TAG_LEN};
 use crate::keys::InodeKey;
@@ -34,6 +36,8 @@ pub const WRITE_MAX: usize = 256 * 1024;
 pub const WRITE_DATA_AT: usize = 1 + 32 + 8 + 8;
 /// Most keys of one file.
 const KEYS_MAX: usize = 1025;
+/// Kind of a record with written bytes.
+const WRITE: u8 = 2;
 
 /// A file of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,10 +161,10 @@ pub enum Record {
         /// Its bytes.
         data: Bytes,
     },
-    /// The note of this sequence is done.
+    /// Notes are done, all at once.
     Done {
-        /// Sequence of the note.
-        sequence: u64,
+        /// Their sequences, one at least.
+        sequences: Vec<u64>,
     },
 }
 
@@ -188,6 +192,7 @@ impl Record {
             Self::Share(share) => 160 + share.keys.len() * 36,
             Self::Write { data, .. } => WRITE_DATA_AT + data.len(),
             Self::Note { data, .. } => 2 + data.len(),
+            Self::Done { sequences } => 1 + sequences.len() * 8,
             _ => 128,
         }
     }
@@ -200,7 +205,7 @@ impl Record {
                 put_keys(writer, &base.keys);
             }
             Self::Write { file, offset, time_ns, data } => {
-                put_file(writer.u8(2), *file);
+                put_file(writer.u8(WRITE), *file);
                 put_time(writer.u64(*offset), *time_ns);
                 writer.raw(data);
             }
@@ -224,8 +229,11 @@ impl Record {
             Self::Note { tag, data } => {
                 writer.u8(7).u8(*tag).raw(data);
             }
-            Self::Done { sequence } => {
-                writer.u8(8).u64(*sequence);
+            Self::Done { sequences } => {
+                writer.u8(8);
+                sequences.iter().for_each(|sequence| {
+                    writer.u64(*sequence);
+                });
             }
             Self::Share(share) => {
                 put_file(writer.u8(9), share.file);
@@ -249,7 +257,7 @@ impl Record {
                     (reader.u64()?, reader.u64()?, PageId(reader.array()?), reader.u64()?);
                 Self::Base(Base { file, version, size, root, keys: take_keys(&mut reader)?, upto })
             }
-            2 => {
+            WRITE => {
                 let file = take_file(&mut reader)?;
                 let (offset, time_ns) = (reader.u64()?, take_time(&mut reader)?);
                 let data = reader.take(reader.remaining())?;
@@ -287,7 +295,13 @@ impl Record {
                 let tag = reader.u8()?;
                 Self::Note { tag, data: Bytes::copy_from_slice(reader.take(reader.remaining())?) }
             }
-            8 => Self::Done { sequence: reader.u64()? },
+            8 => {
+                let mut sequences = vec![reader.u64()?];
+                while reader.remaining() > 0 {
+                    sequences.push(reader.u64()?);
+                }
+                Self::Done { sequences }
+            }
             9 => Self::Share(take_share(&mut reader)?),
             _ => return Err(DecodeError::Invalid("kind of record")),
         };
@@ -368,7 +382,7 @@ pub fn read_file_header(bytes: &[u8]) -> Result<([u8; 16], u64), DecodeError> {
 #[must_use]
 pub fn seal(cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
     let mut writer = Writer::new(RECORD_MAGIC, VERSION);
-    writer.u32(0).u64(sequence);
+    writer.reserve(record.plain_len() + RECORD_OVERHEAD).u32(0).u64(sequence);
     record.write(&mut writer);
     let mut bytes = writer.finish();
     let len = u32::try_from(bytes.len() - RECORD_HEADER_LEN).ok().filter(|len| *len as usize <= RECORD_MAX)?;
@@ -393,18 +407,42 @@ pub fn read_record_header(header: &[u8]) -> Result<(usize, u64), DecodeError> {
     Ok((len, sequence))
 }
 
-/// Opens a whole sealed record of which this is the sequence.
+/// What a record holds, kind first. It is overwritten when it is dropped.
+pub struct PlainRecord {
+    bytes: Vec<u8>,
+    plain: Range<usize>,
+}
+
+impl Deref for PlainRecord {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(self.plain.clone()).unwrap_or_default()
+    }
+}
+
+impl Drop for PlainRecord {
+    fn drop(&mut self) {
+        if self.first() == Some(&WRITE) {
+            // Content, of which there is much: byte by byte, as keys are, it takes longer than everything else that is done with it.
+            self.bytes.fill(0);
+            std::hint::black_box(&mut self.bytes);
+        } else {
+            self.bytes.zeroize();
+        }
+    }
+}
+
+/// Opens a whole sealed record of which this is the sequence, where it lies.
 ///
 /// # Errors
 /// [`DecodeError`]; a record that is not authentic is an invalid one.
-pub fn open(cipher: &RecordCipher, sequence: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
-    let (header, rest) = sealed.split_at_checked(RECORD_HEADER_LEN).ok_or(DecodeError::Truncated)?;
+pub fn open(cipher: &RecordCipher, sequence: u64, mut sealed: Vec<u8>) -> Result<PlainRecord, DecodeError> {
+    let (header, rest) = sealed.split_at_mut_checked(RECORD_HEADER_LEN).ok_or(DecodeError::Truncated)?;
     let (len, named) = read_record_header(header)?;
     if named != sequence || rest.len() != len + TAG_LEN {
         return Err(DecodeError::Invalid("place of a record"));
     }
-    let mut plain = Zeroizing::new(rest.to_vec());
-    cipher.open_in_place(sequence, header, &mut plain).map_err(|_| DecodeError::Invalid("record"))?;
-    plain.truncate(len);
-    Ok(plain)
+    cipher.open_in_place(sequence, header, rest).map_err(|_| DecodeError::Invalid("record"))?;
+    Ok(PlainRecord { bytes: sealed, plain: RECORD_HEADER_LEN..RECORD_HEADER_LEN + len })
 }

@@ -119,7 +119,7 @@ impl Salvaged {
             if let Some((len, sequence)) = header_at(bytes, from).filter(|(_, sequence)| *sequence >= least)
                 && let Some(sealed) = bytes.get(from..from + RECORD_OVERHEAD + len)
             {
-                match open(cipher, sequence, sealed) {
+                match open(cipher, sequence, sealed.to_vec()) {
                     Ok(plain) => return Some((from, sequence, from + sealed.len(), Record::decode(&plain).ok())),
                     Err(_) => *vain = vain.checked_sub(sealed.len())?,
                 }

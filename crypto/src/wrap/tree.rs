@@ -13,7 +13,8 @@ use cyx_core::inode::InodeKind;
 use cyx_core::name::EncryptedName;
 
 use super::{
-    BOX_MAX, BOX_OVERHEAD, NONCE_LEN, Purpose, key_plain, open, open_bare, open_with, seal, seal_bare, split_key,
+    BOX_MAX, BOX_OVERHEAD, NONCE_LEN, Purpose, key_plain, open, open_bare, open_with, seal, seal_bare, seal_with,
+    split_key,
 };
 use crate::Undecryptable;
 use crate::keys::{BlobKey, InodeKey};
@@ -42,8 +43,7 @@ impl Edge<'_> {
 /// Wraps a child's key under its directory's key.
 #[must_use]
 pub fn seal_child_key(directory: &InodeKey, edge: &Edge<'_>, child: &InodeKey) -> Vec<u8> {
-    let plain = key_plain(child.epoch(), child.expose());
-    seal(Purpose::ChildKey, directory.epoch(), directory.derive_child_wrap_key().bytes(), &edge.context(), &*plain)
+    ChildKeys::of(directory).seal(edge, child)
 }
 
 /// Unwraps a child's key.
@@ -54,7 +54,7 @@ pub fn open_child_key(directory: &InodeKey, edge: &Edge<'_>, bytes: &[u8]) -> Re
     ChildKeys::of(directory).open(edge, bytes)
 }
 
-/// Unwraps the keys of many children of one directory: what is derived from the directory's key is derived once.
+/// Wraps and unwraps the keys of many children of one directory: what is derived from the directory's key is derived once.
 pub struct ChildKeys {
     epoch: u32,
     cipher: Aes256Gcm,
@@ -72,6 +72,13 @@ impl ChildKeys {
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// As [`seal_child_key`].
+    #[must_use]
+    pub fn seal(&self, edge: &Edge<'_>, child: &InodeKey) -> Vec<u8> {
+        let plain = key_plain(child.epoch(), child.expose());
+        seal_with(Purpose::ChildKey, self.epoch, &self.cipher, &edge.context(), &*plain)
     }
 
     /// As [`open_child_key`].

@@ -49,6 +49,34 @@ fn a_smaller_cache_drops_what_does_not_fit() {
 }
 
 #[test]
+fn runs_of_frames_are_found_wherever_there_was_room_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (BlobId::random(), BlobId::random());
+    let long: Vec<u8> = (0..8).flat_map(|at| frame(at, if at == 7 { 900 } else { 16_400 })).collect();
+    let read = |store: &FrameStore, blob| {
+        let mut sealed = vec![0; long.len()];
+        store.get_run(blob, 3, 16_400, &mut sealed).then_some(sealed)
+    };
+    {
+        let store = FrameStore::open(folder.path(), 20 * 16_432).unwrap();
+        store.put_run(one, 3, 16_400, &long);
+        assert!(read(&store, one).unwrap() == long);
+        // Gaps between what stays, one of which is filled by a frame that is there before its run.
+        store.forget(one, 4..6);
+        store.forget(one, 8..9);
+        store.put(two, 5, &frame(2, 16_400));
+        store.put_run(two, 3, 16_400, &long);
+        assert!(read(&store, one).is_none() && read(&store, two).unwrap() == long);
+    }
+    let store = FrameStore::open(folder.path(), 20 * 16_432).unwrap();
+    assert!(read(&store, two).unwrap() == long);
+    assert_eq!(get(&store, one, 7, 16_400).unwrap(), frame(4, 16_400));
+    assert_eq!(store.used(), 13 * 16_400);
+    store.put_run(one, 3, 16_400, &long);
+    assert!(read(&store, one).unwrap() == long && read(&store, two).unwrap() == long);
+}
+
+#[test]
 fn an_index_that_is_none_is_an_empty_cache() {
     let folder = tempfile::tempdir().unwrap();
     let blob = BlobId::random();
@@ -71,12 +99,12 @@ proptest! {
 
     /// The cache holds exactly what a queue in the order of use holds.
     #[test]
-    fn what_was_not_used_for_longest_makes_room(steps in prop::collection::vec((0..3_u8, 0..12_u64), 1..120)) {
+    fn what_was_not_used_for_longest_makes_room(steps in prop::collection::vec((0..5_u8, 0..12_u64, 1..5_u64), 1..120)) {
         let folder = tempfile::tempdir().unwrap();
         let store = FrameStore::open(folder.path(), 5 * 16_432).unwrap();
         let blob = BlobId([9; 16]);
         let mut model: VecDeque<u64> = VecDeque::new();
-        for (action, at) in steps {
+        for (action, at, count) in steps {
             let bytes = frame(u8::try_from(at).unwrap(), 50);
             match action {
                 0 => {
@@ -97,12 +125,35 @@ proptest! {
                         model.push_back(at);
                     }
                 }
+                2 => {
+                    let bytes: Vec<u8> = (at..at + count).flat_map(|at| frame(u8::try_from(at).unwrap(), 50)).collect();
+                    store.put_run(blob, at, 50, &bytes);
+                    let new: Vec<u64> = (at..at + count).filter(|at| !model.contains(at)).collect();
+                    while model.len() + new.len() > 5 {
+                        model.pop_front();
+                    }
+                    model.extend(new);
+                }
+                3 => {
+                    let mut bytes = vec![0; 50 * usize::try_from(count).unwrap()];
+                    let found = store.get_run(blob, at, 50, &mut bytes);
+                    prop_assert_eq!(found, (at..at + count).all(|at| model.contains(&at)));
+                    // Those before one that is missing were looked at as well.
+                    for at in (at..at + count).take_while(|at| model.contains(at)).collect::<Vec<_>>() {
+                        model.retain(|other| *other != at);
+                        model.push_back(at);
+                    }
+                    if found {
+                        let same = (at..).zip(bytes.chunks(50)).all(|(at, one)| one == frame(u8::try_from(at).unwrap(), 50));
+                        prop_assert!(same);
+                    }
+                }
                 _ => {
                     store.forget(blob, at..at + 1);
                     model.retain(|other| *other != at);
                 }
             }
-            for at in 0..12 {
+            for at in 0..16 {
                 prop_assert_eq!(store.has(blob, at..at + 1), model.contains(&at));
             }
         }

@@ -19,7 +19,6 @@ use cyx_core::ids::{BucketId, Random as _, TxnId};
 use futures_util::future::FutureExt as _;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use super::changes::{Changes, Kind, Runs};
 use super::error::{ContentError, Result};
@@ -27,7 +26,7 @@ use super::records::copy_out;
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, StoreEvent};
 use super::{Content, Inner};
-use crate::journal::{FileId, Intent, Journal, JournalError, Pins, Position, Record};
+use crate::journal::{FileId, Intent, Journal, JournalError, Pins, PlainRecord, Position};
 
 /// First pause after a failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -43,19 +42,34 @@ struct Frozen {
     base: KnownVersion,
 }
 
-/// An intent in the journal: where it lies, up to which record it goes, and what it makes.
-type Noted = (Position, u64, KnownVersion);
+/// An intent that was noted: up to which record it goes, and what it makes.
+type Noted = (u64, KnownVersion);
 
 /// Reads what was written from the journal.
 struct Written {
     journal: Journal,
     changes: Changes,
-    memo: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
+    /// A record of which only a part was asked for: the rest will be.
+    memo: Mutex<Option<(u64, Arc<PlainRecord>)>>,
+}
+
+impl Written {
+    /// A record. Several segments of a file are made at a time, so only what is of use to the next call stands in the others' way.
+    fn record(&self, position: Position, whole: bool) -> io::Result<Arc<PlainRecord>> {
+        let memo = || self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, record)) = memo().as_ref().filter(|(sequence, _)| *sequence == position.sequence) {
+            return Ok(Arc::clone(record));
+        }
+        let record = Arc::new(self.journal.read(position).map_err(io::Error::other)?);
+        if !whole {
+            *memo() = Some((position.sequence, Arc::clone(&record)));
+        }
+        Ok(record)
+    }
 }
 
 impl PlainSource for Written {
     fn read_at(&self, offset: u64, plain: &mut [u8]) -> io::Result<()> {
-        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         for part in self.changes.parts(offset..offset + plain.len() as u64) {
             let from = usize::try_from(part.range.start - offset).unwrap_or(usize::MAX);
             let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
@@ -63,12 +77,8 @@ impl PlainSource for Written {
             let (Some(room), Some(Kind::Data { position, skip })) = (room, part.kind) else {
                 return Err(io::Error::other("what was written is not in the journal"));
             };
-            if memo.as_ref().is_none_or(|(sequence, _)| *sequence != position.sequence) {
-                *memo = Some((position.sequence, self.journal.read(position).map_err(io::Error::other)?));
-            }
-            if let Some((_, record)) = memo.as_ref() {
-                copy_out(record, skip, room).map_err(io::Error::other)?;
-            }
+            let record = self.record(position, skip == 0 && room.len() as u64 == position.written())?;
+            copy_out(&record, skip, room).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -133,6 +143,7 @@ impl Content {
         inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
         inner.intents.retain(|(intent, _)| *intent > upto);
+        self.store.journal.intended(self.id, upto);
         (inner.failures, inner.retry_at) = (0, None);
         if !inner.is_dirty() {
             return self.clean(inner);
@@ -178,7 +189,7 @@ pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<
 async fn work(
     store: &Arc<Shared>,
     bucket: BucketId,
-    mut frozen: Vec<(usize, Frozen)>,
+    frozen: Vec<(usize, Frozen)>,
     changes: Vec<Change>,
 ) -> Vec<(usize, Result<()>)> {
     let noted: Arc<Mutex<Vec<Option<Noted>>>> = Arc::default();
@@ -186,29 +197,24 @@ async fn work(
     let (journal, remembered) = (store.journal.clone(), Arc::clone(&noted));
     let remember: Remember<'_> = Box::new(move |intents: Intents| {
         async move {
-            let mut noted = Vec::with_capacity(intents.len());
+            let (mut noted, mut records) = (Vec::with_capacity(intents.len()), Vec::with_capacity(intents.len()));
             for (intent, upto) in intents.into_iter().zip(upto) {
-                let Some((txn, next)) = intent else {
-                    noted.push(None);
-                    continue;
-                };
-                let KnownVersion { inode, version, size, root } = next;
-                let file = FileId { bucket, inode };
-                let record = Record::Intent(Intent { file, txn, version, size, root, upto });
-                let position = journal.append_now(&record).map_err(local)?;
-                noted.push(Some((position, upto, next)));
+                noted.push(intent.map(|(_, next)| (upto, next)));
+                records.extend(intent.map(|(txn, next)| {
+                    let KnownVersion { inode, version, size, root } = next;
+                    Intent { file: FileId { bucket, inode }, txn, version, size, root, upto }
+                }));
             }
             *remembered.lock().unwrap_or_else(PoisonError::into_inner) = noted;
-            journal.sync().await.map_err(local)
+            journal.intend(records).await.map_err(local)
         }
         .boxed()
     });
     let outcomes = store.remote.commit(bucket, changes, remember).await;
     let noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
-    for ((_, one), noted) in frozen.iter_mut().zip(noted) {
-        if let Some((position, upto, next)) = noted {
-            one.pins.add(position);
-            one.content.inner().intents.push((upto, next));
+    for ((_, one), noted) in frozen.iter().zip(noted) {
+        if let Some(noted) = noted {
+            one.content.inner().intents.push(noted);
         }
     }
     let mut results = Vec::with_capacity(frozen.len());
@@ -251,7 +257,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 store.mark_clean(id);
             }
             store.journal.release(released);
-            store.tell(StoreEvent::Committed { file: id, version: known.version, size: known.size });
+            store.tell(StoreEvent::Committed { content, version: known.version, size: known.size });
             Ok(())
         }
         Ok(Outcome::Lost(error)) => {
@@ -270,6 +276,9 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 let content = Arc::clone(&content);
                 // The bytes may be many.
                 tokio::spawn(async move { content.take_bytes().await });
+            }
+            if matches!(error.code(), ErrorCode::NotFound | ErrorCode::PermissionDenied) {
+                store.tell(StoreEvent::Refused);
             }
             let renewed = error.code() == ErrorCode::StaleKey && renew_keys(store, &content).await;
             {

@@ -26,6 +26,9 @@ pub enum ContentError {
     /// Somebody else committed first; the changes wait to become a conflict copy.
     #[error("somebody else committed the file first")]
     Lost,
+    /// The bucket was deleted.
+    #[error("the bucket of the file was deleted")]
+    Gone,
     /// The folder of the mount cannot be used.
     #[error("{0}")]
     Folder(std::io::Error),
@@ -40,7 +43,7 @@ impl From<ContentError> for Errno {
             ContentError::Nothing => Self::ENXIO,
             ContentError::Journal(JournalError::Full) => Self::ENOSPC,
             ContentError::Journal(JournalError::InUse(_)) => Self::EBUSY,
-            ContentError::Lost => Self::ESTALE,
+            ContentError::Lost | ContentError::Gone => Self::ESTALE,
             ContentError::Journal(_) | ContentError::Folder(_) => Self::EIO,
         };
         if errno == Self::EIO {

@@ -13,11 +13,12 @@ const STREAMS: usize = 4;
 /// First window.
 const WINDOW_MIN: u64 = 512 * 1024;
 /// Largest window.
-const WINDOW_MAX: u64 = 32 << 20;
-/// Brought over in one go.
-const PIECE: u64 = 4 << 20;
-/// How far a reader may be ahead of or behind where it was expected: the kernel reads ahead itself, and not in order.
-const SLACK: u64 = 512 * 1024;
+const WINDOW_MAX: u64 = 64 << 20;
+/// Brought over in one go, at most: less is more requests to the nodes for the same bytes.
+const PIECE: u64 = 16 << 20;
+/// How far a reader may be ahead of or behind where it was expected: the kernel reads ahead itself, several requests of up to 512 KiB at
+/// a time, and not in order.
+const SLACK: u64 = 1 << 20;
 /// Bytes that one permit of the budget stands for.
 pub(super) const PERMIT: u64 = 64 * 1024;
 

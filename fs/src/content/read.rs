@@ -4,14 +4,13 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use zeroize::Zeroizing;
 
 use super::changes::{Kind, Part};
 use super::error::{ContentError, Result};
 use super::records::copy_out;
 use super::remote::Version;
 use super::{Content, Origin, within};
-use crate::journal::{JournalError, Position};
+use crate::journal::{JournalError, PlainRecord, Position};
 use crate::vfs::Seek;
 
 /// What a piece of a file is.
@@ -99,7 +98,7 @@ impl Content {
         Ok(())
     }
 
-    fn record(&self, position: Position) -> Result<Arc<Zeroizing<Vec<u8>>>> {
+    fn record(&self, position: Position) -> Result<Arc<PlainRecord>> {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, record)) = memo.as_ref().filter(|(sequence, _)| *sequence == position.sequence) {
             return Ok(Arc::clone(record));

@@ -10,7 +10,7 @@ use cyx_crypto::wrap::InodeKeyring;
 use tokio::time::Instant;
 
 use super::changes::Kind;
-use super::error::Result;
+use super::error::{ContentError, Result};
 use super::store::Shared;
 use super::{Content, Inner, InodeFacts, Origin};
 use crate::journal::format::WRITE_DATA_AT;
@@ -79,7 +79,7 @@ impl Content {
         let keys = InodeKeyring::from_keys(newest, keys.collect());
         let known = KnownVersion { inode: id.inode, version: base.version, size: base.size, root: base.root };
         let what = format!("file {}", id.inode);
-        let version = store.remote.known(id.bucket, keys.clone(), known, &what)?;
+        let version = store.known(id.bucket, keys.clone(), known, &what)?;
         let facts = InodeFacts { id: id.inode, keys, version: base.version, size: base.size, what };
         let content = Self::new(store, id, facts);
         {
@@ -116,6 +116,10 @@ impl Content {
 
     /// As [`Self::change`]; with where the bytes are, if they are another file's.
     pub(super) async fn change_from(&self, record: &Record, change: Change, origin: Option<Origin>) -> Result<()> {
+        if self.store.is_gone(self.id.bucket) {
+            // It could never be committed, and would be kept for ever.
+            return Err(ContentError::Gone);
+        }
         let journal = &self.store.journal;
         let is_long = |inner: &Inner| inner.grown >= self.store.options.grown;
         let done = journal.with_room(|| {
@@ -165,6 +169,7 @@ impl Content {
         (inner.logged, inner.lost, inner.soon, inner.failures) = (false, false, false, 0);
         (inner.since, inner.latest, inner.retry_at) = (None, None, None);
         inner.intents.clear();
+        self.store.journal.intended(self.id, u64::MAX);
         Ok(pins)
     }
 
@@ -238,7 +243,7 @@ fn origin_of(store: &Shared, share: Share) -> Result<Origin> {
     let newest = keys.next().ok_or(JournalError::Damaged)?;
     let keys = InodeKeyring::from_keys(newest, keys.collect());
     let known = KnownVersion { inode, version, size, root };
-    let version = store.remote.known(file.bucket, keys, known, &format!("file {inode}"))?;
+    let version = store.known(file.bucket, keys, known, &format!("file {inode}"))?;
     Ok(Origin { version, offset: from })
 }
 

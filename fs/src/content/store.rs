@@ -11,18 +11,19 @@ use bytes::Bytes;
 use cyx_client::transfer::{FrameCache, Transfer, Tuning, WriteLease};
 use cyx_client::{Bucket, Client};
 use cyx_core::ids::{BucketId, InodeId};
-use cyx_core::units::{FILE_MAX, GIB, KIB, MIB};
+use cyx_core::units::MIB;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::commit::commit;
 use super::error::{ContentError, Result};
+use super::options::StoreOptions;
 use super::prefetch::PERMIT;
 use super::remote::{ClientRemote, Remote};
 use super::{Content, InodeFacts};
 use crate::cache::FrameStore;
 use crate::cache::pages::PageStore;
-use crate::journal::{FileId, Journal, JournalError, Limits, Position, Replayed, ReplayedFile};
+use crate::journal::{FileId, Journal, JournalError, Position, Replayed, ReplayedFile};
 
 /// Contents with more changed bytes than this are committed alone.
 const LARGE: u64 = 8 * MIB;
@@ -38,58 +39,13 @@ const PAGES_PART: u64 = 64;
 const PAGES_LEAST: u64 = 2 * MIB;
 const PAGES_MOST: u64 = 256 * MIB;
 
-/// Where a store lies and what it may take.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Its folder, for one mount at a time.
-    pub folder: PathBuf,
-    /// Bounds of the journal.
-    pub journal: Limits,
-    /// Bytes of the read cache.
-    pub cache: u64,
-    /// Bytes that may be on their way ahead of readers.
-    pub prefetch: u64,
-    /// How long a read may take.
-    pub deadline: Duration,
-    /// Changes are committed when nothing was written for so long,
-    pub idle: Duration,
-    /// after this time at the latest,
-    pub age: Duration,
-    /// and when a file has grown by so many bytes: a long one is sent while it is written.
-    pub grown: u64,
-    /// Largest file.
-    pub file_max: u64,
-    /// Ranges of at least so many bytes are copied by reference; shorter ones only if they are whole files.
-    pub share_from: u64,
-}
-
-impl StoreOptions {
-    /// The usual bounds.
-    #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            journal: Limits::default(),
-            cache: 4 * GIB,
-            prefetch: 64 * MIB,
-            deadline: Duration::from_secs(60),
-            idle: Duration::from_millis(500),
-            age: Duration::from_secs(5),
-            // Less costs more commits than it saves time: with 40 MiB a file of 128 MiB took longer.
-            grown: 256 * MIB,
-            file_max: FILE_MAX,
-            share_from: 64 * KIB,
-        }
-    }
-}
-
 /// What happened to a content behind everybody's back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum StoreEvent {
     /// Changes became a version.
     Committed {
-        /// The file.
-        file: FileId,
+        /// The content of the file.
+        content: Arc<Content>,
         /// The version.
         version: u64,
         /// Its bytes.
@@ -100,6 +56,13 @@ pub enum StoreEvent {
         /// The file.
         file: FileId,
     },
+    /// The journal is full, and something in its oldest file that is no content may keep that.
+    Crowded {
+        /// Number of the file of the journal.
+        file: u64,
+    },
+    /// Something cannot be committed, perhaps because its bucket is gone.
+    Refused,
     /// It is a copy of something that is not there any more, and this machine does not have its bytes either.
     Unreadable {
         /// The file.
@@ -128,6 +91,10 @@ pub struct Status {
     pub dirty_bytes: u64,
     /// Contents that wait to become conflict copies.
     pub lost_files: u64,
+    /// Contents with changes of buckets that are not there any more; they count nowhere else.
+    pub gone_files: u64,
+    /// Their changed bytes.
+    pub gone_bytes: u64,
     /// Bytes of the journal.
     pub journal_used: u64,
     /// Bytes that the journal may have.
@@ -147,6 +114,8 @@ pub(crate) struct Shared {
     contents: Mutex<HashMap<FileId, Weak<Content>>>,
     dirty: Mutex<HashMap<FileId, Arc<Content>>>,
     replayed: Mutex<HashMap<FileId, ReplayedFile>>,
+    /// Buckets that are not there any more.
+    pub(super) gone: Mutex<HashSet<BucketId>>,
     pub(super) wake: Arc<Notify>,
     pub(super) prefetch: Arc<Semaphore>,
     events: mpsc::UnboundedSender<StoreEvent>,
@@ -158,7 +127,7 @@ pub(crate) struct Shared {
 /// The store of a mount. Cheap to clone. Background work ends when the last clone and the last content are gone.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Store {
@@ -229,6 +198,7 @@ impl Store {
             contents: Mutex::default(),
             dirty: Mutex::default(),
             replayed: Mutex::new(replayed.files.into_iter().map(|found| (file(&found), found)).collect()),
+            gone: Mutex::default(),
             wake: Arc::default(),
             abandoned: AtomicBool::new(false),
             prefetch: Arc::new(Semaphore::new(permits)),
@@ -271,7 +241,7 @@ impl Store {
         self.resume_held(bucket, &[])
     }
 
-    fn resume_held(&self, bucket: BucketId, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
+    pub(super) fn resume_held(&self, bucket: BucketId, held: &[InodeId]) -> Result<Vec<Arc<Content>>> {
         let found: Vec<(FileId, ReplayedFile)> =
             lock(&self.shared.replayed).extract_if(|file, _| file.bucket == bucket).collect();
         let mut contents = Vec::with_capacity(found.len());
@@ -348,7 +318,7 @@ impl Store {
     pub async fn commit_all(&self, bucket: Option<BucketId>) -> Result<()> {
         let wanted = |content: &Arc<Content>| bucket.is_none_or(|bucket| content.id.bucket == bucket);
         let contents: Vec<Arc<Content>> =
-            self.dirty().into_iter().filter(wanted).filter(|content| !content.inner().held).collect();
+            self.dirty().into_iter().filter(wanted).filter(|content| content.is_sendable()).collect();
         let mut first = Ok(());
         for (bucket, group) in groups(contents) {
             for result in commit(&self.shared, bucket, group).await {
@@ -389,10 +359,7 @@ impl Store {
             }
             let result = result.unwrap_or(Err(ContentError::Deadline));
             // Contents that are lost or held wait for somebody else.
-            let waits = |content: &Arc<Content>| {
-                let inner = content.inner();
-                inner.lost || inner.held
-            };
+            let waits = |content: &Arc<Content>| !content.is_sendable() || content.inner().lost;
             let dirty = self.dirty();
             if Instant::now() >= deadline || (!dirty.is_empty() && dirty.iter().all(waits)) {
                 return result;
@@ -421,6 +388,11 @@ impl Store {
             ..Status::default()
         };
         for content in self.dirty() {
+            if self.shared.is_gone(content.id.bucket) {
+                status.gone_files += 1;
+                status.gone_bytes += content.dirty_bytes();
+                continue;
+            }
             status.dirty_files += 1;
             status.dirty_bytes += content.dirty_bytes();
             status.lost_files += u64::from(content.inner().lost);
@@ -482,7 +454,7 @@ impl Shared {
         let busy = lock(&self.busy);
         for (file, content) in &*lock(&self.dirty) {
             let inner = content.inner();
-            if inner.held || inner.lost || busy.contains(file) || !inner.is_dirty() {
+            if inner.held || inner.lost || busy.contains(file) || !inner.is_dirty() || self.is_gone(file.bucket) {
                 continue;
             }
             let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
@@ -506,8 +478,11 @@ impl Shared {
     /// Moves what keeps the oldest file of a full journal to its end, if that is little.
     fn compact(&self) {
         let Some(oldest) = self.journal.oldest_pinned() else { return };
+        self.tell(StoreEvent::Crowded { file: oldest });
         let dirty: Vec<Arc<Content>> = lock(&self.dirty).values().cloned().collect();
-        let bytes: u64 = dirty.iter().map(|content| content.dirty_bytes()).sum();
+        // For those of buckets that are gone there is room of their own.
+        let theirs = dirty.iter().filter(|content| !self.is_gone(content.id.bucket));
+        let bytes: u64 = theirs.map(|content| content.dirty_bytes()).sum();
         if bytes.saturating_mul(2) > self.journal.used() {
             return;
         }
@@ -581,7 +556,7 @@ async fn upload(store: Weak<Shared>) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::attributes::Attr;
 use crate::errno::Errno;
+use crate::journal::here::may_wait;
 use crate::vfs::{DirEntry, Filesystem, Handle, Remember};
 
 /// Deadline of requests that a program expects to be quick.
@@ -123,7 +124,8 @@ pub(super) fn begin(runtime: &Runtime, task: impl Future<Output = ()> + Send + '
     let _inside = runtime.enter();
     let mut task = Box::pin(task);
     // A task that panics fails alone; the thread that takes requests has to go on as well.
-    let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+    let mut first = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let polled = catch_unwind(AssertUnwindSafe(|| may_wait(&mut first)));
     match polled {
         Ok(polled) if polled.is_pending() => {
             // It is polled again there, and then says whom to wake.

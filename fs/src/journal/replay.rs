@@ -14,8 +14,10 @@ use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::{Found, Salvaged, salvage};
 
 use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record, Share};
-use super::{JournalError, Position, Segment, State, disk, read_whole};
+use super::{JournalError, Position, Segment, State, disk, read_whole, removal};
 
+/// What the names of files end with.
+pub(super) const ENDING: &str = "journal";
 /// Longest file that is read: a full one and the longest record behind it.
 const FILE_MAX: u64 = (1 << 30) + RECORD_MAX as u64;
 
@@ -137,7 +139,8 @@ pub(super) fn read(
 ) -> Result<Replayed, JournalError> {
     let mut replay = Replay::default();
     let mut before: Option<Read> = None;
-    for (number, path) in files(folder)? {
+    state.next_file = state.next_file.max(removal::finish(folder)?);
+    for (number, path) in numbered(folder, ENDING)? {
         state.next_file = state.next_file.max(number + 1);
         let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
         if bytes.len() < format::FILE_HEADER_LEN {
@@ -198,7 +201,8 @@ impl Replay {
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(disk(&path))?;
         state.used += len;
         let cipher = Arc::new(RecordCipher::new(&key, &found.file));
-        state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: len });
+        // What a killed program left may still be in the kernel's memory alone: whoever makes something durable makes this durable first.
+        state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: 0 });
         Ok(())
     }
 
@@ -261,9 +265,7 @@ impl Replay {
         let file = record.file().map(|file| self.gathered.entry(file).or_default());
         match (record, file, change) {
             (Record::Note { tag, data }, ..) => self.replayed.notes.push((position, tag, data)),
-            (Record::Done { sequence }, ..) => {
-                self.done.insert(sequence);
-            }
+            (Record::Done { sequences }, ..) => self.done.extend(sequences),
             (Record::Base(base), Some(file), _) => {
                 file.upto = file.upto.max(base.upto);
                 file.base = Some((position, base));
@@ -275,12 +277,14 @@ impl Replay {
     }
 }
 
-fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+/// The files of a folder that are named by a number and this ending, in order.
+pub(super) fn numbered(folder: &Path, ending: &str) -> Result<Vec<(u64, PathBuf)>, JournalError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(disk(folder))? {
         let path = entry.map_err(disk(folder))?.path();
-        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".journal"));
-        if let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(ending));
+        let number = name.and_then(|name| u64::from_str_radix(name.strip_suffix('.')?, 16).ok());
+        if let Some(number) = number {
             files.push((number, path));
         }
     }

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::format::WRITE_MAX;
 use super::*;
 
+mod intents;
+
 const FILE: FileId = FileId { bucket: BucketId([1; 16]), inode: InodeId([2; 16]) };
 
 fn key() -> MountKey {
@@ -39,7 +41,7 @@ fn samples() -> Vec<Record> {
             upto: 5,
         }),
         Record::Note { tag: 9, data: Bytes::from_static(b"note") },
-        Record::Done { sequence: 7 },
+        Record::Done { sequences: vec![7] },
         Record::Share(Share {
             file: FILE,
             offset: 40,
@@ -122,14 +124,45 @@ fn every_record_says_again_what_was_written() {
     let cipher = RecordCipher::new(&key(), &[1; 16]);
     for record in samples() {
         let sealed = format::seal(&cipher, 3, &record).unwrap();
-        let plain = format::open(&cipher, 3, &sealed).unwrap();
+        let plain = format::open(&cipher, 3, sealed.clone()).unwrap();
         assert!(Record::decode(&plain).unwrap() == record);
-        assert!(format::open(&cipher, 4, &sealed).is_err(), "it opens in its place only");
+        assert!(format::open(&cipher, 4, sealed).is_err(), "it opens in its place only");
         for cut in 0..plain.len() {
             // A write and a note may be shorter; everything else has one length.
             let shorter = Record::decode(&plain[..cut]);
             assert!(shorter.is_err() || matches!(record, Record::Write { .. } | Record::Note { .. }), "cut at {cut}");
         }
+    }
+}
+
+#[test]
+fn notes_are_done_all_at_once_or_none() {
+    let plain = hex::decode("080700000000000000feffffffffffffff").unwrap();
+    let done = Record::Done { sequences: vec![7, u64::MAX - 1] };
+    assert!(Record::decode(&plain).unwrap() == done);
+    let cipher = RecordCipher::new(&key(), &[1; 16]);
+    let sealed = format::seal(&cipher, 3, &done).unwrap();
+    assert_eq!(format::open(&cipher, 3, sealed).unwrap()[..], plain[..]);
+    for cut in (0..plain.len()).filter(|cut| *cut != 9) {
+        assert!(Record::decode(&plain[..cut]).is_err(), "cut at {cut}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    let notes: Vec<Position> = (0..3)
+        .map(|tag| journal.offer(&Record::Note { tag, data: Bytes::from_static(b"note") }).unwrap().unwrap())
+        .collect();
+    let before = journal.used();
+    journal.finish_all(&[notes[0], notes[2]]).unwrap();
+    let after = journal.used();
+    drop(journal);
+    let path = folder.path().join(file_name(1));
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in before..=after {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::write(copy.path().join(file_name(1)), &bytes[..usize::try_from(cut).unwrap()]).unwrap();
+        let (_, replayed) = Journal::open(copy.path(), key(), small()).unwrap();
+        let left: Vec<u8> = replayed.notes.iter().map(|(_, tag, _)| *tag).collect();
+        assert_eq!(left, if cut < after { vec![0, 1, 2] } else { vec![1] }, "cut at {cut}");
     }
 }
 
@@ -486,7 +519,7 @@ fn the_longest_record_is_read_and_a_longer_one_is_not_written() {
     let cipher = RecordCipher::new(&key(), &[1; 16]);
     let longest = Record::Write { file: FILE, offset: 0, time_ns: 0, data: Bytes::from(vec![1; WRITE_MAX]) };
     let sealed = format::seal(&cipher, 1, &longest).unwrap();
-    assert!(Record::decode(&format::open(&cipher, 1, &sealed).unwrap()).unwrap() == longest);
+    assert!(Record::decode(&format::open(&cipher, 1, sealed).unwrap()).unwrap() == longest);
     let longer = Record::Note { tag: 0, data: Bytes::from(vec![1; format::RECORD_MAX]) };
     assert!(format::seal(&cipher, 1, &longer).is_none());
 }
@@ -501,7 +534,7 @@ proptest! {
         if let Ok(record) = Record::decode(&bytes) {
             let cipher = RecordCipher::new(&key(), &[1; 16]);
             let sealed = format::seal(&cipher, 1, &record).unwrap();
-            let again = Record::decode(&format::open(&cipher, 1, &sealed).unwrap());
+            let again = Record::decode(&format::open(&cipher, 1, sealed).unwrap());
             prop_assert!(again.unwrap() == record, "what is read is written the same");
         }
     }

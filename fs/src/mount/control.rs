@@ -73,6 +73,12 @@ pub struct Status {
     /// Buckets whose only writer it is.
     #[serde(default)]
     pub leases: u64,
+    /// Bytes that were written to buckets which were deleted since. They are kept, and can never be sent.
+    #[serde(default)]
+    pub deleted_bytes: u64,
+    /// Files with such bytes, or whose names or attributes are such.
+    #[serde(default)]
+    pub deleted_files: u64,
     /// It is being taken off.
     pub ending: bool,
     /// The last thing that went wrong in the background.
@@ -91,6 +97,8 @@ impl Status {
             inodes: state.inodes,
             conflicts: state.conflicts,
             leases: state.leases,
+            deleted_bytes: state.deleted_bytes,
+            deleted_files: state.deleted_files,
             ending,
             last_error: state.last_error,
         }
@@ -140,8 +148,8 @@ pub enum Refusal {
     Busy,
     /// Changes could not be sent.
     Pending,
-    /// Somebody else is taking it off.
-    Ending,
+    /// Somebody else takes it off by force.
+    Overtaken,
     /// The operating system does not let it go.
     System,
 }
@@ -343,7 +351,7 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 pub trait Service: Send + Sync + 'static {
     /// How it is.
     fn status(&self) -> Status;
-    /// Finishes, telling how far it is, and ends with [`Reply::Gone`] or [`Reply::Refused`].
+    /// Finishes, telling how far it is, and ends with [`Reply::Gone`] or [`Reply::Refused`]. If nobody listens any more, the mount stays.
     fn unmount(self: Arc<Self>, force: bool, replies: mpsc::Sender<Reply>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 

@@ -1,11 +1,11 @@
 //! The end of a mount: what is dirty is sent, then the mount is taken off.
 //!
-//! | who ends it | open files | changes that cannot be sent |
-//! |---|---|---|
-//! | `cyx umount` | it stays | it stays, and says how many files are pending |
-//! | `cyx umount --force` | go on until they are closed | stay in the journal |
-//! | SIGTERM, SIGINT, SIGHUP | go on until they are closed | are tried as long as it helps, then stay in the journal |
-//! | `umount`, `fusermount3 -u` | the kernel decides | as with a signal |
+//! | who ends it | open files | changes that cannot be sent | whoever is ending it already |
+//! |---|---|---|---|
+//! | `cyx umount` | it stays | it stays, and says how many files are pending | is waited for |
+//! | `cyx umount --force` | fail from then on | stay in the journal | stops sending, and says so |
+//! | SIGTERM, SIGINT, SIGHUP | fail from then on | are tried as long as it helps, then stay in the journal | is waited for |
+//! | `umount`, `fusermount3 -u` | the kernel decides | as with a signal | as with a signal |
 //!
 //! Nothing that is in the journal is lost: the next mount with the same cache directory sends it.
 
@@ -13,12 +13,12 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{MutexGuard, mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use super::control::{Refusal, Reply, Service, Status};
 use super::point;
@@ -35,15 +35,35 @@ const REPORT: Duration = Duration::from_millis(500);
 /// The kernel lets go of a mount that is not in use within this time.
 const LETTING_GO: Duration = Duration::from_secs(60);
 
+/// While it lives, nobody sends changes but whoever ends the mount by force.
+struct Forcing<'a>(&'a watch::Sender<u32>);
+
+impl<'a> Forcing<'a> {
+    fn begin(forced: &'a watch::Sender<u32>) -> Self {
+        forced.send_modify(|count| *count += 1);
+        Self(forced)
+    }
+}
+
+impl Drop for Forcing<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// The end of one mount.
 pub(super) struct Ending {
     fs: Filesystem,
     mountpoint: PathBuf,
-    /// Somebody is ending it.
-    begun: AtomicBool,
+    /// Held by whoever is ending it.
+    turn: tokio::sync::Mutex<()>,
+    /// How many want to end it by force.
+    forced: watch::Sender<u32>,
+    /// Requests to end it that have not got their last word.
+    requests: TaskTracker,
     /// The kernel has let go.
     released: watch::Receiver<bool>,
-    /// It was taken off by a request, with so many files pending.
+    /// It is off, with so many files pending.
     done: watch::Sender<Option<u64>>,
 }
 
@@ -56,7 +76,15 @@ impl Ending {
             released.send_replace(true);
         });
         let done = watch::Sender::new(None);
-        Self { fs, mountpoint, begun: AtomicBool::new(false), released: receiver, done }
+        Self {
+            fs,
+            mountpoint,
+            turn: tokio::sync::Mutex::default(),
+            forced: watch::Sender::new(0),
+            requests: TaskTracker::new(),
+            released: receiver,
+            done,
+        }
     }
 
     /// Takes off a mount that nobody has used yet.
@@ -69,6 +97,15 @@ impl Ending {
 
     /// Waits until the mount ends, by whatever means. Returns the number of files that stay in the journal.
     pub(super) async fn wait(&self, manager: &Manager) -> u64 {
+        let pending = self.end(manager).await;
+        // Whoever asked for the end as well hears of it before the process is gone.
+        self.done.send_replace(Some(pending));
+        self.requests.close();
+        let _ = tokio::time::timeout(FORCED, self.requests.wait()).await;
+        pending
+    }
+
+    async fn end(&self, manager: &Manager) -> u64 {
         let mut signals = Signals::new();
         let mut done = self.done.subscribe();
         let mut released = self.released.clone();
@@ -78,19 +115,26 @@ impl Ending {
             () = signals.next() => tracing::info!("asked to end by a signal"),
             _ = released.wait_for(|released| *released) => {}
         }
-        // A request may be ending it in this moment; then its end is the end.
-        if self.begun.swap(true, Ordering::SeqCst) {
-            tokio::select! {
+        let mut asked_twice = false;
+        let (pending, _turn) = loop {
+            // A request may be ending it in this moment; then its end is the end.
+            let turn = tokio::select! {
+                biased;
                 Ok(pending) = done.wait_for(Option::is_some) => return pending.unwrap_or_default(),
-                () = signals.next() => {}
-                () = tokio::time::sleep(WITHOUT_PROGRESS) => {}
+                turn = self.turn() => Some(turn),
+                () = signals.next() => { asked_twice = true; None }
+                () = tokio::time::sleep(WITHOUT_PROGRESS) => None,
+            };
+            if asked_twice {
+                // Whoever asks twice does not want to wait.
+                break (self.fs.state().dirty_files, turn);
             }
-        }
-        manager.stopping("sending changes", WITHOUT_PROGRESS * 2);
-        let pending = tokio::select! {
-            pending = self.drain_while_it_helps(manager) => pending,
-            // Whoever asks twice does not want to wait.
-            () = signals.next() => self.fs.state().dirty_files,
+            manager.stopping("sending changes", WITHOUT_PROGRESS * 2);
+            tokio::select! {
+                pending = self.drain_while_it_helps(manager) => break (pending, turn),
+                () = signals.next() => break (self.fs.state().dirty_files, turn),
+                () = self.overtaken() => {}
+            }
         };
         if let Err(error) = self.take_off(true).await {
             tracing::warn!(%error, "the mount could not be taken off");
@@ -103,6 +147,23 @@ impl Ending {
             );
         }
         pending
+    }
+
+    /// Waits until nobody else is ending it, or is about to by force.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        loop {
+            // The sender is here, so this ends with nothing but that.
+            let _ = self.forced.subscribe().wait_for(|count| *count == 0).await;
+            let turn = self.turn.lock().await;
+            if *self.forced.borrow() == 0 {
+                return turn;
+            }
+        }
+    }
+
+    /// Returns when somebody ends it by force.
+    async fn overtaken(&self) {
+        let _ = self.forced.subscribe().wait_for(|count| *count > 0).await;
     }
 
     /// Sends what is dirty until everything is sent or nothing more gets through.
@@ -143,9 +204,30 @@ impl Ending {
         Ok(())
     }
 
-    /// Ends it at the request of a program that listens to `replies`; if it stops listening, the mount stays.
-    async fn end_by_request(&self, force: bool, replies: &mpsc::Sender<Reply>) -> Result<u64, (Refusal, u64)> {
-        let mut pending = self.drain_for(force, replies).await?;
+    /// Ends it at the request of a program. Says what became of it, which may be that somebody else was faster.
+    async fn end_by_request(&self, force: bool) -> Reply {
+        let forcing = force.then(|| Forcing::begin(&self.forced));
+        let mut done = self.done.subscribe();
+        let turn = async { if forcing.is_some() { self.turn.lock().await } else { self.turn().await } };
+        let _turn = tokio::select! {
+            biased;
+            Ok(pending) = done.wait_for(Option::is_some) => {
+                return Reply::Gone { pending_files: pending.unwrap_or_default() };
+            }
+            turn = turn => turn,
+        };
+        match self.send_and_take_off(force).await {
+            Ok(pending_files) => {
+                // Before anybody else has a turn.
+                self.done.send_replace(Some(pending_files));
+                Reply::Gone { pending_files }
+            }
+            Err((reason, pending_files)) => Reply::Refused { reason, pending_files },
+        }
+    }
+
+    async fn send_and_take_off(&self, force: bool) -> Result<u64, (Refusal, u64)> {
+        let mut pending = self.drain_for(force).await?;
         match self.take_off(force).await {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err((Refusal::Busy, pending)),
@@ -165,50 +247,44 @@ impl Ending {
         Ok(pending)
     }
 
-    async fn drain_for(&self, force: bool, replies: &mpsc::Sender<Reply>) -> Result<u64, (Refusal, u64)> {
+    async fn drain_for(&self, force: bool) -> Result<u64, (Refusal, u64)> {
         let drained = self.fs.drain(&|_| {});
-        let reports = async {
-            let mut interval = tokio::time::interval(REPORT);
-            loop {
-                interval.tick().await;
-                let _ = replies.send(Reply::Ending(Box::new(self.status()))).await;
-            }
-        };
         let limit = async { if force { tokio::time::sleep(FORCED).await } else { std::future::pending().await } };
         let pending = tokio::select! {
             drained = drained => self.pending(drained),
             () = limit => self.fs.state().dirty_files,
-            () = replies.closed() => return Err((Refusal::Pending, self.fs.state().dirty_files)),
-            () = reports => 0,
+            () = self.overtaken(), if !force => return Err((Refusal::Overtaken, self.fs.state().dirty_files)),
         };
         if pending > 0 && !force { Err((Refusal::Pending, pending)) } else { Ok(pending) }
+    }
+
+    /// Says how far it is, for as long as somebody listens.
+    async fn report_to(&self, replies: &mpsc::Sender<Reply>) {
+        let mut interval = tokio::time::interval(REPORT);
+        loop {
+            interval.tick().await;
+            if replies.send(Reply::Ending(Box::new(self.status()))).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
 impl Service for Ending {
     fn status(&self) -> Status {
-        Status::new(self.fs.state(), self.begun.load(Ordering::SeqCst))
+        Status::new(self.fs.state(), self.turn.try_lock().is_err())
     }
 
     fn unmount(self: Arc<Self>, force: bool, replies: mpsc::Sender<Reply>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            if self.begun.swap(true, Ordering::SeqCst) {
-                let refused = Reply::Refused { reason: Refusal::Ending, pending_files: self.fs.state().dirty_files };
-                let _ = replies.send(refused).await;
-                return;
-            }
-            match self.end_by_request(force, &replies).await {
-                Ok(pending_files) => {
-                    let _ = replies.send(Reply::Gone { pending_files }).await;
-                    // The process ends next; the word has to be out before.
-                    let _ = tokio::time::timeout(FORCED, replies.closed()).await;
-                    self.done.send_replace(Some(pending_files));
-                }
-                Err((reason, pending_files)) => {
-                    self.begun.store(false, Ordering::SeqCst);
-                    let _ = replies.send(Reply::Refused { reason, pending_files }).await;
-                }
-            }
+            let _waits_for_its_word = self.requests.token();
+            let last = tokio::select! {
+                last = self.end_by_request(force) => last,
+                // Nobody waits for it any more: the mount stays.
+                () = self.report_to(&replies) => return,
+            };
+            let _ = replies.send(last).await;
+            let _ = tokio::time::timeout(FORCED, replies.closed()).await;
         })
     }
 }
@@ -223,12 +299,13 @@ impl Progress {
         Self { last: Mutex::new((u64::MAX, Instant::now())) }
     }
 
-    /// True if less is dirty than ever before.
+    /// True if less is dirty than ever before, bytes or names.
     fn note(&self, state: &MountState) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let less = state.dirty_bytes < last.0;
+        let left = state.dirty_bytes.saturating_add(state.dirty_files);
+        let less = left < last.0;
         if less {
-            *last = (state.dirty_bytes, Instant::now());
+            *last = (left, Instant::now());
         }
         less
     }
@@ -278,6 +355,8 @@ mod tests {
         assert!(!progress.note(&dirty(10)));
         assert!(!progress.note(&dirty(20)));
         assert!(progress.note(&dirty(9)));
+        let names = |dirty_files| MountState { dirty_files, ..MountState::default() };
+        assert!(progress.note(&names(8)) && progress.note(&names(7)), "names without bytes are sent as well");
     }
 
     #[tokio::test]
@@ -288,5 +367,17 @@ mod tests {
             *progress.last.lock().unwrap() = (5, past);
             progress.stalled().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_forced_end_is_noticed_at_once_and_forgotten_when_it_is_given_up() {
+        let forced = watch::Sender::new(0);
+        let (first, second) = (Forcing::begin(&forced), Forcing::begin(&forced));
+        let mut seen = forced.subscribe();
+        assert_eq!(*seen.wait_for(|count| *count > 0).await.unwrap(), 2);
+        drop(first);
+        assert!(seen.has_changed().unwrap() && *seen.borrow() == 1);
+        drop(second);
+        assert_eq!(*seen.borrow(), 0);
     }
 }

@@ -46,17 +46,26 @@ async fn answer(mut stream: TcpStream, page: String) -> io::Result<()> {
             return Ok(());
         }
     }
-    let (status, body) = match request.split(|byte| *byte == b' ').nth(1) {
-        Some(b"/metrics") => ("200 OK", page),
-        _ => ("404 Not Found", "The numbers are at /metrics.\n".to_owned()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    stream.write_all(response(&request, page).as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// The answer to a request.
+fn response(request: &[u8], page: String) -> String {
+    let mut words = request.split(|byte| byte.is_ascii_whitespace());
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // Whoever asks may be configured to add parameters.
+    let path = target.split(|byte| *byte == b'?').next();
+    let (status, body) = match (method, path) {
+        (b"GET" | b"HEAD", Some(b"/metrics")) => ("200 OK", page),
+        (b"GET" | b"HEAD", _) => ("404 Not Found", "The numbers are at /metrics.\n".to_owned()),
+        _ => ("405 Method Not Allowed\r\nallow: GET, HEAD", String::new()),
+    };
+    let length = body.len();
+    let body = if method == b"HEAD" { "" } else { &body };
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
 }
 
 fn page(status: &Status, counters: &Counters) -> String {
@@ -67,6 +76,7 @@ fn page(status: &Status, counters: &Counters) -> String {
         ("dirty_files", "gauge", "Files with such bytes.", status.dirty_files),
         ("cache_bytes", "gauge", "Bytes in the read cache.", status.cache_bytes),
         ("journal_bytes", "gauge", "Bytes of the journal on disk.", status.journal_bytes),
+        ("deleted_bytes", "gauge", "Bytes kept of deleted buckets.", status.deleted_bytes),
         ("connected", "gauge", "1 while changes of others arrive as they are made.", u64::from(status.connected)),
         ("open_files", "gauge", "Open files and directories.", status.open),
         ("inodes", "gauge", "Inodes that the kernel knows.", status.inodes),
@@ -87,6 +97,21 @@ fn page(status: &Status, counters: &Counters) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_is_at_one_address() {
+        let answer = |request: &[u8]| response(request, "page\n".to_owned());
+        for request in [&b"GET /metrics HTTP/1.1\r\n\r\n"[..], b"GET /metrics?job=a HTTP/1.1\r\nhost: b\r\n\r\n"] {
+            let answer = answer(request);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\npage\n"), "{answer}");
+        }
+        let head = answer(b"HEAD /metrics HTTP/1.1\r\n\r\n");
+        assert!(head.contains("\r\ncontent-length: 5\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(answer(b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+        assert!(answer(b"GET /metricsx HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+        assert!(answer(b"POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+        assert!(answer(b"\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    }
 
     #[test]
     fn the_page_has_a_line_per_number() {

@@ -47,6 +47,15 @@ pub enum OptionError {
     /// Nobody knows it.
     #[error("there is no mount option {0}")]
     Unknown(String),
+    /// It says what it is to be, and did not.
+    #[error("the mount option {0} needs a value")]
+    NoValue(String),
+    /// It says all it says by being there.
+    #[error("the mount option {0} takes no value")]
+    NeedlessValue(String),
+    /// What is mounted stays as it is.
+    #[error("a mount cannot be changed while it is mounted: take it off and mount it again")]
+    Remount,
     /// It needs a value, or has one that it cannot have.
     #[error("the mount option {name} cannot be {value:?}: it is {want}")]
     Value {
@@ -67,6 +76,8 @@ pub struct Options {
     pub bucket: Option<String>,
     /// Nothing can be changed.
     pub read_only: bool,
+    /// What is kept of deleted buckets is let go of.
+    pub discard_deleted: bool,
     /// Other users of the machine may use the mount, as far as the permissions of files let them.
     pub allow_other: bool,
     /// The mountpoint may have content, which is hidden while mounted.
@@ -95,6 +106,8 @@ pub struct Options {
     pub close: Durability,
     /// Where Prometheus may ask.
     pub metrics: Option<SocketAddr>,
+    /// What the table of mounts shows as the source; absent: the bucket, or `cyx`.
+    pub source: Option<String>,
     /// The folder of settings and credentials, for mounts without an environment (`/etc/fstab`).
     pub home: Option<PathBuf>,
 }
@@ -104,6 +117,7 @@ impl Default for Options {
         Self {
             bucket: None,
             read_only: false,
+            discard_deleted: false,
             allow_other: false,
             nonempty: false,
             suid: false,
@@ -118,6 +132,7 @@ impl Default for Options {
             fsync: Durability::Local,
             close: Durability::Local,
             metrics: None,
+            source: None,
             home: None,
         }
     }
@@ -150,6 +165,7 @@ impl Options {
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
             ("bucket", Some(value)) if !value.is_empty() => self.bucket = Some(value.replace("\\040", " ")),
+            ("fsname", Some(value)) if !value.is_empty() => self.source = Some(value.replace("\\040", " ")),
             ("uid", Some(value)) => self.uid = Some(number("uid", value)?),
             ("gid", Some(value)) => self.gid = Some(number("gid", value)?),
             ("umask", Some(value)) => self.umask = umask(value)?,
@@ -161,14 +177,38 @@ impl Options {
             ("close", Some(value)) => self.close = value.parse()?,
             ("metrics", Some(value)) => self.metrics = Some(address(value)?),
             _ if is_generic(name) => {}
+            ("remount", None) => return Err(OptionError::Remount),
+            _ if WITH_VALUE.contains(&name) => return Err(OptionError::NoValue(name.to_owned())),
+            _ if WITHOUT_VALUE.contains(&name) => return Err(OptionError::NeedlessValue(name.to_owned())),
             _ => return Err(OptionError::Unknown(option.to_owned())),
         }
         Ok(())
     }
 }
 
+/// Options of ours that need a value, and those that have none.
+const WITH_VALUE: &[&str] = &[
+    "bucket",
+    "fsname",
+    "uid",
+    "gid",
+    "umask",
+    "cache-dir",
+    "cache_dir",
+    "home",
+    "cache-size",
+    "cache_size",
+    "memory",
+    "fsync",
+    "close",
+    "metrics",
+];
+const WITHOUT_VALUE: &[&str] =
+    &["ro", "rw", "allow_other", "nonempty", "suid", "nosuid", "dev", "nodev", "exec", "noexec"];
+
 /// Words of mount(8), systemd.mount(5) and fstab(5) that say nothing about how this filesystem behaves. The kernel decides about
-/// times of access by itself, and everything is asynchronous unless a program asks otherwise.
+/// times of access by itself, and everything is asynchronous unless a program asks otherwise; `sync` and `dirsync`, which ask for more
+/// than is done, are none of them.
 fn is_generic(name: &str) -> bool {
     const WORDS: &[&str] = &[
         "defaults",
@@ -179,20 +219,30 @@ fn is_generic(name: &str) -> bool {
         "users",
         "nousers",
         "owner",
+        "noowner",
         "group",
+        "nogroup",
         "nofail",
         "_netdev",
         "async",
         "atime",
+        "noatime",
         "relatime",
         "norelatime",
+        "strictatime",
+        "nostrictatime",
         "diratime",
         "nodiratime",
         "lazytime",
         "nolazytime",
+        "iversion",
+        "noiversion",
+        "mand",
+        "nomand",
+        "silent",
+        "loud",
         "default_permissions",
         "subtype",
-        "fsname",
         "comment",
     ];
     WORDS.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
@@ -203,12 +253,21 @@ fn path(value: &str) -> PathBuf {
 }
 
 fn number(name: &'static str, value: &str) -> Result<u32, OptionError> {
-    // The largest number means "unchanged" to chown(2) and can own nothing.
-    value.parse().ok().filter(|number| *number != u32::MAX).ok_or_else(|| OptionError::Value {
-        name,
-        value: value.to_owned(),
-        want: "a number",
-    })
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| digits);
+    number.map_or_else(|| Err(no_owner(name, value.to_owned())), |number| owner(name, number))
+}
+
+/// The number of a user or group, as `uid` and `gid` take it.
+///
+/// # Errors
+/// For the largest number, which means "unchanged" to chown(2) and can own nothing.
+pub fn owner(name: &'static str, number: u32) -> Result<u32, OptionError> {
+    if number == u32::MAX { Err(no_owner(name, number.to_string())) } else { Ok(number) }
+}
+
+const fn no_owner(name: &'static str, value: String) -> OptionError {
+    OptionError::Value { name, value, want: "a number below 4294967295" }
 }
 
 /// Permission bits as umask(1) takes them.
@@ -217,6 +276,8 @@ fn number(name: &'static str, value: &str) -> Result<u32, OptionError> {
 /// Unless it is an octal number of at most nine bits.
 pub fn umask(value: &str) -> Result<u32, OptionError> {
     let wrong = || OptionError::Value { name: "umask", value: value.to_owned(), want: "an octal number from 0 to 777" };
+    // A sign would be taken otherwise.
+    let value = Some(value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(wrong)?;
     u32::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o777).ok_or_else(wrong)
 }
 
@@ -289,6 +350,12 @@ mod tests {
     }
 
     #[test]
+    fn words_for_others_change_nothing() {
+        let words = "defaults,noatime,strictatime,nofail,_netdev,x-systemd.device-timeout=5,user=me,silent,noiversion,comment=a b";
+        assert_eq!(parsed(words), Options::default());
+    }
+
+    #[test]
     fn a_later_option_wins() {
         assert!(parsed("rw,ro").read_only);
         assert!(!parsed("ro,rw").read_only);
@@ -304,9 +371,23 @@ mod tests {
 
     #[test]
     fn a_misspelt_option_is_an_error() {
-        for wrong in ["raed_only", "ro=1", "bucket", "bucket=", "fsync=soon", "umask=9", "umask=1777", "uid=-1"] {
+        for wrong in ["raed_only", "fsync=soon", "umask=9", "umask=1777", "umask=+22", "umask=", "uid=-1", "uid=+1"] {
             assert!(Options::default().apply(wrong).is_err(), "{wrong}");
         }
+        // What is not done must not seem to be.
+        for wrong in ["sync", "dirsync", "nosymfollow", "context=a"] {
+            assert_eq!(Options::default().apply(wrong), Err(OptionError::Unknown(wrong.to_owned())));
+        }
+        for valued in WITH_VALUE {
+            assert_eq!(Options::default().apply(valued), Err(OptionError::NoValue((*valued).to_owned())));
+        }
+        for flag in WITHOUT_VALUE {
+            Options::default().apply(flag).unwrap();
+            let given = Options::default().apply(&format!("{flag}=1"));
+            assert_eq!(given, Err(OptionError::NeedlessValue((*flag).to_owned())));
+        }
+        assert_eq!(Options::default().apply("bucket="), Err(OptionError::NoValue("bucket".to_owned())));
+        assert_eq!(Options::default().apply("remount,ro"), Err(OptionError::Remount));
         assert!(Options::default().apply("uid=4294967295").is_err());
         assert!(Options::default().apply("metrics=nowhere").is_err());
     }

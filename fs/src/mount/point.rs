@@ -6,6 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::{Error, Result};
 
@@ -14,6 +17,12 @@ pub const FSTYPE: &str = "fuse.cyx";
 /// The source under which they are listed.
 pub const SOURCE: &str = "cyx";
 
+/// What the kernel reads ahead, in KiB. As much is read around a page of a mapped file, wherever that is, so it is not its largest request.
+const READ_AHEAD_KIB: &str = "512";
+
+/// A mount that works opens its top at once. One whose process is stopped does not, ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A line of the table of mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
@@ -21,6 +30,8 @@ pub struct Mounted {
     pub point: PathBuf,
     /// Type of the filesystem.
     pub fstype: String,
+    /// Its device, `major:minor`.
+    pub device: String,
 }
 
 /// What lies at a path.
@@ -30,7 +41,7 @@ pub enum Found {
     Free,
     /// A mount of ours whose process is gone.
     Stale,
-    /// A mount that works, of this type.
+    /// A mount of this type, which works or is slow to answer.
     Mounted(String),
 }
 
@@ -68,11 +79,21 @@ pub fn look(path: &Path) -> Result<Found> {
         let found = fs::metadata(path).map_err(wrong)?;
         return if found.is_dir() { Ok(Found::Free) } else { Err(wrong(io::ErrorKind::NotADirectory.into())) };
     };
-    // Opening is asked of the process; attributes the kernel may still remember from one that is gone.
-    match fs::File::open(path) {
-        Err(error) if is_disconnected(&error) && mount.fstype == FSTYPE => Ok(Found::Stale),
-        _ => Ok(Found::Mounted(mount.fstype)),
+    if mount.fstype == FSTYPE && is_stale(path.to_owned()) {
+        Ok(Found::Stale)
+    } else {
+        Ok(Found::Mounted(mount.fstype))
     }
+}
+
+/// Nobody answers for the mount there any more.
+fn is_stale(path: PathBuf) -> bool {
+    let (tell, answer) = mpsc::channel();
+    // Opening is asked of the process; attributes the kernel may still remember from one that is gone. If the answer never comes, the
+    // thread that waits for it ends with this process.
+    let ask = move || tell.send(fs::File::open(path).is_err_and(|error| is_disconnected(&error)));
+    let asking = thread::Builder::new().name("look".to_owned()).spawn(ask);
+    asking.is_ok() && answer.recv_timeout(PATIENCE).unwrap_or(false)
 }
 
 /// The directory has no entries.
@@ -141,14 +162,25 @@ pub fn table() -> Vec<Mounted> {
     parse_table(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
+/// Lets the kernel ask for more at once when files of a mount are read in order. Only root may; for others a mount works with the
+/// kernel's usual 128 KiB.
+pub fn read_further_ahead(point: &Path) {
+    let Some(mount) = table().into_iter().rev().find(|mount| mount.point == point) else { return };
+    let setting = Path::new("/sys/class/bdi").join(&mount.device).join("read_ahead_kb");
+    if let Err(error) = fs::write(&setting, READ_AHEAD_KIB) {
+        tracing::debug!(%error, setting = %setting.display(), "the kernel reads ahead as usual");
+    }
+}
+
 /// Parses `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn parse_table(bytes: &[u8]) -> Vec<Mounted> {
     String::from_utf8_lossy(bytes)
         .lines()
         .filter_map(|line| {
             let (before, after) = line.split_once(" - ")?;
-            let point = before.split(' ').nth(4)?;
-            Some(Mounted { point: unescape(point).into(), fstype: after.split(' ').next()?.to_owned() })
+            let mut fields = before.split(' ').skip(2);
+            let (device, point) = (fields.next()?.to_owned(), fields.nth(1)?);
+            Some(Mounted { point: unescape(point).into(), fstype: after.split(' ').next()?.to_owned(), device })
         })
         .collect()
 }
@@ -185,7 +217,8 @@ mod tests {
             40 36 0:50 / /home/a\\040b\\134c rw,nosuid,nodev - fuse.cyx cyx rw,user_id=0\nnonsense\n";
         let mounts = parse_table(lines);
         assert_eq!(mounts.len(), 2);
-        assert_eq!(mounts[1], Mounted { point: "/home/a b\\c".into(), fstype: FSTYPE.to_owned() });
+        let expected = Mounted { point: "/home/a b\\c".into(), fstype: FSTYPE.to_owned(), device: "0:50".to_owned() };
+        assert_eq!(mounts[1], expected);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::vfs::{Filesystem, Inner, MountState};
 const ROUND: Duration = Duration::from_secs(10);
 /// Without any progress for so long it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// While something cannot be sent, how often is looked whether its bucket is there at all.
+const LOOK: Duration = Duration::from_secs(5);
 /// Between rounds.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,11 +32,19 @@ impl Filesystem {
                 };
                 match event {
                     None => return,
-                    Some(StoreEvent::Committed { file, version, size }) => inner.committed(file, version, size),
+                    // The content lives until this is taken note of: what was asked for meanwhile may say how the file was before.
+                    Some(StoreEvent::Committed { content, version, size }) => {
+                        inner.committed(content.id(), version, size);
+                    }
                     Some(StoreEvent::Unreadable { file }) => inner.report(format!(
                         "the copy {} cannot be stored: what it is a copy of was changed or removed too long ago",
                         file.inode
                     )),
+                    Some(StoreEvent::Refused) => {
+                        let inner = Arc::clone(&inner);
+                        inner.clone().tasks.spawn(async move { inner.look_for_deleted().await });
+                    }
+                    Some(StoreEvent::Crowded { file }) => inner.shift_notes(file),
                     Some(StoreEvent::Lost { file }) => {
                         let inner = Arc::clone(&inner);
                         inner.clone().tasks.spawn(async move { inner.settle_lost(file).await });
@@ -52,10 +62,14 @@ impl Filesystem {
     pub async fn drain(&self, progress: &(dyn Fn(&MountState) + Sync)) -> Result<u64, Errno> {
         let store = &self.inner.store;
         store.journal().sync().await?;
-        let (mut least, mut moved) = (u64::MAX, Instant::now());
+        let (mut least, mut moved, mut looked) = (u64::MAX, Instant::now(), None::<Instant>);
         loop {
             let names = self.inner.send_everything().await.map_err(ContentError::from);
             let result = names.and(store.drain(ROUND, |_| progress(&self.state())).await);
+            if result.is_err() && looked.is_none_or(|at| at.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                self.inner.look_for_deleted().await;
+            }
             let status = self.state();
             if self.inner.only_orphans() {
                 return Ok(0);
@@ -92,9 +106,10 @@ impl Filesystem {
 impl Inner {
     /// What was written of a file is a version now.
     fn committed(&self, file: FileId, version: u64, size: u64) {
-        if let Some(home) = self.buckets.get(file.bucket) {
-            home.flights.committed(file.inode, version);
-            home.local.note_commit(file.inode, version);
+        if let Some(home) = self.buckets.get(file.bucket)
+            && !home.flights.committed(file.inode, version, size)
+        {
+            home.moved();
         }
         let Some(node) = self.table.by_id(file.bucket, file.inode) else { return };
         let dirty = self.is_dirty(&node);
@@ -128,7 +143,8 @@ impl Inner {
         named
             && self.store.dirty().iter().all(|content| {
                 let id = content.id();
-                self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
+                self.store.is_stranded(id.bucket)
+                    || self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
             })
     }
 
@@ -137,7 +153,7 @@ impl Inner {
         // The server has to know the file, and what comes before it.
         self.settle(&node.home, &[node.id]).await?;
         let Some(content) = node.content() else { return Ok(()) };
-        match content.commit().await {
+        match node.home.health.ask(async { Ok(content.commit().await) }).await? {
             Ok(()) => Ok(()),
             Err(ContentError::Lost) => self.keep_both(node, &content).await,
             Err(error) => Err(error.into()),

@@ -70,6 +70,10 @@ impl Inner {
             match settled.await {
                 Ok(()) => return,
                 Err(errno) => {
+                    self.look_for_deleted().await;
+                    if self.store.is_stranded(file.bucket) {
+                        return;
+                    }
                     self.report(format!("the conflict copy of {} cannot be made yet: {errno}", file.inode));
                 }
             }

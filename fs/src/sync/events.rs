@@ -18,10 +18,12 @@ use crate::vfs::{Filesystem, Inner};
 const TICK: Duration = Duration::from_millis(50);
 /// After an error that calling again does not mend, before calling again all the same.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Nothing came over the stream for so long: a beat is missing, which comes every five seconds.
+const QUIET: Duration = Duration::from_secs(8);
 /// While the stream is down, how often is looked whether the server is there at all,
 const LOOK: Duration = Duration::from_secs(1);
 /// how long an answer may take,
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// and how long it may be away before nobody waits for it any more: it may only be started anew.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -47,10 +49,15 @@ impl Filesystem {
 
 impl Inner {
     /// Finds out whether the server is there while nothing is heard of it. So whoever needs an answer is told soon that there is none, and
-    /// what can be done without one is.
+    /// what can be done without one is. Also while it is connected: one that hangs, or cannot be reached any more over the way there was,
+    /// looks as before.
     async fn look_for_server(&self) {
         loop {
-            self.health.silent().await;
+            self.health.doubted().await;
+            if self.health.get() && !self.is_silent().await {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
             let mut since = Instant::now();
             while !self.health.get() {
                 if self.client.meta.answers(PATIENCE).await {
@@ -64,8 +71,20 @@ impl Inner {
         }
     }
 
+    /// Asks the server something. Whether nothing at all is heard of it meanwhile: then it counts as one that is away.
+    async fn is_silent(&self) -> bool {
+        let signs = self.health.signs();
+        if self.client.meta.answers(PATIENCE).await || self.health.signs() != signs {
+            return false;
+        }
+        tracing::warn!("the server is connected and does not answer");
+        self.health.fell_silent();
+        true
+    }
+
     async fn listen(&self) {
         let mut subscription = self.client.subscribe([]);
+        let mut heard = None;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -82,9 +101,7 @@ impl Inner {
                     }
                 },
                 _ = ticks.tick() => {
-                    if !subscription.is_connected() {
-                        self.health.set(false);
-                    }
+                    self.listen_to_silence(&mut subscription, &mut heard);
                     self.note_positions(&subscription);
                     for root in self.buckets.roots() {
                         if root.home.flights.unsettled() {
@@ -97,6 +114,26 @@ impl Inner {
                     }
                 }
             }
+        }
+    }
+
+    /// Looks whether the stream still says something.
+    fn listen_to_silence(&self, subscription: &mut Subscription, heard: &mut Option<Instant>) {
+        if !subscription.is_connected() {
+            self.health.set(false);
+            return;
+        }
+        if !self.health.get() {
+            // It was found silent: what it may still hold back comes again over another one.
+            subscription.restart();
+            return;
+        }
+        let last = subscription.last_heard();
+        if last != *heard {
+            *heard = last;
+            self.health.note_sign();
+        } else if last.is_some_and(|at| at.elapsed() >= QUIET) {
+            self.health.doubt();
         }
     }
 

@@ -20,10 +20,21 @@ use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
 use crate::attributes::Kind;
 use crate::errno::Errno;
-use crate::journal::JournalError;
+use crate::journal::{FileId, JournalError, Watch};
 
 /// How often something is decided again because somebody else was faster.
 pub(crate) const DECISIONS: u32 = 16;
+
+/// How often the server is asked again that was away for a moment.
+const ATTEMPTS: u32 = 3;
+
+/// What this machine knows of a file that is to lose a name.
+pub(crate) struct Known {
+    /// Its newest version.
+    version: u64,
+    /// Which later ones are its own.
+    watch: Arc<Watch>,
+}
 
 /// A change that is to be made.
 pub(crate) struct Change {
@@ -34,14 +45,27 @@ pub(crate) struct Change {
     pub(crate) changes: u8,
     /// What was written to this file has to be committed before. Only the machine that decides alone can see to that.
     pub(crate) after: Option<InodeId>,
-    /// The newest version that is known of the file which loses a name.
-    pub(crate) known: Option<u64>,
+    /// What is known of the file that loses a name.
+    pub(crate) loses: Option<Known>,
+    /// What the server was asked for before, and did not answer: it may be done.
+    pub(crate) asked: Option<pb::Mutation>,
 }
 
 impl Change {
     /// A change that takes one sequence number and waits for nothing.
     pub(crate) fn new(operation: Op, stamp: i64) -> Self {
-        Self { operation, stamp, changes: 1, after: None, known: None }
+        Self { operation, stamp, changes: 1, after: None, loses: None, asked: None }
+    }
+
+    /// What is sent. If the same was asked for before, that: one transaction is not done twice.
+    fn mutation(&mut self) -> pb::Mutation {
+        if let Some(asked) = self.asked.take().filter(|asked| {
+            matches!(asked.operations.as_slice(), [pb::Operation { operation: Some(asked) }] if is_same(asked, &self.operation))
+        }) {
+            return asked;
+        }
+        let operations = vec![pb::Operation { operation: Some(self.operation.clone()) }];
+        pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(self.stamp) }
     }
 }
 
@@ -51,6 +75,31 @@ pub(crate) enum Applied {
     Here,
     /// The server did it, and says what is there now.
     There(Vec<pb::OperationResult>),
+}
+
+/// Two removals or renames of the same inode from the same name, to the same name, of the same that is there.
+fn is_same(one: &Op, other: &Op) -> bool {
+    let child = |expected: &Option<pb::Expected>| expected.as_ref().map(|expected| expected.child.clone());
+    match (one, other) {
+        (Op::Unlink(one), Op::Unlink(other)) => {
+            let plain = |unlink: &pb::Unlink| pb::Unlink { expected: None, ..unlink.clone() };
+            plain(one) == plain(other) && child(&one.expected) == child(&other.expected)
+        }
+        (Op::Rename(one), Op::Rename(other)) => {
+            // Keys are wrapped anew each time.
+            let plain = |rename: &pb::Rename| pb::Rename {
+                expected: None,
+                replaced: None,
+                new_wrapped_key: Bytes::new(),
+                exchanged_wrapped_key: Bytes::new(),
+                ..rename.clone()
+            };
+            plain(one) == plain(other)
+                && child(&one.expected) == child(&other.expected)
+                && child(&one.replaced) == child(&other.replaced)
+        }
+        _ => false,
+    }
 }
 
 /// Somebody else was faster: what is there now decides.
@@ -73,28 +122,35 @@ pub(crate) fn journal_error(error: JournalError) -> Error {
 }
 
 impl Inner {
-    /// The newest version of a file that is known here, for a change by which it loses a name while others may write to it unheard.
-    pub(crate) fn known_version(&self, node: &Node, turn: Turn) -> Option<u64> {
-        if node.kind != Kind::File || !turn.is_away() {
+    /// What is known here of a file, for a change by which it loses a name: when that is sent, others may have written to it.
+    pub(crate) fn known_of(&self, node: &Node, turn: Turn) -> Option<Known> {
+        if node.kind != Kind::File || !turn.is_here() {
             return None;
         }
-        let known = lock(&node.facts).version;
-        let Some(content) = self.content_if_any(node) else { return Some(known) };
-        // A commit of which nothing was heard is this machine's, if it was done, and so is one that something waits for.
-        let awaited = content.is_dirty() && node.home.local.awaits(node.id);
-        let own = u64::from(content.is_attempted() || awaited);
-        Some(content.version().map_or(known, |version| known.max(version.version)) + own)
+        // Watched before: a commit that ends in between is among those that are known, or among those that are remembered.
+        let watch = Arc::new(self.store.journal().watch(FileId { bucket: node.home.id, inode: node.id }));
+        let content = self.content_if_any(node).and_then(|content| content.version());
+        let version = lock(&node.facts).version.max(content.map_or(0, |known| known.version));
+        Some(Known { version, watch })
     }
 
-    /// Makes a change: here, if it is this machine's turn, else there.
-    pub(crate) async fn apply(&self, home: &Opened, turn: Turn, change: Change) -> Result<Applied> {
-        let Change { operation, stamp, changes, after, known } = change;
+    /// Makes a change: here, if it is this machine's turn, else there. `asked` is what the server was asked for in vain, if it is to be decided
+    /// again without it.
+    pub(crate) async fn apply(
+        &self,
+        home: &Opened,
+        turn: Turn,
+        mut change: Change,
+        asked: &mut Option<pb::Mutation>,
+    ) -> Result<Applied> {
         // Of these the server would find out more than is looked at for its sake.
-        let is_judged = matches!(operation, Op::Unlink(_) | Op::Rename(_));
-        let operations = vec![pb::Operation { operation: Some(operation) }];
-        let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(stamp) };
+        let is_judged = matches!(change.operation, Op::Unlink(_) | Op::Rename(_));
+        let mutation = change.mutation();
+        let Change { changes, after, loses, .. } = change;
+        let known = loses.as_ref().map(|known| known.version);
         let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known };
-        if turn.is_here() && self.decide(home, turn, &note).await? {
+        let watch = loses.map(|known| known.watch);
+        if turn.is_here() && self.decide(home, turn, &note, watch.as_ref()).await? {
             return Ok(Applied::Here);
         }
         let again =
@@ -103,27 +159,38 @@ impl Inner {
             // Its turn is over: what has to be committed before has to be looked at again.
             return Err(again("somebody else wants to write"));
         }
-        let flight = home.flights.begin();
-        let asking = async {
-            self.send_before(home, &mutation).await?;
-            loop {
-                if let Some(answer) = self.call(home, vec![mutation.clone()]).await? {
-                    return Ok::<_, Error>(answer);
+        let mut attempts = 0;
+        let (answer, flight) = loop {
+            attempts += 1;
+            let flight = home.flights.begin();
+            let asking = async {
+                self.send_before(home, &mutation).await?;
+                loop {
+                    if let Some(answer) = self.call(home, vec![mutation.clone()]).await? {
+                        return Ok::<_, Error>(answer);
+                    }
                 }
-            }
-        };
-        let answer = match asking.await {
-            Ok(answer) => answer,
-            Err(error) if error.is_transient() && home.health.offline() => {
-                drop(flight);
-                let turn = home.local.turn();
-                if is_judged && turn.is_here() {
-                    return Err(again("the server is away"));
+            };
+            match asking.await {
+                Ok(answer) => break (answer, flight),
+                Err(error) if error.is_transient() && home.health.offline() => {
+                    drop(flight);
+                    let turn = home.local.turn();
+                    if is_judged && turn.is_here() {
+                        *asked = Some(mutation);
+                        return Err(again("the server is away"));
+                    }
+                    // The same transaction: should it have arrived after all, it is not done twice.
+                    if self.decide(home, turn, &note, watch.as_ref()).await? {
+                        return Ok(Applied::Here);
+                    }
+                    if attempts >= ATTEMPTS {
+                        return Err(error);
+                    }
+                    // It is back.
                 }
-                // The same transaction: should it have arrived after all, it is not done twice.
-                return if self.decide(home, turn, &note).await? { Ok(Applied::Here) } else { Err(error) };
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         let mut results = answer.results;
         let result = results.pop().ok_or(IntegrityError::Mismatch("a mutation has no result"))?;
@@ -143,7 +210,7 @@ impl Inner {
     }
 
     /// Decides a change here. False if its turn is over.
-    async fn decide(&self, home: &Opened, turn: Turn, note: &Note) -> Result<bool> {
+    async fn decide(&self, home: &Opened, turn: Turn, note: &Note, watch: Option<&Arc<Watch>>) -> Result<bool> {
         let journal = self.store.journal();
         let record = note.record();
         let hold = |inode| {
@@ -152,7 +219,7 @@ impl Inner {
             }
         };
         let decided = journal.with_room(|| {
-            let decided = home.local.decide(turn, note.clone(), || journal.offer(&record), hold)?;
+            let decided = home.local.decide(turn, note.clone(), watch.cloned(), || journal.offer(&record), hold)?;
             Ok(match decided {
                 Decided::Here => Some(true),
                 Decided::Late => Some(false),
@@ -170,14 +237,12 @@ impl Node {
         let seen = self.home.seen_now();
         let edge = Edge { node: Arc::clone(node), version, seen };
         let mut listing = lock(&self.listing);
-        let known = if listing.moved == moved { Name::Leads(edge) } else { Name::Unknown };
+        let known = if listing.moved == moved { Name::Leads(edge) } else { Name::Unknown(Some(edge)) };
         listing.moved += 1;
         listing.add_to_index(name);
         let old = listing.names.insert(name.into(), known);
-        // Nobody else can say what was decided here and is not sent.
-        let many = if self.home.local.touches(&[self.id]) { None } else { listing.bound() };
-        drop(listing);
-        drop((old, many));
+        self.bound(listing);
+        drop(old);
         lock(&node.file).place = Some((Arc::downgrade(self), name.into()));
     }
 
@@ -196,13 +261,13 @@ impl Node {
         let unheard = listing.moved == moved;
         listing.moved += 1;
         let known = if !unheard {
-            listing.names.insert(name.into(), Name::Unknown)
+            listing.names.insert(name.into(), Name::Unknown(None))
         } else if listing.complete.is_some() {
             listing.names.remove(name)
         } else {
             listing.names.insert(name.into(), Name::Nothing(seen))
         };
-        drop(listing);
+        self.bound(listing);
         drop(known);
     }
 
@@ -211,12 +276,7 @@ impl Node {
         if self.home.health.offline() {
             return;
         }
-        let mut listing = lock(&self.listing);
-        listing.moved += 1;
-        listing.add_to_index(name);
-        let old = listing.names.insert(name.into(), Name::Unknown);
-        drop(listing);
-        drop(old);
+        lock(&self.listing).doubt(name);
     }
 
     /// Its attributes were changed here.

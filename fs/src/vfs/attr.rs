@@ -123,7 +123,7 @@ impl Inner {
             self.fresh(node).await?;
         }
         let moved = node.facts_moved();
-        match self.apply(&node.home, turn, Change::new(Op::SetAttributes(change.clone()), stamp)).await {
+        match self.apply(&node.home, turn, Change::new(Op::SetAttributes(change.clone()), stamp), &mut None).await {
             Ok(Applied::Here) => {
                 node.attributes_changed(change);
                 Ok(())
@@ -145,6 +145,7 @@ impl Inner {
             Some(Open::File(open)) if Arc::ptr_eq(&open.node, node) => Arc::clone(&open.content),
             _ => self.content_of(node).await?,
         };
+        self.ready(node, &content).await?;
         content.set_len(size).await?;
         node.note_times(&content);
         drop(writing);

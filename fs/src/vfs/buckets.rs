@@ -3,7 +3,7 @@
 //! Buckets come and go without events, so the list is asked for anew after a second. A bucket is opened when its name is first used,
 //! and stays open. `mkdir` and `rmdir` at the top make and delete buckets, empty ones only; nothing else can be done there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,17 +11,22 @@ use cyx_client::buckets::{BucketInfo, check_bucket_name};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
 
+use super::apply::journal_error;
 use super::local::Local;
+use super::local::note::subject;
 use super::node::{Health, Node, Opened, UNWATCHED, lock};
 use super::{Filesystem, Inner, Top, check_new_name, store_error};
 use crate::attributes::{Attr, Kind, ROOT_INO};
 use crate::errno::Errno;
+use crate::journal::FileId;
 
 /// The buckets that are open, and the list of all.
 pub(crate) struct Buckets {
     health: Arc<Health>,
     opened: Mutex<HashMap<BucketId, Arc<Node>>>,
     opening: tokio::sync::Mutex<()>,
+    /// Held by whoever looks whether some were deleted.
+    looking: tokio::sync::Mutex<()>,
     list: Mutex<Option<(Instant, Arc<Vec<BucketInfo>>)>>,
     began_ns: i64,
 }
@@ -32,6 +37,7 @@ impl Buckets {
             health: Arc::clone(health),
             opened: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             list: Mutex::default(),
             began_ns: super::now_ns(),
         }
@@ -111,7 +117,8 @@ impl Inner {
         if let Some(root) = known {
             return Ok(root);
         }
-        let local = Local::recovered(self.notes_of(bucket.id), Arc::clone(&self.buckets.health));
+        let watch = |inode| self.store.journal().watch(FileId { bucket: bucket.id, inode });
+        let local = Local::recovered(self.notes_of(bucket.id), Arc::clone(&self.buckets.health), watch);
         let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health), local));
         let seen = opened.seen_now();
         let inode = opened.bucket.root_inode().await?;
@@ -144,17 +151,83 @@ impl Inner {
         if buckets.is_empty() {
             return Ok(());
         }
-        let found: Vec<BucketInfo> = self.client.buckets().await?.into_iter().flatten().collect();
+        let answer = self.client.buckets().await?;
+        // One that cannot be opened may be it.
+        let certain = answer.iter().all(Result::is_ok);
+        let found: Vec<BucketInfo> = answer.into_iter().flatten().collect();
         for bucket in buckets {
             match found.iter().find(|info| info.id == *bucket) {
                 Some(info) => {
                     self.open_bucket(&info.name).await?;
                 }
+                None if certain => self.strand(*bucket),
                 None => {
-                    self.report(format!("the bucket {bucket} is gone; what was written to it stays in the journal"));
+                    self.report(format!(
+                        "the bucket {bucket} is not found; what was written to it stays in the journal"
+                    ));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Looks whether buckets with something that cannot be sent were deleted: it never can be then, and nobody waits for it.
+    pub(crate) async fn look_for_deleted(&self) {
+        let Ok(_one) = self.buckets.looking.try_lock() else { return };
+        let dirty: HashSet<BucketId> = self.store.dirty().iter().map(|content| content.id().bucket).collect();
+        let mut unsent = self.buckets.roots();
+        unsent.retain(|root| root.home.local.is_pending() || dirty.contains(&root.home.id));
+        if unsent.is_empty() {
+            return;
+        }
+        let Ok(answer) = self.health.ask(self.client.buckets()).await else { return };
+        let Ok(found) = answer.into_iter().collect::<cyx_client::Result<Vec<BucketInfo>>>() else { return };
+        for root in unsent {
+            let bucket = root.home.id;
+            if found.iter().all(|info| info.id != bucket) && lock(&self.buckets.opened).remove(&bucket).is_some() {
+                self.buckets.forget_list();
+                root.home.forget_all();
+                self.strand(bucket);
+            }
+        }
+    }
+
+    fn strand(&self, bucket: BucketId) {
+        if let Err(error) = self.store.strand(bucket) {
+            tracing::error!(%error, %bucket, "what was written to a deleted bucket stays in the journal as it is");
+        }
+        self.report(format!(
+            "the bucket {bucket} was deleted; what was written to it and not sent is kept until `cyx mount --discard-deleted`"
+        ));
+    }
+
+    /// Files of deleted buckets of which something is kept.
+    pub(crate) fn deleted_files(&self) -> u64 {
+        let mut files: HashSet<FileId> = self.store.stranded().into_iter().collect();
+        for (bucket, notes) in &*lock(&self.notes) {
+            let inodes = notes.iter().filter_map(|(_, note)| subject(&note.mutation));
+            files.extend(inodes.map(|inode| FileId { bucket: *bucket, inode }));
+        }
+        files.len() as u64
+    }
+
+    /// Lets go of what is kept of deleted buckets.
+    pub(crate) async fn discard_deleted(&self) -> cyx_client::Result<()> {
+        let files = self.deleted_files();
+        if files == 0 {
+            return Ok(());
+        }
+        let bytes = self.store.status().gone_bytes;
+        // Of buckets that are there by now, nothing is left in it.
+        let notes: Vec<BucketId> = lock(&self.notes).keys().copied().collect();
+        for bucket in notes.into_iter().filter(|bucket| self.store.is_stranded(*bucket)) {
+            for (note, _) in self.notes_of(bucket) {
+                self.store.journal().finish(note).map_err(journal_error)?;
+            }
+        }
+        self.store.discard_stranded().await.map_err(store_error)?;
+        tracing::warn!(files, bytes, "let go of what was written to deleted buckets");
+        *lock(&self.last_error) = None;
         Ok(())
     }
 

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::health::gone;
 use super::node::{Node, lock};
 use super::{Done, Filesystem, Found, Handle, Inner, Open, OpenFile, OpenFlags, Seek};
 use crate::attributes::{Ino, Kind};
@@ -14,6 +16,9 @@ use crate::errno::Errno;
 
 /// Bytes that a copy moves in one go where extents cannot be shared.
 const COPY_STEP: usize = 1 << 20;
+
+/// How long a program that reads waits for bytes while the server is away: where they are may be known, and nodes need no server.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// `fallocate(2)`: the size stays.
 const KEEP_SIZE: i32 = 0x01;
@@ -41,12 +46,12 @@ impl Filesystem {
     pub async fn read(&self, handle: Handle, offset: u64, len: u32) -> Result<Bytes, Errno> {
         let open = self.inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
-        self.inner.catch_up(&file.node, &file.content).await?;
-        if file.content.version().is_none() {
-            // Where its bytes are only the server can say, if it is not known.
-            file.node.home.health.ask(async { Ok(file.content.open().await) }).await??;
+        self.inner.ready(&file.node, &file.content).await?;
+        let reading = file.content.read(offset, len as usize);
+        match file.node.home.health.while_there(AWAY, reading).await {
+            Some(read) => Ok(read?),
+            None => Err(gone().into()),
         }
-        Ok(file.content.read(offset, len as usize).await?)
     }
 
     /// Writes all of it. Files opened for appending are written at their end, whatever the offset.
@@ -65,7 +70,7 @@ impl Filesystem {
             return Ok(0);
         }
         let writing = file.node.writing.lock().await;
-        inner.catch_up(&file.node, &file.content).await?;
+        inner.ready(&file.node, &file.content).await?;
         if file.flags.append {
             file.content.append(data).await?;
         } else {
@@ -146,7 +151,7 @@ impl Filesystem {
             return Err(Errno::EINVAL);
         }
         let writing = file.node.writing.lock().await;
-        inner.catch_up(&file.node, &file.content).await?;
+        inner.ready(&file.node, &file.content).await?;
         match mode {
             0 | KEEP_SIZE => file.content.allocate(offset..end, mode == KEEP_SIZE).await?,
             mode if mode == PUNCH_HOLE | KEEP_SIZE => file.content.punch(offset..end, true).await?,
@@ -165,8 +170,11 @@ impl Filesystem {
     pub async fn lseek(&self, handle: Handle, offset: u64, what: Seek) -> Result<u64, Errno> {
         let open = self.inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
-        self.inner.catch_up(&file.node, &file.content).await?;
-        Ok(file.content.seek(offset, what).await?)
+        self.inner.ready(&file.node, &file.content).await?;
+        match file.node.home.health.while_there(AWAY, file.content.seek(offset, what)).await {
+            Some(found) => Ok(found?),
+            None => Err(gone().into()),
+        }
     }
 
     /// Copies a range, by reference where that is possible. How many bytes were copied.
@@ -188,7 +196,7 @@ impl Filesystem {
             return Err(Errno::EBADF);
         }
         let same = Arc::ptr_eq(&from.node, &to.node);
-        inner.catch_up(&from.node, &from.content).await?;
+        inner.ready(&from.node, &from.content).await?;
         let len = len.min(from.content.len().saturating_sub(from_offset));
         let to_end = to_offset.checked_add(len).ok_or(Errno::EFBIG)?;
         if same && from_offset < to_end && to_offset < from_offset + len {
@@ -198,7 +206,7 @@ impl Filesystem {
             return Ok(0);
         }
         let writing = to.node.writing.lock().await;
-        inner.catch_up(&to.node, &to.content).await?;
+        inner.ready(&to.node, &to.content).await?;
         let copied = if from.node.home.id == to.node.home.id {
             to.content.clone_range(&from.content, from_offset..from_offset + len, to_offset).await?
         } else {
@@ -232,6 +240,7 @@ impl Inner {
         let writing = node.writing.lock().await;
         let content = self.content_of(node).await?;
         if flags.truncate && !content.is_empty() {
+            self.ready(node, &content).await?;
             content.set_len(0).await?;
             node.note_times(&content);
         }
@@ -283,6 +292,16 @@ impl Inner {
         if is_old && !content.is_dirty() {
             let refreshed = node.home.health.ask(async { Ok(content.refresh().await) }).await?;
             refreshed?;
+        }
+        Ok(())
+    }
+
+    /// Before something is done with content: it is of the newest version, and that is opened. If what it is made of is not known, only the
+    /// server can say.
+    pub(crate) async fn ready(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
+        self.catch_up(node, content).await?;
+        if content.version().is_none() {
+            node.home.health.ask(async { Ok(content.open().await) }).await??;
         }
         Ok(())
     }

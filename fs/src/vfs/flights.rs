@@ -4,7 +4,7 @@
 //! line of one login have the same. The sequence number does, but it is known only when the answer has arrived, and the event may
 //! overtake it. An event of this session is therefore kept for as long as calls are under way, a fraction of a second at most.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ struct Inner {
     own: BTreeSet<u64>,
     /// Versions that were committed here and did not come back yet.
     versions: HashSet<(InodeId, u64)>,
+    /// Versions and lengths that were committed here last: answers that were under way meanwhile are of before.
+    newest: HashMap<InodeId, (u64, u64)>,
     waiting: Vec<(Instant, pb::Change)>,
     held: Vec<(Instant, pb::Change)>,
 }
@@ -51,14 +53,27 @@ impl Flights {
         }
     }
 
-    /// This version was committed here.
-    pub(crate) fn committed(&self, inode: InodeId, version: u64) {
+    /// This version, of this length, was committed here. False if what was remembered of earlier ones had to be given up.
+    #[must_use]
+    pub(crate) fn committed(&self, inode: InodeId, version: u64, size: u64) -> bool {
         let mut inner = lock(&self.inner);
         // Those whose echo never came were committed while nobody listened.
         if inner.versions.len() >= REMEMBERED {
             inner.versions.clear();
         }
         inner.versions.insert((inode, version));
+        let has_room = inner.newest.len() < REMEMBERED;
+        if !has_room {
+            inner.newest.clear();
+        }
+        let newest = inner.newest.entry(inode).or_default();
+        *newest = (version, size).max(*newest);
+        has_room
+    }
+
+    /// What was committed here of an inode behind this version, with its length.
+    pub(crate) fn committed_since(&self, inode: InodeId, version: u64) -> Option<(u64, u64)> {
+        lock(&self.inner).newest.get(&inode).copied().filter(|(newest, _)| *newest > version)
     }
 
     /// Whether a version was committed here. That it is known is no sign: it may have been asked for.
@@ -157,9 +172,22 @@ mod tests {
     #[test]
     fn a_commit_is_recognised_once_by_its_version() {
         let (flights, inode) = (Flights::default(), InodeId([1; 16]));
-        flights.committed(inode, 3);
+        assert!(flights.committed(inode, 3, 30));
         assert!(!flights.take_commit(inode, 2));
         assert!(flights.take_commit(inode, 3));
         assert!(!flights.take_commit(inode, 3), "another mount would have to have committed it again");
+    }
+
+    #[test]
+    fn what_was_committed_here_last_is_known_beside_older_answers() {
+        let (flights, inode) = (Flights::default(), InodeId([1; 16]));
+        assert_eq!(flights.committed_since(inode, 0), None);
+        assert!(flights.committed(inode, 3, 30) && flights.committed(inode, 2, 20));
+        assert_eq!(flights.committed_since(inode, 2), Some((3, 30)));
+        assert_eq!(flights.committed_since(inode, 3), None);
+        let other = |number: usize| InodeId((number as u128 + 1000).to_be_bytes());
+        assert!((1..REMEMBERED).all(|number| flights.committed(other(number), 1, 1)));
+        assert!(!flights.committed(other(0), 1, 1), "whoever asked before cannot be told");
+        assert_eq!(flights.committed_since(inode, 2), None);
     }
 }

@@ -26,18 +26,22 @@
 //! | `lease` | whose turn it is |
 //! | `note` | decided changes in the journal |
 //! | `queue`, `order` | what can be sent, and what has to keep its order |
+//! | `merge` | what is superseded before it is sent |
 //! | `send` | sends it |
+//! | `shift` | notes that keep a full journal full |
 //! | `refused`, `reseal` | what the server does not take |
 
 pub(crate) mod lease;
+mod merge;
 pub(crate) mod note;
 mod order;
 mod queue;
 mod refused;
 mod reseal;
 mod send;
+mod shift;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,8 +53,8 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::node::lock;
-use crate::journal::Position;
-use note::{Note, subject};
+use crate::journal::{Position, Watch};
+use note::{Note, loses, subject};
 use queue::Item;
 
 /// Changes that may wait to be sent. More make programs wait.
@@ -66,6 +70,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Held {
     id: Bytes,
     pub(super) fencing: u64,
+    pub(super) granted: Instant,
     /// Nothing is decided behind this.
     pub(super) until: Instant,
     pub(super) renew_at: Instant,
@@ -118,6 +123,10 @@ struct State {
     holding: HashMap<InodeId, u32>,
     /// Files whose content items wait for.
     awaited: HashMap<InodeId, u32>,
+    /// Those of them whose content is being committed.
+    committing: HashSet<InodeId>,
+    /// An earlier run may have sent some of the queue, and it was not looked yet.
+    doubtful: bool,
     /// Inodes about which the server does not know everything yet.
     touched: HashMap<InodeId, u32>,
     used: Option<Instant>,
@@ -174,11 +183,6 @@ impl Turn {
     pub(crate) const fn is_here(self) -> bool {
         self.0.is_some()
     }
-
-    /// It may be decided here, and others may write meanwhile.
-    pub(crate) const fn is_away(self) -> bool {
-        matches!(self.0, Some(Basis::Away))
-    }
 }
 
 /// What became of an attempt to decide something here.
@@ -215,12 +219,18 @@ fn count_down(counts: &mut HashMap<InodeId, u32>, inode: InodeId) {
 
 impl Local {
     /// With what an earlier run decided and did not send.
-    pub(crate) fn recovered(notes: Vec<(Position, Note)>, health: Arc<Health>) -> Self {
+    /// `watch` is asked for files that lose a name.
+    pub(crate) fn recovered(
+        notes: Vec<(Position, Note)>,
+        health: Arc<Health>,
+        watch: impl Fn(InodeId) -> Watch,
+    ) -> Self {
         let local = Self { health, ..Self::default() };
         {
             let mut state = lock(&local.state);
             for (position, note) in notes {
-                state.push(position, note, None);
+                let watch = note.known.and_then(|_| loses(&note.mutation)).map(|inode| Arc::new(watch(inode)));
+                state.push_recovered(position, note, watch);
             }
         }
         local.send.notify_one();
@@ -263,6 +273,11 @@ impl Local {
         !state.touched.is_empty() && inodes.iter().any(|inode| state.touched.contains_key(inode))
     }
 
+    /// Everything about which the server does not know everything yet.
+    pub(crate) fn touched(&self) -> HashSet<InodeId> {
+        lock(&self.state).touched.keys().copied().collect()
+    }
+
     /// How many changes are done with.
     pub(crate) fn done(&self) -> u64 {
         self.done.load(Ordering::Acquire)
@@ -299,6 +314,7 @@ impl Local {
         &self,
         turn: Turn,
         note: Note,
+        watch: Option<Arc<Watch>>,
         append: impl FnOnce() -> Result<Option<Position>, E>,
         hold: impl FnOnce(InodeId),
     ) -> Result<Decided, E> {
@@ -312,7 +328,7 @@ impl Local {
         };
         let Some(position) = append()? else { return Ok(Decided::Full) };
         let waits = note.after.is_some();
-        if let Some(held) = state.push(position, note, under) {
+        if let Some(held) = state.push(position, note, watch, under) {
             hold(held);
         }
         drop(state);
@@ -393,7 +409,8 @@ mod tests {
 
     fn held(fencing: u64, active: bool) -> Held {
         let until = Instant::now() + Duration::from_secs(3600);
-        Held { id: Bytes::new(), fencing, until, renew_at: until, recalled: false, from: Some(10), active }
+        let granted = Instant::now();
+        Held { id: Bytes::new(), fencing, granted, until, renew_at: until, recalled: false, from: Some(10), active }
     }
 
     fn with_lease(held: Held) -> Local {
@@ -404,7 +421,7 @@ mod tests {
 
     fn decide(local: &Local, turn: Turn, inode: InodeId) -> bool {
         let at = Some(Position::for_tests(1));
-        matches!(local.decide(turn, note(inode, None), || Ok::<_, ()>(at), |_| {}), Ok(Decided::Here))
+        matches!(local.decide(turn, note(inode, None), None, || Ok::<_, ()>(at), |_| {}), Ok(Decided::Here))
     }
 
     #[test]
@@ -430,7 +447,7 @@ mod tests {
     #[test]
     fn a_full_journal_takes_nothing_into_the_queue() {
         let local = with_lease(held(1, true));
-        let full = local.decide(local.turn(), note(InodeId([1; 16]), None), || Ok::<_, ()>(None), |_| {});
+        let full = local.decide(local.turn(), note(InodeId([1; 16]), None), None, || Ok::<_, ()>(None), |_| {});
         assert!(matches!(full, Ok(Decided::Full)));
         assert!(!local.is_pending() && local.held_contents().is_empty());
     }
@@ -441,7 +458,7 @@ mod tests {
         let files: Vec<InodeId> = (1..5).map(|byte| InodeId([byte; 16])).collect();
         for (at, file) in [0_u64, 1, 2, 1, 3].into_iter().zip([0, 1, 2, 1, 3].map(|at: usize| files[at])) {
             let waits = (at == 1 && !local.awaits(files[0])).then_some(files[0]);
-            lock(&local.state).push(Position::for_tests(at), note(file, waits), Some(1));
+            lock(&local.state).push(Position::for_tests(at), note(file, waits), None, Some(1));
         }
         let numbers = |local: &Local| local.batch().iter().map(|item| item.number).collect::<Vec<_>>();
         assert_eq!(numbers(&local), [0, 2, 4], "the fourth is about the same file as the second");
@@ -472,29 +489,8 @@ mod tests {
         while lock(&local.state).queue.len() < QUEUE_MAX {
             assert!(decide(&local, turn, inode));
         }
-        let full = local.decide(turn, note(inode, None), || Err::<Option<Position>, _>("not even tried"), |_| {});
+        let full = local.decide(turn, note(inode, None), None, || Err::<Option<Position>, _>("not even tried"), |_| {});
         assert!(matches!(full, Ok(Decided::Full)));
-    }
-
-    #[test]
-    fn what_a_change_loses_is_known_with_what_was_committed_here_since() {
-        let local = with_lease(held(1, true));
-        let file = InodeId([5; 16]);
-        let expected = Some(pb::Expected { child: bytes_of(file), entry_version: 0 });
-        let operation = Op::Unlink(pb::Unlink { expected, mode: pb::unlink::Mode::File.into(), ..Default::default() });
-        let operations = vec![pb::Operation { operation: Some(operation) }];
-        let removal = Note {
-            mutation: pb::Mutation { operations, ..note(file, None).mutation },
-            known: Some(3),
-            ..note(file, None)
-        };
-        let held = lock(&local.state).push(Position::for_tests(1), removal, None);
-        assert_eq!(held, Some(file), "its own versions are not committed before");
-        local.note_commit(InodeId([6; 16]), 9);
-        local.note_commit(file, 2);
-        assert_eq!(local.batch()[0].known, Some(3));
-        local.note_commit(file, 4);
-        assert_eq!(local.batch()[0].known, Some(4));
     }
 
     #[test]
@@ -520,7 +516,7 @@ mod tests {
         let file = InodeId([3; 16]);
         let notes = [note(file, None), note(file, None)];
         for (at, note) in notes.iter().enumerate() {
-            assert_eq!(state.push(Position::for_tests(at as u64), note.clone(), None), Some(file));
+            assert_eq!(state.push(Position::for_tests(at as u64), note.clone(), None, None), Some(file));
         }
         let held = note::holds(&notes[0].mutation);
         assert_eq!(state.unhold(held), None);

@@ -13,7 +13,7 @@ use cyx_proto::meta::v1 as pb;
 
 use super::Inner;
 use super::index::NameIndex;
-use super::node::{Edge, Listing, Name, Node, Seen, lock};
+use super::node::{Edge, KEPT, Listing, Name, Node, Seen, lock};
 use crate::attributes::Kind;
 use crate::errno::Errno;
 
@@ -21,9 +21,7 @@ use crate::errno::Errno;
 const ROUNDS: u32 = 6;
 /// After so many names of a directory were asked for one by one, all are.
 const READ_AHEAD_AFTER: u32 = 3;
-/// Of larger directories is remembered only which names they have,
-const LARGE: usize = 50_000;
-/// once so many were asked for one by one.
+/// Of directories with more than [`KEPT`] names is remembered only which they have, once so many were asked for one by one.
 const INDEX_AFTER: u32 = 32;
 /// Inodes asked for in one call.
 const INODES_PER_CALL: usize = 1000;
@@ -105,8 +103,7 @@ impl Inner {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let quiet = directory.home.course() == moves;
-            let edge = found.map(|located| self.edge(directory, &located, seen, quiet)).transpose()?;
+            let edge = found.map(|located| self.edge(directory, &located, seen, moves)).transpose()?;
             let mut listing = lock(&directory.listing);
             if listing.moved != moved {
                 if round < ROUNDS {
@@ -123,27 +120,34 @@ impl Inner {
             if listing.names.insert(name.into(), known).is_none() {
                 self.listed.fetch_add(1, Ordering::Relaxed);
             }
+            directory.bound(listing);
             return Ok(edge);
         }
         Err(Errno::EBUSY)
     }
 
-    /// The node of an entry that was opened. `quiet`: nothing changed in the bucket since the server was asked.
+    /// The node of an entry that was opened. `course`: that of the bucket when the server was asked.
     pub(crate) fn edge(
         &self,
         directory: &Arc<Node>,
         located: &Located,
         seen: Seen,
-        quiet: bool,
+        course: (u64, u64),
     ) -> Result<Edge, Errno> {
         let kind = Kind::from_number(located.entry.kind).map_err(|_| directory.broken("an entry's kind"))?;
         let home = &directory.home;
-        let facts_seen = Seen { stale: !quiet || home.local.touches(&[located.id]), ..seen };
+        let facts_seen = Seen { stale: home.course() != course || home.local.touches(&[located.id]), ..seen };
         let (node, made) = self.table.get_or_make(home.id, located.id, None, |ino| {
             Node::new(ino, Arc::clone(home), located.id, kind, located.key.clone(), &located.inode, facts_seen)
         });
         if !made {
             node.take_located(located, facts_seen);
+        }
+        // What was committed here since is not in the answer, and was not told to a node that was not there.
+        if let Some((version, size)) = home.flights.committed_since(located.id, located.inode.version) {
+            lock(&node.facts).take_commit(version, size);
+        } else if made && home.course() != course {
+            lock(&node.facts).disbelieve();
         }
         if kind == Kind::File
             && made
@@ -302,27 +306,29 @@ impl Inner {
                     }
                 }
             }
-            let quiet = directory.home.course() == moves;
             listed.clear();
             for located in &found {
-                listed.push((located.name.as_slice().into(), self.edge(directory, located, seen, quiet)?));
+                listed.push((located.name.as_slice().into(), self.edge(directory, located, seen, moves)?));
             }
             let mut listing = lock(&directory.listing);
             if listing.moved != moved {
                 continue;
             }
-            listing.large = listed.len() > LARGE;
-            if !listing.large {
-                let before = listing.names.len();
-                listing.names = listed.iter().map(|(name, edge)| (name.clone(), Name::Leads(edge.clone()))).collect();
-                listing.complete = (!broken).then_some(seen);
-                listing.used = Some(Instant::now());
-                let after = listing.names.len();
-                drop(listing);
-                self.listed.fetch_add(after, Ordering::Relaxed);
-                self.listed.fetch_sub(before.min(self.listed.load(Ordering::Relaxed)), Ordering::Relaxed);
-                self.bound_names(directory);
-            }
+            listing.large = listed.len() > KEPT;
+            let mut index = NameIndex::default();
+            let is_indexed = listing.large && !broken && listed.iter().all(|(name, _)| index.add(name));
+            listing.index = is_indexed.then_some((seen, index));
+            let known =
+                listed.iter().take(KEPT).map(|(name, edge)| (name.clone(), Name::Leads(edge.clone()))).collect();
+            let old = std::mem::replace(&mut listing.names, known);
+            listing.complete = (!broken && !listing.large).then_some(seen);
+            listing.used = Some(Instant::now());
+            let (before, after) = (old.len(), listing.names.len());
+            drop(listing);
+            drop(old);
+            self.listed.fetch_add(after, Ordering::Relaxed);
+            self.listed.fetch_sub(before.min(self.listed.load(Ordering::Relaxed)), Ordering::Relaxed);
+            self.bound_names(directory);
             return Ok(Listed { entries: listed, moved: Some(moved) });
         }
         // It changes all the time: a listing that lies between two states is what every filesystem gives then.
@@ -397,6 +403,9 @@ fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
     match listing.names.get(name) {
         Some(Name::Leads(edge)) if home.believes(&edge.seen) => Remembered::Edge(edge.clone()),
         Some(Name::Nothing(seen)) if home.believes(seen) => Remembered::Nothing,
+        // As it was known last: nobody can say better.
+        Some(Name::Unknown(Some(edge))) if home.health.offline() => Remembered::Edge(edge.clone()),
+        Some(Name::Unknown(None)) if home.health.offline() && listing.complete.is_some() => Remembered::Nothing,
         None if listing.complete.as_ref().is_some_and(|seen| home.believes(seen)) => Remembered::Nothing,
         None if listing.index.as_ref().is_some_and(|(seen, index)| home.believes(seen) && index.lacks(name)) => {
             Remembered::Nothing
@@ -414,6 +423,9 @@ fn whole(directory: &Node, listing: &Listing) -> Option<Listed> {
         match known {
             Name::Leads(edge) if home.believes(&edge.seen) => entries.push((name.clone(), edge.clone())),
             Name::Nothing(seen) if home.believes(seen) => {}
+            Name::Unknown(last) if home.health.offline() => {
+                entries.extend(last.iter().map(|edge| (name.clone(), edge.clone())));
+            }
             _ => return None,
         }
     }

@@ -170,7 +170,7 @@ impl Inner {
         };
         let stamp = directory.home.stamp();
         let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
-        let version = match self.apply(&directory.home, turn, Change::new(Op::Link(link), stamp)).await {
+        let version = match self.apply(&directory.home, turn, Change::new(Op::Link(link), stamp), &mut None).await {
             Ok(Applied::There(done)) => self.take_results(node, &done, moved),
             Ok(Applied::Here) => {
                 node.gain_link(stamp);
@@ -265,29 +265,34 @@ impl Inner {
         };
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
         let made = new_inode(&create);
-        let (inode, version) = match self.apply(&directory.home, turn, Change::new(Op::Create(create), stamp)).await {
-            Ok(Applied::Here) => (made, ANY_VERSION),
-            Ok(Applied::There(done)) => {
-                let done = done.into_iter().next().unwrap_or_default();
-                (done.inode.ok_or(Errno::EIO)?, done.entry.map_or(ANY_VERSION, |entry| entry.version))
-            }
-            Err(error) => {
-                directory.doubt_name(name);
-                if error.code() == ErrorCode::StaleKey {
-                    return Ok(None);
+        let mut is_here = false;
+        let (inode, version) =
+            match self.apply(&directory.home, turn, Change::new(Op::Create(create), stamp), &mut None).await {
+                Ok(Applied::Here) => {
+                    is_here = true;
+                    (made, ANY_VERSION)
                 }
-                if error.code() == ErrorCode::NotFound {
-                    lock(&directory.facts).disbelieve();
+                Ok(Applied::There(done)) => {
+                    let done = done.into_iter().next().unwrap_or_default();
+                    (done.inode.ok_or(Errno::EIO)?, done.entry.map_or(ANY_VERSION, |entry| entry.version))
                 }
-                return Err(error.into());
-            }
-        };
+                Err(error) => {
+                    directory.doubt_name(name);
+                    if error.code() == ErrorCode::StaleKey {
+                        return Ok(None);
+                    }
+                    if error.code() == ErrorCode::NotFound {
+                        lock(&directory.facts).disbelieve();
+                    }
+                    return Err(error.into());
+                }
+            };
         let seen = directory.home.seen_now();
         let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
             Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)
         });
-        if new.kind == Kind::Directory && directory.home.moves() == moves {
-            // Nobody else can put anything into it without an event about that, and none was heard since before it was there.
+        if new.kind == Kind::Directory && (is_here || directory.home.moves() == moves) {
+            // Nobody else knows of it; or cannot put anything into it without an event about that, and none was heard since before it was there.
             lock(&node.listing).complete = Some(seen);
         }
         directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));

@@ -5,7 +5,6 @@
 //! change of this machine's own moves a counter, and an answer counts only if the counter stands where it stood when the question
 //! was asked.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use cyx_proto::meta::v1 as pb;
 
 use super::flights::Flights;
 pub(crate) use super::health::Health;
-use super::index::NameIndex;
+pub(crate) use super::listing::{Edge, KEPT, Listing, Name, Shown};
 use super::local::Local;
 use super::xattr::Xattrs;
 use crate::attributes::{Attr, BLOCK, Ino, Kind};
@@ -29,8 +28,6 @@ use crate::errno::Errno;
 
 /// How long something is believed while the stream of events is down.
 pub(crate) const UNWATCHED: Duration = Duration::from_secs(1);
-/// Names of a large directory of which is known where they lead, at most.
-const KEPT: usize = 50_000;
 /// Bytes that a directory says it has.
 const DIRECTORY_SIZE: u64 = 4096;
 
@@ -95,9 +92,14 @@ impl Opened {
     }
 
     pub(crate) fn believes(&self, seen: &Seen) -> bool {
+        // Without the server nothing better is to be had.
+        self.health.offline() || self.trusts(seen)
+    }
+
+    fn trusts(&self, seen: &Seen) -> bool {
         !seen.stale
             && seen.generation == self.generation.load(Ordering::Acquire)
-            && (self.health.get() || seen.at.elapsed() < UNWATCHED || self.health.offline() || self.local.decides())
+            && (self.health.get() || seen.at.elapsed() < UNWATCHED || self.local.decides())
     }
 
     /// Learnt before everything was to be asked for anew.
@@ -203,89 +205,18 @@ impl Facts {
         }
     }
 
+    /// A version that was committed here, of which what is known may not tell yet.
+    pub(crate) fn take_commit(&mut self, version: u64, size: u64) {
+        if version > self.version {
+            (self.version, self.size) = (version, size);
+            self.disbelieve();
+        }
+    }
+
     /// Something about it changed elsewhere.
     pub(crate) fn disbelieve(&mut self) {
         self.seen.stale = true;
         self.moved += 1;
-    }
-}
-
-/// Where a name leads.
-pub(crate) enum Name {
-    /// To an inode.
-    Leads(Edge),
-    /// Nowhere.
-    Nothing(Seen),
-    /// Something changed: ask.
-    Unknown,
-}
-
-/// An entry.
-#[derive(Clone)]
-pub(crate) struct Edge {
-    pub(crate) node: Arc<Node>,
-    /// Version of the entry, named in every change of it.
-    pub(crate) version: u64,
-    pub(crate) seen: Seen,
-}
-
-/// What is known of the names in a directory.
-#[derive(Default)]
-pub(crate) struct Listing {
-    pub(crate) names: HashMap<Box<[u8]>, Name>,
-    /// Every name of the directory is in `names`.
-    pub(crate) complete: Option<Seen>,
-    /// Moves with every event and every change that concerns a name in it.
-    pub(crate) moved: u64,
-    /// Names that had to be asked for one by one.
-    pub(crate) misses: u32,
-    /// Too many names to be kept.
-    pub(crate) large: bool,
-    /// Of a large directory: every name of it is in here, or in `names`.
-    pub(crate) index: Option<(Seen, NameIndex)>,
-    pub(crate) used: Option<Instant>,
-    /// What the kernel was last told of it from the beginning.
-    pub(crate) shown: Option<Shown>,
-}
-
-/// A listing that the kernel was told and may have kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown {
-    /// Where the counter of the names stood.
-    pub(crate) moved: u64,
-    pub(crate) at: Instant,
-}
-
-impl Listing {
-    /// Nothing is known any more.
-    pub(crate) fn forget(&mut self) {
-        self.names = HashMap::new();
-        self.complete = None;
-        self.index = None;
-        self.moved += 1;
-        self.misses = 0;
-    }
-
-    /// Something about this name changed.
-    pub(crate) fn disbelieve(&mut self, name: &[u8]) {
-        self.moved += 1;
-        self.add_to_index(name);
-        if self.complete.is_some() || self.names.contains_key(name) {
-            self.names.insert(name.into(), Name::Unknown);
-        }
-    }
-
-    /// A name may be there from now on.
-    pub(crate) fn add_to_index(&mut self, name: &[u8]) {
-        if self.index.as_mut().is_some_and(|(_, index)| !index.add(name)) {
-            self.index = None;
-        }
-    }
-
-    /// Forgets where the names of a large directory lead if too many are known: which there are is known all the same.
-    pub(crate) fn bound(&mut self) -> Option<HashMap<Box<[u8]>, Name>> {
-        let is_much = self.index.is_some() && self.names.len() > KEPT;
-        is_much.then(|| std::mem::take(&mut self.names))
     }
 }
 
@@ -481,6 +412,17 @@ impl Node {
 
     pub(crate) fn content(&self) -> Option<Arc<Content>> {
         lock(&self.file).content.clone()
+    }
+
+    /// Bounds what is remembered of the names in it, after another one was. Without the server nobody could say what is forgotten.
+    pub(crate) fn bound(&self, mut listing: MutexGuard<'_, Listing>) {
+        if !listing.is_much() || self.home.health.offline() {
+            return;
+        }
+        let forgotten = listing.bound(&self.home.local.touched());
+        // Outside of the lock: the last to hold many inodes.
+        drop(listing);
+        drop(forgotten);
     }
 
     /// Where the counter of what is heard of the names in it stands.

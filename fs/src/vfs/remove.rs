@@ -46,6 +46,7 @@ impl Filesystem {
 impl Inner {
     async fn remove(&self, directory: &Arc<Node>, name: &[u8], is_directory: bool) -> Result<(), Errno> {
         let _changing = directory.changing.lock().await;
+        let mut asked = None;
         for _ in 0..DECISIONS {
             let turn = self.turn(&directory.home).await;
             let edge = self.find(directory, name).await?.ok_or(Errno::ENOENT)?;
@@ -71,9 +72,9 @@ impl Inner {
             };
             let stamp = directory.home.stamp();
             let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
-            let change =
-                Change { known: self.known_version(&edge.node, turn), ..Change::new(Op::Unlink(unlink), stamp) };
-            match self.apply(&directory.home, turn, change).await {
+            let loses = self.known_of(&edge.node, turn);
+            let change = Change { loses, asked: asked.take(), ..Change::new(Op::Unlink(unlink), stamp) };
+            match self.apply(&directory.home, turn, change, &mut asked).await {
                 Ok(applied) => {
                     drop(inside);
                     directory.names_changed(stamp, -i32::from(is_directory));

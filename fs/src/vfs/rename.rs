@@ -93,6 +93,7 @@ impl Inner {
         let Rename { old, name, new, new_name, flags } = *rename;
         let mut committed = false;
         let mut moving = None;
+        let mut asked = None;
         for _ in 0..DECISIONS {
             let changing = both(old, new).await;
             let mut turn = self.turn(&old.home).await;
@@ -135,9 +136,10 @@ impl Inner {
             let before = Before { old: old.names_moved(), new: new.names_moved(), source: source.node.facts_moved() };
             let changes = 1 + u8::from(target.is_some());
             let replaced = target.as_ref().filter(|_| !flags.exchange);
-            let known = replaced.and_then(|target| self.known_version(&target.node, turn));
-            let change = Change { operation, stamp, changes, after: waits.then_some(source.node.id), known };
-            match self.apply(&old.home, turn, change).await {
+            let loses = replaced.and_then(|target| self.known_of(&target.node, turn));
+            let after = waits.then_some(source.node.id);
+            let change = Change { operation, stamp, changes, after, loses, asked: asked.take() };
+            match self.apply(&old.home, turn, change, &mut asked).await {
                 Ok(applied) => {
                     let version = match applied {
                         Applied::There(done) => self.take_results(&source.node, &done, before.source),

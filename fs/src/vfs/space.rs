@@ -14,19 +14,24 @@ const BLOCK: u32 = 4096;
 const FILES: u64 = 1 << 40;
 
 impl Filesystem {
-    /// Space of the account. What is written and not committed counts as used.
+    /// Space of the account. What is written and not committed counts as used. While the server is away, it is what was known last: programs
+    /// that walk a tree ask for it in every directory.
     ///
     /// # Errors
-    /// `EIO`.
+    /// `EIO` if nothing is known.
     pub async fn statfs(&self) -> Result<Space, Errno> {
         let inner = &*self.inner;
         let mut kept = inner.space.lock().await;
         if let Some((at, space)) = *kept
-            && at.elapsed() < KEPT
+            && (at.elapsed() < KEPT || inner.health.offline())
         {
             return Ok(space);
         }
-        let quota = inner.client.quota().await?;
+        let quota = match (inner.health.ask(inner.client.quota()).await, *kept) {
+            (Ok(quota), _) => quota,
+            (Err(_), Some((_, space))) if inner.health.offline() => return Ok(space),
+            (Err(error), _) => return Err(error.into()),
+        };
         let dirty = inner.store.status().dirty_bytes;
         let used = quota.used_bytes.saturating_add(quota.pending_bytes).saturating_add(dirty);
         let block = u64::from(BLOCK);

@@ -66,6 +66,8 @@ pub struct Options {
     pub store: StoreOptions,
     /// Sizes and times of the transfers.
     pub tuning: Tuning,
+    /// Lets go of what is kept of buckets that were deleted.
+    pub discard_deleted: bool,
 }
 
 impl Options {
@@ -83,6 +85,7 @@ impl Options {
             host: String::new(),
             store: StoreOptions::new(folder),
             tuning: Tuning::default(),
+            discard_deleted: false,
         }
     }
 }
@@ -196,6 +199,10 @@ pub struct MountState {
     pub conflicts: u64,
     /// Buckets whose only writer this machine is: names in them are decided here.
     pub leases: u64,
+    /// Bytes in the journal that were written to buckets which were deleted since. They can never be sent.
+    pub deleted_bytes: u64,
+    /// Files with such bytes, or whose names or attributes are such.
+    pub deleted_files: u64,
     /// The last thing that went wrong behind everybody's back, in one sentence.
     pub last_error: Option<String>,
 }

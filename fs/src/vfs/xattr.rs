@@ -128,7 +128,7 @@ impl Inner {
                 key_epoch: key.epoch(),
             };
             let stamp = node.home.stamp();
-            match self.apply(&node.home, turn, Change::new(Op::SetMeta(set), stamp)).await {
+            match self.apply(&node.home, turn, Change::new(Op::SetMeta(set), stamp), &mut None).await {
                 Ok(Applied::Here) => {
                     node.meta_changed(sealed_meta, stamp);
                     return Ok(());

@@ -227,7 +227,7 @@ fn proof_len_max(range: &Range<u64>) -> usize {
 async fn connect(peer: &Peer) -> Result<Wire, Failure> {
     let unreachable = |error: std::io::Error| Failure::Unreachable(error.to_string());
     let stream = TcpStream::connect(&peer.address).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    cyx_proto::socket::prepare(&stream).map_err(unreachable)?;
     if !peer.tls {
         let there = stream.peer_addr().map_err(unreachable)?;
         if !there.ip().to_canonical().is_loopback() {

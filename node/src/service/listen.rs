@@ -141,7 +141,7 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
                     }
                 },
             };
-            if let Err(error) = stream.set_nodelay(true) {
+            if let Err(error) = cyx_proto::socket::prepare(&stream) {
                 tracing::debug!(%error, "the connection is gone already");
                 continue;
             }

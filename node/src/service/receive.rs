@@ -31,7 +31,7 @@ use super::ledger::{LedgerError, Taken};
 use super::listen::Connection;
 use super::orders::Charged;
 use super::{Node, access, count_error, store_refusal};
-use crate::store::{NewChunk, StoreError, Stored};
+use crate::store::{Gathering, NewChunk, StoreError, Stored, WHOLE_MIN};
 
 /// A client that sends nothing for so long in the middle of a chunk has lost it.
 const STALL: Duration = Duration::from_secs(60);
@@ -105,6 +105,36 @@ struct Finished {
     result: Result<Stored, StoreError>,
 }
 
+/// The bytes of a chunk in the pieces in which they came.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<Bytes>,
+    /// Bytes that come in so small pieces that keeping account of each would take more memory than they do.
+    crumbs: BytesMut,
+}
+
+impl Pieces {
+    fn put(&mut self, data: Bytes) {
+        if data.len() < CRUMB {
+            self.crumbs.extend_from_slice(&data);
+            return;
+        }
+        self.end_crumbs();
+        self.pieces.push(data);
+    }
+
+    fn end_crumbs(&mut self) {
+        if !self.crumbs.is_empty() {
+            self.pieces.push(self.crumbs.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.end_crumbs();
+        self.pieces
+    }
+}
+
 struct Stream {
     node: Arc<Node>,
     connection: Arc<Connection>,
@@ -173,28 +203,39 @@ impl Stream {
                 Some(finished) = self.waiting.next(), if !self.waiting.is_empty() => self.answer(finished).await?,
             }
         };
+        let len = header.len;
         match admitted {
             Ok(held) => {
-                let pieces = self.data(header.len, true).await?;
-                let chunk = NewChunk { id: header.id, tag: header.tag, root: header.root, pieces };
                 let node = Arc::clone(&self.node);
-                self.waiting_bytes += header.len;
-                let store = async move { Finished { header, held, result: node.store.store(chunk).await } };
-                self.waiting.push(store.boxed());
+                let whole = header.len >= WHOLE_MIN && node.store.prefers_whole();
+                let store = match whole.then(|| Gathering::new(header.len)).flatten() {
+                    Some(mut gathering) => {
+                        self.data(header.len, |data| gathering.put(&data)).await?;
+                        let chunk = gathering.finish(header.id, header.tag, header.root);
+                        let chunk = chunk.ok_or_else(|| broken("a chunk's data is cut short"))?;
+                        async move { Finished { header, held, result: node.store.store_whole(chunk).await } }.boxed()
+                    }
+                    None => {
+                        let mut pieces = Pieces::default();
+                        self.data(header.len, |data| pieces.put(data)).await?;
+                        let pieces = pieces.finish();
+                        let chunk = NewChunk { id: header.id, tag: header.tag, root: header.root, pieces };
+                        async move { Finished { header, held, result: node.store.store(chunk).await } }.boxed()
+                    }
+                };
+                self.waiting_bytes += len;
+                self.waiting.push(store);
                 Ok(())
             }
             Err((code, message)) => {
                 self.refuse(header.id, code, message).await?;
-                self.data(header.len, false).await.map(drop)
+                self.data(header.len, |_| {}).await
             }
         }
     }
 
-    /// The bytes of a chunk, kept or skipped.
-    async fn data(&mut self, len: u64, keep: bool) -> Result<Vec<Bytes>, End> {
-        let mut pieces = Vec::new();
-        // Bytes that come in so small pieces that keeping account of each would take more memory than they do.
-        let mut crumbs = BytesMut::new();
+    /// Hands out the bytes of a chunk as they come.
+    async fn data(&mut self, len: u64, mut keep: impl FnMut(Bytes)) -> Result<(), End> {
         let mut received = 0;
         while received < len {
             let part = tokio::time::timeout(STALL, self.next_part()).await;
@@ -207,22 +248,9 @@ impl Stream {
             if received > len {
                 return Err(broken("more data than the header announced"));
             }
-            if !keep {
-                continue;
-            }
-            if data.len() < CRUMB {
-                crumbs.extend_from_slice(&data);
-                continue;
-            }
-            if !crumbs.is_empty() {
-                pieces.push(crumbs.split().freeze());
-            }
-            pieces.push(data);
+            keep(data);
         }
-        if !crumbs.is_empty() {
-            pieces.push(crumbs.freeze());
-        }
-        Ok(pieces)
+        Ok(())
     }
 
     /// Waits for all chunks that the store has and answers for them.

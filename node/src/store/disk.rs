@@ -1,15 +1,16 @@
 //! The store on a filesystem: `index.redb`, `volumes/*.cyxvol` and a lock in one directory.
 //!
-//! Reads go through the operating system's page cache and are verified group by group (see [`super::groups`]) before a
-//! byte leaves. A read that does not verify marks the chunk as damaged, unless the chunk went away meanwhile.
+//! Small reads go through the operating system's page cache, large ones past it (see [`super::direct`]); all are verified group by group
+//! (see [`super::groups`]) before a byte leaves. A read that does not verify marks the chunk as damaged, unless the chunk went away meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use cyx_core::chunk::Root;
 use cyx_core::ids::{ChunkId, random_bytes};
 use cyx_core::keeplist::{Incarnation, KeepList};
 use cyx_core::units::{GIB, KIB, MIB};
@@ -19,11 +20,13 @@ use redb::Durability;
 
 use super::books::{BookOptions, Books, methods_of_books, values_in};
 use super::bucket;
+use super::direct::{Direct, WORTH};
 use super::groups::{self, GROUP, GroupHasher, Value};
 use super::index::{Entry, Index};
 use super::record::{RECORD_HEADER, StoreKey};
 use super::volume::{DiskIo, RealIo, Volume};
-use super::writer::{Job, Writer};
+use super::whole::WholeChunk;
+use super::writer::{Incoming, Job, Writer};
 use super::{
     ChunkInfo, ChunkState, ChunkStore, Clock, Health, KeepOutcome, NewChunk, READ_MAX, StoreError, Stored, Usage,
 };
@@ -33,6 +36,19 @@ const VOLUME_FOLDER: &str = "volumes";
 pub(crate) const META_KEY: &str = "store key";
 /// Bytes that a scrub reads at a time.
 const SCRUB_STEP: u64 = MIB;
+
+/// Chunks whose values are kept in memory, and how many values such a chunk has at most: 256 KiB in all.
+const CHUNKS_KEPT: usize = 32;
+const VALUES_KEPT: usize = 256;
+
+/// How volumes are read.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Through the page cache.
+    Cached,
+    /// Past it, if the filesystem can do that.
+    Direct,
+}
 
 /// How a [`DiskStore`] is opened.
 #[derive(Clone)]
@@ -45,7 +61,7 @@ pub struct DiskOptions {
     pub margin: u64,
     /// Appended bytes after which the index is made durable.
     pub checkpoint: u64,
-    /// Write volumes past the page cache where the filesystem can do it.
+    /// Write volumes, and read much of them, past the page cache where the filesystem can do it.
     pub direct: bool,
     /// The time.
     pub clock: Clock,
@@ -74,6 +90,9 @@ pub(crate) struct Shared {
     pub(crate) key: StoreKey,
     pub(crate) books: Arc<Books>,
     volumes: RwLock<HashMap<u32, Arc<Volume>>>,
+    direct: Direct,
+    /// Values of chunks that are being read in several steps.
+    values: Mutex<VecDeque<(Root, Arc<[Value]>)>>,
     /// Number of the volume that is being appended to.
     pub(crate) active: AtomicU64,
 }
@@ -111,12 +130,15 @@ impl DiskStore {
             books.index.write(Durability::Immediate, |tables| tables.set_meta(bucket::META_MARK, &[]))?;
         }
         let key = store_key(&books.index, &volume_folder)?;
+        let direct = Direct::new(volume_folder.clone(), options.direct);
         let shared = Arc::new(Shared {
             options,
             volume_folder,
             key,
             books,
             volumes: RwLock::default(),
+            direct,
+            values: Mutex::default(),
             active: AtomicU64::new(0),
         });
         let active = super::recover::recover(&shared)?;
@@ -138,6 +160,12 @@ impl DiskStore {
 
     fn books(&self) -> &Arc<Books> {
         &self.shared.books
+    }
+
+    async fn append(&self, chunk: Incoming) -> Result<Stored, StoreError> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.writer.send(Job::Store { chunk, rewrite: false, reply })?;
+        answer.await.map_err(|_| StoreError::Stopped)?
     }
 
     async fn blocking<R: Send + 'static>(
@@ -190,8 +218,22 @@ impl Shared {
             if len > READ_MAX || range.end > entry.len {
                 return Err(StoreError::OutOfRange);
             }
-            let values = self.verified_values(entry)?;
-            self.read_verified(entry, &values, range)
+            if range.is_empty() {
+                return Ok(Bytes::new());
+            }
+            let start = range.start - range.start % GROUP;
+            let end = range.end.next_multiple_of(GROUP).min(entry.len);
+            let way = match usize::try_from(end - start) {
+                Ok(len) if len >= WORTH && !self.direct.is_popular(entry.volume, entry.offset + start) => Way::Direct,
+                _ => Way::Cached,
+            };
+            let values = self.verified_values(entry, way)?;
+            let bytes = self.read_raw(entry, start, usize::try_from(end - start).unwrap_or_default(), way)?;
+            if !groups::verify(&entry.root, &values, entry.len, start, &bytes) {
+                return Err(StoreError::Damaged);
+            }
+            let [from, to] = [range.start, range.end].map(|at| usize::try_from(at - start).unwrap_or(0));
+            Ok(bytes.slice(from..to))
         })
     }
 
@@ -214,17 +256,33 @@ impl Shared {
     }
 
     /// The values beside a chunk if they merge to its root; otherwise those computed from its bytes if these do.
-    fn verified_values(&self, entry: &Entry) -> Result<Vec<Value>, StoreError> {
+    fn verified_values(&self, entry: &Entry, way: Way) -> Result<Arc<[Value]>, StoreError> {
         let count = groups::stored_count(entry.len);
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(Arc::default());
+        }
+        if let Some(values) = self.kept_values(&entry.root, entry.len) {
+            return Ok(values);
         }
         let len = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(groups::VALUE_LEN);
-        let beside = self.read_raw(entry, entry.len, len).ok();
-        match beside.and_then(|bytes| values_in(&bytes, entry)) {
-            Some(values) => Ok(values),
-            None => self.hash(entry),
+        let beside = self.read_raw(entry, entry.len, len, way).ok();
+        let values: Arc<[Value]> = match beside.and_then(|bytes| values_in(&bytes, entry)) {
+            Some(values) => values.into(),
+            None => self.hash(entry)?.into(),
+        };
+        if values.len() <= VALUES_KEPT {
+            let mut kept = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_front((entry.root, Arc::clone(&values)));
+            kept.truncate(CHUNKS_KEPT);
         }
+        Ok(values)
+    }
+
+    /// Values that were found to merge to a root, which is true for ever.
+    fn kept_values(&self, root: &Root, len: u64) -> Option<Arc<[Value]>> {
+        let kept = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().find(|(of, values)| of == root && values.len() as u64 == groups::count(len));
+        found.map(|(_, values)| Arc::clone(values))
     }
 
     /// Hashes a whole chunk and compares it with its root.
@@ -233,7 +291,7 @@ impl Shared {
         let mut at = 0;
         while at < entry.len {
             let step = SCRUB_STEP.min(entry.len - at);
-            hasher.update(&self.read_raw(entry, at, usize::try_from(step).unwrap_or_default())?);
+            hasher.update(&self.read_raw(entry, at, usize::try_from(step).unwrap_or_default(), Way::Direct)?);
             at += step;
         }
         hasher
@@ -243,24 +301,21 @@ impl Shared {
             .ok_or(StoreError::Damaged)
     }
 
-    fn read_verified(&self, entry: &Entry, values: &[Value], range: &Range<u64>) -> Result<Bytes, StoreError> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let start = range.start - range.start % GROUP;
-        let end = range.end.next_multiple_of(GROUP).min(entry.len);
-        let bytes = self.read_raw(entry, start, usize::try_from(end - start).unwrap_or_default())?;
-        if !groups::verify(&entry.root, values, entry.len, start, &bytes) {
-            return Err(StoreError::Damaged);
-        }
-        let [from, to] = [range.start, range.end].map(|at| usize::try_from(at - start).unwrap_or(0));
-        Ok(Bytes::from(bytes).slice(from..to))
-    }
-
     /// Bytes of a record behind its header. A disk that cannot read them has lost them: that is damage.
-    fn read_raw(&self, entry: &Entry, at: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let volume = self.volume(entry.volume).ok_or(StoreError::Damaged)?;
-        volume.read(entry.offset + RECORD_HEADER + at, len).map_err(|error| {
+    fn read_raw(&self, entry: &Entry, at: u64, len: usize, way: Way) -> Result<Bytes, StoreError> {
+        let offset = entry.offset + RECORD_HEADER + at;
+        let direct = match way {
+            Way::Direct => self.direct.read(entry.volume, offset, len),
+            Way::Cached => None,
+        };
+        let read = match direct {
+            Some(read) => read,
+            None => {
+                let volume = self.volume(entry.volume).ok_or(StoreError::Damaged)?;
+                volume.read(offset, len).map(Bytes::from)
+            }
+        };
+        read.map_err(|error| {
             tracing::warn!(volume = entry.volume, offset = entry.offset, %error, "a chunk cannot be read");
             StoreError::Damaged
         })
@@ -283,12 +338,15 @@ impl ChunkStore for DiskStore {
     methods_of_books!();
 
     fn store(&self, chunk: NewChunk) -> BoxFuture<'_, Result<Stored, StoreError>> {
-        async move {
-            let (reply, answer) = tokio::sync::oneshot::channel();
-            self.writer.send(Job::Store { chunk, rewrite: false, reply })?;
-            answer.await.map_err(|_| StoreError::Stopped)?
-        }
-        .boxed()
+        self.append(Incoming::Pieces(chunk)).boxed()
+    }
+
+    fn store_whole(&self, chunk: WholeChunk) -> BoxFuture<'_, Result<Stored, StoreError>> {
+        self.append(Incoming::Whole(Box::new(chunk))).boxed()
+    }
+
+    fn prefers_whole(&self) -> bool {
+        true
     }
 
     fn read(&self, id: ChunkId, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, StoreError>> {
@@ -296,8 +354,13 @@ impl ChunkStore for DiskStore {
     }
 
     fn values(&self, id: ChunkId) -> BoxFuture<'_, Result<Vec<Value>, StoreError>> {
-        async move { self.blocking(move |shared| shared.with_live(id, |entry| shared.verified_values(entry))).await }
-            .boxed()
+        async move {
+            self.blocking(move |shared| {
+                shared.with_live(id, |entry| shared.verified_values(entry, Way::Cached).map(|values| values.to_vec()))
+            })
+            .await
+        }
+        .boxed()
     }
 
     fn scrub(&self, id: ChunkId) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -13,14 +13,17 @@
 //! | [`books`] | what all stores keep on a disk of their own |
 //! | [`enter`] | entering chunks into the index |
 //! | [`disk`] | the store on a filesystem: opening, reading, verifying |
+//! | [`direct`] | large reads past the page cache |
 //! | [`writer`] | the two threads that append, sync and acknowledge |
 //! | [`staging`] | the buffer through which records are written |
+//! | [`whole`] | large chunks put together as they arrive |
 //! | [`recover`] | replaying volumes after a crash |
 //! | [`trash`] | trash, keep-lists, giving space back |
 //! | [`bucket`] | the store in a bucket |
 
 mod books;
 mod bucket;
+mod direct;
 mod disk;
 mod enter;
 pub mod groups;
@@ -30,6 +33,7 @@ mod recover;
 mod staging;
 mod trash;
 pub mod volume;
+mod whole;
 mod writer;
 
 use std::fmt;
@@ -46,6 +50,7 @@ use thiserror::Error;
 
 pub use bucket::{BucketOptions, BucketStore};
 pub use disk::{DiskOptions, DiskStore};
+pub use whole::{Gathering, WHOLE_MIN, WholeChunk};
 
 /// Most bytes of one [`ChunkStore::read`].
 pub const READ_MAX: u64 = 4 * PIECE as u64;
@@ -289,6 +294,19 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// [`StoreError::WrongBytes`], [`StoreError::OtherContent`], [`StoreError::InvalidLength`], [`StoreError::Full`],
     /// [`StoreError::ReadOnly`], [`StoreError::Stopped`].
     fn store(&self, chunk: NewChunk) -> BoxFuture<'_, Result<Stored, StoreError>>;
+
+    /// As [`Self::store`], for a chunk that was hashed and put together as it arrived.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    fn store_whole(&self, chunk: WholeChunk) -> BoxFuture<'_, Result<Stored, StoreError>> {
+        self.store(chunk.into_pieces())
+    }
+
+    /// Whether [`Self::store_whole`] costs less than [`Self::store`].
+    fn prefers_whole(&self) -> bool {
+        false
+    }
 
     /// What is known about a chunk, whatever its state.
     ///

@@ -123,6 +123,14 @@ impl Staging {
         Ok(())
     }
 
+    /// Writes whole blocks of aligned memory from where they lie, behind everything that was put before.
+    pub(crate) fn pass(&mut self, blocks: &[u8], out: &mut Output, io: &dyn DiskIo) -> io::Result<()> {
+        self.write(out, io)?;
+        out.write(io, blocks, self.base)?;
+        self.base += blocks.len() as u64;
+        Ok(())
+    }
+
     /// Forgets everything from a block boundary on. What was written from there on is overwritten later or cut off.
     pub(crate) fn rewind(&mut self, to: u64) {
         match to.checked_sub(self.base).and_then(|filled| usize::try_from(filled).ok()) {

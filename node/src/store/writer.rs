@@ -1,6 +1,6 @@
 //! The two threads behind [`super::ChunkStore::store`]: one verifies and appends, the other syncs and acknowledges.
 //!
-//! The first copies a chunk into the staging buffer and hashes it on the way. While the second waits for the disk, the first
+//! The first copies a chunk into the staging buffer and hashes it on the way, unless that was done while it arrived. While the second waits for the disk, the first
 //! appends what arrives; all of that is the next batch. A batch costs one
 //! `fdatasync` per volume it touched (nearly always one) and one index transaction, however many chunks it has. The order is
 //! what makes an acknowledgement true: bytes written, volume synced, index committed, then the answer.
@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cyx_core::chunk::Root;
+use cyx_core::ids::{BucketTag, ChunkId};
 use cyx_core::units::CHUNK_MAX;
 use redb::Durability;
 use tokio::sync::oneshot;
@@ -23,6 +25,7 @@ use super::groups::GroupHasher;
 use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
 use super::staging::{Output, Staging};
 use super::volume::Volume;
+use super::whole::WholeChunk;
 use super::{ChunkState, Health, NewChunk, StoreError, Stored};
 
 /// Most chunks of one batch.
@@ -39,9 +42,45 @@ type Reply = oneshot::Sender<Result<Stored, StoreError>>;
 /// What the first thread is asked.
 pub(crate) enum Job {
     /// Store a chunk; `rewrite` says that the copy which seemed to be there is not good.
-    Store { chunk: NewChunk, rewrite: bool, reply: Reply },
+    Store { chunk: Incoming, rewrite: bool, reply: Reply },
     /// Finish what was asked before, make all durable, end.
     Stop { reply: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// A chunk as it is handed to the store.
+pub(crate) enum Incoming {
+    Pieces(NewChunk),
+    Whole(Box<WholeChunk>),
+}
+
+impl Incoming {
+    fn id(&self) -> ChunkId {
+        match self {
+            Self::Pieces(chunk) => chunk.id,
+            Self::Whole(chunk) => chunk.id,
+        }
+    }
+
+    fn tag(&self) -> BucketTag {
+        match self {
+            Self::Pieces(chunk) => chunk.tag,
+            Self::Whole(chunk) => chunk.tag,
+        }
+    }
+
+    fn root(&self) -> Root {
+        match self {
+            Self::Pieces(chunk) => chunk.root,
+            Self::Whole(chunk) => chunk.root,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Pieces(chunk) => chunk.len(),
+            Self::Whole(chunk) => chunk.len(),
+        }
+    }
 }
 
 /// What the second thread is asked.
@@ -56,7 +95,7 @@ struct Pending {
     /// The volume that it was appended to.
     volume: Option<Arc<Volume>>,
     /// Kept until it is certain that a chunk which seemed to be there really is.
-    chunk: Option<NewChunk>,
+    chunk: Option<Incoming>,
     reply: Reply,
 }
 
@@ -151,10 +190,10 @@ impl Appender {
         }
     }
 
-    fn store(&mut self, chunk: NewChunk, rewrite: bool, reply: Reply) {
-        match self.take(&chunk, rewrite) {
+    fn store(&mut self, mut chunk: Incoming, rewrite: bool, reply: Reply) {
+        match self.take(&mut chunk, rewrite) {
             Ok(placed) => {
-                let (id, tag, root, len) = (chunk.id, chunk.tag, chunk.root, chunk.len());
+                let (id, tag, root, len) = (chunk.id(), chunk.tag(), chunk.root(), chunk.len());
                 let volume = placed.is_some().then(|| Arc::clone(&self.volume));
                 let chunk = placed.is_none().then_some(chunk);
                 self.unwritten.push(Pending { arrival: Arrival { id, tag, root, len, placed }, volume, chunk, reply });
@@ -180,7 +219,7 @@ impl Appender {
     }
 
     /// Stages the chunk unless it is there already.
-    fn take(&mut self, chunk: &NewChunk, rewrite: bool) -> Result<Option<Place>, StoreError> {
+    fn take(&mut self, chunk: &mut Incoming, rewrite: bool) -> Result<Option<Place>, StoreError> {
         let len = chunk.len();
         if len == 0 || len > CHUNK_MAX {
             return Err(StoreError::InvalidLength);
@@ -188,8 +227,8 @@ impl Appender {
         if let Health::Failed(reason) = self.shared.books.health() {
             return Err(StoreError::ReadOnly(reason));
         }
-        match self.shared.books.index.get(chunk.id)? {
-            Some(entry) if !entry.is(&chunk.root, chunk.tag, len) => return Err(StoreError::OtherContent),
+        match self.shared.books.index.get(chunk.id())? {
+            Some(entry) if !entry.is(&chunk.root(), chunk.tag(), len) => return Err(StoreError::OtherContent),
             Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok(None),
             _ => {}
         }
@@ -237,12 +276,23 @@ impl Appender {
         Ok(())
     }
 
-    /// Copies a record into the staging buffer and hashes it on the way, while it is in the processor's cache. `false` if the
-    /// bytes are not what was announced; some of them may be in the volume then, where nothing refers to them.
-    fn stage(&mut self, chunk: &NewChunk, len: u64, stored_at: u64) -> io::Result<bool> {
+    /// Copies a record into the staging buffer and hashes it on the way, while it is in the processor's cache; what was put together
+    /// as it arrived is written from where it lies. `false` if the bytes are not what was announced; some of them may be in the volume then, where nothing refers to them.
+    fn stage(&mut self, chunk: &mut Incoming, len: u64, stored_at: u64) -> io::Result<bool> {
         let (out, io) = (&mut self.out, &*self.shared.options.io);
-        let header = RecordHeader { id: chunk.id, tag: chunk.tag, len, root: chunk.root, stored_at };
-        self.staging.put(&header.encode(&self.shared.key), out, io)?;
+        let header = RecordHeader { id: chunk.id(), tag: chunk.tag(), len, root: chunk.root(), stored_at };
+        let header = header.encode(&self.shared.key);
+        let chunk = match chunk {
+            Incoming::Pieces(chunk) => chunk,
+            Incoming::Whole(chunk) => {
+                let right = chunk.is_right();
+                if right {
+                    self.staging.pass(chunk.record(&header), out, io)?;
+                }
+                return Ok(right);
+            }
+        };
+        self.staging.put(&header, out, io)?;
         let mut hasher = GroupHasher::new(len);
         for part in chunk.pieces.iter().flat_map(|piece| piece.chunks(PART)) {
             self.staging.put(part, out, io)?;

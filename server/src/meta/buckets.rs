@@ -80,6 +80,12 @@ impl MetaServer {
         let mut read = self.app.db.read().await?;
         let found = buckets::list(&mut read, caller.account, &request.name_token).await?;
         let mut buckets: Vec<pb::Bucket> = found.iter().map(Membership::to_pb).collect();
+        if request.with_writers && !request.name_token.is_empty() {
+            for (row, found) in buckets.iter_mut().zip(&found) {
+                let entries = buckets::writer_entries(&mut read, found.bucket.id).await?;
+                row.writers = entries.into_iter().map(Into::into).collect();
+            }
+        }
         for (bucket, writer) in ended_writers(&mut read, caller.account).await? {
             let owned = |found: &Membership| found.bucket.id == bucket && found.bucket.owner == caller.account;
             let Some(at) = found.iter().position(owned) else { continue };

@@ -200,24 +200,35 @@ impl Listing {
         mut read: ReadTx,
         sender: &mpsc::Sender<Result<pb::ReadDirectoryResponse, Status>>,
     ) -> Result<(), DbError> {
-        let (mut after, mut left) = (self.after, self.limit);
+        let mut left = self.limit;
+        let mut after = self.after;
+        let mut wanted = left.min(read::PAGE);
+        let mut page = read::page(&mut read, self.bucket.id, self.directory, after.as_ref(), wanted).await?;
         loop {
-            let wanted = left.min(read::PAGE);
-            let page = read::page(&mut read, self.bucket.id, self.directory, after.as_ref(), wanted).await?;
             let found = u32::try_from(page.len()).unwrap_or(u32::MAX);
             left -= found.min(left);
             let last = found < wanted || left == 0;
             if let Some((entry, _)) = page.last() {
                 after = Some(entry.token.clone());
             }
-            let part = pb::ReadDirectoryResponse {
-                entries: page.iter().map(|(entry, _)| EntryRow::to_pb(entry)).collect(),
-                inodes: page.iter().map(|(_, inode)| InodeRow::to_pb(inode)).collect(),
-                sequence: self.bucket.sequence,
+            let sequence = self.bucket.sequence;
+            let sending = async {
+                let (entries, inodes) =
+                    page.iter().map(|(entry, inode)| (EntryRow::to_pb(entry), InodeRow::to_pb(inode))).unzip();
+                send(sender, pb::ReadDirectoryResponse { entries, inodes, sequence }).await
             };
-            if !send(sender, part).await || last {
+            if last {
+                sending.await;
                 return Ok(());
             }
+            wanted = left.min(read::PAGE);
+            // Asked for first: the database looks for the next page while this one is made ready.
+            let next = read::page(&mut read, self.bucket.id, self.directory, after.as_ref(), wanted);
+            let (next, listens) = tokio::join!(next, sending);
+            if !listens {
+                return Ok(());
+            }
+            page = next?;
         }
     }
 }

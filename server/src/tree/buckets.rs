@@ -65,6 +65,7 @@ impl Membership {
             used_bytes: u64::try_from(bucket.used_bytes).unwrap_or(0),
             files: u64::try_from(bucket.files).unwrap_or(0),
             ended_writers: Vec::new(),
+            writers: Vec::new(),
         }
     }
 }

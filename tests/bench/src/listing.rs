@@ -1,5 +1,7 @@
 //! Listing large directories, by the program and by a client that is at work already, and what starting the program takes.
 
+mod growing;
+
 use std::process::Stdio;
 
 use crate::bench::{BUCKET, Bench, runtime, timed};
@@ -15,7 +17,7 @@ const INSIDE: &str = "listing inside a program";
 const ROUNDS: usize = 7;
 
 pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    if ![START, PROGRAM, INSIDE].iter().any(|name| plan.wants(name)) {
+    if ![START, PROGRAM, INSIDE, growing::GROWING].iter().any(|name| plan.wants(name)) {
         return Ok(());
     }
     let bench = Bench::start(plan, &[], &[])?;
@@ -29,6 +31,9 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         for count in &plan.entries {
             bench.listing(*count, report)?;
         }
+    }
+    if plan.wants(growing::GROWING) {
+        growing::measure(&bench, &plan.entries, report)?;
     }
     Ok(())
 }

@@ -9,8 +9,9 @@
 //! | [`bench`] | a cluster, and what a command costs on it |
 //! | [`large`], [`segments`] | large files; segments of several sizes |
 //! | [`small`], [`reads`] | many small files; small reads of a large one |
-//! | [`listing`], [`metadata`] | large directories; names made and looked up |
-//! | [`network`], [`proxy`] | long and narrow ways, and how they are made |
+//! | [`listing`], [`metadata`] | large directories, also one that grows; names made and looked up |
+//! | [`network`] | long, narrow and lossy ways |
+//! | [`ways`], [`link`], [`proxy`] | how they are made |
 //! | [`mount`] | what programs get from a mount |
 //! | [`repair`] | what a lost node held is made anew |
 //! | [`local`] | files to upload |
@@ -20,6 +21,7 @@
 mod bench;
 mod history;
 mod large;
+mod link;
 mod listing;
 mod local;
 mod metadata;
@@ -34,6 +36,7 @@ mod report;
 mod segments;
 mod small;
 mod usage;
+mod ways;
 mod wire;
 
 use std::io::Write as _;
@@ -101,7 +104,7 @@ enum Group {
     Small,
     /// Small reads of a large file.
     Reads,
-    /// Large directories and the start of the program.
+    /// Large directories, one that grows, and the start of the program.
     Listing,
     /// Names made and looked up, by 1, 16 and 64 clients; on PostgreSQL too if DATABASE_URL names an empty database.
     Metadata,
@@ -177,6 +180,11 @@ impl Plan {
     /// Whether a figure of this name was asked for.
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
+    }
+
+    /// Whether figures were asked for whose names begin like this.
+    fn wants_some(&self, beginning: &str) -> bool {
+        self.wants(beginning) || self.only.iter().any(|part| part.contains(beginning))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Long and narrow ways between the client and everything else: what passes over them, how often somebody waits for an answer, and
-//! what a long way does to large transfers and to small reads. See [`crate::proxy`] for what the ways are.
+//! Long, narrow and lossy ways between the client and everything else: what passes over them, how often somebody waits for an answer, and
+//! what they do to large transfers and to small reads. See [`crate::ways`] for what the ways are.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use cyx_tests::noise;
 
 use crate::bench::{BUCKET, Bench, runtime, timed, times_figure};
 use crate::local::{make_files, text, write_noise};
-use crate::proxy::{Narrows, Road, Roads};
 use crate::raw::median;
 use crate::reads::{READ, Reads};
 use crate::report::{Budget, Figure, Report};
+use crate::ways::{Conditions, Ways};
 use crate::{Plan, Result, say, usage};
 
 const WIRE: &str = "on the wire";
@@ -30,23 +30,31 @@ const TRICKLE: f64 = 1e6 / 8.0;
 const SIZE: u64 = 256 << 20;
 /// Round trip at which waits are counted: long beside everything else.
 const FAR: Duration = Duration::from_millis(100);
+/// Round trips in milliseconds, and shares of packets that are lost.
+const LINKS: [(u64, f64); 4] = [(20, 0.0), (100, 0.0), (20, 0.01), (100, 0.01)];
+/// Clients that make small reads at the same time; each knows only its own connections.
+const READERS: usize = 4;
+/// Bare connections beside which the link's figures are shown: as many as a segment has shards to read.
+const CONNECTIONS: usize = 10;
 
 pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    if ![WIRE, WAITS, LINK, SLOW_NODE].iter().any(|name| plan.wants(name)) {
+    if ![WIRE, WAITS, LINK, SLOW_NODE].iter().any(|name| plan.wants_some(name)) {
         return Ok(());
     }
-    let roads = Roads::new()?;
-    let (bench, built) = Bench::start_far(plan, &roads)?;
-    let far = Far { bench, built };
-    if plan.wants(WIRE) {
+    let (bench, ways) = Ways::to_cluster(plan)?;
+    let far = Far { bench, ways };
+    if plan.wants_some(WIRE) {
         far.wire(report)?;
     }
-    if plan.wants(WAITS) {
+    if plan.wants_some(WAITS) {
         far.waits(report)?;
     }
-    if plan.wants(LINK) {
-        for round_trip in [20, 100] {
-            far.link(round_trip, report)?;
+    if plan.wants_some(LINK) {
+        for (round_trip, loss) in LINKS {
+            // Nothing is lost in proxies.
+            if loss == 0.0 || far.ways.link().is_some() {
+                far.link(round_trip, loss, report)?;
+            }
         }
     }
     if plan.wants(SLOW_NODE) {
@@ -57,8 +65,8 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
 
 struct Far<'a> {
     bench: Bench<'a>,
-    /// To the server, then to each node.
-    built: Vec<Road>,
+    // The last to go: the cluster is stopped from where it can be reached.
+    ways: Ways,
 }
 
 /// Bytes that went to the server and came from it, to the nodes and from them, and how many nodes were asked.
@@ -70,18 +78,14 @@ struct Passed {
 }
 
 impl Far<'_> {
-    fn set(&self, round_trip: Duration, width: Option<f64>) {
-        let link = width.map(|width| [Narrows::new(width), Narrows::new(width)]);
-        for road in &self.built {
-            road.set_round_trip(round_trip);
-            road.set_narrows(link.iter().cloned().collect());
-        }
+    fn near(&self) {
+        self.ways.set(Conditions::default());
     }
 
     async fn passed<T>(&self, work: impl Future<Output = Result<T>>) -> Result<(T, Passed)> {
-        let before: Vec<[u64; 2]> = self.built.iter().map(Road::counts).collect();
+        let before = self.ways.counts();
         let value = Box::pin(work).await?;
-        let after = self.built.iter().map(Road::counts);
+        let after = self.ways.counts().into_iter();
         let mut grown = after.zip(before).map(|(after, before)| [after[0] - before[0], after[1] - before[1]]);
         let mut passed = Passed { server: grown.next().unwrap_or_default(), nodes: [0; 2], asked: 0 };
         for [there, back] in grown {
@@ -95,7 +99,7 @@ impl Far<'_> {
     // ---- What passes ----
 
     fn wire(&self, report: &mut Report) -> Result<()> {
-        self.set(Duration::ZERO, None);
+        self.near();
         let size = SIZE.min(self.bench.plan.size);
         let source = self.bench.user.path("wire.bin");
         write_noise(&source, size)?;
@@ -138,7 +142,7 @@ impl Far<'_> {
     // ---- How often somebody waits ----
 
     fn waits(&self, report: &mut Report) -> Result<()> {
-        self.set(Duration::ZERO, None);
+        self.near();
         let folder = self.bench.user.path("waits");
         make_files(&folder, 20, 5000)?;
         let folder_text = text(&folder)?;
@@ -152,6 +156,9 @@ impl Far<'_> {
             ("cyx upload -r, 20 files", vec!["upload", &folder_text, "--bucket", BUCKET, "--key", "again", "-r"]),
         ];
         for (name, args) in programs {
+            if !self.bench.plan.wants(&format!("{WAITS}: {name}")) {
+                continue;
+            }
             say(&format!("{WAITS}: {name}"));
             let run = |_| {
                 let _ = std::fs::remove_file(&back);
@@ -169,6 +176,9 @@ impl Far<'_> {
         let bucket = runtime.block_on(self.bench.bucket())?;
         let mut number = 0;
         for name in ["look a name up", "put 4 KiB", "rename", "list a directory", "cold read of 4 KiB"] {
+            if !self.bench.plan.wants(&format!("{WAITS}: {name}")) {
+                continue;
+            }
             say(&format!("{WAITS}: {name}"));
             let [near, far] = self.both(|| {
                 let mut times = Vec::new();
@@ -187,45 +197,93 @@ impl Far<'_> {
     fn both(&self, mut times: impl FnMut() -> Result<Vec<f64>>) -> Result<[f64; 2]> {
         let mut medians = [0.0; 2];
         for (place, round_trip) in [Duration::ZERO, FAR].into_iter().enumerate() {
-            self.set(round_trip, None);
+            self.ways.set(Conditions { round_trip, ..Conditions::default() });
             medians[place] = median(times()?);
         }
-        self.set(Duration::ZERO, None);
+        self.near();
         Ok(medians)
     }
 
     // ---- A long link ----
 
-    fn link(&self, round_trip: u64, report: &mut Report) -> Result<()> {
+    fn link(&self, round_trip: u64, loss: f64, report: &mut Report) -> Result<()> {
+        let lost = if loss > 0.0 { format!(", {:.0} % lost", loss * 100.0) } else { String::new() };
+        let name = |what: &str| format!("{LINK}, {round_trip} ms{lost}: {what}");
+        let (up, down, reads, slow) =
+            (name("upload fills"), name("download fills"), name("cold reads of 4 KiB"), name("p99 of them"));
+        let (moves, asks) =
+            ([&up, &down].iter().any(|name| self.bench.plan.wants(name)), self.bench.plan.wants(&reads));
+        if !moves && !asks {
+            return Ok(());
+        }
         let size = SIZE.min(self.bench.plan.size);
         let source = self.bench.user.path("link.bin");
         write_noise(&source, size)?;
-        let name = |what: &str| format!("{LINK}, {round_trip} ms: {what}");
-        say(&name("one stream each way, small reads"));
-        self.set(Duration::from_millis(round_trip), Some(WIDTH));
-        runtime()?.block_on(Box::pin(async {
-            let bucket = self.bench.bucket().await?;
-            let path = TreePath::parse(format!("link-{round_trip}"))?;
-            let ((_, time), passed) = self.passed(timed(put(&bucket, &path, &source, size))).await?;
-            let share = |bytes: u64, milliseconds: f64| bytes as f64 / (milliseconds / 1e3) / WIDTH * 100.0;
-            let figure = Figure::new(name("upload fills"), share(passed.nodes[0], time), "%");
-            report.add(figure.budget(Budget::AtLeast(85.0)).part("seconds", time / 1e3));
-            let ((_, time), passed) = self.passed(timed(get(&bucket, &path))).await?;
-            let figure = Figure::new(name("download fills"), share(passed.nodes[1], time), "%");
-            report.add(figure.budget(Budget::AtLeast(85.0)).part("seconds", time / 1e3));
-
-            self.set(Duration::from_millis(round_trip), None);
-            let reads = Reads::open(&bucket, &format!("link-{round_trip}")).await?;
-            let times = reads.times((self.bench.plan.reads / 4).max(20), size).await?;
-            let figure = times_figure(name("cold reads of 4 KiB"), &times);
-            let slow = figure.value_of("p99") / median(times);
+        let conditions = Conditions {
+            round_trip: Duration::from_millis(round_trip),
+            width: Some(WIDTH),
+            loss,
+            ..Conditions::default()
+        };
+        self.ways.set(conditions);
+        let bare = if moves { self.bare(&name("bare TCP"))? } else { Vec::new() };
+        let path = TreePath::parse(format!("link-{round_trip}-{:.0}", loss * 100.0))?;
+        let runtime = runtime()?;
+        let bucket = runtime.block_on(self.bench.bucket())?;
+        say(&name("one stream each way"));
+        let share = |bytes: f64, milliseconds: f64| bytes / (milliseconds / 1e3) / WIDTH * 100.0;
+        // Parity is content too: what is lost and sent again, and the heads of packets, are not.
+        let coded = if self.bench.plan.nodes >= 14 { 1.4 } else { f64::NAN };
+        let figure = |name: &str, bytes: f64, time: f64, passed: u64| {
+            let figure = Figure::new(name, share(bytes, time), "%").budget(Budget::AtLeast(85.0));
+            let figure = bare.iter().fold(figure, |figure, (name, value)| figure.part(name, *value));
+            figure.part("seconds", time / 1e3).part("with heads and what was sent again", share(passed as f64, time))
+        };
+        let ((_, time), passed) = runtime.block_on(self.passed(timed(put(&bucket, &path, &source, size))))?;
+        if moves {
+            report.add(figure(&up, size as f64 * coded, time, passed.nodes[0]));
+            let ((_, time), passed) = runtime.block_on(self.passed(timed(get(&bucket, &path))))?;
+            report.add(figure(&down, size as f64, time, passed.nodes[1]));
+        }
+        if asks {
+            say(&reads);
+            let times = runtime.block_on(self.small_reads(&path, size))?;
+            let figure = times_figure(reads, &times);
+            let late = figure.value_of("p99") / median(times);
             report.add(figure);
-            report.add(Figure::new(name("p99 of them"), slow, "times p50").budget(Budget::AtMost(3.0)));
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-        }))?;
+            report.add(Figure::new(slow, late, "times p50").budget(Budget::AtMost(3.0)));
+        }
         std::fs::remove_file(&source)?;
-        self.set(Duration::ZERO, None);
+        self.near();
         Ok(())
+    }
+
+    /// How much of the link bare connections fill with each congestion control, in percent.
+    fn bare(&self, name: &str) -> Result<Vec<(String, f64)>> {
+        let Some(link) = self.ways.link() else { return Ok(Vec::new()) };
+        let usual = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?;
+        let mut shares = Vec::new();
+        for control in ["cubic", "reno", "bbr"] {
+            say(&format!("{name}, {control}"));
+            // Not every kernel has every one, or lets namespaces choose it.
+            if link.set_congestion(control).is_ok() {
+                shares.push((format!("bare TCP, {control}"), link.bare(CONNECTIONS)? / WIDTH * 100.0));
+            }
+        }
+        link.set_congestion(usual.trim())?;
+        Ok(shares)
+    }
+
+    /// Milliseconds of small reads by several clients.
+    async fn small_reads(&self, path: &TreePath, size: u64) -> Result<Vec<f64>> {
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(Reads::open(&self.bench.bucket().await?, &path.to_string()).await?);
+        }
+        let count = (self.bench.plan.reads / 10).max(10);
+        let reading = readers.iter().map(|reads| reads.times(count, size));
+        let times: Vec<Vec<f64>> = futures_util::future::try_join_all(reading).await?;
+        Ok(times.concat())
     }
 
     // ---- One slow node ----
@@ -239,10 +297,12 @@ impl Far<'_> {
             for round in 0..self.bench.plan.rounds.max(2) {
                 for slow in [false, true] {
                     say(&format!("{SLOW_NODE}: {} ({})", if slow { "slow" } else { "healthy" }, round + 1));
-                    self.set(Duration::from_millis(20), Some(WIDTH));
-                    if slow {
-                        self.built[1].set_narrows(vec![[Narrows::new(TRICKLE), Narrows::new(TRICKLE)]]);
-                    }
+                    self.ways.set(Conditions {
+                        round_trip: Duration::from_millis(20),
+                        width: Some(WIDTH),
+                        slow_node: slow.then_some((0, TRICKLE)),
+                        ..Conditions::default()
+                    });
                     // A client that knows nothing of the nodes yet.
                     let bucket = self.bench.bucket().await?;
                     let path = TreePath::parse(format!("slow-{round}-{slow}"))?;
@@ -252,7 +312,7 @@ impl Far<'_> {
             }
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
         }))?;
-        self.set(Duration::ZERO, None);
+        self.near();
         std::fs::remove_file(&source)?;
         let [healthy, slow] = times.map(median);
         let figure = Figure::new(SLOW_NODE, slow / healthy, "times").budget(Budget::AtMost(1.1));
@@ -289,7 +349,8 @@ async fn put_small(bucket: &Bucket, name: &str) -> Result<()> {
 async fn get(bucket: &Bucket, path: &TreePath) -> Result<()> {
     let transfer = Transfer::new(bucket.client(), None, Tuning::default());
     let reader = transfer.open(bucket, &bucket.resolve(path).await?).await?;
-    Ok(reader.copy_to(0..reader.size(), &mut tokio::io::sink(), &Silent).await?)
+    reader.copy_to(0..reader.size(), std::io::sink(), &Silent).await?;
+    Ok(())
 }
 
 /// Milliseconds of something that a client at work does.

@@ -1,4 +1,4 @@
-//! Roads: proxies that make the way to a program longer and narrower, and count what passes.
+//! Roads: proxies that make the way to a program longer and narrower, and count what passes, where no [`crate::link`] can be made.
 //!
 //! A road ends TCP at its entrance and begins it anew at its far end, so what it delays is bytes and not packets: windows of TCP play no
 //! part, windows of HTTP/2 do. Nothing is lost on it.
@@ -17,11 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Result;
+use crate::ways::QUEUE;
 
 /// Bytes that are read at once.
 const PIECE: usize = 16 << 10;
-/// What waits before a narrow place, as in the buffer of a router.
-const QUEUE: Duration = Duration::from_millis(40);
 /// Pieces of one connection and direction that are under way.
 const UNDER_WAY: usize = 4096;
 

@@ -8,37 +8,53 @@ use cyx_tests::noise;
 
 use crate::bench::{BUCKET, Bench, runtime, timed, times_figure};
 use crate::local::{text, write_noise};
-use crate::report::{Budget, Report};
+use crate::report::{Budget, Figure, Report};
 use crate::usage;
 use crate::{Plan, Result, say};
 
 pub(crate) const COLD: &str = "cold read of 4 KiB";
+const DEGRADED: &str = "cold read with 4 nodes dead, 4 KiB";
+/// Nodes that are dead then.
+const DEAD: usize = 4;
 /// Bytes that are read at once.
 pub(crate) const READ: u64 = 4096;
 const SIZE: u64 = 256 << 20;
 
 pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    if !plan.wants(COLD) {
+    if ![COLD, DEGRADED].iter().any(|name| plan.wants(name)) {
         return Ok(());
     }
     let bench = Bench::start(plan, &[], &[])?;
-    say(COLD);
     let size = SIZE.min(plan.size);
     let source = bench.user.path("read.bin");
     write_noise(&source, size)?;
     bench.user.ok(["upload", &text(&source)?, "--bucket", BUCKET, "--key", "read", "--durability", "all", "--quiet"]);
-    let (server, nodes) = bench.pids()?;
-    runtime()?.block_on(Box::pin(async {
-        let reads = Reads::open(&bench.bucket().await?, "read").await?;
-        let before = (usage::process_time(), usage::total_time(&server)?, usage::total_time(&nodes)?);
-        let times = reads.times(plan.reads, size).await?;
-        let each = |used: Duration| used.as_secs_f64() * 1e6 / plan.reads as f64;
-        let figure = times_figure(COLD, &times).budget(Budget::AtMost(3.0));
-        let figure = figure.part("CPU-us: client", each(usage::process_time() - before.0));
-        let figure = figure.part("server", each(usage::total_time(&server)? - before.1));
-        report.add(figure.part("nodes", each(usage::total_time(&nodes)? - before.2)));
-        Ok(())
-    }))
+    if plan.wants(COLD) {
+        report.add(bench.cold_reads(COLD, size)?.budget(Budget::AtMost(3.0)));
+    }
+    if plan.wants(DEGRADED) {
+        (0..DEAD.min(plan.nodes)).for_each(|node| bench.cluster.kill_node(node));
+        report.add(bench.cold_reads(DEGRADED, size)?);
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    fn cold_reads(&self, name: &str, size: u64) -> Result<Figure> {
+        say(name);
+        let (server, nodes) = self.pids()?;
+        let count = self.plan.reads;
+        runtime()?.block_on(Box::pin(async {
+            let reads = Reads::open(&self.bucket().await?, "read").await?;
+            let before = (usage::process_time(), usage::total_time(&server)?, usage::total_time(&nodes)?);
+            let times = reads.times(count, size).await?;
+            let each = |used: Duration| used.as_secs_f64() * 1e6 / count as f64;
+            let figure = times_figure(name, &times);
+            let figure = figure.part("CPU-us: client", each(usage::process_time() - before.0));
+            let figure = figure.part("server", each(usage::total_time(&server)? - before.1));
+            Ok(figure.part("nodes", each(usage::total_time(&nodes)? - before.2)))
+        }))
+    }
 }
 
 /// A file and a client that knows the nodes and nothing of the file.

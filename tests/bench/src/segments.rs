@@ -82,7 +82,7 @@ async fn round(bench: &Bench<'_>, source: &Path, frames: u64) -> Result<(Cost, C
     let down = bench
         .inside(async {
             let reader = transfer.open(&bucket, &located).await?;
-            reader.copy_to(0..reader.size(), &mut tokio::io::sink(), &Silent).await?;
+            reader.copy_to(0..reader.size(), std::io::sink(), &Silent).await?;
             Ok(())
         })
         .await?;

@@ -145,8 +145,10 @@ async fn what_was_decided_under_keys_that_were_replaced_since_is_sealed_anew() {
     without_server(&world, &fs, work).await;
     let made = fs.mkdir(dir.ino, b"made", 0o755, ME).await.unwrap();
     put(&fs, made.ino, "inside", b"of something new").await;
-    put(&fs, dir.ino, "document.new", b"new document").await;
-    fs.rename(dir.ino, b"document.new", work, b"document", PLAIN).await.unwrap();
+    for saved in [&b"an earlier one"[..], b"new document"] {
+        put(&fs, dir.ino, "document.new", saved).await;
+        fs.rename(dir.ino, b"document.new", work, b"document", PLAIN).await.unwrap();
+    }
     fs.unlink(work, b"gone").await.unwrap();
     let linked = walk(&fs, work, "linked").await.unwrap().ino;
     fs.link(linked, dir.ino, b"second").await.unwrap();
@@ -219,4 +221,95 @@ async fn content_that_cannot_be_stored_holds_up_only_what_is_built_on_it() {
     assert!(content(&other.fs, document.ino).await == large);
     other.fs.shutdown().await;
     machine.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_others_wrote_behind_the_end_of_a_lease_is_kept_beside_what_was_decided_under_it() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    for name in ["document", "removed", "twice", "plain"] {
+        put(&fs, work, name, name.as_bytes()).await;
+    }
+    let twice = walk(&fs, work, "twice").await.unwrap().ino;
+    fs.link(twice, work, b"again").await.unwrap();
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    list(&fs, work).await;
+    alone(&fs, work).await;
+    world.cluster.kill_server();
+    for name in ["document", "plain"] {
+        put(&fs, work, "new", format!("my {name}").as_bytes()).await;
+        fs.rename(work, b"new", work, name.as_bytes(), PLAIN).await.unwrap();
+    }
+    for name in ["removed", "twice", "again"] {
+        fs.unlink(work, name.as_bytes()).await.unwrap();
+    }
+    assert_eq!(names(&fs, work).await, ["document", "plain"]);
+    fs.shutdown().await;
+    drop(fs);
+
+    world.cluster.up();
+    world.user.write("work", "document", b"their document");
+    world.user.write("work", "removed", b"their changes");
+    world.user.write("work", "twice", b"theirs as well");
+
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let kept = [(false, b"their document".to_vec()), (true, b"my document".to_vec())];
+    assert_eq!(copies(&fs, work, "document").await, kept);
+    assert_eq!(copies(&fs, work, "removed").await, [(false, b"their changes".to_vec())], "it is not removed");
+    assert_eq!(copies(&fs, work, "plain").await, [(false, b"my plain".to_vec())], "nobody else touched it");
+    let left: Vec<String> = names(&fs, work).await;
+    assert_eq!(left.iter().filter(|name| ["twice", "again"].contains(&name.as_str())).count(), 1, "{left:?}");
+    assert_eq!((left.len(), fs.state().conflicts), (5, 1), "{left:?}");
+    fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_this_machine_committed_since_is_not_taken_for_somebody_elses() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut fs = world.open(folder.path(), |_| {}).await;
+    let mut work = bucket(&fs, "work").await;
+    for name in ["saved", "written", "removed"] {
+        put(&fs, work, name, b"as it was").await;
+    }
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    for round in 0..3 {
+        list(&fs, work).await;
+        alone(&fs, work).await;
+        world.cluster.kill_server();
+        // What is to be replaced is written to before, and so is what replaces it: both may be committed before names change.
+        put(&fs, work, "written", format!("lost in round {round}").as_bytes()).await;
+        for save in 0..5 {
+            for name in ["saved", "written"] {
+                put(&fs, work, "new", format!("{name} {round} {save}").as_bytes()).await;
+                fs.rename(work, b"new", work, name.as_bytes(), PLAIN).await.unwrap();
+            }
+        }
+        put(&fs, work, "removed", b"written to before it goes").await;
+        fs.unlink(work, b"removed").await.unwrap();
+        put(&fs, work, "removed", format!("made in round {round}").as_bytes()).await;
+        fs.shutdown().await;
+        drop(fs);
+        world.cluster.up();
+        // Its process ends before everything is sent: each of these goes on with what the one before has left.
+        for _ in 0..2 {
+            let begun = world.open(folder.path(), |_| {}).await;
+            bucket(&begun, "work").await;
+            begun.shutdown().await;
+        }
+        fs = world.open(folder.path(), |_| {}).await;
+        work = bucket(&fs, "work").await;
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        assert_eq!(names(&fs, work).await, ["removed", "saved", "written"], "round {round}");
+        for name in ["saved", "written"] {
+            let found = copies(&fs, work, name).await;
+            assert_eq!(found, [(false, format!("{name} {round} 4").into_bytes())]);
+        }
+        assert_eq!(fs.state().conflicts, 0);
+    }
+    fs.shutdown().await;
 }

@@ -5,6 +5,8 @@
 mod alone;
 mod away;
 mod coherence;
+mod large;
 mod model;
 mod rules;
+mod silent;
 mod support;

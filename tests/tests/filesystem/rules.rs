@@ -193,6 +193,8 @@ async fn what_was_synced_is_there_after_a_crash_and_is_committed_then() {
     let fs = world.open(folder.path(), slow).await;
     let work = bucket(&fs, "work").await;
     let (attr, handle) = fs.create(work, b"file", 0o644, NEW, ME).await.unwrap();
+    // Its name may be decided here, and is sent behind it.
+    until("the server knows it", async || world.user.cyx(["stat", "work", "file"]).code == 0).await;
     write_at(&fs, handle, 0, b"promised").await;
     fs.fsync(handle, false).await.unwrap();
     // Nothing is closed, drained or committed.

@@ -42,9 +42,7 @@ impl World {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        let gateway = Some(self.cluster.gateway().parse().unwrap());
-        let config = Config { home: self.user.home(), gateway, email: None, ca_file: None, token: None };
-        Client::open(&config).await.unwrap()
+        client_of(&self.user).await
     }
 
     /// A machine on which `change` was done to the usual options.
@@ -55,13 +53,25 @@ impl World {
     }
 
     pub(crate) async fn open(&self, folder: &Path, change: impl FnOnce(&mut Options)) -> Filesystem {
-        let mut options = Options::new(folder.to_owned());
-        options.host = "desk".to_owned();
-        change(&mut options);
-        let fs = Filesystem::open(self.client().await, options).await.unwrap();
-        until("the stream of events stands", async || fs.state().connected).await;
-        fs
+        open_of(&self.user, folder, change).await
     }
+}
+
+/// A client of somebody who has logged in.
+pub(crate) async fn client_of(user: &User) -> Client {
+    let gateway = Some(user.gateway().parse().unwrap());
+    let config = Config { home: user.home(), gateway, email: None, ca_file: None, token: None };
+    Client::open(&config).await.unwrap()
+}
+
+/// A filesystem of somebody who has logged in.
+pub(crate) async fn open_of(user: &User, folder: &Path, change: impl FnOnce(&mut Options)) -> Filesystem {
+    let mut options = Options::new(folder.to_owned());
+    options.host = "desk".to_owned();
+    change(&mut options);
+    let fs = Filesystem::open(client_of(user).await, options).await.unwrap();
+    until("the stream of events stands", async || fs.state().connected).await;
+    fs
 }
 
 /// Waits until something holds. The limit only ends a test that would hang.

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use cyx_tests::mount::{Mount, run, unavailable};
+use cyx_tests::mount::{Mount, bounded, run, unavailable};
 use cyx_tests::{Cluster, noise, wait_until};
 use rustix::process::Signal;
 
@@ -46,7 +46,8 @@ fn a_mount_lives_from_the_command_to_the_command() {
     let other = user.path("other");
     fs::create_dir(&other).unwrap();
     let shared = user.cyx([Path::new("mount"), &other]);
-    assert!(shared.code != 0 && shared.stderr.contains("cache"), "{shared:?}");
+    // Somebody was first: a service tries again, because it may be over in a moment.
+    assert!(shared.code == 7 && shared.stderr.contains("is used by another mount"), "{shared:?}");
 
     // In use it stays; then it goes, and everything is committed.
     let open = File::open(mount.join("photos/cat.jpg")).unwrap();
@@ -59,6 +60,11 @@ fn a_mount_lives_from_the_command_to_the_command() {
     assert!(user.ok(["mounts", "--json"]).stdout.is_empty());
     let gone = user.fails(3, [Path::new("umount"), mount.path()]);
     assert!(gone.stderr.contains("nothing is mounted"), "{gone:?}");
+    fs::write(user.path("plain"), "a file").unwrap();
+    let plain = user.fails(3, [Path::new("umount"), &user.path("plain")]);
+    assert!(plain.stderr.contains("nothing is mounted"), "{plain:?}");
+    let absent = user.fails(3, [Path::new("umount"), &user.path("absent")]);
+    assert!(absent.stderr.contains("nothing is mounted"), "{absent:?}");
 }
 
 #[test]
@@ -74,7 +80,14 @@ fn what_stands_in_the_way_is_said() {
     fs::create_dir(&point).unwrap();
     let inside = mount(&["--cache-dir", point.join("cache").to_str().unwrap()]);
     assert!(inside.code == 2 && inside.stderr.contains("lies below the mountpoint"), "{inside:?}");
-    assert_eq!(mount(&["-o", "raed_only"]).code, 2);
+    for wrong in ["raed_only", "sync", "remount,ro", "bucket", "ro=1", "uid=4294967295"] {
+        assert_eq!(mount(&["-o", wrong]).code, 2, "{wrong}");
+    }
+    assert_eq!(mount(&["--uid", "4294967295"]).code, 2);
+    let nowhere = user.path("nowhere");
+    let home = mount(&["-o", &format!("home={}", nowhere.display())]);
+    assert!(home.code == 2 && home.stderr.contains("which is no directory"), "{home:?}");
+    assert!(!nowhere.exists(), "nothing is made there");
     let bucket = mount(&["--bucket", "absent"]);
     assert!(bucket.code == 3 && bucket.stderr.contains("absent"), "{bucket:?}");
     fs::write(point.join("file"), "x").unwrap();
@@ -136,6 +149,31 @@ fn what_a_killed_mount_left_is_recovered() {
     // Or it is only taken off.
     run(user.command(["umount"]).arg(mount.path()));
     assert!(fs::read_dir(mount.path()).unwrap().next().is_none());
+}
+
+/// Whoever asks about a mount whose process does not run gets an answer, and when it runs again everything goes on.
+#[test]
+fn a_mount_whose_process_is_stopped_holds_nobody_up() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let (user, other) = (cluster.user("stopped"), cluster.user("neighbour"));
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "docs"]);
+    fs::write(mount.join("file"), "x").unwrap();
+    mount.settle();
+    mount.signal(Signal::STOP);
+    let silent = mount.status();
+    let taken = [&user, &other].map(|user| bounded(user.command(["mount"]).arg(mount.path())));
+    mount.signal(Signal::CONT);
+    assert_eq!(silent["answers"], false, "{silent}");
+    for taken in taken {
+        assert!(taken.code == 7 && taken.stderr.contains("is a mountpoint already"), "{taken:?}");
+    }
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"x");
+    assert_eq!(mount.status()["answers"], true);
+    mount.unmount();
 }
 
 #[test]

@@ -4,6 +4,9 @@
 
 mod alone;
 mod crashes;
+mod daily;
+mod deleted;
+mod ending;
 mod large;
 mod life;
 mod listing;

@@ -1,6 +1,7 @@
 //! A mount without its server.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use cyx_tests::mount::{Mount, run, unavailable};
@@ -82,4 +83,68 @@ fn programs_go_on_without_a_server_and_everything_is_sent_when_it_is_back() {
     mount.unmount();
     assert_eq!(user.read("work", "document"), b"new");
     assert!(user.read("work", "moved/49") == noise(49, 10_000));
+}
+
+/// It is there, and does not answer.
+#[test]
+fn programs_go_on_while_the_server_is_frozen() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("frozen");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    fs::write(mount.join("document"), "old").unwrap();
+    fs::create_dir(mount.join("old")).unwrap();
+    fs::write(mount.join("old/a"), "a").unwrap();
+    mount.settle();
+    assert_eq!(fs::read_dir(mount.join("old")).unwrap().count(), 1);
+    // Somebody else has written last: this machine has to ask.
+    user.write("work", "other", b"by somebody else");
+    wait_until("it is not the only writer", || mount.status()["leases"] == 0 && mount.join("other").exists());
+    assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 3);
+    // As every program does that walks a tree or wants to know whether something fits.
+    let space = || rustix::fs::statvfs(mount.path()).map(|space| space.f_blocks);
+    let known = space().unwrap();
+    // Somebody else's: where its bytes are was never asked.
+    let unopened = fs::OpenOptions::new().read(true).write(true).open(mount.join("other")).unwrap();
+    let frozen = cluster.freeze_server();
+    fs::create_dir(mount.join("new")).unwrap();
+    fs::write(mount.join("new/b"), "b").unwrap();
+    fs::rename(mount.join("old/a"), mount.join("new/a")).unwrap();
+    fs::remove_dir(mount.join("old")).unwrap();
+    fs::write(mount.join("document.new"), "new").unwrap();
+    fs::rename(mount.join("document.new"), mount.join("document")).unwrap();
+    let names = |at: &Path| {
+        let found = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut found: Vec<String> = found.collect();
+        found.sort();
+        found
+    };
+    assert_eq!(names(mount.path()), ["document", "new", "other"]);
+    assert_eq!(names(&mount.join("new")), ["a", "b"]);
+    assert_eq!(mount.status()["connected"], false);
+    assert_eq!(space(), Ok(known));
+    // What cannot be known is told at once, not at the deadline of the request.
+    let errors = [
+        fs::copy(mount.join("other"), mount.join("copy")).map(drop),
+        unopened.read_exact_at(&mut [0; 5], 0),
+        unopened.write_all_at(b"mine", 3),
+        unopened.set_len(2),
+        rustix::fs::seek(&unopened, rustix::fs::SeekFrom::Hole(0)).map(drop).map_err(Into::into),
+    ];
+    for error in errors {
+        assert_eq!(error.unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    }
+    fs::remove_file(mount.join("copy")).unwrap();
+    drop(unopened);
+    drop(frozen);
+    mount.settle();
+    assert!(mount.status()["last_error"].is_null(), "{}", mount.status());
+    assert_eq!(names(mount.path()), ["document", "new", "other"]);
+    mount.unmount();
+    assert_eq!(user.read("work", "document"), b"new");
+    assert_eq!(user.read("work", "new/a"), b"a");
+    assert_eq!(user.read("work", "new/b"), b"b");
 }

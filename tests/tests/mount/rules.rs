@@ -126,6 +126,8 @@ fn the_program_pjdfstest_finds_nothing() {
     command.arg("-c").arg(settings).arg("-p").arg(mount.path()).current_dir(user.path(""));
     let result = bounded(&mut command);
     let text = String::from_utf8_lossy(&result.stdout);
-    assert!(result.code == 0 && text.contains("Summary: 0 failed"), "{text}\n{}", result.stderr);
+    // Several thousand rules hold; the report of one that does not should not drown among them.
+    let left: Vec<&str> = text.lines().filter(|line| !line.ends_with(" ok") && !line.ends_with(" skipped")).collect();
+    assert!(result.code == 0 && text.contains("Summary: 0 failed"), "{}\n{}", left.join("\n"), result.stderr);
     mount.unmount();
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use cyx_core::ids::{InodeId, NodeId};
 use cyx_proto::meta::v1 as pb;
+use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
 use super::super::folder::{Folder, Found, is_special};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
+use crate::transfer::save::{AT_ONCE, Pace, Whole, save_together};
 use crate::transfer::{FileOutcome, FileReader, Progress, SaveOptions, Transfer};
 use crate::tree::types::{Bucket, Located};
 
@@ -35,8 +37,11 @@ pub(super) struct One {
     pub(super) progress: Arc<dyn Progress>,
 }
 
-/// Small files: what is to be known of them is asked for together, and each is read and written by itself.
-pub(super) async fn all_of(batch: Vec<One>) -> Result<Vec<Done>> {
+/// Files of a batch that are read at a time.
+const READS: usize = 64;
+
+/// Small files: what is to be known of them is asked for together, and those that are to be written are made durable together.
+pub(super) async fn all_of(batch: Vec<One>, pace: Arc<Pace>) -> Result<Vec<Done>> {
     let begun = blocking(move || {
         let begin = |one: One| {
             let found = one.looking().look();
@@ -47,15 +52,54 @@ pub(super) async fn all_of(batch: Vec<One>) -> Result<Vec<Done>> {
     let begun = begun.await?;
     let mut readers = open_together(&begun).await;
     let mut jobs = JoinSet::new();
+    let mut all = Vec::with_capacity(begun.len());
+    let mut together = Vec::new();
+    let allowed = pace.allows(readers.len());
     for (one, found) in begun {
-        let reader = readers.remove(&one.located.id);
-        jobs.spawn(one.done(Some((found, reader))));
+        match (found, readers.remove(&one.located.id)) {
+            (Ok(None), Some(Ok(reader))) if allowed && reader.size() <= AT_ONCE => together.push((one, reader)),
+            begun => drop(jobs.spawn(one.done(Some(begun)))),
+        }
     }
-    let mut all = Vec::with_capacity(jobs.len());
+    if !together.is_empty() {
+        all.extend(write_together(together, pace).await?);
+    }
     while let Some(done) = jobs.join_next().await {
         all.push(joined(done.map(Ok))?);
     }
     Ok(all)
+}
+
+/// Reads files and writes them.
+async fn write_together(files: Vec<(One, FileReader)>, pace: Arc<Pace>) -> Result<Vec<Done>> {
+    let reads = files.into_iter().map(|(one, reader)| async move {
+        one.progress.begins(&one.path, Some(one.located.inode.size));
+        let content = reader.read_range(0..reader.size()).await;
+        (one, reader.liars(), content)
+    });
+    let mut reads = futures_util::stream::iter(reads).buffer_unordered(READS);
+    let (mut done, mut read, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some((one, liars, content)) = reads.next().await {
+        match content {
+            Ok(content) => {
+                let options = one.options();
+                wholes.push(Whole { folder: one.folder.clone(), name: one.name.clone(), content, options });
+                read.push((one, liars));
+            }
+            Err(error) => done.push(one.ends(liars, Err(error))),
+        }
+    }
+    let saved = blocking(move || {
+        let saved = save_together(&wholes, &pace);
+        Ok(wholes.into_iter().map(|whole| whole.content.len() as u64).zip(saved).collect::<Vec<_>>())
+    });
+    for ((one, liars), (bytes, saved)) in read.into_iter().zip(saved.await?) {
+        if saved.is_ok() {
+            one.progress.bytes(bytes);
+        }
+        done.push(one.ends(liars, saved.map(|()| FileOutcome::Done)));
+    }
+    Ok(done)
 }
 
 /// Readers of those files that are wanted, as far as one answer has them; each of the others is asked for by itself, and says what is wrong if
@@ -103,8 +147,22 @@ impl One {
         self.progress.begins(&self.path, Some(self.located.inode.size));
         let mut liars = Vec::new();
         let result = self.run(begun, &mut liars).await;
+        self.ends(liars, result)
+    }
+
+    fn ends(self, liars: Vec<NodeId>, result: Result<FileOutcome>) -> Done {
         let special = self.located.inode.attributes.is_some_and(|attributes| is_special(attributes.mode));
         Done { bytes: self.located.inode.size, path: self.path, liars, special, result }
+    }
+
+    fn options(&self) -> SaveOptions {
+        let attributes = self.located.inode.attributes.unwrap_or_default();
+        SaveOptions {
+            no_clobber: self.no_clobber,
+            mode: Some(attributes.mode),
+            mtime_ns: Some(attributes.mtime_ns),
+            resumable: true,
+        }
     }
 
     fn looking(&self) -> Looking {
@@ -144,14 +202,7 @@ impl One {
             Some(reader) => reader?,
             None => self.transfer.open(&self.bucket, &self.located).await?,
         };
-        let attributes = self.located.inode.attributes.unwrap_or_default();
-        let options = SaveOptions {
-            no_clobber: self.no_clobber,
-            mode: Some(attributes.mode),
-            mtime_ns: Some(attributes.mtime_ns),
-            resumable: true,
-        };
-        let saved = reader.save(&self.folder, &self.name, options, &*self.progress).await;
+        let saved = reader.save(&self.folder, &self.name, self.options(), &*self.progress).await;
         *liars = reader.liars();
         saved.map(|()| FileOutcome::Done)
     }

@@ -137,6 +137,17 @@ async fn a_node_that_hangs_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_small_read_that_is_late_is_asked_for_again_before_other_nodes_are() {
+    let stored = Stored::new().await;
+    stored.cluster.nodes[2].behave(Manner::MissesRead(1));
+    for _ in 0..3 {
+        stored.pool.health().took(Work::SmallRead, std::time::Duration::from_millis(10));
+    }
+    stored.check(45_000..46_000).await;
+    assert_eq!(stored.reads()[2], 2);
+}
+
+#[tokio::test]
 async fn a_node_that_forgot_or_sends_too_little_is_as_good_as_dead() {
     let stored = Stored::new().await;
     stored.cluster.nodes[0].behave(Manner::Forgets);

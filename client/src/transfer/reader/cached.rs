@@ -33,6 +33,16 @@ pub trait FrameCache: Send + Sync + 'static {
     fn get(&self, blob: BlobId, frame: u64, sealed: &mut [u8]) -> bool;
     /// Keeps one sealed frame, or not.
     fn put(&self, blob: BlobId, frame: u64, sealed: &[u8]);
+    /// Reads frames that follow each other, of `frame` sealed bytes each but the last; `false` if one is not there with exactly its length.
+    fn get_run(&self, blob: BlobId, first: u64, frame: usize, sealed: &mut [u8]) -> bool {
+        (first..).zip(sealed.chunks_mut(frame)).all(|(at, room)| self.get(blob, at, room))
+    }
+
+    /// Keeps frames that follow each other, of `frame` sealed bytes each but the last, or not.
+    fn put_run(&self, blob: BlobId, first: u64, frame: usize, sealed: &[u8]) {
+        (first..).zip(sealed.chunks(frame)).for_each(|(at, bytes)| self.put(blob, at, bytes));
+    }
+
     /// Drops frames that turned out not to be authentic.
     fn forget(&self, blob: BlobId, frames: Range<u64>);
 
@@ -82,10 +92,12 @@ pub(crate) fn keep(cache: &dyn FrameCache, extent: &Extent, first: u64, sealed: 
 
 /// As [`keep`], for a blob that no extent has yet.
 pub(crate) fn keep_frames(cache: &dyn FrameCache, blob: BlobId, frame_plain: u32, first: u64, sealed: &[u8]) {
-    let size = frame_plain as usize + usize::try_from(FRAME_TAG).unwrap_or(16);
-    for (frame, bytes) in (first..).zip(sealed.chunks(size)) {
-        cache.put(blob, frame, bytes);
-    }
+    cache.put_run(blob, first, sealed_frame(frame_plain), sealed);
+}
+
+/// Sealed bytes of a frame that is not the last.
+fn sealed_frame(frame_plain: u32) -> usize {
+    frame_plain as usize + usize::try_from(FRAME_TAG).unwrap_or(16)
 }
 
 /// A part of a file that gets new extents, or none.
@@ -224,7 +236,11 @@ impl FileReader {
         let mut pieces = self.pieces_of(&mut map, &absent).await?;
         drop(map);
         pieces.retain(|piece| matches!(piece, Piece::Segment { .. }));
-        let reads = stream::iter(pieces).map(|piece| async move { self.read(&piece).await.map(drop) });
+        // They are kept sealed, so their plain bytes need no room.
+        let reads = stream::iter(pieces).map(|piece| async move {
+            let room = self.shared.transfer.budget().lend_two(self.need(&piece)?.0, 0).await;
+            self.read_in(&piece, room).await.map(drop)
+        });
         reads.buffer_unordered(PIECES_AT_ONCE).try_collect::<()>().await
     }
 
@@ -257,8 +273,7 @@ impl FileReader {
         let job = self.job(part)?;
         let length = usize::try_from(job.sealed.end - job.sealed.start);
         let mut sealed = vec![0; length.map_err(|_| Error::Internal("a piece fits memory"))?];
-        let size = part.header.frame_plain() as usize + usize::try_from(FRAME_TAG).unwrap_or(16);
-        if !(job.first..).zip(sealed.chunks_mut(size)).all(|(frame, room)| cache.get(part.blob, frame, room)) {
+        if !cache.get_run(part.blob, job.first, sealed_frame(part.header.frame_plain()), &mut sealed) {
             return Ok(false);
         }
         let opened = if job.wanted == (0..job.plain_len) && out.len() == job.plain_len {

@@ -1,11 +1,14 @@
 //! The frames of a piece that was fetched: completed, and opened where they lie or beside.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use cyx_core::extent::Extent;
 use cyx_crypto::frames::{BlobCipher, FrameTag};
 
 use super::super::budget::Lent;
 use super::super::fetch::Fetched;
+use super::cached::{FrameCache, keep};
 
 /// How the frames of one piece are opened.
 pub(super) struct Job {
@@ -25,8 +28,10 @@ pub(super) struct Opening {
     pub(super) fetched: Fetched,
     pub(super) job: Job,
     pub(super) sealed: Lent,
-    /// Empty if the frames are to be opened where they lie.
+    /// Empty if the frames are to be opened where they lie; or, if they are kept, not at all.
     pub(super) plain: Lent,
+    /// Where they are kept if they are authentic, and what they are.
+    pub(super) keep: Option<(Arc<dyn FrameCache>, Extent)>,
     pub(super) tags: Vec<FrameTag>,
 }
 
@@ -41,11 +46,14 @@ impl Opening {
         let Job { cipher, first, .. } = &self.job;
         self.tags.extend(cipher.tags_in(&self.sealed.bytes));
         let authentic = complete
-            && if self.plain.bytes.is_empty() {
-                cipher.open_within(*first, &mut self.sealed.bytes).is_ok()
-            } else {
-                cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok()
+            && match (self.plain.bytes.is_empty(), &self.keep) {
+                (true, None) => cipher.open_within(*first, &mut self.sealed.bytes).is_ok(),
+                (true, Some(_)) => cipher.are_authentic(*first, &self.sealed.bytes),
+                (false, _) => cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok(),
             };
+        if let Some((cache, extent)) = self.keep.as_ref().filter(|_| authentic) {
+            keep(&**cache, extent, *first, &self.sealed.bytes);
+        }
         Opened { opening: self, authentic }
     }
 }

@@ -21,6 +21,8 @@ use crate::vfs::node::{Opened, lock};
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a change of names waits for the lease before it goes its way without.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long changes of names wait for a lease to become active, counted from when it was asked for.
+const ACTIVATION: Duration = Duration::from_secs(1);
 /// A lease that is not used for so long is given back.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often is looked whether what others did before was heard.
@@ -36,6 +38,7 @@ impl Held {
         Self {
             id: lease.lease,
             fencing: lease.fencing,
+            granted: before,
             until,
             renew_at: before + life / 3,
             recalled: lease.recalled,
@@ -78,6 +81,25 @@ impl Local {
         let Some(from) = held.from else { return };
         held.active = true;
         state.own = Some(Own { fencing, from, upto: from });
+        drop(state);
+        self.shorter.notify_waiters();
+    }
+
+    /// Waits for a lease that was just given to become active. Who changes names without it meanwhile, one after the other, always has a
+    /// change on its way whose echo has to be heard first, and the lease never becomes active.
+    async fn activation(&self) {
+        loop {
+            let activated = self.shorter.notified();
+            let mut activated = std::pin::pin!(activated);
+            activated.as_mut().enable();
+            let patience = match &lock(&self.state).lease {
+                Some(held) if !held.active && !held.recalled => held.granted + ACTIVATION,
+                _ => return,
+            };
+            if tokio::time::timeout_at(patience.into(), activated).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Lets go of a lease. Whether it was there.
@@ -132,6 +154,7 @@ impl Inner {
             return home.local.turn();
         }
         self.acquire(home).await;
+        home.local.activation().await;
         home.local.turn()
     }
 
@@ -240,9 +263,14 @@ impl Inner {
     /// Decides here from the moment on when what an earlier run decided is sent and all that others did before was heard.
     async fn activate(&self, home: &Opened, held: &Held) -> Duration {
         let Some(from) = held.from else {
-            if let Err(error) = self.send_all(home).await {
-                tracing::debug!(%error, bucket = %home.id, "what was decided before is not sent yet");
-                return RETRY;
+            // A long queue goes on when the lease is renewed: without it, what is sent would wait for its end.
+            match tokio::time::timeout_at(held.renew_at.into(), self.send_all(home)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, bucket = %home.id, "what was decided before is not sent yet");
+                    return RETRY;
+                }
+                Err(_) => return Duration::ZERO,
             }
             return match self.client.meta.list_buckets(pb::ListBucketsRequest::default()).await {
                 Ok(answer) => {
@@ -337,6 +365,32 @@ mod tests {
         assert_eq!(held(30_000).renew_at, before + Duration::from_secs(10));
         assert_eq!(held(2_000).until, before + Duration::from_millis(1_500));
         assert_eq!(held(0).until, before);
+    }
+
+    #[tokio::test]
+    async fn who_changes_names_waits_for_a_lease_to_become_active_but_not_for_long() {
+        let given = |granted: Instant| {
+            let local = Local::default();
+            let lease = pb::WriteLease { remaining_ms: 30_000, ..pb::WriteLease::default() };
+            lock(&local.state).lease = Some(Held { from: Some(7), ..Held::new(lease, granted) });
+            local
+        };
+        Local::default().activation().await;
+        let local = given(Instant::now() + Duration::from_secs(3600));
+        let mut waiting = Box::pin(local.activation());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        local.activate(0);
+        waiting.await;
+        assert!(local.turn().is_here());
+        let local = given(Instant::now() + Duration::from_secs(3600));
+        let mut waiting = Box::pin(local.activation());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        local.drop_lease(0);
+        waiting.await;
+        // Long ago: something keeps it.
+        let local = given(Instant::now().checked_sub(ACTIVATION).unwrap());
+        local.activation().await;
+        assert!(!local.turn().is_here());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! The mutation is that of the protocol, as it will be sent: encrypted names and wrapped keys, and a transaction, so that one that was
 //! sent before a crash is not done twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use cyx_core::ids::{BucketId, InodeId};
@@ -91,16 +91,41 @@ impl Note {
     }
 }
 
-/// The notes of an earlier run that are changes of names, in order, by bucket; and how many make no sense.
-pub(crate) fn read_all(notes: &[(Position, u8, Bytes)]) -> (HashMap<BucketId, Vec<(Position, Note)>>, usize) {
-    let (mut found, mut strange): (HashMap<_, Vec<_>>, _) = (HashMap::new(), 0);
+/// What an earlier run noted.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// Changes of names, in order, by bucket.
+    pub(crate) changes: HashMap<BucketId, Vec<(Position, Note)>>,
+    /// Those that are there a second time: a crash came while they were moved.
+    pub(crate) again: Vec<Position>,
+    /// What makes no sense.
+    pub(crate) strange: Vec<(Position, Record)>,
+}
+
+impl Notes {
+    /// The files that lose a name.
+    pub(crate) fn losing(&self) -> HashSet<(BucketId, InodeId)> {
+        let notes = self.changes.values().flatten().map(|(_, note)| note);
+        notes.filter_map(|note| Some((note.bucket, loses(&note.mutation)?))).collect()
+    }
+}
+
+/// The notes of an earlier run.
+pub(crate) fn read_all(notes: &[(Position, u8, Bytes)]) -> Notes {
+    let (mut found, mut known) = (Notes::default(), HashSet::new());
     for (position, tag, data) in notes {
         match Note::decode(data) {
-            Ok(note) if *tag == TAG => found.entry(note.bucket).or_default().push((*position, note)),
-            _ => strange += 1,
+            Ok(note) if *tag == TAG => {
+                if known.insert((note.bucket, note.mutation.txn.clone())) {
+                    found.changes.entry(note.bucket).or_default().push((*position, note));
+                } else {
+                    found.again.push(*position);
+                }
+            }
+            _ => found.strange.push((*position, Record::Note { tag: *tag, data: data.clone() })),
         }
     }
-    (found, strange)
+    found
 }
 
 /// The operation of a mutation that was decided here.

@@ -44,6 +44,17 @@ impl Footprint {
         footprint
     }
 
+    /// The same, about these inodes as well.
+    pub(super) fn and(mut self, inodes: &[InodeId]) -> Self {
+        self.inodes.extend(inodes);
+        self
+    }
+
+    /// It is about this inode, or a name in it.
+    pub(super) fn concerns(&self, inode: InodeId) -> bool {
+        self.inodes.contains(&inode) || self.directories.contains(&inode)
+    }
+
     fn name(&mut self, directory: &[u8], tokens: &[pb::NameToken]) {
         let Ok(directory) = InodeId::try_from(directory) else { return };
         self.directories.push(directory);

@@ -1,6 +1,7 @@
 //! The queue of decided changes: what can be sent, what waits for content, and what whoever asks has to wait for.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cyx_core::ids::InodeId;
 use cyx_proto::meta::v1 as pb;
@@ -8,7 +9,7 @@ use cyx_proto::meta::v1 as pb;
 use super::note::{Note, holds, loses, operation_of, touches};
 use super::order::{Footprint, Waiting};
 use super::{Local, State, count_down};
-use crate::journal::Position;
+use crate::journal::{Position, Watch};
 use crate::vfs::node::lock;
 
 /// Changes of one call, and their bytes, about.
@@ -22,16 +23,22 @@ const TOGETHER: usize = 256;
 pub(super) struct Item {
     /// Its place in the order.
     pub(super) number: u64,
-    /// Its note in the journal.
-    pub(super) note: Position,
+    /// Its note in the journal, behind those of changes that it supersedes. None if it is superseded itself.
+    pub(super) notes: Vec<Position>,
     pub(super) mutation: pb::Mutation,
     pub(super) changes: u64,
     /// This file's content has to be committed before.
     pub(super) after: Option<InodeId>,
     /// The version that the file had here which loses a name.
     pub(super) known: Option<u64>,
+    /// Which later ones are this machine's.
+    pub(super) watch: Option<Arc<Watch>>,
     /// The lease under which it was decided, if under one.
     pub(super) under: Option<u64>,
+    /// Files that it would have taken the name from, if their own renames had been sent: what these became has to be done before.
+    pub(super) behind: Vec<InodeId>,
+    /// An earlier run decided it, and may have sent it.
+    pub(super) doubtful: bool,
 }
 
 /// What has to be sent before somebody can go on.
@@ -45,16 +52,22 @@ pub(super) enum Goal<'a> {
     Before(&'a Footprint),
 }
 
-/// The file whose content must not be committed before a change is done. Also one that loses a name, if it is looked at whether somebody else
-/// has written to it: a version of this machine would be taken for one of somebody else.
-fn held_by(mutation: &pb::Mutation, known: Option<u64>) -> Option<InodeId> {
-    holds(mutation).or_else(|| known.and_then(|_| loses(mutation)))
+impl Item {
+    pub(super) fn footprint(&self) -> Footprint {
+        Footprint::of(&self.mutation).and(&self.behind)
+    }
 }
 
 impl State {
-    /// Adds a change at the end; the file whose content must not be committed before, if there is one.
-    pub(super) fn push(&mut self, note_at: Position, note: Note, under: Option<u64>) -> Option<InodeId> {
-        let held = self.hold(held_by(&note.mutation, note.known));
+    /// Adds a change at the end, and drops what is superfluous by it; the file whose content must not be committed before, if there is one.
+    pub(super) fn push(
+        &mut self,
+        note_at: Position,
+        note: Note,
+        watch: Option<Arc<Watch>>,
+        under: Option<u64>,
+    ) -> Option<InodeId> {
+        let held = self.hold(holds(&note.mutation));
         let Note { mutation, changes, after, known, .. } = note;
         for inode in touches(&mutation) {
             *self.touched.entry(inode).or_default() += 1;
@@ -63,9 +76,33 @@ impl State {
             *self.awaited.entry(inode).or_default() += 1;
         }
         let changes = u64::from(changes);
-        self.queue.push_back(Item { number: self.next, note: note_at, mutation, changes, after, known, under });
+        let (number, notes) = (self.next, vec![note_at]);
+        let (behind, doubtful) = (Vec::new(), false);
+        self.queue.push_back(Item { number, notes, mutation, changes, after, known, watch, under, behind, doubtful });
         self.next += 1;
+        self.merge(self.queue.len() - 1);
         held
+    }
+
+    /// As [`Self::push`], what an earlier run decided.
+    pub(super) fn push_recovered(&mut self, note_at: Position, note: Note, watch: Option<Arc<Watch>>) {
+        self.push(note_at, note, watch, None);
+        if let Some(item) = self.queue.back_mut().filter(|item| item.after.is_some()) {
+            item.doubtful = true;
+            self.doubtful = true;
+        }
+    }
+
+    /// Another mutation for the change at this place.
+    pub(super) fn exchange_mutation(&mut self, place: usize, mutation: pb::Mutation) {
+        for inode in touches(&mutation) {
+            *self.touched.entry(inode).or_default() += 1;
+        }
+        self.hold(holds(&mutation));
+        let Some(item) = self.queue.get_mut(place) else { return };
+        let before = std::mem::replace(&mut item.mutation, mutation);
+        self.unhold(holds(&before));
+        self.untouch(&before);
     }
 
     pub(super) fn hold(&mut self, held: Option<InodeId>) -> Option<InodeId> {
@@ -98,7 +135,7 @@ impl State {
             if item.after.is_none() && waiting.is_empty() {
                 // The usual case: nothing waits.
             } else {
-                let footprint = Footprint::of(&item.mutation);
+                let footprint = item.footprint();
                 if item.after.is_some() || waiting.holds_up(&footprint) {
                     waiting.add(footprint, item.after.is_some());
                     continue;
@@ -114,7 +151,7 @@ impl State {
     }
 
     /// The changes that wait for the content of a file which the server knows, and the files.
-    fn awaiting(&self) -> Vec<(u64, InodeId)> {
+    pub(super) fn awaiting(&self) -> Vec<(u64, InodeId)> {
         let (mut found, mut made) = (Vec::new(), HashSet::new());
         for item in &self.queue {
             if let Some(pb::operation::Operation::Create(_)) = operation_of(&item.mutation) {
@@ -142,10 +179,19 @@ impl State {
             }
             Goal::Before(change) => !before.any(|item| {
                 let mut waiting = Waiting::default();
-                waiting.add(Footprint::of(&item.mutation), item.after.is_some());
+                waiting.add(item.footprint(), item.after.is_some());
                 waiting.holds_up(change)
             }),
         }
+    }
+}
+
+/// While it lives, contents are committed that something waits for.
+pub(super) struct Committing<'a>(&'a Local);
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).committing.clear();
     }
 }
 
@@ -164,9 +210,19 @@ impl Local {
         lock(&self.state).ready(BATCH)
     }
 
-    /// Something can be sent.
+    /// Something can be sent, or has to be looked at.
     pub(super) fn has_ready(&self) -> bool {
-        !lock(&self.state).ready(1).is_empty()
+        let state = lock(&self.state);
+        state.doubtful || !state.ready(1).is_empty()
+    }
+
+    /// Whose content is to be committed now: see [`State::awaiting`]. Nothing supersedes that until the end, so that there is an end to waiting
+    /// for a file that is saved all the time.
+    pub(super) fn begin_commit(&self) -> (Vec<(u64, InodeId)>, Committing<'_>) {
+        let mut state = lock(&self.state);
+        let awaiting = state.awaiting();
+        state.committing = awaiting.iter().map(|(_, inode)| *inode).collect();
+        (awaiting, Committing(self))
     }
 
     /// See [`State::awaiting`].
@@ -184,41 +240,23 @@ impl Local {
         self.send.notify_one();
     }
 
-    /// A version of a file was committed here: what was decided about it knows of that.
-    pub(crate) fn note_commit(&self, inode: InodeId, version: u64) {
-        let mut state = lock(&self.state);
-        if !state.touched.contains_key(&inode) {
-            return;
-        }
-        for item in &mut state.queue {
-            if item.known.is_some_and(|known| known < version) && loses(&item.mutation) == Some(inode) {
-                item.known = Some(version);
-            }
-        }
-    }
-
     /// Another mutation takes the place of one that was refused.
     pub(super) fn replace(&self, number: u64, mutation: pb::Mutation) {
         let mut state = lock(&self.state);
         let Some(place) = state.place(number) else { return };
-        for inode in touches(&mutation) {
-            *state.touched.entry(inode).or_default() += 1;
+        if loses(&mutation).is_none()
+            && let Some(item) = state.queue.get_mut(place)
+        {
+            (item.known, item.watch) = (None, None);
         }
-        let Some(item) = state.queue.get_mut(place) else { return };
-        let (after, known) = (mutation.clone(), item.known.filter(|_| loses(&mutation).is_some()));
-        let held_before = held_by(&item.mutation, item.known);
-        let before = std::mem::replace(&mut item.mutation, mutation);
-        item.known = known;
-        state.hold(held_by(&after, known));
-        state.unhold(held_before);
-        state.untouch(&before);
+        state.exchange_mutation(place, mutation);
     }
 
-    /// A change is done with. The file whose content may be committed now.
-    pub(super) fn take(&self, number: u64) -> Option<InodeId> {
+    /// A change is done with. Where its notes lie, and the file whose content may be committed now.
+    pub(super) fn take(&self, number: u64) -> Option<(Vec<Position>, Option<InodeId>)> {
         let mut state = lock(&self.state);
         let item = state.place(number).and_then(|place| state.queue.remove(place))?;
-        let freed = state.unhold(held_by(&item.mutation, item.known));
+        let freed = state.unhold(holds(&item.mutation));
         state.untouch(&item.mutation);
         if let Some(inode) = item.after {
             count_down(&mut state.awaited, inode);
@@ -228,6 +266,6 @@ impl Local {
         self.shorter.notify_waiters();
         // A file that is made now may be one whose content something waits for.
         self.commit.notify_one();
-        freed
+        Some((item.notes, freed))
     }
 }

@@ -1,23 +1,25 @@
 //! Sends what was decided, many changes in one call: in order, except that what waits for content lets others pass that have nothing to do
 //! with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cyx_client::meta::fault_error;
 use cyx_client::{Error, IntegrityError, Result};
 use cyx_core::error::ErrorCode;
+use cyx_core::extent::PageId;
 use cyx_core::ids::InodeId;
-use cyx_proto::convert::bytes_of;
+use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 
+use super::merge::ASKED;
 use super::note::loses;
 use super::order::Footprint;
 use super::queue::{Goal, Item};
 use super::refused::Settled;
 use super::{Failure, Failures, Local, PAUSE_MAX, PAUSE_MIN};
-use crate::content::{Content, ContentError};
+use crate::content::ContentError;
 use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
 use crate::vfs::health::gone;
@@ -195,6 +197,9 @@ impl Inner {
         if home.local.has_ready() {
             self.acquire(home).await;
         }
+        if home.local.is_doubtful() {
+            self.merge_recovered(home).await?;
+        }
         let batch = home.local.batch();
         if batch.is_empty() {
             return Ok(false);
@@ -225,25 +230,35 @@ impl Inner {
     }
 
     /// Leaves out what would take the last trace of a version that somebody else wrote since it was decided: that is settled here. Under the
-    /// lease under which something was decided nobody else writes.
+    /// lease under which something was decided nobody else writes; versions that this machine made since are its own.
     async fn unless_lost(&self, home: &Opened, batch: Vec<Item>) -> Result<Vec<Item>> {
         let under = home.local.pair().map(|lease| lease.fencing);
-        let doubtful = |item: &Item| item.known.is_some() && (item.under.is_none() || item.under != under);
-        let ids: Vec<InodeId> =
-            batch.iter().filter(|item| doubtful(item)).filter_map(|item| loses(&item.mutation)).collect();
+        let behind = |item: &Item| item.known.is_some() && (item.under.is_none() || item.under != under);
+        let mut losses: HashMap<InodeId, u32> = HashMap::new();
+        batch.iter().filter_map(|item| loses(&item.mutation)).for_each(|inode| *losses.entry(inode).or_default() += 1);
+        let ids: HashSet<InodeId> =
+            batch.iter().filter(|item| behind(item)).filter_map(|item| loses(&item.mutation)).collect();
         if ids.is_empty() {
             return Ok(batch);
         }
-        let ids = ids.into_iter().map(bytes_of).collect();
-        let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids };
-        let answer = home.health.ask(self.client.meta.get_inodes(request)).await?;
-        // What has another name is not lost.
-        let last = answer.inodes.iter().filter(|inode| inode.nlink <= 1);
-        let found = |inode: &pb::Inode| Some((InodeId::try_from(&inode.id[..]).ok()?, inode.version));
-        let versions: HashMap<InodeId, u64> = last.filter_map(found).collect();
-        for item in batch.iter().filter(|item| doubtful(item)) {
-            let version = loses(&item.mutation).and_then(|inode| versions.get(&inode)).copied();
-            if version.zip(item.known).is_some_and(|(version, known)| version > known) {
+        let ids: Vec<bytes::Bytes> = ids.into_iter().map(bytes_of).collect();
+        let mut newest: HashMap<InodeId, (u64, Option<PageId>)> = HashMap::new();
+        for ids in ids.chunks(ASKED) {
+            let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids: ids.to_vec() };
+            for inode in home.health.ask(self.client.meta.get_inodes(request)).await?.inodes {
+                let found: InodeId = id(&inode.id, "inode.id")?;
+                // What keeps another name is not lost.
+                if losses.get(&found).is_some_and(|losses| inode.nlink <= *losses) {
+                    newest.insert(found, (inode.version, inode.root_page[..].try_into().ok().map(PageId)));
+                }
+            }
+        }
+        for item in batch.iter().filter(|item| behind(item)) {
+            let there = loses(&item.mutation).and_then(|inode| newest.get(&inode)).copied();
+            let made = |version, root: Option<PageId>| {
+                item.watch.as_ref().zip(root).is_some_and(|(watch, root)| watch.made(version, root))
+            };
+            if there.zip(item.known).is_some_and(|((version, root), known)| version > known && !made(version, root)) {
                 if self.written_since(home, item).await? == Settled::Done {
                     self.done(home, item)?;
                 }
@@ -274,6 +289,7 @@ impl Inner {
         };
         match (home.health.ask(self.client.meta.apply(request)).await, under) {
             (Ok(answer), under) => {
+                self.health.note_sign();
                 self.health.set_online();
                 if let Some(under) = under {
                     home.local.note_own(under.fencing, answer.sequence);
@@ -291,11 +307,11 @@ impl Inner {
 
     /// A change is done with, in one way or the other.
     fn done(&self, home: &Opened, item: &Item) -> Result<()> {
-        self.store.journal().finish(item.note).map_err(journal_error)?;
-        if let Some(inode) = home.local.take(item.number) {
+        let Some((notes, freed)) = home.local.take(item.number) else { return Ok(()) };
+        if let Some(inode) = freed {
             self.allow(home, inode);
         }
-        Ok(())
+        self.store.journal().finish_all(&notes).map_err(journal_error)
     }
 
     /// The content of a file may be committed now, unless the file has no name any more.
@@ -333,12 +349,17 @@ impl Inner {
 
     /// See [`Self::commit_awaited`]. `committing` is held.
     async fn commit_some(&self, home: &Opened) -> Result<()> {
-        let mut numbers: HashMap<InodeId, (Arc<Content>, Vec<u64>)> = HashMap::new();
+        if home.local.is_doubtful() {
+            // What need not be committed is found out by whoever sends.
+            return Ok(());
+        }
+        let mut numbers: HashMap<InodeId, Vec<u64>> = HashMap::new();
         let mut contents = Vec::new();
-        for (number, inode) in home.local.awaiting() {
+        let (awaiting, _committing) = home.local.begin_commit();
+        for (number, inode) in awaiting {
             match self.store.existing(home.id, inode) {
                 Some(content) => {
-                    let (_, waiting) = numbers.entry(inode).or_insert_with(|| (Arc::clone(&content), Vec::new()));
+                    let waiting = numbers.entry(inode).or_default();
                     if waiting.is_empty() {
                         contents.push(content);
                     }
@@ -360,10 +381,7 @@ impl Inner {
             match result {
                 // Lost: a conflict copy is made of it by whoever looks after those; the name goes its way.
                 Ok(()) | Err(ContentError::Lost) => {
-                    let Some((content, waiting)) = numbers.remove(&inode) else { continue };
-                    if let Some(version) = content.version() {
-                        home.local.note_commit(inode, version.version);
-                    }
+                    let Some(waiting) = numbers.remove(&inode) else { continue };
                     waiting.into_iter().for_each(|number| home.local.stop_waiting(number));
                 }
                 Err(error) => first = first.and(Err(crate::vfs::store_error(error))),

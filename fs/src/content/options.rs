@@ -1,0 +1,53 @@
+//! Where the contents of a mount lie, what they may take, and when they are committed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cyx_core::units::{FILE_MAX, GIB, KIB, MIB};
+
+use crate::journal::Limits;
+
+/// Where a store lies and what it may take.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Its folder, for one mount at a time.
+    pub folder: PathBuf,
+    /// Bounds of the journal.
+    pub journal: Limits,
+    /// Bytes of the read cache.
+    pub cache: u64,
+    /// Bytes that may be on their way ahead of readers.
+    pub prefetch: u64,
+    /// How long a read may take.
+    pub deadline: Duration,
+    /// Changes are committed when nothing was written for so long,
+    pub idle: Duration,
+    /// after this time at the latest,
+    pub age: Duration,
+    /// and when a file has grown by so many bytes: a long one is sent while it is written.
+    pub grown: u64,
+    /// Largest file.
+    pub file_max: u64,
+    /// Ranges of at least so many bytes are copied by reference; shorter ones only if they are whole files.
+    pub share_from: u64,
+}
+
+impl StoreOptions {
+    /// The usual bounds.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            journal: Limits::default(),
+            cache: 4 * GIB,
+            prefetch: 64 * MIB,
+            deadline: Duration::from_secs(60),
+            idle: Duration::from_millis(500),
+            age: Duration::from_secs(5),
+            // Less costs more commits than it saves time: with 40 MiB a file of 128 MiB took longer.
+            grown: 256 * MIB,
+            file_max: FILE_MAX,
+            share_from: 64 * KIB,
+        }
+    }
+}
