@@ -264,6 +264,11 @@ struct Direction {
 }
 
 impl Direction {
+    /// Whether what goes to this port, or comes from it, passes through the narrow place of its own.
+    fn is_slow(&self, port: Option<u16>) -> bool {
+        self.slow.as_ref().is_some_and(|(slow, _)| Some(*slow) == port)
+    }
+
     /// When a packet that is here now is on the other side; never, if it is lost.
     fn pass(&mut self, now: Instant, port: Option<u16>, bytes: usize) -> Option<Instant> {
         let mut through = now;
@@ -329,11 +334,18 @@ impl Chance {
 /// Carries packets one way until a device fails.
 async fn carry(from: &Tun, to: &Tun, shared: &Shared, direction: usize) {
     let (sender, queue) = mpsc::unbounded_channel();
+    // Each narrow place keeps its packets in order, and what waits before one holds up nothing at the other.
+    let (slow_sender, slow_queue) = mpsc::unbounded_channel();
     let taking = async {
         let mut buffer = vec![0; 2 * PACKET_MAX];
         while let Ok(read) = from.recv(&mut buffer).await {
             let packet = &buffer[..read];
-            let due = lock(&shared.directions[direction]).pass(Instant::now(), port_of(packet, direction), read);
+            let port = port_of(packet, direction);
+            let (due, is_slow) = {
+                let way = &mut lock(&shared.directions[direction]);
+                (way.pass(Instant::now(), port, read), way.is_slow(port))
+            };
+            let sender = if is_slow { &slow_sender } else { &sender };
             // What waits is bounded by the queue and by how much fits on the way.
             if let Some(due) = due
                 && sender.send((due, packet.to_vec())).is_err()
@@ -345,6 +357,7 @@ async fn carry(from: &Tun, to: &Tun, shared: &Shared, direction: usize) {
     tokio::select! {
         () = taking => {}
         () = deliver(queue, to) => {}
+        () = deliver(slow_queue, to) => {}
     }
 }
 

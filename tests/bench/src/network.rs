@@ -28,6 +28,9 @@ const WIDTH: f64 = 200e6 / 8.0;
 const TRICKLE: f64 = 1e6 / 8.0;
 /// Bytes of the large file.
 const SIZE: u64 = 256 << 20;
+/// Bytes that are moved over a link for each millisecond of its round trip: its beginning, which takes some round trips, is then as small a part
+/// of each transfer. Bare connections are measured after theirs.
+const ROUND_TRIP_BYTES: u64 = 12 << 20;
 /// Round trip at which waits are counted: long beside everything else.
 const FAR: Duration = Duration::from_millis(100);
 /// Round trips in milliseconds, and shares of packets that are lost.
@@ -216,7 +219,7 @@ impl Far<'_> {
         if !moves && !asks {
             return Ok(());
         }
-        let size = SIZE.min(self.bench.plan.size);
+        let size = (ROUND_TRIP_BYTES * round_trip).min(self.bench.plan.size);
         let source = self.bench.user.path("link.bin");
         write_noise(&source, size)?;
         let conditions = Conditions {
