@@ -45,6 +45,7 @@ pub struct Health {
 struct Record {
     failures: u32,
     avoid_until: Option<Instant>,
+    lagged: bool,
 }
 
 impl Health {
@@ -61,6 +62,16 @@ impl Health {
     /// A node was still busy when all others had been done for as long as they had taken.
     pub fn lagged(&self, node: NodeId) {
         self.avoid(node, LAG_PAUSE);
+        if let Some(record) = lock(&self.nodes).get_mut(&node) {
+            record.lagged = true;
+        }
+    }
+
+    /// Whether a node is avoided because it lagged: it still is if it is busy for somebody else.
+    #[must_use]
+    pub fn is_lagging(&self, node: NodeId) -> bool {
+        let nodes = lock(&self.nodes);
+        nodes.get(&node).is_some_and(|record| record.lagged && record.avoid_until.is_some_and(|at| at > Instant::now()))
     }
 
     fn avoid(&self, node: NodeId, first_pause: Duration) {
@@ -148,8 +159,9 @@ mod tests {
         health.lagged(lagging);
         let until = |node| lock(&health.nodes)[&node].avoid_until.unwrap();
         assert!(until(lagging) > until(failed) + LAG_PAUSE / 2);
+        assert!(health.is_lagging(lagging) && !health.is_lagging(failed));
         health.succeeded(lagging);
-        assert!(!health.is_avoided(lagging));
+        assert!(!health.is_avoided(lagging) && !health.is_lagging(lagging));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | a node fails | its shard goes to a spare |
 //! | half of the shards are stored and some time passed | spares get the missing shards as well; whoever is first counts |
 //! | the write quorum is reached and the tail is over | done; what is missing is left to repair, and who lagged is passed over for a while |
+//! | the write quorum is reached and all others lagged elsewhere meanwhile | the same at once |
 //! | nothing is under way any more | done, or too few |
 
 use std::collections::VecDeque;
@@ -24,6 +25,9 @@ use super::coded::Coded;
 use super::lease::Lease;
 use super::tuning::Tuning;
 use crate::nodes::{Chunk, NodeAccess, NodeError, NodePool, Stored};
+
+/// How often is looked whether other segments have found out who lags.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A segment that is durable on enough nodes.
 pub(crate) struct Placed {
@@ -60,7 +64,15 @@ pub(crate) async fn place(
     let mut late: Option<Instant> = None;
     let mut end: Option<Instant> = None;
     loop {
-        let timer = [late, end].into_iter().flatten().min();
+        if end.is_some() && placing.waits_for_laggards() {
+            // Another segment has found out that it waits for them in vain.
+            late = late.map(|late| late.min(Instant::now()));
+            if placing.spares.is_empty() {
+                break;
+            }
+        }
+        let look = end.is_some().then(|| Instant::now() + LOOK_AGAIN);
+        let timer = [late, end, look].into_iter().flatten().min();
         let event = tokio::select! {
             biased;
             event = placing.attempts.next(), if !placing.attempts.is_empty() => event,
@@ -89,6 +101,7 @@ pub(crate) async fn place(
                 // Never again: half of the shards are stored for good.
                 late = late.or(Some(now + Duration::from_secs(86_400)));
             }
+            None if end.is_some_and(|end| end > now) => {}
             None => break,
         }
         if placing.is_settled() && (placing.stored() >= needed || !placing.last_resort()) {
@@ -232,6 +245,12 @@ impl<'a> Placing<'a> {
         let sent = waiting.into_iter().filter(|shard| self.attempt_spare(*shard)).count();
         self.poor |= sent > 0;
         sent > 0
+    }
+
+    /// Whether every node that is still busy has lagged by now.
+    fn waits_for_laggards(&self) -> bool {
+        let mut busy = self.shards.iter().filter(|shard| shard.stored.is_none()).flat_map(|shard| &shard.under_way);
+        busy.all(|node| self.pool.health().is_lagging(*node))
     }
 
     fn stored(&self) -> usize {
@@ -397,6 +416,22 @@ mod tests {
             assert!(pool.health().is_avoided(slow.id()));
         }
         assert_eq!(slow.state.stores.load(Ordering::SeqCst), 1, "it was asked again");
+    }
+
+    #[tokio::test]
+    async fn what_one_segment_finds_out_about_a_node_is_believed_by_another_that_waits_for_it() {
+        let cluster = Cluster::start(14).await;
+        cluster.nodes[5].behave(Manner::Hanging);
+        let (lease, pool) = (cluster.lease(Scheme::DEFAULT, 0), cluster.pool());
+        let short = Tuning { tail_min: Duration::from_secs(5), ..patient() };
+        let endless = Tuning { tail_min: Duration::from_secs(3600), tail_max: Duration::from_secs(3600), ..patient() };
+        let [first, second] = [coded(Scheme::DEFAULT, 1000).await, coded(Scheme::DEFAULT, 1000).await];
+        let both = futures_util::future::join(
+            place(&pool, &short, &lease, &first, false),
+            place(&pool, &endless, &lease, &second, false),
+        );
+        let (one, other) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+        assert_eq!((one.ok().unwrap().present, other.ok().unwrap().present), (13, 13));
     }
 
     #[tokio::test]

@@ -218,7 +218,9 @@ impl Sending<'_> {
             let left = self.known.map(|known| known.saturating_sub(offset));
             let coming = left.unwrap_or(offset.max(transfer.tuning().large_file));
             let scheme = leases.scheme(sealed_about(coming)).await?;
-            let full = transfer.tuning().segment_frames(scheme, self.known.unwrap_or(offset));
+            // The first is an ordinary one: it tells which nodes lag before much waits for them.
+            let known = if offset == 0 { 0 } else { self.known.unwrap_or(offset) };
+            let full = transfer.tuning().segment_frames(scheme, known);
             let earlier = self.options.resume.as_ref().and_then(|resume| resume.finished_at(offset)).cloned();
             let frames = match (&earlier, left) {
                 (Some(earlier), _) => earlier.header.frames(),
