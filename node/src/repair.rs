@@ -1,15 +1,15 @@
 //! Making chunks anew from those of other nodes: repairs and moves, as the server plans them.
 //!
 //! The server says which chunk, from which other chunks, where those are, and which hash each has. This node reads ranges of them from its
-//! peers, with proofs, so that a peer that lies is found out by the first range that it sends and another one takes its place; it
-//! decodes column by column, compares the whole with the expected hash, makes it durable like any other chunk, signs for it and
-//! reports. The chunk and one range of each source are held in memory; the chunk counts against the memory of all chunks that are being
+//! peers, decodes column by column, compares the whole with the expected hash, makes it durable like any other chunk, signs for it and
+//! reports. If the hash is wrong, it reads the ranges again with proofs, so that the peer that lies is found out and another one takes its
+//! place. The chunk and one range of each source are held in memory; the chunk counts against the memory of all chunks that are being
 //! received.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`task`] | a task, checked |
-//! | [`peer`] | connections to other nodes, ranges with proofs |
+//! | [`peer`] | connections to other nodes, ranges of their chunks |
 //! | [`make`] | from ranges to a chunk |
 //! | [`worker`] | fetching tasks, doing some at a time, reporting |
 

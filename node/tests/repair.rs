@@ -170,6 +170,15 @@ impl World {
         report.failed.iter().map(|failed| (failed.shard, failed.reason())).collect()
     }
 
+    /// Another chunk, as long as the shard, on the peer that should have it: its name.
+    async fn lie(&self, shard: usize) -> ChunkId {
+        let (id, bytes) = (ChunkId::random(), vec![7_u8; LENGTH]);
+        let root = *blake3::hash(&bytes).as_bytes();
+        let chunk = NewChunk { id, tag: SOURCE_TAG, root, pieces: vec![Bytes::from(bytes)] };
+        self.peers[shard].node().store.store(chunk).await.unwrap();
+        id
+    }
+
     async fn damage(&self, shard: usize) {
         let store = &self.peers[shard].node().store;
         store.trash(vec![self.ids[shard]], u64::MAX).await.unwrap();
@@ -190,16 +199,7 @@ async fn a_lost_shard_is_made_from_any_k_others_and_signed_for() {
 async fn sources_that_fail_are_named_and_others_take_their_places() {
     let mut world = World::new(0).await;
     world.damage(1).await;
-    // Another chunk stands where shard 2 should be.
-    let other = vec![7_u8; LENGTH];
-    let lie = NewChunk {
-        id: ChunkId::random(),
-        tag: SOURCE_TAG,
-        root: *blake3::hash(&other).as_bytes(),
-        pieces: vec![Bytes::from(other)],
-    };
-    let lied = lie.id;
-    world.peers[2].node().store.store(lie).await.unwrap();
+    let lied = world.lie(2).await;
     let honest = std::mem::replace(&mut world.ids[2], lied);
     let report = world.make(task::Kind::Rebuild, 0, &[1, 2, 3, 4]).await;
     let mut failed = World::failed(&report);
@@ -210,6 +210,15 @@ async fn sources_that_fail_are_named_and_others_take_their_places() {
     world.ids[2] = honest;
     let report = world.make(task::Kind::Rebuild, 0, &[1, 2, 3, 4]).await;
     assert_eq!(World::failed(&report), [(1, Reason::Missing)]);
+    world.assert_made(&report, 0).await;
+}
+
+#[tokio::test]
+async fn one_that_lies_is_found_out_and_the_chunk_is_made_without_it() {
+    let mut world = World::new(0).await;
+    world.ids[2] = world.lie(2).await;
+    let report = world.make(task::Kind::Rebuild, 0, &[1, 2, 3, 4]).await;
+    assert_eq!(World::failed(&report), [(2, Reason::Corrupt)]);
     world.assert_made(&report, 0).await;
 }
 

@@ -1,4 +1,4 @@
-//! Connections to other nodes, and ranges of their chunks with proofs.
+//! Connections to other nodes, and ranges of their chunks, with proofs or without.
 //!
 //! A connection is pinned to the peer's key, plain text is spoken on loopback only, and it begins with a proof that this node holds the
 //! key to which its grants are bound. Orders for the traffic are signed with the same key. A connection that failed is replaced by a new one.
@@ -114,12 +114,18 @@ impl Peers {
         self.key.verifying_key().to_bytes()
     }
 
-    /// A range of a source's chunk of `length` bytes, proven to be what it was.
+    /// A range of a source's chunk of `length` bytes; if it is `proven`, these are the bytes of the chunk, otherwise it is what the source says.
     ///
     /// # Errors
     /// [`Failure`].
-    pub(crate) async fn read(&self, source: &Source, length: u64, range: Range<u64>) -> Result<Bytes, Failure> {
-        let outcome = self.try_read(source, length, range).await;
+    pub(crate) async fn read(
+        &self,
+        source: &Source,
+        length: u64,
+        range: Range<u64>,
+        proven: bool,
+    ) -> Result<Bytes, Failure> {
+        let outcome = self.try_read(source, length, range, proven).await;
         if matches!(
             outcome,
             Err(Failure::Unreachable(_) | Failure::Refused { code: ErrorCode::InvalidCredentials, .. })
@@ -129,7 +135,7 @@ impl Peers {
         outcome
     }
 
-    async fn try_read(&self, source: &Source, length: u64, range: Range<u64>) -> Result<Bytes, Failure> {
+    async fn try_read(&self, source: &Source, length: u64, range: Range<u64>, proven: bool) -> Result<Bytes, Failure> {
         let mut client = self.wire(&source.peer).await?.client(&source.peer);
         let request = GetChunkRequest {
             grant: source.peer.grant.clone(),
@@ -137,25 +143,29 @@ impl Peers {
             chunk_id: bytes_of(source.chunk),
             offset: range.start,
             length: range.end - range.start,
-            with_proof: true,
+            with_proof: proven,
             order: self.order(&source.peer, range.end - range.start),
         };
         let stalled = |_| Failure::Unreachable("it stopped answering".to_owned());
         let answered = tokio::time::timeout(IDLE, client.get_chunk(request)).await.map_err(stalled)?;
         let mut answers = answered.map_err(|status| Failure::of(&status))?.into_inner();
-        let limit = proof_len_max(&range);
-        let mut proof = Vec::new();
+        let plain = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let limit = if proven { proof_len_max(&range) } else { plain };
+        let mut sent = Vec::with_capacity(plain);
         loop {
             let message = tokio::time::timeout(IDLE, answers.message()).await.map_err(stalled)?;
             let Some(message) = message.map_err(|status| Failure::of(&status))? else { break };
-            if message.data.len() > limit - proof.len() {
+            if message.data.len() > limit - sent.len() {
                 return Err(Failure::Corrupt);
             }
-            proof.extend_from_slice(&message.data);
+            sent.extend_from_slice(&message.data);
+        }
+        if !proven {
+            return if sent.len() == plain { Ok(sent.into()) } else { Err(Failure::Corrupt) };
         }
         let root = source.root;
         // Hashing is not for the threads that serve others.
-        let verified = tokio::task::spawn_blocking(move || proof::verify(&root, length, range, &proof)).await;
+        let verified = tokio::task::spawn_blocking(move || proof::verify(&root, length, range, &sent)).await;
         match verified {
             Ok(Ok(bytes)) => Ok(bytes.into()),
             Ok(Err(_)) => Err(Failure::Corrupt),
