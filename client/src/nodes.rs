@@ -10,25 +10,28 @@
 //! | [`access`] | a node with its address, key and grant, checked |
 //! | [`tls`] | the pinned certificate check |
 //! | [`wire`] | one HTTP/2 connection with its proof of possession |
+//! | [`heard`] | when something last arrived over it |
+//! | [`dial`] | connections as they are made, and looks at nodes that let somebody wait |
 //! | [`bulk`] | calls that move data |
-//! | [`health`] | what is remembered about nodes: failures and response times |
+//! | [`health`] | what is remembered about nodes: failures, silence and response times |
 //! | [`orders`] | what is signed about the traffic |
 //! | [`store`] | chunks out, receipts back |
 //! | [`read`] | chunk ranges, proofs and presence back |
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::NodeId;
 use cyx_core::sign::SIGNATURE_LEN;
 use thiserror::Error;
-use tokio::sync::Mutex as AsyncMutex;
 
 pub mod access;
 pub(crate) mod bulk;
+mod dial;
 pub mod health;
+mod heard;
 pub(crate) mod orders;
 pub mod read;
 pub mod store;
@@ -38,6 +41,7 @@ pub use access::NodeAccess;
 pub use health::{Health, Work};
 pub use store::{Chunk, Stored};
 
+use dial::{MOMENT, Slot};
 use orders::{Counted, Orders};
 use wire::Wire;
 
@@ -153,14 +157,16 @@ struct Pool {
     patience: Patience,
     health: Health,
     orders: Arc<Orders>,
-    slots: Mutex<HashMap<NodeId, Arc<AsyncMutex<Slot>>>>,
+    slots: Mutex<HashMap<NodeId, Slot>>,
 }
 
-/// The place of a node's connection. Its lock is held while connecting, so that a node is dialled once however many ask.
-#[derive(Default)]
-struct Slot {
-    wire: Option<Wire>,
-    failed: Option<(Instant, NodeError)>,
+/// For how long somebody waits for nodes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// As [`Patience`] says.
+    Always,
+    /// So too, but only for a moment if the same node was waited for in vain before: others have the same bytes, or nobody has.
+    Once,
 }
 
 impl NodePool {
@@ -193,57 +199,40 @@ impl NodePool {
         futures_util::future::join_all(nodes.iter().map(|node| self.wire(node))).await;
     }
 
-    /// A proven connection to a node: the one at hand if it still stands.
-    async fn wire(&self, access: &NodeAccess) -> Result<Wire, NodeError> {
-        let asked = Instant::now();
-        let slot = {
-            let mut slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(access.node).or_default())
-        };
-        let mut slot = slot.lock().await;
-        if let Some(wire) = slot.wire.as_ref().filter(|wire| wire.is_usable_for(access)) {
-            return Ok(wire.clone());
-        }
-        // Whoever waited while another attempt failed has its answer.
-        if let Some((at, error)) = slot.failed.as_ref().filter(|(at, _)| *at >= asked) {
-            tracing::trace!(node = %access.node, waited = ?at.duration_since(asked), "shares a failed attempt");
-            return Err(error.clone());
-        }
-        slot.wire = None;
-        match Wire::open(access, &*self.inner.session, self.inner.patience).await {
-            Ok(wire) => {
-                slot.failed = None;
-                slot.wire = Some(wire.clone());
-                Ok(wire)
-            }
-            Err(problem) => {
-                let error = access.error(problem);
-                slot.failed = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
-    }
-
-    /// Does something over a proven connection. If the node has forgotten the proof, or the connection turns out to be
-    /// broken before anything happened on it, this is repeated once over a new one. Outcomes are remembered in
-    /// [`Self::health`].
-    async fn with_wire<T, F>(&self, access: &NodeAccess, job: impl Fn(Wire) -> F) -> Result<T, NodeError>
+    /// Does something over a proven connection, within the time without progress that it is told. If the node has forgotten the proof, or the
+    /// connection turns out to be broken before anything happened on it, this is repeated once over a new one. Outcomes are remembered
+    /// in [`Self::health`].
+    async fn with_wire<T, F>(
+        &self,
+        access: &NodeAccess,
+        waits: Waits,
+        job: impl Fn(Wire, Duration) -> F,
+    ) -> Result<T, NodeError>
     where
         F: Future<Output = Result<T, Problem>>,
     {
+        let health = self.health();
         let mut repeated = false;
+        // Whether the node has a moment only, and whether it was found out here that its connection stands still.
+        let mut hurried;
+        let mut found_out = false;
         let outcome = loop {
-            let wire = match self.wire(access).await {
+            hurried = waits == Waits::Once && health.is_silent(access.node);
+            let reached = if hurried { self.wire_soon(access).await } else { self.wire(access).await };
+            let wire = match reached {
                 Ok(wire) => wire,
                 Err(error) => break Err(error),
             };
-            match job(wire.clone()).await {
+            hurried = waits == Waits::Once && health.has_stalled(access.node);
+            let idle = if hurried { MOMENT.min(self.inner.patience.idle) } else { self.inner.patience.idle };
+            match job(wire.clone(), idle).await {
                 Ok(value) => break Ok(value),
                 Err(problem) => {
                     let unproven = matches!(problem, Problem::Refused { code: ErrorCode::InvalidCredentials, .. });
                     let closed = matches!(problem, Problem::Broken(_)) && wire.is_closed();
-                    if unproven || closed || matches!(problem, Problem::Stalled) {
-                        wire.retire();
+                    let stalled = matches!(problem, Problem::Stalled) && !hurried;
+                    if unproven || closed || stalled {
+                        found_out = wire.retire() && stalled;
                     }
                     if (unproven || (closed && wire.was_idle())) && !repeated {
                         repeated = true;
@@ -254,12 +243,20 @@ impl NodePool {
             }
         };
         match &outcome {
-            Ok(_) => self.inner.health.succeeded(access.node),
+            Ok(_) => health.succeeded(access.node),
             // A refusal of one chunk or grant says nothing about the next.
             Err(NodeError { problem: Problem::Refused { code, .. }, .. })
                 if !matches!(code, ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::InsufficientStorage) => {}
             Err(NodeError { problem: Problem::NoGrant | Problem::UsedUp, .. }) => {}
-            Err(error) => self.inner.health.failed(access.node, error.problem.is_lie()),
+            // What is known already, and a moment is too short to say more.
+            Err(NodeError { problem: Problem::Stalled, .. }) if hurried => {}
+            Err(error) => {
+                health.failed(access.node, error.problem.is_lie());
+                // Who waited for the same connection for longer says nothing about the one that took its place.
+                if found_out {
+                    health.fell_silent(access.node);
+                }
+            }
         }
         outcome
     }

@@ -71,7 +71,11 @@ impl Cluster {
     }
 
     pub(crate) fn pool(&self) -> NodePool {
-        NodePool::new(Arc::new(session()), patience())
+        self.pool_with(patience())
+    }
+
+    pub(crate) fn pool_with(&self, patience: Patience) -> NodePool {
+        NodePool::new(Arc::new(session()), patience)
     }
 
     fn accesses(&self) -> Vec<NodeAccess> {

@@ -1,4 +1,4 @@
-//! What is remembered about nodes while the program runs: which failed, and how fast the rest answer.
+//! What is remembered about nodes while the program runs: which failed or stopped answering, and how fast the rest answer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -45,13 +45,55 @@ pub struct Health {
 struct Record {
     failures: u32,
     avoid_until: Option<Instant>,
+    /// Others had to be acknowledged without it.
     lagged: bool,
+    /// Something was waited for in vain, and nothing that was asked for was done since.
+    stalled: bool,
+    /// Nothing at all was heard since.
+    silent: bool,
+    /// Somebody looks whether it is there.
+    doubted: bool,
+}
+
+impl Record {
+    fn is_avoided(&self) -> bool {
+        self.avoid_until.is_some_and(|until| until > Instant::now())
+    }
 }
 
 impl Health {
     /// A node did what it was asked.
     pub fn succeeded(&self, node: NodeId) {
         lock(&self.nodes).remove(&node);
+    }
+
+    /// A node was waited for, for as long as nodes may take, and nothing came.
+    pub(super) fn fell_silent(&self, node: NodeId) {
+        let mut nodes = lock(&self.nodes);
+        let record = nodes.entry(node).or_default();
+        (record.stalled, record.silent) = (true, true);
+    }
+
+    /// A node is heard of again, which is not yet to say that it does what it is asked.
+    pub(super) fn heard(&self, node: NodeId) {
+        self.change(node, |record| record.silent = false);
+    }
+
+    /// A node lets somebody wait. Whether nobody doubted before that it is there: whoever is told so has to find out.
+    pub(super) fn doubt(&self, node: NodeId) -> bool {
+        let mut nodes = lock(&self.nodes);
+        !std::mem::replace(&mut nodes.entry(node).or_default().doubted, true)
+    }
+
+    /// It was found out whether a node is there that was doubted.
+    pub(super) fn looked(&self, node: NodeId) {
+        self.change(node, |record| record.doubted = false);
+    }
+
+    fn change(&self, node: NodeId, how: impl FnOnce(&mut Record)) {
+        if let Some(record) = lock(&self.nodes).get_mut(&node) {
+            how(record);
+        }
     }
 
     /// A node failed; `lied` if it did worse than that.
@@ -70,8 +112,7 @@ impl Health {
     /// Whether a node is avoided because it lagged: it still is if it is busy for somebody else.
     #[must_use]
     pub fn is_lagging(&self, node: NodeId) -> bool {
-        let nodes = lock(&self.nodes);
-        nodes.get(&node).is_some_and(|record| record.lagged && record.avoid_until.is_some_and(|at| at > Instant::now()))
+        self.is(node, |record| record.lagged && record.is_avoided())
     }
 
     fn avoid(&self, node: NodeId, first_pause: Duration) {
@@ -86,16 +127,37 @@ impl Health {
     /// Whether it is better to ask others for now.
     #[must_use]
     pub fn is_avoided(&self, node: NodeId) -> bool {
-        lock(&self.nodes).get(&node).and_then(|record| record.avoid_until).is_some_and(|until| until > Instant::now())
+        self.is(node, Record::is_avoided)
+    }
+
+    /// Whether who reads should ask others first: this one failed lately, is silent, or may be.
+    #[must_use]
+    pub fn is_read_last(&self, node: NodeId) -> bool {
+        self.is(node, |record| record.is_avoided() || record.silent || record.doubted)
+    }
+
+    /// Whether nothing was heard of a node since it was waited for in vain.
+    #[must_use]
+    pub fn is_silent(&self, node: NodeId) -> bool {
+        self.is(node, |record| record.silent)
+    }
+
+    /// Whether a node was waited for in vain and has not made up for it: who reads waits a moment for it and no longer. One that is heard of
+    /// again is waited for as others are once it is not avoided any more.
+    #[must_use]
+    pub fn has_stalled(&self, node: NodeId) -> bool {
+        self.is(node, |record| record.stalled && (record.silent || record.is_avoided()))
+    }
+
+    fn is(&self, node: NodeId, what: impl FnOnce(&Record) -> bool) -> bool {
+        lock(&self.nodes).get(&node).is_some_and(what)
     }
 
     /// The nodes that are avoided now, for the server to leave out of placements.
     #[must_use]
     pub fn avoided(&self) -> Vec<NodeId> {
-        let now = Instant::now();
         let nodes = lock(&self.nodes);
-        let avoided = |record: &Record| record.avoid_until.is_some_and(|until| until > now);
-        nodes.iter().filter(|(_, record)| avoided(record)).map(|(node, _)| *node).collect()
+        nodes.iter().filter(|(_, record)| record.is_avoided()).map(|(node, _)| *node).collect()
     }
 
     /// Remembers how long a piece of work took.
@@ -162,6 +224,37 @@ mod tests {
         assert!(health.is_lagging(lagging) && !health.is_lagging(failed));
         health.succeeded(lagging);
         assert!(!health.is_avoided(lagging) && !health.is_lagging(lagging));
+    }
+
+    #[test]
+    fn a_node_that_stalled_has_a_moment_until_it_does_something_or_had_its_pause_and_is_heard_of() {
+        let (health, node) = (Health::default(), NodeId([1; 16]));
+        health.failed(node, false);
+        assert!(!health.has_stalled(node) && !health.is_silent(node), "it failed at once");
+        health.fell_silent(node);
+        assert!(health.has_stalled(node) && health.is_silent(node));
+        // The pause is over, and still nothing is heard of it.
+        lock(&health.nodes).get_mut(&node).unwrap().avoid_until = None;
+        assert!(health.has_stalled(node) && health.is_read_last(node) && !health.is_avoided(node));
+        health.heard(node);
+        assert!(!health.has_stalled(node) && !health.is_read_last(node));
+        // It is heard of, and stalled a moment ago.
+        health.failed(node, false);
+        assert!(health.has_stalled(node) && !health.is_silent(node));
+        health.succeeded(node);
+        assert!(!health.has_stalled(node) && !health.is_read_last(node));
+    }
+
+    #[test]
+    fn a_node_that_is_doubted_is_read_last_until_somebody_looked_and_uploads_do_not_mind() {
+        let (health, node) = (Health::default(), NodeId([1; 16]));
+        assert!(health.doubt(node));
+        assert!(!health.doubt(node), "somebody looks already");
+        assert!(health.is_read_last(node) && !health.is_avoided(node) && !health.has_stalled(node));
+        assert_eq!(health.avoided(), []);
+        health.looked(node);
+        assert!(!health.is_read_last(node));
+        assert!(health.doubt(node));
     }
 
     #[test]

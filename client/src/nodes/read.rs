@@ -20,7 +20,7 @@ use super::health::Work;
 use super::orders::Counted;
 use super::store::Progress;
 use super::wire::{Wire, problem};
-use super::{NodeError, NodePool, Problem};
+use super::{NodeError, NodePool, Problem, Waits};
 
 /// A chunk and what is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,8 @@ pub enum ChunkHealth {
 impl NodePool {
     /// Reads `range` of a chunk into `out`, which is exactly as long.
     ///
-    /// Nothing is verified here but the lengths: frames authenticate themselves, and [`Self::read_proven`] finds who lied.
+    /// Nothing is verified here but the lengths: frames authenticate themselves, and [`Self::read_proven`] finds who lied. A node that was
+    /// waited for in vain before has a moment to answer.
     ///
     /// # Errors
     /// [`NodeError`]; then `out` holds anything.
@@ -61,11 +62,11 @@ impl NodePool {
         out: &mut [u8],
     ) -> Result<(), NodeError> {
         let began = Instant::now();
-        let idle = self.patience().idle;
         let wanted = out.len() as u64;
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
-        self.with_wire(access, |wire| read_range(self, wire, access, chunk, range.clone(), &out, idle)).await?;
+        let read = |wire, idle| read_range(self, wire, access, chunk, range.clone(), &out, idle);
+        self.with_wire(access, Waits::Once, read).await?;
         self.health().took(Work::read(wanted), began.elapsed());
         Ok(())
     }
@@ -80,8 +81,8 @@ impl NodePool {
         chunk: ChunkRef,
         range: Range<u64>,
     ) -> Result<Bytes, NodeError> {
-        let idle = self.patience().idle;
-        self.with_wire(access, |wire| read_proven(self, wire, access, chunk, range.clone(), idle)).await
+        let read = |wire, idle| read_proven(self, wire, access, chunk, range.clone(), idle);
+        self.with_wire(access, Waits::Always, read).await
     }
 
     /// Asks a node about chunks, in order. With `scrub` it reads them and compares their hashes.
@@ -95,8 +96,8 @@ impl NodePool {
         scrub: bool,
     ) -> Result<Vec<ChunkHealth>, NodeError> {
         // Scrubbing reads everything that was asked about before the one answer comes.
-        let idle = self.patience().idle * if scrub { 10 } else { 1 };
-        self.with_wire(access, |wire| verify(wire, access, chunks, scrub, idle)).await
+        let longer = if scrub { 10 } else { 1 };
+        self.with_wire(access, Waits::Always, |wire, idle| verify(wire, access, chunks, scrub, idle * longer)).await
     }
 }
 

@@ -20,7 +20,7 @@ use prost::Message as _;
 use super::access::NodeAccess;
 use super::bulk::Sent;
 use super::wire::{Wire, clean, problem};
-use super::{NodeError, NodePool, Problem};
+use super::{NodeError, NodePool, Problem, Waits};
 
 /// A chunk to be stored.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ impl NodePool {
     /// # Errors
     /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
-        let idle = self.patience().idle;
-        self.with_wire(access, |wire| store(self, wire, access, Arc::clone(&chunks), idle)).await
+        let storing = |wire, idle| store(self, wire, access, Arc::clone(&chunks), idle);
+        self.with_wire(access, Waits::Always, storing).await
     }
 }
 

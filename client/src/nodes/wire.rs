@@ -26,6 +26,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::access::NodeAccess;
+use super::heard::{Heard, Heeded};
 use super::{Patience, Problem, SessionProof};
 
 /// Ten nodes are read at once, so that these keep a link of 1 Gbit/s and 100 ms busy together. What waits in a window is memory that
@@ -58,6 +59,7 @@ struct Shared {
     /// Whether the request under way was begun on a connection that had been idle.
     was_idle: AtomicBool,
     retired: AtomicBool,
+    heard: Arc<Heard>,
 }
 
 impl Wire {
@@ -106,6 +108,7 @@ impl Wire {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let broken = |error: hyper::Error| Problem::Unreachable(error.to_string());
+        let heard = Arc::new(Heard::default());
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -114,7 +117,7 @@ impl Wire {
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20))
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Heeded::new(stream, Arc::clone(&heard))))
             .await
             .map_err(broken)?;
         let node = access.node;
@@ -130,6 +133,7 @@ impl Wire {
             last_used: AtomicU64::new(0),
             was_idle: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            heard,
         };
         Ok(Self { sender, shared: Arc::new(shared) })
     }
@@ -151,6 +155,17 @@ impl Wire {
         };
         client.prove_possession(request).await.map_err(|status| problem(&status))?;
         Ok(())
+    }
+
+    /// Returns when the node answers anything at all.
+    pub(super) async fn ask_for_a_sign(&self) {
+        // Whatever the answer is; that this connection is proven does not change.
+        drop(self.client().get_challenge(GetChallengeRequest {}).await);
+    }
+
+    /// Whether a byte arrived since then, of whatever was asked for.
+    pub(super) fn heard_since(&self, since: Instant) -> bool {
+        self.shared.heard.since(since)
     }
 
     /// A client over this connection.
@@ -178,9 +193,9 @@ impl Wire {
         self.sender.is_closed()
     }
 
-    /// No new requests are made over it.
-    pub(crate) fn retire(&self) {
-        self.shared.retired.store(true, Ordering::Relaxed);
+    /// No new requests are made over it. Whether some were until now.
+    pub(crate) fn retire(&self) -> bool {
+        !self.shared.retired.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the newest request began after a pause, so that a break says nothing about the node.

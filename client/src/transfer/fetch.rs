@@ -2,10 +2,10 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | at once | each data shard that the range touches is read, only the touched bytes; a node that failed lately is passed over |
-//! | a node fails | more shards are read in the same columns, until k are there |
+//! | at once | each data shard that the range touches is read, only the touched bytes; a node that failed lately or is silent is passed over |
+//! | a node fails | more shards are read in the same columns, until k are there; nodes that stalled before are asked all at once, and not counted on |
 //! | a small read is late | it is asked for again over the same connection: a lost packet is noticed sooner |
-//! | it is later still, or was large | more shards are read beside it; whoever is complete first counts |
+//! | it is later still, or was large | more shards are read beside it; whoever is complete first counts; whether the late node is there is found out beside |
 //! | everything is there | what is still under way is dropped; missing bytes are computed |
 //!
 //! Nothing is believed here. The frames' authentication decides, and [`super::liar`] finds out who is to blame.
@@ -13,6 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use cyx_core::chunk::{Root, chunk_id};
 use cyx_core::erasure::Coder;
@@ -206,6 +207,8 @@ pub(crate) async fn fetch(
         if fetching.is_good(part.shard) {
             parts[index].state = State::Waiting;
             fetching.read_direct(index, part.shard, part.bytes, slice);
+        } else if let Some(access) = fetching.holder(part.shard) {
+            means.pool.look_for(access);
         }
     }
     fetching.run(means.tuning, &mut parts).await
@@ -296,7 +299,7 @@ impl<'a> Fetching<'a> {
 
     /// Whether the holder of a shard is worth asking first.
     fn is_good(&self, shard: usize) -> bool {
-        self.holder(shard).is_some_and(|access| access.alive && !self.pool.health().is_avoided(access.node))
+        self.holder(shard).is_some_and(|access| access.alive && !self.pool.health().is_read_last(access.node))
     }
 
     fn read_direct(&mut self, part: usize, shard: usize, columns: Range<u64>, slice: &'a mut [u8]) {
@@ -316,7 +319,9 @@ impl<'a> Fetching<'a> {
             for columns in parts.iter().map(|part| &part.columns) {
                 if !seen.contains(&columns) {
                     seen.push(columns);
-                    let direct = parts.iter().filter(|part| part.columns == *columns).count();
+                    // What is lost is read beside the buffer too, if it is to be had after all.
+                    let is_direct = |part: &&Part| part.columns == *columns && part.state != State::Lost;
+                    let direct = parts.iter().filter(is_direct).count();
                     count += self.segment.scheme.n().saturating_sub(direct);
                     longest = longest.max(columns.end - columns.start);
                 }
@@ -374,6 +379,7 @@ impl<'a> Fetching<'a> {
                     // On a slow link every shard takes long; late is what takes longer than the others.
                     let done = parts.iter().filter(|part| part.state == State::Done).count();
                     if parts.len() <= 2 || done * 2 >= parts.len() || began.elapsed() >= pause * 8 {
+                        self.doubt(parts, pause);
                         self.hedge(parts);
                     }
                 }
@@ -434,13 +440,25 @@ impl<'a> Fetching<'a> {
         direct.chain(self.extras.iter().filter(|extra| covers(&extra.columns)).map(|extra| extra.shard)).collect()
     }
 
+    /// Whether the holder of a shard was waited for in vain before. It may answer again, but is not counted on.
+    fn has_stalled(&self, shard: usize) -> bool {
+        self.holder(shard).is_some_and(|access| self.pool.health().has_stalled(access.node))
+    }
+
+    /// Shards that were asked for in these columns beside the direct reads.
+    fn is_asked(&self, shard: usize, columns: &Range<u64>) -> bool {
+        let covers = |have: &Range<u64>| have.start <= columns.start && have.end >= columns.end;
+        self.asked.iter().any(|(asked, range)| *asked == shard && covers(range))
+    }
+
     /// Shards whose bytes in these columns are here or on their way and not late.
     fn expected(&self, parts: &[Part], columns: &Range<u64>) -> HashSet<usize> {
         let covers = |have: &Range<u64>| have.start <= columns.start && have.end >= columns.end;
         let mut expected = self.present(parts, columns);
         let waiting = parts.iter().filter(|part| part.state == State::Waiting && covers(&part.columns));
         expected.extend(waiting.map(|part| part.shard));
-        expected.extend(self.asked.iter().filter(|(_, asked)| covers(asked)).map(|(shard, _)| *shard));
+        let asked = self.asked.iter().filter(|(shard, asked)| covers(asked) && !self.has_stalled(*shard));
+        expected.extend(asked.map(|(shard, _)| *shard));
         expected
     }
 
@@ -486,12 +504,28 @@ impl<'a> Fetching<'a> {
         };
         let open = |shard: &usize| {
             !expected.contains(shard)
+                && !self.is_asked(*shard, columns)
                 && !self.failed.contains(shard)
                 && !under_way(*shard)
                 && self.holder(*shard).is_some()
         };
         let candidates = || (0..self.segment.scheme.n()).filter(open);
         candidates().find(|shard| self.is_good(*shard)).or_else(|| candidates().next())
+    }
+
+    /// Has those looked at that said nothing for so long.
+    fn doubt(&self, parts: &[Part], pause: Duration) {
+        let direct = parts.iter().filter(|part| matches!(part.state, State::Waiting | State::Late));
+        let read = |shard: usize, columns: &Range<u64>| {
+            self.extras.iter().any(|extra| extra.shard == shard && extra.columns == *columns)
+        };
+        let beside = self.asked.iter().filter(|(shard, columns)| !read(*shard, columns));
+        let since = std::time::Instant::now().checked_sub(pause);
+        for shard in direct.map(|part| part.shard).chain(beside.map(|(shard, _)| *shard)) {
+            if let (Some(access), Some(since)) = (self.holder(shard), since) {
+                self.pool.doubt(access, since);
+            }
+        }
     }
 
     /// What is still waited for is late: others are asked as well, one more each time.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use cyx_core::chunk;
@@ -24,7 +25,7 @@ use cyx_proto::meta::v1::NodeAccess;
 use cyx_proto::status::status;
 use ed25519_dalek::SigningKey;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -39,6 +40,8 @@ pub enum Manner {
     Honest,
     /// It takes requests and never answers until [`FakeNode::release`] is called.
     Hanging,
+    /// It is stopped: connections stand, new ones too, and not a byte comes of it until [`FakeNode::release`] is called.
+    Frozen,
     /// It takes so many stores and then hangs.
     HangsAfter(u64),
     /// It never answers the read of this number.
@@ -77,6 +80,7 @@ pub struct State {
     proven: Mutex<HashSet<u64>>,
     challenges: Mutex<HashMap<u64, [u8; 32]>>,
     gate: Notify,
+    frozen: Mutex<Vec<Waker>>,
     /// With this id it presents itself.
     pub claimed: Mutex<NodeId>,
 }
@@ -114,6 +118,7 @@ impl FakeNode {
             proven: Mutex::default(),
             challenges: Mutex::default(),
             gate: Notify::new(),
+            frozen: Mutex::default(),
             claimed: Mutex::new(id),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -133,10 +138,11 @@ impl FakeNode {
         *self.state.manner.lock().unwrap() = manner;
     }
 
-    /// Lets everything go on that [`Manner::Hanging`] held back.
+    /// Lets everything go on that [`Manner::Hanging`] or [`Manner::Frozen`] held back.
     pub fn release(&self) {
         self.behave(Manner::Honest);
         self.state.gate.notify_waiters();
+        self.state.frozen.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 
     /// Breaks all connections but goes on listening.
@@ -195,6 +201,7 @@ async fn accept(
         let Ok((stream, _)) = listener.accept().await else { return };
         let number = state.connections.fetch_add(1, Ordering::SeqCst);
         let service = Service { state: Arc::clone(&state), connection: number };
+        let stream = Freezing { stream, state: Arc::clone(&state) };
         let acceptor = acceptor.clone();
         let task = tokio::spawn(async move {
             match acceptor {
@@ -207,6 +214,44 @@ async fn accept(
             }
         });
         live.lock().unwrap().push(task.abort_handle());
+    }
+}
+
+/// A connection on which nothing moves while the node is frozen.
+struct Freezing<S> {
+    stream: S,
+    state: Arc<State>,
+}
+
+impl<S> Freezing<S> {
+    fn is_frozen(&self, cx: &Context<'_>) -> bool {
+        // Held, so that a release does not come in between.
+        let mut frozen = self.state.frozen.lock().unwrap();
+        let is_frozen = *self.state.manner.lock().unwrap() == Manner::Frozen;
+        if is_frozen {
+            frozen.push(cx.waker().clone());
+        }
+        is_frozen
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Freezing<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.is_frozen(cx) { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(cx, buf) }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Freezing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        if self.is_frozen(cx) { Poll::Pending } else { Pin::new(&mut self.stream).poll_write(cx, buf) }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.is_frozen(cx) { Poll::Pending } else { Pin::new(&mut self.stream).poll_flush(cx) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

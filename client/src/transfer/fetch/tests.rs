@@ -1,6 +1,7 @@
 //! Ranges of a segment from nodes that die, hang, forget and lie.
 
 use super::*;
+use crate::nodes::Patience;
 use crate::test_nodes::node::{FakeNode, Manner};
 use crate::test_nodes::{Cluster, coded, patient, segment_at};
 use crate::transfer::coded::Coded;
@@ -40,9 +41,13 @@ impl Stored {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<(Fetched, Vec<u8>), TooFew> {
+        self.fetch_with(&patient(), range).await
+    }
+
+    async fn fetch_with(&self, tuning: &Tuning, range: Range<u64>) -> Result<(Fetched, Vec<u8>), TooFew> {
         let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap()];
-        let (excluded, tuning) = (HashSet::new(), patient());
-        let means = Means { pool: &self.pool, tuning: &tuning, reserve: &self.reserve };
+        let excluded = HashSet::new();
+        let means = Means { pool: &self.pool, tuning, reserve: &self.reserve };
         let fetching = fetch(means, &self.segment, &self.access, &excluded, range, &mut buffer);
         let fetched = fetching.await?;
         assert!(fetched.complete(&Coder::new(Scheme::DEFAULT), &mut buffer));
@@ -52,6 +57,12 @@ impl Stored {
     async fn check(&self, range: Range<u64>) {
         let (_, bytes) = self.fetch(range.clone()).await.unwrap();
         assert!(bytes == self.plain(range.clone()), "{range:?}");
+    }
+
+    /// Connects to all nodes.
+    async fn connect(&self) {
+        let all: Vec<NodeAccess> = self.access.values().cloned().collect();
+        self.pool.prepare(&all).await;
     }
 
     fn reads(&self) -> Vec<u64> {
@@ -134,6 +145,57 @@ async fn a_node_that_hangs_is_left_behind() {
     stored.cluster.nodes[4].behave(Manner::Hanging);
     stored.check(0..LENGTH).await;
     stored.check(90_000..90_100).await;
+}
+
+/// Long enough for whatever does not wait for nodes that say nothing.
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn frozen_nodes_are_waited_for_by_one_read_and_read_from_again_when_they_go_on() {
+    for connected in [true, false] {
+        let stored = Stored::new().await;
+        if connected {
+            stored.connect().await;
+        }
+        stored.cluster.nodes[..4].iter().for_each(|node| node.behave(Manner::Frozen));
+        stored.check(0..LENGTH).await;
+        // Nobody is hedged any more: who asks one of them waits in vain.
+        let never = Duration::from_secs(86_400);
+        let tuning = Tuning { hedge_min: never, hedge_unknown: never, ..patient() };
+        for range in RANGES {
+            let read = tokio::time::timeout(SOON, stored.fetch_with(&tuning, range.clone())).await;
+            let (_, bytes) = read.expect("others are asked at once").unwrap();
+            assert!(bytes == stored.plain(range));
+        }
+        assert_eq!(stored.reads()[..4], [0; 4]);
+        stored.cluster.nodes[..4].iter().for_each(FakeNode::release);
+        while stored.reads()[..4].contains(&0) {
+            stored.check(0..LENGTH).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_too_many_frozen_nodes_only_the_first_read_has_patience() {
+    let mut stored = Stored::new().await;
+    // Whoever dials one of them again, and waits for it, is late.
+    let patience = Patience { connect: Duration::from_secs(300), idle: Duration::from_secs(3) };
+    stored.pool = stored.cluster.pool_with(patience);
+    stored.connect().await;
+    stored.cluster.nodes[..6].iter().for_each(|node| node.behave(Manner::Frozen));
+    assert!(stored.fetch(0..LENGTH).await.is_err());
+    for range in [0..LENGTH, 0..1, 19_000..61_000] {
+        let read = tokio::time::timeout(SOON, stored.fetch(range)).await;
+        assert!(read.expect("it is known that nobody answers").is_err());
+    }
+    stored.cluster.nodes[..6].iter().for_each(FakeNode::release);
+    // The dials that are under way are answered now.
+    while stored.fetch(0..LENGTH).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    for range in RANGES {
+        stored.check(range).await;
+    }
 }
 
 #[tokio::test]
