@@ -16,7 +16,7 @@ pub struct Cluster {
     folder: TempDir,
 }
 
-/// A server that was stopped; it goes on when this is dropped.
+/// A server or node that was stopped; it goes on when this is dropped.
 pub struct Frozen(Pid);
 
 impl Drop for Frozen {
@@ -112,14 +112,20 @@ impl Cluster {
     /// If there is no server.
     #[must_use]
     pub fn freeze_server(&self) -> Frozen {
-        let pid = self.server();
-        kill_process(pid, Signal::STOP).expect("the server is ours");
-        Frozen(pid)
+        freeze(self.server())
+    }
+
+    /// Stops a storage node in the same way.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn freeze_node(&self, index: usize) -> Frozen {
+        freeze(pid(&self.status()["nodes"][index]))
     }
 
     fn server(&self) -> Pid {
-        let pid = self.status()["server"]["pid"].as_i64().expect("a server runs");
-        Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero")
+        pid(&self.status()["server"])
     }
 
     /// Starts again whatever is down; ports and data stay.
@@ -196,6 +202,16 @@ impl Cluster {
     fn last_words(&self) -> String {
         format!("--- last lines of the server's log ---\n{}\n", self.log_tail("server.log"))
     }
+}
+
+fn pid(program: &Value) -> Pid {
+    let pid = program["pid"].as_i64().expect("it runs");
+    Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero")
+}
+
+fn freeze(pid: Pid) -> Frozen {
+    kill_process(pid, Signal::STOP).expect("the program is ours");
+    Frozen(pid)
 }
 
 fn is_zombie(pid: rustix::process::Pid) -> bool {

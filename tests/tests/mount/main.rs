@@ -15,4 +15,5 @@ mod offline;
 mod programs;
 mod refused;
 mod rules;
+mod silent;
 mod two;

@@ -1,0 +1,46 @@
+//! A mount whose storage nodes say nothing.
+
+use std::fs;
+use std::time::Instant;
+
+use cyx_tests::mount::{Mount, unavailable};
+use cyx_tests::{Cluster, noise, wait_until};
+
+/// They are stopped: connections to them stand, new ones too, and nothing is answered.
+#[test]
+fn frozen_nodes_are_waited_for_once_and_read_from_again_when_they_go_on() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(14);
+    let user = cluster.user("patient");
+    user.ok(["bucket", "create", "work"]);
+    let content = |number: u64| noise(number, 300_000);
+    for number in 0..16 {
+        user.write("work", &number.to_string(), &content(number));
+    }
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    let read = |number: u64| fs::read(mount.join(&number.to_string()));
+    // What was read is in the cache: each is read once. This one connects to the nodes.
+    assert!(read(0).unwrap() == content(0));
+    // As many as the others make up for.
+    let some: Vec<_> = (0..4).map(|node| cluster.freeze_node(node)).collect();
+    for number in 1..5 {
+        assert!(read(number).unwrap() == content(number));
+    }
+    let too_many: Vec<_> = (4..6).map(|node| cluster.freeze_node(node)).collect();
+    let fails = |number| {
+        let began = Instant::now();
+        assert_eq!(read(number).unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+        began.elapsed()
+    };
+    let patience = fails(5);
+    // The patience with them is spent, so all of these together take a small part of it.
+    assert!((6..10).map(fails).sum::<std::time::Duration>() < patience);
+    drop((some, too_many));
+    wait_until("the nodes are read from again", || read(5).is_ok());
+    for number in 5..16 {
+        assert!(read(number).unwrap() == content(number));
+    }
+    mount.unmount();
+}
