@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`types`] | what the filesystem and its adapter hand to each other |
 //! | `node`, `table` | inodes as this machine knows them, and their numbers |
-//! | `buckets` | the top of the mount |
+//! | `buckets`, `gone` | the top of the mount, and what is not there any more |
 //! | `look` | asking the server, and when an answer is believed |
 //! | `health` | whether it can be asked |
 //! | `listing`, `index` | the names of directories, and of large ones |
@@ -25,6 +25,7 @@ mod buckets;
 mod dirs;
 mod files;
 mod flights;
+mod gone;
 pub(crate) mod health;
 mod index;
 mod keys;
@@ -57,6 +58,7 @@ use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
 use crate::journal::{JournalError, Position, Record};
 use buckets::Buckets;
+use local::kept::KeptNames;
 use local::note::Note;
 pub(crate) use make::New;
 use node::{Health, Look, Node, lock};
@@ -112,6 +114,8 @@ pub(crate) struct Inner {
     holder: String,
     /// What an earlier run decided and did not send, of buckets that are not open yet.
     notes: Mutex<HashMap<BucketId, Vec<(Position, Note)>>>,
+    /// What was decided in buckets that are not there any more.
+    pub(crate) kept: KeptNames,
     /// Notes that nothing can be made of. They are kept.
     strays: Mutex<Vec<(Position, Record)>>,
     pub(crate) client: Client,
@@ -158,6 +162,7 @@ impl Filesystem {
             runtime: tokio::runtime::Handle::current(),
             holder,
             notes: Mutex::new(notes.changes),
+            kept: KeptNames::default(),
             strays: Mutex::new(notes.strange),
             buckets: Buckets::new(&health),
             client,

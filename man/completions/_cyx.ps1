@@ -1262,7 +1262,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--foreground', '--foreground', [CompletionResultType]::ParameterName, 'Stays in the foreground, logs to standard error and ends with the mount')
             [CompletionResult]::new('--read-only', '--read-only', [CompletionResultType]::ParameterName, 'Lets nothing be changed')
             [CompletionResult]::new('--allow-other', '--allow-other', [CompletionResultType]::ParameterName, 'Lets other users of this machine in, as far as the permissions of files go')
-            [CompletionResult]::new('--discard-deleted', '--discard-deleted', [CompletionResultType]::ParameterName, 'Lets go of what was written to buckets that were deleted before it could be sent. Without it that is kept')
+            [CompletionResult]::new('--discard-deleted', '--discard-deleted', [CompletionResultType]::ParameterName, 'Lets go of what could not be sent to buckets that were deleted, or are not open to this account any more. Without it that is kept')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')

@@ -1154,7 +1154,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --foreground 'Stays in the foreground, logs to standard error and ends with the mount'
             cand --read-only 'Lets nothing be changed'
             cand --allow-other 'Lets other users of this machine in, as far as the permissions of files go'
-            cand --discard-deleted 'Lets go of what was written to buckets that were deleted before it could be sent. Without it that is kept'
+            cand --discard-deleted 'Lets go of what could not be sent to buckets that were deleted, or are not open to this account any more. Without it that is kept'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'
             cand --quiet 'Prints only what was asked for, and errors'

@@ -700,7 +700,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand mount" -l ca-file -d 'PEM file o
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s f -l foreground -d 'Stays in the foreground, logs to standard error and ends with the mount'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l read-only -d 'Lets nothing be changed'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l allow-other -d 'Lets other users of this machine in, as far as the permissions of files go'
-complete -c cyx -n "__fish_cyx_using_subcommand mount" -l discard-deleted -d 'Lets go of what was written to buckets that were deleted before it could be sent. Without it that is kept'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l discard-deleted -d 'Lets go of what could not be sent to buckets that were deleted, or are not open to this account any more. Without it that is kept'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s q -l quiet -d 'Prints only what was asked for, and errors'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s v -l verbose -d 'Says more on standard error; twice for debugging, three times for everything'

@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 /// returns when the journal has it, and after a crash the next mount sends what is left. docs/semantics.md says what programs can
 /// rely on.
 ///
-/// What was written to a bucket that somebody deletes before it is sent can never be sent. It is kept, encrypted, and `cyx mounts` shows it,
-/// until a mount with `--discard-deleted` lets go of it.
+/// What was changed in a bucket that is deleted, or taken from this account, before it is sent can never be sent. It is kept, encrypted, and
+/// `cyx mounts` shows it, until a mount with `--discard-deleted` lets go of it; if the bucket is there again before, the next mount sends it.
 ///
 /// Without root, fusermount3 (package fuse3) is needed. Cached content and the journal lie encrypted in the cache directory, which
 /// serves one mount at a time.
@@ -76,7 +76,7 @@ pub struct Mount {
     /// What `close` waits for; default local, which waits for nothing more than the write itself.
     #[arg(long, value_enum, value_name = "WHERE")]
     pub close: Option<Durability>,
-    /// Lets go of what was written to buckets that were deleted before it could be sent. Without it that is kept.
+    /// Lets go of what could not be sent to buckets that were deleted, or are not open to this account any more. Without it that is kept.
     #[arg(long)]
     pub discard_deleted: bool,
     /// Answers Prometheus at /metrics of this address, for example 127.0.0.1:9273.

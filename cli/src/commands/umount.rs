@@ -60,11 +60,14 @@ pub fn pending(files: u64) -> String {
     format!("{files} not sent yet; the next mount with the same cache directory sends the changes")
 }
 
-/// What is said about changes that can never be sent.
+/// What is said about changes that can never be sent. Whether a bucket was deleted or only taken from the account cannot be told from here.
 fn deleted(status: &Status) -> Option<String> {
     let files = human::count(status.deleted_files, "file", "files");
     let bytes = human::bytes(status.deleted_bytes);
-    let said = format!("of deleted buckets {bytes} in {files} are kept; `cyx mount --discard-deleted` lets go of them");
+    let said = format!(
+        "of buckets that were deleted, or are not open to this account any more, {bytes} in {files} are kept; \
+         `cyx mount --discard-deleted` lets go of them"
+    );
     (status.deleted_files > 0).then_some(said)
 }
 

@@ -26,8 +26,8 @@ pub enum ContentError {
     /// Somebody else committed first; the changes wait to become a conflict copy.
     #[error("somebody else committed the file first")]
     Lost,
-    /// The bucket was deleted.
-    #[error("the bucket of the file was deleted")]
+    /// The bucket is not there any more.
+    #[error("the bucket of the file was deleted, or is not open to this account any more")]
     Gone,
     /// The folder of the mount cannot be used.
     #[error("{0}")]

@@ -1,8 +1,9 @@
-//! Changes of buckets that are not there any more. They can never be committed, and are kept until somebody says that they may go: in the
+//! Changes of buckets that are not there any more, or not open to this account. They can never be committed, and are kept until somebody says that they may go: in the
 //! journal, which has room of their own for them, so that they take none from others. If a bucket is there again, the next run commits them.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cyx_client::Error;
 use cyx_client::transfer::{FileReader, KnownVersion};
@@ -26,7 +27,7 @@ struct Gone {
 }
 
 fn gone<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
-    ready(Err(Error::NotFound("a bucket that was deleted".to_owned()))).boxed()
+    ready(Err(Error::NotFound("a bucket that was deleted, or is not open to this account any more".to_owned()))).boxed()
 }
 
 impl Version for Gone {
@@ -95,6 +96,12 @@ impl Store {
         resumed
     }
 
+    /// So many bytes of notes are kept of buckets that are not there any more.
+    pub fn keep_notes(&self, bytes: u64) {
+        self.shared.notes_kept.store(bytes, Ordering::Release);
+        self.make_room();
+    }
+
     /// Whether a bucket was found to be gone.
     #[must_use]
     pub fn is_stranded(&self, bucket: BucketId) -> bool {
@@ -124,7 +131,7 @@ impl Store {
     }
 
     fn make_room(&self) {
-        let bytes = self.stranded_contents().iter().map(|content| content.dirty_bytes() + AROUND).sum();
-        self.shared.journal.make_room(bytes);
+        let bytes: u64 = self.stranded_contents().iter().map(|content| content.dirty_bytes() + AROUND).sum();
+        self.shared.journal.make_room(bytes.saturating_add(self.shared.notes_kept.load(Ordering::Acquire)));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -116,6 +116,8 @@ pub(crate) struct Shared {
     replayed: Mutex<HashMap<FileId, ReplayedFile>>,
     /// Buckets that are not there any more.
     pub(super) gone: Mutex<HashSet<BucketId>>,
+    /// Bytes of what else is kept of them.
+    pub(super) notes_kept: AtomicU64,
     pub(super) wake: Arc<Notify>,
     pub(super) prefetch: Arc<Semaphore>,
     events: mpsc::UnboundedSender<StoreEvent>,
@@ -199,6 +201,7 @@ impl Store {
             dirty: Mutex::default(),
             replayed: Mutex::new(replayed.files.into_iter().map(|found| (file(&found), found)).collect()),
             gone: Mutex::default(),
+            notes_kept: AtomicU64::new(0),
             wake: Arc::default(),
             abandoned: AtomicBool::new(false),
             prefetch: Arc::new(Semaphore::new(permits)),

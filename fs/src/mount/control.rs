@@ -73,7 +73,7 @@ pub struct Status {
     /// Buckets whose only writer it is.
     #[serde(default)]
     pub leases: u64,
-    /// Bytes that were written to buckets which were deleted since. They are kept, and can never be sent.
+    /// Bytes that were written to buckets which are not there any more, or not open to this account. They are kept, and cannot be sent.
     #[serde(default)]
     pub deleted_bytes: u64,
     /// Files with such bytes, or whose names or attributes are such.

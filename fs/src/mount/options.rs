@@ -76,7 +76,7 @@ pub struct Options {
     pub bucket: Option<String>,
     /// Nothing can be changed.
     pub read_only: bool,
-    /// What is kept of deleted buckets is let go of.
+    /// What is kept of buckets that are not there any more, or not open to this account, is let go of.
     pub discard_deleted: bool,
     /// Other users of the machine may use the mount, as far as the permissions of files let them.
     pub allow_other: bool,

@@ -3,7 +3,7 @@
 //! Buckets come and go without events, so the list is asked for anew after a second. A bucket is opened when its name is first used,
 //! and stays open. `mkdir` and `rmdir` at the top make and delete buckets, empty ones only; nothing else can be done there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,9 +11,7 @@ use cyx_client::buckets::{BucketInfo, check_bucket_name};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
 
-use super::apply::journal_error;
 use super::local::Local;
-use super::local::note::subject;
 use super::node::{Health, Node, Opened, UNWATCHED, lock};
 use super::{Filesystem, Inner, Top, check_new_name, store_error};
 use crate::attributes::{Attr, Kind, ROOT_INO};
@@ -25,8 +23,8 @@ pub(crate) struct Buckets {
     health: Arc<Health>,
     opened: Mutex<HashMap<BucketId, Arc<Node>>>,
     opening: tokio::sync::Mutex<()>,
-    /// Held by whoever looks whether some were deleted.
-    looking: tokio::sync::Mutex<()>,
+    /// Held by whoever looks whether some are not there any more.
+    pub(super) looking: tokio::sync::Mutex<()>,
     list: Mutex<Option<(Instant, Arc<Vec<BucketInfo>>)>>,
     began_ns: i64,
 }
@@ -56,6 +54,12 @@ impl Buckets {
     /// A bucket that is open.
     pub(crate) fn get(&self, bucket: BucketId) -> Option<Arc<Opened>> {
         lock(&self.opened).get(&bucket).map(|root| Arc::clone(&root.home))
+    }
+
+    /// A bucket is not there any more. Its root directory, if it was open.
+    pub(super) fn remove(&self, bucket: BucketId) -> Option<Arc<Node>> {
+        self.forget_list();
+        lock(&self.opened).remove(&bucket)
     }
 
     fn forget_list(&self) {
@@ -171,66 +175,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Looks whether buckets with something that cannot be sent were deleted: it never can be then, and nobody waits for it.
-    pub(crate) async fn look_for_deleted(&self) {
-        let Ok(_one) = self.buckets.looking.try_lock() else { return };
-        let dirty: HashSet<BucketId> = self.store.dirty().iter().map(|content| content.id().bucket).collect();
-        let mut unsent = self.buckets.roots();
-        unsent.retain(|root| root.home.local.is_pending() || dirty.contains(&root.home.id));
-        if unsent.is_empty() {
-            return;
-        }
-        let Ok(answer) = self.health.ask(self.client.buckets()).await else { return };
-        let Ok(found) = answer.into_iter().collect::<cyx_client::Result<Vec<BucketInfo>>>() else { return };
-        for root in unsent {
-            let bucket = root.home.id;
-            if found.iter().all(|info| info.id != bucket) && lock(&self.buckets.opened).remove(&bucket).is_some() {
-                self.buckets.forget_list();
-                root.home.forget_all();
-                self.strand(bucket);
-            }
-        }
-    }
-
-    fn strand(&self, bucket: BucketId) {
-        if let Err(error) = self.store.strand(bucket) {
-            tracing::error!(%error, %bucket, "what was written to a deleted bucket stays in the journal as it is");
-        }
-        self.report(format!(
-            "the bucket {bucket} was deleted; what was written to it and not sent is kept until `cyx mount --discard-deleted`"
-        ));
-    }
-
-    /// Files of deleted buckets of which something is kept.
-    pub(crate) fn deleted_files(&self) -> u64 {
-        let mut files: HashSet<FileId> = self.store.stranded().into_iter().collect();
-        for (bucket, notes) in &*lock(&self.notes) {
-            let inodes = notes.iter().filter_map(|(_, note)| subject(&note.mutation));
-            files.extend(inodes.map(|inode| FileId { bucket: *bucket, inode }));
-        }
-        files.len() as u64
-    }
-
-    /// Lets go of what is kept of deleted buckets.
-    pub(crate) async fn discard_deleted(&self) -> cyx_client::Result<()> {
-        let files = self.deleted_files();
-        if files == 0 {
-            return Ok(());
-        }
-        let bytes = self.store.status().gone_bytes;
-        // Of buckets that are there by now, nothing is left in it.
-        let notes: Vec<BucketId> = lock(&self.notes).keys().copied().collect();
-        for bucket in notes.into_iter().filter(|bucket| self.store.is_stranded(*bucket)) {
-            for (note, _) in self.notes_of(bucket) {
-                self.store.journal().finish(note).map_err(journal_error)?;
-            }
-        }
-        self.store.discard_stranded().await.map_err(store_error)?;
-        tracing::warn!(files, bytes, "let go of what was written to deleted buckets");
-        *lock(&self.last_error) = None;
-        Ok(())
-    }
-
     /// Attributes of the list of buckets.
     pub(crate) fn top_attr(&self) -> Attr {
         let listed = lock(&self.buckets.list).as_ref().map_or(0, |(_, list)| list.len());
@@ -283,9 +227,9 @@ impl Filesystem {
         inner.buckets.forget_list();
         match deleted {
             Ok(()) => {
-                let root = lock(&inner.buckets.opened).remove(&info.id);
-                if let Some(root) = root {
-                    root.home.forget_all();
+                // Somebody was faster, and made something in it just before.
+                if inner.leave(info.id) {
+                    inner.strand(info.id);
                 }
                 Ok(())
             }

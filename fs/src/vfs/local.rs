@@ -30,7 +30,9 @@
 //! | `send` | sends it |
 //! | `shift` | notes that keep a full journal full |
 //! | `refused`, `reseal` | what the server does not take |
+//! | `kept` | what it never can: the bucket is not there any more |
 
+pub(crate) mod kept;
 pub(crate) mod lease;
 mod merge;
 pub(crate) mod note;
@@ -50,6 +52,7 @@ use bytes::Bytes;
 use cyx_client::transfer::WriteLease;
 use cyx_core::ids::InodeId;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
 use super::node::lock;
@@ -161,6 +164,8 @@ pub(crate) struct Local {
     heard: AtomicU64,
     /// Rises with every change that is done with.
     done: AtomicU64,
+    /// The bucket is not there any more.
+    closed: CancellationToken,
 }
 
 /// Why a change may be decided here.
@@ -239,6 +244,9 @@ impl Local {
     }
 
     fn basis(&self, state: &State) -> Option<Basis> {
+        if self.closed.is_cancelled() {
+            return None;
+        }
         state.decides().map(Basis::Lease).or_else(|| self.health.offline().then_some(Basis::Away))
     }
 

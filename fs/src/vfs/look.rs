@@ -232,7 +232,7 @@ impl Inner {
         };
         let answer = match node.home.health.ask(asking).await {
             Ok(answer) => answer,
-            // The bucket itself was deleted.
+            // The bucket itself is not there any more.
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(HashMap::new()),
             Err(error) => {
                 if error.is_transient() {

@@ -66,7 +66,7 @@ pub struct Options {
     pub store: StoreOptions,
     /// Sizes and times of the transfers.
     pub tuning: Tuning,
-    /// Lets go of what is kept of buckets that were deleted.
+    /// Lets go of what is kept of buckets that are not there any more, or not open to this account.
     pub discard_deleted: bool,
 }
 
@@ -199,7 +199,7 @@ pub struct MountState {
     pub conflicts: u64,
     /// Buckets whose only writer this machine is: names in them are decided here.
     pub leases: u64,
-    /// Bytes in the journal that were written to buckets which were deleted since. They can never be sent.
+    /// Bytes in the journal that were written to buckets which are not there any more, or not open to this account. They cannot be sent.
     pub deleted_bytes: u64,
     /// Files with such bytes, or whose names or attributes are such.
     pub deleted_files: u64,

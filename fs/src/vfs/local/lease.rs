@@ -55,7 +55,9 @@ impl Local {
 
     fn may_ask(&self) -> bool {
         let state = lock(&self.state);
-        state.lease.is_none() && state.ask_again.is_none_or(|again| Instant::now() >= again)
+        !self.closed.is_cancelled()
+            && state.lease.is_none()
+            && state.ask_again.is_none_or(|again| Instant::now() >= again)
     }
 
     fn ask_again_in(&self, pause: Duration) {
@@ -193,7 +195,7 @@ impl Inner {
         }
     }
 
-    /// Looks after the write lease of a bucket until the mount ends.
+    /// Looks after the write lease of a bucket until the mount ends, or the bucket is not there any more.
     pub(crate) async fn keep_lease(self: Arc<Self>, home: Arc<Opened>) {
         let keeping = async {
             loop {
@@ -210,6 +212,7 @@ impl Inner {
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = home.local.closed() => {}
             () = keeping => {}
         }
     }

@@ -67,7 +67,7 @@ impl Local {
 }
 
 impl Inner {
-    /// Sends what is decided in a bucket, behind everybody's back, until the mount ends.
+    /// Sends what is decided in a bucket, behind everybody's back, until the mount ends or the bucket is not there any more.
     pub(crate) async fn keep_sending(self: Arc<Self>, home: Arc<Opened>) {
         let sending = async {
             loop {
@@ -78,6 +78,7 @@ impl Inner {
                 tokio::time::sleep(home.local.unsent(|failures| failures.retry_in())).await;
                 if let Err(error) = self.send_ready(&home, &Goal::All, home.local.end()).await {
                     tracing::debug!(%error, bucket = %home.id, "changes of names are not sent yet");
+                    self.look_if_gone(&error).await;
                 }
             }
         };
@@ -90,11 +91,13 @@ impl Inner {
                 tokio::time::sleep(home.local.uncommitted(|failures| failures.retry_in())).await;
                 if let Err(error) = self.commit_awaited(&home).await {
                     tracing::debug!(%error, bucket = %home.id, "changes of names wait for content");
+                    self.look_if_gone(&error).await;
                 }
             }
         };
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = home.local.closed() => {}
             () = sending => {}
             () = committing => {}
         }

@@ -18,17 +18,21 @@ use crate::vfs::node::lock;
 /// Bytes of a record besides what it is about, roughly.
 const AROUND: u64 = 100;
 
+/// Bytes of a note in the journal, roughly.
+pub(super) fn length(note: &Record) -> u64 {
+    match note {
+        Record::Note { data, .. } => data.len() as u64 + AROUND,
+        _ => AROUND,
+    }
+}
+
 /// Moves notes to the end, if one of them lies in this file and they are little: half of the journal at most. Each with its places before, and
 /// their places after that.
-fn shift(
+pub(super) fn shift(
     journal: &Journal,
     file: u64,
     notes: &[(Vec<Position>, Record)],
 ) -> Result<Option<Vec<Position>>, JournalError> {
-    let length = |record: &Record| match record {
-        Record::Note { data, .. } => data.len() as u64 + AROUND,
-        _ => AROUND,
-    };
     let bytes: u64 = notes.iter().map(|(_, record)| length(record)).sum();
     let before: Vec<Position> = notes.iter().flat_map(|(at, _)| at).copied().collect();
     if bytes.saturating_mul(2) > journal.used() || !before.iter().any(|at| at.file == file) {
@@ -53,10 +57,11 @@ fn shift(
 }
 
 impl Item {
-    fn record(&self, bucket: BucketId) -> Record {
+    /// As it is noted by now.
+    pub(super) fn note(&self, bucket: BucketId) -> Note {
         let Self { mutation, after, known, .. } = self;
         let changes = u8::try_from(self.changes).unwrap_or(u8::MAX);
-        Note { bucket, mutation: mutation.clone(), changes, after: *after, known: *known }.record()
+        Note { bucket, mutation: mutation.clone(), changes, after: *after, known: *known }
     }
 }
 
@@ -73,7 +78,7 @@ impl Local {
             return Ok(());
         }
         let notes: Vec<(Vec<Position>, Record)> =
-            state.queue.iter().map(|item| (item.notes.clone(), item.record(bucket))).collect();
+            state.queue.iter().map(|item| (item.notes.clone(), item.note(bucket).record())).collect();
         if let Some(moved) = shift(journal, file, &notes)? {
             state.queue.iter_mut().zip(moved).for_each(|(item, at)| item.notes = vec![at]);
         }
@@ -89,6 +94,7 @@ impl Inner {
         for root in self.buckets.roots() {
             failed = root.home.local.shift(root.home.id, journal, file).err().or(failed);
         }
+        failed = self.kept.shift(journal, file).err().or(failed);
         // Of buckets that are not open, and those that nothing can be made of.
         for notes in lock(&self.notes).values_mut() {
             let records: Vec<(Vec<Position>, Record)> =
