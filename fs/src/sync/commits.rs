@@ -153,7 +153,7 @@ impl Inner {
         // The server has to know the file, and what comes before it.
         self.settle(&node.home, &[node.id]).await?;
         let Some(content) = node.content() else { return Ok(()) };
-        match node.home.health.ask(async { Ok(content.commit().await) }).await? {
+        match node.home.health.try_to(async { Ok(content.commit().await) }).await? {
             Ok(()) => Ok(()),
             Err(ContentError::Lost) => self.keep_both(node, &content).await,
             Err(error) => Err(error.into()),

@@ -60,13 +60,15 @@ impl Inner {
             }
             let mut since = Instant::now();
             while !self.health.get() {
-                if self.client.meta.answers(PATIENCE).await {
-                    self.health.set_online();
+                if self.health.look(self.client.meta.answers(PATIENCE)).await {
                     since = Instant::now();
                 } else if since.elapsed() >= GRACE {
                     self.health.set_offline();
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = self.health.wanted() => {}
+                }
             }
         }
     }

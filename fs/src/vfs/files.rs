@@ -290,7 +290,7 @@ impl Inner {
             None => newest > 0 && lock(&node.file).began_empty,
         };
         if is_old && !content.is_dirty() {
-            let refreshed = node.home.health.ask(async { Ok(content.refresh().await) }).await?;
+            let refreshed = node.home.health.try_to(async { Ok(content.refresh().await) }).await?;
             refreshed?;
         }
         Ok(())
@@ -301,7 +301,7 @@ impl Inner {
     pub(crate) async fn ready(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
         self.catch_up(node, content).await?;
         if content.version().is_none() {
-            node.home.health.ask(async { Ok(content.open().await) }).await??;
+            node.home.health.try_to(async { Ok(content.open().await) }).await??;
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cyx_client::{Error, Result};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
-/// What is asked while the server is away is given up after this time.
+/// What is asked while the server is away is given up after this time, if nothing is known before.
 const MOMENT: Duration = Duration::from_millis(200);
 /// An answer that takes longer raises the question whether the server is there at all.
 const SLOW: Duration = Duration::from_secs(3);
@@ -22,6 +23,20 @@ pub(crate) struct Health {
     doubts: Notify,
     /// How often something was heard of the server.
     signs: AtomicU64,
+    /// Whether the server is there is asked once for everybody who wants to know.
+    looks: watch::Sender<Looks>,
+    /// Somebody wants to know.
+    wanted: Notify,
+}
+
+/// Attempts to find out whether the server is there, counted from 1.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looks {
+    begun: u64,
+    /// Since when the last one waits for an answer, if it does.
+    waits: Option<Instant>,
+    /// The last one that had none.
+    failed: u64,
 }
 
 impl Default for Health {
@@ -31,6 +46,8 @@ impl Default for Health {
             away: watch::Sender::new(false),
             doubts: Notify::new(),
             signs: AtomicU64::new(0),
+            looks: watch::Sender::default(),
+            wanted: Notify::new(),
         }
     }
 }
@@ -100,18 +117,72 @@ impl Health {
         *self.away.borrow()
     }
 
+    /// Returns when the server is away. Who waits for long asks whether it is.
+    async fn is_away(&self, away: &mut watch::Receiver<bool>) {
+        // The sender is here, so it ends with nothing but that.
+        while tokio::time::timeout(SLOW, away.wait_for(|away| *away)).await.is_err() {
+            self.doubt();
+        }
+    }
+
     /// Returns when the server has been away for a time.
     async fn missed(&self, patience: Duration) {
         let mut away = self.away.subscribe();
         loop {
-            loop {
-                // The sender is here, so it ends with nothing but that.
-                if tokio::time::timeout(SLOW, away.wait_for(|away| *away)).await.is_ok() {
-                    break;
-                }
-                self.doubt();
-            }
+            self.is_away(&mut away).await;
             if tokio::time::timeout(patience, away.wait_for(|away| !*away)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Finds out whether the server is there, for everybody who waits for something while it is away.
+    pub(crate) async fn look(&self, answers: impl Future<Output = bool>) -> bool {
+        self.looks.send_modify(|looks| (looks.begun, looks.waits) = (looks.begun + 1, Some(Instant::now())));
+        let is_there = answers.await;
+        if is_there {
+            self.set_online();
+        }
+        self.looks.send_modify(|looks| {
+            looks.waits = None;
+            looks.failed = if is_there { looks.failed } else { looks.begun };
+        });
+        is_there
+    }
+
+    /// Returns when somebody waits for something while the server is away.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Returns when the server is away for sure. An attempt to reach it that was made since has failed, or one has waited for an answer for a
+    /// moment and still does: then whatever else is asked waits for the same. So of many who ask one after the other the first waits, and as
+    /// soon as the server is back, it answers that as well.
+    async fn unanswered(&self) {
+        let mut away = self.away.subscribe();
+        loop {
+            self.is_away(&mut away).await;
+            tokio::select! {
+                biased;
+                () = self.looked() => return,
+                _ = away.wait_for(|away| !*away) => {}
+            }
+        }
+    }
+
+    /// See [`Self::unanswered`].
+    async fn looked(&self) {
+        let mut looks = self.looks.subscribe();
+        let (begun, latest) = (looks.borrow().begun, Instant::now() + MOMENT);
+        self.wanted.notify_one();
+        loop {
+            let last = *looks.borrow_and_update();
+            if last.failed > begun {
+                return;
+            }
+            let until = last.waits.map_or(latest, |since| latest.min(since + MOMENT));
+            // The sender is here, so it ends with a change or at that time.
+            if timeout_at(until, looks.changed()).await.is_err() {
                 return;
             }
         }
@@ -122,8 +193,21 @@ impl Health {
     /// # Errors
     /// Those of what is asked; one that may pass if the server is away.
     pub(crate) async fn ask<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
-        // Boxed: the futures of calls are large and lie in those of everybody who asks. What needs no server after all may need a moment.
-        self.while_there(MOMENT, Box::pin(asking)).await.unwrap_or_else(|| Err(gone()))
+        // Boxed: the futures of calls are large and lie in those of everybody who asks.
+        let asking = Box::pin(asking);
+        tokio::select! {
+            biased;
+            answer = asking => answer,
+            () = self.unanswered() => Err(gone()),
+        }
+    }
+
+    /// As [`Self::ask`], for what may need no server after all: that has a moment.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(crate) async fn try_to<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.while_there(MOMENT, Box::pin(work)).await.unwrap_or_else(|| Err(gone()))
     }
 
     /// Does what may need the server, but not for longer than this while the server is away: `None` then.
@@ -177,6 +261,72 @@ mod tests {
         assert!(answer.is_err_and(|error| error.is_transient()));
         assert!(!health.get() && health.offline());
         health.doubted().await;
+    }
+
+    /// Asks many times, one after the other, while the server is looked for with attempts that end like this. How long it took.
+    async fn ask_often<F: Future<Output = bool>>(health: &Health, attempt: impl Fn() -> F) -> Duration {
+        let began = Instant::now();
+        let asking = async {
+            for _ in 0..50 {
+                assert!(health.ask(std::future::pending::<Result<()>>()).await.is_err());
+            }
+        };
+        let looking = async {
+            loop {
+                health.wanted().await;
+                health.look(attempt()).await;
+            }
+        };
+        tokio::select! {
+            () = asking => began.elapsed(),
+            () = looking => Duration::MAX,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_ask_while_the_server_is_away_at_most_the_first_waits() {
+        let health = Health::default();
+        health.set_offline();
+        let refused = || std::future::ready(false);
+        assert_eq!(ask_often(&health, refused).await, Duration::ZERO, "an attempt says that it is away");
+        let silent = || async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            false
+        };
+        assert_eq!(ask_often(&health, silent).await, MOMENT, "somebody waits for it already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_back_is_used_at_once() {
+        let health = Health::default();
+        health.set_offline();
+        let answer = || async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(())
+        };
+        // It was refused a moment ago, and is there now: who asks finds it, and waits for its answer as long as that takes.
+        health.look(async { false }).await;
+        let looking = async {
+            health.wanted().await;
+            health.look(async { true }).await
+        };
+        let (answered, there) = tokio::join!(health.ask(answer()), looking);
+        assert!(answered.is_ok() && there && !health.offline());
+        // An attempt that was made before says nothing of now.
+        health.set_offline();
+        let looking = async {
+            health.wanted().await;
+            health.look(async { true }).await
+        };
+        let before = health.look(async {
+            tokio::time::sleep(MOMENT / 4).await;
+            false
+        });
+        let (_, answered, _) = tokio::join!(before, health.ask(answer()), async {
+            tokio::time::sleep(MOMENT / 2).await;
+            looking.await
+        });
+        assert!(answered.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -378,7 +378,7 @@ impl Inner {
         let store = self.store.clone();
         // What is begun is finished, whoever waits for it.
         let working = tokio::spawn(async move { store.commit_each(contents).await });
-        let committed = home.health.ask(async { working.await.map_err(|_| Error::Interrupted) }).await?;
+        let committed = home.health.try_to(async { working.await.map_err(|_| Error::Interrupted) }).await?;
         let mut first = Ok(());
         for (inode, result) in committed {
             match result {
