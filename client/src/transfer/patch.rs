@@ -251,7 +251,10 @@ impl Uploads {
             made.push(Made { patch: piece.patch, offset: piece.range.start, blob, at: sealed });
             sealed += len;
         }
-        let cache = self.shared.transfer.cache().cloned();
+        // Long runs would push out what is read again and again, for a file that most likely is not, and whose pages the kernel still has.
+        let short = self.shared.transfer.tuning().segment_plain(scheme, 0);
+        let is_long = wanted.iter().any(|piece| piece.range.end - piece.range.start > short);
+        let cache = self.shared.transfer.cache().filter(|_| !is_long).cloned();
         let mut buffer = self.shared.transfer.budget().lend(buffer_len(scheme, sealed)?).await;
         let sealing = blocking(move || {
             for (piece, made) in wanted.iter().zip(&made) {
