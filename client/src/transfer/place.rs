@@ -82,15 +82,20 @@ pub(crate) async fn place(
         let now = Instant::now();
         match event {
             Some(outcome) => {
+                let before = placing.stored();
                 placing.settle(outcome);
                 let stored = placing.stored();
                 if stored * 2 >= lease.scheme.n() && late.is_none() {
                     late = Some(now + tuning.late_store.max(3 * (now - began)));
                 }
-                if stored >= needed && end.is_none() && !all {
-                    // Whoever is still busy gets as long again as the others took, then a spare may try for as long.
-                    end = Some(now + tuning.tail(now - began));
-                    late = late.map(|late| late.min(now + tuning.tail(now - began)));
+                if stored >= needed && stored > before && !all {
+                    // Whoever is still busy gets as long again as the others took, then a spare may try for as long. If another one comes in
+                    // meanwhile it is the way that is busy.
+                    let tail = now + tuning.tail(now - began);
+                    if end.is_none() {
+                        late = late.map(|late| late.min(tail));
+                    }
+                    end = Some(end.map_or(tail, |end| end.max(tail)));
                 }
             }
             None if late.is_some_and(|late| late <= now) => {

@@ -52,7 +52,7 @@ impl Default for Tuning {
             large_file: 64 * MIB,
             stage: 64 * MIB,
             stage_after: Duration::from_secs(10),
-            tail_min: Duration::from_millis(1500),
+            tail_min: Duration::from_millis(2500),
             tail_max: Duration::from_secs(15),
             late_store: Duration::from_secs(4),
             hedge_min: Duration::from_millis(150),
