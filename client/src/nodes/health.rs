@@ -101,8 +101,12 @@ impl Health {
         self.avoid(node, if lied { LIAR_PAUSE } else { FIRST_PAUSE });
     }
 
-    /// A node was still busy when all others had been done for as long as they had taken.
+    /// A node was still busy when all others had been done for as long as they had taken. While it is avoided for that, others that found out
+    /// at the same time, or believed it, say nothing new.
     pub fn lagged(&self, node: NodeId) {
+        if self.is_lagging(node) {
+            return;
+        }
         self.avoid(node, LAG_PAUSE);
         if let Some(record) = lock(&self.nodes).get_mut(&node) {
             record.lagged = true;
@@ -222,6 +226,13 @@ mod tests {
         let until = |node| lock(&health.nodes)[&node].avoid_until.unwrap();
         assert!(until(lagging) > until(failed) + LAG_PAUSE / 2);
         assert!(health.is_lagging(lagging) && !health.is_lagging(failed));
+        // Another segment that waited for it at the same time is no second time.
+        let first = until(lagging);
+        health.lagged(lagging);
+        assert_eq!(until(lagging), first);
+        lock(&health.nodes).get_mut(&lagging).unwrap().avoid_until = Some(Instant::now());
+        health.lagged(lagging);
+        assert!(until(lagging) > Instant::now() + LAG_PAUSE * 3 / 2);
         health.succeeded(lagging);
         assert!(!health.is_avoided(lagging) && !health.is_lagging(lagging));
     }

@@ -1,4 +1,4 @@
-//! A directory with more names than are remembered.
+//! A directory with more names than are remembered, and a file that is longer than what is kept of what was written.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,13 @@ use cyx_fs::vfs::RenameFlags;
 use cyx_fs::{Errno, Filesystem, Ino, Kind};
 
 use super::alone::alone;
-use super::support::{ME, World, bucket, content, put, until, walk};
+use super::support::{ME, WRITE, World, bucket, content, put, until, walk, write_at};
 
 /// More than the 50,000 that are remembered of one directory.
 const NAMES: usize = 52_000;
+
+/// More than a large file has.
+const LONG: usize = 66 << 20;
 
 fn name(number: usize) -> String {
     format!("file-{number:05}")
@@ -77,5 +80,35 @@ async fn a_directory_of_many_names_is_worked_in_and_little_of_it_is_remembered()
     until("the removal is seen", async || fs.lookup(dir, name(1).as_bytes()).await == Err(Errno::ENOENT)).await;
     assert_eq!((fs.state().conflicts, fs.state().last_error), (0, None));
     other.fs.shutdown().await;
+    machine.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_in_long_runs_is_cached_only_when_it_is_read() {
+    let world = World::new();
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    let cached = || fs.state().cache_bytes;
+    let short = cyx_tests::noise(1, 3 << 20);
+    put(fs, work, "short", &short).await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let before = cached();
+    assert!(before >= short.len() as u64, "{before}");
+
+    let long = cyx_tests::noise(2, LONG);
+    let (made, handle) = fs.create(work, b"long", 0o644, WRITE, ME).await.unwrap();
+    // It is known to be long, whenever the first part of it is sent.
+    fs.fallocate(handle, 0, 0, LONG as u64).await.unwrap();
+    for (at, part) in (0..).step_by(1 << 20).zip(long.chunks(1 << 20)) {
+        write_at(fs, handle, at, part).await;
+    }
+    fs.flush(handle).await.unwrap();
+    fs.release(handle).await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    // Short ends of parts may be kept.
+    assert!(cached() - before < LONG as u64 / 2, "{} after {before}", cached());
+    assert!(content(fs, made.ino).await == long);
+    assert!(cached() - before >= LONG as u64, "{} after {before}", cached());
     machine.fs.shutdown().await;
 }
