@@ -42,6 +42,15 @@ pub struct Attr {
     pub ctime_ns: i64,
 }
 
+/// The mode of a file that somebody without privileges has written to, or that belongs to somebody else now: it does not run as its owner or
+/// its group any more. Without permission for the group to run it, the set-group-id bit is none.
+#[must_use]
+pub const fn without_set_id(mode: u32) -> u32 {
+    const SET_GROUP_ID: u32 = 0o2010;
+    let mode = mode & !0o4000;
+    if mode & SET_GROUP_ID == SET_GROUP_ID { mode & !0o2000 } else { mode }
+}
+
 /// A time that is to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetTime {
@@ -68,6 +77,8 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
     /// Last change of anything.
     pub ctime: Option<SetTime>,
+    /// A file does not run as its owner or group any more ([`without_set_id`]).
+    pub clear_set_id: bool,
     /// The open file through which it is changed (ftruncate).
     pub handle: Option<Handle>,
 }
@@ -83,4 +94,24 @@ pub struct Caller {
     pub pid: u32,
     /// Bits that the kernel took away from the mode already.
     pub umask: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_to_runs_as_who_starts_it() {
+        for (before, after) in [
+            (0o4755, 0o755),
+            (0o2755, 0o755),
+            (0o6777, 0o777),
+            (0o6745, 0o2745),
+            (0o2644, 0o2644),
+            (0o1777, 0o1777),
+            (0o644, 0o644),
+        ] {
+            assert_eq!(without_set_id(before), after, "{before:o}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Every request has a deadline, and becomes a task if it has to wait (`task.rs`); what the kernel remembers is invalidated by threads of their own
 //! (`invalidate.rs`); types are converted in `convert.rs`; `requests.rs` has a method per request. What the kernel decides itself is left to it: permissions
-//! (`default_permissions`), locks of this machine, set-user-id bits that a write clears, what `O_DIRECT` means.
+//! (`default_permissions`), locks of this machine, what `O_DIRECT` means. It says when a write has to clear set-user-id bits, and leaves that to
+//! the filesystem.
 
 mod convert;
 mod invalidate;
@@ -179,7 +180,7 @@ fn keep_listing(remember: Remember) -> FopenFlags {
 }
 
 /// How an extended attribute is answered without asking the filesystem: when it is read, and when it is set. The kernel asks for
-/// `security.capability` before every write.
+/// `security.capability` before the first write after it heard of the attributes of a file.
 fn reserved_xattr(name: &OsStr) -> Option<(Errno, Errno)> {
     let name = name.as_bytes();
     if name == b"security.capability" {

@@ -41,6 +41,8 @@ impl fuser::Filesystem for Adapter {
             InitFlags::FUSE_CACHE_SYMLINKS,
             // What others change is invalidated explicitly; a new time alone must not drop what this machine just wrote.
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            // Set-user-id bits are cleared here: otherwise the kernel asks for `security.capability` before each write.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ] {
             if config.add_capabilities(flag).is_err() {
                 tracing::debug!(?flag, "the kernel cannot do this");
@@ -101,8 +103,17 @@ impl fuser::Filesystem for Adapter {
             atime: atime.map(convert::set_time),
             mtime: mtime.map(convert::set_time),
             ctime: ctime.map(|time| SetTime::At(convert::nanoseconds(time))),
+            clear_set_id: false,
             handle: fh.map(|fh| Handle(fh.0)),
         };
+        // `fuser` 0.18 does not pass `FATTR_KILL_SUIDGID` on. The kernel sets it with every new owner, and with another length if the caller
+        // must not keep the bits, which root may. Where it asks for nothing else it changes nothing at all.
+        let clear_set_id = match set {
+            SetAttr { uid: Some(_), .. } | SetAttr { gid: Some(_), .. } => true,
+            SetAttr { size: Some(_), .. } => req.uid() != 0,
+            SetAttr { handle, .. } => set == SetAttr { handle, ..SetAttr::default() },
+        };
+        let set = SetAttr { clear_set_id, ..set };
         let caller = caller(req, 0);
         self.serve_attr(reply, |fs| async move { fs.setattr(ino.0, set, caller).await });
     }
@@ -210,19 +221,25 @@ impl fuser::Filesystem for Adapter {
     fn write(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let data = Bytes::copy_from_slice(data);
+        let unprivileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.serve(
             LONG,
-            |fs| async move { fs.write(Handle(fh.0), offset, data).await.map(Plain) },
+            |fs| async move {
+                if unprivileged {
+                    fs.clear_set_id(ino.0).await?;
+                }
+                fs.write(Handle(fh.0), offset, data).await.map(Plain)
+            },
             |_, result| match result {
                 Ok(Plain(written)) => reply.written(written),
                 Err(error) => reply.error(errno(error)),
@@ -344,6 +361,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         if let Some((_, refused)) = reserved_xattr(name) {
+            self.counters.begin();
             return reply.error(errno(refused));
         }
         // XATTR_CREATE and XATTR_REPLACE of setxattr(2).
@@ -359,6 +377,7 @@ impl fuser::Filesystem for Adapter {
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         if let Some((absent, _)) = reserved_xattr(name) {
+            self.counters.begin();
             return reply.error(errno(absent));
         }
         let name = owned(name);
@@ -379,6 +398,7 @@ impl fuser::Filesystem for Adapter {
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         if let Some((absent, _)) = reserved_xattr(name) {
+            self.counters.begin();
             return reply.error(errno(absent));
         }
         let name = owned(name);

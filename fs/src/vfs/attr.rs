@@ -9,7 +9,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use super::apply::{Applied, Change};
 use super::node::{Node, lock};
 use super::{Filesystem, Found, Handle, Inner, Open};
-use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime};
+use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime, without_set_id};
 use crate::errno::Errno;
 
 impl SetTime {
@@ -37,6 +37,24 @@ impl Filesystem {
         }
     }
 
+    /// Clears the bits that let a file run as its owner or group, as somebody without privileges is about to write to it.
+    ///
+    /// # Errors
+    /// `ESTALE`, `EIO`.
+    pub async fn clear_set_id(&self, ino: Ino) -> Result<(), Errno> {
+        let inner = &*self.inner;
+        let node = inner.node(ino, Errno::EPERM)?;
+        let Some(mode) = inner.mode_to_set(&node).await? else { return Ok(()) };
+        let stamp = node.home.stamp();
+        let change = pb::SetAttributes {
+            inode: bytes_of(node.id),
+            mode: Some(mode),
+            ctime_ns: Some(stamp),
+            ..pb::SetAttributes::default()
+        };
+        inner.set_attributes(&node, change, stamp).await
+    }
+
     /// Changes attributes. Whether the caller may was checked by the kernel.
     ///
     /// # Errors
@@ -59,20 +77,24 @@ impl Filesystem {
             (None, asked) => Ok(asked),
         };
         let (uid, gid) = (fixed(inner.look.uid, set.uid)?, fixed(inner.look.gid, set.gid)?);
+        let mode = match set.mode {
+            None if set.clear_set_id => inner.mode_to_set(&node).await?,
+            asked => asked.map(|mode| mode & 0o7777),
+        };
         let stamp = node.home.stamp();
         if let Some(size) = set.size {
             inner.set_len(&node, size, set.handle).await?;
         }
         let change = pb::SetAttributes {
             inode: bytes_of(node.id),
-            mode: set.mode.map(|mode| mode & 0o7777),
+            mode,
             uid,
             gid,
             mtime_ns: set.mtime.map(|time| time.at(stamp)),
             atime_ns: set.atime.map(|time| time.at(stamp)),
             ctime_ns: Some(set.ctime.map_or(stamp, |time| time.at(stamp))),
         };
-        let something = set.mode.is_some()
+        let something = mode.is_some()
             || set.uid.is_some()
             || set.gid.is_some()
             || set.mtime.is_some()
@@ -96,6 +118,18 @@ impl Filesystem {
 }
 
 impl Inner {
+    /// The mode that a file is to have, if it can be run as its owner or group now.
+    async fn mode_to_set(&self, node: &Arc<Node>) -> Result<Option<u32>, Errno> {
+        if node.kind != Kind::File {
+            return Ok(None);
+        }
+        if node.doubted() {
+            self.fresh(node).await?;
+        }
+        let mode = lock(&node.facts).attributes.mode & 0o7777;
+        Ok(Some(without_set_id(mode)).filter(|cleared| *cleared != mode))
+    }
+
     async fn set_attributes(&self, node: &Arc<Node>, change: pb::SetAttributes, stamp: i64) -> Result<(), Errno> {
         let (mtime, ctime) = (change.mtime_ns, change.ctime_ns.unwrap_or(stamp));
         let content = mtime.and_then(|_| self.content_if_any(node));

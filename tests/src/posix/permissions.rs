@@ -130,9 +130,20 @@ fn writing_takes_the_set_user_id_bit_away(dir: &Path) {
     reachable(dir);
     let file = dir.join("file");
     fs::write(&file, "x").unwrap();
+    let found = || fs::metadata(&file).unwrap().mode() & 0o7777;
+    for script in ["echo more >>\"$D/file\"", "echo less >\"$D/file\"", "truncate -s 3 \"$D/file\""] {
+        mode(&file, 0o6777);
+        assert_eq!(nobody(dir, script), "ok");
+        assert_eq!(found(), 0o777, "{script}");
+        mode(&file, 0o1777);
+        assert_eq!(nobody(dir, script), "ok");
+        assert_eq!(found(), 0o1777, "{script} takes no other bit");
+    }
     mode(&file, 0o4777);
-    assert_eq!(nobody(dir, "echo more >>\"$D/file\""), "ok");
-    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o777);
+    fs::write(&file, "by root").unwrap();
+    assert_eq!(found(), 0o4777, "root may");
+    assert_eq!(nobody(dir, "cat \"$D/file\" >/dev/null"), "ok");
+    assert_eq!(found(), 0o4777, "reading is no change");
     mode(&file, 0o6777);
     chown(&file, Some(1000), Some(1000)).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o777, "so does a new owner");

@@ -2,30 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cyx_tests::mount::{Mount, run, unavailable};
 use cyx_tests::{Cluster, wait_until};
 
+use crate::requests::{free_port, requests};
+
 const FILES: usize = 400;
-
-/// A port that nobody uses.
-fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
-/// How many requests of the kernel a mount has had.
-fn requests(metrics: SocketAddr) -> u64 {
-    let mut stream = TcpStream::connect(metrics).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    let line = page.lines().find_map(|line| line.strip_prefix("cyx_mount_requests_total "));
-    line.unwrap_or_else(|| panic!("no requests in {page}")).parse().unwrap()
-}
 
 fn ls(path: &Path) -> usize {
     let mut command = Command::new("ls");

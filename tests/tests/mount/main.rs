@@ -14,6 +14,7 @@ mod loops;
 mod offline;
 mod programs;
 mod refused;
+mod requests;
 mod rules;
 mod silent;
 mod two;
