@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::attributes::{Attr, Caller, Kind};
 use crate::errno::Errno;
-use crate::vfs::{DirEntry, Filesystem, Invalidator, Remember};
+use crate::vfs::{DirEntry, Filesystem, Invalidator, OpenFlags, Remember};
 
 use convert::{errno, file_attr};
 use invalidate::{Epoch, KernelInvalidator};
@@ -165,9 +165,11 @@ fn owned(name: &OsStr) -> Result<Vec<u8>, Errno> {
     if name.len() > NAME_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(name.to_vec()) }
 }
 
-/// The kernel keeps what it has of a file that is opened if it would have been told of every change.
-fn keep_cache(fs: &Filesystem) -> FopenFlags {
-    if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
+/// The kernel keeps what it has of a file that is opened if it would have been told of every change. It tells of closed descriptors only if
+/// something is done then.
+fn file_opened(fs: &Filesystem, flags: OpenFlags) -> FopenFlags {
+    let keep = if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+    if fs.waits_for_close(flags) { keep } else { keep | FopenFlags::FOPEN_NOFLUSH }
 }
 
 /// The kernel keeps what it lists of a directory, unless that is not of now.

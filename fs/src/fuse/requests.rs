@@ -16,7 +16,7 @@ use fuser::{
 
 use super::convert::{self, errno, file_attr};
 use super::task::{self, Created, LONG, Listed, Opened, OpenedDir, Plain, SHORT};
-use super::{Adapter, GENERATION, caller, fill_plus, keep_cache, keep_listing, owned, reply_xattr, reserved_xattr};
+use super::{Adapter, GENERATION, caller, file_opened, fill_plus, keep_listing, owned, reply_xattr, reserved_xattr};
 use crate::attributes::{SetAttr, SetTime};
 use crate::errno::Errno;
 use crate::vfs::{self, Handle, Seek, SetXattr};
@@ -190,8 +190,8 @@ impl fuser::Filesystem for Adapter {
         self.serve(
             SHORT,
             |fs| async move { fs.open_file(ino.0, flags).await.map(Opened) },
-            |fs, result| match result {
-                Ok(Opened(handle)) => reply.opened(FileHandle(handle.0), keep_cache(fs)),
+            move |fs, result| match result {
+                Ok(Opened(handle)) => reply.opened(FileHandle(handle.0), file_opened(fs, flags)),
                 Err(error) => reply.error(errno(error)),
             },
         );
@@ -425,7 +425,7 @@ impl fuser::Filesystem for Adapter {
             },
             move |fs, result| match result {
                 Ok(Created(attr, handle)) => epoch.answer(since, fs.ttl(), |ttl| {
-                    reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(handle.0), keep_cache(fs));
+                    reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(handle.0), file_opened(fs, flags));
                 }),
                 Err(error) => reply.error(errno(error)),
             },

@@ -84,6 +84,13 @@ impl Filesystem {
         Ok(written)
     }
 
+    /// Whether something is waited for when a descriptor of a file that was opened like this is closed. Otherwise [`Self::flush`] need not be
+    /// called: what follows without waiting, [`Self::release`] does as well.
+    #[must_use]
+    pub fn waits_for_close(&self, flags: OpenFlags) -> bool {
+        self.inner.options.close == Done::Remote && flags.write
+    }
+
     /// A descriptor was closed; others of the handle may be open.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the kernel asks for while programs read and write: each request is a visit to another process and back.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -51,5 +51,10 @@ fn what_programs_do_over_and_over_takes_as_few_requests_as_can_be() {
     });
     assert!(synced <= 2 * TIMES + FEW, "{synced} requests for {TIMES} writes that are durable each");
     drop(file);
+    mount.settle();
+    let content = fs::read(&path).unwrap();
+    let read = counted(&mut || assert!(File::open(&path).is_ok_and(|file| file.metadata().is_ok())));
+    assert!(read <= 2 * TIMES + FEW, "{read} requests for {TIMES} times of opening and closing");
+    assert_eq!(fs::read(&path).unwrap(), content);
     mount.unmount();
 }
