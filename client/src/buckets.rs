@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{AccountId, BucketId, InodeId, Random as _};
+use cyx_core::ids::{AccountId, BucketId, InodeId, Random as _, TimeOrdered as _};
 use cyx_core::name::EncryptedName;
 use cyx_core::units::NAME_MAX;
 use cyx_core::writers::WriterList;
@@ -79,7 +79,7 @@ impl Client {
     }
 
     async fn make_bucket(&self, name: &str, durable: bool) -> Result<()> {
-        let (bucket, root, root_key) = (BucketId::random(), InodeId::random(), RootKey::make());
+        let (bucket, root, root_key) = (BucketId::random(), InodeId::now(), RootKey::make());
         let keys = self.account_keys();
         let secrets = &keys.secrets;
         let owner_key = secrets.identity.public().signing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cyx_core::commit::Commit;
 use cyx_core::extent::{BlobHeader, Extent, PageId, tree};
-use cyx_core::ids::{BlobId, InodeId, Random as _, TxnId};
+use cyx_core::ids::{BlobId, InodeId, TimeOrdered as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_crypto::keys::{BlobKey, InodeKey};
 use cyx_crypto::wrap::{InodeKeyring, open_blob_key, seal_blob_key};
@@ -27,7 +27,7 @@ impl SealedBlob {
     /// A new blob of `plain` bytes, at least 1.
     pub(crate) fn draw(plain: u64) -> Result<Self> {
         let header = BlobHeader::new(plain).map_err(|_| Error::Internal("a blob has a possible length"))?;
-        Ok(Self { id: BlobId::random(), key: BlobKey::make(), header })
+        Ok(Self { id: BlobId::now(), key: BlobKey::make(), header })
     }
 
     /// The whole blob as an extent of a file.

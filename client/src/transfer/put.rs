@@ -3,7 +3,7 @@
 
 use cyx_core::commit::Commit;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _, TxnId};
+use cyx_core::ids::{InodeId, TimeOrdered as _, TxnId};
 use cyx_core::units::INLINE_MAX;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -169,7 +169,7 @@ impl Uploads {
             (None, Some(existing)) => existing,
             (None, None) => FileIdentity::draw(bucket),
         };
-        let txn = resume.as_ref().map_or_else(TxnId::random, Resume::txn);
+        let txn = resume.as_ref().map_or_else(TxnId::now, Resume::txn);
         if let Some(staged) = resume.as_ref().map(Resume::staged_bytes).filter(|staged| *staged > 0) {
             progress.notice(&format!("{} goes on after {staged} bytes", shown(&place.name)));
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use cyx_core::extent::{BlobHeader, Extent};
-use cyx_core::ids::{BlobId, BucketId, InodeId, Random as _, TxnId};
+use cyx_core::ids::{BlobId, BucketId, InodeId, TimeOrdered as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_core::units::FRAME_TAG;
 use cyx_core::wire::{DecodeError, Reader, Writer};
@@ -42,7 +42,7 @@ pub(crate) struct FileIdentity {
 impl FileIdentity {
     /// Of a new file.
     pub(crate) fn draw(bucket: &Bucket) -> Self {
-        Self { inode: InodeId::random(), key: bucket.make_key() }
+        Self { inode: InodeId::now(), key: bucket.make_key() }
     }
 }
 
@@ -212,7 +212,7 @@ impl Resume {
             }
         }
         let file = existing.unwrap_or_else(|| FileIdentity::draw(bucket));
-        let mut resume = Self { journal, txn: TxnId::random(), file, fingerprints, finished: BTreeMap::new() };
+        let mut resume = Self { journal, txn: TxnId::now(), file, fingerprints, finished: BTreeMap::new() };
         resume.journal.clear()?;
         resume.journal.append(&encode_head(resume.txn, &resume.file))?;
         Ok(Some(resume))
@@ -290,7 +290,7 @@ impl Resume {
 
     /// Nothing of the earlier runs is left on the server: begins anew with the same file.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        self.txn = TxnId::random();
+        self.txn = TxnId::now();
         self.finished.clear();
         self.journal.clear()?;
         self.journal.append(&encode_head(self.txn, &self.file))
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(again.outcome, outcome);
         assert!(again.key == blob.key);
 
-        let file = FileIdentity { inode: InodeId::random(), key: InodeKey::make() };
+        let file = FileIdentity { inode: InodeId::now(), key: InodeKey::make() };
         let (txn, same) = decode_head(&encode_head(TxnId([3; 16]), &file)).unwrap();
         assert_eq!((txn, same.inode), (TxnId([3; 16]), file.inode));
         assert!(same.key == file.key);

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _, TrashId, TxnId};
+use cyx_core::ids::{InodeId, TimeOrdered as _, TrashId, TxnId};
 use cyx_core::inode::InodeKind;
 use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, seal_field};
@@ -78,7 +78,7 @@ pub fn attributes_now(mode: u32) -> pb::Attributes {
 /// One mutation of the given operations, under a new transaction id.
 #[must_use]
 pub fn mutation(operations: Vec<pb::Operation>) -> pb::Mutation {
-    pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None }
+    pb::Mutation { txn: bytes_of(TxnId::now()), operations, time_ns: None }
 }
 
 fn operation(operation: Op) -> pb::Operation {
@@ -105,7 +105,7 @@ impl Bucket {
         kind: NewKind<'_>,
         attributes: pb::Attributes,
     ) -> Result<NewInode> {
-        self.prepare_as(InodeId::random(), self.make_key(), directory, name, kind, attributes)
+        self.prepare_as(InodeId::now(), self.make_key(), directory, name, kind, attributes)
     }
 
     /// As [`Self::prepare`], with an id and a key that were drawn before.

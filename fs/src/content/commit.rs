@@ -15,7 +15,7 @@ use std::time::Duration;
 use cyx_client::Error;
 use cyx_client::transfer::{KnownVersion, PlainSource};
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{BucketId, Random as _, TxnId};
+use cyx_core::ids::{BucketId, TimeOrdered as _, TxnId};
 use futures_util::future::FutureExt as _;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -122,7 +122,7 @@ impl Content {
             source: Arc::new(source),
             mtime_ns: inner.mtime_ns,
             changed_ns: inner.changed_ns,
-            txn: TxnId::random(),
+            txn: TxnId::now(),
         };
         let frozen = Frozen {
             content: Arc::clone(self),

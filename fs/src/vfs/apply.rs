@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cyx_client::meta::fault_error;
 use cyx_client::{Error, IntegrityError, Result};
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _, TxnId};
+use cyx_core::ids::{InodeId, TimeOrdered as _, TxnId};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
@@ -65,7 +65,7 @@ impl Change {
             return asked;
         }
         let operations = vec![pb::Operation { operation: Some(self.operation.clone()) }];
-        pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(self.stamp) }
+        pb::Mutation { txn: bytes_of(TxnId::now()), operations, time_ns: Some(self.stamp) }
     }
 }
 

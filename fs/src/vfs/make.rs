@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cyx_client::tree::change::TARGET_MAX;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _};
+use cyx_core::ids::{InodeId, TimeOrdered as _};
 use cyx_crypto::wrap::{Field, seal_field};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -242,7 +242,7 @@ impl Inner {
             return Err(Errno::EEXIST);
         }
         self.still_there(turn, directory).await?;
-        let (id, key) = (InodeId::random(), directory.home.bucket.make_key());
+        let (id, key) = (InodeId::now(), directory.home.bucket.make_key());
         let stamp = directory.home.stamp();
         let keys = directory.directory_keys()?;
         let names = keys.tokens(name)?;

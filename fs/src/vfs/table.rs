@@ -1,6 +1,6 @@
 //! Numbers for inodes: the same inode has the same number for as long as anybody knows it, and usually for ever.
 //!
-//! A number is derived from the inode's random id. The kernel's lookups are counted; an inode that it knows is kept, whatever becomes
+//! A number is derived from the random half of the inode's id. The kernel's lookups are counted; an inode that it knows is kept, whatever becomes
 //! of its names. Others live as long as a listing or an open file holds them.
 
 use std::collections::HashMap;
@@ -120,9 +120,8 @@ impl Inner {
 
     fn free_number(&self, bucket: BucketId, id: InodeId) -> Ino {
         let half = |bytes: &[u8; 16]| {
-            let mut first = [0; 8];
-            first.copy_from_slice(&bytes[..8]);
-            u64::from_le_bytes(first)
+            let [_, _, _, _, _, _, _, _, random @ ..] = *bytes;
+            u64::from_le_bytes(random)
         };
         let mut ino = (half(&id.0) ^ half(&bucket.0).rotate_left(17)) & MASK;
         loop {

@@ -1,8 +1,8 @@
 //! Batches for the same bucket that wait at the same time are done in one job.
 //!
 //! Every change of a bucket begins with the same questions and ends with the same writes, whoever asks for it. So what callers want of a
-//! bucket waits in its lane, and a job takes all of it at the moment when it begins: while one group is made durable, the next one
-//! gathers. On SQLite that moment is the writer's turn; on PostgreSQL a lane has one job at a time, because the others would only
+//! bucket waits in its lane, and a job takes its share of that ([`Lane::most`]) at the moment when it begins: while one group is made
+//! durable, the next one gathers. On SQLite that moment is the writer's turn; on PostgreSQL a lane has one job at a time, because the others would only
 //! wait for the bucket's row, each with a connection.
 //!
 //! Nobody suffers for others: if the job fails, every batch of it is done again alone.
@@ -23,6 +23,8 @@ use crate::tree::apply::{self, Batch, Outcome, Together};
 const BATCHES_MAX: usize = 256;
 /// Most mutations of one job, unless a single batch has more: others wait for the writer meanwhile.
 const MUTATIONS_MAX: usize = 1024;
+/// So many mutations are not worth dividing.
+const FEW: usize = 16;
 
 /// The lanes of all buckets. Cheap to clone.
 #[derive(Clone)]
@@ -39,11 +41,22 @@ struct Lane {
     waiting: VecDeque<Waiting>,
     /// A job is on its way that takes what waits.
     coming: bool,
+    /// Mutations that the last job took, if the lane has not been empty since.
+    taken: usize,
 }
 
 struct Waiting {
     batch: Arc<Batch>,
     reply: oneshot::Sender<Result<Outcome, TreeError>>,
+}
+
+impl Lane {
+    /// Most mutations that the next job takes: half of what is under way, so that one half is answered and comes back while the database works
+    /// on the other. Callers that were all served by one job would all come back at once, and they and the database would take turns.
+    fn most(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|waiting| waiting.batch.mutations.len()).sum();
+        (waiting + self.taken).div_ceil(2).clamp(FEW, MUTATIONS_MAX)
+    }
 }
 
 impl Waiting {
@@ -119,14 +132,17 @@ impl Shared {
     fn board(self: &Arc<Self>, bucket: BucketId) -> Vec<Waiting> {
         let mut lanes = self.lanes();
         let Some(lane) = lanes.get_mut(&bucket) else { return Vec::new() };
+        let most = lane.most();
         let (mut batches, mut mutations) = (Vec::new(), 0);
         while let Some(next) = lane.waiting.front() {
-            mutations += next.batch.mutations.len();
-            if batches.len() == BATCHES_MAX || (!batches.is_empty() && mutations > MUTATIONS_MAX) {
+            let more = mutations + next.batch.mutations.len();
+            if batches.len() == BATCHES_MAX || (!batches.is_empty() && more > most) {
                 break;
             }
+            mutations = more;
             batches.extend(lane.waiting.pop_front());
         }
+        lane.taken = mutations;
         if self.db.backend() == Backend::Sqlite {
             // Whoever comes from now on needs another job; it waits for the writer while this one is made durable.
             if lane.waiting.is_empty() {
@@ -250,6 +266,29 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("nobody waits");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_job_takes_half_of_what_is_under_way() {
+        let tree = TestTree::new().await;
+        let gathering = Gathering::new(tree.test.db.clone(), Bus::default());
+        let _occupied = occupy(&tree).await;
+        let callers = 3 * FEW;
+        for number in 0..callers {
+            let (gathering, batch) =
+                (gathering.clone(), batch(&tree, vec![directory(&tree, &number.to_string())]).await);
+            tokio::spawn(async move { gathering.apply(batch).await });
+        }
+        // On PostgreSQL a job has taken one or more of them already and waits for the bucket.
+        let under_way = |lane: &Lane| lane.waiting.len() + lane.taken;
+        for _ in 0..6000 {
+            if gathering.0.lanes().get(&tree.bucket).map(under_way) == Some(callers) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let shared = Arc::clone(&gathering.0);
+        assert_eq!(shared.board(tree.bucket).len(), callers / 2);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
