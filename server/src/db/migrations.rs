@@ -27,7 +27,11 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (15, include_str!("../../migrations/0015_account_keys.sql")),
     (18, include_str!("../../migrations/0018_joining.sql")),
     (19, include_str!("../../migrations/0019_network_care.sql")),
+    (20, include_str!("../../migrations/0020_clustered.sql")),
 ];
+
+/// Those that only SQLite needs.
+const ONLY_SQLITE: &[i64] = &[20];
 
 /// Runs what has not been run.
 pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
@@ -43,7 +47,8 @@ pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), D
     let record = "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, hash BYTES NOT NULL)";
     transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(record, backend)))).await?;
     transaction.commit().await?;
-    for (number, text) in MIGRATIONS {
+    let needed = |number: &i64| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number);
+    for (number, text) in MIGRATIONS.iter().filter(|(number, _)| needed(number)) {
         run_one(connection, backend, begin, *number, text).await?;
     }
     Ok(())
@@ -98,12 +103,52 @@ fn translate(text: &str, backend: Backend) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Location, connect};
     use super::*;
 
     #[test]
     fn only_the_word_bytes_is_replaced() {
         assert_eq!(translate("a BYTES, b BYTES_USED, MYBYTES", Backend::Sqlite), "a BLOB, b BYTES_USED, MYBYTES");
         assert_eq!(translate("BYTES)", Backend::Postgres), "BYTEA)");
+    }
+
+    #[tokio::test]
+    async fn what_is_moved_to_other_tables_stays_what_it_was() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("cyx.db"));
+        let mut conn = connect(&location).await.unwrap();
+        let record = "CREATE TABLE schema_migration (number BIGINT PRIMARY KEY, hash BLOB NOT NULL)";
+        conn.execute(sqlx::raw_sql(record)).await.unwrap();
+        for (number, text) in MIGRATIONS.iter().filter(|(number, _)| *number < 20) {
+            run_one(&mut conn, Backend::Sqlite, "BEGIN IMMEDIATE", *number, text).await.unwrap();
+        }
+        let rows = "INSERT INTO entry VALUES (x'01', x'02', x'04', 5, x'06', 7, x'08', 9), (x'01', x'02', x'03', 5, x'06', 7, x'08', 9);
+            INSERT INTO inode VALUES (x'01', x'02', 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, x'0f', x'10', x'11', 18, x'13', 20, 21, 22);
+            INSERT INTO version VALUES (x'01', x'02', 3, 4, 5, x'06', x'07', x'08', 9, 10, 11);";
+        conn.execute(sqlx::raw_sql(rows)).await.unwrap();
+        let before = everything(&mut conn).await;
+        run(&mut conn, Backend::Sqlite).await.unwrap();
+        assert_eq!(everything(&mut conn).await, before);
+        assert_eq!(before.len(), 4);
+        run(&mut conn, Backend::Sqlite).await.unwrap();
+    }
+
+    /// The rows of the tables that were moved, each as one text.
+    async fn everything(conn: &mut Conn) -> Vec<String> {
+        let mut all = Vec::new();
+        for (table, order) in [("entry", "name"), ("inode", "id"), ("version", "version")] {
+            let columns: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+                "SELECT name FROM pragma_table_info('{table}') ORDER BY cid"
+            )))
+            .fetch_all(&mut *conn)
+            .await
+            .unwrap();
+            let cells: Vec<String> = columns.iter().map(|column| format!("'{column} ' || quote({column})")).collect();
+            let text = format!("SELECT concat_ws(', ', {}) FROM {table} ORDER BY {order}", cells.join(", "));
+            all.extend(sqlx::query_scalar::<_, String>(AssertSqlSafe(text)).fetch_all(&mut *conn).await.unwrap());
+        }
+        all
     }
 
     #[test]
