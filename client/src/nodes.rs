@@ -14,6 +14,7 @@
 //! | [`dial`] | connections as they are made, and looks at nodes that let somebody wait |
 //! | [`bulk`] | calls that move data |
 //! | [`health`] | what is remembered about nodes: failures, silence and response times |
+//! | [`load`] | what they have to do, and whose turn it is |
 //! | [`orders`] | what is signed about the traffic |
 //! | [`store`] | chunks out, receipts back |
 //! | [`read`] | chunk ranges, proofs and presence back |
@@ -32,6 +33,7 @@ pub(crate) mod bulk;
 mod dial;
 pub mod health;
 mod heard;
+mod load;
 pub(crate) mod orders;
 pub mod read;
 pub mod store;
@@ -42,6 +44,7 @@ pub use health::{Health, Work};
 pub use store::{Chunk, Stored};
 
 use dial::{MOMENT, Slot};
+use load::{Loads, Turn};
 use orders::{Counted, Orders};
 use wire::Wire;
 
@@ -156,6 +159,7 @@ struct Pool {
     session: Arc<dyn SessionProof>,
     patience: Patience,
     health: Health,
+    loads: Loads,
     orders: Arc<Orders>,
     slots: Mutex<HashMap<NodeId, Slot>>,
 }
@@ -173,14 +177,19 @@ impl NodePool {
     /// A pool without connections.
     #[must_use]
     pub fn new(session: Arc<dyn SessionProof>, patience: Patience) -> Self {
-        let (health, orders) = (Health::default(), session.orders());
-        Self { inner: Arc::new(Pool { session, patience, health, orders, slots: Mutex::default() }) }
+        let (health, loads, orders) = (Health::default(), Loads::default(), session.orders());
+        Self { inner: Arc::new(Pool { session, patience, health, loads, orders, slots: Mutex::default() }) }
     }
 
     /// What is remembered about the nodes.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.inner.health
+    }
+
+    /// What the nodes have to do.
+    pub(crate) fn loads(&self) -> &Loads {
+        &self.inner.loads
     }
 
     /// How long nodes may take.

@@ -20,7 +20,7 @@ use super::health::Work;
 use super::orders::Counted;
 use super::store::Progress;
 use super::wire::{Wire, problem};
-use super::{NodeError, NodePool, Problem, Waits};
+use super::{NodeError, NodePool, Problem, Turn, Waits};
 
 /// A chunk and what is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,8 @@ impl NodePool {
         let wanted = out.len() as u64;
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
-        let read = |wire, idle| read_range(self, wire, access, chunk, range.clone(), &out, idle);
+        let turn = self.loads().turn_to_read(access.node, wanted).await;
+        let read = |wire, idle| read_range(self, wire, access, (chunk, range.clone()), &out, &turn, idle);
         self.with_wire(access, Waits::Once, read).await?;
         self.health().took(Work::read(wanted), began.elapsed());
         Ok(())
@@ -185,9 +186,9 @@ async fn read_range(
     pool: &NodePool,
     wire: Wire,
     access: &NodeAccess,
-    chunk: ChunkRef,
-    range: Range<u64>,
+    (chunk, range): (ChunkRef, Range<u64>),
     out: &Mutex<&mut [u8]>,
+    turn: &Turn,
     idle: Duration,
 ) -> Result<(), Problem> {
     let room = || out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,6 +205,7 @@ async fn read_range(
             None => return Err(Problem::WrongData("more bytes than were asked for")),
         }
         filled = end;
+        turn.left((wanted - filled) as u64);
     }
     if filled == wanted { Ok(()) } else { Err(Problem::WrongData("fewer bytes than were asked for")) }
 }

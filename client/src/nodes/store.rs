@@ -20,7 +20,7 @@ use prost::Message as _;
 use super::access::NodeAccess;
 use super::bulk::Sent;
 use super::wire::{Wire, clean, problem};
-use super::{NodeError, NodePool, Problem, Waits};
+use super::{NodeError, NodePool, Problem, Turn, Waits};
 
 /// A chunk to be stored.
 #[derive(Clone, Debug)]
@@ -48,8 +48,16 @@ impl NodePool {
     /// # Errors
     /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
-        let storing = |wire, idle| store(self, wire, access, Arc::clone(&chunks), idle);
-        self.with_wire(access, Waits::Always, storing).await
+        let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
+        let turn = Arc::new(self.loads().turn_to_store(access.node, bytes).await);
+        if turn.waited && self.health().has_stalled(access.node) {
+            // Whoever was before this one waited for as long as nodes may take.
+            return Err(access.error(Problem::Stalled));
+        }
+        let storing = |wire, idle| store(self, wire, access, Arc::clone(&chunks), &turn, idle);
+        let stored = self.with_wire(access, Waits::Always, storing).await?;
+        self.loads().stored(access.node, bytes);
+        Ok(stored)
     }
 }
 
@@ -58,6 +66,7 @@ async fn store(
     wire: Wire,
     access: &NodeAccess,
     chunks: Arc<[Chunk]>,
+    turn: &Arc<Turn>,
     idle: Duration,
 ) -> Result<Stored, Problem> {
     let grant = access.grant()?;
@@ -67,11 +76,16 @@ async fn store(
         awaited.insert(chunk.id, ReceivedChunk { id: chunk.id, length, root: chunk.root });
     }
     let progress = Progress::default();
-    let order = pool.count(access, chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum(), false)?.order;
+    let mut left = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
+    let order = pool.count(access, left, false)?.order;
     let open = StoreOpen { grant: grant.bytes.clone(), order };
     let frames = Frames::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
-    let moved = progress.clone();
-    let sent = Sent::new(frames.inspect(move |_| moved.step()));
+    let (moved, turn) = (progress.clone(), Arc::clone(turn));
+    let sent = Sent::new(frames.inspect(move |frame| {
+        moved.step();
+        left = left.saturating_sub(frame.len() as u64);
+        turn.left(left);
+    }));
     let called = wire.call_bulk(STORE_CHUNK, sent, STORE_DATA);
     let mut answers = progress.watch(idle, called).await?.map_err(|status| problem(&status))?;
     let mut stored = Stored::default();
@@ -190,9 +204,11 @@ impl Iterator for Frames {
 
 #[cfg(test)]
 mod tests {
+    use cyx_core::chunk::root;
     use cyx_proto::bulk::Splitter;
 
     use super::*;
+    use crate::test_nodes::Cluster;
 
     #[test]
     fn a_stream_opens_sends_every_byte_in_pieces_and_flushes_once() {
@@ -217,6 +233,29 @@ mod tests {
         assert!(splitter.is_between());
         let (piece, total) = (format!("data {PIECE}"), format!("header {}", big.len()));
         assert_eq!(seen, ["open", &total, &piece, &piece, "data 5", "header 1", "data 1", "flush"]);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_sent_when_it_is_its_turn_unless_the_node_was_waited_for_in_vain_before() {
+        let cluster = Cluster::start(1).await;
+        let (pool, all) = (cluster.pool(), cluster.access());
+        let (node, access) = (&cluster.nodes[0], &all[&cluster.nodes[0].id()]);
+        let bytes = Bytes::from(vec![7; 100_000]);
+        let chunks: Arc<[Chunk]> = Arc::new([Chunk { id: ChunkId([1; 16]), root: root(&bytes), bytes }]);
+        pool.wire(access).await.unwrap();
+        for stalls in [false, true] {
+            let turn = pool.loads().turn_to_store(access.node, u64::MAX).await;
+            let mut storing = Box::pin(pool.store(access, Arc::clone(&chunks)));
+            assert!(futures_util::poll!(&mut storing).is_pending());
+            if stalls {
+                pool.health().fell_silent(access.node);
+            }
+            drop(turn);
+            let outcome = storing.await.map(drop).map_err(|error| error.problem);
+            assert_eq!(outcome, if stalls { Err(Problem::Stalled) } else { Ok(()) });
+            assert_eq!(node.state.stores.load(Ordering::SeqCst), 1);
+            assert_eq!(pool.loads().stored_by(access.node), 100_000);
+        }
     }
 
     #[tokio::test(start_paused = true)]

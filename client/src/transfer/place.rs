@@ -6,7 +6,8 @@
 //! | a node fails | its shard goes to a spare |
 //! | half of the shards are stored and some time passed | spares get the missing shards as well; whoever is first counts |
 //! | the write quorum is reached and the tail is over | done; what is missing is left to repair, and who lagged is passed over for a while |
-//! | the write quorum is reached and all others lagged elsewhere meanwhile | the same at once |
+//! | so too, but one of the rest stores for others about as much as they do | it has longer, because what it does first is what takes long |
+//! | the write quorum is reached and all others lagged elsewhere meanwhile | done at once |
 //! | nothing is under way any more | done, or too few |
 
 use std::collections::VecDeque;
@@ -28,6 +29,9 @@ use crate::nodes::{Chunk, NodeAccess, NodeError, NodePool, Stored};
 
 /// How often is looked whether other segments have found out who lags.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A node keeps up with others that stores one of so many bytes that they do.
+const KEPT_UP: u64 = 3;
 
 /// A segment that is durable on enough nodes.
 pub(crate) struct Placed {
@@ -63,6 +67,7 @@ pub(crate) async fn place(
     let began = Instant::now();
     let mut late: Option<Instant> = None;
     let mut end: Option<Instant> = None;
+    let mut last: Option<Instant> = None;
     loop {
         if end.is_some() && placing.waits_for_laggards() {
             // Another segment has found out that it waits for them in vain.
@@ -80,6 +85,11 @@ pub(crate) async fn place(
             else => break,
         };
         let now = Instant::now();
+        if event.is_none() && last.is_some_and(|last| now < last) && placing.keeps_up() {
+            let again = now + LOOK_AGAIN;
+            late = late.map(|late| late.max(again));
+            end = end.map(|end| end.max(again));
+        }
         match event {
             Some(outcome) => {
                 let before = placing.stored();
@@ -94,6 +104,7 @@ pub(crate) async fn place(
                     let tail = now + tuning.tail(now - began);
                     if end.is_none() {
                         late = late.map(|late| late.min(tail));
+                        last = Some(now + tuning.tail_max);
                     }
                     end = Some(end.map_or(tail, |end| end.max(tail)));
                 }
@@ -139,6 +150,8 @@ struct Placing<'a> {
     shards: Vec<Shard>,
     spares: VecDeque<&'a NodeAccess>,
     attempts: FuturesUnordered<Attempt<'a>>,
+    /// What each node of the lease had acknowledged before.
+    before: Vec<u64>,
     poor: bool,
     last: Option<NodeError>,
 }
@@ -163,6 +176,7 @@ impl<'a> Placing<'a> {
             shards: (0..lease.scheme.n()).map(|_| Shard::default()).collect(),
             spares: good.into(),
             attempts: FuturesUnordered::new(),
+            before: lease.nodes.iter().map(|node| pool.loads().stored_by(node.node)).collect(),
             poor: false,
             last: None,
         }
@@ -256,6 +270,20 @@ impl<'a> Placing<'a> {
     fn waits_for_laggards(&self) -> bool {
         let mut busy = self.shards.iter().filter(|shard| shard.stored.is_none()).flat_map(|shard| &shard.under_way);
         busy.all(|node| self.pool.health().is_lagging(*node))
+    }
+
+    /// Whether a node that is still busy has stored, for this segment and others, no less than a part of what nodes usually have meanwhile.
+    fn keeps_up(&self) -> bool {
+        let done = |index: usize| self.pool.loads().stored_by(self.lease.nodes[index].node) - self.before[index];
+        let mut all: Vec<u64> = (0..self.lease.nodes.len()).map(done).collect();
+        all.sort_unstable();
+        let usual = all[all.len() / 2];
+        let is_busy = |index: usize| {
+            let node = self.lease.nodes[index].node;
+            let shard = self.shards.get(index);
+            shard.is_some_and(|shard| shard.stored.is_none() && shard.under_way.contains(&node))
+        };
+        (0..self.lease.nodes.len()).any(|index| is_busy(index) && done(index) > 0 && done(index) * KEPT_UP >= usual)
     }
 
     fn stored(&self) -> usize {
@@ -437,6 +465,27 @@ mod tests {
         );
         let (one, other) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
         assert_eq!((one.ok().unwrap().present, other.ok().unwrap().present), (13, 13));
+    }
+
+    #[tokio::test]
+    async fn a_node_keeps_up_that_stores_for_others_meanwhile() {
+        let cluster = Cluster::start(14).await;
+        let (lease, pool) = (cluster.lease(Scheme::DEFAULT, 0), cluster.pool());
+        let coded = coded(Scheme::DEFAULT, 1000).await;
+        let node = |index: usize| cluster.nodes[index].id();
+        // From before, which does not count.
+        pool.loads().stored(node(0), 1 << 30);
+        let mut placing = Placing::new(&pool, &lease, &coded);
+        placing.shards[0].under_way.push(node(0));
+        (1..14).for_each(|index| placing.shards[index].stored = Some((node(index), Vec::new())));
+        (1..14).for_each(|index| pool.loads().stored(node(index), 3000));
+        assert!(!placing.keeps_up(), "it did nothing while the others did");
+        pool.loads().stored(node(0), 999);
+        assert!(!placing.keeps_up());
+        pool.loads().stored(node(0), 1);
+        assert!(placing.keeps_up());
+        placing.shards[0].under_way.clear();
+        assert!(!placing.keeps_up(), "nobody is busy");
     }
 
     #[tokio::test]

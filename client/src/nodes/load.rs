@@ -1,0 +1,138 @@
+//! What nodes have to do for this client: whose turn it is at each, and how much each has stored.
+//!
+//! Whatever one node is to move shares its connection. Begun at once, all of it would come at the end; so what is large takes turns, and what was
+//! asked for first comes first. What is small never waits.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cyx_core::ids::NodeId;
+use cyx_core::units::KIB;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Work;
+
+/// KiB that are under way to a node, and as many from it. The next shard of a large segment begins when 1.5 MiB of the one before are left, which
+/// a tenth of 1 Gbit/s takes longer for than an answer takes over 100 ms.
+const AT_A_TIME: u32 = 3584;
+
+/// What all nodes have to do.
+#[derive(Default)]
+pub(crate) struct Loads(Mutex<HashMap<NodeId, Arc<Load>>>);
+
+struct Load {
+    stores: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    /// Bytes that it has acknowledged.
+    stored: AtomicU64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        let turns = || Arc::new(Semaphore::new(AT_A_TIME as usize));
+        Self { stores: turns(), reads: turns(), stored: AtomicU64::new(0) }
+    }
+}
+
+/// The right to move bytes over a node's connection, given back as they move.
+pub(super) struct Turn {
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Whether others had to be done first.
+    pub(super) waited: bool,
+}
+
+impl Loads {
+    fn of(&self, node: NodeId) -> Arc<Load> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default())
+    }
+
+    /// Waits until a node's connection is free for storing so many bytes.
+    pub(super) async fn turn_to_store(&self, node: NodeId, bytes: u64) -> Turn {
+        Turn::of(&self.of(node).stores, bytes).await
+    }
+
+    /// As [`Self::turn_to_store`], for reading.
+    pub(super) async fn turn_to_read(&self, node: NodeId, bytes: u64) -> Turn {
+        Turn::of(&self.of(node).reads, bytes).await
+    }
+
+    /// A node has acknowledged bytes.
+    pub(crate) fn stored(&self, node: NodeId, bytes: u64) {
+        self.of(node).stored.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All bytes that a node has acknowledged.
+    pub(crate) fn stored_by(&self, node: NodeId) -> u64 {
+        self.of(node).stored.load(Ordering::Relaxed)
+    }
+}
+
+/// Permits for so many bytes.
+fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).min(AT_A_TIME)
+}
+
+impl Turn {
+    async fn of(turns: &Arc<Semaphore>, bytes: u64) -> Self {
+        if Work::read(bytes) == Work::SmallRead {
+            return Self { permit: Mutex::default(), waited: false };
+        }
+        let wanted = permits(bytes);
+        let (permit, waited) = match Arc::clone(turns).try_acquire_many_owned(wanted) {
+            Ok(permit) => (Some(permit), false),
+            // The semaphore is never closed.
+            Err(_) => (Arc::clone(turns).acquire_many_owned(wanted).await.ok(), true),
+        };
+        Self { permit: Mutex::new(permit), waited }
+    }
+
+    /// So many bytes are left to move.
+    pub(super) fn left(&self, bytes: u64) {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(permit) = permit.as_mut() {
+            let needless = permit.num_permits().saturating_sub(permits(bytes) as usize);
+            drop(permit.split(needless));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cyx_core::units::MIB;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId([1; 16]);
+
+    #[tokio::test]
+    async fn what_is_large_takes_turns_and_the_next_begins_before_the_last_is_done() {
+        let loads = Loads::default();
+        let first = loads.turn_to_store(NODE, 2 * MIB).await;
+        let mut second = Box::pin(loads.turn_to_store(NODE, 2 * MIB));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        first.left(MIB + MIB / 2 + 1);
+        assert!(futures_util::poll!(&mut second).is_pending());
+        first.left(MIB + MIB / 2);
+        assert!(second.await.waited && !first.waited);
+        // Another node, the other direction, and what is small.
+        assert!(!loads.turn_to_store(NodeId([2; 16]), 2 * MIB).await.waited);
+        assert!(!loads.turn_to_read(NODE, 2 * MIB).await.waited);
+        assert!(!loads.turn_to_store(NODE, 4 * KIB).await.waited);
+    }
+
+    #[tokio::test]
+    async fn more_than_goes_at_a_time_has_all_of_it_until_little_is_left() {
+        let loads = Loads::default();
+        let first = loads.turn_to_read(NODE, 4 * MIB).await;
+        let mut second = Box::pin(loads.turn_to_read(NODE, 100 * KIB));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        first.left(3 * MIB);
+        drop(second.await);
+        // Once more, as after a broken connection: nothing is taken back.
+        first.left(4 * MIB);
+        drop(loads.turn_to_read(NODE, 100 * KIB).await);
+        drop(first);
+        assert!(!loads.turn_to_read(NODE, 4 * MIB).await.waited);
+    }
+}
