@@ -19,7 +19,7 @@ pub enum DbError {
     #[error("{0}")]
     Location(&'static str),
     /// The tables were made by something else than this program's past.
-    #[error("migration {number:04} of this database differs from this program's: it belongs to another version")]
+    #[error("migration {number:04} of this database is not one of this program: it belongs to another version")]
     ForeignMigration {
         /// Number of the migration.
         number: i64,

@@ -1,8 +1,8 @@
 //! Bringing the tables up to date.
 //!
 //! One file per area in `server/migrations/`. Each runs once, in a transaction, and is recorded by its number and the BLAKE3 of its
-//! text; a database whose record differs belongs to another version and is refused. Once released a file never changes: what is
-//! needed later comes as a new file. In the files `BYTES` stands for `BLOB` (SQLite) or `BYTEA` (PostgreSQL).
+//! text; a database whose record differs, or has one more, belongs to another version and is refused. Once released a file never
+//! changes: what is needed later comes as a new file. In the files `BYTES` stands for `BLOB` (SQLite) or `BYTEA` (PostgreSQL).
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
@@ -46,7 +46,12 @@ pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), D
     }
     let record = "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, hash BYTES NOT NULL)";
     transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(record, backend)))).await?;
+    let done: Vec<i64> =
+        sqlx::query_scalar("SELECT number FROM schema_migration ORDER BY number").fetch_all(&mut *transaction).await?;
     transaction.commit().await?;
+    if let Some(number) = done.into_iter().find(|number| MIGRATIONS.iter().all(|(known, _)| known != number)) {
+        return Err(DbError::ForeignMigration { number });
+    }
     let needed = |number: &i64| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number);
     for (number, text) in MIGRATIONS.iter().filter(|(number, _)| needed(number)) {
         run_one(connection, backend, begin, *number, text).await?;

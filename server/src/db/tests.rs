@@ -210,6 +210,23 @@ async fn a_database_of_another_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_a_newer_version_has_changed_is_refused() {
+    let test = TestDb::new().await;
+    let changed: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                let text = "INSERT INTO schema_migration (number, hash) VALUES (1000000, $1)";
+                sqlx::query(text).bind(&[0_u8; 32][..]).execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    changed.unwrap();
+    assert!(matches!(Db::open(&test.config).await.err(), Some(DbError::ForeignMigration { number: 1_000_000 })));
+}
+
+#[tokio::test]
 async fn null_and_bytes_come_back_as_they_went() {
     let test = TestDb::new().await;
     let mut tx = test.db.read().await.unwrap();
