@@ -53,8 +53,17 @@ pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), D
         return Err(DbError::ForeignMigration { number });
     }
     let needed = |number: &i64| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number);
+    keep_aside_in(connection, backend, "FILE").await?;
     for (number, text) in MIGRATIONS.iter().filter(|(number, _)| needed(number)) {
         run_one(connection, backend, begin, *number, text).await?;
+    }
+    keep_aside_in(connection, backend, "MEMORY").await
+}
+
+/// Where SQLite keeps what it would need to undo a statement, which for a table that is dropped is all of the table.
+async fn keep_aside_in(connection: &mut Conn, backend: Backend, place: &'static str) -> Result<(), DbError> {
+    if backend == Backend::Sqlite {
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA temp_store = {place}")))).await?;
     }
     Ok(())
 }

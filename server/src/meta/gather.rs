@@ -2,8 +2,8 @@
 //!
 //! Every change of a bucket begins with the same questions and ends with the same writes, whoever asks for it. So what callers want of a
 //! bucket waits in its lane, and a job takes its share of that ([`Lane::most`]) at the moment when it begins: while one group is made
-//! durable, the next one gathers. On SQLite that moment is the writer's turn; on PostgreSQL a lane has one job at a time, because the others would only
-//! wait for the bucket's row, each with a connection.
+//! durable, the next one gathers. On SQLite that moment is the writer's turn; on PostgreSQL a lane has one job at a time, because the
+//! others would only wait for the bucket's row, each with a connection.
 //!
 //! Nobody suffers for others: if the job fails, every batch of it is done again alone.
 
