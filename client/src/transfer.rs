@@ -55,7 +55,7 @@ pub mod verify;
 pub use check::FileHealth;
 pub use content::SegmentOutcome;
 pub use pack::SmallFile;
-pub use patch::{Patch, Patched, Patches, PlainSource, Shared as SharedRange, WriteLease};
+pub use patch::{Ahead, OnItsWay, Patch, Patched, Patches, PlainSource, Shared as SharedRange, WriteLease};
 pub use progress::{FileOutcome, Progress, Silent};
 pub use put::{Condition, OnConflict, Place, Put, PutOptions};
 pub use reader::{FileReader, FrameCache, KnownVersion};

@@ -9,6 +9,7 @@
 //! | [`changes`] | which ranges were changed, and where in the journal their bytes are |
 //! | [`remote`] | versions: read, and committed |
 //! | [`commit`] | changes become versions |
+//! | [`ahead`] | long files are sent while they are written |
 //! | [`prefetch`] | reading ahead |
 //! | [`options`] | where everything lies, and what it may take |
 //! | [`gone`] | changes of buckets that are not there any more |
@@ -26,6 +27,7 @@ use cyx_core::ids::InodeId;
 use cyx_crypto::wrap::InodeKeyring;
 use tokio::time::Instant;
 
+mod ahead;
 pub mod changes;
 mod commit;
 pub mod error;
@@ -45,6 +47,7 @@ pub use options::StoreOptions;
 pub use store::{Recovered, Status, Store, StoreEvent};
 
 use crate::journal::{FileId, Pins, PlainRecord};
+use ahead::Stream;
 use changes::Changes;
 use prefetch::Prefetch;
 use remote::Version;
@@ -113,6 +116,7 @@ struct Inner {
     soon: bool,
     /// Bytes that were added at its end since it was last frozen.
     grown: u64,
+    stream: Stream,
     intents: Vec<(u64, KnownVersion)>,
     held: bool,
     lost: bool,
@@ -147,6 +151,7 @@ impl Content {
             latest: None,
             soon: false,
             grown: 0,
+            stream: Stream::default(),
             intents: Vec::new(),
             held: false,
             lost: false,
@@ -330,7 +335,9 @@ impl Content {
             inner.committed = inner.newest;
             inner.changes = Changes::default();
             inner.origins.clear();
-            inner.len = inner.base.as_ref().map_or(0, |base| base.known().size);
+            let len = inner.base.as_ref().map_or(0, |base| base.known().size);
+            inner.stream.restart(len);
+            inner.len = len;
             self.clean(&mut inner)?
         };
         self.store.mark_clean(self.id);

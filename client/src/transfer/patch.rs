@@ -30,10 +30,12 @@ use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
 use super::upload::{Shipped, Uploads, Wish};
 use crate::error::{Error, Result};
 
+mod ahead;
 mod append;
 mod commit;
 mod share;
 
+pub use ahead::{Ahead, OnItsWay};
 pub use commit::{Patched, Patches, WriteLease};
 pub use share::Shared;
 
@@ -67,6 +69,8 @@ pub struct Patch {
     pub shared: Vec<Shared>,
     /// Where `data` comes from.
     pub source: Arc<dyn PlainSource>,
+    /// Parts of `data` whose storing has begun already, in order.
+    pub ahead: Vec<OnItsWay>,
     /// The time of the last change of content that the file gets, in Unix nanoseconds.
     pub mtime_ns: i64,
     /// When that was decided: the file's ctime.
@@ -101,6 +105,12 @@ struct Wanted {
     source: Arc<dyn PlainSource>,
 }
 
+impl Wanted {
+    fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
 struct Made {
     patch: usize,
     offset: u64,
@@ -112,26 +122,24 @@ impl Uploads {
     /// Stores what patches have written and prepares their commits. Results are in the order of the patches.
     pub async fn prepare(&self, patches: Vec<Patch>) -> Patches {
         let mut files: Vec<Building> = patches.into_iter().map(Building::new).collect();
-        let mut wanted = Vec::new();
+        let (mut wanted, mut begun) = (Vec::new(), Vec::new());
         let (mut total, mut room) = (0, append::TOGETHER_MAX);
         for (at, file) in files.iter_mut().enumerate() {
             file.take_over_small_extents(&mut room).await;
             total += file.written();
+            let ahead = std::mem::take(&mut file.patch.ahead);
             if file.is_inline() {
                 if let Err(error) = file.make_inline().await {
                     file.error = Some(error);
                 }
             } else {
                 let source = &file.patch.source;
-                let ranges = file.patch.data.iter();
-                wanted.extend(ranges.map(|range| Wanted {
-                    patch: at,
-                    range: range.clone(),
-                    source: Arc::clone(source),
-                }));
+                let ranges = rest_of(&file.patch.data, &ahead);
+                wanted.extend(ranges.into_iter().map(|range| Wanted { patch: at, range, source: Arc::clone(source) }));
+                begun.extend(ahead.into_iter().map(|part| (at, part, Arc::clone(source))));
             }
         }
-        let carried = match self.ship_all(wanted, total, &mut files).await {
+        let carried = match self.ship_all(wanted, begun, total, &mut files).await {
             Ok(carried) => carried,
             Err(error) => {
                 fail_all(&mut files, error);
@@ -146,8 +154,14 @@ impl Uploads {
     }
 
     /// Cuts what was written into blobs and these into segments, and stores them.
-    async fn ship_all(&self, wanted: Vec<Wanted>, total: u64, files: &mut [Building]) -> Result<Vec<Carried>> {
-        if wanted.is_empty() {
+    async fn ship_all(
+        &self,
+        wanted: Vec<Wanted>,
+        begun: Vec<(usize, OnItsWay, Arc<dyn PlainSource>)>,
+        total: u64,
+        files: &mut [Building],
+    ) -> Result<Vec<Carried>> {
+        if wanted.is_empty() && begun.is_empty() {
             return Ok(Vec::new());
         }
         let tuning = self.shared.transfer.tuning();
@@ -155,6 +169,7 @@ impl Uploads {
         // A large file that is committed in parts is a large one all the same.
         let whole = if let [file] = &*files { total.max(file.patch.size) } else { total };
         let full = tuning.segment_plain(scheme, whole);
+        let mut coming: u64 = wanted.iter().map(Wanted::len).sum();
         let mut segments: Vec<Vec<Wanted>> = Vec::new();
         let mut room = 0;
         for run in wanted {
@@ -175,20 +190,26 @@ impl Uploads {
             }
         }
         let mut carried = Vec::with_capacity(segments.len());
-        let mut jobs = JoinSet::new();
+        let mut jobs: JoinSet<Result<ahead::StoredFor>> = JoinSet::new();
         let mut waiting = segments.into_iter();
-        let mut coming = total;
+        for (patch, part, source) in begun {
+            let (uploads, after) = (self.clone(), coming);
+            jobs.spawn(async move { Ok(uploads.arrived(patch, part, source, after).await) });
+        }
         let mut unstaged = 0;
         let stage_under = (files.len() == 1).then(|| files[0].patch.txn);
         loop {
             while jobs.len() < SEGMENTS_AT_ONCE {
                 let Some(segment) = waiting.next() else { break };
-                coming = coming.saturating_sub(segment.iter().map(|piece| piece.range.end - piece.range.start).sum());
+                coming = coming.saturating_sub(segment.iter().map(Wanted::len).sum());
                 let (uploads, after) = (self.clone(), coming);
-                jobs.spawn(async move { uploads.ship_segment(segment, scheme, after).await });
+                jobs.spawn(async move {
+                    let shipped = uploads.ship_segment(segment, scheme, after).await?;
+                    Ok(shipped.map(|shipped| vec![shipped]))
+                });
             }
             let Some(done) = jobs.join_next().await else { break };
-            let (shipped, made) = match joined(done) {
+            let stored = match joined(done) {
                 Ok(Ok(stored)) => stored,
                 Ok(Err((error, users))) => {
                     fail(files, &users, error);
@@ -196,18 +217,20 @@ impl Uploads {
                 }
                 Err(error) => return Err(error),
             };
-            let id = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
-            let mut users = Vec::new();
-            for made in made {
-                unstaged += made.blob.header.sealed_len();
-                users.push(made.patch);
-                let file = &mut files[made.patch];
-                file.extents.push(made.blob.extent(&file.key, made.offset));
-                file.blobs.push(made.blob.placed(id.clone(), made.at));
+            for (shipped, made) in stored {
+                let id = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
+                let mut users = Vec::new();
+                for made in made {
+                    unstaged += made.blob.header.sealed_len();
+                    users.push(made.patch);
+                    let file = &mut files[made.patch];
+                    file.extents.push(made.blob.extent(&file.key, made.offset));
+                    file.blobs.push(made.blob.placed(id.clone(), made.at));
+                }
+                users.dedup();
+                let Shipped { placed, lease, .. } = shipped;
+                carried.push(Carried { upload: placed.upload, receipts: placed.receipts, users, known: false, lease });
             }
-            users.dedup();
-            let Shipped { placed, lease, .. } = shipped;
-            carried.push(Carried { upload: placed.upload, receipts: placed.receipts, users, known: false, lease });
             if let Some(txn) = stage_under.filter(|_| unstaged >= tuning.stage) {
                 self.stage_patch(txn, &mut files[0], &mut carried).await?;
                 unstaged = 0;
@@ -372,6 +395,25 @@ impl Building {
         }
         Ok(())
     }
+}
+
+/// What is left of ranges without the parts whose storing has begun; both are in order.
+fn rest_of(data: &[Range<u64>], begun: &[OnItsWay]) -> Vec<Range<u64>> {
+    let mut rest = Vec::with_capacity(data.len());
+    let mut begun = begun.iter().peekable();
+    for range in data {
+        let mut at = range.start;
+        while let Some(part) = begun.next_if(|part| part.range.start < range.end) {
+            if at < part.range.start {
+                rest.push(at..part.range.start);
+            }
+            at = part.range.end;
+        }
+        if at < range.end {
+            rest.push(at..range.end);
+        }
+    }
+    rest
 }
 
 fn fail(files: &mut [Building], users: &[usize], error: Error) {

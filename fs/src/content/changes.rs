@@ -112,6 +112,27 @@ impl Changes {
         self.entries.retain(|_, entry| entry.sequence > upto);
     }
 
+    /// What is said about a range alone; neighbours that reach beyond it included.
+    #[must_use]
+    pub fn within(&self, range: &Range<u64>) -> Self {
+        let first = self.entries.range(..=range.start).next_back().map_or(range.start, |(start, _)| *start);
+        Self { entries: self.entries.range(first..range.end).map(|(start, entry)| (*start, *entry)).collect() }
+    }
+
+    /// Whether every byte of a range was written, none of them after this record.
+    #[must_use]
+    pub fn is_written_by(&self, range: &Range<u64>, sequence: u64) -> bool {
+        let mut at = range.start;
+        let first = self.entries.range(..=range.start).next_back().map_or(range.start, |(start, _)| *start);
+        for (start, entry) in self.entries.range(first..range.end) {
+            if *start > at || entry.sequence > sequence || !matches!(entry.kind, Kind::Data { .. }) {
+                return false;
+            }
+            at = entry.end;
+        }
+        at >= range.end
+    }
+
     /// The parts of a range, in order and without gaps.
     #[must_use]
     pub fn parts(&self, range: Range<u64>) -> Vec<Part> {

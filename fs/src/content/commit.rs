@@ -46,11 +46,11 @@ struct Frozen {
 type Noted = (u64, KnownVersion);
 
 /// Reads what was written from the journal.
-struct Written {
-    journal: Journal,
-    changes: Changes,
+pub(super) struct Written {
+    pub(super) journal: Journal,
+    pub(super) changes: Changes,
     /// A record of which only a part was asked for: the rest will be.
-    memo: Mutex<Option<(u64, Arc<PlainRecord>)>>,
+    pub(super) memo: Mutex<Option<(u64, Arc<PlainRecord>)>>,
 }
 
 impl Written {
@@ -120,6 +120,7 @@ impl Content {
             holes,
             shared: ranges,
             source: Arc::new(source),
+            ahead: inner.take_ahead(),
             mtime_ns: inner.mtime_ns,
             changed_ns: inner.changed_ns,
             txn: TxnId::now(),

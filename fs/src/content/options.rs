@@ -26,6 +26,10 @@ pub struct StoreOptions {
     pub age: Duration,
     /// and when a file has grown by so many bytes: a long one is sent while it is written.
     pub grown: u64,
+    /// What is appended to a file in one go is sent ahead of its commit when it is this much,
+    pub ahead_from: u64,
+    /// in pieces of so many bytes.
+    pub ahead_piece: u64,
     /// Largest file.
     pub file_max: u64,
     /// Ranges of at least so many bytes are copied by reference; shorter ones only if they are whole files.
@@ -46,6 +50,9 @@ impl StoreOptions {
             age: Duration::from_secs(5),
             // Less costs more commits than it saves time: with 40 MiB a file of 128 MiB took longer.
             grown: 256 * MIB,
+            ahead_from: 64 * MIB,
+            // A segment of a large file.
+            ahead_piece: 20 * MIB,
             file_max: FILE_MAX,
             share_from: 64 * KIB,
         }

@@ -41,6 +41,7 @@ impl Inner {
         match change {
             Change::Write { offset, len, time_ns } => {
                 self.changes.set(offset..offset + len, Kind::Data { position, skip: 0 }, sequence);
+                self.stream.written(offset..offset + len, self.len);
                 self.grown += (offset + len).saturating_sub(self.len).min(len);
                 self.len = self.len.max(offset + len);
                 self.mtime_ns = time_ns;
@@ -49,18 +50,21 @@ impl Inner {
             Change::Length { len, time_ns } => {
                 // What is cut off must not come back when the file grows again.
                 self.changes.set(len..self.len.max(len), Kind::Hole, sequence);
+                self.stream.restart(len);
                 self.len = len;
                 self.mtime_ns = time_ns;
                 self.changed_ns = time_ns;
             }
             Change::Hole { start, end, time_ns } => {
                 self.changes.set(start..end, Kind::Hole, sequence);
+                self.stream.restart(self.len);
                 self.mtime_ns = time_ns;
                 self.changed_ns = time_ns;
             }
             Change::Share { offset, len, time_ns } => {
                 self.changes.set(offset..offset + len, Kind::Shared { position, skip: 0 }, sequence);
                 self.len = self.len.max(offset + len);
+                self.stream.restart(self.len);
                 self.mtime_ns = time_ns;
                 self.changed_ns = time_ns;
             }
@@ -121,7 +125,8 @@ impl Content {
             return Err(ContentError::Gone);
         }
         let journal = &self.store.journal;
-        let is_long = |inner: &Inner| inner.grown >= self.store.options.grown;
+        let options = &self.store.options;
+        let is_long = |inner: &Inner| (inner.grown >= options.grown, inner.stream.has_piece(options));
         let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
@@ -142,7 +147,7 @@ impl Content {
             if !was_dirty {
                 inner.since = Some(now);
             }
-            Ok(Some((!was_dirty, !was_long && is_long(&inner))))
+            Ok(Some((!was_dirty, was_long != is_long(&inner))))
         });
         let (became_dirty, became_long) = done.await?;
         if became_dirty {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cyx_client::transfer::{
-    FileReader, KnownVersion, Patch, Patched, PlainSource, SharedRange, Transfer, Uploads, WriteLease,
+    Ahead, FileReader, KnownVersion, OnItsWay as ClientOnItsWay, Patch, Patched, PlainSource, SharedRange, Transfer, Uploads, WriteLease,
 };
 use cyx_client::{Bucket, Error, IntegrityError};
 use cyx_core::ids::{BucketId, TxnId};
@@ -42,6 +43,23 @@ pub struct Shared {
     pub offset: u64,
 }
 
+/// A range that is stored and waits for its commit.
+pub enum Sent {
+    /// By the client.
+    Client(Ahead),
+    /// By a test.
+    #[cfg(test)]
+    Memory(Vec<u8>),
+}
+
+/// A range that is sent ahead of its commit.
+pub struct OnItsWay {
+    /// The range.
+    pub range: Range<u64>,
+    /// What becomes of it; `None` if that failed.
+    pub sent: Pin<Box<dyn Future<Output = Option<Sent>> + Send + Sync>>,
+}
+
 /// What is to be committed of one file.
 pub struct Change {
     /// The version it is based on.
@@ -56,6 +74,8 @@ pub struct Change {
     pub shared: Vec<Shared>,
     /// The written bytes.
     pub source: Arc<dyn PlainSource>,
+    /// Parts of `data` that were sent ahead, in order.
+    pub ahead: Vec<OnItsWay>,
     /// When the content last changed.
     pub mtime_ns: i64,
     /// When that was decided.
@@ -101,6 +121,14 @@ pub trait Remote: Send + Sync {
         known: KnownVersion,
         what: &str,
     ) -> Result<Arc<dyn Version>, Error>;
+    /// Stores a range of a file that will be committed later. `coming` is how many bytes will probably follow.
+    fn ahead(
+        &self,
+        bucket: BucketId,
+        range: Range<u64>,
+        source: Arc<dyn PlainSource>,
+        coming: u64,
+    ) -> BoxFuture<'static, Result<Sent, Error>>;
     /// Stores and commits changes of files of one bucket. Results are in the order of the changes.
     fn commit<'a>(
         &'a self,
@@ -268,6 +296,17 @@ impl Remote for ClientRemote {
         Ok(Arc::new(self.transfer.open_known(&open.bucket, keys, known, what.to_owned())))
     }
 
+    fn ahead(
+        &self,
+        bucket: BucketId,
+        range: Range<u64>,
+        source: Arc<dyn PlainSource>,
+        coming: u64,
+    ) -> BoxFuture<'static, Result<Sent, Error>> {
+        let open = self.find(bucket);
+        async move { Ok(Sent::Client(open?.uploads.ahead(range, source, coming).await?)) }.boxed()
+    }
+
     fn commit<'a>(
         &'a self,
         bucket: BucketId,
@@ -325,12 +364,27 @@ fn with_others() -> Error {
     }
 }
 
+impl Sent {
+    fn of_client(self) -> Option<Ahead> {
+        match self {
+            Self::Client(ahead) => Some(ahead),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+}
+
 impl Change {
     fn into_patch(self) -> Option<Patch> {
         let shared = |Shared { range, version, offset }: Shared| {
             Some(SharedRange { range, from: version.reader()?.clone(), offset })
         };
+        let ahead = |OnItsWay { range, sent }: OnItsWay| ClientOnItsWay {
+            range,
+            ahead: Box::pin(sent.map(|sent| sent.and_then(Sent::of_client))),
+        };
         Some(Patch {
+            ahead: self.ahead.into_iter().map(ahead).collect(),
             shared: self.shared.into_iter().map(shared).collect::<Option<_>>()?,
             base: self.base.reader()?.clone(),
             size: self.size,

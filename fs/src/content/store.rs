@@ -526,6 +526,9 @@ async fn upload(store: Weak<Shared>) {
     loop {
         let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
         let (due, next) = shared.due(hungry);
+        let dirty: Vec<Arc<Content>> = lock(&shared.dirty).values().cloned().collect();
+        dirty.iter().for_each(Content::send_ahead);
+        drop(dirty);
         if hungry && due.is_empty() {
             shared.compact();
         }

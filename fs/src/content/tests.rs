@@ -1,5 +1,6 @@
 //! Contents against a plain vector of bytes, over a server that lives in memory and can be made to fail.
 
+mod ahead;
 mod gone;
 mod memory;
 mod model;
@@ -42,6 +43,8 @@ fn quiet(folder: &std::path::Path) -> StoreOptions {
         age: Duration::from_secs(3600),
         journal: Limits { total: 8 << 20, file: 2048, patience: Duration::from_secs(20), lock: Duration::ZERO },
         share_from: 20,
+        ahead_from: 100,
+        ahead_piece: 40,
         ..StoreOptions::new(folder.to_owned())
     }
 }

@@ -61,7 +61,7 @@ impl Building {
     pub(super) async fn take_over_small_extents(&mut self, room: &mut u64) {
         let patch = &self.patch;
         let Some(run) = patch.data.last().cloned() else { return };
-        if run.start == 0 || run.start > patch.base.size() || run.end < patch.base.size() {
+        if run.start == 0 || run.start > patch.base.size() || run.end < patch.base.size() || !patch.ahead.is_empty() {
             return;
         }
         let others = patch.data.iter().chain(&patch.holes).chain(patch.shared.iter().map(|shared| &shared.range));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cyx_client::Error;
-use cyx_client::transfer::{FileReader, KnownVersion};
+use cyx_client::transfer::{FileReader, KnownVersion, PlainSource};
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, random_bytes};
 use cyx_crypto::keys::InodeKey;
@@ -13,7 +13,7 @@ use cyx_crypto::wrap::InodeKeyring;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::content::remote::{Change, Outcome, Remember, Remote, Version};
+use crate::content::remote::{Change, OnItsWay, Outcome, Remember, Remote, Sent, Version};
 use crate::journal::FileId;
 
 /// How the server behaves.
@@ -32,14 +32,18 @@ pub(super) enum Behaviour {
 }
 
 type Bytes = Arc<Vec<Option<u8>>>;
-type Sent = (Vec<Range<u64>>, Vec<Range<u64>>);
+type Ranges = (Vec<Range<u64>>, Vec<Range<u64>>);
 
 #[derive(Default)]
 struct State {
     files: HashMap<FileId, Vec<(PageId, Bytes)>>,
     times: HashMap<FileId, (i64, i64)>,
     behaviour: Behaviour,
-    sent: Vec<Sent>,
+    sent: Vec<Ranges>,
+    /// Pieces that were stored ahead of a commit, those that were refused, and those that commits have used.
+    ahead: usize,
+    refused: usize,
+    used: usize,
 }
 
 pub(super) struct MemoryRemote {
@@ -98,8 +102,20 @@ impl MemoryRemote {
         self.cells(file).into_iter().map(Option::unwrap_or_default).collect()
     }
 
-    pub(super) fn sent(&self) -> Vec<Sent> {
+    pub(super) fn sent(&self) -> Vec<Ranges> {
         self.state().sent.clone()
+    }
+
+    pub(super) fn ahead(&self) -> usize {
+        self.state().ahead
+    }
+
+    pub(super) fn refused(&self) -> usize {
+        self.state().refused
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.state().used
     }
 
     pub(super) fn times(&self, file: FileId) -> (i64, i64) {
@@ -198,6 +214,29 @@ impl Remote for MemoryRemote {
         Ok(Arc::new(version))
     }
 
+    fn ahead(
+        &self,
+        _: BucketId,
+        range: Range<u64>,
+        source: Arc<dyn PlainSource>,
+        _: u64,
+    ) -> BoxFuture<'static, Result<Sent, Error>> {
+        let state = Arc::clone(&self.state);
+        async move {
+            tokio::task::yield_now().await;
+            let mut plain = vec![0; usize::try_from(range.end - range.start).unwrap()];
+            source.read_at(range.start, &mut plain).map_err(|_| network())?;
+            let mut state = state.lock().unwrap();
+            if state.behaviour == Behaviour::Refuses {
+                state.refused += 1;
+                return Err(network());
+            }
+            state.ahead += 1;
+            Ok(Sent::Memory(plain))
+        }
+        .boxed()
+    }
+
     fn commit<'a>(
         &'a self,
         bucket: BucketId,
@@ -219,7 +258,13 @@ impl Remote for MemoryRemote {
             self.arrived.notify_one();
             let _open = Arc::clone(&self.gate).acquire_owned().await.unwrap();
             let mut results = Vec::new();
-            for (change, next) in changes.into_iter().zip(intents) {
+            for (mut change, next) in changes.into_iter().zip(intents) {
+                let mut came = Vec::new();
+                for OnItsWay { range, sent } in std::mem::take(&mut change.ahead) {
+                    let Some(Sent::Memory(plain)) = sent.await else { continue };
+                    assert!(change.data.iter().any(|data| data.start <= range.start && range.end <= data.end));
+                    came.push((range, plain));
+                }
                 let file = FileId { bucket, inode: next.inode };
                 let keys = change.base.keys();
                 let mut copied = Vec::new();
@@ -235,6 +280,7 @@ impl Remote for MemoryRemote {
                     copied.push((usize::try_from(shared.range.start).unwrap(), plain));
                 }
                 let mut state = self.state();
+                state.used += came.len();
                 let lacks = matches!(state.behaviour, Behaviour::LacksShared | Behaviour::LosesShared);
                 if lacks && !change.shared.is_empty() {
                     let code = cyx_core::error::ErrorCode::InvalidArgument;
@@ -256,6 +302,10 @@ impl Remote for MemoryRemote {
                     let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
                     let mut plain = vec![0; end - start];
                     change.source.read_at(range.start, &mut plain).unwrap();
+                    for (there, ahead) in came.iter().filter(|(there, _)| there.start >= range.start && there.end <= range.end) {
+                        let from = usize::try_from(there.start - range.start).unwrap();
+                        plain[from..from + ahead.len()].copy_from_slice(ahead);
+                    }
                     bytes[start..end].iter_mut().zip(plain).for_each(|(cell, byte)| *cell = Some(byte));
                 }
                 for (start, plain) in copied {

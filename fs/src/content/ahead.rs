@@ -1,0 +1,121 @@
+//! A long file is sent while it is still being written: what is appended to it goes to the nodes piece by piece, ahead of the
+//! commit that will refer to it. The journal keeps everything all the same; a piece that was changed before its commit, or could not be
+//! stored, is sent again with the rest.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::task::JoinHandle;
+
+use super::commit::Written;
+use super::remote::{OnItsWay, Sent};
+use super::{Content, Inner, StoreOptions};
+
+/// Pieces of one file on their way at a time; memory bounds them as well.
+const AT_ONCE: usize = 3;
+
+/// What of a file is sent ahead.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// What was appended last in one go and not sent.
+    run: Range<u64>,
+    /// There was enough of it once to begin.
+    begun: bool,
+    /// Pieces that no commit has taken yet.
+    pieces: Vec<Piece>,
+    at_work: usize,
+    /// A piece could not be stored: the next commit will say why.
+    failed: bool,
+}
+
+struct Piece {
+    range: Range<u64>,
+    /// Changes of the range up to this record are in it.
+    upto: u64,
+    job: JoinHandle<Option<Sent>>,
+}
+
+impl Stream {
+    /// Bytes were written; the file had `len` before.
+    pub(super) fn written(&mut self, range: Range<u64>, len: u64) {
+        if range.start == self.run.end && range.start == len {
+            self.run.end = range.end;
+        } else if range.start >= len {
+            (self.run, self.begun) = (range, false);
+        }
+    }
+
+    /// The file has this length now, or a range up to there became something else.
+    pub(super) fn restart(&mut self, len: u64) {
+        (self.run, self.begun) = (len..len, false);
+    }
+
+    /// Whether there is a piece to be sent.
+    pub(super) fn has_piece(&self, options: &StoreOptions) -> bool {
+        let least = if self.begun { options.ahead_piece } else { options.ahead_from };
+        !self.failed && self.run.end - self.run.start >= least
+    }
+
+    fn next(&mut self, options: &StoreOptions) -> Option<Range<u64>> {
+        if self.at_work >= AT_ONCE || !self.has_piece(options) {
+            return None;
+        }
+        let range = self.run.start..self.run.start + options.ahead_piece.min(self.run.end - self.run.start);
+        self.run.start = range.end;
+        (self.begun, self.at_work) = (true, self.at_work + 1);
+        Some(range)
+    }
+}
+
+impl Inner {
+    /// The pieces that a commit of everything up to now can use. What comes after it is sent ahead as before.
+    pub(super) fn take_ahead(&mut self) -> Vec<OnItsWay> {
+        (self.stream.run, self.stream.failed) = (self.len..self.len, false);
+        let mut pieces = std::mem::take(&mut self.stream.pieces);
+        pieces.retain(|piece| self.changes.is_written_by(&piece.range, piece.upto));
+        pieces.sort_unstable_by_key(|piece| piece.range.start);
+        let on_its_way = |Piece { range, job, .. }| OnItsWay { range, sent: Box::pin(job.map(|done| done.ok().flatten())) };
+        pieces.into_iter().map(on_its_way).collect()
+    }
+}
+
+impl Content {
+    /// Sends what there is to be sent ahead.
+    pub(super) fn send_ahead(self: &Arc<Self>) {
+        let mut inner = self.inner();
+        if inner.lost || inner.failures > 0 || self.store.is_gone(self.id.bucket) {
+            return;
+        }
+        while let Some(range) = inner.stream.next(&self.store.options) {
+            let changes = inner.changes.within(&range);
+            let source = Written { journal: self.store.journal.clone(), changes, memo: Mutex::default() };
+            // A file that is this long already goes on for about as long again.
+            let sending = self.store.remote.ahead(self.id.bucket, range.clone(), Arc::new(source), inner.len);
+            let job = tokio::spawn(self.finish_ahead(sending));
+            let upto = inner.newest;
+            inner.stream.pieces.push(Piece { range, upto, job });
+        }
+    }
+
+    fn finish_ahead(
+        self: &Arc<Self>,
+        sending: BoxFuture<'static, Result<Sent, cyx_client::Error>>,
+    ) -> impl Future<Output = Option<Sent>> + Send + use<> {
+        let content = Arc::downgrade(self);
+        async move {
+            let sent = sending.await;
+            if let Err(error) = &sent {
+                tracing::debug!(%error, "a piece is sent again with the rest");
+            }
+            if let Some(content) = content.upgrade() {
+                let mut inner = content.inner();
+                inner.stream.at_work -= 1;
+                inner.stream.failed |= sent.is_err();
+                drop(inner);
+                content.store.wake.notify_one();
+            }
+            sent.ok()
+        }
+    }
+}

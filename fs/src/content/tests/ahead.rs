@@ -1,0 +1,72 @@
+//! What is sent while a file is written, and what becomes of it when the file changes.
+
+use super::*;
+
+/// Appends, and waits until so many pieces have arrived.
+async fn append(remote: &MemoryRemote, content: &Content, bytes: &[u8], pieces: usize) {
+    for part in bytes.chunks(17) {
+        content.append(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    for _ in 0..2000 {
+        if remote.ahead() >= pieces {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{} of {pieces} pieces arrived", remote.ahead());
+}
+
+#[tokio::test]
+async fn a_long_file_is_sent_while_it_is_written() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let bytes: Vec<u8> = (0..230_u8).collect();
+    append(&remote, &content, &bytes[..90], 0).await;
+    assert_eq!(remote.ahead(), 0, "too short to begin");
+    append(&remote, &content, &bytes[90..], 5).await;
+    content.commit().await.unwrap();
+    assert_eq!((remote.content(file(1)), remote.used()), (bytes.clone(), 5));
+    append(&remote, &content, &bytes, 10).await;
+    content.commit().await.unwrap();
+    assert_eq!((remote.content(file(1)), remote.used()), ([&bytes[..], &bytes].concat(), 10), "it goes on behind a commit");
+}
+
+#[tokio::test]
+async fn a_piece_that_was_changed_is_sent_again() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    append(&remote, &content, &[1; 240], 6).await;
+    content.write(85, Bytes::from_static(b"other")).await.unwrap();
+    content.punch(130..150, true).await.unwrap();
+    content.set_len(205).await.unwrap();
+    content.commit().await.unwrap();
+    let mut expected = [&[1; 85][..], b"other", &[1; 40], &[0; 20], &[1; 55]].concat();
+    assert_eq!(remote.content(file(1)), expected);
+    assert_eq!(remote.used(), 3, "the first two, and the one between hole and end");
+    append(&remote, &content, &[2; 120], 9).await;
+    content.discard().await.unwrap();
+    append(&remote, &content, &[3; 120], 12).await;
+    content.commit().await.unwrap();
+    expected.extend([3; 120]);
+    assert_eq!((remote.content(file(1)), remote.used()), (expected, 6), "what was given up is not found again");
+}
+
+#[tokio::test]
+async fn a_piece_that_cannot_be_stored_is_sent_with_the_rest() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    remote.behave(Behaviour::Refuses);
+    append(&remote, &content, &[1; 240], 0).await;
+    while remote.refused() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    append(&remote, &content, &[2; 400], 0).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(remote.refused() <= 3, "it is not tried again and again: {}", remote.refused());
+    remote.behave(Behaviour::Works);
+    content.commit().await.unwrap();
+    assert_eq!((remote.content(file(1)), remote.used()), ([&[1; 240][..], &[2; 400]].concat(), 0));
+}
