@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use cyx_core::ids::random_bytes;
 use cyx_crypto::keys::MountKey;
 use cyx_crypto::mount::RecordCipher;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 pub(crate) mod here;
 mod intents;
+mod recent;
 mod removal;
 mod replay;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use intents::Watch;
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::{FILE_HEADER_LEN, RECORD_OVERHEAD};
+use recent::Recent;
 
 /// Bytes that records which set space free may take beyond the limit.
 const RESERVE: u64 = 4 << 20;
@@ -76,13 +79,21 @@ pub struct Limits {
     pub file: u64,
     /// How long a writer waits for room.
     pub patience: Duration,
+    /// Bytes of the last writes that are kept in memory as well.
+    pub recent: usize,
     /// How long is waited for whoever has the folder: a process that was killed keeps its lock until its last thread is gone.
     pub lock: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: 1 << 30, file: 16 << 20, patience: Duration::from_secs(30), lock: Duration::from_secs(5) }
+        Self {
+            total: 1 << 30,
+            file: 16 << 20,
+            patience: Duration::from_secs(30),
+            recent: 32 << 20,
+            lock: Duration::from_secs(5),
+        }
     }
 }
 
@@ -185,6 +196,8 @@ struct State {
     next_sequence: u64,
     used: u64,
     broken: bool,
+    /// Room to seal the next record in.
+    sealed: Vec<u8>,
 }
 
 struct Shared {
@@ -193,6 +206,7 @@ struct Shared {
     limits: Limits,
     state: Mutex<State>,
     /// Held while the disk is made durable, so that those who wait meanwhile find it done.
+    recent: Mutex<Recent>,
     syncing: tokio::sync::Mutex<u64>,
     removing: tokio::sync::Mutex<()>,
     /// Bytes that it may have besides, for what is kept and not sent.
@@ -250,6 +264,7 @@ impl Journal {
             key,
             limits,
             state: Mutex::new(state),
+            recent: Mutex::new(Recent::new(limits.recent)),
             syncing: tokio::sync::Mutex::new(0),
             removing: tokio::sync::Mutex::default(),
             besides: AtomicU64::new(0),
@@ -262,6 +277,10 @@ impl Journal {
         // Whoever goes on with a note may have to know which versions of a file are this machine's.
         journal.take_over_intents(older, &mut replayed.files, !replayed.notes.is_empty())?;
         Ok((journal, replayed))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -337,8 +356,9 @@ impl Journal {
             None => self.begin_file(&mut state)?,
         };
         let sequence = state.next_sequence;
+        let room = std::mem::take(&mut state.sealed);
         let segment = state.segments.get_mut(&number).ok_or(JournalError::Broken)?;
-        let sealed = format::seal(&segment.cipher, sequence, record).ok_or(JournalError::Full)?;
+        let sealed = format::seal_over(room, &segment.cipher, sequence, record).ok_or(JournalError::Full)?;
         if let Err(error) = segment.file.write_all_at(&sealed, segment.len) {
             // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
             let path = segment.path.clone();
@@ -355,6 +375,10 @@ impl Journal {
         segment.pinned += 1;
         state.used += sealed.len() as u64;
         state.next_sequence += 1;
+        state.sealed = sealed;
+        if let Record::Write { data, .. } = record {
+            self.recent().put(sequence, data);
+        }
         Ok(Some(position))
     }
 
@@ -465,6 +489,12 @@ impl Journal {
         let mut sealed = vec![0; position.len as usize];
         file.read_exact_at(&mut sealed, position.offset).map_err(disk(&path))?;
         format::open(&cipher, position.sequence, sealed).map_err(|_| JournalError::Damaged)
+    }
+
+    /// The bytes of a write, if they are still in memory. Whoever is their last reader takes them away.
+    #[must_use]
+    pub fn recently_written(&self, position: Position, last: bool) -> Option<Bytes> {
+        self.recent().get(position.sequence, last)
     }
 
     /// Marks a note as done: it is not found any more at the next start.

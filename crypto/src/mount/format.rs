@@ -381,7 +381,13 @@ pub fn read_file_header(bytes: &[u8]) -> Result<([u8; 16], u64), DecodeError> {
 /// Seals a record as it lies in a file.
 #[must_use]
 pub fn seal(cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
-    let mut writer = Writer::new(RECORD_MAGIC, VERSION);
+    seal_over(Vec::new(), cipher, sequence, record)
+}
+
+/// As [`seal`], in the room of bytes that are not needed any more.
+#[must_use]
+pub fn seal_over(room: Vec<u8>, cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
+    let mut writer = Writer::over(room, RECORD_MAGIC, VERSION);
     writer.reserve(record.plain_len() + RECORD_OVERHEAD).u32(0).u64(sequence);
     record.write(&mut writer);
     let mut bytes = writer.finish();

@@ -75,7 +75,8 @@ impl Inner {
         let mut pieces = std::mem::take(&mut self.stream.pieces);
         pieces.retain(|piece| self.changes.is_written_by(&piece.range, piece.upto));
         pieces.sort_unstable_by_key(|piece| piece.range.start);
-        let on_its_way = |Piece { range, job, .. }| OnItsWay { range, sent: Box::pin(job.map(|done| done.ok().flatten())) };
+        let on_its_way =
+            |Piece { range, job, .. }| OnItsWay { range, sent: Box::pin(job.map(|done| done.ok().flatten())) };
         pieces.into_iter().map(on_its_way).collect()
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::changes::{Changes, Kind, Runs};
 use super::error::{ContentError, Result};
-use super::records::copy_out;
+use super::records::{copy_from, copy_out};
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, StoreEvent};
 use super::{Content, Inner};
@@ -77,7 +77,12 @@ impl PlainSource for Written {
             let (Some(room), Some(Kind::Data { position, skip })) = (room, part.kind) else {
                 return Err(io::Error::other("what was written is not in the journal"));
             };
-            let record = self.record(position, skip == 0 && room.len() as u64 == position.written())?;
+            let whole = skip == 0 && room.len() as u64 == position.written();
+            if let Some(data) = self.journal.recently_written(position, whole) {
+                copy_from(&data, skip, room).map_err(io::Error::other)?;
+                continue;
+            }
+            let record = self.record(position, whole)?;
             copy_out(&record, skip, room).map_err(io::Error::other)?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::changes::{Kind, Part};
 use super::error::{ContentError, Result};
-use super::records::copy_out;
+use super::records::{copy_from, copy_out};
 use super::remote::Version;
 use super::{Content, Origin, within};
 use crate::journal::{JournalError, PlainRecord, Position};
@@ -84,10 +84,10 @@ impl Content {
                     base.read(part.range.start, room).await?;
                 }
                 Some(Kind::Hole) => room.fill(0),
-                Some(Kind::Data { position, skip }) => {
-                    let record = self.record(position)?;
-                    copy_out(&record, skip, room)?;
-                }
+                Some(Kind::Data { position, skip }) => match self.store.journal.recently_written(position, false) {
+                    Some(data) => copy_from(&data, skip, room)?,
+                    None => copy_out(&self.record(position)?, skip, room)?,
+                },
                 Some(Kind::Shared { position, skip }) => {
                     let origin = self.inner().origins.get(&position.sequence).map(|origin| origin.skip(skip));
                     let Origin { version, offset } = origin.ok_or(JournalError::Damaged)?;

@@ -254,8 +254,12 @@ fn origin_of(store: &Shared, share: Share) -> Result<Origin> {
 
 /// Copies written bytes out of a record.
 pub(super) fn copy_out(record: &[u8], skip: u64, room: &mut [u8]) -> Result<(), JournalError> {
-    let from = usize::try_from(skip).ok().and_then(|skip| skip.checked_add(WRITE_DATA_AT));
-    let bytes = from.and_then(|from| record.get(from..)).and_then(|rest| rest.get(..room.len()));
+    copy_from(record.get(WRITE_DATA_AT..).unwrap_or_default(), skip, room)
+}
+
+/// Copies written bytes.
+pub(super) fn copy_from(written: &[u8], skip: u64, room: &mut [u8]) -> Result<(), JournalError> {
+    let bytes = usize::try_from(skip).ok().and_then(|skip| written.get(skip..)?.get(..room.len()));
     room.copy_from_slice(bytes.ok_or(JournalError::Damaged)?);
     Ok(())
 }

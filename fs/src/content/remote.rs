@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cyx_client::transfer::{
-    Ahead, FileReader, KnownVersion, OnItsWay as ClientOnItsWay, Patch, Patched, PlainSource, SharedRange, Transfer, Uploads, WriteLease,
+    Ahead, FileReader, KnownVersion, OnItsWay as ClientOnItsWay, Patch, Patched, PlainSource, SharedRange, Transfer,
+    Uploads, WriteLease,
 };
 use cyx_client::{Bucket, Error, IntegrityError};
 use cyx_core::ids::{BucketId, TxnId};

@@ -41,7 +41,13 @@ fn quiet(folder: &std::path::Path) -> StoreOptions {
     StoreOptions {
         idle: Duration::from_secs(3600),
         age: Duration::from_secs(3600),
-        journal: Limits { total: 8 << 20, file: 2048, patience: Duration::from_secs(20), lock: Duration::ZERO },
+        journal: Limits {
+            total: 8 << 20,
+            file: 2048,
+            patience: Duration::from_secs(20),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         share_from: 20,
         ahead_from: 100,
         ahead_piece: 40,
@@ -247,7 +253,13 @@ async fn a_full_journal_is_emptied_by_commits() {
     let remote = Arc::new(MemoryRemote::default());
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
-        journal: Limits { total: 64 << 10, file: 8 << 10, patience: Duration::from_secs(60), lock: Duration::ZERO },
+        journal: Limits {
+            total: 64 << 10,
+            file: 8 << 10,
+            patience: Duration::from_secs(60),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         ..quiet(folder.path())
     };
     let (mount, _) = open(&remote, &options).await;
@@ -266,7 +278,13 @@ async fn overwriting_the_same_bytes_does_not_fill_the_journal_while_nothing_can_
     remote.behave(Behaviour::Refuses);
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
-        journal: Limits { total: 64 << 10, file: 4 << 10, patience: Duration::from_secs(60), lock: Duration::ZERO },
+        journal: Limits {
+            total: 64 << 10,
+            file: 4 << 10,
+            patience: Duration::from_secs(60),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         ..quiet(folder.path())
     };
     let (mount, _) = open(&remote, &options).await;
@@ -326,7 +344,13 @@ async fn many_writers_while_commits_go_on() {
     let options = StoreOptions {
         idle: Duration::from_millis(1),
         age: Duration::from_millis(3),
-        journal: Limits { total: 1 << 20, file: 16 << 10, patience: Duration::from_secs(60), lock: Duration::ZERO },
+        journal: Limits {
+            total: 1 << 20,
+            file: 16 << 10,
+            patience: Duration::from_secs(60),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         ..quiet(folder.path())
     };
     let (mount, _) = open(&remote, &options).await;

@@ -29,6 +29,9 @@ impl Journal {
             }
             // While something is needed, what stays has to become durable first: then it is done when it sets much free.
             let all = state.segments.values().all(|segment| segment.pinned == 0);
+            if all {
+                self.recent().clear();
+            }
             (all || state.used.saturating_mul(2) > self.shared.limits.total) && oldest_is_free(&state)
         };
         if is_worth_it {

@@ -58,7 +58,7 @@ fn samples() -> Vec<Record> {
 }
 
 fn small() -> Limits {
-    Limits { total: 1 << 20, file: 4096, patience: Duration::from_millis(1), lock: Duration::ZERO }
+    Limits { total: 1 << 20, file: 4096, patience: Duration::from_millis(1), recent: 0, lock: Duration::ZERO }
 }
 
 fn folder_files(folder: &Path) -> Vec<PathBuf> {

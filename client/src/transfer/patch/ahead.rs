@@ -108,6 +108,13 @@ mod tests {
         assert_eq!(parts(frames(0, 1280), 1278 * FRAME_PLAIN), [frames(0, 640), frames(640, 1280)]);
         assert_eq!(parts(5..6, FRAME_PLAIN), [5..6]);
         let odd = parts(7..7 + 5 * FRAME_PLAIN + 1, 2 * FRAME_PLAIN);
-        assert_eq!(odd, [7..7 + 2 * FRAME_PLAIN, 7 + 2 * FRAME_PLAIN..7 + 4 * FRAME_PLAIN, 7 + 4 * FRAME_PLAIN..7 + 5 * FRAME_PLAIN + 1]);
+        assert_eq!(
+            odd,
+            [
+                7..7 + 2 * FRAME_PLAIN,
+                7 + 2 * FRAME_PLAIN..7 + 4 * FRAME_PLAIN,
+                7 + 4 * FRAME_PLAIN..7 + 5 * FRAME_PLAIN + 1
+            ]
+        );
     }
 }

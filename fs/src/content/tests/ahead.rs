@@ -29,7 +29,11 @@ async fn a_long_file_is_sent_while_it_is_written() {
     assert_eq!((remote.content(file(1)), remote.used()), (bytes.clone(), 5));
     append(&remote, &content, &bytes, 10).await;
     content.commit().await.unwrap();
-    assert_eq!((remote.content(file(1)), remote.used()), ([&bytes[..], &bytes].concat(), 10), "it goes on behind a commit");
+    assert_eq!(
+        (remote.content(file(1)), remote.used()),
+        ([&bytes[..], &bytes].concat(), 10),
+        "it goes on behind a commit"
+    );
 }
 
 #[tokio::test]

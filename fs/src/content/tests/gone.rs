@@ -6,7 +6,13 @@ const OTHER: BucketId = BucketId([8; 16]);
 
 fn small(folder: &std::path::Path) -> StoreOptions {
     StoreOptions {
-        journal: Limits { total: 64 << 10, file: 8 << 10, patience: Duration::from_secs(60), lock: Duration::ZERO },
+        journal: Limits {
+            total: 64 << 10,
+            file: 8 << 10,
+            patience: Duration::from_secs(60),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         ..quiet(folder)
     }
 }

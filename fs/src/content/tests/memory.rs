@@ -302,7 +302,9 @@ impl Remote for MemoryRemote {
                     let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
                     let mut plain = vec![0; end - start];
                     change.source.read_at(range.start, &mut plain).unwrap();
-                    for (there, ahead) in came.iter().filter(|(there, _)| there.start >= range.start && there.end <= range.end) {
+                    for (there, ahead) in
+                        came.iter().filter(|(there, _)| there.start >= range.start && there.end <= range.end)
+                    {
                         let from = usize::try_from(there.start - range.start).unwrap();
                         plain[from..from + ahead.len()].copy_from_slice(ahead);
                     }

@@ -109,7 +109,13 @@ async fn a_reference_moves_out_of_the_oldest_file_of_the_journal() {
     let remote = Arc::new(MemoryRemote::default());
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions {
-        journal: Limits { total: 64 << 10, file: 4 << 10, patience: Duration::from_secs(60), lock: Duration::ZERO },
+        journal: Limits {
+            total: 64 << 10,
+            file: 4 << 10,
+            patience: Duration::from_secs(60),
+            recent: 0,
+            lock: Duration::ZERO,
+        },
         ..quiet(folder.path())
     };
     let (mount, _) = open(&remote, &options).await;

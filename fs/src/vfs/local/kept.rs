@@ -124,8 +124,13 @@ mod tests {
     /// On another thread: what the journal before still has to do goes on meanwhile.
     async fn open(folder: &std::path::Path) -> (Journal, Vec<(Position, Note)>) {
         let key = AccountKey::from_bytes([0x61; 32]).derive_mount_key();
-        let limits =
-            Limits { total: LIMIT, file: 4096, patience: Duration::from_millis(1), lock: Duration::from_secs(60) };
+        let limits = Limits {
+            total: LIMIT,
+            file: 4096,
+            patience: Duration::from_millis(1),
+            recent: 0,
+            lock: Duration::from_secs(60),
+        };
         let folder = folder.to_owned();
         let opened = tokio::task::spawn_blocking(move || Journal::open(&folder, key, limits)).await;
         let (journal, replayed) = opened.unwrap().unwrap();

@@ -138,7 +138,13 @@ mod tests {
 
     fn open(folder: &std::path::Path, file: u64) -> (Journal, Vec<(Position, Note)>) {
         let key = AccountKey::from_bytes([0x61; 32]).derive_mount_key();
-        let limits = Limits { total: 100_000, file, patience: Duration::from_millis(1), lock: Duration::from_secs(60) };
+        let limits = Limits {
+            total: 100_000,
+            file,
+            patience: Duration::from_millis(1),
+            recent: 0,
+            lock: Duration::from_secs(60),
+        };
         let (journal, replayed) = Journal::open(folder, key, limits).unwrap();
         let mut notes = read_all(&replayed.notes);
         assert!(notes.strange.is_empty());
