@@ -84,6 +84,55 @@ fn a_large_file_is_written_and_read_at_random_places() {
 }
 
 #[test]
+fn a_long_file_that_changes_while_it_is_sent_is_what_was_written_last() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("long");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    for (round, name) in (0..).zip(["killed", "sent"]) {
+        let before = stored(&cluster);
+        let path = mount.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        let mut model = noise(round, 100 << 20);
+        for (at, part) in (0..).step_by(1 << 20).zip(model.chunks(1 << 20)) {
+            file.write_all_at(part, at).unwrap();
+        }
+        while stored(&cluster) < before + (25 << 20) {
+            // As long as something is written, nothing is due for some seconds; pieces are sent all the same.
+            file.write_all_at(b"more", model.len() as u64).unwrap();
+            model.extend_from_slice(b"more");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let other = noise(round + 10, 3 << 20);
+        for at in [5 << 20, (19 << 20) + 77, 50 << 20] {
+            file.write_all_at(&other, at as u64).unwrap();
+            model[at..at + other.len()].copy_from_slice(&other);
+        }
+        model.truncate((90 << 20) + 5);
+        file.set_len(model.len() as u64).unwrap();
+        model.extend(noise(round + 20, 30 << 20));
+        file.write_all_at(&model[(90 << 20) + 5..], (90 << 20) + 5).unwrap();
+        file.sync_all().unwrap();
+        compare(&file, &model, 1_000_000 * (round + 1));
+        drop(file);
+        if name == "killed" {
+            mount.kill();
+        } else {
+            mount.unmount();
+            assert!(user.read("work", name) == model, "as every other machine sees it");
+        }
+        fs::remove_dir_all(mount.cache_dir().join("cache")).unwrap();
+        mount.again(&["--bucket", "work"]);
+        assert!(fs::read(&path).unwrap() == model, "{name}");
+    }
+    mount.unmount();
+    cluster.assert_consistent();
+}
+
+#[test]
 fn a_copy_takes_no_room_at_the_nodes_and_outlives_its_source() {
     if unavailable() || missing("cp") {
         return;
