@@ -114,7 +114,7 @@ impl Content {
                 inner.stream.at_work -= 1;
                 inner.stream.failed |= sent.is_err();
                 drop(inner);
-                content.store.wake.notify_one();
+                content.store.mark_stream(content.id);
             }
             sent.ok()
         }

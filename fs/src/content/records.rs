@@ -126,12 +126,13 @@ impl Content {
         }
         let journal = &self.store.journal;
         let options = &self.store.options;
-        let is_long = |inner: &Inner| (inner.grown >= options.grown, inner.stream.has_piece(options));
+        let is_long = |inner: &Inner| inner.grown >= options.grown;
         let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
             let Some(position) = journal.offer(record)? else { return Ok(None) };
             let (was_dirty, was_long) = (inner.is_dirty(), is_long(&inner));
+            let had_piece = inner.stream.has_piece(options);
             inner.pins.add(position);
             inner.apply(position, change);
             if let Some(origin) = &origin {
@@ -147,9 +148,13 @@ impl Content {
             if !was_dirty {
                 inner.since = Some(now);
             }
-            Ok(Some((!was_dirty, was_long != is_long(&inner))))
+            let has_piece = !had_piece && inner.stream.has_piece(options);
+            Ok(Some((!was_dirty, !was_long && is_long(&inner), has_piece)))
         });
-        let (became_dirty, became_long) = done.await?;
+        let (became_dirty, became_long, has_piece) = done.await?;
+        if has_piece {
+            self.store.mark_stream(self.id);
+        }
         if became_dirty {
             self.store.mark_dirty(self.id);
         } else if became_long {

@@ -113,6 +113,8 @@ pub(crate) struct Shared {
     pub(super) options: StoreOptions,
     contents: Mutex<HashMap<FileId, Weak<Content>>>,
     dirty: Mutex<HashMap<FileId, Arc<Content>>>,
+    /// Files with pieces to be sent ahead.
+    streams: Mutex<HashSet<FileId>>,
     replayed: Mutex<HashMap<FileId, ReplayedFile>>,
     /// Buckets that are not there any more.
     pub(super) gone: Mutex<HashSet<BucketId>>,
@@ -199,6 +201,7 @@ impl Store {
             options,
             contents: Mutex::default(),
             dirty: Mutex::default(),
+            streams: Mutex::default(),
             replayed: Mutex::new(replayed.files.into_iter().map(|found| (file(&found), found)).collect()),
             gone: Mutex::default(),
             notes_kept: AtomicU64::new(0),
@@ -424,6 +427,21 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// A content may have a piece to be sent ahead.
+    pub(super) fn mark_stream(&self, file: FileId) {
+        lock(&self.streams).insert(file);
+        self.wake.notify_one();
+    }
+
+    fn send_ahead(&self) {
+        for file in std::mem::take(&mut *lock(&self.streams)) {
+            let content = lock(&self.contents).get(&file).and_then(Weak::upgrade);
+            if let Some(content) = content {
+                content.send_ahead();
+            }
+        }
+    }
+
     /// A content has no changes any more.
     pub(super) fn mark_clean(&self, file: FileId) {
         let removed = {
@@ -526,9 +544,7 @@ async fn upload(store: Weak<Shared>) {
     loop {
         let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
         let (due, next) = shared.due(hungry);
-        let dirty: Vec<Arc<Content>> = lock(&shared.dirty).values().cloned().collect();
-        dirty.iter().for_each(Content::send_ahead);
-        drop(dirty);
+        shared.send_ahead();
         if hungry && due.is_empty() {
             shared.compact();
         }
