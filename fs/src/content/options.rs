@@ -50,7 +50,7 @@ impl StoreOptions {
             age: Duration::from_secs(5),
             // Less costs more commits than it saves time: with 40 MiB a file of 128 MiB took longer.
             grown: 256 * MIB,
-            ahead_from: 64 * MIB,
+            ahead_from: 24 * MIB,
             // A segment of a large file.
             ahead_piece: 20 * MIB,
             file_max: FILE_MAX,

@@ -79,7 +79,8 @@ impl Uploads {
 
     async fn store_run(&self, run: Wanted, coming: u64, stored: &mut Stored) -> Result<()> {
         let scheme = self.shared.leases.scheme(coming).await?;
-        let full = self.shared.transfer.tuning().segment_plain(scheme, run.range.end);
+        // Who sends ahead expects a large file.
+        let full = self.shared.transfer.tuning().segment_plain(scheme, u64::MAX);
         for range in even(run.range, full) {
             let piece = Wanted { patch: run.patch, range, source: Arc::clone(&run.source) };
             stored.push(self.ship_segment(vec![piece], scheme, coming).await?.map_err(|(error, _)| error)?);
