@@ -231,7 +231,7 @@ impl Content {
     /// Changes may be committed.
     pub fn allow(&self) {
         self.inner().held = false;
-        self.store.wake.notify_one();
+        self.store.mark_stream(self.id);
     }
 
     /// Changes should be committed now rather than later: the file was closed.

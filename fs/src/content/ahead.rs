@@ -85,7 +85,8 @@ impl Content {
     /// Sends what there is to be sent ahead.
     pub(super) fn send_ahead(self: &Arc<Self>) {
         let mut inner = self.inner();
-        if inner.lost || inner.failures > 0 || self.store.is_gone(self.id.bucket) {
+        // What is held may never have to be sent: a file without a name, for example.
+        if inner.held || inner.lost || inner.failures > 0 || self.store.is_gone(self.id.bucket) {
             return;
         }
         while let Some(range) = inner.stream.next(&self.store.options) {

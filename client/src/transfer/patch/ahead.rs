@@ -99,7 +99,20 @@ fn even(range: Range<u64>, full: u64) -> impl Iterator<Item = Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rest_of;
     use super::*;
+
+    #[test]
+    fn what_has_begun_is_not_stored_again() {
+        let begun = |ranges: &[Range<u64>]| {
+            let ahead = |range: &Range<u64>| OnItsWay { range: range.clone(), ahead: Box::pin(async { None }) };
+            ranges.iter().map(ahead).collect::<Vec<_>>()
+        };
+        let data = [10..20, 30..60];
+        assert_eq!(rest_of(&data, &[]), data);
+        assert_eq!(rest_of(&data, &begun(&[12..14, 14..20, 30..40, 50..55])), [10..12, 40..50, 55..60]);
+        assert!(rest_of(&data, &begun(&[10..20, 30..60])).is_empty());
+    }
 
     #[test]
     fn a_run_is_cut_evenly() {

@@ -37,6 +37,21 @@ async fn a_long_file_is_sent_while_it_is_written() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_committed_is_not_sent() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.hold();
+    append(&remote, &content, &[1; 240], 0).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(remote.ahead(), 0);
+    content.allow();
+    append(&remote, &content, &[], 6).await;
+    content.commit().await.unwrap();
+    assert_eq!((remote.content(file(1)), remote.used()), (vec![1; 240], 6));
+}
+
+#[tokio::test]
 async fn a_piece_that_was_changed_is_sent_again() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;
