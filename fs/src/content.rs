@@ -272,6 +272,16 @@ impl Content {
         Ok(base)
     }
 
+    /// Takes note of the newest version as the server says. One that is not opened yet is opened as of this one: what is remembered of the
+    /// one that was the newest before will not do any more.
+    pub fn expect(&self, version: u64, size: u64) {
+        let mut inner = self.inner();
+        if inner.base.is_none() && inner.version < version && !inner.is_dirty() {
+            inner.version = version;
+            inner.len = size;
+        }
+    }
+
     /// Opens the committed version, if that was not done yet. What is remembered of it needs nobody else.
     ///
     /// # Errors

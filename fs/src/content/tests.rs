@@ -218,6 +218,22 @@ async fn a_version_of_somebody_else_is_taken_over_by_a_clean_content_only() {
 }
 
 #[tokio::test]
+async fn what_was_not_opened_yet_opens_the_version_that_is_known_by_then() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    remote.commit_elsewhere(file(1), b"one");
+    let content = mount.store.content_of(file(1), InodeFacts { version: 1, size: 3, ..facts(1) });
+    assert_eq!(content.len(), 3);
+    // Between opening and reading somebody else is heard to have written.
+    remote.commit_elsewhere(file(1), b"longer");
+    content.expect(2, 6);
+    assert_eq!(content.len(), 6);
+    assert_eq!(all(&content).await, b"longer");
+    content.expect(3, 9);
+    assert_eq!(content.len(), 6, "what is opened stays what it is until it is refreshed");
+}
+
+#[tokio::test]
 async fn held_content_waits_until_it_may_be_committed() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;

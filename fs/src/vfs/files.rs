@@ -264,12 +264,9 @@ impl Inner {
             Some(content) => content,
             None => {
                 let facts = self.inode_facts(node)?;
-                let began_empty = facts.version == 0;
                 let content = self.store.content(&node.home.bucket, facts)?;
                 node.home.local.if_held(node.id, || content.hold());
-                let mut state = lock(&node.file);
-                state.began_empty = began_empty;
-                Arc::clone(state.content.get_or_insert(content))
+                Arc::clone(lock(&node.file).content.get_or_insert(content))
             }
         };
         self.catch_up(node, &content).await?;
@@ -290,13 +287,12 @@ impl Inner {
         if node.doubted() {
             self.fresh(node).await?;
         }
-        let newest = lock(&node.facts).version;
-        // A content that was never read opens the newest version, except one that was thought to have none.
-        let is_old = match content.version() {
-            Some(known) => known.version < newest,
-            None => newest > 0 && lock(&node.file).began_empty,
+        let (newest, size) = {
+            let facts = lock(&node.facts);
+            (facts.version, facts.size)
         };
-        if is_old && !content.is_dirty() {
+        content.expect(newest, size);
+        if content.version().is_some_and(|known| known.version < newest) && !content.is_dirty() {
             let refreshed = node.home.health.try_to(async { Ok(content.refresh().await) }).await?;
             refreshed?;
         }

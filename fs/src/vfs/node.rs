@@ -225,8 +225,6 @@ impl Facts {
 pub(crate) struct FileState {
     pub(crate) handles: u32,
     pub(crate) content: Option<Arc<Content>>,
-    /// No version was known when the content was made.
-    pub(crate) began_empty: bool,
     /// A directory and the name in it by which it was last found: where a conflict copy goes, and what it lies in.
     pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
 }

@@ -190,10 +190,12 @@ impl Remote for MemoryRemote {
         &'a self,
         file: FileId,
         key: &'a InodeKey,
-        _: Option<u64>,
+        named: Option<u64>,
         _: &'a str,
     ) -> BoxFuture<'a, Result<Arc<dyn Version>, Error>> {
-        let number = self.state().files.get(&file).map_or(0, Vec::len) as u64;
+        // The oldest that will do, as if that had been read before.
+        let newest = self.newest_number(file);
+        let number = named.map_or(newest, |named| named.min(newest));
         let version = self.version(file, number, InodeKeyring::single(key.clone()));
         async { Ok(Arc::new(version) as Arc<dyn Version>) }.boxed()
     }
