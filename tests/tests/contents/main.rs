@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cyx_client::transfer::{Transfer, Tuning};
+use cyx_client::transfer::{Transfer, Tuning, WriteLease};
 use cyx_client::tree::change::{NewKind, attributes_now};
 use cyx_client::{Bucket, Client, Config};
 use cyx_crypto::wrap::InodeKeyring;
@@ -160,6 +160,19 @@ async fn a_race_between_machines_has_one_winner_and_loses_nothing() {
     assert_eq!(world.user.read("work", "file"), b"the BEGinning");
     assert_eq!(world.user.read("work", "file (conflict)"), vec![7; 100_000]);
     assert!(!theirs.refresh().await.unwrap(), "the winner has the newest version");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_under_a_write_lease_that_is_over_is_made_without_it() {
+    let world = World::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let machine = world.machine(folder.path()).await;
+    let content = machine.create("file").await;
+    let over = WriteLease { id: Bytes::from(vec![9; 16]), fencing: 3 };
+    machine.store.set_write_lease(machine.bucket.id, Some(over));
+    content.write(0, Bytes::from_static(b"in time")).await.unwrap();
+    content.commit().await.unwrap();
+    assert_eq!(world.user.read("work", "file"), b"in time");
 }
 
 /// Extents that a file has.

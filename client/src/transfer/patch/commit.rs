@@ -49,8 +49,8 @@ impl Patches {
     }
 
     /// Commits everything that could be prepared. Results are in the order of the patches; an error says nothing about whether
-    /// the version was committed, if it is one of the network.
-    pub async fn commit(self, under: Option<&WriteLease>) -> Vec<Result<Patched>> {
+    /// the version was committed, if it is one of the network. If the lease is over by then, the server decides whose turn it is.
+    pub async fn commit(self, mut under: Option<&WriteLease>) -> Vec<Result<Patched>> {
         let Self { uploads, files, mut carried } = self;
         let mut results: Vec<Option<Result<Patched>>> = Vec::with_capacity(files.len());
         let mut open: Vec<(usize, Prepared)> = Vec::new();
@@ -72,7 +72,7 @@ impl Patches {
             });
             let count = count.count().max(1);
             let rest = open.split_off(count);
-            let again = uploads.commit_some(open, under, &mut carried, &mut results).await;
+            let again = uploads.commit_some(open, &mut under, &mut carried, &mut results).await;
             open = again.into_iter().chain(rest).collect();
         }
         for segment in carried {
@@ -84,11 +84,11 @@ impl Patches {
 
 impl Uploads {
     /// Sends some commits in one call; gives back those that have to be sent again because the one that brought their segment
-    /// failed.
+    /// failed, or all of them because the lease is over.
     async fn commit_some(
         &self,
         mut files: Vec<(usize, Prepared)>,
-        under: Option<&WriteLease>,
+        under: &mut Option<&WriteLease>,
         carried: &mut [Carried],
         results: &mut [Option<Result<Patched>>],
     ) -> Vec<(usize, Prepared)> {
@@ -122,6 +122,8 @@ impl Uploads {
         };
         let answer = match bucket.client().meta.apply(request).await {
             Ok(answer) if answer.results.len() == asked => answer,
+            // Given back while this was on its way.
+            Err(error) if error.code() == ErrorCode::StaleLease && under.take().is_some() => return files,
             failed => {
                 let mut error = failed.err();
                 for (at, _) in files {
