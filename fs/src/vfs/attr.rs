@@ -7,8 +7,9 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::{Applied, Change};
+use super::files::content_changed;
 use super::node::{Node, lock};
-use super::{Filesystem, Found, Handle, Inner, Open};
+use super::{Done, Filesystem, Found, Handle, Inner, Open};
 use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime, without_set_id};
 use crate::errno::Errno;
 
@@ -175,14 +176,23 @@ impl Inner {
 
     async fn set_len(&self, node: &Arc<Node>, size: u64, handle: Option<Handle>) -> Result<(), Errno> {
         let writing = node.writing.lock().await;
-        let content = match handle.map(|handle| self.opened(handle)).transpose()?.as_deref() {
-            Some(Open::File(open)) if Arc::ptr_eq(&open.node, node) => Arc::clone(&open.content),
-            _ => self.content_of(node).await?,
+        let open = handle.map(|handle| self.opened(handle)).transpose()?;
+        let file = match open.as_deref() {
+            Some(Open::File(file)) if Arc::ptr_eq(&file.node, node) => Some(file),
+            _ => None,
+        };
+        let content = match file {
+            Some(file) => Arc::clone(&file.content),
+            None => self.content_of(node).await?,
         };
         self.ready(node, &content).await?;
         content.set_len(size).await?;
-        node.note_times(&content);
+        match file {
+            Some(file) => content_changed(file),
+            None => node.note_times(&content),
+        }
         drop(writing);
-        Ok(())
+        // By its name: nobody closes it afterwards.
+        if file.is_none() && self.options.close == Done::Remote { self.commit_now(node).await } else { Ok(()) }
     }
 }

@@ -229,7 +229,7 @@ impl Filesystem {
 }
 
 /// The content was changed through this handle.
-fn content_changed(file: &OpenFile) {
+pub(super) fn content_changed(file: &OpenFile) {
     file.node.note_times(&file.content);
     file.wrote.store(true, Ordering::Release);
 }
@@ -246,14 +246,15 @@ impl Inner {
         }
         let writing = node.writing.lock().await;
         let content = self.content_of(node).await?;
-        if flags.truncate && !content.is_empty() {
+        let cuts = flags.truncate && !content.is_empty();
+        if cuts {
             self.ready(node, &content).await?;
             content.set_len(0).await?;
             node.note_times(&content);
         }
         lock(&node.file).handles += 1;
         drop(writing);
-        let file = OpenFile { node: Arc::clone(node), content, flags, wrote: AtomicBool::new(false) };
+        let file = OpenFile { node: Arc::clone(node), content, flags, wrote: AtomicBool::new(cuts) };
         Ok(self.keep(Open::File(file)))
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cyx_fs::vfs::{Invalidator, RenameFlags};
+use cyx_fs::vfs::{Done, Invalidator, OpenFlags, RenameFlags};
 use cyx_fs::{Errno, Ino, SetAttr};
 
 use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
@@ -200,4 +200,24 @@ async fn two_machines_that_write_one_file_keep_both() {
     slow.fs.shutdown().await;
     fast.fs.shutdown().await;
     drop((slow.folder, fast.folder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_named() {
+    let world = World::new();
+    let here = world.machine(|options| options.close = Done::Remote).await;
+    let work = bucket(&here.fs, "work").await;
+    let file = put(&here.fs, work, "file", b"some text").await;
+    let cut = |size, handle| SetAttr { size: Some(size), handle, ..SetAttr::default() };
+    here.fs.setattr(file, cut(4, None), ME).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, b"some".to_vec()));
+    let handle = here.fs.open_file(file, WRITE).await.unwrap();
+    here.fs.setattr(file, cut(2, Some(handle)), ME).await.unwrap();
+    here.fs.flush(handle).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, b"so".to_vec()));
+    here.fs.release(handle).await;
+    let handle = here.fs.open_file(file, OpenFlags { truncate: true, ..WRITE }).await.unwrap();
+    here.fs.flush(handle).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, Vec::new()));
+    here.fs.release(handle).await;
 }

@@ -1,7 +1,10 @@
 //! Two mounts on one bucket, as on two machines.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use cyx_tests::mount::{Mount, unavailable};
@@ -46,6 +49,90 @@ fn what_one_machine_closes_the_other_opens() {
     wait_until("an upload is seen", || fs::read(b.join("uploaded")).is_ok_and(|text| text == b"by the command line"));
     a.unmount();
     b.unmount();
+    cluster.assert_consistent();
+}
+
+/// The machines take turns, each as soon as the other's call has returned: what is read at that very moment must not stay.
+#[test]
+fn machines_that_take_turns_have_no_conflicts_and_see_each_other() {
+    const TURNS: u64 = 300;
+    /// Less than the 30 seconds after which the kernel asks again what it should have forgotten.
+    const KEPT: Duration = Duration::from_secs(20);
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("turns");
+    let there = user.elsewhere(&cluster);
+    user.ok(["bucket", "create", "shared"]);
+    let args = ["--bucket", "shared", "--close", "remote"];
+    let mut mounts = [Mount::start(&user, "a", &args), Mount::start(&there, "b", &args)];
+    let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for turn in 0..TURNS {
+        let random = noise(turn, 6);
+        let [who, what, which, other, size, at] = random[..] else { unreachable!() };
+        let (writer, reader) = (&mounts[usize::from(who % 2)], &mounts[usize::from(1 - who % 2)]);
+        let (name, other) = (format!("f{}", which % 4), format!("f{}", other % 4));
+        let path = writer.join(&name);
+        let data = noise(turn + TURNS, [0, 1, 7, 100, 4095, 4096, 5000, 70_000][usize::from(size % 8)]);
+        // What the reader knows of it is to be forgotten.
+        let _ = fs::read(reader.join(&name));
+        match (what % 7, model.get_mut(&name)) {
+            (0, Some(text)) => {
+                fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&data).unwrap();
+                text.extend_from_slice(&data);
+            }
+            (1, Some(text)) => {
+                let at = usize::from(at).min(text.len());
+                fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&data, at as u64).unwrap();
+                text.resize(text.len().max(at + data.len()), 0);
+                text[at..at + data.len()].copy_from_slice(&data);
+            }
+            (2, Some(text)) => {
+                let len = text.len() / 2 + usize::from(at);
+                fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(len as u64).unwrap();
+                text.resize(len, 0);
+            }
+            (3, Some(_)) => {
+                fs::rename(&path, writer.join(&other)).unwrap();
+                let text = model.remove(&name).unwrap();
+                model.insert(other.clone(), text);
+            }
+            (4, Some(_)) => {
+                fs::remove_file(&path).unwrap();
+                model.remove(&name);
+            }
+            (5, Some(text)) => {
+                fs::write(writer.join("new"), &data).unwrap();
+                fs::rename(writer.join("new"), &path).unwrap();
+                *text = data;
+            }
+            _ => {
+                fs::write(&path, &data).unwrap();
+                model.insert(name.clone(), data);
+            }
+        }
+        for (mount, name) in [(reader, &name), (reader, &other), (writer, &name), (writer, &other)] {
+            let is_seen = || match (fs::read(mount.join(name)), model.get(name)) {
+                (Ok(found), Some(text)) => found == *text,
+                (Err(error), None) => error.kind() == ErrorKind::NotFound,
+                _ => false,
+            };
+            // At once, and again at once, for that is when mistakes are made; then with pauses.
+            let since = Instant::now();
+            while !is_seen() {
+                assert!(since.elapsed() < KEPT, "turn {turn}: what was there before is still shown");
+                std::thread::sleep(since.elapsed() / 10);
+            }
+        }
+    }
+    for mount in &mounts {
+        assert_eq!(mount.status()["conflicts"], 0);
+        let mut names: Vec<_> = fs::read_dir(mount.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert!(names.iter().eq(model.keys().map(OsStr::new)), "{names:?}");
+    }
+    mounts.iter_mut().for_each(Mount::unmount);
     cluster.assert_consistent();
 }
 
