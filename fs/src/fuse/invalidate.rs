@@ -7,22 +7,23 @@
 //! An answer that was computed before a change may be sent after the kernel was told to forget; the kernel would then remember
 //! something old for as long as the answer allows. [`Epoch`] closes that gap: an answer that a change overtook allows nothing.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{INodeNo, Notifier};
 
 use crate::attributes::Ino;
 use crate::vfs::Invalidator;
 
-/// Counts what the kernel was told to forget.
+/// Counts changes of others, and what the kernel was told to forget.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
     count: AtomicU64,
@@ -36,7 +37,7 @@ impl Epoch {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Sends an answer that may be remembered for `ttl`, or not at all if anything was invalidated `since`.
+    /// Sends an answer that may be remembered for `ttl`, or not at all if anything was changed by others `since`.
     pub(super) fn answer(&self, since: u64, ttl: Duration, send: impl FnOnce(Duration)) {
         let _sending = self.sending.read().unwrap_or_else(PoisonError::into_inner);
         send(if self.now() == since { ttl } else { Duration::ZERO });
@@ -81,6 +82,10 @@ impl KernelInvalidator {
 }
 
 impl Invalidator for KernelInvalidator {
+    fn overtake(&self) {
+        self.epoch.advance();
+    }
+
     fn inode(&self, ino: Ino, range: Range<u64>) {
         self.epoch.advance();
         // The threads end with the mount: nobody is left who remembers anything.
@@ -99,10 +104,66 @@ impl Invalidator for KernelInvalidator {
 }
 
 fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, notifier: &Notifier, epoch: &Epoch) {
-    while let Ok((ino, range)) = queue.recv() {
+    let mut again = Again::default();
+    loop {
+        let (ino, range, tries) = match again.due(Instant::now()) {
+            Due::Now(late) => late,
+            Due::Never => match queue.recv() {
+                Ok((ino, range)) => (ino, range, 0),
+                Err(_) => return,
+            },
+            Due::In(pause) => match queue.recv_timeout(pause) {
+                Ok((ino, range)) => (ino, range, 0),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            },
+        };
         epoch.pass();
         let (offset, len) = kernel_range(&range);
-        note(notifier.inval_inode(INodeNo(ino), offset, len));
+        let forgot = notifier.inval_inode(INodeNo(ino), offset, len);
+        let is_unknown = forgot.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        again.put(ino, if is_unknown { range } else { 0..0 }, tries, Instant::now());
+        note(forgot);
+    }
+}
+
+/// When the kernel is told once more to forget the attributes of an inode. Whoever looks it up may have been sent the answer and not have
+/// made the inode of it yet: what is to be forgotten then is not known, or is forgotten and set to the answer afterwards (Linux 6.18
+/// showed such sizes until the answer's time was over). Names have no such gap, for a lookup holds the lock of the directory.
+const AGAIN: [Duration; 3] = [Duration::from_millis(10), Duration::from_millis(100), Duration::from_secs(1)];
+
+/// Inodes that are to be forgotten again; those that are due first come first in each list.
+#[derive(Default)]
+struct Again {
+    lists: [VecDeque<(Instant, Ino, Range<u64>)>; AGAIN.len()],
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Now((Ino, Range<u64>, usize)),
+    In(Duration),
+    Never,
+}
+
+impl Again {
+    fn put(&mut self, ino: Ino, range: Range<u64>, tries: usize, now: Instant) {
+        if let (Some(list), Some(pause)) = (self.lists.get_mut(tries), AGAIN.get(tries)) {
+            list.push_back((now + *pause, ino, range));
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Due {
+        let mut first: Option<Instant> = None;
+        for (tries, list) in self.lists.iter_mut().enumerate() {
+            let Some((at, ..)) = list.front() else { continue };
+            if *at > now {
+                first = Some(first.map_or(*at, |first| first.min(*at)));
+            } else if let Some((_, ino, range)) = list.pop_front() {
+                return Due::Now((ino, range, tries + 1));
+            }
+        }
+        first.map_or(Due::Never, |first| Due::In(first - now))
     }
 }
 
@@ -146,6 +207,20 @@ mod tests {
         assert_eq!(kernel_range(&(0..u64::MAX)), (0, 0));
         assert_eq!(kernel_range(&(4096..8192)), (4096, 4096));
         assert_eq!(kernel_range(&(u64::MAX - 1..u64::MAX)), (-1, 0));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_forgotten_again_later_and_later() {
+        let (mut again, start) = (Again::default(), Instant::now());
+        assert_eq!(again.due(start), Due::Never);
+        again.put(7, 0..9, 0, start);
+        again.put(8, 0..0, 1, start);
+        assert_eq!(again.due(start), Due::In(AGAIN[0]));
+        assert_eq!(again.due(start + AGAIN[0]), Due::Now((7, 0..9, 1)));
+        assert_eq!(again.due(start + AGAIN[0]), Due::In(AGAIN[1] - AGAIN[0]));
+        assert_eq!(again.due(start + AGAIN[1]), Due::Now((8, 0..0, 2)));
+        again.put(7, 0..9, AGAIN.len(), start);
+        assert_eq!(again.due(start + Duration::from_secs(60)), Due::Never, "it is given up");
     }
 
     #[test]

@@ -194,6 +194,7 @@ impl Inner {
     pub(crate) fn resync(&self, root: &Arc<Node>) {
         root.home.forget_all();
         let Some(invalidator) = self.invalidator.get() else { return };
+        invalidator.overtake();
         for node in self.table.nodes(Some(root.home.id)) {
             invalidator.inode(node.ino, 0..u64::MAX);
             if node.is_directory() {
@@ -207,6 +208,9 @@ impl Inner {
 
     fn apply_change(&self, home: &Opened, change: &pb::Change) {
         home.moved();
+        if let Some(invalidator) = self.invalidator.get() {
+            invalidator.overtake();
+        }
         let inode = self.known(home, &change.inode);
         let place = self.name_of(home, &change.directory, change.name.as_ref());
         match change.kind() {

@@ -15,6 +15,9 @@ pub struct Handle(pub u64);
 /// What the kernel has to forget. Implemented by the adapter on a thread of its own; calls return at once and are made while no
 /// lock is held.
 pub trait Invalidator: Send + Sync {
+    /// Something was changed by others, maybe something that is not known here yet: answers that are under way may say how it was before,
+    /// and are not to be remembered. Called before it is looked for what is known of it.
+    fn overtake(&self);
     /// Attributes of an inode, and its content in this range (`0..u64::MAX`: all of it; empty: attributes only).
     fn inode(&self, ino: Ino, range: Range<u64>);
     /// A name in a directory leads elsewhere, or nowhere, or somewhere again.

@@ -1,6 +1,7 @@
 //! Two machines on one bucket: what one does the other sees, and nothing is lost when both do the same.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, 
 struct Told {
     entries: Mutex<Vec<(Ino, String)>>,
     inodes: Mutex<Vec<(Ino, Range<u64>)>>,
+    overtaken: AtomicUsize,
 }
 
 impl Told {
@@ -28,6 +30,10 @@ impl Told {
 }
 
 impl Invalidator for Told {
+    fn overtake(&self) {
+        self.overtaken.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn inode(&self, ino: Ino, range: Range<u64>) {
         self.inodes.lock().unwrap().push((ino, range));
     }
@@ -67,6 +73,16 @@ async fn what_one_machine_does_the_other_sees_and_its_kernel_is_told_exactly_tha
     })
     .await;
 
+    // What is not known there may be asked for just now: such answers are not to be remembered either.
+    let unknown = here.create(dir.ino, b"unknown", 0o644, WRITE, ME).await.unwrap();
+    assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    let overtaken = || told.overtaken.load(Ordering::SeqCst);
+    let before = overtaken();
+    write_at(here, unknown.1, 0, b"unheard of").await;
+    here.release(unknown.1).await;
+    assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    until("the kernel is told of the unknown", async || overtaken() > before).await;
+
     // Attributes and content of what is open there.
     let file = walk(there, b, "dir/file").await.unwrap();
     let handle = there.open_file(file.ino, WRITE).await.unwrap();
@@ -93,9 +109,10 @@ async fn what_one_machine_does_the_other_sees_and_its_kernel_is_told_exactly_tha
     assert_eq!(walk(there, b, "moved").await.unwrap().ino, file.ino);
     here.unlink(a, b"moved").await.unwrap();
     until("the removal is seen", async || there.lookup(b, b"moved").await == Err(Errno::ENOENT)).await;
+    here.unlink(dir.ino, b"unknown").await.unwrap();
     here.rmdir(a, b"dir").await.unwrap();
     until("the directory is gone", async || there.lookup(b, b"dir").await == Err(Errno::ENOENT)).await;
-    assert_eq!(told.entries_but(&["dir", "file", "moved"]), [] as [&str; 0], "nothing else was touched");
+    assert_eq!(told.entries_but(&["dir", "file", "unknown", "moved"]), [] as [&str; 0], "nothing else was touched");
     here.shutdown().await;
     there.shutdown().await;
 }
