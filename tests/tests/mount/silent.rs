@@ -1,4 +1,4 @@
-//! A mount whose storage nodes say nothing.
+//! A mount whose storage nodes, or whose server, say nothing.
 
 use std::fs;
 use std::time::Instant;
@@ -43,4 +43,25 @@ fn frozen_nodes_are_waited_for_once_and_read_from_again_when_they_go_on() {
         assert!(read(number).unwrap() == content(number));
     }
     mount.unmount();
+}
+
+/// Who mounts at boot is told so after a minute, and nothing is left behind.
+#[test]
+fn a_server_that_says_nothing_is_given_up_by_who_mounts() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("patient");
+    user.ok(["bucket", "create", "work"]);
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let frozen = cluster.freeze_server();
+    let run = user.fails(6, ["mount", dir, "--bucket", "work"]);
+    assert!(run.stderr.starts_with("cyx: cannot reach the server: no answer in time."), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(dir));
+    drop(frozen);
+    user.ok(["mount", dir, "--bucket", "work"]);
+    user.ok(["umount", dir]);
 }
