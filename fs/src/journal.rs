@@ -205,8 +205,8 @@ struct Shared {
     key: MountKey,
     limits: Limits,
     state: Mutex<State>,
-    /// Held while the disk is made durable, so that those who wait meanwhile find it done.
     recent: Mutex<Recent>,
+    /// Held while the disk is made durable, so that those who wait meanwhile find it done.
     syncing: tokio::sync::Mutex<u64>,
     removing: tokio::sync::Mutex<()>,
     /// Bytes that it may have besides, for what is kept and not sent.

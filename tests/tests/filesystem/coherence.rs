@@ -76,6 +76,8 @@ async fn what_one_machine_does_the_other_sees_and_its_kernel_is_told_exactly_tha
     // What is not known there may be asked for just now: such answers are not to be remembered either.
     let unknown = here.create(dir.ino, b"unknown", 0o644, WRITE, ME).await.unwrap();
     assert_eq!(here.drain(&|_| {}).await, Ok(0));
+    let known = walk(there, b, "dir").await.unwrap().ino;
+    until("its name is told", async || told.has(known, "unknown")).await;
     let overtaken = || told.overtaken.load(Ordering::SeqCst);
     let before = overtaken();
     write_at(here, unknown.1, 0, b"unheard of").await;
@@ -237,4 +239,14 @@ async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_nam
     here.fs.flush(handle).await.unwrap();
     assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, Vec::new()));
     here.fs.release(handle).await;
+
+    // What cannot be committed is cut here, whatever the kernel makes of the error.
+    let told = Arc::new(Told::default());
+    here.fs.set_invalidator(Arc::<Told>::clone(&told));
+    let frozen = world.cluster.freeze_server();
+    assert_eq!(here.fs.setattr(file, cut(7, None), ME).await, Err(Errno::EIO));
+    assert!(told.inodes.lock().unwrap().contains(&(file, 0..u64::MAX)));
+    assert_eq!(here.fs.getattr(file, None).await.unwrap().size, 7);
+    drop(frozen);
+    until("the cut is committed", async || world.user.read("work", "file") == [0; 7]).await;
 }
