@@ -198,8 +198,9 @@ impl Inner {
         // By its name: nobody closes it afterwards.
         let committed = self.commit_now(node).await;
         if let (Err(_), Some(invalidator)) = (&committed, self.invalidator.get()) {
-            // The kernel takes a call that failed for one that changed nothing. The file is cut all the same, and the journal has it.
-            invalidator.inode(node.ino, 0..u64::MAX);
+            // The kernel takes a call that failed for one that changed nothing. The file is cut all the same, and the journal has it. The
+            // length alone is to be asked for: what the kernel has of the content may be had from nobody else now.
+            invalidator.inode(node.ino, 0..0);
         }
         committed
     }
