@@ -27,13 +27,15 @@ use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located, VerifiedVersion};
 
 mod cached;
+mod edit;
 mod many;
 mod map;
 mod opening;
 mod pages;
 
-pub(crate) use cached::{Edit, keep_frames};
+pub(crate) use cached::keep_frames;
 pub use cached::{FrameCache, KnownVersion};
+pub(crate) use edit::Edit;
 use map::access_of;
 use opening::{Job, Opening};
 
@@ -61,7 +63,9 @@ struct Shared {
     keys: InodeKeyring,
     what: String,
     /// Shared by the readers of all versions of a file: pages and blobs are found by ids that never change their meaning.
-    map: Arc<tokio::sync::Mutex<Map>>,
+    map: Arc<Mutex<Map>>,
+    /// Held while the server is asked about the file, so that what many want is asked for once. What is known can be read meanwhile.
+    asking: Arc<tokio::sync::Mutex<()>>,
     access: Arc<Mutex<AccessMap>>,
     excluded: Mutex<HashSet<NodeId>>,
     liars: Mutex<HashSet<NodeId>>,
@@ -166,15 +170,14 @@ impl Transfer {
             version,
             keys,
             what,
-            map: Arc::new(tokio::sync::Mutex::new(Map { pages, ..Map::default() })),
+            map: Arc::new(Mutex::new(Map { pages, ..Map::default() })),
+            asking: Arc::default(),
             access: Arc::default(),
             excluded: Mutex::default(),
             liars: Mutex::default(),
         };
         let reader = FileReader { shared: Arc::new(shared) };
-        let mut map = reader.shared.map.lock().await;
-        reader.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
-        drop(map);
+        reader.take(answer.blobs, answer.segments, answer.nodes, answer.placements)?;
         Ok(reader)
     }
 }
@@ -202,6 +205,10 @@ impl FileReader {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.what
+    }
+
+    fn map(&self) -> MutexGuard<'_, Map> {
+        lock(&self.shared.map)
     }
 
     pub(crate) fn transfer(&self) -> &Transfer {
@@ -243,13 +250,9 @@ impl FileReader {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let mut map = self.shared.map.lock().await;
-        let extents = self.shared.bucket.extents(&self.shared.version, range.clone(), &mut map.pages).await?;
-        let mut unknown: Vec<BlobId> =
-            extents.iter().map(|extent| extent.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        self.find_blobs(&mut map, &unknown).await?;
+        let extents = self.extents_in(range.clone()).await?;
+        self.find_blobs(&extents).await?;
+        let map = self.map();
         let mut pieces = Vec::with_capacity(extents.len());
         let mut at = range.start;
         for extent in extents {
@@ -266,15 +269,21 @@ impl FileReader {
         Ok(pieces)
     }
 
-    /// Asks where blobs lie.
-    async fn find_blobs(&self, map: &mut Map, unknown: &[BlobId]) -> Result<()> {
+    /// Asks where the blobs of extents lie, unless that is known.
+    async fn find_blobs(&self, extents: &[Extent]) -> Result<()> {
+        if self.map().unknown(extents).is_empty() {
+            return Ok(());
+        }
+        let _turn = self.shared.asking.lock().await;
+        // Somebody may have asked for the same meanwhile.
+        let unknown = self.map().unknown(extents);
         for blobs in unknown.chunks(BLOBS_PER_CALL) {
             let request = pb::GetBlobsRequest {
                 bucket: bytes_of(self.shared.bucket.id),
                 ids: blobs.iter().copied().map(bytes_of).collect(),
             };
             let answer = self.shared.bucket.client().meta.get_blobs(request).await?;
-            self.take(map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
+            self.take(answer.blobs, answer.segments, answer.nodes, answer.placements)?;
         }
         Ok(())
     }
@@ -466,13 +475,13 @@ impl FileReader {
     /// Takes over what the server says, checked as far as it can be.
     fn take(
         &self,
-        map: &mut Map,
         blobs: Vec<pb::Blob>,
         segments: Vec<pb::Segment>,
         nodes: Vec<pb::NodeAccess>,
         placements: Vec<pb::Placement>,
     ) -> Result<()> {
         self.take_access(nodes)?;
+        let mut map = self.map();
         map.take_segments(segments, placements)?;
         map.take_blobs(blobs)
     }

@@ -128,27 +128,27 @@ impl Bucket {
         range: std::ops::Range<u64>,
         pages: &mut PageMap,
     ) -> Result<Vec<Extent>> {
-        let range = range.start..range.end.min(version.size).min(OFFSET_MAX);
         loop {
-            let missing = match extents_in(pages, version.root, range.clone()) {
-                Ok(extents) if extents.last().is_none_or(|last| last.end() <= version.size) => return Ok(extents),
-                Ok(_) => return Err(IntegrityError::Extents("they reach beyond the file".into()).into()),
-                Err(TreeError::MissingPage(missing)) => missing,
-                Err(error) => return Err(error.into()),
-            };
-            if pages.len() >= PAGES_MAX {
-                return Err(IntegrityError::Extents("there are far too many".into()).into());
+            match extents_known(pages, version, &range)? {
+                Known::All(extents) => return Ok(extents),
+                Known::Missing(missing) => take_pages(self.pages(missing).await?, pages)?,
             }
-            let wanted = wanted(pages, version.root, &range, missing);
-            let request = pb::GetPagesRequest {
-                bucket: bytes_of(self.id),
-                ids: wanted.iter().map(|id| bytes::Bytes::copy_from_slice(&id.0)).collect(),
-            };
-            let answer = self.client.meta.get_pages(request).await?;
-            take_pages(answer.pages, pages)?;
-            if !pages.contains_key(&missing) {
-                return Err(IntegrityError::Extents(format!("page {missing} is withheld")).into());
-            }
+        }
+    }
+
+    /// Asks for pages. The first of them is in the answer, others may be.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Extents`] if the first is withheld; network errors.
+    pub(crate) async fn pages(&self, ids: Vec<PageId>) -> Result<Vec<pb::Page>> {
+        let request = pb::GetPagesRequest {
+            bucket: bytes_of(self.id),
+            ids: ids.iter().map(|id| bytes::Bytes::copy_from_slice(&id.0)).collect(),
+        };
+        let pages = self.client.meta.get_pages(request).await?.pages;
+        match ids.first().filter(|first| !pages.iter().any(|page| page.id == first.0[..])) {
+            Some(missing) => Err(IntegrityError::Extents(format!("page {missing} is withheld")).into()),
+            None => Ok(pages),
         }
     }
 
@@ -252,6 +252,34 @@ pub fn take_pages(received: Vec<pb::Page>, pages: &mut PageMap) -> Result<()> {
         pages.insert(named, Page::decode(&page.content).map_err(Error::decode("an extent page"))?);
     }
     Ok(())
+}
+
+/// The extents in a range, or the pages that they cannot be found without.
+pub(crate) enum Known {
+    All(Vec<Extent>),
+    /// The first is needed next, the others later.
+    Missing(Vec<PageId>),
+}
+
+/// The extents of a version in the file bytes `range`, whole and in order, as far as `pages` leads to them.
+///
+/// # Errors
+/// [`IntegrityError::Extents`] for pages that are broken, misplaced or far too many, or that reach beyond the file's size.
+pub(crate) fn extents_known(
+    pages: &PageMap,
+    version: &VerifiedVersion,
+    range: &std::ops::Range<u64>,
+) -> Result<Known> {
+    let range = range.start..range.end.min(version.size).min(OFFSET_MAX);
+    match extents_in(pages, version.root, range.clone()) {
+        Ok(extents) if extents.last().is_none_or(|last| last.end() <= version.size) => Ok(Known::All(extents)),
+        Ok(_) => Err(IntegrityError::Extents("they reach beyond the file".into()).into()),
+        Err(TreeError::MissingPage(_)) if pages.len() >= PAGES_MAX => {
+            Err(IntegrityError::Extents("there are far too many".into()).into())
+        }
+        Err(TreeError::MissingPage(missing)) => Ok(Known::Missing(wanted(pages, version.root, &range, missing))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The missing page and others beside it that will be asked for next, so that a large file is not read page by page.

@@ -1,7 +1,10 @@
 //! A mount whose storage nodes, or whose server, say nothing.
 
-use std::fs;
-use std::time::Instant;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::{Cluster, noise, wait_until};
@@ -64,4 +67,60 @@ fn a_server_that_says_nothing_is_given_up_by_who_mounts() {
     drop(frozen);
     user.ok(["mount", dir, "--bucket", "work"]);
     user.ok(["umount", dir]);
+}
+
+/// A commit that waits for the server does not hold up who reads the file.
+#[test]
+fn what_is_here_is_read_while_it_cannot_be_committed() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("patient");
+    user.ok(["bucket", "create", "work"]);
+    let args = ["--bucket", "work"];
+    let mut mount = Mount::start(&user, "m", &args);
+    let content = noise(1, 300_000);
+    for name in ["cut", "longer", "changed"] {
+        fs::write(mount.join(name), &content).unwrap();
+    }
+    mount.settle();
+    mount.unmount();
+    // What a commit needs is in the cache and not in memory.
+    mount.again(&args);
+    let names = fs::read_dir(mount.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    assert_eq!(names.collect::<Vec<_>>(), [300_000; 3]);
+    let frozen = cluster.freeze_server();
+    let open = |name: &str| OpenOptions::new().write(true).open(mount.join(name)).unwrap();
+    open("cut").set_len(100_000).unwrap();
+    let mut longer = OpenOptions::new().append(true).open(mount.join("longer")).unwrap();
+    longer.write_all(b"more").unwrap();
+    drop(longer);
+    open("changed").write_all(b"other").unwrap();
+    let expected = [
+        ("cut", content[..100_000].to_vec()),
+        ("longer", [&content[..], b"more"].concat()),
+        ("changed", [b"other", &content[5..]].concat()),
+    ];
+    // Longer than it takes until the commits have begun.
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        for (name, expected) in &expected {
+            assert!(read_past_the_kernel(&mount.join(name)) == *expected, "{name}");
+        }
+    }
+    drop(frozen);
+    mount.settle();
+    for (name, expected) in &expected {
+        assert!(user.read("work", name) == *expected, "{name}");
+    }
+    mount.unmount();
+}
+
+fn read_past_the_kernel(path: &Path) -> Vec<u8> {
+    let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap();
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut file, &mut content).unwrap();
+    content
 }

@@ -180,7 +180,7 @@ impl Uploads {
             }
             let next = file.base.successor(file.next.into());
             for (blob, sealed) in file.inline {
-                next.knows_inline(blob, sealed).await;
+                next.knows_inline(blob, sealed);
             }
             return Ok(Patched::Committed(next));
         };

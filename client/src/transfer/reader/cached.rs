@@ -5,25 +5,20 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError, tree};
+use cyx_core::extent::{Extent, OFFSET_MAX, PageId};
 use cyx_core::ids::{BlobId, InodeId};
 use cyx_core::units::FRAME_TAG;
 use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::InodeKeyring;
-use cyx_proto::convert::bytes_of;
-use cyx_proto::meta::v1 as pb;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{BlobAt, FileReader, Map, Piece, Shared};
-use crate::error::{Error, IntegrityError, Result};
+use super::{BlobAt, FileReader, Piece, Shared};
+use crate::error::{Error, Result};
 use crate::transfer::Transfer;
 use crate::tree::types::{Bucket, VerifiedVersion};
-use crate::tree::version::take_pages;
 
 /// Pieces of one read that are fetched from nodes at a time.
 const PIECES_AT_ONCE: usize = 8;
-/// Changes that lie closer together than this become one change of the tree.
-const CLUSTER: u64 = 1 << 20;
 
 /// A place for sealed frames, and for extent pages if it wants. Nothing that it gives back is believed.
 pub trait FrameCache: Send + Sync + 'static {
@@ -100,12 +95,6 @@ fn sealed_frame(frame_plain: u32) -> usize {
     frame_plain as usize + usize::try_from(FRAME_TAG).unwrap_or(16)
 }
 
-/// A part of a file that gets new extents, or none.
-pub(crate) struct Edit {
-    pub(crate) range: Range<u64>,
-    pub(crate) extents: Vec<Extent>,
-}
-
 impl Transfer {
     /// A reader of a version that was verified before. Nothing is asked until something is read.
     #[must_use]
@@ -117,6 +106,7 @@ impl Transfer {
             keys,
             what,
             map: Arc::default(),
+            asking: Arc::default(),
             access: Arc::default(),
             excluded: Mutex::default(),
             liars: Mutex::default(),
@@ -139,11 +129,9 @@ impl Transfer {
         let (version, pages, answer) = bucket.fetch_file(inode, range, &what).await?;
         let keys = bucket.keyring_of(inode, key, answer.inode.as_ref(), &what).await?;
         let reader = self.open_known(bucket, keys, version.into(), what);
-        let mut map = reader.shared.map.lock().await;
-        map.pages = pages;
-        reader.keep_pages(&map);
-        reader.take(&mut map, answer.blobs, answer.segments, answer.nodes, answer.placements)?;
-        drop(map);
+        reader.keep_pages(pages.iter());
+        reader.map().pages = pages;
+        reader.take(answer.blobs, answer.segments, answer.nodes, answer.placements)?;
         Ok(reader)
     }
 }
@@ -168,40 +156,32 @@ impl FileReader {
         }
         let most = self.shared.transfer.tuning().read_piece;
         let mut absent = Vec::new();
-        {
-            let mut map = self.shared.map.lock().await;
-            let extents = self.extents_known(&mut map, range.clone()).await?;
-            for extent in &extents {
-                let mut rest = extent.clip(&range);
-                while let Some(left) = rest {
-                    let end = left.file_offset.saturating_add(most);
-                    if let Some(part) = left.clip(&(left.file_offset..end))
-                        && !self.read_from_cache(&part, place_in(out, offset, &part)?)?
-                    {
-                        absent.push(part);
-                    }
-                    rest = left.clip(&(end..OFFSET_MAX));
+        for extent in &self.extents_in(range.clone()).await? {
+            let mut rest = extent.clip(&range);
+            while let Some(left) = rest {
+                let end = left.file_offset.saturating_add(most);
+                if let Some(part) = left.clip(&(left.file_offset..end))
+                    && !self.read_from_cache(&part, place_in(out, offset, &part)?)?
+                {
+                    absent.push(part);
                 }
+                rest = left.clip(&(end..OFFSET_MAX));
             }
-            if absent.is_empty() {
-                return Ok(());
-            }
-            let pieces = self.pieces_of(&mut map, &absent).await?;
-            drop(map);
-            self.read_pieces(pieces, offset, out).await
         }
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let pieces = self.pieces_of(&absent).await?;
+        self.read_pieces(pieces, offset, out).await
     }
 
     /// What has to be fetched for these extents; where their blobs lie is asked for, if it is not known.
-    async fn pieces_of(&self, map: &mut Map, extents: &[Extent]) -> Result<Vec<Piece>> {
-        let mut unknown: Vec<BlobId> =
-            extents.iter().map(|part| part.blob).filter(|blob| !map.blobs.contains_key(blob)).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        self.find_blobs(map, &unknown).await?;
+    async fn pieces_of(&self, extents: &[Extent]) -> Result<Vec<Piece>> {
+        self.find_blobs(extents).await?;
+        let map = self.map();
         let mut pieces = Vec::with_capacity(extents.len());
         for part in extents {
-            self.cut(map, part, &mut pieces)?;
+            self.cut(&map, part, &mut pieces)?;
         }
         Ok(pieces)
     }
@@ -228,13 +208,11 @@ impl FileReader {
     pub async fn warm(&self, range: Range<u64>) -> Result<()> {
         let Some(cache) = self.shared.transfer.cache() else { return Ok(()) };
         let range = range.start..range.end.min(self.size());
-        let mut map = self.shared.map.lock().await;
-        let extents = self.extents_known(&mut map, range.clone()).await?;
+        let extents = self.extents_in(range.clone()).await?;
         let parts = extents.iter().filter_map(|extent| extent.clip(&range));
         let absent: Vec<Extent> =
             parts.filter(|part| !cache.has(part.blob, part.header.frames_of(part.blob_range()))).collect();
-        let mut pieces = self.pieces_of(&mut map, &absent).await?;
-        drop(map);
+        let mut pieces = self.pieces_of(&absent).await?;
         pieces.retain(|piece| matches!(piece, Piece::Segment { .. }));
         // They are kept sealed, so their plain bytes need no room.
         let reads = stream::iter(pieces).map(|piece| async move {
@@ -250,9 +228,7 @@ impl FileReader {
     /// As [`Self::read_range`].
     pub async fn data_ranges(&self, range: Range<u64>) -> Result<Vec<Range<u64>>> {
         let range = range.start..range.end.min(self.size());
-        let mut map = self.shared.map.lock().await;
-        let extents = self.extents_known(&mut map, range.clone()).await?;
-        drop(map);
+        let extents = self.extents_in(range.clone()).await?;
         let mut found: Vec<Range<u64>> = Vec::with_capacity(extents.len());
         for part in extents.iter().filter_map(|extent| extent.clip(&range)) {
             match found.last_mut() {
@@ -295,78 +271,6 @@ impl FileReader {
         Ok(true)
     }
 
-    /// The tree of this version with other extents in some ranges, cut off at `size`. The edits are in order and do not overlap.
-    pub(crate) async fn edited(&self, size: u64, edits: &[Edit]) -> Result<tree::Built> {
-        let mut map = self.shared.map.lock().await;
-        let mut root = self.shared.version.root();
-        let mut fresh: std::collections::HashMap<PageId, Vec<u8>> = std::collections::HashMap::new();
-        let mut steps = Vec::new();
-        let mut rest = edits;
-        while let Some(first) = rest.first() {
-            let mut end = first.range.end;
-            let mut count = 1;
-            while let Some(next) = rest.get(count).filter(|next| next.range.start.saturating_sub(end) <= CLUSTER) {
-                end = next.range.end;
-                count += 1;
-            }
-            let (cluster, behind) = rest.split_at(count);
-            rest = behind;
-            let span = first.range.start..end;
-            let base = self.extents_known(&mut map, span.clone()).await?;
-            steps.push((span.clone(), overlaid(&base, span, cluster)));
-        }
-        if size < self.size() {
-            steps.push((size..OFFSET_MAX, Vec::new()));
-        }
-        for (span, extents) in steps {
-            let built = self.replaced(&mut map.pages, root, span, &extents).await?;
-            root = built.root;
-            for (id, bytes) in built.pages {
-                map.pages.insert(id, Page::decode(&bytes).map_err(Error::decode("an extent page"))?);
-                fresh.insert(id, bytes);
-            }
-        }
-        // Every step made a new root; only pages that the last one leads to are part of the version.
-        let mut pages = Vec::with_capacity(fresh.len());
-        let mut waiting = vec![root];
-        while let Some(id) = waiting.pop() {
-            let Some(bytes) = fresh.remove(&id) else { continue };
-            if let Some(page) = map.pages.get(&id) {
-                waiting.extend(page.children().iter().map(|child| child.id));
-            }
-            pages.push((id, bytes));
-        }
-        for dropped in fresh.keys() {
-            map.pages.remove(dropped);
-        }
-        self.keep_pages(&map);
-        pages.reverse();
-        Ok(tree::Built { root, pages })
-    }
-
-    async fn replaced(
-        &self,
-        pages: &mut PageMap,
-        root: PageId,
-        span: Range<u64>,
-        extents: &[Extent],
-    ) -> Result<tree::Built> {
-        loop {
-            let missing = match tree::replace(&*pages, root, span.clone(), extents) {
-                Err(TreeError::MissingPage(missing)) => missing,
-                other => return Ok(other?),
-            };
-            let request = pb::GetPagesRequest {
-                bucket: bytes_of(self.shared.bucket.id),
-                ids: vec![bytes::Bytes::copy_from_slice(&missing.0)],
-            };
-            take_pages(self.shared.bucket.client().meta.get_pages(request).await?.pages, pages)?;
-            if !pages.contains_key(&missing) {
-                return Err(IntegrityError::Extents(format!("page {missing} is withheld")).into());
-            }
-        }
-    }
-
     /// A reader of the version that was committed over this one, which knows what this one knows.
     pub(crate) fn successor(&self, version: VerifiedVersion) -> Self {
         let before = &self.shared;
@@ -377,6 +281,7 @@ impl FileReader {
             keys: before.keys.clone(),
             what: before.what.clone(),
             map: Arc::clone(&before.map),
+            asking: Arc::clone(&before.asking),
             access: Arc::clone(&before.access),
             excluded: Mutex::default(),
             liars: Mutex::default(),
@@ -385,12 +290,12 @@ impl FileReader {
     }
 
     /// Tells the reader the bytes of a blob that lies in the server's database.
-    pub(crate) async fn knows_inline(&self, blob: BlobId, sealed: bytes::Bytes) {
+    pub(crate) fn knows_inline(&self, blob: BlobId, sealed: bytes::Bytes) {
         if let Some(cache) = self.shared.transfer.cache() {
             // Inline blobs are one frame.
             cache.put(blob, 0, &sealed);
         }
-        self.shared.map.lock().await.blobs.insert(blob, BlobAt::Inline(sealed));
+        self.map().blobs.insert(blob, BlobAt::Inline(sealed));
     }
 }
 
@@ -400,26 +305,4 @@ fn place_in<'a>(out: &'a mut [u8], offset: u64, part: &Extent) -> Result<&'a mut
     let len = usize::try_from(part.len).unwrap_or(usize::MAX);
     let room = out.get_mut(start..).and_then(|rest| rest.get_mut(..len));
     room.ok_or(Error::Internal("an extent lies in the range that was asked for"))
-}
-
-/// What a span holds when edits lie over the extents that were there.
-fn overlaid(base: &[Extent], span: Range<u64>, edits: &[Edit]) -> Vec<Extent> {
-    let mut out = Vec::with_capacity(base.len() + edits.len());
-    let mut at = span.start;
-    let between = |range: Range<u64>, out: &mut Vec<Extent>| {
-        let first = base.partition_point(|extent| extent.end() <= range.start);
-        let touched = base[first..].iter().take_while(|extent| extent.file_offset < range.end);
-        out.extend(touched.filter_map(|extent| extent.clip(&range)));
-    };
-    for edit in edits {
-        if at < edit.range.start {
-            between(at..edit.range.start, &mut out);
-        }
-        out.extend(edit.extents.iter().cloned());
-        at = edit.range.end;
-    }
-    if at < span.end {
-        between(at..span.end, &mut out);
-    }
-    out
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cyx_core::ids::{NodeId, PlacementId};
+use cyx_core::extent::Extent;
+use cyx_core::ids::{BlobId, NodeId, PlacementId};
 use cyx_core::segment::shard_len;
 use cyx_proto::convert::{self, id, required};
 use cyx_proto::meta::v1 as pb;
@@ -14,6 +15,15 @@ use crate::nodes::NodeAccess;
 use crate::transfer::fetch::{AccessMap, SegmentAt};
 
 impl Map {
+    /// The blobs of these extents of which is not known where they lie, once each.
+    pub(super) fn unknown(&self, extents: &[Extent]) -> Vec<BlobId> {
+        let mut unknown: Vec<BlobId> =
+            extents.iter().map(|extent| extent.blob).filter(|blob| !self.blobs.contains_key(blob)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
     pub(super) fn take_segments(&mut self, segments: Vec<pb::Segment>, placements: Vec<pb::Placement>) -> Result<()> {
         for placement in placements {
             let scheme = convert::scheme(placement.scheme, "placement.scheme")?;
