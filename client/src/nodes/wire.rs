@@ -31,8 +31,8 @@ use super::{Patience, Problem, SessionProof};
 
 /// Ten nodes are read at once, so that these keep a link of 1 Gbit/s and 100 ms busy together. What waits in a window is memory that
 /// no permit covers: on a machine that is busy with other work all of it fills.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 2 << 20;
+const STREAM_WINDOW: u32 = 1536 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW;
 const FRAME: u32 = 1 << 20;
 /// Bytes that one stream may hold ready for the socket.
 const SEND_BUFFER: usize = 512 << 10;

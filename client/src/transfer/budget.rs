@@ -1,22 +1,27 @@
 //! Memory by permits: whoever wants a buffer waits until there is room for it, so that a transfer's size never shows in the
 //! size of the process. Buffers are kept and lent again, because fresh memory costs a page fault for every 4 KiB.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use cyx_core::units::KIB;
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::direct::BLOCK;
 
 /// Large buffers are made in multiples of this, so that few different sizes are about.
 const GRAIN: usize = 256 * 1024;
 
 /// Bytes of the buffer that is made when one of `len` is asked for: for large ones a little more, so that sealed and plain bytes of
-/// the same content take the same buffers in turn, and that they can begin at a block.
+/// the same content take the same buffers in turn.
 const fn room_for(len: usize) -> usize {
-    if len < GRAIN { len } else { (len + len / 256 + BLOCK).next_multiple_of(GRAIN) }
+    if len < GRAIN { len } else { (len + len / 256).next_multiple_of(GRAIN) }
+}
+
+/// As [`room_for`], for a buffer that arrives and one beside it. What arrives waits in the windows of connections, which are memory as well:
+/// of ten pieces that were read at once, a quarter was seen there.
+const fn room_to_read(arrives: usize, beside: usize) -> usize {
+    room_for(arrives).saturating_add(arrives / 4).saturating_add(room_for(beside))
 }
 
 /// Smaller buffers than this are not kept: the allocator has them at hand.
@@ -34,28 +39,49 @@ struct Shared {
     permits: Arc<Semaphore>,
     /// All permits, one for each KiB.
     total: u32,
-    /// Buffers that nobody uses, the one that was given back last at the end.
-    idle: Mutex<Vec<BytesMut>>,
+    idle: Mutex<Idle>,
 }
 
-/// A buffer to write to. It goes back when this is dropped.
+/// Buffers that nobody uses.
+#[derive(Default)]
+struct Idle {
+    /// The one that was given back last at the end, each with what `returned` was then.
+    buffers: Vec<(Memory, u64)>,
+    /// Bytes of all buffers that were ever given back.
+    returned: u64,
+}
+
+/// Memory that the kernel has given, or the allocator. Large buffers are mappings of their own: the C library would keep what is freed of
+/// them, the more the larger they are, and beyond every bound that is kept here. They begin at a page, so that disks can be written to
+/// from them directly.
+enum Memory {
+    Allocated(Vec<u8>),
+    Mapped(MmapMut),
+}
+
+/// A buffer to write to, as long as was asked for. What is in it is left over from earlier use.
+pub(crate) struct Buffer {
+    memory: Memory,
+    len: usize,
+}
+
+/// A buffer that goes back when this is dropped.
 pub(crate) struct Lent {
-    /// Its bytes, as many as were asked for. What is in it is left over from earlier use.
-    pub(crate) bytes: BytesMut,
-    hold: Option<Hold>,
+    pub(crate) bytes: Buffer,
+    permit: Option<OwnedSemaphorePermit>,
+    shared: Arc<Shared>,
 }
 
-/// A buffer that is only read any more, and may be shared. It goes back when this is dropped and nobody else reads it.
+/// A buffer that is only read any more, and may be shared. Its room is free when this is dropped, and it goes back when nobody else
+/// reads it either.
 pub(crate) struct Shelved {
     bytes: Bytes,
-    hold: Option<Hold>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Room for several buffers, taken at once: those who would take them one by one could each hold what the others wait for.
-pub(crate) struct Room(Hold);
-
-struct Hold {
-    permit: Option<OwnedSemaphorePermit>,
+pub(crate) struct Room {
+    permit: OwnedSemaphorePermit,
     shared: Arc<Shared>,
 }
 
@@ -74,15 +100,16 @@ impl Budget {
         self.shared.fill(len, Some(permit))
     }
 
-    /// Two buffers at once, so that nobody waits for the second while others hold what is left. The second may be empty.
+    /// Two buffers at once, so that nobody waits for the second while others hold what is left: for what arrives, and for what becomes
+    /// of it. The second may be empty.
     pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (Lent, Lent) {
-        let both = self.lend_permit(room_for(first).saturating_add(room_for(second))).await;
+        let both = self.lend_permit(room_to_read(first, second)).await;
         self.fill_two(first, second, both)
     }
 
     /// As [`Self::lend_two`], if there is room now.
     pub(crate) fn try_lend_two(&self, first: usize, second: usize) -> Option<(Lent, Lent)> {
-        let wanted = self.permits_for(room_for(first).saturating_add(room_for(second)));
+        let wanted = self.permits_for(room_to_read(first, second));
         let both = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok()?;
         Some(self.fill_two(first, second, both))
     }
@@ -96,7 +123,7 @@ impl Budget {
     /// Waits for room for `count` buffers of `len` bytes. Of more than the whole budget there is no room twice at a time.
     pub(crate) async fn room(&self, count: usize, len: usize) -> Room {
         let permit = self.lend_permit(room_for(len).saturating_mul(count)).await;
-        Room(Hold { permit: Some(permit), shared: Arc::clone(&self.shared) })
+        Room { permit, shared: Arc::clone(&self.shared) }
     }
 
     fn permits_for(&self, len: usize) -> u32 {
@@ -125,9 +152,8 @@ impl Room {
     /// A buffer of what was taken. One that was not foreseen is not waited for, and is not kept afterwards.
     pub(crate) fn lend(&mut self, len: usize) -> Lent {
         let wanted = permits(room_for(len)) as usize;
-        let part =
-            self.0.permit.as_mut().filter(|left| left.num_permits() >= wanted).and_then(|left| left.split(wanted));
-        self.0.shared.fill(len, part)
+        let part = if self.permit.num_permits() >= wanted { self.permit.split(wanted) } else { None };
+        self.shared.fill(len, part)
     }
 }
 
@@ -136,75 +162,139 @@ fn permits(len: usize) -> u32 {
     u32::try_from((len as u64).div_ceil(KIB)).unwrap_or(u32::MAX)
 }
 
-/// A new buffer. Large ones begin at a block, so that disks can be written to from them directly.
-fn make(room: usize) -> BytesMut {
-    let mut bytes = BytesMut::zeroed(room);
-    if room >= GRAIN {
-        let skipped = bytes.as_ptr().align_offset(BLOCK).min(BLOCK);
-        bytes.advance(skipped);
+impl Memory {
+    fn new(room: usize) -> Self {
+        let mapped = if room >= GRAIN { MmapMut::map_anon(room).ok() } else { None };
+        mapped.map_or_else(|| Self::Allocated(vec![0; room]), Self::Mapped)
     }
-    bytes
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Allocated(bytes) => bytes,
+            Self::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory.bytes()[..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let bytes: &mut [u8] = match &mut self.memory {
+            Memory::Allocated(bytes) => bytes,
+            Memory::Mapped(bytes) => bytes,
+        };
+        &mut bytes[..self.len]
+    }
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
-        let mut bytes = self.take_idle(len).unwrap_or_else(|| make(room_for(len)));
-        bytes.resize(len, 0);
-        Lent { bytes, hold: Some(Hold { permit, shared: Arc::clone(self) }) }
-    }
-
-    fn take_idle(&self, len: usize) -> Option<BytesMut> {
-        let mut idle = self.idle();
-        let fits = |bytes: &BytesMut| bytes.capacity() >= len && bytes.capacity() <= len.saturating_mul(2);
-        // The one that was used last is the one that is still in the processor's cache.
-        if let Some(at) = idle.iter().rposition(fits) {
-            return Some(idle.remove(at));
-        }
         // What lies idle has no permit of its own: it has to fit beside what is lent.
         let room = self.permits.available_permits().saturating_mul(1024);
-        let mut kept: usize = idle.iter().map(BytesMut::capacity).sum();
-        while kept > room {
-            kept -= idle.remove(0).capacity();
+        let memory = self.idle().take(len, room).unwrap_or_else(|| Memory::new(room_for(len)));
+        Lent { bytes: Buffer { memory, len }, permit, shared: Arc::clone(self) }
+    }
+
+    fn give_back(&self, memory: Memory) {
+        if memory.len() >= KEPT_MIN {
+            self.idle().put(memory, u64::from(self.total) * KIB);
         }
+    }
+}
+
+impl Idle {
+    /// One that fits. If there is none, all together take no more than `room` afterwards, beside the one that is made then.
+    fn take(&mut self, len: usize, room: usize) -> Option<Memory> {
+        let fits = |memory: &Memory| memory.len() >= len && memory.len() <= len.saturating_mul(2);
+        // The one that was used last is the one that is still in the processor's cache.
+        if let Some(at) = self.buffers.iter().rposition(|(memory, _)| fits(memory)) {
+            return Some(self.buffers.remove(at).0);
+        }
+        let mut kept: usize = self.buffers.iter().map(|(memory, _)| memory.len()).sum();
+        // The new one takes the place of others: of their sizes most likely nobody needs as many any more.
+        let mut replaced = room_for(len);
+        self.buffers.retain(|(memory, _)| {
+            let goes = kept > room || memory.len() <= replaced;
+            if goes {
+                kept -= memory.len();
+                replaced = replaced.saturating_sub(memory.len());
+            }
+            !goes
+        });
         None
     }
 
-    fn give_back(&self, bytes: BytesMut) {
-        if bytes.capacity() < KEPT_MIN {
-            return;
+    /// Keeps one, and no longer those that nobody needed while `total` bytes came back.
+    fn put(&mut self, memory: Memory, total: u64) {
+        self.returned += memory.len() as u64;
+        let returned = self.returned;
+        self.buffers.retain(|(_, at)| returned - at <= total);
+        if self.buffers.len() >= KEPT_COUNT {
+            self.buffers.remove(0);
         }
-        let mut idle = self.idle();
-        if idle.len() >= KEPT_COUNT {
-            idle.remove(0);
+        self.buffers.push((memory, returned));
+    }
+}
+
+/// What is read of a buffer. It goes back with the last who reads it.
+struct Read {
+    bytes: Buffer,
+    /// Where to, unless it was exceptional: that is not kept.
+    home: Option<Arc<Shared>>,
+}
+
+impl AsRef<[u8]> for Read {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.give_back(self.bytes.take());
         }
-        idle.push(bytes);
+    }
+}
+
+impl Buffer {
+    fn take(&mut self) -> Memory {
+        self.len = 0;
+        std::mem::replace(&mut self.memory, Memory::Allocated(Vec::new()))
     }
 }
 
 impl Lent {
     /// Ends the writing.
     pub(crate) fn shelve(mut self) -> Shelved {
-        Shelved { bytes: std::mem::take(&mut self.bytes).freeze(), hold: self.hold.take() }
+        let permit = self.permit.take();
+        let home = permit.is_some().then(|| Arc::clone(&self.shared));
+        let len = self.bytes.len;
+        let bytes = Bytes::from_owner(Read { bytes: Buffer { memory: self.bytes.take(), len }, home });
+        Shelved { bytes, _permit: permit }
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            hold.give_back(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-impl Hold {
-    fn give_back(self, bytes: BytesMut) {
         // Without a permit it was exceptional, and is not kept.
         if self.permit.is_some() {
-            self.shared.give_back(bytes);
+            self.shared.give_back(self.bytes.take());
         }
     }
 }
@@ -224,19 +314,14 @@ impl Deref for Shelved {
     }
 }
 
-impl Drop for Shelved {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take()
-            && let Ok(bytes) = std::mem::take(&mut self.bytes).try_into_mut()
-        {
-            hold.give_back(bytes);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::direct::BLOCK;
     use super::*;
+
+    fn idle(budget: &Budget) -> Vec<usize> {
+        budget.shared.idle().buffers.iter().map(|(memory, _)| memory.len()).collect()
+    }
 
     #[tokio::test]
     async fn what_is_not_there_is_waited_for() {
@@ -298,7 +383,7 @@ mod tests {
         assert!(aligned(&lent.bytes));
         drop(lent.shelve());
         let again = budget.lend(GRAIN + 100).await;
-        assert!(aligned(&again.bytes) && budget.shared.idle().is_empty(), "the same one");
+        assert!(aligned(&again.bytes) && idle(&budget).is_empty(), "the same one");
     }
 
     #[tokio::test]
@@ -307,11 +392,39 @@ mod tests {
         for _ in 0..3 {
             for len in [300 << 10, 700 << 10, 1 << 20, 2 << 20, 3 << 20] {
                 let lent = budget.lend(len).await;
-                let idle: usize = budget.shared.idle().iter().map(BytesMut::capacity).sum();
-                assert!(idle + lent.bytes.capacity() <= 4096 << 10, "{len}: {idle} idle");
+                let idle: usize = idle(&budget).iter().sum();
+                assert!(idle + lent.bytes.memory.len() <= 4096 << 10, "{len}: {idle} idle");
             }
         }
-        assert!(!budget.shared.idle().is_empty());
+        assert!(!idle(&budget).is_empty());
+    }
+
+    #[tokio::test]
+    async fn buffers_of_another_size_replace_those_that_nobody_needs() {
+        let budget = Budget::new(16 * 1024 * KIB);
+        let small = [budget.lend(1 << 20).await, budget.lend(1 << 20).await, budget.lend(1 << 20).await];
+        drop(small);
+        let one = room_for(1 << 20);
+        assert_eq!(idle(&budget), [one; 3]);
+        let large = budget.lend(2 << 20).await;
+        assert_eq!(idle(&budget), [one; 2], "two would be more than it");
+        drop(large);
+        drop(budget.lend(300 << 10).await);
+        assert_eq!(idle(&budget).len(), 4, "none of them could have been that one");
+    }
+
+    #[tokio::test]
+    async fn buffers_that_nobody_needs_for_long_are_not_kept() {
+        let budget = Budget::new(4 * 1024 * KIB);
+        drop(budget.lend(1 << 20).await);
+        drop(budget.lend(300 << 10).await);
+        for _ in 0..6 {
+            drop(budget.lend(300 << 10).await);
+            assert_eq!(idle(&budget).len(), 2);
+        }
+        drop(budget.lend(300 << 10).await);
+        drop(budget.lend(300 << 10).await);
+        assert_eq!(idle(&budget), [room_for(300 << 10)]);
     }
 
     #[tokio::test]

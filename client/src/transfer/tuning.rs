@@ -45,7 +45,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            memory: 96 * MIB,
+            memory: 88 * MIB,
             reserve: 20 * MIB,
             frames: FRAMES_PER_SHARD * 10,
             frames_large: FRAMES_PER_SHARD * 40,
