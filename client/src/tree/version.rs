@@ -265,11 +265,7 @@ pub(crate) enum Known {
 ///
 /// # Errors
 /// [`IntegrityError::Extents`] for pages that are broken, misplaced or far too many, or that reach beyond the file's size.
-pub(crate) fn extents_known(
-    pages: &PageMap,
-    version: &VerifiedVersion,
-    range: &std::ops::Range<u64>,
-) -> Result<Known> {
+pub(crate) fn extents_known(pages: &PageMap, version: &VerifiedVersion, range: &std::ops::Range<u64>) -> Result<Known> {
     let range = range.start..range.end.min(version.size).min(OFFSET_MAX);
     match extents_in(pages, version.root, range.clone()) {
         Ok(extents) if extents.last().is_none_or(|last| last.end() <= version.size) => Ok(Known::All(extents)),
