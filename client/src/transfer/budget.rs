@@ -115,7 +115,7 @@ impl Budget {
     }
 
     fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (Lent, Lent) {
-        // If the two are larger than the whole budget, the first has all of the permit.
+        // If the two are larger than the whole budget, the permit is smaller than they are.
         let split = both.split(permits(room_for(second)) as usize);
         (self.shared.fill(first, Some(both)), self.shared.fill(second, split))
     }
@@ -151,8 +151,7 @@ impl Budget {
 impl Room {
     /// A buffer of what was taken. One that was not foreseen is not waited for, and is not kept afterwards.
     pub(crate) fn lend(&mut self, len: usize) -> Lent {
-        let wanted = permits(room_for(len)) as usize;
-        let part = if self.permit.num_permits() >= wanted { self.permit.split(wanted) } else { None };
+        let part = self.permit.split(permits(room_for(len)) as usize);
         self.shared.fill(len, part)
     }
 }
@@ -204,50 +203,59 @@ impl Shared {
     }
 
     fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
-        // What lies idle has no permit of its own: it has to fit beside what is lent.
-        let room = self.permits.available_permits().saturating_mul(1024);
-        let memory = self.idle().take(len, room).unwrap_or_else(|| Memory::new(room_for(len)));
+        let found = self.idle().take(len);
+        let memory = found.unwrap_or_else(|| {
+            // What lies idle has no permit of its own: it has to fit beside what is lent.
+            let room = self.permits.available_permits().saturating_mul(1024);
+            let removed = self.idle().make_room(len, room);
+            drop(removed);
+            Memory::new(room_for(len))
+        });
         Lent { bytes: Buffer { memory, len }, permit, shared: Arc::clone(self) }
     }
 
     fn give_back(&self, memory: Memory) {
         if memory.len() >= KEPT_MIN {
-            self.idle().put(memory, u64::from(self.total) * KIB);
+            let removed = self.idle().put(memory, u64::from(self.total) * KIB);
+            drop(removed);
         }
     }
 }
 
+/// What is removed is given to the caller, who frees it when the others need not wait for that.
 impl Idle {
-    /// One that fits. If there is none, all together take no more than `room` afterwards, beside the one that is made then.
-    fn take(&mut self, len: usize, room: usize) -> Option<Memory> {
+    /// One that fits.
+    fn take(&mut self, len: usize) -> Option<Memory> {
         let fits = |memory: &Memory| memory.len() >= len && memory.len() <= len.saturating_mul(2);
         // The one that was used last is the one that is still in the processor's cache.
-        if let Some(at) = self.buffers.iter().rposition(|(memory, _)| fits(memory)) {
-            return Some(self.buffers.remove(at).0);
-        }
+        let at = self.buffers.iter().rposition(|(memory, _)| fits(memory))?;
+        Some(self.buffers.remove(at).0)
+    }
+
+    /// Removes those in whose place one for `len` bytes is made: of their sizes most likely nobody needs as many any more. Those that stay
+    /// take no more than `room`.
+    fn make_room(&mut self, len: usize, room: usize) -> Vec<(Memory, u64)> {
         let mut kept: usize = self.buffers.iter().map(|(memory, _)| memory.len()).sum();
-        // The new one takes the place of others: of their sizes most likely nobody needs as many any more.
         let mut replaced = room_for(len);
-        self.buffers.retain(|(memory, _)| {
+        let goes = |(memory, _): &mut (Memory, u64)| {
             let goes = kept > room || memory.len() <= replaced;
             if goes {
                 kept -= memory.len();
                 replaced = replaced.saturating_sub(memory.len());
             }
-            !goes
-        });
-        None
+            goes
+        };
+        self.buffers.extract_if(.., goes).collect()
     }
 
-    /// Keeps one, and no longer those that nobody needed while `total` bytes came back.
-    fn put(&mut self, memory: Memory, total: u64) {
+    /// Keeps one. Removes those that nobody needed while `total` bytes came back.
+    fn put(&mut self, memory: Memory, total: u64) -> Vec<(Memory, u64)> {
         self.returned += memory.len() as u64;
         let returned = self.returned;
-        self.buffers.retain(|(_, at)| returned - at <= total);
-        if self.buffers.len() >= KEPT_COUNT {
-            self.buffers.remove(0);
-        }
         self.buffers.push((memory, returned));
+        let surplus = self.buffers.len().saturating_sub(KEPT_COUNT);
+        let old = self.buffers.partition_point(|(_, at)| returned - at > total);
+        self.buffers.drain(..old.max(surplus)).collect()
     }
 }
 
@@ -316,8 +324,25 @@ impl Deref for Shelved {
 
 #[cfg(test)]
 mod tests {
+    use cyx_core::scheme::Scheme;
+    use cyx_core::units::FRAME_SEALED;
+
+    use super::super::coded::buffer_len;
     use super::super::direct::BLOCK;
+    use super::super::tuning::Tuning;
     use super::*;
+
+    /// One is made, one is sent, and the last shards of one arrive.
+    #[test]
+    fn three_segments_of_a_large_file_fit() {
+        let tuning = Tuning::default();
+        let usual = Scheme::LADDER.into_iter().filter(|scheme| 2 * scheme.n() <= 3 * scheme.k());
+        for scheme in usual.chain([Scheme::DEFAULT]) {
+            let sealed = tuning.segment_frames(scheme, u64::MAX) * FRAME_SEALED;
+            let one = room_for(buffer_len(scheme, sealed).unwrap());
+            assert!(3 * one as u64 <= tuning.memory, "{scheme}: {one}");
+        }
+    }
 
     fn idle(budget: &Budget) -> Vec<usize> {
         budget.shared.idle().buffers.iter().map(|(memory, _)| memory.len()).collect()

@@ -75,6 +75,8 @@ struct Shared {
 #[derive(Default)]
 struct Map {
     pages: PageMap,
+    /// Who looks for extents now.
+    looking: usize,
     blobs: HashMap<BlobId, BlobAt>,
     segments: HashMap<SegmentId, Arc<SegmentAt>>,
     placements: HashMap<PlacementId, Vec<NodeId>>,

@@ -10,7 +10,8 @@ use crate::nodes::Patience;
 /// What the engine may use and how long it waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
-    /// Bytes of content that may be in memory at a time, sealed, coded or plain, over all transfers of one engine.
+    /// Bytes of content that may be in memory at a time, sealed, coded or plain, over all transfers of one engine. What is read counts a
+    /// quarter more, for the windows in which it arrives.
     pub memory: u64,
     /// Bytes that reads may have beside it for other shards, from which the missing ones are computed.
     pub reserve: u64,
@@ -45,7 +46,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            memory: 88 * MIB,
+            memory: 92 * MIB,
             reserve: 20 * MIB,
             frames: FRAMES_PER_SHARD * 10,
             frames_large: FRAMES_PER_SHARD * 40,

@@ -359,7 +359,7 @@ fn make_small(folder: &Path, count: usize) -> Result<f64> {
 fn random_reads(path: &Path, size: u64, flags: i32) -> Result<f64> {
     const READS: u64 = 20_000;
     let file = opened(path, flags)?;
-    // Aligned, as reads past the kernel's cache have to be.
+    // Aligned, as filesystems of disks want it for reads past the kernel's cache.
     let mut room = vec![0; 2 * SMALL];
     let skip = room.as_ptr().align_offset(SMALL);
     let buffer = room.get_mut(skip..skip + SMALL).ok_or("no aligned memory")?;

@@ -1,7 +1,7 @@
 //! A mount whose storage nodes, or whose server, say nothing.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -121,6 +121,6 @@ fn read_past_the_kernel(path: &Path) -> Vec<u8> {
     let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap();
     let mut content = Vec::new();
-    std::io::Read::read_to_end(&mut file, &mut content).unwrap();
+    file.read_to_end(&mut content).unwrap();
     content
 }

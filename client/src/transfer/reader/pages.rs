@@ -2,15 +2,36 @@
 //! the page above it, or the commit, names it; so it does not matter where it comes from.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use cyx_core::extent::{Extent, Page, PageId, PageMap};
 
-use super::FileReader;
+use super::{FileReader, Map, lock};
 use crate::error::Result;
 use crate::tree::version::{Known, extents_known, take_pages};
 
 /// Pages of one file that are kept in memory; when there are more, those that are needed are asked for again.
 const PAGES_KEPT: usize = 8192;
+
+/// Somebody who looks for extents. Pages that are too many are forgotten when nobody does: who looks for many finds them bit by bit.
+struct Looking<'a>(&'a Mutex<Map>);
+
+impl<'a> Looking<'a> {
+    fn begin(map: &'a Mutex<Map>) -> Self {
+        let mut known = lock(map);
+        if known.looking == 0 && known.pages.len() > PAGES_KEPT {
+            known.pages.clear();
+        }
+        known.looking += 1;
+        Self(map)
+    }
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        lock(self.0).looking -= 1;
+    }
+}
 
 impl FileReader {
     /// The extents in a range, whole and in order.
@@ -20,12 +41,7 @@ impl FileReader {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        {
-            let mut map = self.map();
-            if map.pages.len() > PAGES_KEPT {
-                map.pages.clear();
-            }
-        }
+        let _looking = Looking::begin(&self.shared.map);
         loop {
             let known = extents_known(&self.map().pages, version, &range)?;
             match known {
@@ -35,10 +51,11 @@ impl FileReader {
         }
     }
 
-    /// Brings pages into memory: the first, and others if the server is asked anyway.
+    /// Brings the first of some pages into memory, and the others if they are in the cache or the server is asked anyway.
     pub(super) async fn find_pages(&self, missing: Vec<PageId>) -> Result<()> {
         let Some(first) = missing.first().copied() else { return Ok(()) };
-        if self.page_from_cache(first) {
+        let absent: Vec<PageId> = missing.into_iter().filter(|id| !self.page_from_cache(*id)).collect();
+        if absent.first() != Some(&first) {
             return Ok(());
         }
         let _turn = self.shared.asking.lock().await;
@@ -47,7 +64,7 @@ impl FileReader {
             return Ok(());
         }
         let mut found = PageMap::new();
-        take_pages(self.shared.bucket.pages(missing).await?, &mut found)?;
+        take_pages(self.shared.bucket.pages(absent).await?, &mut found)?;
         self.keep_pages(found.iter());
         self.map().pages.extend(found);
         Ok(())
@@ -70,5 +87,24 @@ impl FileReader {
                 cache.put_page(*id, &page.encode());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_not_forgotten_while_somebody_looks() {
+        let map = Mutex::new(Map::default());
+        let first = Looking::begin(&map);
+        let page = Page::Leaf(Vec::new());
+        let many = (0..=PAGES_KEPT).map(|number| (PageId::of(&number.to_le_bytes()), page.clone()));
+        lock(&map).pages.extend(many);
+        let second = Looking::begin(&map);
+        assert_eq!(lock(&map).pages.len(), PAGES_KEPT + 1);
+        drop((first, second));
+        drop(Looking::begin(&map));
+        assert!(lock(&map).pages.is_empty());
     }
 }
