@@ -75,7 +75,7 @@ struct Shared {
 #[derive(Default)]
 struct Map {
     pages: PageMap,
-    /// Who looks for extents now.
+    /// How many look for extents now.
     looking: usize,
     blobs: HashMap<BlobId, BlobAt>,
     segments: HashMap<SegmentId, Arc<SegmentAt>>,

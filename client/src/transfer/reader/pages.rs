@@ -12,14 +12,18 @@ use crate::tree::version::{Known, extents_known, take_pages};
 
 /// Pages of one file that are kept in memory; when there are more, those that are needed are asked for again.
 const PAGES_KEPT: usize = 8192;
+/// While somebody looks for extents, so many are: well below what counts as too many of one file.
+const PAGES_MOST: usize = 4 * PAGES_KEPT;
 
-/// Somebody who looks for extents. Pages that are too many are forgotten when nobody does: who looks for many finds them bit by bit.
+/// Somebody who looks for extents. Pages that are too many are forgotten when nobody does: who looks for many finds them bit by bit. But
+/// there may always be somebody.
 struct Looking<'a>(&'a Mutex<Map>);
 
 impl<'a> Looking<'a> {
     fn begin(map: &'a Mutex<Map>) -> Self {
         let mut known = lock(map);
-        if known.looking == 0 && known.pages.len() > PAGES_KEPT {
+        let most = if known.looking == 0 { PAGES_KEPT } else { PAGES_MOST };
+        if known.pages.len() > most {
             known.pages.clear();
         }
         known.looking += 1;
@@ -95,16 +99,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_not_forgotten_while_somebody_looks() {
+    fn pages_are_forgotten_when_nobody_looks_or_they_are_far_too_many() {
         let map = Mutex::new(Map::default());
         let first = Looking::begin(&map);
-        let page = Page::Leaf(Vec::new());
-        let many = (0..=PAGES_KEPT).map(|number| (PageId::of(&number.to_le_bytes()), page.clone()));
-        lock(&map).pages.extend(many);
+        let fill = |to: usize| {
+            let id = |number: usize| (PageId::of(&number.to_le_bytes()), Page::Leaf(Vec::new()));
+            lock(&map).pages.extend((0..to).map(id));
+        };
+        fill(PAGES_KEPT + 1);
         let second = Looking::begin(&map);
         assert_eq!(lock(&map).pages.len(), PAGES_KEPT + 1);
         drop((first, second));
-        drop(Looking::begin(&map));
+        let third = Looking::begin(&map);
         assert!(lock(&map).pages.is_empty());
+        fill(PAGES_MOST + 1);
+        drop(Looking::begin(&map));
+        assert!(lock(&map).pages.is_empty(), "nobody looks for ever");
+        drop(third);
     }
 }
