@@ -192,6 +192,13 @@ impl NodePool {
         &self.inner.loads
     }
 
+    /// Bytes that connections took to be stored, those included that were sent again or not acknowledged yet. It grows as long as anything
+    /// gets through.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.inner.loads.all_sent()
+    }
+
     /// How long nodes may take.
     #[must_use]
     pub fn patience(&self) -> Patience {

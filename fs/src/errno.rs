@@ -6,6 +6,8 @@ use cyx_client::Error;
 use cyx_core::error::ErrorCode;
 use rustix::io::Errno as Os;
 
+use crate::repeats::is_news;
+
 /// Why an operation failed, as the kernel is told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
@@ -108,7 +110,7 @@ impl From<Error> for Errno {
     fn from(error: Error) -> Self {
         let errno = Self::from(&error);
         // What an application did to itself needs no line in the log; what failed behind its back does.
-        if matches!(errno, Self::EIO | Self::ETIMEDOUT | Self::EDQUOT | Self::EACCES) {
+        if matches!(errno, Self::EIO | Self::ETIMEDOUT | Self::EDQUOT | Self::EACCES) && is_news(&error.to_string()) {
             tracing::warn!(%error, "an operation failed");
         } else {
             tracing::debug!(%error, %errno, "an operation was refused");

@@ -19,6 +19,7 @@ pub mod errno;
 pub mod fuse;
 pub mod journal;
 pub mod mount;
+mod repeats;
 mod sync;
 pub mod vfs;
 

@@ -3,3 +3,4 @@
 pub(crate) mod commits;
 pub(crate) mod conflicts;
 mod events;
+pub(crate) mod progress;

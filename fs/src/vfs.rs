@@ -57,6 +57,7 @@ use crate::attributes::{Attr, Ino, ROOT_INO};
 use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
 use crate::journal::{JournalError, Position, Record};
+use crate::repeats::is_news;
 use buckets::Buckets;
 use local::kept::KeptNames;
 use local::note::Note;
@@ -259,6 +260,7 @@ impl Filesystem {
         MountState {
             dirty_bytes: status.dirty_bytes,
             dirty_files: inner.dirty_files(&status),
+            sent_bytes: status.sent_bytes,
             cache_bytes: status.cache_used,
             journal_bytes: status.journal_used,
             connected: inner.health.get(),
@@ -335,7 +337,9 @@ impl Inner {
 
     /// Remembers what went wrong behind everybody's back.
     pub(crate) fn report(&self, what: String) {
-        tracing::error!("{what}");
+        if is_news(&what) {
+            tracing::error!("{what}");
+        }
         *lock(&self.last_error) = Some(what);
     }
 }

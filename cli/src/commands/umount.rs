@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use cyx_fs::mount::control::{Live, Record, Refusal, Registry, Reply, Status};
@@ -80,6 +80,7 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
     });
     let said = Mutex::new(false);
     let kept = Mutex::new(None);
+    let before = OnceLock::new();
     let progress = |status: &Status| {
         *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deleted(status);
         if status.dirty_bytes == 0 && status.dirty_files == 0 {
@@ -87,7 +88,10 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
         }
         let (files, bytes) = (human::count(status.dirty_files, "file", "files"), human::bytes(status.dirty_bytes));
         let message = format!("Sending {files}, {bytes}.");
+        let sent = status.sent_bytes.saturating_sub(*before.get_or_init(|| status.sent_bytes));
         match &bar {
+            // What is dirty is not less before a whole file is stored.
+            Some(bar) if sent > 0 => bar.set_message(format!("{message} {} went out.", human::bytes(sent))),
             Some(bar) => bar.set_message(message),
             None => {
                 let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

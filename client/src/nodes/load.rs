@@ -19,7 +19,11 @@ const AT_A_TIME: u32 = 3584;
 
 /// What all nodes have to do.
 #[derive(Default)]
-pub(crate) struct Loads(Mutex<HashMap<NodeId, Arc<Load>>>);
+pub(crate) struct Loads {
+    nodes: Mutex<HashMap<NodeId, Arc<Load>>>,
+    /// Bytes that connections took, acknowledged or not.
+    sent: AtomicU64,
+}
 
 struct Load {
     stores: Arc<Semaphore>,
@@ -44,7 +48,7 @@ pub(super) struct Turn {
 
 impl Loads {
     fn of(&self, node: NodeId) -> Arc<Load> {
-        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default())
+        Arc::clone(self.nodes.lock().unwrap_or_else(PoisonError::into_inner).entry(node).or_default())
     }
 
     /// Waits until a node's connection is free for storing so many bytes.
@@ -55,6 +59,16 @@ impl Loads {
     /// As [`Self::turn_to_store`], for reading.
     pub(super) async fn turn_to_read(&self, node: NodeId, bytes: u64) -> Turn {
         Turn::of(&self.of(node).reads, bytes).await
+    }
+
+    /// A connection has taken bytes for a node.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All bytes that connections took for nodes.
+    pub(super) fn all_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// A node has acknowledged bytes.

@@ -80,9 +80,10 @@ async fn store(
     let order = pool.count(access, left, false)?.order;
     let open = StoreOpen { grant: grant.bytes.clone(), order };
     let frames = Frames::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
-    let (moved, turn) = (progress.clone(), Arc::clone(turn));
+    let (moved, turn, all) = (progress.clone(), Arc::clone(turn), pool.clone());
     let sent = Sent::new(frames.inspect(move |frame| {
         moved.step();
+        all.loads().sent(frame.len() as u64);
         left = left.saturating_sub(frame.len() as u64);
         turn.left(left);
     }));
@@ -255,6 +256,7 @@ mod tests {
             assert_eq!(outcome, if stalls { Err(Problem::Stalled) } else { Ok(()) });
             assert_eq!(node.state.stores.load(Ordering::SeqCst), 1);
             assert_eq!(pool.loads().stored_by(access.node), 100_000);
+            assert!((100_000..101_000).contains(&pool.sent_bytes()), "once, and what stands before it");
         }
     }
 

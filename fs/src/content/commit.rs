@@ -287,7 +287,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 store.tell(StoreEvent::Refused);
             }
             let renewed = error.code() == ErrorCode::StaleKey && renew_keys(store, &content).await;
-            {
+            let is_news = {
                 let mut inner = content.inner();
                 inner.pins.merge(pins);
                 if renewed {
@@ -296,12 +296,21 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 let pause = PAUSE_MIN.saturating_mul(1 << inner.failures.min(10)).min(PAUSE_MAX);
                 inner.failures = inner.failures.saturating_add(1);
                 inner.retry_at = Some(Instant::now() + pause);
-            }
+                !renewed && inner.failures == patience(&error)
+            };
             tracing::debug!(file = %id.inode, %error, "changes are not committed yet");
+            if is_news {
+                store.tell(StoreEvent::Failing { error: error.to_string() });
+            }
             store.wake.notify_one();
             Err(error.into())
         }
     }
+}
+
+/// After so many failures in a row somebody is told: what passes by itself mostly has by then.
+fn patience(error: &Error) -> u32 {
+    if error.is_transient() || error.code() == ErrorCode::TooFewNodes { 4 } else { 1 }
 }
 
 impl Content {

@@ -168,6 +168,11 @@ impl ClientRemote {
         Self { transfer, pages, open: Mutex::default() }
     }
 
+    /// Bytes that went to storage nodes.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.transfer.pool().sent_bytes()
+    }
+
     fn remember(&self, file: FileId, reader: &FileReader) {
         self.pages.put_version(file, reader.known(), reader.keyring());
     }

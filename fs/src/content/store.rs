@@ -63,6 +63,11 @@ pub enum StoreEvent {
     },
     /// Something cannot be committed, perhaps because its bucket is gone.
     Refused,
+    /// It could not be committed several times in a row, or for a reason that does not pass by itself. It is tried again.
+    Failing {
+        /// Why.
+        error: String,
+    },
     /// It is a copy of something that is not there any more, and this machine does not have its bytes either.
     Unreadable {
         /// The file.
@@ -95,6 +100,8 @@ pub struct Status {
     pub gone_files: u64,
     /// Their changed bytes.
     pub gone_bytes: u64,
+    /// Bytes that went to storage nodes since the store was opened.
+    pub sent_bytes: u64,
     /// Bytes of the journal.
     pub journal_used: u64,
     /// Bytes that the journal may have.
@@ -346,18 +353,15 @@ impl Store {
         all
     }
 
-    /// Commits until nothing is left that can be, for at most this long; `progress` is told what is left. Then gives leases back.
+    /// Commits until nothing is left that can be, for at most this long. Then gives leases back.
     ///
     /// # Errors
     /// The last error, if something is left.
-    pub async fn drain(&self, patience: Duration, mut progress: impl FnMut(Status)) -> Result<()> {
+    pub async fn drain(&self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         loop {
-            progress(self.status());
             let result = tokio::time::timeout_at(deadline, self.commit_all(None)).await;
-            let status = self.status();
-            if status.dirty_files == 0 {
-                progress(status);
+            if self.status().dirty_files == 0 {
                 if let Some(client) = &self.shared.client {
                     client.finish().await;
                 }
@@ -387,6 +391,7 @@ impl Store {
     #[must_use]
     pub fn status(&self) -> Status {
         let mut status = Status {
+            sent_bytes: self.shared.client.as_ref().map_or(0, |client| client.sent_bytes()),
             journal_used: self.shared.journal.used(),
             journal_limit: self.shared.journal.limit(),
             cache_used: self.shared.cache.as_ref().map_or(0, |cache| cache.used()),

@@ -102,6 +102,30 @@ async fn what_was_cut_off_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_stored_is_told_once_unless_it_passes_by_itself() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mut mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"a")).await.unwrap();
+    for (behaviour, said) in [(Behaviour::IsFull, [1, 1, 1, 1, 1]), (Behaviour::Refuses, [0, 0, 0, 1, 1])] {
+        remote.behave(behaviour);
+        let mut heard = 0;
+        for said in said {
+            content.commit().await.unwrap_err();
+            while let Ok(event) = mount.events.try_recv() {
+                assert!(matches!(event, StoreEvent::Failing { .. }));
+                heard += 1;
+            }
+            assert_eq!(heard, said, "{behaviour:?}");
+        }
+        remote.behave(Behaviour::Works);
+        content.commit().await.unwrap();
+        while mount.events.try_recv().is_ok() {}
+        content.write(0, Bytes::from_static(b"b")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn changes_during_a_commit_lie_over_the_new_version() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;
@@ -390,7 +414,7 @@ async fn many_writers_while_commits_go_on() {
     for task in tasks {
         task.await.unwrap();
     }
-    mount.store.drain(Duration::from_secs(60), |_| ()).await.unwrap();
+    mount.store.drain(Duration::from_secs(60)).await.unwrap();
     assert_eq!(mount.store.status().dirty_files, 0);
     for number in 0..2 {
         let found = remote.content(file(number));

@@ -58,6 +58,9 @@ pub struct Status {
     pub dirty_bytes: u64,
     /// Files with such bytes, or whose names or attributes are not sent yet.
     pub dirty_files: u64,
+    /// Bytes that went to storage nodes since it was mounted.
+    #[serde(default)]
+    pub sent_bytes: u64,
     /// Bytes in the read cache.
     pub cache_bytes: u64,
     /// Bytes of the journal on disk.
@@ -90,6 +93,7 @@ impl Status {
         Self {
             dirty_bytes: state.dirty_bytes,
             dirty_files: state.dirty_files,
+            sent_bytes: state.sent_bytes,
             cache_bytes: state.cache_bytes,
             journal_bytes: state.journal_bytes,
             connected: state.connected,

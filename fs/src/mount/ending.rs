@@ -13,8 +13,8 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{MutexGuard, mpsc, oneshot, watch};
@@ -24,10 +24,9 @@ use super::control::{Refusal, Reply, Service, Status};
 use super::point;
 use super::ready::Manager;
 use crate::errno::Errno;
+use crate::sync::progress::WITHOUT_PROGRESS;
 use crate::vfs::{Filesystem, MountState};
 
-/// A mount that ends by a signal waits for the network as long as something is sent within this time.
-const WITHOUT_PROGRESS: Duration = Duration::from_secs(30);
 /// A forced end waits this long altogether.
 const FORCED: Duration = Duration::from_secs(10);
 /// How often it is said how far it is.
@@ -168,17 +167,10 @@ impl Ending {
 
     /// Sends what is dirty until everything is sent or nothing more gets through.
     async fn drain_while_it_helps(&self, manager: &Manager) -> u64 {
-        let progress = Progress::new();
         let tell = |state: &MountState| {
-            if progress.note(state) {
-                manager.stopping(&format!("sending {} bytes", state.dirty_bytes), WITHOUT_PROGRESS * 2);
-            }
+            manager.stopping(&format!("sending {} bytes", state.dirty_bytes), WITHOUT_PROGRESS * 2);
         };
-        let drained = self.fs.drain(&tell);
-        tokio::select! {
-            drained = drained => self.pending(drained),
-            () = progress.stalled() => self.fs.state().dirty_files,
-        }
+        self.pending(self.fs.drain(&tell).await)
     }
 
     fn pending(&self, drained: Result<u64, Errno>) -> u64 {
@@ -289,39 +281,6 @@ impl Service for Ending {
     }
 }
 
-/// Notices when nothing gets through any more.
-struct Progress {
-    last: Mutex<(u64, Instant)>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { last: Mutex::new((u64::MAX, Instant::now())) }
-    }
-
-    /// True if less is dirty than ever before, bytes or names.
-    fn note(&self, state: &MountState) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = state.dirty_bytes.saturating_add(state.dirty_files);
-        let less = left < last.0;
-        if less {
-            *last = (left, Instant::now());
-        }
-        less
-    }
-
-    async fn stalled(&self) {
-        loop {
-            let since = self.last.lock().unwrap_or_else(PoisonError::into_inner).1;
-            let left = WITHOUT_PROGRESS.saturating_sub(since.elapsed());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left).await;
-        }
-    }
-}
-
 /// The signals that ask a program to end.
 struct Signals {
     all: Vec<Signal>,
@@ -346,28 +305,6 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn progress_is_when_less_is_dirty() {
-        let progress = Progress::new();
-        let dirty = |dirty_bytes| MountState { dirty_bytes, ..MountState::default() };
-        assert!(progress.note(&dirty(10)));
-        assert!(!progress.note(&dirty(10)));
-        assert!(!progress.note(&dirty(20)));
-        assert!(progress.note(&dirty(9)));
-        let names = |dirty_files| MountState { dirty_files, ..MountState::default() };
-        assert!(progress.note(&names(8)) && progress.note(&names(7)), "names without bytes are sent as well");
-    }
-
-    #[tokio::test]
-    async fn a_network_that_takes_nothing_is_not_waited_for_for_ever() {
-        // Set back instead of being waited for.
-        let progress = Progress::new();
-        if let Some(past) = Instant::now().checked_sub(WITHOUT_PROGRESS) {
-            *progress.last.lock().unwrap() = (5, past);
-            progress.stalled().await;
-        }
-    }
 
     #[tokio::test]
     async fn a_forced_end_is_noticed_at_once_and_forgotten_when_it_is_given_up() {

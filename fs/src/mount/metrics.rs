@@ -74,6 +74,7 @@ fn page(status: &Status, counters: &Counters) -> String {
     let numbers = [
         ("dirty_bytes", "gauge", "Written bytes that are not committed yet.", status.dirty_bytes),
         ("dirty_files", "gauge", "Files with such bytes.", status.dirty_files),
+        ("sent_bytes_total", "counter", "Bytes that went to storage nodes.", status.sent_bytes),
         ("cache_bytes", "gauge", "Bytes in the read cache.", status.cache_bytes),
         ("journal_bytes", "gauge", "Bytes of the journal on disk.", status.journal_bytes),
         ("deleted_bytes", "gauge", "Bytes kept of buckets that are not there any more.", status.deleted_bytes),

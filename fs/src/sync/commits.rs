@@ -1,10 +1,13 @@
 //! What becomes of written content: the store commits it in the background, and what came of it is taken note of here.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use cyx_core::error::ErrorCode;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
+use super::progress::Progress;
 use crate::content::{Content, ContentError, StoreEvent};
 use crate::errno::Errno;
 use crate::journal::FileId;
@@ -13,12 +16,16 @@ use crate::vfs::{Filesystem, Inner, MountState};
 
 /// How long one round of committing everything lasts.
 const ROUND: Duration = Duration::from_secs(10);
-/// Without any progress for so long it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// While something cannot be sent, how often is looked whether its bucket is there at all.
 const LOOK: Duration = Duration::from_secs(5);
 /// Between rounds.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often is looked whether anything gets through.
+const MEASURE: Duration = Duration::from_secs(1);
+/// What cannot be stored when somebody waits for it is tried again for so long, as what cannot be read is.
+const STORED_WITHIN: Duration = Duration::from_secs(20);
+/// Before the second attempt; it doubles from then on.
+const AGAIN: Duration = Duration::from_millis(200);
 
 impl Filesystem {
     /// Begins to look after what the store commits.
@@ -40,6 +47,9 @@ impl Filesystem {
                         "the copy {} cannot be stored: what it is a copy of was changed or removed too long ago",
                         file.inode
                     )),
+                    Some(StoreEvent::Failing { error }) => {
+                        inner.report(format!("changes could not be stored, and are tried again: {error}"));
+                    }
                     Some(StoreEvent::Refused) => {
                         let inner = Arc::clone(&inner);
                         inner.clone().tasks.spawn(async move { inner.look_for_deleted().await });
@@ -54,35 +64,48 @@ impl Filesystem {
         });
     }
 
-    /// Commits everything that is dirty; tells `progress` the state now and then. What could not be committed stays in the
-    /// journal, and the number of such files is returned. Gives up when nothing moves for half a minute.
+    /// Commits everything that is dirty; tells `moved` the state whenever something got through. What could not be committed stays in
+    /// the journal, and the number of such files is returned. Gives up when nothing gets through for half a minute.
     ///
     /// # Errors
     /// If the journal cannot be made durable.
-    pub async fn drain(&self, progress: &(dyn Fn(&MountState) + Sync)) -> Result<u64, Errno> {
-        let store = &self.inner.store;
-        store.journal().sync().await?;
-        let (mut least, mut moved, mut looked) = (u64::MAX, Instant::now(), None::<Instant>);
+    pub async fn drain(&self, moved: &(dyn Fn(&MountState) + Sync)) -> Result<u64, Errno> {
+        self.inner.store.journal().sync().await?;
+        let (progress, failed) = (Progress::new(), Mutex::new(None));
+        let measuring = async {
+            loop {
+                let state = self.state();
+                if progress.note(&state) {
+                    moved(&state);
+                }
+                tokio::time::sleep(MEASURE).await;
+            }
+        };
+        tokio::select! {
+            () = self.commit_everything(&failed) => return Ok(0),
+            () = progress.stalled() => {}
+            () = measuring => {}
+        }
+        let left = self.state().dirty_files;
+        if let Some(error) = lock(&failed).take() {
+            self.inner.report(format!("{left} files are not committed: {error}"));
+        }
+        Ok(left)
+    }
+
+    /// Commits until nothing is left; says what went wrong last.
+    async fn commit_everything(&self, failed: &Mutex<Option<ContentError>>) {
+        let mut looked = None::<Instant>;
         loop {
             let names = self.inner.send_everything().await.map_err(ContentError::from);
-            let result = names.and(store.drain(ROUND, |_| progress(&self.state())).await);
+            let result = names.and(self.inner.store.drain(ROUND).await);
             if result.is_err() && looked.is_none_or(|at| at.elapsed() >= LOOK) {
                 looked = Some(Instant::now());
                 self.inner.look_for_deleted().await;
             }
-            let status = self.state();
+            *lock(failed) = result.err();
             if self.inner.only_orphans() {
-                return Ok(0);
-            }
-            let left = status.dirty_bytes.saturating_add(status.dirty_files);
-            if left < least {
-                (least, moved) = (left, Instant::now());
-            }
-            if moved.elapsed() >= PATIENCE {
-                if let Err(error) = result {
-                    self.inner.report(format!("{} files are not committed: {error}", status.dirty_files));
-                }
-                return Ok(status.dirty_files);
+                return;
             }
             // Conflict copies are being made, or the server is away.
             tokio::time::sleep(PAUSE).await;
@@ -148,15 +171,23 @@ impl Inner {
             })
     }
 
-    /// Commits what is dirty of a file, and waits until every machine can see it.
+    /// Commits what is dirty of a file, and waits until every machine can see it. Nodes that are away may be back in a moment.
     pub(crate) async fn commit_now(&self, node: &Arc<Node>) -> Result<(), Errno> {
         // The server has to know the file, and what comes before it.
         self.settle(&node.home, &[node.id]).await?;
         let Some(content) = node.content() else { return Ok(()) };
-        match node.home.health.try_to(async { Ok(content.commit().await) }).await? {
-            Ok(()) => Ok(()),
-            Err(ContentError::Lost) => self.keep_both(node, &content).await,
-            Err(error) => Err(error.into()),
+        let health = &node.home.health;
+        let (until, mut pause) = (Instant::now() + STORED_WITHIN, AGAIN);
+        loop {
+            match health.try_to(async { Ok(content.commit().await) }).await? {
+                Ok(()) => return Ok(()),
+                Err(ContentError::Lost) => return self.keep_both(node, &content).await,
+                Err(ContentError::Client(error)) if may_pass(&error) && Instant::now() + pause < until => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -168,4 +199,9 @@ impl Inner {
     pub(crate) fn content_if_any(&self, node: &Node) -> Option<Arc<Content>> {
         node.content().or_else(|| self.store.existing(node.home.id, node.id))
     }
+}
+
+/// Whether what could not be stored can be a moment later.
+fn may_pass(error: &cyx_client::Error) -> bool {
+    error.is_transient() || error.code() == ErrorCode::TooFewNodes
 }

@@ -188,6 +188,8 @@ pub struct MountState {
     pub dirty_bytes: u64,
     /// Files with such bytes, or whose names or attributes are not sent yet.
     pub dirty_files: u64,
+    /// Bytes that went to storage nodes since the mount began. What is dirty is not less before all of a file is there, and committed.
+    pub sent_bytes: u64,
     /// Bytes in the read cache.
     pub cache_bytes: u64,
     /// Bytes of the journal on disk.

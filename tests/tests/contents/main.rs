@@ -120,7 +120,7 @@ async fn many_small_files_are_committed_together_and_survive_a_crash_before_it()
     let mut machine = world.machine(folder.path()).await;
     assert_eq!(machine.recovered.len(), 120);
     machine.recovered.clear();
-    machine.store.drain(Duration::from_secs(300), |_| ()).await.unwrap();
+    machine.store.drain(Duration::from_secs(300)).await.unwrap();
     assert_eq!(machine.store.status().dirty_files, 0);
     for number in 0..120_u64 {
         let found = world.user.read("work", &format!("file {number}"));

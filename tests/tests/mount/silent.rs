@@ -48,6 +48,42 @@ fn frozen_nodes_are_waited_for_once_and_read_from_again_when_they_go_on() {
     mount.unmount();
 }
 
+/// All of them are away for a moment while an editor saves. Another machine writes to the bucket as well, so the server decides, and nobody
+/// may see the name before the content.
+#[test]
+fn a_save_waits_for_nodes_that_come_back() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("patient");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    fs::write(mount.join("document"), "old").unwrap();
+    fs::write(mount.join("document.new"), "").unwrap();
+    mount.settle();
+    // While two take turns nobody is the only writer for long, and less often from turn to turn.
+    for turn in 0..6 {
+        fs::create_dir(mount.join(&format!("here {turn}"))).unwrap();
+        user.ok(["mkdir", "work", &format!("there {turn}")]);
+    }
+    wait_until("it is not the only writer", || mount.status()["leases"] == 0);
+    cluster.kill_node(0);
+    // More than what lies in the tree itself.
+    fs::write(mount.join("document.new"), noise(1, 100_000)).unwrap();
+    assert_eq!(mount.status()["leases"], 0);
+    std::thread::scope(|scope| {
+        let saving = scope.spawn(|| fs::rename(mount.join("document.new"), mount.join("document")));
+        std::thread::sleep(Duration::from_secs(2));
+        cluster.start_node(0);
+        saving.join().unwrap().unwrap();
+    });
+    mount.settle();
+    assert!(user.read("work", "document") == noise(1, 100_000));
+    assert!(fs::read(mount.join("document")).unwrap() == noise(1, 100_000));
+    mount.unmount();
+}
+
 /// Who mounts at boot is told so after a minute, and nothing is left behind.
 #[test]
 fn a_server_that_says_nothing_is_given_up_by_who_mounts() {

@@ -44,7 +44,7 @@ async fn what_can_never_be_committed_is_kept_beside_and_survives() {
     assert!(matches!(content.write(0, Bytes::from_static(b"more")).await, Err(ContentError::Gone)));
     // More than the journal could hold beside it, and nobody waits for it.
     go_on(&mount, 2).await;
-    mount.store.drain(Duration::from_secs(3600), |_| {}).await.unwrap();
+    mount.store.drain(Duration::from_secs(3600)).await.unwrap();
     assert_eq!(all(&content).await, expected);
     mount.store.abandon();
     drop((content, mount));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use cyx_client::Error;
 use cyx_client::transfer::{FileReader, KnownVersion, PlainSource};
+use cyx_core::error::ErrorCode;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, random_bytes};
 use cyx_crypto::keys::InodeKey;
@@ -25,6 +26,8 @@ pub(super) enum Behaviour {
     LosesAnswers,
     /// Nothing is committed.
     Refuses,
+    /// Nothing is committed, because the plan is used up.
+    IsFull,
     /// What copies refer to is gone.
     LacksShared,
     /// And nothing can be read of it.
@@ -181,6 +184,10 @@ impl Version for MemoryVersion {
     }
 }
 
+fn full() -> Error {
+    Error::Server { code: ErrorCode::QuotaExceeded, message: "the plan is used up".into(), request_id: None }
+}
+
 fn network() -> Error {
     Error::Network { what: "the server".into(), reason: "was made to fail".into() }
 }
@@ -285,8 +292,12 @@ impl Remote for MemoryRemote {
                 state.used += came.len();
                 let lacks = matches!(state.behaviour, Behaviour::LacksShared | Behaviour::LosesShared);
                 if lacks && !change.shared.is_empty() {
-                    let code = cyx_core::error::ErrorCode::InvalidArgument;
+                    let code = ErrorCode::InvalidArgument;
                     results.push(Err(Error::Server { code, message: "no such blob".into(), request_id: None }));
+                    continue;
+                }
+                if state.behaviour == Behaviour::IsFull {
+                    results.push(Err(full()));
                     continue;
                 }
                 if state.behaviour == Behaviour::Refuses {
