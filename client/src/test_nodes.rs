@@ -53,6 +53,7 @@ pub(crate) fn patient() -> Tuning {
         hedge_min: Duration::from_secs(2),
         hedge_unknown: Duration::from_secs(2),
         patience: patience(),
+        outage: Duration::ZERO,
         ..Tuning::default()
     }
 }

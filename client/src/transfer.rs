@@ -39,6 +39,7 @@ pub(crate) mod fetch;
 pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod liar;
+pub(crate) mod outage;
 pub mod pack;
 pub mod patch;
 pub(crate) mod place;
@@ -70,6 +71,7 @@ use crate::nodes::{NodePool, SessionProof};
 use crate::tree::types::Bucket;
 use budget::Budget;
 use coded::Coders;
+use outage::Outage;
 
 /// The transfer engine. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -83,6 +85,7 @@ struct Shared {
     reserve: Budget,
     coders: Coders,
     tuning: Tuning,
+    outage: Outage,
     home: Option<PathBuf>,
     cache: Option<Arc<dyn FrameCache>>,
 }
@@ -118,6 +121,7 @@ impl Transfer {
             reserve: Budget::new(tuning.reserve),
             coders: Coders::default(),
             tuning,
+            outage: Outage::default(),
             home: home.map(Path::to_owned),
             cache,
         };
@@ -132,6 +136,7 @@ impl Transfer {
             reserve: Budget::new(tuning.reserve),
             coders: Coders::default(),
             tuning,
+            outage: Outage::default(),
             home: self.shared.home.clone(),
             cache: self.shared.cache.clone(),
         };
@@ -154,6 +159,10 @@ impl Transfer {
     #[must_use]
     pub fn tuning(&self) -> &Tuning {
         &self.shared.tuning
+    }
+
+    pub(crate) fn outage(&self) -> &Outage {
+        &self.shared.outage
     }
 
     pub(crate) fn budget(&self) -> &Budget {

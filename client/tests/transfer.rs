@@ -16,6 +16,7 @@ use cyx_client::transfer::{
     Condition, OnConflict, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
 };
 use cyx_client::{Bucket, Error, IntegrityError, TreePath};
+use cyx_core::error::ErrorCode;
 use cyx_core::grant::Operations;
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
@@ -37,6 +38,7 @@ fn tuning() -> Tuning {
         hedge_min: Duration::from_secs(5),
         hedge_unknown: Duration::from_secs(5),
         patience: Patience { connect: Duration::from_secs(60), idle: Duration::from_secs(120) },
+        outage: Duration::ZERO,
         ..Tuning::default()
     }
 }
@@ -430,4 +432,38 @@ async fn what_nodes_lost_is_counted() {
     let health = world.engine().open(&world.bucket, &located).await.unwrap().check(false).await.unwrap();
     assert_eq!((health.scheme, health.shards_healthy, health.survives), (Some(Scheme::DEFAULT), 12, Some(2)));
     assert_eq!((health.faulty, health.unreachable), (vec![world.nodes[0].id()], vec![world.nodes[1].id()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_without_nodes_is_waited_out_and_costs_no_shard() {
+    let world = World::new(14).await;
+    let minute = Duration::from_secs(60);
+    let tuning = Tuning { outage: 10 * minute, tail_min: minute, tail_max: minute, ..tuning() };
+    let engine = Transfer::new(world.bucket.client(), Some(world.home.path()), tuning);
+    let uploads = engine.uploads(&world.bucket);
+    let place = uploads.place(&path("a")).await.unwrap();
+    let plain = noise(SEGMENT);
+    // Some take their shard before the way breaks: too many for an outage.
+    for node in &world.nodes[7..] {
+        node.behave(Manner::Refuses(ErrorCode::Unavailable));
+    }
+    let options = PutOptions::default();
+    let source = Source::Bytes(Bytes::copy_from_slice(&plain));
+    let putting = uploads.put(place, source, Some(plain.len() as u64), &options, &Silent);
+    let breaking = async {
+        let tried = |node: &FakeNode| node.state.stores.load(Ordering::SeqCst) > 0;
+        while !world.nodes.iter().all(tried) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.nodes.iter().for_each(|node| node.behave(Manner::Refuses(ErrorCode::Unavailable)));
+        while world.stored() < 3 * 14 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.nodes.iter().for_each(|node| node.behave(Manner::Honest));
+    };
+    let (put, ()) = tokio::join!(putting, breaking);
+    let put = put.unwrap();
+    assert_eq!((put.survives(), put.missing_shards()), (Some(4), 0));
+    uploads.finish().await;
+    assert_eq!(world.get("a").await.unwrap(), plain);
 }

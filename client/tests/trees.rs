@@ -47,8 +47,14 @@ impl World {
     }
 
     fn engine(&self) -> Transfer {
-        let tuning =
-            Tuning { memory: 16 << 20, large_file: 1 << 20, frames_large: 20, frames: 20, ..Tuning::default() };
+        let tuning = Tuning {
+            memory: 16 << 20,
+            large_file: 1 << 20,
+            frames_large: 20,
+            frames: 20,
+            outage: Duration::ZERO,
+            ..Tuning::default()
+        };
         Transfer::new(self.bucket.client(), Some(self.home.path()), tuning)
     }
 

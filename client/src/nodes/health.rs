@@ -44,6 +44,7 @@ pub struct Health {
 #[derive(Default)]
 struct Record {
     failures: u32,
+    lied: bool,
     avoid_until: Option<Instant>,
     /// Others had to be acknowledged without it.
     lagged: bool,
@@ -99,6 +100,18 @@ impl Health {
     /// A node failed; `lied` if it did worse than that.
     pub fn failed(&self, node: NodeId, lied: bool) {
         self.avoid(node, if lied { LIAR_PAUSE } else { FIRST_PAUSE });
+        self.change(node, |record| record.lied |= lied);
+    }
+
+    /// It was not these nodes that failed but the way to all of them. Liars stay what they are.
+    pub fn excuse(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        for node in nodes {
+            self.change(node, |record| {
+                if !record.lied {
+                    (record.failures, record.avoid_until, record.lagged) = (0, None, false);
+                }
+            });
+        }
     }
 
     /// A node was still busy when all others had been done for as long as they had taken. While it is avoided for that, others that found out
@@ -215,6 +228,20 @@ mod tests {
         health.failed(node, false);
         let until = lock(&health.nodes)[&node].avoid_until.unwrap();
         assert!(until > Instant::now() + LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn nodes_are_excused_when_it_was_the_way_and_liars_are_not() {
+        let health = Health::default();
+        let [failed, liar] = [NodeId([1; 16]), NodeId([2; 16])];
+        health.failed(failed, false);
+        health.failed(liar, true);
+        health.failed(liar, false);
+        health.excuse([failed, liar, NodeId([3; 16])]);
+        assert_eq!(health.avoided(), [liar]);
+        health.failed(failed, false);
+        let until = lock(&health.nodes)[&failed].avoid_until.unwrap();
+        assert!(until <= Instant::now() + FIRST_PAUSE, "as if it were the first time");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::budget::{Lent, Shelved};
 use super::coded::blocking;
 use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
+use super::outage;
 use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
 use crate::tree::path::shown;
@@ -404,14 +405,17 @@ impl FileReader {
 
     async fn fetch(&self, segment: &Arc<SegmentAt>, range: Range<u64>, buffer: &mut Lent) -> Result<Fetched> {
         let transfer = &self.shared.transfer;
-        let mut renewed = false;
+        let (mut renewed, mut repeated) = (false, false);
         loop {
             let access = self.access_to(segment, renewed).await?;
             let excluded = lock(&self.shared.excluded).clone();
             let means = Means { pool: transfer.pool(), tuning: transfer.tuning(), reserve: transfer.reserve() };
             let fetching = fetch(means, segment, &access, &excluded, range.clone(), &mut buffer.bytes);
             match fetching.await {
-                Ok(fetched) => return Ok(fetched),
+                Ok(fetched) => {
+                    transfer.outage().is_over();
+                    return Ok(fetched);
+                }
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
                 Err(TooFew { reachable, needed, lost, last, .. }) => {
                     if let Some(error) = last {
@@ -425,6 +429,14 @@ impl FileReader {
                             left,
                             needed,
                         });
+                    }
+                    // Some may have been there still when the way broke, so that the second attempt tells more.
+                    let is_new = !std::mem::replace(&mut repeated, true);
+                    if (is_new || outage::is_likely(reachable, needed))
+                        && transfer.outage().wait(transfer.tuning().outage).await
+                    {
+                        transfer.pool().health().excuse(segment.holders.iter().flatten().copied());
+                        continue;
                     }
                     return Err(Error::TooFewNodes {
                         what: format!("cannot read {}", self.shared.what),

@@ -41,6 +41,8 @@ pub struct Tuning {
     pub pack: u64,
     /// How long nodes may take.
     pub patience: Patience,
+    /// While hardly any node can be reached, what failed is tried again for so long.
+    pub outage: Duration,
 }
 
 impl Default for Tuning {
@@ -61,6 +63,7 @@ impl Default for Tuning {
             read_piece: 20 * MIB,
             pack: 5 * MIB,
             patience: Patience::default(),
+            outage: Duration::from_secs(20),
         }
     }
 }

@@ -25,6 +25,7 @@ use super::budget::Lent;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::lease::{Lease, Leases};
+use super::outage;
 use super::place::{Placed, place};
 use super::progress::Progress;
 use super::resume::{Finished, Resume};
@@ -119,13 +120,14 @@ impl Uploads {
         let mut lease = leases.take(length, wish.coming).await?;
         let coder = transfer.coder(scheme);
         let mut coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
-        let mut renewed = false;
+        let (mut renewed, mut repeated) = (false, false);
         loop {
             if lease.scheme != coded.scheme {
                 coded = coded.recode(transfer.budget(), transfer.coder(lease.scheme)).await?;
             }
             let short = match place(pool, tuning, &lease, &coded, wish.all_shards).await {
                 Ok(placed) => {
+                    transfer.outage().is_over();
                     if placed.lease_is_poor {
                         leases.exchange(&lease).await;
                     }
@@ -134,6 +136,13 @@ impl Uploads {
                 Err(short) => short,
             };
             tracing::debug!(present = short.present, needed = short.needed, scheme = %coded.scheme, "too few nodes took a segment");
+            // Some may have been there still when the way broke, so that the second attempt tells more.
+            let is_new = !std::mem::replace(&mut repeated, true);
+            if (is_new || outage::is_likely(short.present, short.needed)) && transfer.outage().wait(tuning.outage).await
+            {
+                pool.health().excuse(lease.nodes.iter().map(|node| node.node));
+                continue;
+            }
             leases.exchange(&lease).await;
             lease.settled();
             let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());

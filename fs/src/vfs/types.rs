@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cyx_client::transfer::Tuning;
 
@@ -87,7 +88,8 @@ impl Options {
             close: Done::default(),
             host: String::new(),
             store: StoreOptions::new(folder),
-            tuning: Tuning::default(),
+            // What cannot be stored waits in the journal, and what cannot be read has a deadline.
+            tuning: Tuning { outage: Duration::ZERO, ..Tuning::default() },
             discard_deleted: false,
         }
     }
