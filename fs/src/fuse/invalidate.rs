@@ -1,8 +1,8 @@
 //! Telling the kernel what to forget.
 //!
 //! The kernel takes locks of the inode or directory while it forgets, and whoever holds one of them may be waiting for an answer of
-//! ours. Therefore calls only put a note into a queue, and threads of their own wait for the kernel: one for names, one for
-//! inodes, so that one that waits does not hold up the other.
+//! ours. Therefore calls only put a note into a queue, and threads of their own wait for the kernel: some for names, some for
+//! inodes, so that one that waits does not hold up the others. What concerns one inode, or names in one directory, keeps its order.
 //!
 //! An answer that was computed before a change may be sent after the kernel was told to forget; the kernel would then remember
 //! something old for as long as the answer allows. [`Epoch`] closes that gap: an answer that a change overtook allows nothing.
@@ -58,25 +58,73 @@ enum Name {
     Deleted { parent: Ino, ino: Ino, name: Vec<u8> },
 }
 
-/// The queue in front of the kernel. Ends its threads when dropped.
+/// What the kernel can be told to forget.
+trait Kernel: Clone + Send + 'static {
+    /// Attributes and content.
+    fn forget_inode(&self, ino: Ino, range: &Range<u64>) -> io::Result<()>;
+    /// A name.
+    fn forget_name(&self, parent: Ino, name: &[u8]) -> io::Result<()>;
+    /// A name that leads nowhere any more.
+    fn delete_name(&self, parent: Ino, ino: Ino, name: &[u8]) -> io::Result<()>;
+}
+
+impl Kernel for Notifier {
+    fn forget_inode(&self, ino: Ino, range: &Range<u64>) -> io::Result<()> {
+        let (offset, len) = kernel_range(range);
+        self.inval_inode(INodeNo(ino), offset, len)
+    }
+
+    fn forget_name(&self, parent: Ino, name: &[u8]) -> io::Result<()> {
+        self.inval_entry(INodeNo(parent), OsStr::from_bytes(name))
+    }
+
+    fn delete_name(&self, parent: Ino, ino: Ino, name: &[u8]) -> io::Result<()> {
+        self.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(name))
+    }
+}
+
+/// Threads that wait for the kernel, for inodes and for names each. It may keep one waiting for as long as a request takes.
+const THREADS: u64 = 4;
+
+/// Queues with a thread behind each, which ends when they are dropped.
+struct Queues<T>(Vec<Sender<T>>);
+
+impl<T: Send + 'static> Queues<T> {
+    fn start(name: &str, serve: impl Fn(&Receiver<T>) + Clone + Send + 'static) -> io::Result<Self> {
+        let start = |_| {
+            let (sender, queue) = mpsc::channel();
+            let serve = serve.clone();
+            thread::Builder::new().name(name.to_owned()).spawn(move || serve(&queue))?;
+            Ok(sender)
+        };
+        (0..THREADS).map(start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// What is put in with the same number is done in order.
+    fn put(&self, ino: Ino, what: T) {
+        let queue = usize::try_from(ino % THREADS).ok().and_then(|at| self.0.get(at));
+        // The threads end with the mount: nobody is left who remembers anything.
+        let _ = queue.map(|queue| queue.send(what));
+    }
+}
+
+/// The queues in front of the kernel. Ends its threads when dropped.
 pub(super) struct KernelInvalidator {
     epoch: Arc<Epoch>,
-    inodes: Sender<(Ino, Range<u64>)>,
-    names: Sender<Name>,
+    inodes: Queues<(Ino, Range<u64>)>,
+    names: Queues<Name>,
 }
 
 impl KernelInvalidator {
     pub(super) fn start(notifier: Notifier, epoch: Arc<Epoch>) -> io::Result<Self> {
-        let (inodes, inode_queue) = mpsc::channel();
-        let (names, name_queue) = mpsc::channel();
-        let (inode_epoch, name_epoch) = (Arc::clone(&epoch), Arc::clone(&epoch));
-        let inode_notifier = notifier.clone();
-        thread::Builder::new()
-            .name("cyx-inval-inode".to_owned())
-            .spawn(move || forget_inodes(&inode_queue, &inode_notifier, &inode_epoch))?;
-        thread::Builder::new()
-            .name("cyx-inval-name".to_owned())
-            .spawn(move || forget_names(&name_queue, &notifier, &name_epoch))?;
+        Self::start_for(notifier, epoch)
+    }
+
+    fn start_for<K: Kernel>(kernel: K, epoch: Arc<Epoch>) -> io::Result<Self> {
+        let (inode_kernel, inode_epoch) = (kernel.clone(), Arc::clone(&epoch));
+        let inodes = Queues::start("cyx-inval-inode", move |queue| forget_inodes(queue, &inode_kernel, &inode_epoch))?;
+        let name_epoch = Arc::clone(&epoch);
+        let names = Queues::start("cyx-inval-name", move |queue| forget_names(queue, &kernel, &name_epoch))?;
         Ok(Self { epoch, inodes, names })
     }
 }
@@ -88,22 +136,21 @@ impl Invalidator for KernelInvalidator {
 
     fn inode(&self, ino: Ino, range: Range<u64>) {
         self.epoch.advance();
-        // The threads end with the mount: nobody is left who remembers anything.
-        let _ = self.inodes.send((ino, range));
+        self.inodes.put(ino, (ino, range));
     }
 
     fn entry(&self, parent: Ino, name: &[u8]) {
         self.epoch.advance();
-        let _ = self.names.send(Name::Changed { parent, name: name.to_vec() });
+        self.names.put(parent, Name::Changed { parent, name: name.to_vec() });
     }
 
     fn delete(&self, parent: Ino, ino: Ino, name: &[u8]) {
         self.epoch.advance();
-        let _ = self.names.send(Name::Deleted { parent, ino, name: name.to_vec() });
+        self.names.put(parent, Name::Deleted { parent, ino, name: name.to_vec() });
     }
 }
 
-fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, notifier: &Notifier, epoch: &Epoch) {
+fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, kernel: &impl Kernel, epoch: &Epoch) {
     let mut again = Again::default();
     loop {
         let (ino, range, tries) = match again.due(Instant::now()) {
@@ -119,8 +166,7 @@ fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, notifier: &Notifier, epoch
             },
         };
         epoch.pass();
-        let (offset, len) = kernel_range(&range);
-        let forgot = notifier.inval_inode(INodeNo(ino), offset, len);
+        let forgot = kernel.forget_inode(ino, &range);
         let is_unknown = forgot.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         again.put(ino, if is_unknown { range } else { 0..0 }, tries, Instant::now());
         note(forgot);
@@ -167,15 +213,14 @@ impl Again {
     }
 }
 
-fn forget_names(queue: &Receiver<Name>, notifier: &Notifier, epoch: &Epoch) {
+fn forget_names(queue: &Receiver<Name>, kernel: &impl Kernel, epoch: &Epoch) {
     while let Ok(name) = queue.recv() {
         epoch.pass();
         note(match name {
-            Name::Changed { parent, name } => notifier.inval_entry(INodeNo(parent), OsStr::from_bytes(&name)),
+            Name::Changed { parent, name } => kernel.forget_name(parent, &name),
+            // The name leads elsewhere by now, or something in it is in use: then it is only looked up again.
             Name::Deleted { parent, ino, name } => {
-                let gone = notifier.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(&name));
-                // The name leads elsewhere by now, or something in it is in use: then it is only looked up again.
-                gone.or_else(|_| notifier.inval_entry(INodeNo(parent), OsStr::from_bytes(&name)))
+                kernel.delete_name(parent, ino, &name).or_else(|_| kernel.forget_name(parent, &name))
             }
         });
     }
@@ -199,7 +244,66 @@ fn note(result: io::Result<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// Tells what it was told to forget, and keeps whoever names the inode or directory [`BUSY`] waiting.
+    #[derive(Clone)]
+    struct SlowKernel {
+        told: Sender<(Ino, String)>,
+        go: Arc<Mutex<Receiver<()>>>,
+    }
+
+    const BUSY: Ino = 100;
+
+    impl SlowKernel {
+        fn hear(&self, ino: Ino, what: String) -> io::Result<()> {
+            if ino == BUSY {
+                let _ = self.go.lock().unwrap().recv();
+            }
+            let _ = self.told.send((ino, what));
+            Ok(())
+        }
+    }
+
+    impl Kernel for SlowKernel {
+        fn forget_inode(&self, ino: Ino, range: &Range<u64>) -> io::Result<()> {
+            // Those that are forgotten again have no content.
+            if range.is_empty() { Ok(()) } else { self.hear(ino, range.start.to_string()) }
+        }
+
+        fn forget_name(&self, parent: Ino, name: &[u8]) -> io::Result<()> {
+            self.hear(parent, String::from_utf8_lossy(name).into_owned())
+        }
+
+        fn delete_name(&self, _parent: Ino, _ino: Ino, _name: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::DirectoryNotEmpty.into())
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_is_slow_to_forget_holds_up_little_else_and_keeps_its_order() {
+        let ((told, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
+        let kernel = SlowKernel { told, go: Arc::new(Mutex::new(wait)) };
+        let invalidator = KernelInvalidator::start_for(kernel, Arc::default()).unwrap();
+        let next = || heard.recv_timeout(Duration::from_secs(20)).expect("nothing else is held up");
+        invalidator.inode(BUSY, 1..9);
+        invalidator.inode(BUSY, 2..9);
+        invalidator.inode(BUSY + 1, 3..9);
+        assert_eq!(next(), (BUSY + 1, "3".to_owned()));
+        invalidator.entry(BUSY, b"first");
+        invalidator.delete(BUSY, 7, b"second");
+        invalidator.delete(BUSY + 1, 8, b"other");
+        assert_eq!(next(), (BUSY + 1, "other".to_owned()));
+        drop(go);
+        let mut late: Vec<String> = (0..4).map(|_| next().1).collect();
+        // Names and inodes have no order among each other.
+        late.sort_by_key(|what| what.parse::<u64>().is_err());
+        assert_eq!(late, ["1", "2", "first", "second"]);
+        drop(invalidator);
+        assert_eq!(heard.recv(), Err(mpsc::RecvError), "the threads end");
+    }
 
     #[test]
     fn ranges_are_what_the_kernel_takes() {
