@@ -25,7 +25,7 @@ use fuser::{
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
-use crate::attributes::{Attr, Caller, Kind};
+use crate::attributes::{Attr, Caller, Ino, Kind};
 use crate::errno::Errno;
 use crate::vfs::{DirEntry, Filesystem, Invalidator, OpenFlags, Remember};
 
@@ -119,8 +119,8 @@ impl Adapter {
         });
     }
 
-    /// A request whose answer is a name that leads somewhere. With `absent` the kernel may remember that it leads nowhere.
-    fn serve_entry<F>(&self, absent: bool, reply: ReplyEntry, operation: impl FnOnce(Filesystem) -> F)
+    /// A request whose answer is a name in `parent` that leads somewhere. With `absent` the kernel may remember that it leads nowhere.
+    fn serve_entry<F>(&self, parent: Ino, absent: bool, reply: ReplyEntry, operation: impl FnOnce(Filesystem) -> F)
     where
         F: Future<Output = Result<Attr, Errno>> + Send + 'static,
     {
@@ -130,8 +130,10 @@ impl Adapter {
             async move { operation.await.map(Counted) }
         };
         self.serve(SHORT, operation, move |fs, result| match result {
-            Ok(Counted(attr)) => epoch.answer(since, fs.ttl(), |ttl| reply.entry(&ttl, &file_attr(&attr), GENERATION)),
-            Err(Errno::ENOENT) if absent => epoch.answer(since, fs.ttl(), |ttl| {
+            Ok(Counted(attr)) => {
+                epoch.answer(since, fs.ttl_in(parent), |ttl| reply.entry(&ttl, &file_attr(&attr), GENERATION));
+            }
+            Err(Errno::ENOENT) if absent => epoch.answer(since, fs.ttl_in(parent), |ttl| {
                 // Inode number 0 is how the protocol says that there is none.
                 reply.entry(&ttl, &convert::bare_attr(0, Kind::File), GENERATION);
             }),

@@ -53,7 +53,7 @@ use cyx_core::units::NAME_MAX;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attributes::{Attr, Ino, ROOT_INO};
+use crate::attributes::{Attr, Ino};
 use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
 use crate::journal::{JournalError, Position, Record};
@@ -223,6 +223,13 @@ impl Filesystem {
         if self.inner.health.get() { TTL_WATCHED } else { node::UNWATCHED }
     }
 
+    /// How long the kernel may believe where a name in this directory leads, or that it leads nowhere: buckets come and go without an
+    /// event that would tell it otherwise.
+    #[must_use]
+    pub fn ttl_in(&self, parent: Ino) -> Duration {
+        name_ttl(&self.inner.options.top, parent, self.ttl())
+    }
+
     /// What a name leads to. Counts a lookup.
     ///
     /// # Errors
@@ -278,7 +285,7 @@ impl Filesystem {
 impl Inner {
     /// What a number leads to.
     pub(crate) fn found(&self, ino: Ino) -> Result<Found, Errno> {
-        if ino == ROOT_INO && self.options.top == Top::Buckets {
+        if self.options.top.is_list(ino) {
             return Ok(Found::Top);
         }
         self.table.by_number(ino).map(Found::Node).ok_or(Errno::ESTALE)
@@ -344,6 +351,11 @@ impl Inner {
     }
 }
 
+/// How long a name in a directory is believed of which everything else is believed for so long.
+fn name_ttl(top: &Top, parent: Ino, ttl: Duration) -> Duration {
+    if top.is_list(parent) { ttl.min(node::UNWATCHED) } else { ttl }
+}
+
 /// An error of the store, as an error of the client.
 pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {
     match error {
@@ -376,5 +388,20 @@ pub(crate) fn check_new_name(name: &[u8]) -> Result<(), Errno> {
         b"." | b".." => Err(Errno::EEXIST),
         name if name.contains(&b'/') || name.contains(&0) => Err(Errno::EINVAL),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::ROOT_INO;
+
+    #[test]
+    fn which_buckets_there_are_is_believed_for_a_second() {
+        let bucket = Top::Bucket("only".to_owned());
+        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO, TTL_WATCHED), Duration::from_secs(1));
+        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO, Duration::ZERO), Duration::ZERO);
+        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO + 1, TTL_WATCHED), TTL_WATCHED);
+        assert_eq!(name_ttl(&bucket, ROOT_INO, TTL_WATCHED), TTL_WATCHED);
     }
 }

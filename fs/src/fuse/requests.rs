@@ -65,7 +65,7 @@ impl fuser::Filesystem for Adapter {
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = owned(name);
-        self.serve_entry(true, reply, |fs| async move { fs.lookup(parent.0, &name?).await });
+        self.serve_entry(parent.0, true, reply, |fs| async move { fs.lookup(parent.0, &name?).await });
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -131,7 +131,7 @@ impl fuser::Filesystem for Adapter {
 
     fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
         let (name, caller) = (owned(name), caller(req, umask));
-        self.serve_entry(false, reply, |fs| async move {
+        self.serve_entry(parent.0, false, reply, |fs| async move {
             let kind = convert::kind_of_mode(mode).ok_or(Errno::EINVAL)?;
             fs.mknod(parent.0, &name?, kind, mode & 0o7777, rdev, caller).await
         });
@@ -139,7 +139,9 @@ impl fuser::Filesystem for Adapter {
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (name, caller) = (owned(name), caller(req, umask));
-        self.serve_entry(false, reply, |fs| async move { fs.mkdir(parent.0, &name?, mode & 0o7777, caller).await });
+        self.serve_entry(parent.0, false, reply, |fs| async move {
+            fs.mkdir(parent.0, &name?, mode & 0o7777, caller).await
+        });
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -154,7 +156,10 @@ impl fuser::Filesystem for Adapter {
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (name, target, caller) = (owned(link_name), target.as_os_str().as_bytes().to_vec(), caller(req, 0));
-        self.serve_entry(false, reply, |fs| async move { fs.symlink(parent.0, &name?, &target, caller).await });
+        self.serve_entry(parent.0, false, reply, |fs| async move {
+            let name = name?;
+            fs.symlink(parent.0, &name, &target, caller).await
+        });
     }
 
     fn rename(
@@ -182,7 +187,7 @@ impl fuser::Filesystem for Adapter {
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let name = owned(newname);
-        self.serve_entry(false, reply, |fs| async move { fs.link(ino.0, newparent.0, &name?).await });
+        self.serve_entry(newparent.0, false, reply, |fs| async move { fs.link(ino.0, newparent.0, &name?).await });
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -304,13 +309,13 @@ impl fuser::Filesystem for Adapter {
         );
     }
 
-    fn readdirplus(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
         self.serve(
             SHORT,
             |fs| async move { fs.readdir(Handle(fh.0), offset, true, ENTRIES_PLUS).await.map(Listed) },
             move |fs, result| match result {
-                Ok(Listed(entries)) => epoch.answer(since, fs.ttl(), |ttl| {
+                Ok(Listed(entries)) => epoch.answer(since, fs.ttl_in(ino.0), |ttl| {
                     let rest = fill_plus(&mut reply, &entries, ttl);
                     reply.ok();
                     task::forget_entries(fs, rest);

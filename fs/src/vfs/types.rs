@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cyx_client::transfer::Tuning;
 
-use crate::attributes::{Attr, Ino, Kind};
+use crate::attributes::{Attr, Ino, Kind, ROOT_INO};
 use crate::content::StoreOptions;
 
 /// An open file or directory.
@@ -35,6 +35,13 @@ pub enum Top {
     Buckets,
     /// The content of one bucket.
     Bucket(String),
+}
+
+impl Top {
+    /// Whether a number is that of the list of buckets.
+    pub(crate) fn is_list(&self, ino: Ino) -> bool {
+        ino == ROOT_INO && *self == Self::Buckets
+    }
 }
 
 /// When something counts as done.
