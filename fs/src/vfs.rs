@@ -17,7 +17,7 @@
 //! | `local` | deciding that here, under the bucket's write lease |
 //! | `make`, `remove`, `rename` | names |
 //! | `attr`, `xattr`, `space` | attributes |
-//! | `files`, `dirs` | open files and directories |
+//! | `files`, `dirs`, `places` | open files and directories, and where a listing goes on |
 
 mod apply;
 mod attr;
@@ -34,10 +34,13 @@ pub(crate) mod local;
 mod look;
 mod make;
 pub(crate) mod node;
+mod places;
 mod remove;
 mod rename;
 mod space;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod types;
 mod xattr;
 
@@ -388,20 +391,5 @@ pub(crate) fn check_new_name(name: &[u8]) -> Result<(), Errno> {
         b"." | b".." => Err(Errno::EEXIST),
         name if name.contains(&b'/') || name.contains(&0) => Err(Errno::EINVAL),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::attributes::ROOT_INO;
-
-    #[test]
-    fn which_buckets_there_are_is_believed_for_a_second() {
-        let bucket = Top::Bucket("only".to_owned());
-        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO, TTL_WATCHED), Duration::from_secs(1));
-        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO, Duration::ZERO), Duration::ZERO);
-        assert_eq!(name_ttl(&Top::Buckets, ROOT_INO + 1, TTL_WATCHED), TTL_WATCHED);
-        assert_eq!(name_ttl(&bucket, ROOT_INO, TTL_WATCHED), TTL_WATCHED);
     }
 }

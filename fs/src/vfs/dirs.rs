@@ -1,10 +1,12 @@
-//! Open directories. A listing is that of the moment when reading began; cookies are places in it.
+//! Open directories. A listing is that of the moment when reading began here; who began in one that the kernel keeps and goes on here gets one with the
+//! same cookies.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::look::Listed;
 use super::node::{Node, Shown, lock};
+use super::places::{DOTS, Places};
 use super::{DirEntry, Done, Filesystem, Found, Handle, Inner, Open, Remember};
 use crate::attributes::{Ino, Kind, ROOT_INO};
 use crate::errno::Errno;
@@ -12,20 +14,20 @@ use crate::errno::Errno;
 /// An open directory.
 pub(crate) struct OpenDirectory {
     ino: Ino,
+    /// Cookies that whoever reads it may have of a listing that the kernel keeps.
+    places: Option<Arc<Places>>,
     listing: Mutex<Option<Arc<Vec<Entry>>>>,
 }
 
 struct Entry {
     name: Box<[u8]>,
     node: Arc<Node>,
+    cookie: u64,
 }
 
 /// A listing that the kernel keeps is told anew after this time, with all attributes at once: those it was told before end soon, and
 /// would be asked for one by one. Less than what it may believe them for.
 const TELL_AGAIN: Duration = Duration::from_secs(20);
-
-/// Cookies of the first entry; before it come `.` and `..`.
-const FIRST: u64 = 3;
 
 impl Filesystem {
     /// Opens a directory; says what the kernel may do with its listing.
@@ -33,13 +35,13 @@ impl Filesystem {
     /// # Errors
     /// `ENOTDIR`, `ESTALE`.
     pub async fn opendir(&self, ino: Ino) -> Result<(Handle, Remember), Errno> {
-        let remember = match self.inner.found(ino)? {
+        let (remember, places) = match self.inner.found(ino)? {
             Found::Node(node) if !node.is_directory() => return Err(Errno::ENOTDIR),
             Found::Node(node) => node.remember(),
             // Buckets come and go without an event.
-            Found::Top => Remember::Nothing,
+            Found::Top => (Remember::Nothing, None),
         };
-        let open = OpenDirectory { ino, listing: Mutex::default() };
+        let open = OpenDirectory { ino, places, listing: Mutex::default() };
         Ok((self.inner.keep(Open::Directory(open)), remember))
     }
 
@@ -56,32 +58,30 @@ impl Filesystem {
         let listing = match known {
             Some(listing) if cookie != 0 => listing,
             _ => {
-                let listing = Arc::new(inner.entries(directory.ino).await?);
+                let listing = Arc::new(inner.entries(directory, cookie == 0).await?);
                 *lock(&directory.listing) = Some(Arc::clone(&listing));
                 listing
             }
         };
         let mut entries = Vec::new();
-        for (at, name) in [(1, &b"."[..]), (2, b"..")] {
+        for (at, name) in [(1, &b"."[..]), (DOTS, b"..")] {
             if cookie < at && entries.len() < max {
                 let ino = if at == 1 { directory.ino } else { ROOT_INO };
                 entries.push(DirEntry { ino, kind: Kind::Directory, name: name.to_vec(), cookie: at, attr: None });
             }
         }
-        let skip = usize::try_from(cookie.saturating_sub(FIRST - 1)).unwrap_or(usize::MAX);
-        let part: Vec<&Entry> = listing.iter().skip(skip).take(max - entries.len()).collect();
+        let part: Vec<&Entry> = behind(&listing, cookie).iter().take(max - entries.len()).collect();
         if plus {
             let nodes: Vec<Arc<Node>> = part.iter().map(|entry| Arc::clone(&entry.node)).collect();
             inner.fresh_nodes(&nodes).await?;
         }
-        for (at, entry) in part.into_iter().enumerate() {
-            let cookie = FIRST + (skip + at) as u64;
+        for entry in part {
             let attr = if plus { Some(entry.node.attr(&inner.look)?) } else { None };
             if plus {
                 inner.table.count(&entry.node);
             }
             let (ino, kind) = (entry.node.ino, entry.node.kind);
-            entries.push(DirEntry { ino, kind, name: entry.name.to_vec(), cookie, attr });
+            entries.push(DirEntry { ino, kind, name: entry.name.to_vec(), cookie: entry.cookie, attr });
         }
         Ok(entries)
     }
@@ -106,43 +106,67 @@ impl Filesystem {
 }
 
 impl Node {
-    /// What the kernel may do with the listing of this directory. That it was told of changes since is not relied on: what it keeps is of
-    /// now only if nothing has changed here either.
-    fn remember(&self) -> Remember {
+    /// What the kernel may do with the listing of this directory, and the cookies of the one that it has. That it was told of changes since is
+    /// not relied on: what it keeps is of now only if nothing has changed here either.
+    fn remember(&self) -> (Remember, Option<Arc<Places>>) {
         let listing = lock(&self.listing);
+        let places = listing.shown.as_ref().map(|shown| Arc::clone(&shown.places));
         if listing.large || !self.home.health.get() {
-            return Remember::Nothing;
+            return (Remember::Nothing, places);
         }
         let whole = listing.complete.as_ref().is_some_and(|seen| self.home.believes(seen));
-        match listing.shown {
-            Some(shown) if whole && shown.moved == listing.moved && shown.at.elapsed() < TELL_AGAIN => Remember::Kept,
-            _ => Remember::Anew,
+        let is_kept = listing
+            .shown
+            .as_ref()
+            .is_some_and(|shown| whole && shown.moved == Some(listing.moved) && shown.at.elapsed() < TELL_AGAIN);
+        (if is_kept { Remember::Kept } else { Remember::Anew }, places)
+    }
+
+    /// Gives cookies to what is listed, for somebody who reads from the beginning, or goes on.
+    fn tell(&self, listed: Listed, open: &OpenDirectory, from_beginning: bool) -> Vec<Entry> {
+        let Listed { entries: mut named, moved } = listed;
+        named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let names: Vec<&[u8]> = named.iter().map(|(name, _)| &**name).collect();
+        let shown = lock(&self.listing).shown.as_ref().map(|shown| Arc::clone(&shown.places));
+        let own = open.places.clone();
+        let known = if from_beginning { shown.or(own) } else { own.or(shown) };
+        let cookies = known.unwrap_or_default().cookies(&names);
+        if from_beginning {
+            let mut listing = lock(&self.listing);
+            // Of a large one the kernel keeps nothing, and too much would be kept here.
+            listing.shown = (!listing.large).then(|| {
+                let places = names.iter().map(|name| Box::from(*name)).zip(cookies.iter().copied());
+                Shown { moved, at: Instant::now(), places: Arc::new(Places::new(places)) }
+            });
         }
+        named.into_iter().zip(cookies).map(|((name, edge), cookie)| Entry { name, node: edge.node, cookie }).collect()
     }
 }
 
+/// What comes behind a cookie.
+fn behind(listing: &[Entry], cookie: u64) -> &[Entry] {
+    &listing[listing.partition_point(|entry| entry.cookie <= cookie)..]
+}
+
 impl Inner {
-    async fn entries(&self, ino: Ino) -> Result<Vec<Entry>, Errno> {
-        let mut entries = Vec::new();
-        match self.found(ino)? {
+    async fn entries(&self, open: &OpenDirectory, from_beginning: bool) -> Result<Vec<Entry>, Errno> {
+        match self.found(open.ino)? {
             Found::Top => {
-                for info in self.bucket_list().await?.iter() {
+                let mut entries = Vec::new();
+                for (info, cookie) in self.bucket_list().await?.iter().zip(DOTS + 1..) {
                     match self.bucket_root(info).await {
-                        Ok(node) => entries.push(Entry { name: info.name.as_bytes().into(), node }),
+                        Ok(node) => entries.push(Entry { name: info.name.as_bytes().into(), node, cookie }),
                         // Deleted a moment ago, or not authentic: the others are there all the same.
                         Err(error) => tracing::error!(bucket = info.name, %error, "a bucket is left out"),
                     }
                 }
+                Ok(entries)
             }
             Found::Node(directory) => {
-                let Listed { entries: listed, moved } = self.list(&directory).await?;
-                entries.extend(listed.into_iter().map(|(name, edge)| Entry { name, node: edge.node }));
-                // Cookies are places: the same names have the same ones, also in a listing that the kernel keeps a part of.
-                entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-                lock(&directory.listing).shown = moved.map(|moved| Shown { moved, at: Instant::now() });
+                let listed = self.list(&directory).await?;
+                Ok(directory.tell(listed, open, from_beginning))
             }
         }
-        Ok(entries)
     }
 
     /// Makes attributes of nodes of any buckets believable.
@@ -155,5 +179,66 @@ impl Inner {
             self.fresh(node).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::look::whole;
+    use crate::vfs::tests::{Tree, name};
+
+    fn open(directory: &Node) -> (OpenDirectory, Remember) {
+        let (remember, places) = directory.remember();
+        (OpenDirectory { ino: directory.ino, places, listing: Mutex::default() }, remember)
+    }
+
+    fn tell(directory: &Node, open: &OpenDirectory, from_beginning: bool) -> Vec<Entry> {
+        let listed = whole(directory, &lock(&directory.listing)).expect("all of it is known");
+        directory.tell(listed, open, from_beginning)
+    }
+
+    fn names(entries: &[Entry]) -> Vec<&[u8]> {
+        entries.iter().map(|entry| &*entry.name).collect()
+    }
+
+    #[test]
+    fn who_goes_on_in_the_middle_of_a_listing_that_the_kernel_dropped_misses_nothing_and_gets_nothing_twice() {
+        let tree = Tree::new();
+        let directory = tree.directory();
+        for number in 0..1000 {
+            tree.file_in(&directory, &name(number));
+        }
+        let (first, remember) = open(&directory);
+        assert_eq!(remember, Remember::Anew);
+        let kept = tell(&directory, &first, true);
+        // Read from what the kernel keeps of that one so far.
+        let (second, remember) = open(&directory);
+        assert_eq!(remember, Remember::Kept);
+        let cookie = kept[499].cookie;
+
+        directory.drop_name(&name(3), directory.names_moved());
+        tree.file_in(&directory, b"name-0003-and-another");
+        tree.file_in(&directory, b"name-0003-and-one-more");
+        tree.file_in(&directory, b"name-0700-too");
+        let rest = tell(&directory, &second, false);
+        let mut expected: Vec<Vec<u8>> = (500..1000).map(name).collect();
+        expected.push(b"name-0700-too".to_vec());
+        expected.sort();
+        assert_eq!(names(behind(&rest, cookie)), expected);
+        // Nor does the kernel keep what only somebody in the middle was told.
+        assert_eq!(open(&directory).1, Remember::Anew);
+
+        // Somebody else begins, and the kernel lets the second go on in what it keeps of that.
+        let third = open(&directory).0;
+        let other = tell(&directory, &third, true);
+        assert_eq!(names(behind(&other, cookie)), expected);
+        assert_eq!(other.len(), 1002);
+        for entry in kept.iter().filter(|entry| *entry.name != *name(3)) {
+            assert!(other.iter().any(|other| other.name == entry.name && other.cookie == entry.cookie));
+        }
+        // What is forgotten is known to those that have it open.
+        lock(&directory.listing).shown = None;
+        assert_eq!(names(behind(&tell(&directory, &second, false), cookie)), expected);
     }
 }

@@ -8,6 +8,7 @@ use cyx_core::ids::InodeId;
 
 use super::index::NameIndex;
 use super::node::{Node, Seen};
+use super::places::Places;
 
 /// Names of one directory of which is known where they lead, at most, besides those that are not sent.
 pub(crate) const KEPT: usize = 50_000;
@@ -62,11 +63,11 @@ pub(crate) struct Listing {
 }
 
 /// A listing that the kernel was told and may have kept.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
-    /// Where the counter of the names stood.
-    pub(crate) moved: u64,
+    /// Where the counter of the names stood; `None` if it did not stand still.
+    pub(crate) moved: Option<u64>,
     pub(crate) at: Instant,
+    pub(crate) places: Arc<Places>,
 }
 
 impl Listing {
@@ -75,6 +76,7 @@ impl Listing {
         self.names = HashMap::new();
         self.complete = None;
         self.index = None;
+        self.shown = None;
         self.moved += 1;
         self.misses = 0;
     }
@@ -116,7 +118,7 @@ impl Listing {
             let fits = there.all(|(name, _)| index.add(name));
             self.index = fits.then_some((seen, index));
         }
-        (self.complete, self.large) = (None, true);
+        (self.complete, self.shown, self.large) = (None, None, true);
         let is_kept = |known: &Name| matches!(known, Name::Leads(edge) if keep.contains(&edge.node.id));
         self.names.extract_if(|_, known| !is_kept(known)).collect()
     }

@@ -415,7 +415,7 @@ fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
 }
 
 /// All entries of a directory, if they are known and to be believed.
-fn whole(directory: &Node, listing: &Listing) -> Option<Listed> {
+pub(super) fn whole(directory: &Node, listing: &Listing) -> Option<Listed> {
     let home = &directory.home;
     listing.complete.as_ref().filter(|seen| home.believes(seen))?;
     let mut entries = Vec::with_capacity(listing.names.len());

@@ -5,6 +5,7 @@
 //! change of this machine's own moves a counter, and an answer counts only if the counter stands where it stood when the question
 //! was asked.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A bucket that was opened.
 pub(crate) struct Opened {
     pub(crate) id: BucketId,
-    pub(crate) bucket: Bucket,
+    pub(crate) bucket: Remote,
     pub(crate) health: Arc<Health>,
     pub(crate) flights: Flights,
     pub(crate) local: Local,
@@ -55,10 +56,35 @@ pub(crate) struct Opened {
     keys_heard: AtomicU64,
 }
 
+/// A bucket as the server is asked about it.
+pub(crate) enum Remote {
+    /// By the client.
+    Client(Box<Bucket>),
+    /// In tests, which do not ask.
+    #[cfg(test)]
+    Nobody,
+}
+
+impl Deref for Remote {
+    type Target = Bucket;
+
+    fn deref(&self) -> &Bucket {
+        match self {
+            Self::Client(bucket) => bucket,
+            #[cfg(test)]
+            Self::Nobody => panic!("there is no server to ask"),
+        }
+    }
+}
+
 impl Opened {
     pub(crate) fn new(bucket: Bucket, health: Arc<Health>, local: Local) -> Self {
+        Self::of(bucket.id, Remote::Client(Box::new(bucket)), health, local)
+    }
+
+    pub(super) fn of(id: BucketId, bucket: Remote, health: Arc<Health>, local: Local) -> Self {
         Self {
-            id: bucket.id,
+            id,
             bucket,
             health,
             flights: Flights::default(),
