@@ -11,7 +11,7 @@
 //! | `buckets`, `gone` | the top of the mount, and what is not there any more |
 //! | `look` | asking the server, and when an answer is believed |
 //! | `health` | whether it can be asked |
-//! | `listing`, `index` | the names of directories, and of large ones |
+//! | `listing`, `index`, `bound` | the names of directories, of large ones, and of many |
 //! | `flights` | telling own changes from those of others |
 //! | `apply` | changing the tree |
 //! | `local` | deciding that here, under the bucket's write lease |
@@ -21,6 +21,7 @@
 
 mod apply;
 mod attr;
+mod bound;
 mod buckets;
 mod dirs;
 mod files;
@@ -45,7 +46,7 @@ pub mod types;
 mod xattr;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,7 @@ use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
 use crate::journal::{JournalError, Position, Record};
 use crate::repeats::is_news;
+use bound::NameCount;
 use buckets::Buckets;
 use local::kept::KeptNames;
 use local::note::Note;
@@ -134,8 +136,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     pub(crate) conflicts: AtomicU64,
     pub(crate) last_error: Mutex<Option<String>>,
-    /// About how many names are remembered.
-    pub(crate) listed: AtomicUsize,
+    pub(crate) names: Arc<NameCount>,
     handles: Mutex<HashMap<u64, Arc<Open>>>,
     next_handle: AtomicU64,
     space: tokio::sync::Mutex<Option<(std::time::Instant, Space)>>,
@@ -161,6 +162,7 @@ impl Filesystem {
         let strange = notes.strange.len();
         let health = Arc::new(Health::default());
         let look = Look { uid: options.uid, gid: options.gid, umask: options.umask };
+        let names = Arc::new(NameCount::new(options.names_max));
         let inner = Arc::new_cyclic(|me| Inner {
             me: Weak::clone(me),
             runtime: tokio::runtime::Handle::current(),
@@ -180,7 +182,7 @@ impl Filesystem {
             tasks: TaskTracker::new(),
             conflicts: AtomicU64::new(0),
             last_error: Mutex::default(),
-            listed: AtomicUsize::new(0),
+            names,
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
             space: tokio::sync::Mutex::default(),
@@ -203,6 +205,7 @@ impl Filesystem {
             this.inner.report(format!("{strange} changes of names in the journal make no sense and stay there"));
         }
         this.begin_events();
+        this.inner.begin_bounding();
         this.begin_commits(events);
         let mut buckets = recovered.buckets;
         buckets.extend(lock(&this.inner.notes).keys().copied());

@@ -198,7 +198,7 @@ impl Inner {
         for node in self.table.nodes(Some(root.home.id)) {
             invalidator.inode(node.ino, 0..u64::MAX);
             if node.is_directory() {
-                let names: Vec<Box<[u8]>> = lock(&node.listing).names.keys().cloned().collect();
+                let names: Vec<Box<[u8]>> = node.listing().names.keys().cloned().collect();
                 for name in names {
                     invalidator.entry(node.ino, &name);
                 }
@@ -257,7 +257,7 @@ impl Inner {
                 }
                 // The entry has another version. What programs see has not changed, so the kernel need not forget.
                 if let Some((directory, name)) = &place {
-                    lock(&directory.listing).disbelieve(name);
+                    directory.disbelieve_name(name);
                 }
             }
             Kind::Writers | Kind::Unspecified => {}
@@ -276,7 +276,7 @@ impl Inner {
             Some(name) => Some((directory, name)),
             None => {
                 // A name under a key that is not known yet: anything in the directory may have changed.
-                lock(&directory.listing).forget();
+                directory.listing().forget();
                 lock(&directory.facts).disbelieve();
                 None
             }
@@ -284,7 +284,7 @@ impl Inner {
     }
 
     fn doubt(&self, directory: &Node, name: &[u8]) {
-        lock(&directory.listing).disbelieve(name);
+        directory.disbelieve_name(name);
         lock(&directory.facts).disbelieve();
         if let Some(invalidator) = self.invalidator.get() {
             // The listing that the kernel keeps is content.

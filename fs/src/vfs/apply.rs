@@ -236,7 +236,7 @@ impl Node {
     pub(crate) fn set_name(self: &Arc<Self>, name: &[u8], node: &Arc<Node>, version: u64, moved: u64) {
         let seen = self.home.seen_now();
         let edge = Edge { node: Arc::clone(node), version, seen };
-        let mut listing = lock(&self.listing);
+        let mut listing = self.listing();
         let known = if listing.moved == moved { Name::Leads(edge) } else { Name::Unknown(Some(edge)) };
         listing.moved += 1;
         listing.add_to_index(name);
@@ -248,7 +248,7 @@ impl Node {
 
     /// For sure a name in this directory leads to an inode.
     pub(crate) fn leads(&self, name: &[u8], node: &Arc<Self>) -> bool {
-        match lock(&self.listing).names.get(name) {
+        match self.listing().names.get(name) {
             Some(Name::Leads(edge)) => edge.node.id == node.id && self.home.believes(&edge.seen),
             _ => false,
         }
@@ -257,7 +257,7 @@ impl Node {
     /// A name in this directory leads nowhere now, by a change of this machine. `moved` as for [`Self::set_name`].
     pub(crate) fn drop_name(&self, name: &[u8], moved: u64) {
         let seen = self.home.seen_now();
-        let mut listing = lock(&self.listing);
+        let mut listing = self.listing();
         let unheard = listing.moved == moved;
         listing.moved += 1;
         let known = if !unheard {
@@ -276,7 +276,16 @@ impl Node {
         if self.home.health.offline() {
             return;
         }
-        lock(&self.listing).doubt(name);
+        let mut listing = self.listing();
+        listing.doubt(name);
+        self.bound(listing);
+    }
+
+    /// Somebody else changed where a name leads.
+    pub(crate) fn disbelieve_name(&self, name: &[u8]) {
+        let mut listing = self.listing();
+        listing.disbelieve(name);
+        self.bound(listing);
     }
 
     /// Its attributes were changed here.

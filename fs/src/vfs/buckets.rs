@@ -123,7 +123,7 @@ impl Inner {
         }
         let watch = |inode| self.store.journal().watch(FileId { bucket: bucket.id, inode });
         let local = Local::recovered(self.notes_of(bucket.id), Arc::clone(&self.buckets.health), watch);
-        let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health), local));
+        let opened = Arc::new(Opened::new(bucket, Arc::clone(&self.buckets.health), local, Arc::clone(&self.names)));
         let seen = opened.seen_now();
         let inode = opened.bucket.root_inode().await?;
         let directory = opened.bucket.root_directory();

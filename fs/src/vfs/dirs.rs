@@ -109,7 +109,7 @@ impl Node {
     /// What the kernel may do with the listing of this directory, and the cookies of the one that it has. That it was told of changes since is
     /// not relied on: what it keeps is of now only if nothing has changed here either.
     fn remember(&self) -> (Remember, Option<Arc<Places>>) {
-        let listing = lock(&self.listing);
+        let listing = self.listing();
         let places = listing.shown.as_ref().map(|shown| Arc::clone(&shown.places));
         if listing.large || !self.home.health.get() {
             return (Remember::Nothing, places);
@@ -127,12 +127,12 @@ impl Node {
         let Listed { entries: mut named, moved } = listed;
         named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let names: Vec<&[u8]> = named.iter().map(|(name, _)| &**name).collect();
-        let shown = lock(&self.listing).shown.as_ref().map(|shown| Arc::clone(&shown.places));
+        let shown = self.listing().shown.as_ref().map(|shown| Arc::clone(&shown.places));
         let own = open.places.clone();
         let known = if from_beginning { shown.or(own) } else { own.or(shown) };
         let cookies = known.unwrap_or_default().cookies(&names);
         if from_beginning {
-            let mut listing = lock(&self.listing);
+            let mut listing = self.listing();
             // Of a large one the kernel keeps nothing, and too much would be kept here.
             listing.shown = (!listing.large).then(|| {
                 let places = names.iter().map(|name| Box::from(*name)).zip(cookies.iter().copied());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn tell(directory: &Node, open: &OpenDirectory, from_beginning: bool) -> Vec<Entry> {
-        let listed = whole(directory, &lock(&directory.listing)).expect("all of it is known");
+        let listed = whole(directory, &directory.listing()).expect("all of it is known");
         directory.tell(listed, open, from_beginning)
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let tree = Tree::new();
         let directory = tree.directory();
         for number in 0..1000 {
-            tree.file_in(&directory, &name(number));
+            tree.made_in(&directory, &name(number), Kind::File);
         }
         let (first, remember) = open(&directory);
         assert_eq!(remember, Remember::Anew);
@@ -218,9 +218,9 @@ mod tests {
         let cookie = kept[499].cookie;
 
         directory.drop_name(&name(3), directory.names_moved());
-        tree.file_in(&directory, b"name-0003-and-another");
-        tree.file_in(&directory, b"name-0003-and-one-more");
-        tree.file_in(&directory, b"name-0700-too");
+        tree.made_in(&directory, b"name-0003-and-another", Kind::File);
+        tree.made_in(&directory, b"name-0003-and-one-more", Kind::File);
+        tree.made_in(&directory, b"name-0700-too", Kind::File);
         let rest = tell(&directory, &second, false);
         let mut expected: Vec<Vec<u8>> = (500..1000).map(name).collect();
         expected.push(b"name-0700-too".to_vec());
@@ -238,7 +238,7 @@ mod tests {
             assert!(other.iter().any(|other| other.name == entry.name && other.cookie == entry.cookie));
         }
         // What is forgotten is known to those that have it open.
-        lock(&directory.listing).shown = None;
+        directory.listing().shown = None;
         assert_eq!(names(behind(&tell(&directory, &second, false), cookie)), expected);
     }
 }

@@ -81,6 +81,23 @@ impl Listing {
         self.misses = 0;
     }
 
+    /// As [`Self::forget`], but for the names that lead to one of these inodes. What is forgotten.
+    pub(super) fn forget_but(&mut self, needed: &HashSet<InodeId>) -> HashMap<Box<[u8]>, Name> {
+        let is_needed = |known: &Name| match known {
+            Name::Leads(edge) | Name::Unknown(Some(edge)) => needed.contains(&edge.node.id),
+            _ => false,
+        };
+        let mut forgotten = std::mem::take(&mut self.names);
+        self.forget();
+        self.names = forgotten.extract_if(|_, known| is_needed(known)).collect();
+        forgotten
+    }
+
+    /// What is remembered of it, as it is counted.
+    pub(super) fn size(&self) -> usize {
+        self.names.len() + self.shown.as_ref().map_or(0, |shown| shown.places.len())
+    }
+
     /// Something about this name changed.
     pub(crate) fn disbelieve(&mut self, name: &[u8]) {
         self.moved += 1;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use cyx_client::{Error, Located};
@@ -25,8 +24,6 @@ const READ_AHEAD_AFTER: u32 = 3;
 const INDEX_AFTER: u32 = 32;
 /// Inodes asked for in one call.
 const INODES_PER_CALL: usize = 1000;
-/// Names that are remembered of all directories together.
-const NAMES_MAX: usize = 400_000;
 
 /// The entries of a directory, in no particular order.
 pub(crate) struct Listed {
@@ -52,7 +49,7 @@ impl Inner {
     async fn find_in(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Edge>, Errno> {
         for round in 1.. {
             let (moved, moves, all, index) = {
-                let mut listing = lock(&directory.listing);
+                let mut listing = directory.listing();
                 listing.used = Some(Instant::now());
                 match remembered(directory, &listing, name) {
                     Remembered::Edge(edge) => return Ok(Some(edge)),
@@ -95,7 +92,7 @@ impl Inner {
                 Err(error) if error.is_transient() && round == 1 => {
                     // What is known has to do.
                     directory.home.health.set_offline();
-                    match remembered(directory, &lock(&directory.listing), name) {
+                    match remembered(directory, &directory.listing(), name) {
                         Remembered::Edge(edge) => return Ok(Some(edge)),
                         Remembered::Nothing => return Ok(None),
                         Remembered::No => return Err(error.into()),
@@ -104,7 +101,7 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             let edge = found.map(|located| self.edge(directory, &located, seen, moves)).transpose()?;
-            let mut listing = lock(&directory.listing);
+            let mut listing = directory.listing();
             if listing.moved != moved {
                 if round < ROUNDS {
                     continue;
@@ -117,9 +114,7 @@ impl Inner {
                 });
             }
             let known = edge.clone().map_or(Name::Nothing(seen), Name::Leads);
-            if listing.names.insert(name.into(), known).is_none() {
-                self.listed.fetch_add(1, Ordering::Relaxed);
-            }
+            listing.names.insert(name.into(), known);
             directory.bound(listing);
             return Ok(edge);
         }
@@ -263,7 +258,8 @@ impl Inner {
         self.keep_key(directory).await;
         for _ in 0..ROUNDS {
             let (moved, moves) = {
-                let listing = lock(&directory.listing);
+                let mut listing = directory.listing();
+                listing.used = Some(Instant::now());
                 if let Some(all) = whole(directory, &listing) {
                     return Ok(all);
                 }
@@ -271,7 +267,7 @@ impl Inner {
             };
             if let Err(error) = self.settle(&directory.home, &[directory.id]).await {
                 if error.is_transient()
-                    && let Some(all) = whole(directory, &lock(&directory.listing))
+                    && let Some(all) = whole(directory, &directory.listing())
                 {
                     return Ok(all);
                 }
@@ -298,7 +294,7 @@ impl Inner {
                     Err(error) => {
                         if error.is_transient() {
                             directory.home.health.set_offline();
-                            if let Some(all) = whole(directory, &lock(&directory.listing)) {
+                            if let Some(all) = whole(directory, &directory.listing()) {
                                 return Ok(all);
                             }
                         }
@@ -310,7 +306,7 @@ impl Inner {
             for located in &found {
                 listed.push((located.name.as_slice().into(), self.edge(directory, located, seen, moves)?));
             }
-            let mut listing = lock(&directory.listing);
+            let mut listing = directory.listing();
             if listing.moved != moved {
                 continue;
             }
@@ -323,12 +319,8 @@ impl Inner {
             let old = std::mem::replace(&mut listing.names, known);
             listing.complete = (!broken && !listing.large).then_some(seen);
             listing.used = Some(Instant::now());
-            let (before, after) = (old.len(), listing.names.len());
             drop(listing);
             drop(old);
-            self.listed.fetch_add(after, Ordering::Relaxed);
-            self.listed.fetch_sub(before.min(self.listed.load(Ordering::Relaxed)), Ordering::Relaxed);
-            self.bound_names(directory);
             return Ok(Listed { entries: listed, moved: Some(moved) });
         }
         // It changes all the time: a listing that lies between two states is what every filesystem gives then.
@@ -350,55 +342,21 @@ impl Inner {
                 }
             }
         }
-        let mut listing = lock(&directory.listing);
+        let mut listing = directory.listing();
         if listing.moved == moved {
             listing.index = Some((seen, index));
         }
         Ok(())
     }
-
-    /// Forgets listings that were not used for long if too many names are remembered.
-    fn bound_names(&self, but: &Arc<Node>) {
-        if self.listed.load(Ordering::Relaxed) <= NAMES_MAX {
-            return;
-        }
-        let mut listings: Vec<(Option<Instant>, usize, Arc<Node>)> = self
-            .table
-            .nodes(None)
-            .into_iter()
-            // Nobody else can say what was decided here and is not sent.
-            .filter(|node| node.is_directory() && !Arc::ptr_eq(node, but) && !node.home.local.touches(&[node.id]))
-            .map(|node| {
-                let listing = lock(&node.listing);
-                let entry = (listing.used, listing.names.len());
-                drop(listing);
-                (entry.0, entry.1, node)
-            })
-            .filter(|(_, names, _)| *names > 0)
-            .collect();
-        listings.sort_by_key(|(used, _, _)| *used);
-        let mut total: usize = listings.iter().map(|(_, names, _)| names).sum();
-        for (_, names, node) in listings {
-            if total <= NAMES_MAX * 3 / 4 {
-                break;
-            }
-            let old = std::mem::take(&mut lock(&node.listing).names);
-            lock(&node.listing).forget();
-            // Outside of the lock: the last to hold many inodes.
-            drop(old);
-            total -= names;
-        }
-        self.listed.store(total + lock(&but.listing).names.len(), Ordering::Relaxed);
-    }
 }
 
-enum Remembered {
+pub(super) enum Remembered {
     Edge(Edge),
     Nothing,
     No,
 }
 
-fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
+pub(super) fn remembered(directory: &Node, listing: &Listing, name: &[u8]) -> Remembered {
     let home = &directory.home;
     match listing.names.get(name) {
         Some(Name::Leads(edge)) if home.believes(&edge.seen) => Remembered::Edge(edge.clone()),

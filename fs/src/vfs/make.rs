@@ -293,7 +293,7 @@ impl Inner {
         });
         if new.kind == Kind::Directory && (is_here || directory.home.moves() == moves) {
             // Nobody else knows of it; or cannot put anything into it without an event about that, and none was heard since before it was there.
-            lock(&node.listing).complete = Some(seen);
+            node.listing().complete = Some(seen);
         }
         directory.names_changed(stamp, i32::from(new.kind == Kind::Directory));
         directory.set_name(name, &node, version, moved);

@@ -18,6 +18,7 @@ use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
 use cyx_proto::meta::v1 as pb;
 
+use super::bound::{ListingGuard, NameCount};
 use super::flights::Flights;
 pub(crate) use super::health::Health;
 pub(crate) use super::listing::{Edge, KEPT, Listing, Name, Shown};
@@ -44,6 +45,7 @@ pub(crate) struct Opened {
     pub(crate) health: Arc<Health>,
     pub(crate) flights: Flights,
     pub(crate) local: Local,
+    names: Arc<NameCount>,
     /// Rises when everything known of the bucket is to be asked for anew.
     generation: AtomicU64,
     /// Rises with every change of the bucket that is heard of or made.
@@ -78,17 +80,18 @@ impl Deref for Remote {
 }
 
 impl Opened {
-    pub(crate) fn new(bucket: Bucket, health: Arc<Health>, local: Local) -> Self {
-        Self::of(bucket.id, Remote::Client(Box::new(bucket)), health, local)
+    pub(crate) fn new(bucket: Bucket, health: Arc<Health>, local: Local, names: Arc<NameCount>) -> Self {
+        Self::of(bucket.id, Remote::Client(Box::new(bucket)), health, local, names)
     }
 
-    pub(super) fn of(id: BucketId, bucket: Remote, health: Arc<Health>, local: Local) -> Self {
+    pub(super) fn of(id: BucketId, bucket: Remote, health: Arc<Health>, local: Local, names: Arc<NameCount>) -> Self {
         Self {
             id,
             bucket,
             health,
             flights: Flights::default(),
             local,
+            names,
             generation: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             last: AtomicI64::new(0),
@@ -262,7 +265,7 @@ pub(crate) struct Node {
     pub(crate) id: InodeId,
     pub(crate) kind: Kind,
     pub(crate) facts: Mutex<Facts>,
-    pub(crate) listing: Mutex<Listing>,
+    listing: Mutex<Listing>,
     pub(crate) file: Mutex<FileState>,
     /// Rises when the key may have been replaced.
     key_doubts: AtomicU64,
@@ -320,6 +323,11 @@ impl Node {
             writing: tokio::sync::Mutex::default(),
             settling: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// What is known of the names in it.
+    pub(crate) fn listing(&self) -> ListingGuard<'_> {
+        ListingGuard::new(lock(&self.listing), &self.home.names)
     }
 
     /// Takes what came with an entry that leads here.
@@ -439,7 +447,7 @@ impl Node {
     }
 
     /// Bounds what is remembered of the names in it, after another one was. Without the server nobody could say what is forgotten.
-    pub(crate) fn bound(&self, mut listing: MutexGuard<'_, Listing>) {
+    pub(crate) fn bound(&self, mut listing: ListingGuard<'_>) {
         if !listing.is_much() || self.home.health.offline() {
             return;
         }
@@ -451,7 +459,7 @@ impl Node {
 
     /// Where the counter of what is heard of the names in it stands.
     pub(crate) fn names_moved(&self) -> u64 {
-        lock(&self.listing).moved
+        self.listing().moved
     }
 
     /// Where the counter of what is heard of its attributes stands.
@@ -520,6 +528,13 @@ impl Node {
             mtime_ns,
             ctime_ns,
         })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let listing = self.listing.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.home.names.change(listing.size(), 0);
     }
 }
 

@@ -19,6 +19,10 @@ impl Places {
         Self(places.collect())
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Cookies for names, which are sorted. Those that have one here keep it, unless there is no room for the others.
     pub(crate) fn cookies(&self, names: &[&[u8]]) -> Vec<u64> {
         let mut kept = self.0.iter().peekable();
@@ -90,7 +94,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(next(&last, &[]).0.len(), 0);
+        assert_eq!(next(&last, &[]).len(), 0);
     }
 
     #[test]

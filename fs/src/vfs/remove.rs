@@ -94,7 +94,7 @@ impl Inner {
                     directory.doubt_name(name);
                     lock(&edge.node.facts).disbelieve();
                     if error.code() == ErrorCode::NotEmpty {
-                        lock(&edge.node.listing).forget();
+                        edge.node.listing().forget();
                     }
                     return Err(error.into());
                 }

@@ -160,7 +160,7 @@ impl Inner {
                     if error.code() == ErrorCode::NotEmpty
                         && let Some(target) = &target
                     {
-                        lock(&target.node.listing).forget();
+                        target.node.listing().forget();
                     }
                     return Err(error.into());
                 }

@@ -2,21 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::ids::{BucketId, InodeId, Random as _, TxnId};
 use cyx_crypto::keys::{FIRST_EPOCH, InodeKey};
+use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::local::Local;
-use super::node::{Health, Node, Opened, Remote, lock};
+use super::bound::NameCount;
+use super::local::note::Note;
+use super::local::{Decided, Local};
+use super::node::{Health, Node, Opened, Remote};
 use super::table::Table;
 use super::{TTL_WATCHED, Top, name_ttl};
 use crate::attributes::{Kind, ROOT_INO};
+use crate::journal::Position;
 
 /// A bucket of which everything is known here.
 pub(super) struct Tree {
     pub(super) table: Table,
+    pub(super) count: Arc<NameCount>,
     home: Arc<Opened>,
     made: AtomicU64,
 }
@@ -28,10 +34,17 @@ pub(super) fn name(number: u32) -> Vec<u8> {
 
 impl Tree {
     pub(super) fn new() -> Self {
+        Self::with(usize::MAX)
+    }
+
+    /// Of which so many names are remembered.
+    pub(super) fn with(most: usize) -> Self {
+        let count = Arc::new(NameCount::new(most));
         let health = Arc::new(Health::default());
         health.set(true);
-        let home = Opened::of(BucketId([1; 16]), Remote::Nobody, health, Local::default());
-        Self { table: Table::default(), home: Arc::new(home), made: AtomicU64::new(0) }
+        let local = Local::recovered(Vec::new(), Arc::clone(&health), |_| unreachable!("nothing is recovered"));
+        let home = Opened::of(BucketId([1; 16]), Remote::Nobody, health, local, Arc::clone(&count));
+        Self { table: Table::default(), count, home: Arc::new(home), made: AtomicU64::new(0) }
     }
 
     fn node(&self, kind: Kind) -> Arc<Node> {
@@ -45,15 +58,30 @@ impl Tree {
     /// A directory in which nothing is.
     pub(super) fn directory(&self) -> Arc<Node> {
         let node = self.node(Kind::Directory);
-        lock(&node.listing).complete = Some(self.home.seen_now());
+        node.listing().complete = Some(self.home.seen_now());
         node
     }
 
-    /// A file that is made under a name.
-    pub(super) fn file_in(&self, directory: &Arc<Node>, name: &[u8]) -> Arc<Node> {
-        let file = self.node(Kind::File);
-        directory.set_name(name, &file, 1, directory.names_moved());
-        file
+    /// Something that is made under a name.
+    pub(super) fn made_in(&self, directory: &Arc<Node>, name: &[u8], kind: Kind) -> Arc<Node> {
+        let made = if kind == Kind::Directory { self.directory() } else { self.node(kind) };
+        directory.set_name(name, &made, 1, directory.names_moved());
+        directory.listing().used = Some(Instant::now());
+        made
+    }
+
+    /// Something about an inode is decided here and not sent.
+    pub(super) fn decide_about(&self, inode: InodeId) {
+        let set = pb::SetAttributes { inode: bytes_of(inode), ..pb::SetAttributes::default() };
+        let operations = vec![pb::Operation { operation: Some(Op::SetAttributes(set)) }];
+        let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
+        let note = Note { bucket: self.home.id, mutation, changes: 1, after: None, known: None };
+        let (local, at) = (&self.home.local, Some(Position::for_tests(1)));
+        self.home.health.set(false);
+        self.home.health.set_offline();
+        let decided = local.decide(local.turn(), note, None, || Ok::<_, ()>(at), |_| {});
+        assert!(matches!(decided, Ok(Decided::Here)));
+        self.home.health.set(true);
     }
 }
 

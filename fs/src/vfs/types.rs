@@ -9,6 +9,9 @@ use cyx_client::transfer::Tuning;
 use crate::attributes::{Attr, Ino, Kind, ROOT_INO};
 use crate::content::StoreOptions;
 
+/// More names than that are not remembered, usually. With the inodes that they lead to they take a few hundred bytes each.
+const NAMES_MAX: usize = 400_000;
+
 /// An open file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub u64);
@@ -77,6 +80,8 @@ pub struct Options {
     pub store: StoreOptions,
     /// Sizes and times of the transfers.
     pub tuning: Tuning,
+    /// Names that are remembered of all directories together, but for what only this machine knows.
+    pub names_max: usize,
     /// Lets go of what is kept of buckets that are not there any more, or not open to this account.
     pub discard_deleted: bool,
 }
@@ -97,6 +102,7 @@ impl Options {
             store: StoreOptions::new(folder),
             // What cannot be stored waits in the journal, and what cannot be read has a deadline.
             tuning: Tuning { outage: Duration::ZERO, ..Tuning::default() },
+            names_max: NAMES_MAX,
             discard_deleted: false,
         }
     }
