@@ -1,0 +1,142 @@
+//! Appends records.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cyx_core::ids::random_bytes;
+use cyx_crypto::mount::RecordCipher;
+
+use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
+use super::{Journal, JournalError, Position, Segment, State, disk, file_name};
+
+/// Bytes that records which set space free may take beyond the limit.
+const RESERVE: u64 = 4 << 20;
+/// Who waits for room says so again after this time.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Journal {
+    /// Appends a record, which is pinned. Waits for room, within limits. It is durable after [`Self::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError::Full`], [`JournalError::Disk`].
+    pub async fn append(&self, record: &Record) -> Result<Position, JournalError> {
+        self.with_room(|| self.offer(record)).await
+    }
+
+    /// Appends a record, pinned, if there is room now.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    pub fn offer(&self, record: &Record) -> Result<Option<Position>, JournalError> {
+        self.try_append(record, self.limit())
+    }
+
+    /// Tries something that needs room until it succeeds, each time room was set free.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] when patience ends, and what the attempt says.
+    pub async fn with_room<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<Option<T>, JournalError>,
+    ) -> Result<T, JournalError> {
+        let deadline = tokio::time::Instant::now() + self.shared.limits.patience;
+        loop {
+            let freed = self.shared.freed.notified();
+            let mut freed = std::pin::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            let now = tokio::time::Instant::now();
+            if now >= deadline {
+                return Err(JournalError::Full);
+            }
+            self.shared.hungry.notify_one();
+            self.remove_soon();
+            // Asked for again now and then: what was tried to set room free may have failed.
+            let _ = tokio::time::timeout_at(deadline.min(now + ASK_AGAIN), freed).await;
+        }
+    }
+
+    /// Appends a record, pinned, without waiting for room: one that will set room free.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_now(&self, record: &Record) -> Result<Position, JournalError> {
+        // What is kept is there twice while it moves.
+        let besides = self.shared.besides.load(Ordering::Acquire);
+        self.try_append(record, self.limit().saturating_add(besides).saturating_add(RESERVE))?.ok_or(JournalError::Full)
+    }
+
+    fn try_append(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
+        let mut state = self.state();
+        if state.broken {
+            return Err(JournalError::Broken);
+        }
+        let about = (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
+        if state.used + about > limit {
+            return Ok(None);
+        }
+        let full = |segment: &Segment| segment.len >= self.shared.limits.file;
+        let active = state.active.filter(|number| state.segments.get(number).is_some_and(|found| !full(found)));
+        let number = match active {
+            Some(number) => number,
+            None => self.begin_file(&mut state)?,
+        };
+        let sequence = state.next_sequence;
+        let room = std::mem::take(&mut state.sealed);
+        let segment = state.segments.get_mut(&number).ok_or(JournalError::Broken)?;
+        let sealed = format::seal_over(room, &segment.cipher, sequence, record).ok_or(JournalError::Full)?;
+        if let Err(error) = segment.file.write_all_at(&sealed, segment.len) {
+            // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
+            let path = segment.path.clone();
+            state.active = None;
+            return Err(disk(&path)(error));
+        }
+        let position = Position {
+            sequence,
+            file: number,
+            offset: segment.len,
+            len: u32::try_from(sealed.len()).unwrap_or(u32::MAX),
+        };
+        segment.len += sealed.len() as u64;
+        segment.pinned += 1;
+        state.used += sealed.len() as u64;
+        state.next_sequence += 1;
+        state.sealed = sealed;
+        if let Record::Write { data, .. } = record {
+            self.recent().put(sequence, data);
+        }
+        Ok(Some(position))
+    }
+
+    pub(super) fn begin_file(&self, state: &mut State) -> Result<u64, JournalError> {
+        let number = state.next_file;
+        let path = self.shared.folder.join(file_name(number));
+        let id: [u8; 16] = random_bytes();
+        let header = format::file_header(&id, state.next_sequence);
+        let create = || -> io::Result<File> {
+            let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(&header)?;
+            Ok(file)
+        };
+        state.next_file += 1;
+        let file = create().map_err(disk(&path))?;
+        let segment = Segment {
+            path,
+            file: Arc::new(file),
+            cipher: Arc::new(RecordCipher::new(&self.shared.key, &id)),
+            len: header.len() as u64,
+            pinned: 0,
+            synced: 0,
+        };
+        state.used += segment.len;
+        state.segments.insert(number, segment);
+        state.active = Some(number);
+        Ok(number)
+    }
+}
