@@ -130,18 +130,24 @@ impl Content {
         let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
-            let Some(position) = journal.offer(record)? else { return Ok(None) };
+            let position = if inner.logged {
+                journal.offer(record)?
+            } else {
+                // First what it is based on: without that it could not be found again.
+                let both = journal.offer_both(&inner.base_record(self.id), record)?;
+                both.map(|[base, position]| {
+                    inner.pins.add(base);
+                    inner.logged = true;
+                    position
+                })
+            };
+            let Some(position) = position else { return Ok(None) };
             let (was_dirty, was_long) = (inner.is_dirty(), is_long(&inner));
             let had_piece = inner.stream.has_piece(options);
             inner.pins.add(position);
             inner.apply(position, change);
             if let Some(origin) = &origin {
                 inner.origins.insert(position.sequence, origin.clone());
-            }
-            if !inner.logged {
-                let base = journal.append_now(&inner.base_record(self.id))?;
-                inner.pins.add(base);
-                inner.logged = true;
             }
             let now = Instant::now();
             inner.latest = Some(now);

@@ -35,6 +35,24 @@ impl Journal {
         self.try_append(record, self.limit())
     }
 
+    /// Appends two records, pinned, if there is room for both now. If only the first can be written, it is not pinned.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    pub fn offer_both(&self, first: &Record, second: &Record) -> Result<Option<[Position; 2]>, JournalError> {
+        let mut state = self.state();
+        if !has_room(&state, &[first, second], self.limit()) {
+            return Ok(None);
+        }
+        let first = self.write(&mut state, first)?;
+        let second = self.write(&mut state, second).inspect_err(|_| {
+            if let Some(segment) = state.segments.get_mut(&first.file) {
+                segment.pinned -= 1;
+            }
+        })?;
+        Ok(Some([first, second]))
+    }
+
     /// Tries something that needs room until it succeeds, each time room was set free.
     ///
     /// # Errors
@@ -74,18 +92,18 @@ impl Journal {
 
     fn try_append(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
         let mut state = self.state();
+        if has_room(&state, &[record], limit) { self.write(&mut state, record).map(Some) } else { Ok(None) }
+    }
+
+    fn write(&self, state: &mut State, record: &Record) -> Result<Position, JournalError> {
         if state.broken {
             return Err(JournalError::Broken);
-        }
-        let about = (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
-        if state.used + about > limit {
-            return Ok(None);
         }
         let full = |segment: &Segment| segment.len >= self.shared.limits.file;
         let active = state.active.filter(|number| state.segments.get(number).is_some_and(|found| !full(found)));
         let number = match active {
             Some(number) => number,
-            None => self.begin_file(&mut state)?,
+            None => self.begin_file(state)?,
         };
         let sequence = state.next_sequence;
         let room = std::mem::take(&mut state.sealed);
@@ -111,7 +129,7 @@ impl Journal {
         if let Record::Write { data, .. } = record {
             self.recent().put(sequence, data);
         }
-        Ok(Some(position))
+        Ok(position)
     }
 
     pub(super) fn begin_file(&self, state: &mut State) -> Result<u64, JournalError> {
@@ -139,4 +157,9 @@ impl Journal {
         state.active = Some(number);
         Ok(number)
     }
+}
+
+fn has_room(state: &State, records: &[&Record], limit: u64) -> bool {
+    let about = |record: &&Record| (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
+    state.used + records.iter().map(about).sum::<u64>() <= limit
 }
