@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -113,6 +114,13 @@ impl Journal {
             // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
             let path = segment.path.clone();
             state.active = None;
+            // One before it that is needed goes on with the order.
+            let is_unused = segment.len == FILE_HEADER_LEN as u64;
+            if is_unused && state.segments.range(..number).any(|(_, before)| before.pinned > 0) {
+                state.segments.remove(&number);
+                state.used -= FILE_HEADER_LEN as u64;
+                remove_unused(&path);
+            }
             return Err(disk(&path)(error));
         }
         let position = Position {
@@ -139,7 +147,8 @@ impl Journal {
         let header = format::file_header(&id, state.next_sequence);
         let create = || -> io::Result<File> {
             let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(&header)?;
+            // On a full disk there may be room for its name alone, each time that it is tried.
+            file.write_all(&header).inspect_err(|_| remove_unused(&path))?;
             Ok(file)
         };
         state.next_file += 1;
@@ -162,4 +171,11 @@ impl Journal {
 fn has_room(state: &State, records: &[&Record], limit: u64) -> bool {
     let about = |record: &&Record| (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
     state.used + records.iter().map(about).sum::<u64>() <= limit
+}
+
+/// Removes a file in which no record is.
+fn remove_unused(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(%error, path = %path.display(), "an empty file of the journal stays");
+    }
 }

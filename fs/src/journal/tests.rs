@@ -412,6 +412,28 @@ async fn a_record_whose_write_failed_gives_way_to_the_one_with_its_sequence() {
 }
 
 #[tokio::test]
+async fn a_file_that_takes_no_record_does_not_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    journal.append(&base(1, 0)).await.unwrap();
+    let used = journal.used();
+    for _ in 0..3 {
+        let mut state = journal.state();
+        let number = journal.begin_file(&mut state).unwrap();
+        let segment = state.segments.get_mut(&number).unwrap();
+        // It can be read only.
+        segment.file = Arc::new(File::open(&segment.path).unwrap());
+        drop(state);
+        assert!(matches!(journal.offer(&write(0, b"refused")), Err(JournalError::Disk { .. })));
+        assert_eq!((folder_files(folder.path()).len(), journal.used()), (1, used));
+    }
+    journal.append(&write(0, b"taken")).await.unwrap();
+    drop(journal);
+    let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert_eq!((replayed.files[0].changes.len(), replayed.damaged.len(), replayed.lost), (1, 0, 0));
+}
+
+#[tokio::test]
 async fn files_of_another_order_and_changes_of_unknown_files_are_kept_and_told() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(file_name(1)), sealed([1; 16], 50, &[base(1, 0), write(0, b"new")])).unwrap();
