@@ -128,6 +128,11 @@ impl Inner {
     fn is_dirty(&self) -> bool {
         self.newest > self.committed
     }
+
+    /// Nothing is left to be committed, and the journal says so.
+    fn is_settled(&self) -> bool {
+        !self.is_dirty() && self.pins.is_empty()
+    }
 }
 
 impl Content {

@@ -89,12 +89,21 @@ impl PlainSource for Written {
     }
 }
 
+impl Inner {
+    /// Something failed, and is tried again after a pause.
+    pub(super) fn pause(&mut self) {
+        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(Instant::now() + pause);
+    }
+}
+
 impl Content {
     /// Freezes the changes there are; `None` if there are none, or they must not be committed.
     async fn freeze(self: &Arc<Self>) -> Option<Result<(Frozen, Change)>> {
         let committing = Arc::clone(&self.committing).lock_owned().await;
         if !self.is_dirty() {
-            return None;
+            return self.clean_late().err().map(Err);
         }
         let version = match self.base().await {
             Ok(version) => version,
@@ -149,14 +158,18 @@ impl Content {
         inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
         inner.intents.retain(|(intent, _)| *intent > upto);
-        self.store.journal.intended(self.id, upto);
         (inner.failures, inner.retry_at) = (0, None);
         if !inner.is_dirty() {
             return self.clean(inner);
         }
-        let position = self.store.journal.append_now(&inner.base_record(self.id))?;
-        inner.pins.add(position);
         inner.since = Some(Instant::now());
+        // If it cannot be said now, it is said before the next change.
+        inner.logged = false;
+        let position = self.store.journal.append_now(&inner.base_record(self.id))?;
+        inner.logged = true;
+        inner.pins.add(position);
+        // Not before: until then a crash leaves it to be found out which version is this machine's.
+        self.store.journal.intended(self.id, upto);
         Ok(Pins::default())
     }
 }
@@ -258,11 +271,20 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                     (released, clean)
                 }
             };
-            let released = released?;
-            if clean {
-                store.mark_clean(id);
+            match released {
+                Ok(released) => {
+                    if clean {
+                        store.mark_clean(id);
+                    }
+                    store.journal.release(released);
+                }
+                // Everybody can see the version all the same.
+                Err(error) => {
+                    tracing::warn!(file = %id.inode, %error, "the journal does not say yet what was committed");
+                    content.inner().pause();
+                    store.wake.notify_one();
+                }
             }
-            store.journal.release(released);
             store.tell(StoreEvent::Committed { content, version: known.version, size: known.size });
             Ok(())
         }
@@ -293,9 +315,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 if renewed {
                     (inner.failures, inner.soon) = (0, true);
                 }
-                let pause = PAUSE_MIN.saturating_mul(1 << inner.failures.min(10)).min(PAUSE_MAX);
-                inner.failures = inner.failures.saturating_add(1);
-                inner.retry_at = Some(Instant::now() + pause);
+                inner.pause();
                 !renewed && inner.failures == patience(&error)
             };
             tracing::debug!(file = %id.inode, %error, "changes are not committed yet");

@@ -177,16 +177,32 @@ impl Content {
         Record::Share(Share { file: self.id, offset, len, time_ns, inode, version, size, root, from, keys })
     }
 
-    /// Notes in the journal that nothing is left to be committed; gives back the pins.
+    /// Notes in the journal that nothing is left to be committed; gives back the pins. If that fails, the next change notes it, or whoever
+    /// looks after what is to be committed.
     pub(super) fn clean(&self, inner: &mut Inner) -> Result<Pins> {
+        inner.logged = false;
         let note = self.store.journal.append_now(&inner.base_record(self.id))?;
         let mut pins = std::mem::take(&mut inner.pins);
         pins.add(note);
-        (inner.logged, inner.lost, inner.soon, inner.failures) = (false, false, false, 0);
+        (inner.lost, inner.soon, inner.failures) = (false, false, 0);
         (inner.since, inner.latest, inner.retry_at) = (None, None, None);
         inner.intents.clear();
         self.store.journal.intended(self.id, u64::MAX);
         Ok(pins)
+    }
+
+    /// Notes in the journal that nothing is left to be committed, if that is so and could not be noted when it became so.
+    pub(super) fn clean_late(&self) -> Result<()> {
+        let pins = {
+            let mut inner = self.inner();
+            if inner.is_dirty() || inner.is_settled() {
+                return Ok(());
+            }
+            self.clean(&mut inner).inspect_err(|_| inner.pause())?
+        };
+        self.store.mark_clean(self.id);
+        self.store.journal.release(pins);
+        Ok(())
     }
 
     /// Writes what a file of the journal holds of this content to its end, so that the file can be removed.

@@ -480,7 +480,7 @@ impl Shared {
         let busy = lock(&self.busy);
         for (file, content) in &*lock(&self.dirty) {
             let inner = content.inner();
-            if inner.held || inner.lost || busy.contains(file) || !inner.is_dirty() || self.is_gone(file.bucket) {
+            if inner.held || inner.lost || busy.contains(file) || inner.is_settled() || self.is_gone(file.bucket) {
                 continue;
             }
             let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };

@@ -40,3 +40,46 @@ async fn a_write_of_which_only_one_record_can_be_appended_is_none_and_the_next_o
         assert_eq!(mount.store.status().dirty_files, 0);
     }
 }
+
+#[tokio::test]
+async fn what_is_committed_and_could_not_be_noted_as_such_is_noted_later() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let options = scattered(folder.path());
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"one")).await.unwrap();
+    obstruct(folder.path(), 3);
+    content.commit().await.unwrap();
+    assert_eq!(remote.content(file(1)), b"one");
+    mount.store.drain(Duration::from_secs(20), |_| ()).await.unwrap();
+    assert_eq!(mount.store.status().dirty_files, 0);
+    assert_eq!(mount.store.journal().oldest_pinned(), None);
+    drop(content);
+    mount.store.abandon();
+    drop(mount);
+    let (_, recovered) = open(&remote, &options).await;
+    assert!(recovered.buckets.is_empty() && recovered.damaged.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_written_over_a_version_that_was_not_noted_is_based_on_it_after_a_crash() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let options = scattered(folder.path());
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"one")).await.unwrap();
+    obstruct(folder.path(), 3);
+    content.commit().await.unwrap();
+    content.write(3, Bytes::from_static(b" two")).await.unwrap();
+    content.sync_local().await.unwrap();
+    drop(content);
+    mount.store.abandon();
+    drop(mount);
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.resume(BUCKET).unwrap().pop().unwrap();
+    assert_eq!(content.version().map(|known| known.version), Some(1));
+    content.commit().await.unwrap();
+    assert_eq!(remote.content(file(1)), b"one two");
+}
