@@ -29,6 +29,7 @@
 //! | `merge` | what is superseded before it is sent |
 //! | `send` | sends it |
 //! | `shift` | notes that keep a full journal full |
+//! | `unwritten` | what waits for content that a damaged journal does not have |
 //! | `refused`, `reseal` | what the server does not take |
 //! | `kept` | what it never can: the bucket is not there any more |
 
@@ -42,6 +43,7 @@ mod refused;
 mod reseal;
 mod send;
 mod shift;
+mod unwritten;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

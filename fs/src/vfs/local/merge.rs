@@ -69,8 +69,9 @@ fn with_loss(mutation: &pb::Mutation, lost: Option<pb::Expected>) -> pb::Mutatio
 }
 
 impl State {
-    /// What the change at this place supersedes: the place of a rename that waits for the content of the file which loses its name by it.
-    fn superseded(&self, last: usize) -> Option<usize> {
+    /// What the change at this place supersedes: the place of a rename that waits for the content of the file which loses its name by it. One
+    /// of an earlier run only if it is known to be undone.
+    pub(super) fn superseded(&self, last: usize, undone: &HashSet<u64>) -> Option<usize> {
         let item = self.queue.get(last)?;
         let lost = loses(&item.mutation).filter(|lost| self.awaited.contains_key(lost))?;
         if self.committing.contains(&lost) {
@@ -79,7 +80,8 @@ impl State {
         let (directory, names) = taken(&item.mutation)?;
         for (place, earlier) in self.queue.iter().enumerate().take(last).rev() {
             if earlier.after == Some(lost) {
-                let rename = over(&earlier.mutation).filter(|_| !earlier.doubtful)?;
+                let rename =
+                    over(&earlier.mutation).filter(|_| !earlier.doubtful || undone.contains(&earlier.number))?;
                 let is_there = rename.new_directory == *directory
                     && rename.new_names.iter().any(|name| names.contains(name))
                     && rename.expected.as_ref().is_some_and(|expected| expected.child[..] == lost.0);
@@ -95,7 +97,7 @@ impl State {
 
     /// Supersedes what the change at this place makes superfluous. The file whose content nobody waits for any more.
     pub(super) fn merge(&mut self, last: usize) -> Option<InodeId> {
-        let first = self.superseded(last)?;
+        let first = self.superseded(last, &HashSet::new())?;
         let (earlier, later) = (self.queue.get(first)?, self.queue.get(last)?);
         let rename = over(&earlier.mutation)?;
         let removal = pb::Unlink {
@@ -153,7 +155,7 @@ impl Local {
     }
 
     /// These renames are not done. What is superseded by what: the files whose content nobody waits for any more.
-    fn merge_all(&self, undone: &HashSet<u64>) -> Vec<InodeId> {
+    pub(super) fn merge_all(&self, undone: &HashSet<u64>) -> Vec<InodeId> {
         let mut state = lock(&self.state);
         state.doubtful = false;
         for item in state.queue.iter_mut().filter(|item| undone.contains(&item.number)) {
@@ -167,6 +169,7 @@ impl Local {
 impl Inner {
     /// Looks what of the changes of an earlier run is not done, and supersedes what is superfluous of it. `sending` is held.
     pub(super) async fn merge_recovered(&self, home: &Opened) -> Result<()> {
+        self.give_up_unwritten(home).await?;
         let doubtful = lock(&home.local.state).doubtful();
         let (mut undone, mut kept) = (HashSet::new(), HashSet::new());
         let mut elsewhere: Vec<&Doubtful> = Vec::new();

@@ -6,6 +6,7 @@
 //! | a rename over a file that somebody else has written to since | the same: both are kept |
 //! | the removal of a file that somebody else has written to since | nothing; it is reported |
 //! | what is the case already | nothing |
+//! | a rename over a file, if the content that takes its place is missing in a damaged journal | nothing; it is reported (`unwritten`) |
 //! | a change under a key that was replaced | the same under the newest one |
 //! | any other change that does not apply any more | nothing; it is reported |
 //! | a failure that may pass | is tried again |
@@ -153,7 +154,13 @@ impl Inner {
         Ok(self.settle_with(home, item, instead, "the file was written to elsewhere since"))
     }
 
-    fn settle_with(&self, home: &Opened, item: &Item, instead: Option<pb::Mutation>, reason: &str) -> Settled {
+    pub(super) fn settle_with(
+        &self,
+        home: &Opened,
+        item: &Item,
+        instead: Option<pb::Mutation>,
+        reason: &str,
+    ) -> Settled {
         if let Some(mutation) = instead {
             home.local.replace(item.number, mutation);
             return Settled::Changed;

@@ -309,7 +309,7 @@ impl Inner {
     }
 
     /// A change is done with, in one way or the other.
-    fn done(&self, home: &Opened, item: &Item) -> Result<()> {
+    pub(super) fn done(&self, home: &Opened, item: &Item) -> Result<()> {
         let Some((notes, freed)) = home.local.take(item.number) else { return Ok(()) };
         if let Some(inode) = freed {
             self.allow(home, inode);
