@@ -3,9 +3,10 @@
 //!
 //! Records are only appended, to files of some megabytes each. A record is *pinned* until its owner releases it; a file is removed
 //! when nothing in it and before it is pinned, always the oldest first and only after what made it superfluous is durable. So what
-//! is found at the next start is the end of the journal without a gap. A torn end is what a power cut leaves, and is left out.
+//! is found at the next start is the end of the journal without a gap. A torn end is what a power cut leaves, and is left out, with what
+//! is behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
@@ -21,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 mod append;
+mod fresh;
 pub(crate) mod here;
 mod intents;
 mod recent;
@@ -168,6 +170,8 @@ struct Unsynced {
     bytes: u64,
     /// One of them is new.
     begun: bool,
+    /// Files that are not fresh any more behind that.
+    fresh: BTreeSet<u64>,
 }
 
 impl Unsynced {
@@ -179,6 +183,10 @@ impl Unsynced {
         for (_, _, file) in &self.files {
             file.sync_data()?;
         }
+        // In their order, so that those that still are come last at every moment.
+        for number in &self.fresh {
+            fresh::end(folder, *number)?;
+        }
         if self.begun { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 }
@@ -188,6 +196,8 @@ struct State {
     segments: BTreeMap<u64, Segment>,
     /// The one that is appended to.
     active: Option<u64>,
+    /// Files of which nobody was promised anything.
+    fresh: BTreeSet<u64>,
     next_file: u64,
     next_sequence: u64,
     used: u64,
@@ -327,7 +337,9 @@ impl Journal {
         if state.broken {
             return Err(JournalError::Broken);
         }
-        let mut unsynced = Unsynced { upto: state.next_sequence, files: Vec::new(), bytes: 0, begun: false };
+        let fresh = state.fresh.clone();
+        let mut unsynced =
+            Unsynced { upto: state.next_sequence, files: Vec::new(), bytes: 0, begun: !fresh.is_empty(), fresh };
         for (number, segment) in state.segments.range(first..).filter(|(_, segment)| segment.synced < segment.len) {
             unsynced.begun |= segment.synced == 0;
             unsynced.bytes += segment.len - segment.synced;
@@ -348,6 +360,7 @@ impl Journal {
                 segment.synced = segment.synced.max(*len);
             }
         }
+        state.fresh.retain(|number| !unsynced.fresh.contains(number));
         Ok(unsynced.upto)
     }
 

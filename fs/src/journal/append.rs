@@ -12,7 +12,7 @@ use cyx_core::ids::random_bytes;
 use cyx_crypto::mount::RecordCipher;
 
 use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
-use super::{Journal, JournalError, Position, Segment, State, disk, file_name};
+use super::{Journal, JournalError, Position, Segment, State, disk, file_name, fresh};
 
 /// Bytes that records which set space free may take beyond the limit.
 const RESERVE: u64 = 4 << 20;
@@ -120,6 +120,7 @@ impl Journal {
                 state.segments.remove(&number);
                 state.used -= FILE_HEADER_LEN as u64;
                 remove_unused(&path);
+                self.unmark(state, number);
             }
             return Err(disk(&path)(error));
         }
@@ -152,7 +153,15 @@ impl Journal {
             Ok(file)
         };
         state.next_file += 1;
-        let file = create().map_err(disk(&path))?;
+        fresh::begin(&self.shared.folder, number).map_err(disk(&path))?;
+        state.fresh.insert(number);
+        let file = match create() {
+            Ok(file) => file,
+            Err(error) => {
+                self.unmark(state, number);
+                return Err(disk(&path)(error));
+            }
+        };
         let segment = Segment {
             path,
             file: Arc::new(file),
@@ -165,6 +174,13 @@ impl Journal {
         state.segments.insert(number, segment);
         state.active = Some(number);
         Ok(number)
+    }
+
+    /// There is no such file after all. If its mark stays, it goes with those of others.
+    fn unmark(&self, state: &mut State, number: u64) {
+        if fresh::end(&self.shared.folder, number).is_ok() {
+            state.fresh.remove(&number);
+        }
     }
 }
 

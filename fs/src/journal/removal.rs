@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::replay::numbered;
-use super::{Journal, JournalError, Pins, State, disk, is_worth};
+use super::{Journal, JournalError, Pins, State, disk, fresh, is_worth};
 
 /// A mark is an empty file with the number of the file that the journal begins with, and this ending.
 const ENDING: &str = "begin";
@@ -106,7 +106,8 @@ fn remove(folder: &Path, begin: u64, free: &[PathBuf]) -> Result<(), JournalErro
     let mark = folder.join(format!("{begin:016x}.{ENDING}"));
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&mark).map_err(disk(&mark))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
-    let old = before.into_iter().filter(|(number, _)| *number < begin).map(|(_, path)| path);
+    let fresh = numbered(folder, fresh::ENDING)?;
+    let old = before.into_iter().chain(fresh).filter(|(number, _)| *number < begin).map(|(_, path)| path);
     free.iter().cloned().chain(old).try_for_each(|path| remove_file(&path))
 }
 
@@ -121,7 +122,7 @@ fn remove_file(path: &Path) -> Result<(), JournalError> {
 /// Removes what an earlier run was about to remove; says with which file the journal begins.
 pub(super) fn finish(folder: &Path) -> Result<u64, JournalError> {
     let begin = numbered(folder, ENDING)?.last().map_or(0, |(begin, _)| *begin);
-    for ending in [super::replay::ENDING, ENDING] {
+    for ending in [super::replay::ENDING, fresh::ENDING, ENDING] {
         for (_, path) in numbered(folder, ending)?.into_iter().filter(|(number, _)| *number < begin) {
             remove_file(&path)?;
         }

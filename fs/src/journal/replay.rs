@@ -1,7 +1,8 @@
 //! What a journal says when a mount starts: which files have changes that are not committed, and which notes are not done.
 //!
-//! Files are read in the order of their numbers. A torn end is what a power cut leaves behind the last fsync. Anything else that cannot
-//! be read is damage: what lies behind it was promised as well and is taken; the damaged file stays under another name, and it is told.
+//! Files are read in the order of their numbers. A torn end is what a power cut leaves behind the last fsync; fresh files behind it are left
+//! out with it. Anything else that cannot be read is damage: what lies behind it was promised as well and is taken; the damaged file stays
+//! under another name, and it is told.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -14,7 +15,7 @@ use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::{Found, Salvaged, salvage};
 
 use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record, Share};
-use super::{JournalError, Position, Segment, State, disk, read_whole, removal};
+use super::{JournalError, Position, Segment, State, disk, fresh, read_whole, removal};
 
 /// What the names of files end with.
 pub(super) const ENDING: &str = "journal";
@@ -107,6 +108,15 @@ struct Read {
     key: MountKey,
 }
 
+/// The file behind one that is taken.
+#[derive(Clone, Copy)]
+struct Next {
+    /// The sequence that it begins with.
+    first: u64,
+    /// Nobody was promised anything of it.
+    is_fresh: bool,
+}
+
 /// What is being put together from all files.
 #[derive(Default)]
 struct Replay {
@@ -140,34 +150,60 @@ pub(super) fn read(
     let mut replay = Replay::default();
     let mut before: Option<Read> = None;
     state.next_file = state.next_file.max(removal::finish(folder)?);
+    state.fresh = fresh::found(folder)?;
+    let (mut first, mut is_cut_off) = (None, false);
     for (number, path) in numbered(folder, ENDING)? {
         state.next_file = state.next_file.max(number + 1);
-        let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
-        if bytes.len() < format::FILE_HEADER_LEN {
-            // Begun and not even its header written: nothing is lost.
+        if is_cut_off {
             std::fs::remove_file(&path).map_err(disk(&path))?;
             continue;
         }
-        let Some((found, key)) = open(&bytes, key, older) else {
+        let is_fresh = state.fresh.contains(&number);
+        let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
+        let opened = if bytes.len() < format::FILE_HEADER_LEN { None } else { open(&bytes, key, older) };
+        // Begun and not even its header written, or no record behind it: nothing is lost.
+        let is_unwritten = match &opened {
+            None => is_fresh || bytes.len() < format::FILE_HEADER_LEN,
+            Some((found, _)) => is_fresh && found.torn > 0 && found.records.is_empty() && found.damaged.is_empty(),
+        };
+        if is_unwritten {
+            std::fs::remove_file(&path).map_err(disk(&path))?;
+            match opened {
+                // Its first write may have failed; then the next one begins as it does.
+                Some((found, _)) => first = first.or(Some(found.first)),
+                None => is_cut_off = is_fresh,
+            }
+            continue;
+        }
+        let Some((found, key)) = opened else {
             replay.replayed.damaged.push(set_aside(&path)?);
             continue;
         };
         let read = Read { number, path, len: bytes.len() as u64, found, key };
-        let begins = Some(read.found.first);
-        if let Some(before) = before.replace(read) {
-            replay.take(before, begins, state)?;
+        let next = Some(Next { first: read.found.first, is_fresh });
+        is_cut_off = match before.take() {
+            Some(before) => replay.take(before, next, state)?,
+            None => is_fresh && first.is_some_and(|first| first < read.found.first),
+        };
+        if is_cut_off {
+            std::fs::remove_file(&read.path).map_err(disk(&read.path))?;
+        } else {
+            before = Some(read);
         }
     }
     if let Some(last) = before {
         replay.take(last, None, state)?;
     }
+    for number in state.fresh.extract_if(.., |number| !state.segments.contains_key(number)) {
+        fresh::end(folder, number).map_err(disk(folder))?;
+    }
     replay.finish(folder, state)
 }
 
 impl Replay {
-    /// Takes what was found in a file. The next one begins with the sequence `next`: if that is the last one's here, its write failed, and
-    /// the one in the next file counts.
-    fn take(&mut self, file: Read, next: Option<u64>, state: &mut State) -> Result<(), JournalError> {
+    /// Takes what was found in a file. If the next one begins with the last sequence here, its write failed, and the one in the next file
+    /// counts. Says whether a power cut has taken the end, so that the next one does not count.
+    fn take(&mut self, file: Read, next: Option<Next>, state: &mut State) -> Result<bool, JournalError> {
         let Read { number, path, len, found, key } = file;
         let first = found.records.first().map(|first| first.sequence);
         if let (Some(first), Some(expected)) = (first, self.expected)
@@ -175,10 +211,11 @@ impl Replay {
         {
             // Records of another journal, or of an old copy of this one.
             self.replayed.damaged.push(set_aside(&path)?);
-            return Ok(());
+            return Ok(false);
         }
         let mut expected = self.expected.or(first).unwrap_or(found.first);
-        let failed = found.records.last().map(|last| last.sequence).filter(|last| next == Some(*last));
+        let failed =
+            found.records.last().map(|last| last.sequence).filter(|last| next.is_some_and(|next| next.first == *last));
         for record in found.records.into_iter().filter(|record| Some(record.sequence) != failed) {
             let Found { sequence, record, at, len } = record;
             self.replayed.lost += sequence - expected;
@@ -188,10 +225,12 @@ impl Replay {
         }
         self.expected = Some(expected);
         let ends_damaged = found.damaged.last().is_some_and(|damaged| damaged.end as u64 == len);
+        let is_cut_off = !ends_damaged && next.is_some_and(|next| next.is_fresh && next.first > expected);
+        let next = next.filter(|_| !is_cut_off);
         // What comes after the last record of all cannot be counted.
         self.replayed.lost += u64::from(ends_damaged && next.is_none());
         // An end is torn where the journal went on with the same sequence, or ended.
-        let torn = found.torn > 0 && next.is_none_or(|next| next == expected);
+        let torn = found.torn > 0 && next.is_none_or(|next| next.first == expected);
         if torn {
             tracing::info!(bytes = found.torn, "an end of the journal was not written completely");
         }
@@ -203,7 +242,7 @@ impl Replay {
         let cipher = Arc::new(RecordCipher::new(&key, &found.file));
         // What a killed program left may still be in the kernel's memory alone: whoever makes something durable makes this durable first.
         state.segments.insert(number, Segment { path, file: Arc::new(file), cipher, len, pinned: 0, synced: 0 });
-        Ok(())
+        Ok(is_cut_off)
     }
 
     fn finish(self, folder: &Path, state: &mut State) -> Result<Replayed, JournalError> {

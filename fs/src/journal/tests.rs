@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::format::WRITE_MAX;
 use super::*;
 
+mod cut;
 mod intents;
 
 const FILE: FileId = FileId { bucket: BucketId([1; 16]), inode: InodeId([2; 16]) };
@@ -427,6 +428,11 @@ async fn a_file_that_takes_no_record_does_not_stay() {
         assert!(matches!(journal.offer(&write(0, b"refused")), Err(JournalError::Disk { .. })));
         assert_eq!((folder_files(folder.path()).len(), journal.used()), (1, used));
     }
+    // Nor one that cannot be begun: there is another one.
+    std::fs::create_dir(folder.path().join(file_name(5))).unwrap();
+    assert!(journal.begin_file(&mut journal.state()).is_err());
+    assert_eq!(fresh::found(folder.path()).unwrap().into_iter().collect::<Vec<_>>(), [1]);
+    std::fs::remove_dir(folder.path().join(file_name(5))).unwrap();
     journal.append(&write(0, b"taken")).await.unwrap();
     drop(journal);
     let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
