@@ -52,7 +52,7 @@ async fn what_is_committed_and_could_not_be_noted_as_such_is_noted_later() {
     obstruct(folder.path(), 3);
     content.commit().await.unwrap();
     assert_eq!(remote.content(file(1)), b"one");
-    mount.store.drain(Duration::from_secs(20), |_| ()).await.unwrap();
+    mount.store.drain(Duration::from_secs(20)).await.unwrap();
     assert_eq!(mount.store.status().dirty_files, 0);
     assert_eq!(mount.store.journal().oldest_pinned(), None);
     drop(content);
