@@ -299,8 +299,9 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             Err(ContentError::Lost)
         }
         Err(error) => {
-            let is_gone = matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::NotFound);
-            if is_gone && content.shares() {
+            let lacks_shared =
+                content.shares() && matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::NotFound);
+            if lacks_shared {
                 let content = Arc::clone(&content);
                 // The bytes may be many.
                 tokio::spawn(async move { content.take_bytes().await });
@@ -316,7 +317,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                     (inner.failures, inner.soon) = (0, true);
                 }
                 inner.pause();
-                !renewed && inner.failures == patience(&error)
+                !renewed && !lacks_shared && inner.failures == patience(&error)
             };
             tracing::debug!(file = %id.inode, %error, "changes are not committed yet");
             if is_news {

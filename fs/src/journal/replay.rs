@@ -154,11 +154,13 @@ pub(super) fn read(
     let (mut first, mut is_cut_off) = (None, false);
     for (number, path) in numbered(folder, ENDING)? {
         state.next_file = state.next_file.max(number + 1);
+        let is_fresh = state.fresh.contains(&number);
+        // Whatever happened before it, what was promised is never left out.
+        is_cut_off &= is_fresh;
         if is_cut_off {
             std::fs::remove_file(&path).map_err(disk(&path))?;
             continue;
         }
-        let is_fresh = state.fresh.contains(&number);
         let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
         let opened = if bytes.len() < format::FILE_HEADER_LEN { None } else { open(&bytes, key, older) };
         // Begun and not even its header written, or no record behind it: nothing is lost.
