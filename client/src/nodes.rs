@@ -144,8 +144,17 @@ impl Problem {
             self,
             Self::NoGrant
                 | Self::UsedUp
-                | Self::Refused { code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired, .. }
+                | Self::Refused {
+                    code: ErrorCode::PermissionDenied | ErrorCode::TokenExpired | ErrorCode::QuotaExceeded,
+                    ..
+                }
         )
+    }
+
+    /// Whether it may be the way to the node that is gone.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Stalled | Self::Broken(_))
     }
 }
 

@@ -16,7 +16,6 @@ use cyx_client::transfer::{
     Condition, OnConflict, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
 };
 use cyx_client::{Bucket, Error, IntegrityError, TreePath};
-use cyx_core::error::ErrorCode;
 use cyx_core::grant::Operations;
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
@@ -445,7 +444,7 @@ async fn a_moment_without_nodes_is_waited_out_and_costs_no_shard() {
     let plain = noise(SEGMENT);
     // Some take their shard before the way breaks: too many for an outage.
     for node in &world.nodes[7..] {
-        node.behave(Manner::Refuses(ErrorCode::Unavailable));
+        node.behave(Manner::BreaksAfter(0));
     }
     let options = PutOptions::default();
     let source = Source::Bytes(Bytes::copy_from_slice(&plain));
@@ -455,13 +454,14 @@ async fn a_moment_without_nodes_is_waited_out_and_costs_no_shard() {
         while !world.nodes.iter().all(tried) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        world.nodes.iter().for_each(|node| node.behave(Manner::Refuses(ErrorCode::Unavailable)));
+        world.nodes.iter().for_each(|node| node.behave(Manner::BreaksAfter(0)));
         while world.stored() < 3 * 14 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         world.nodes.iter().for_each(|node| node.behave(Manner::Honest));
     };
-    let (put, ()) = tokio::join!(putting, breaking);
+    let both = futures_util::future::join(putting, breaking);
+    let (put, ()) = tokio::time::timeout(10 * minute, both).await.unwrap();
     let put = put.unwrap();
     assert_eq!((put.survives(), put.missing_shards()), (Some(4), 0));
     uploads.finish().await;

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::nodes::NodeError;
+
 /// From one attempt to the next.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Nothing is tried more often, even if others get through meanwhile.
+const TRIES: u32 = 60;
 
 /// Since when nothing gets through, for all transfers of one engine: when that was waited for once, nobody else waits.
 #[derive(Default)]
@@ -15,9 +19,11 @@ pub(crate) struct Outage {
     since: Mutex<Option<Instant>>,
 }
 
-/// Whether so few of the shards that are needed can be reached that it must be the way.
-pub(crate) const fn is_likely(reachable: usize, needed: usize) -> bool {
-    reachable * 2 < needed
+/// One piece of work that may have to wait.
+pub(crate) struct Waiting<'a> {
+    outage: &'a Outage,
+    patience: Duration,
+    tries: u32,
 }
 
 impl Outage {
@@ -26,8 +32,13 @@ impl Outage {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// What waits for at most so long.
+    pub(crate) const fn waiting(&self, patience: Duration) -> Waiting<'_> {
+        Waiting { outage: self, patience, tries: 0 }
+    }
+
     /// Waits a moment for the way to be back. False, at once, if it has not been for `patience`.
-    pub(crate) async fn wait(&self, patience: Duration) -> bool {
+    async fn wait(&self, patience: Duration) -> bool {
         let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
         if since.elapsed() >= patience {
             return false;
@@ -37,9 +48,25 @@ impl Outage {
     }
 }
 
+impl Waiting<'_> {
+    /// Waits a moment, if so few of the shards that are needed could be reached that it must be the way. True if it should be tried again.
+    pub(crate) async fn wait(&mut self, reachable: usize, needed: usize, last: Option<&NodeError>) -> bool {
+        // Some may have been there still when the way broke, so that the second attempt tells more.
+        let is_likely = self.tries == 0 || reachable * 2 < needed;
+        if !is_likely || self.tries >= TRIES || !last.is_some_and(|error| error.problem.is_silence()) {
+            return false;
+        }
+        self.tries += 1;
+        self.outage.wait(self.patience).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use cyx_core::ids::NodeId;
+
     use super::*;
+    use crate::nodes::Problem;
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_waited_for_once_until_something_gets_through() {
@@ -55,8 +82,20 @@ mod tests {
         assert!(!outage.wait(Duration::ZERO).await);
     }
 
-    #[test]
-    fn it_is_likely_when_fewer_than_half_can_be_reached() {
-        assert!(is_likely(0, 1) && is_likely(4, 10) && !is_likely(5, 10) && !is_likely(9, 10));
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_otherwise_or_reaches_most_is_not_tried_again_and_nothing_is_for_ever() {
+        let error = |problem| NodeError { node: NodeId([1; 16]), address: "there:1".into(), problem };
+        let (silent, refused) = (error(Problem::Stalled), error(Problem::UsedUp));
+        let outage = Outage::default();
+        let mut waiting = outage.waiting(Duration::from_secs(5));
+        assert!(!waiting.wait(0, 10, None).await && !waiting.wait(0, 10, Some(&refused)).await);
+        assert!(waiting.wait(9, 10, Some(&silent)).await, "the first time it may be worse than it looks");
+        assert!(!waiting.wait(5, 10, Some(&silent)).await && waiting.wait(4, 10, Some(&silent)).await);
+        let mut tries = 2;
+        while waiting.wait(0, 10, Some(&silent)).await {
+            outage.is_over();
+            tries += 1;
+        }
+        assert_eq!(tries, TRIES);
     }
 }

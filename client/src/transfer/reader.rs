@@ -21,7 +21,6 @@ use super::budget::{Lent, Shelved};
 use super::coded::blocking;
 use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
-use super::outage;
 use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
 use crate::tree::path::shown;
@@ -405,7 +404,7 @@ impl FileReader {
 
     async fn fetch(&self, segment: &Arc<SegmentAt>, range: Range<u64>, buffer: &mut Lent) -> Result<Fetched> {
         let transfer = &self.shared.transfer;
-        let (mut renewed, mut repeated) = (false, false);
+        let (mut renewed, mut waiting) = (false, transfer.outage().waiting(transfer.tuning().outage));
         loop {
             let access = self.access_to(segment, renewed).await?;
             let excluded = lock(&self.shared.excluded).clone();
@@ -418,9 +417,6 @@ impl FileReader {
                 }
                 Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
                 Err(TooFew { reachable, needed, lost, last, .. }) => {
-                    if let Some(error) = last {
-                        tracing::warn!(%error, "the last storage node that failed");
-                    }
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
                         return Err(Error::Lost {
@@ -430,13 +426,12 @@ impl FileReader {
                             needed,
                         });
                     }
-                    // Some may have been there still when the way broke, so that the second attempt tells more.
-                    let is_new = !std::mem::replace(&mut repeated, true);
-                    if (is_new || outage::is_likely(reachable, needed))
-                        && transfer.outage().wait(transfer.tuning().outage).await
-                    {
+                    if waiting.wait(reachable, needed, last.as_ref()).await {
                         transfer.pool().health().excuse(segment.holders.iter().flatten().copied());
                         continue;
+                    }
+                    if let Some(error) = last {
+                        tracing::warn!(%error, "the last storage node that failed");
                     }
                     return Err(Error::TooFewNodes {
                         what: format!("cannot read {}", self.shared.what),

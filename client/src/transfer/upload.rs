@@ -25,7 +25,6 @@ use super::budget::Lent;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::lease::{Lease, Leases};
-use super::outage;
 use super::place::{Placed, place};
 use super::progress::Progress;
 use super::resume::{Finished, Resume};
@@ -120,7 +119,7 @@ impl Uploads {
         let mut lease = leases.take(length, wish.coming).await?;
         let coder = transfer.coder(scheme);
         let mut coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
-        let (mut renewed, mut repeated) = (false, false);
+        let (mut renewed, mut waiting) = (false, transfer.outage().waiting(tuning.outage));
         loop {
             if lease.scheme != coded.scheme {
                 coded = coded.recode(transfer.budget(), transfer.coder(lease.scheme)).await?;
@@ -136,10 +135,9 @@ impl Uploads {
                 Err(short) => short,
             };
             tracing::debug!(present = short.present, needed = short.needed, scheme = %coded.scheme, "too few nodes took a segment");
-            // Some may have been there still when the way broke, so that the second attempt tells more.
-            let is_new = !std::mem::replace(&mut repeated, true);
-            if (is_new || outage::is_likely(short.present, short.needed)) && transfer.outage().wait(tuning.outage).await
-            {
+            if waiting.wait(short.present, short.needed, short.last.as_ref()).await {
+                // What nodes have counted of what broke off is missing at the end of the lease.
+                leases.exchange(&lease).await;
                 pool.health().excuse(lease.nodes.iter().map(|node| node.node));
                 continue;
             }
