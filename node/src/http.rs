@@ -63,8 +63,13 @@ struct HealthBody {
     free_bytes: u64,
 }
 
-/// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, node: Arc<Node>, registered: Arc<AtomicBool>) {
+/// Serves until `shutdown`, then finishes the answers that are under way.
+pub async fn serve(
+    listener: TcpListener,
+    node: Arc<Node>,
+    registered: Arc<AtomicBool>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let router = Router::new()
         .route("/health", get(health))
         .route("/version", get(async || Json(serde_json::json!({ "version": VERSION }))))
@@ -72,7 +77,7 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>, registered: Arc<Atomi
         .route("/facts", get(facts))
         .route("/metrics", get(render))
         .with_state(Seen { node, registered, since: Instant::now() });
-    if let Err(error) = axum::serve(listener, router).await {
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown).await {
         tracing::error!(%error, "the metrics port failed");
     }
 }
@@ -156,10 +161,9 @@ struct Between {
 
 /// What the node remembers of what it is paid for.
 async fn facts(State(seen): State<Seen>, Query(asked): Query<Between>) -> Response {
-    let facts = seen.node.ledger.facts().clone();
-    match tokio::task::spawn_blocking(move || facts.between(asked.from, asked.to)).await {
-        Ok(Ok(hours)) => Json(serde_json::json!({ "hours": hours })).into_response(),
-        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    match seen.node.ledger.blocking(move |ledger| ledger.facts().between(asked.from, asked.to)).await {
+        Ok(hours) => Json(serde_json::json!({ "hours": hours })).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

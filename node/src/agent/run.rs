@@ -63,6 +63,7 @@ struct Parts {
     node: Arc<Node>,
     stop: watch::Sender<bool>,
     grpc: JoinHandle<Result<(), service::ServeError>>,
+    metrics: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
     grace: Duration,
 }
@@ -70,6 +71,7 @@ struct Parts {
 impl Drop for Parts {
     fn drop(&mut self) {
         self.grpc.abort();
+        self.metrics.abort();
         for part in &self.others {
             part.abort();
         }
@@ -103,8 +105,14 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     let config = Arc::new(config);
     let clock = Clock::system();
     let (node, capacity) = open(&config, &clock).await?;
-    let grpc = listen(config.grpc).await?;
-    let metrics = listen(config.metrics).await?;
+    let listening = async { Ok((listen(config.grpc).await?, listen(config.metrics).await?)) };
+    let (grpc, metrics) = match listening.await {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            node.store.close().await?;
+            return Err(error);
+        }
+    };
     let local = |listener: &TcpListener, asked| {
         listener.local_addr().map_err(|source| Error::Listen { address: asked, source })
     };
@@ -113,18 +121,21 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
 
     tracing::info!(grpc = %grpc_address, metrics = %metrics_address, tls, "listening");
     let (stop, stopped) = watch::channel(false);
-    let mut stopping = stopped.clone();
-    let serving = service::serve(Arc::clone(&node), grpc, tls, async move {
-        // The sender is gone only when everything is.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    });
+    let stopping = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // The sender is gone only when everything is.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    };
+    let serving = service::serve(Arc::clone(&node), grpc, tls, stopping());
     let registered = Arc::new(AtomicBool::new(false));
     let mut parts = Parts {
         node: Arc::clone(&node),
         stop,
         grpc: tokio::spawn(serving),
+        metrics: tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered), stopping())),
         others: vec![
-            tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered))),
             tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()))),
             tokio::spawn(orders::save(Arc::clone(&node))),
         ],
@@ -226,16 +237,19 @@ impl Parts {
             part.abort();
         }
         self.stop.send_replace(true);
-        if tokio::time::timeout(self.grace, &mut self.grpc).await.is_err() {
-            tracing::warn!("transfers that were still running are cut off");
-            self.grpc.abort();
+        for part in self.others.drain(..) {
+            // It holds the node until it is gone, and that it was told to go is all it can say.
+            let _ = part.await;
         }
-        self.node.store.close().await?;
-        let ledger = self.node.ledger.clone();
-        tokio::task::spawn_blocking(move || ledger.settle())
-            .await
-            .map_err(|error| Error::Task(error.to_string()))??;
-        Ok(())
+        let serving = async { tokio::join!(&mut self.grpc, &mut self.metrics) };
+        if tokio::time::timeout(self.grace, serving).await.is_err() {
+            tracing::warn!("what was still being served is cut off");
+            self.grpc.abort();
+            self.metrics.abort();
+        }
+        let closed = self.node.store.close().await;
+        self.node.ledger.close().await?;
+        Ok(closed?)
     }
 }
 
@@ -286,9 +300,16 @@ async fn open_bucket(
     let client = place.client()?;
     let options = BucketOptions { prefix: place.prefix(owner), margin: MARGIN, clock, ..BucketOptions::new(owner) };
     let store = BucketStore::open(&config.storage_path, client, options).await?;
-    let capacity = enough(config, config.capacity.unwrap_or(0), store.taken_bytes())?;
-    store.set_capacity(capacity - NODE_RESERVED);
-    Ok((store, capacity))
+    match enough(config, config.capacity.unwrap_or(0), store.taken_bytes()) {
+        Ok(capacity) => {
+            store.set_capacity(capacity - NODE_RESERVED);
+            Ok((store, capacity))
+        }
+        Err(error) => {
+            store.close().await?;
+            Err(error)
+        }
+    }
 }
 
 /// What a node offers, if that is enough.

@@ -89,9 +89,7 @@ async fn round(node: &Node, rate: u64) -> Result<Found, Error> {
 }
 
 async fn note(node: &Node, position: Vec<u8>) -> Result<(), Error> {
-    let ledger = node.ledger.clone();
-    let noting = tokio::task::spawn_blocking(move || ledger.set_meta(POSITION, &position));
-    Ok(noting.await.map_err(|error| Error::Task(error.to_string()))??)
+    Ok(node.ledger.blocking(move |ledger| ledger.set_meta(POSITION, &position)).await?)
 }
 
 /// How long reading a chunk of `len` bytes may keep the disk busy.

@@ -57,9 +57,8 @@ pub async fn run(node: Arc<Node>, directory: Arc<Path>) {
 
 /// Notes once an hour how much is held, to be held against what is paid.
 async fn note_held(node: &Node) -> Result<(), Error> {
-    let (facts, now, used) = (node.ledger.facts().clone(), node.clock.now(), node.store.usage().used_bytes);
-    let noting = tokio::task::spawn_blocking(move || facts.note_held(now, used));
-    Ok(noting.await.map_err(|error| Error::Task(error.to_string()))??)
+    let (now, used) = (node.clock.now(), node.store.usage().used_bytes);
+    Ok(node.ledger.blocking(move |ledger| ledger.facts().note_held(now, used)).await?)
 }
 
 /// Shows what waits for a confirmation, and takes one.

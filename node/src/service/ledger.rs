@@ -12,6 +12,7 @@ use cyx_core::ids::GrantId;
 use cyx_core::units::MIB;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use thiserror::Error;
+use tokio_util::task::TaskTracker;
 
 use super::facts::Facts;
 use super::orders::Orders;
@@ -72,6 +73,8 @@ pub struct Ledger {
     shared: Arc<Shared>,
     orders: Orders,
     facts: Facts,
+    /// Work on other threads, which goes on when whoever asked for it is gone.
+    work: TaskTracker,
 }
 
 /// Allowance that was taken. Dropping it gives it back unless it was [kept](Self::keep).
@@ -119,9 +122,10 @@ impl Ledger {
         }
         txn.commit()?;
         let facts = Facts::open(Arc::clone(&db))?;
-        let orders = Orders::open(Arc::clone(&db), clock.clone())?;
+        let work = TaskTracker::new();
+        let orders = Orders::open(Arc::clone(&db), clock.clone(), work.clone())?;
         let shared = Shared { db, reserving: Mutex::default(), accounts: Mutex::new(accounts), clock };
-        Ok(Self { shared: Arc::new(shared), orders, facts })
+        Ok(Self { shared: Arc::new(shared), orders, facts, work })
     }
 
     /// What clients signed for.
@@ -147,8 +151,30 @@ impl Ledger {
         let (shared, grant_id) = (Arc::clone(&self.shared), grant.id);
         let (allowance, expires) = (grant.allowance, grant.expires);
         let work = move || shared.reserve_and_take(grant_id, bytes, allowance, expires);
-        tokio::task::spawn_blocking(work).await.map_err(|_| LedgerError::Stopped)??;
+        self.work.spawn_blocking(work).await.map_err(|_| LedgerError::Stopped)??;
         Ok(self.taken(grant, bytes))
+    }
+
+    /// Runs what may wait for the disk where waiting is allowed.
+    ///
+    /// # Errors
+    /// Those of the work, and [`LedgerError::Stopped`].
+    pub(crate) async fn blocking<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<R, LedgerError> + Send + 'static,
+    ) -> Result<R, LedgerError> {
+        let ledger = self.clone();
+        self.work.spawn_blocking(move || work(&ledger)).await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    /// As [`Self::settle`], when what was asked of it is done: dropping it frees its file then.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`].
+    pub(crate) async fn close(&self) -> Result<(), LedgerError> {
+        self.work.close();
+        self.work.wait().await;
+        self.blocking(Self::settle).await
     }
 
     fn taken(&self, grant: &Grant, bytes: u64) -> Taken {

@@ -17,6 +17,7 @@ use cyx_core::units::MIB;
 use cyx_proto::status::status;
 use redb::{Database, ReadableTable as _, TableDefinition};
 use thiserror::Error;
+use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::facts;
@@ -130,6 +131,8 @@ struct Shared {
 #[derive(Clone)]
 pub struct Orders {
     shared: Arc<Shared>,
+    /// That of the ledger.
+    work: TaskTracker,
 }
 
 /// Traffic that was let through. Dropping it takes it back unless it was [kept](Self::keep).
@@ -170,7 +173,7 @@ pub struct Waiting {
 
 impl Orders {
     /// Reads what was written down before.
-    pub(super) fn open(db: Arc<Database>, clock: Clock) -> Result<Self, LedgerError> {
+    pub(super) fn open(db: Arc<Database>, clock: Clock, work: TaskTracker) -> Result<Self, LedgerError> {
         let txn = db.begin_write()?;
         let mut state = State::default();
         for item in txn.open_table(ORDERS)?.iter()? {
@@ -184,7 +187,7 @@ impl Orders {
             state.accounts.insert(GrantId(*id.value()), account);
         }
         txn.commit()?;
-        Ok(Self { shared: Arc::new(Shared { db, saving: Mutex::default(), state: Mutex::new(state), clock }) })
+        Ok(Self { shared: Arc::new(Shared { db, saving: Mutex::default(), state: Mutex::new(state), clock }), work })
     }
 
     /// Takes an order that came with a request, if it is one and newer than the one at hand.
@@ -297,7 +300,7 @@ impl Orders {
     /// [`LedgerError`].
     pub async fn save(&self) -> Result<(), LedgerError> {
         let orders = self.clone();
-        tokio::task::spawn_blocking(move || orders.save_now()).await.map_err(|_| LedgerError::Stopped)?
+        self.work.spawn_blocking(move || orders.save_now()).await.map_err(|_| LedgerError::Stopped)?
     }
 
     /// As [`Self::save`]; blocks.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cyx_core::ids::ChunkId;
 use redb::Durability;
+use tokio_util::task::TaskTracker;
 
 use super::groups::{self, Value};
 use super::index::{Entry, Index};
@@ -42,6 +43,8 @@ pub(crate) struct Books {
     directory: PathBuf,
     margin: u64,
     io: Arc<dyn DiskIo>,
+    /// Work on other threads, which goes on when whoever asked for it is gone.
+    pub(crate) work: TaskTracker,
     _lock: File,
 }
 
@@ -61,6 +64,7 @@ impl Books {
             directory: directory.to_owned(),
             margin: options.margin,
             io: options.io,
+            work: TaskTracker::new(),
             _lock: lock,
         }))
     }
@@ -71,7 +75,13 @@ impl Books {
         work: impl FnOnce(&Self) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let books = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&books)).await.map_err(|_| StoreError::Stopped)?
+        self.work.spawn_blocking(move || work(&books)).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Returns when no thread works on the store any more, so that dropping the store frees the directory.
+    pub(crate) async fn rest(&self) {
+        self.work.close();
+        self.work.wait().await;
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -267,3 +277,43 @@ macro_rules! methods_of_books {
     };
 }
 pub(crate) use methods_of_books;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::poll;
+
+    use super::super::{ChunkStore as _, DiskOptions, DiskStore};
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_is_over_when_the_store_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path(), DiskOptions::default()).unwrap();
+        let books = Arc::clone(store.books());
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go_on, waits) = mpsc::channel::<()>();
+        let asked = tokio::spawn(async move {
+            books
+                .blocking(move |_| {
+                    begun.send(()).unwrap();
+                    waits.recv().unwrap();
+                    Ok(())
+                })
+                .await
+        });
+        begins.await.unwrap();
+        asked.abort();
+        asked.await.unwrap_err();
+        {
+            let mut resting = std::pin::pin!(store.books().rest());
+            assert!(poll!(&mut resting).is_pending(), "a thread still works");
+            go_on.send(()).unwrap();
+            resting.await;
+        }
+        store.close().await.unwrap();
+        drop(store);
+        DiskStore::open(folder.path(), DiskOptions::default()).unwrap();
+    }
+}

@@ -352,10 +352,12 @@ impl ChunkStore for BucketStore {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             let (reply, answer) = oneshot::channel();
-            match self.jobs.send(Job::Stop { reply }) {
+            let stopped = match self.jobs.send(Job::Stop { reply }) {
                 Ok(()) => answer.await.map_err(|_| StoreError::Stopped)?,
                 Err(_) => Ok(()),
-            }
+            };
+            self.books().rest().await;
+            stopped
         }
         .boxed()
     }

@@ -158,7 +158,7 @@ impl DiskStore {
         self.shared.books.set_capacity(bytes);
     }
 
-    fn books(&self) -> &Arc<Books> {
+    pub(super) fn books(&self) -> &Arc<Books> {
         &self.shared.books
     }
 
@@ -173,7 +173,7 @@ impl DiskStore {
         work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|_| StoreError::Stopped)?
+        self.books().work.spawn_blocking(move || work(&shared)).await.map_err(|_| StoreError::Stopped)?
     }
 }
 
@@ -378,10 +378,12 @@ impl ChunkStore for DiskStore {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             let (reply, answer) = tokio::sync::oneshot::channel();
-            match self.writer.send(Job::Stop { reply }) {
+            let stopped = match self.writer.send(Job::Stop { reply }) {
                 Ok(()) => answer.await.map_err(|_| StoreError::Stopped)?,
                 Err(_) => Ok(()),
-            }
+            };
+            self.books().rest().await;
+            stopped
         }
         .boxed()
     }

@@ -393,6 +393,7 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// How it is doing.
     fn health(&self) -> Health;
 
-    /// Finishes what was asked and makes everything durable; later calls to [`Self::store`] fail.
+    /// Finishes what was asked and makes everything durable; later calls to [`Self::store`] fail. Nothing works on the store any more
+    /// when it returns, also nothing whose caller is gone.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
