@@ -46,10 +46,16 @@ fn session() -> Session {
     Session(SigningKey::from_bytes(&[42; 32]))
 }
 
-/// Times that are long enough for a busy machine where something must succeed, and short where tests wait for them.
+/// No stall is as long.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Times that are long enough for a busy machine where something must succeed, and short where tests wait for them. Who waits until nodes that
+/// hang are given up has a shorter tail of its own.
 pub(crate) fn patient() -> Tuning {
     Tuning {
-        tail_min: Duration::from_millis(300),
+        tail_min: LONG,
+        tail_max: LONG,
+        late_store: LONG,
         hedge_min: Duration::from_secs(2),
         hedge_unknown: Duration::from_secs(2),
         patience: patience(),

@@ -24,6 +24,9 @@ use gateway::Gateway;
 use support::node::{FakeNode, Manner};
 use tempfile::TempDir;
 
+/// Longer than a busy machine stalls.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Small segments, so that small files have many: 20 frames, 320 KiB.
 fn tuning() -> Tuning {
     Tuning {
@@ -33,9 +36,12 @@ fn tuning() -> Tuning {
         large_file: 1 << 20,
         stage: 1 << 20,
         stage_after: Duration::from_secs(3600),
-        tail_min: Duration::from_millis(500),
-        hedge_min: Duration::from_secs(5),
-        hedge_unknown: Duration::from_secs(5),
+        // No node is given up as long as it may only be a stall.
+        tail_min: LONG,
+        tail_max: LONG,
+        late_store: LONG,
+        hedge_min: LONG,
+        hedge_unknown: LONG,
         patience: Patience { connect: Duration::from_secs(60), idle: Duration::from_secs(120) },
         outage: Duration::ZERO,
         ..Tuning::default()

@@ -337,9 +337,13 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     async fn put(cluster: &Cluster, spares: usize, all: bool) -> Result<Placed, Short> {
+        put_with(&patient(), cluster, spares, all).await
+    }
+
+    async fn put_with(tuning: &Tuning, cluster: &Cluster, spares: usize, all: bool) -> Result<Placed, Short> {
         let (lease, pool) = (cluster.lease(Scheme::DEFAULT, spares), cluster.pool());
         let coded = coded(Scheme::DEFAULT, 300_000).await;
-        let placed = place(&pool, &patient(), &lease, &coded, all).await;
+        let placed = place(&pool, tuning, &lease, &coded, all).await;
         if let Ok(placed) = &placed {
             let segment = placed.upload.segment.as_ref().unwrap();
             assert_eq!(segment.present.count_ones() as usize, placed.present);
@@ -430,7 +434,9 @@ mod tests {
         let cluster = Cluster::start(15).await;
         cluster.nodes[5].behave(Manner::Hanging);
         cluster.nodes[6].behave(Manner::Hanging);
-        let placed = put(&cluster, 1, false).await.ok().unwrap();
+        // Long enough for the others, and then for the spare, however busy the machine is.
+        let tuning = Tuning { tail_min: Duration::from_secs(5), ..patient() };
+        let placed = put_with(&tuning, &cluster, 1, false).await.ok().unwrap();
         assert_eq!(placed.present, 13);
         assert!(overrides(&placed) == [5] || overrides(&placed) == [6]);
     }

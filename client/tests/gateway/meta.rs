@@ -12,6 +12,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use cyx_proto::status::{INCARNATION_KEY, status};
 use futures_util::Stream;
 use futures_util::StreamExt as _;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{Shared, State};
@@ -280,6 +281,7 @@ impl MetaService for Fake {
 
     async fn lookup(&self, request: Request<pb::LookupRequest>) -> Result<Response<pb::LookupResponse>, Status> {
         self.call("lookup", request, |state, asked| {
+            state.lookups.insert(asked.encode_to_vec());
             let answer = |question: &pb::NameQuestion| match state.find(&asked.directory, &question.tokens) {
                 None => pb::LookupAnswer::default(),
                 Some(at) => pb::LookupAnswer {

@@ -14,7 +14,7 @@ mod meta;
 mod storage;
 pub mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -56,6 +56,8 @@ pub struct State {
     pub used: Vec<String>,
     pub ended: bool,
     pub calls: HashMap<&'static str, u32>,
+    /// What was looked up, each once: a client that waits for long asks again.
+    pub lookups: HashSet<Vec<u8>>,
     /// So many calls of the metadata service fail before one works.
     pub unavailable: u32,
     /// So many calls are done, but their answers are lost.
@@ -123,6 +125,7 @@ impl Gateway {
             used: Vec::new(),
             ended: false,
             calls: HashMap::new(),
+            lookups: HashSet::new(),
             unavailable: 0,
             lost_answers: 0,
             expire: false,
