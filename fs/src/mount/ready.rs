@@ -90,8 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_manager_nothing_is_sent() {
-        Manager::default().ready("mounted");
+    fn a_manager_that_is_not_there_is_an_error() {
         assert!(Manager::at(OsStr::new("/nowhere/at/all")).is_err());
     }
 }

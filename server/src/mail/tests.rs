@@ -19,6 +19,11 @@ async fn put(app: &App, letter: Letter) {
     done.unwrap();
 }
 
+/// Whether a code stands in a text by itself; among the digits of ids it is found by chance.
+fn shows(text: &str, code: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code)
+}
+
 async fn waiting(app: &App) -> i64 {
     let mut tx = app.db.read().await.unwrap();
     sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM mail").fetch_one(&mut *tx).await.unwrap()
@@ -41,7 +46,7 @@ async fn a_code_stands_alone_on_a_line_and_not_in_the_subject_or_the_database() 
     let mut tx = test.app.db.read().await.unwrap();
     let detail: String = sqlx::query_scalar("SELECT detail FROM mail").fetch_one(&mut *tx).await.unwrap();
     drop(tx);
-    assert!(!detail.contains(&code));
+    assert!(!shows(&detail, &code));
 
     assert_eq!(deliver_batch(&test.app).await.unwrap(), 1);
     let letters = letters(&test);
@@ -159,7 +164,7 @@ async fn every_letter_has_plain_text_and_html_and_a_code_in_its_text_only() {
         let code = &codes[index / 3];
         assert_eq!(text.lines().filter(|line| line.trim() == code).count(), 1, "{text}");
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains("multipart/alternative") && !head.contains(code.as_str()), "{head}");
+        assert!(head.contains("multipart/alternative") && !shows(head, code), "{head}");
         assert!(body.contains("Content-Type: text/plain") && body.contains("Content-Type: text/html"));
     }
 }

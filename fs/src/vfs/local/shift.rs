@@ -136,7 +136,8 @@ mod tests {
 
     const BUCKET: BucketId = BucketId([1; 16]);
 
-    fn open(folder: &std::path::Path, file: u64) -> (Journal, Vec<(Position, Note)>) {
+    /// On another thread: what the journal before still has to do goes on meanwhile.
+    async fn open(folder: &std::path::Path, file: u64) -> (Journal, Vec<(Position, Note)>) {
         let key = AccountKey::from_bytes([0x61; 32]).derive_mount_key();
         let limits = Limits {
             total: 100_000,
@@ -145,7 +146,9 @@ mod tests {
             recent: 0,
             lock: Duration::from_secs(60),
         };
-        let (journal, replayed) = Journal::open(folder, key, limits).unwrap();
+        let folder = folder.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Journal::open(&folder, key, limits)).await;
+        let (journal, replayed) = opened.unwrap().unwrap();
         let mut notes = read_all(&replayed.notes);
         assert!(notes.strange.is_empty());
         notes.again.iter().for_each(|at| journal.finish(*at).unwrap());
@@ -175,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_sent_does_not_keep_a_journal_full() {
         let folder = tempfile::tempdir().unwrap();
-        let (journal, _) = open(folder.path(), 4096);
+        let (journal, _) = open(folder.path(), 4096).await;
         let (local, wanted) = decide(&journal);
         let filler = Record::Note { tag: 9, data: Bytes::from(vec![7; 2000]) };
         while let Some(at) = journal.offer(&filler).unwrap() {
@@ -196,14 +199,14 @@ mod tests {
         journal.finish_all(&notes).unwrap();
         journal.sync().await.unwrap();
         drop(journal);
-        let (_journal, found) = open(folder.path(), 4096);
+        let (_journal, found) = open(folder.path(), 4096).await;
         assert_eq!(txns(&found), wanted[1..]);
     }
 
-    #[test]
-    fn a_crash_while_notes_move_leaves_each_once_and_in_order() {
+    #[tokio::test]
+    async fn a_crash_while_notes_move_leaves_each_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let (journal, _) = open(folder.path(), 1 << 20);
+        let (journal, _) = open(folder.path(), 1 << 20).await;
         let (local, wanted) = decide(&journal);
         // So much that they are little.
         for _ in 0..3 {

@@ -45,7 +45,7 @@ impl Person<'_> {
         let enrolled = self.send("/api/auth/factors/totp", &session.access, confirmed).await;
         assert_eq!(enrolled.status, StatusCode::OK, "{}", enrolled.body);
         let app = AppOf::new(self, session, enrolled.text("secret")).await;
-        let shown = self.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(-1)})).await;
+        let shown = self.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(0)})).await;
         assert_eq!(shown.status, StatusCode::OK, "{}", shown.body);
         (app, serde_json::from_value(shown.body["backup_codes"].clone()).unwrap())
     }
@@ -111,9 +111,9 @@ async fn an_app_replaces_mailed_codes_once_it_has_shown_one() {
     let log = ada.get("/api/v1/audit", &session.access).await.body;
     let last = log["entries"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["action"], &last["outcome"]), (&json!("totp_enrolled"), &json!("refused")));
-    let shown = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(-1)})).await;
+    let shown = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(0)})).await;
     assert_eq!(shown.body["backup_codes"].as_array().unwrap().len(), 10);
-    let again = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(0)})).await;
+    let again = ada.send("/api/auth/factors/totp/confirm", &session.access, json!({"otp": app.code(1)})).await;
     assert_eq!(again.code(), "OTP_EXPIRED", "an enrolment is confirmed once");
     let factors = ada.get("/api/auth/factors", &session.access).await.body;
     assert_eq!((&factors["login_method"], &factors["backup_codes_left"]), (&json!("totp"), &json!(10)));
