@@ -24,8 +24,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_secs(1);
 /// What cannot be stored when somebody waits for it is tried again for so long, as what cannot be read is.
 const STORED_WITHIN: Duration = Duration::from_secs(20);
-/// Before the second attempt; it doubles from then on.
+/// Before the second attempt; it doubles from then on, up to [`AGAIN_MAX`].
 const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: Duration = Duration::from_secs(2);
 
 impl Filesystem {
     /// Begins to look after what the store commits.
@@ -184,7 +185,7 @@ impl Inner {
                 Err(ContentError::Lost) => return self.keep_both(node, &content).await,
                 Err(ContentError::Client(error)) if may_pass(&error) && Instant::now() + pause < until => {
                     tokio::time::sleep(pause).await;
-                    pause *= 2;
+                    pause = (pause * 2).min(AGAIN_MAX);
                 }
                 Err(error) => return Err(error.into()),
             }
