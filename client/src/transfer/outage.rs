@@ -24,6 +24,8 @@ pub(crate) struct Waiting<'a> {
     outage: &'a Outage,
     patience: Duration,
     tries: u32,
+    /// So few could be reached once that it must be the way. They come back one after the other.
+    is_likely: bool,
 }
 
 impl Outage {
@@ -34,7 +36,7 @@ impl Outage {
 
     /// What waits for at most so long.
     pub(crate) const fn waiting(&self, patience: Duration) -> Waiting<'_> {
-        Waiting { outage: self, patience, tries: 0 }
+        Waiting { outage: self, patience, tries: 0, is_likely: false }
     }
 
     /// Waits a moment for the way to be back. False, at once, if it has not been for `patience`.
@@ -51,9 +53,11 @@ impl Outage {
 impl Waiting<'_> {
     /// Waits a moment, if so few of the shards that are needed could be reached that it must be the way. True if it should be tried again.
     pub(crate) async fn wait(&mut self, reachable: usize, needed: usize, last: Option<&NodeError>) -> bool {
+        let is_silence = last.is_some_and(|error| error.problem.is_silence());
+        self.is_likely |= is_silence && reachable * 2 < needed;
         // Some may have been there still when the way broke, so that the second attempt tells more.
-        let is_likely = self.tries == 0 || reachable * 2 < needed;
-        if !is_likely || self.tries >= TRIES || !last.is_some_and(|error| error.problem.is_silence()) {
+        let is_worth_it = self.is_likely || self.tries == 0;
+        if !is_silence || !is_worth_it || self.tries >= TRIES {
             return false;
         }
         self.tries += 1;
@@ -91,7 +95,8 @@ mod tests {
         assert!(!waiting.wait(0, 10, None).await && !waiting.wait(0, 10, Some(&refused)).await);
         assert!(waiting.wait(9, 10, Some(&silent)).await, "the first time it may be worse than it looks");
         assert!(!waiting.wait(5, 10, Some(&silent)).await && waiting.wait(4, 10, Some(&silent)).await);
-        let mut tries = 2;
+        assert!(waiting.wait(9, 10, Some(&silent)).await, "they come back one after the other");
+        let mut tries = 3;
         while waiting.wait(0, 10, Some(&silent)).await {
             outage.is_over();
             tries += 1;
