@@ -231,6 +231,17 @@ async fn with_ten_nodes_alive_the_same_bytes_go_out_under_the_next_scheme() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_placement_of_dead_nodes_is_exchanged_before_segments_get_narrower() {
+    let world = World::new(22).await;
+    world.nodes[..8].iter().for_each(FakeNode::kill);
+    let plain = noise(2 * SEGMENT + 1);
+    let put = world.put("file", &plain, &PutOptions::default()).await.unwrap();
+    assert!(put.segments.iter().all(|segment| segment.scheme == Scheme::DEFAULT), "{:?}", put.segments);
+    assert_eq!((put.survives(), put.missing_shards()), (Some(4), 0));
+    assert!(world.get("file").await.unwrap() == plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lies_is_named_and_survived() {
     for manner in [Manner::FlipsBits, Manner::Swaps] {
         let world = World::new(14).await;

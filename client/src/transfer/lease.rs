@@ -173,14 +173,15 @@ impl Leases {
         }
     }
 
-    /// Drops a lease because one of its nodes failed; the next one is asked for without the nodes that fail. If nothing was
-    /// learned since this one was asked for, another would not be better.
-    pub(crate) async fn exchange(&self, failed: &Arc<Lease>) {
+    /// Drops a lease because one of its nodes failed; the next one is asked for without the nodes that fail. False if nothing was
+    /// learned since this one was asked for: then another would not be better, and it stays.
+    pub(crate) async fn exchange(&self, failed: &Arc<Lease>) -> bool {
         let learned = self.pool.health().avoided().iter().any(|node| !failed.avoided.contains(node));
         let mut current = self.current.lock().await;
         if learned && current.as_ref().is_some_and(|lease| Arc::ptr_eq(lease, failed)) {
             *current = None;
         }
+        learned
     }
 
     /// Drops the lease at hand, because the server does not take what was stored under it: one of its nodes has left.

@@ -32,6 +32,9 @@ use super::source::Feed;
 use crate::error::{Error, Result};
 use crate::tree::types::Bucket;
 
+/// So often a segment is tried on other nodes before it gets narrower. The server may believe in nodes that are gone.
+const RENEWALS: u32 = 2;
+
 /// Uploads into one bucket, which share its placement leases. Cheap to clone. Call [`Self::finish`] at the end.
 #[derive(Clone)]
 pub struct Uploads {
@@ -112,14 +115,15 @@ impl Uploads {
             .await
     }
 
-    /// Codes and places one segment; below the write quorum the same bytes are tried as a narrower one.
+    /// Codes and places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a
+    /// narrower segment.
     pub(crate) async fn ship(&self, buffer: Lent, length: u64, scheme: Scheme, wish: Wish) -> Result<Shipped> {
         let Shared { transfer, leases, .. } = &*self.shared;
         let (pool, tuning) = (transfer.pool(), transfer.tuning());
         let mut lease = leases.take(length, wish.coming).await?;
         let coder = transfer.coder(scheme);
         let mut coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
-        let (mut renewed, mut waiting) = (false, transfer.outage().waiting(tuning.outage));
+        let (mut renewed, mut waiting) = (0, transfer.outage().waiting(tuning.outage));
         loop {
             if lease.scheme != coded.scheme {
                 coded = coded.recode(transfer.budget(), transfer.coder(lease.scheme)).await?;
@@ -141,10 +145,11 @@ impl Uploads {
                 pool.health().excuse(lease.nodes.iter().map(|node| node.node));
                 continue;
             }
-            leases.exchange(&lease).await;
+            let others = leases.exchange(&lease).await;
             lease.settled();
             let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());
-            let next = if (wish.all_shards || stale) && !std::mem::replace(&mut renewed, true) {
+            let next = if renewed < RENEWALS && (others || wish.all_shards || stale) {
+                renewed += 1;
                 Some(leases.take(length, wish.coming).await?)
             } else if wish.all_shards {
                 None
