@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{MutexGuard, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::control::{Refusal, Reply, Service, Status};
@@ -219,7 +220,8 @@ impl Ending {
     }
 
     async fn send_and_take_off(&self, force: bool) -> Result<u64, (Refusal, u64)> {
-        let mut pending = self.drain_for(force).await?;
+        let until = Instant::now() + FORCED;
+        let mut pending = self.drain_until(until, force).await?;
         match self.take_off(force).await {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err((Refusal::Busy, pending)),
@@ -230,7 +232,8 @@ impl Ending {
         }
         // What was written between the last look and the end.
         if self.fs.state().dirty_files > 0 {
-            let late = tokio::time::timeout(FORCED, self.fs.drain(&|_| {})).await;
+            let until = if force { until } else { Instant::now() + FORCED };
+            let late = tokio::time::timeout_at(until, self.fs.drain(&|_| {})).await;
             pending = late.map_or_else(|_| self.fs.state().dirty_files, |drained| self.pending(drained));
         } else if !force {
             pending = 0;
@@ -239,9 +242,9 @@ impl Ending {
         Ok(pending)
     }
 
-    async fn drain_for(&self, force: bool) -> Result<u64, (Refusal, u64)> {
+    async fn drain_until(&self, until: Instant, force: bool) -> Result<u64, (Refusal, u64)> {
         let drained = self.fs.drain(&|_| {});
-        let limit = async { if force { tokio::time::sleep(FORCED).await } else { std::future::pending().await } };
+        let limit = async { if force { tokio::time::sleep_until(until).await } else { std::future::pending().await } };
         let pending = tokio::select! {
             drained = drained => self.pending(drained),
             () = limit => self.fs.state().dirty_files,
