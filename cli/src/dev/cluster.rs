@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::launch::{Launch, Starting, find_program, free_port};
+use super::launch::{Launch, Starting, find_program, free_port, wait_until_free};
 use super::process::Process;
 use super::state::{Cluster, Folder, Lock, Node};
 use super::{Error, Result};
@@ -16,6 +16,8 @@ const DEFAULT_NODES: u32 = 14;
 const GRACE: Duration = Duration::from_secs(30);
 /// A killed process is gone after this long, or something is very wrong.
 const DEATH: Duration = Duration::from_secs(30);
+/// A program that was started before waits this long for its ports, should somebody else hold them.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Starts of a new program with other ports, should somebody take a free one before the program does.
 const ATTEMPTS: u32 = 3;
 
@@ -152,6 +154,9 @@ impl Manager {
         }
         let program = find_program("cyx-server")?;
         let token = self.folder.enroll_token()?;
+        if self.cluster.server_settled {
+            wait_until_free(&[self.cluster.http_port, self.cluster.grpc_port], deadline.min(Instant::now() + PATIENCE));
+        }
         for attempt in 1.. {
             let starting = Launch {
                 name: "server".to_owned(),
@@ -189,6 +194,9 @@ impl Manager {
         let program = find_program("cyx-node")?;
         let token = self.folder.enroll_token()?;
         let mut waiting: Vec<usize> = indices.to_vec();
+        let settled = indices.iter().map(|index| &self.cluster.nodes[*index]).filter(|node| node.settled);
+        let ports: Vec<u16> = settled.flat_map(|node| [node.grpc_port, node.metrics_port]).collect();
+        wait_until_free(&ports, deadline.min(Instant::now() + PATIENCE));
         for attempt in 1.. {
             let mut starting = Vec::new();
             for index in waiting.drain(..) {

@@ -74,6 +74,14 @@ pub fn free_port(taken: &[u16]) -> Result<u16> {
     Err(Error::NoPort)
 }
 
+/// Waits until nobody listens on some ports, but not beyond `deadline`: what was ended a moment ago may hold its own for a
+/// while, and so may the cluster of somebody else that came in between.
+pub fn wait_until_free(ports: &[u16], deadline: Instant) {
+    while !ports.iter().all(|port| is_free(*port)) && Instant::now() < deadline {
+        thread::sleep(POLL);
+    }
+}
+
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
@@ -250,6 +258,17 @@ mod tests {
     fn ports_in_use_are_not_offered() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(!is_free(listener.local_addr().unwrap().port()));
+        let busy = listener.local_addr().unwrap().port();
+        let began = Instant::now();
+        wait_until_free(&[busy], began + Duration::from_millis(50));
+        assert!(began.elapsed() >= Duration::from_millis(50), "it is waited for");
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(listener);
+        });
+        wait_until_free(&[busy], began + Duration::from_secs(600));
+        assert!(is_free(busy));
+        holder.join().unwrap();
         let port = free_port(&[]).unwrap();
         assert!(PORTS.contains(&port));
         assert!(matches!(free_port(&PORTS.collect::<Vec<_>>()), Err(Error::NoPort)));
