@@ -133,6 +133,17 @@ impl Cluster {
         self.dev(&["up"]);
     }
 
+    /// Starts again whatever is down, the server with other arguments than before, given as they would be typed.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn up_with(&self, server_args: &[&str]) {
+        assert!(!server_args.is_empty(), "without any it keeps what it has");
+        let args: Vec<String> = server_args.iter().map(|arg| format!("--server-arg={arg}")).collect();
+        let all: Vec<&str> = ["up"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        self.dev(&all);
+    }
+
     /// A registered and logged-in user.
     #[must_use]
     pub fn user(&self, name: &str) -> User {

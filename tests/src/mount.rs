@@ -19,6 +19,10 @@ use crate::{Run, User, wait_until};
 
 /// No program of a test runs longer.
 const PROGRAM: Duration = Duration::from_secs(600);
+/// A process that was killed does not hold its locks for longer.
+const LAST_BREATH: Duration = Duration::from_secs(60);
+/// Exit code of a mount whose cache or place is another's.
+const TAKEN: i32 = 7;
 /// No mount of a test lives longer.
 const LIFE: Duration = Duration::from_secs(1800);
 
@@ -107,6 +111,8 @@ pub struct Mount<'a> {
     user: &'a User,
     path: PathBuf,
     pid: Option<Pid>,
+    /// A process before was killed and not waited for.
+    follows_killed: bool,
     /// Dropped to call the watchdog off.
     watchdog: Option<Sender<()>>,
 }
@@ -118,7 +124,7 @@ impl<'a> Mount<'a> {
     /// If it does not work.
     #[must_use]
     pub fn start(user: &'a User, name: &str, args: &[&str]) -> Self {
-        let mut mount = Self { user, path: user.path(name), pid: None, watchdog: None };
+        let mut mount = Self { user, path: user.path(name), pid: None, follows_killed: false, watchdog: None };
         fs::create_dir_all(&mount.path).expect("a mountpoint");
         mount.again(args);
         mount
@@ -129,9 +135,18 @@ impl<'a> Mount<'a> {
     /// # Panics
     /// If it does not work.
     pub fn again(&mut self, args: &[&str]) {
-        let mut command = self.user.command(["mount", "--json"]);
-        command.arg(&self.path).args(args);
-        let started = run(&mut command).json();
+        let deadline = Instant::now() + LAST_BREATH * patience();
+        let started = loop {
+            let mut command = self.user.command(["mount", "--json"]);
+            let started = bounded(command.arg(&self.path).args(args));
+            if started.code == TAKEN && self.follows_killed && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+            assert_eq!(started.code, 0, "{command:?}: {started:?}");
+            break started.json();
+        };
+        self.follows_killed = false;
         let pid = started["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let pid = pid.unwrap_or_else(|| panic!("no process in {started}"));
         let (watchdog, called_off) = channel::<()>();
@@ -206,6 +221,7 @@ impl<'a> Mount<'a> {
     /// Its process was killed and is waited for by nobody: what comes next meets what it may still hold.
     pub fn forget_process(&mut self) {
         self.pid = None;
+        self.follows_killed = true;
         self.watchdog = None;
     }
 

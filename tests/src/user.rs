@@ -253,6 +253,16 @@ impl User {
         assert_eq!(run.code, 0, "{run:?}");
     }
 
+    /// Uploads bytes as one file, all of whose shards are stored when it is done: an upload is acknowledged before on a slow machine.
+    ///
+    /// # Panics
+    /// If the upload fails.
+    pub fn write_whole(&self, bucket: &str, key: &str, content: &[u8]) {
+        let args = ["upload", "-", "--bucket", bucket, "--key", key, "--durability", "all"];
+        let run = self.cyx_with_input(args, content);
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+
     /// The folder in `CYXCLOUD_HOME`.
     #[must_use]
     pub fn home(&self) -> PathBuf {

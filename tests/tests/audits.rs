@@ -47,8 +47,8 @@ fn verify_shows_which_shards_nodes_can_prove() {
     let cluster = Cluster::start_with(14, &quiet, &["--scrub-mib-per-second=0"]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
-    user.write("docs", "large", &noise(1, 11 * MIB));
-    user.write("docs", "dir/small", &noise(2, 20_000));
+    user.write_whole("docs", "large", &noise(1, 11 * MIB));
+    user.write_whole("docs", "dir/small", &noise(2, 20_000));
     user.write("docs", "tiny", b"in the database");
 
     let all = user.ok(["verify", "docs", "--json"]).json_lines();
@@ -121,7 +121,7 @@ fn the_server_finds_damage_by_itself_and_what_it_counts_is_what_the_dashboard_sh
     user.ok(["bucket", "create", "docs"]);
     // One segment, which is worth a repair when two of its shards are gone.
     let content = noise(1, 4 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
     wait_until("every segment was audited", || verify(&user, "file")["last_audit"].is_string());
     let holders: Vec<usize> = (0..16).filter(|index| cluster.metric(*index, "cyx_node_chunks") > 0).collect();
     assert_eq!(holders.len(), 14);

@@ -44,7 +44,7 @@ fn bits_that_flip_volumes_that_end_early_and_swapped_ones_are_found_and_survived
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     let content = noise(1, 11 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
     let lost: u64 = (0..4).map(|index| cluster.metric(index, "cyx_node_chunks")).sum();
     assert!(lost > 0);
 
@@ -75,7 +75,7 @@ fn bits_that_flip_volumes_that_end_early_and_swapped_ones_are_found_and_survived
 
     // The four nodes go on with what is new.
     let more = noise(2, 3 * MIB);
-    user.write("docs", "more", &more);
+    user.write_whole("docs", "more", &more);
     assert_eq!(user.read("docs", "more"), more);
     let found = user.ok(["stat", "docs", "more", "--scrub", "--json"]).json();
     assert_eq!(found["survives"], 4, "{found}");
@@ -86,7 +86,7 @@ fn with_five_nodes_damaged_a_download_says_so_and_leaves_nothing() {
     let cluster = Cluster::start_with(14, &["--repair-tasks=0"], &[]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
-    user.write("docs", "file", &noise(1, 5 * MIB));
+    user.write_whole("docs", "file", &noise(1, 5 * MIB));
     for index in [1, 3, 5, 7, 9] {
         with_volume(&cluster, index, flip_bits);
     }

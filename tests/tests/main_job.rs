@@ -18,7 +18,9 @@ fn a_directory_tree_survives_the_loss_of_four_nodes() {
     user.file("tree/sub/deep/large", &noise(4, 23_000_001));
     std::os::unix::fs::symlink("../small.txt", user.path("tree/sub/link")).unwrap();
     let source = user.path("tree");
-    user.ok(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref(), "-r".as_ref()]);
+    // With fewer shards than all it would survive the loss of fewer.
+    let upload = ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref(), "-r".as_ref()];
+    user.ok(upload.into_iter().chain(["--durability".as_ref(), "all".as_ref()]));
 
     for index in [0, 5, 9, 13] {
         cluster.kill_node(index);

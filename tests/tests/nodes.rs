@@ -14,7 +14,7 @@ fn with_five_of_fourteen_nodes_dead_a_download_says_so_and_leaves_nothing() {
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     let content = noise(1, 6 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
 
     for index in 0..4 {
         cluster.kill_node(index);
@@ -27,7 +27,7 @@ fn with_five_of_fourteen_nodes_dead_a_download_says_so_and_leaves_nothing() {
         6,
         ["download".as_ref(), "docs".as_ref(), "--key".as_ref(), "file".as_ref(), "-o".as_ref(), target.as_os_str()],
     );
-    assert!(run.stderr.contains('9') && run.stderr.contains("10"), "names 9 of 10 shards: {run:?}");
+    assert!(run.stderr.contains("9 shards are reachable, 10 are needed"), "{run:?}");
     assert!(!target.exists(), "nothing may stand under the final name");
 
     cluster.start_node(2);
@@ -40,7 +40,7 @@ fn what_stat_says_a_file_survives_is_what_it_survives() {
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     let content = noise(2, 3 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
     let survives = |user: &cyx_tests::User| user.ok(["stat", "docs", "file", "--json"]).json()["survives"].as_u64();
     assert_eq!(survives(&user), Some(4));
     cluster.kill_node(3);
@@ -75,18 +75,15 @@ fn two_nodes_dying_during_an_upload_leave_it_acknowledged() {
 
 #[test]
 fn with_ten_nodes_alive_the_next_scheme_is_used() {
-    let cluster = Cluster::start_with(
-        14,
-        &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"],
-        &[],
-    );
+    // The server takes them for alive for longer than this test lasts: the client finds out which are not.
+    let cluster = Cluster::start(14);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     for index in 0..4 {
         cluster.kill_node(index);
     }
     let content = noise(4, 2 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
     let stat = user.ok(["stat", "docs", "file", "--json"]).json();
     assert_eq!(stat["scheme"], "6+3", "{stat}");
     assert_eq!(user.read("docs", "file"), content);
@@ -98,8 +95,7 @@ fn with_ten_nodes_alive_the_next_scheme_is_used() {
 
 #[test]
 fn a_cluster_without_enough_nodes_refuses_to_upload() {
-    let cluster =
-        Cluster::start_with(3, &["--node-suspect-seconds=3", "--node-offline-seconds=3", "--heartbeat-seconds=1"], &[]);
+    let cluster = Cluster::start(3);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
     for index in 0..3 {
@@ -107,6 +103,8 @@ fn a_cluster_without_enough_nodes_refuses_to_upload() {
     }
     let source = user.file("file", &noise(5, MIB));
     let run = user.fails(6, ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
-    assert!(!run.stderr.is_empty());
+    // Who says it depends on whether the server has noticed yet.
+    let said = ["0 shards are reachable", "none of 3 storage nodes can store anything now"];
+    assert!(said.iter().any(|sentence| run.stderr.contains(sentence)), "{run:?}");
     user.fails(3, ["stat", "docs", "file"]);
 }

@@ -23,13 +23,14 @@ fn what_was_moved_shows_in_the_quota_once_nodes_handed_it_in() {
     assert_eq!(quota(&user, "traffic_limit_bytes"), 10_000 * MB);
     let content = noise(1, 20 * 1_000_000);
     user.write("docs", "film", &content);
-    // 2+1: half as much again as the file. What a client has not signed for yet is at most a quarter of what it has.
-    wait_until("the upload is settled", || quota(&user, "traffic_used_bytes") >= 21 * MB);
+    // 2+1: half as much again as the file. What a client has not signed for in the end is less than one of its four segments.
+    wait_until("the upload is settled", || quota(&user, "traffic_used_bytes") >= 29 * MB);
     let uploaded = quota(&user, "traffic_used_bytes");
     assert!(uploaded <= 32 * MB, "{uploaded}");
     assert_eq!(user.read("docs", "film"), content);
     wait_until("the download is settled", || quota(&user, "traffic_used_bytes") >= uploaded + 14 * MB);
-    assert!(quota(&user, "traffic_used_bytes") <= uploaded + 30 * MB);
+    // At most all shards are read, and a few of them again.
+    assert!(quota(&user, "traffic_used_bytes") <= uploaded + 40 * MB);
     let shown = String::from_utf8(user.ok(["quota"]).stdout).unwrap();
     assert!(shown.contains("of 9.31 GiB this month"), "{shown}");
     cluster.assert_consistent();
@@ -60,8 +61,9 @@ fn every_program_of_a_login_pays_for_what_it_reads() {
         assert!(child.wait_with_output().unwrap().stdout == content);
     }
     wait_until("three reads are settled", || quota(&user, "traffic_used_bytes") >= before + 3 * 8 * MB);
-    // Each promises what it may read, but not beside all others.
-    assert!(quota(&user, "traffic_pending_bytes") <= 3_000 * MB);
+    // Only the newest of them promises what it may read, a quarter of what is left; all together would be most of the plan.
+    let pending = quota(&user, "traffic_pending_bytes");
+    assert!((1..=2_500 * MB).contains(&pending), "{pending}");
     cluster.assert_consistent();
 }
 

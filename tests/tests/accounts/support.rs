@@ -55,10 +55,17 @@ pub(crate) fn assert_old_password_is_refused(user: &User) {
     assert_eq!(run.code, 4, "{run:?}");
 }
 
+/// A code that an app with this secret does not show about now.
+pub(crate) fn wrong_code(secret: &str) -> String {
+    let near: Vec<String> = (-3..=3).map(|steps| app_code(secret, steps)).collect();
+    (0..).map(|n| format!("{n:06}")).find(|code| !near.contains(code)).unwrap()
+}
+
 /// A code of an authenticator app (RFC 6238, SHA-1, six digits, 30 seconds), `steps` ahead of now.
-pub(crate) fn app_code(secret: &str, steps: u64) -> String {
+pub(crate) fn app_code(secret: &str, steps: i64) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &base32(secret));
-    let counter = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30 + steps;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 30;
+    let counter = now.checked_add_signed(steps).unwrap();
     let tag = aws_lc_rs::hmac::sign(&key, &counter.to_be_bytes());
     let tag = tag.as_ref();
     let at = usize::from(tag[19] & 0xf);

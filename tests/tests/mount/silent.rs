@@ -20,7 +20,7 @@ fn frozen_nodes_are_waited_for_once_and_read_from_again_when_they_go_on() {
     user.ok(["bucket", "create", "work"]);
     let content = |number: u64| noise(number, 300_000);
     for number in 0..16 {
-        user.write("work", &number.to_string(), &content(number));
+        user.write_whole("work", &number.to_string(), &content(number));
     }
     let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
     let read = |number: u64| fs::read(mount.join(&number.to_string()));
@@ -153,7 +153,7 @@ fn what_is_here_is_read_while_it_cannot_be_committed() {
     mount.unmount();
 }
 
-fn read_past_the_kernel(path: &Path) -> Vec<u8> {
+pub(crate) fn read_past_the_kernel(path: &Path) -> Vec<u8> {
     let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap();
     let mut content = Vec::new();
