@@ -7,6 +7,7 @@
 
 mod convert;
 mod invalidate;
+mod killed;
 mod requests;
 mod task;
 
@@ -87,6 +88,7 @@ impl Adapter {
     /// visit to another one costs more than the work. What has to wait for something goes on as a task.
     fn serve<T, F>(
         &self,
+        req: &Request,
         limit: Duration,
         operation: impl FnOnce(Filesystem) -> F,
         answer: impl FnOnce(&Filesystem, Result<T, Errno>) + Send + 'static,
@@ -96,16 +98,17 @@ impl Adapter {
     {
         self.counters.begin();
         let operation = operation(self.fs.clone());
+        let caller = req.pid();
         let (fs, counters) = (self.fs.clone(), Arc::clone(&self.counters));
         let task = async move {
             let told = fs.clone();
-            task::run(&fs, &counters, limit, operation, move |result| answer(&told, result)).await;
+            task::run(&fs, &counters, caller, limit, operation, move |result| answer(&told, result)).await;
         };
         task::begin(&self.runtime, task);
     }
 
     /// A request that only succeeds or fails.
-    fn serve_empty<F>(&self, limit: Duration, reply: ReplyEmpty, operation: impl FnOnce(Filesystem) -> F)
+    fn serve_empty<F>(&self, req: &Request, limit: Duration, reply: ReplyEmpty, operation: impl FnOnce(Filesystem) -> F)
     where
         F: Future<Output = Result<(), Errno>> + Send + 'static,
     {
@@ -113,15 +116,21 @@ impl Adapter {
             let operation = operation(fs);
             async move { operation.await.map(Plain) }
         };
-        self.serve(limit, operation, move |_, result| match result {
+        self.serve(req, limit, operation, move |_, result| match result {
             Ok(Plain(())) => reply.ok(),
             Err(error) => reply.error(errno(error)),
         });
     }
 
     /// A request whose answer is a name in `parent` that leads somewhere. With `absent` the kernel may remember that it leads nowhere.
-    fn serve_entry<F>(&self, parent: Ino, absent: bool, reply: ReplyEntry, operation: impl FnOnce(Filesystem) -> F)
-    where
+    fn serve_entry<F>(
+        &self,
+        req: &Request,
+        parent: Ino,
+        absent: bool,
+        reply: ReplyEntry,
+        operation: impl FnOnce(Filesystem) -> F,
+    ) where
         F: Future<Output = Result<Attr, Errno>> + Send + 'static,
     {
         let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
@@ -129,7 +138,7 @@ impl Adapter {
             let operation = operation(fs);
             async move { operation.await.map(Counted) }
         };
-        self.serve(SHORT, operation, move |fs, result| match result {
+        self.serve(req, SHORT, operation, move |fs, result| match result {
             Ok(Counted(attr)) => {
                 epoch.answer(since, fs.ttl_in(parent), |ttl| reply.entry(&ttl, &file_attr(&attr), GENERATION));
             }
@@ -141,7 +150,7 @@ impl Adapter {
         });
     }
 
-    fn serve_attr<F>(&self, reply: ReplyAttr, operation: impl FnOnce(Filesystem) -> F)
+    fn serve_attr<F>(&self, req: &Request, reply: ReplyAttr, operation: impl FnOnce(Filesystem) -> F)
     where
         F: Future<Output = Result<Attr, Errno>> + Send + 'static,
     {
@@ -150,7 +159,7 @@ impl Adapter {
             let operation = operation(fs);
             async move { operation.await.map(Plain) }
         };
-        self.serve(LONG, operation, move |fs, result| match result {
+        self.serve(req, LONG, operation, move |fs, result| match result {
             Ok(Plain(attr)) => epoch.answer(since, fs.ttl(), |ttl| reply.attr(&ttl, &file_attr(&attr))),
             Err(error) => reply.error(errno(error)),
         });

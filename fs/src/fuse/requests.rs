@@ -63,18 +63,18 @@ impl fuser::Filesystem for Adapter {
         }
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = owned(name);
-        self.serve_entry(parent.0, true, reply, |fs| async move { fs.lookup(parent.0, &name?).await });
+        self.serve_entry(req, parent.0, true, reply, |fs| async move { fs.lookup(parent.0, &name?).await });
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
         self.fs.forget(ino.0, nlookup);
     }
 
-    fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let handle = fh.map(|fh| Handle(fh.0));
-        self.serve_attr(reply, |fs| async move { fs.getattr(ino.0, handle).await });
+        self.serve_attr(req, reply, |fs| async move { fs.getattr(ino.0, handle).await });
     }
 
     fn setattr(
@@ -115,11 +115,12 @@ impl fuser::Filesystem for Adapter {
         };
         let set = SetAttr { clear_set_id, ..set };
         let caller = caller(req, 0);
-        self.serve_attr(reply, |fs| async move { fs.setattr(ino.0, set, caller).await });
+        self.serve_attr(req, reply, |fs| async move { fs.setattr(ino.0, set, caller).await });
     }
 
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.readlink(ino.0).await.map(Plain) },
             |_, result| match result {
@@ -131,7 +132,7 @@ impl fuser::Filesystem for Adapter {
 
     fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
         let (name, caller) = (owned(name), caller(req, umask));
-        self.serve_entry(parent.0, false, reply, |fs| async move {
+        self.serve_entry(req, parent.0, false, reply, |fs| async move {
             let kind = convert::kind_of_mode(mode).ok_or(Errno::EINVAL)?;
             fs.mknod(parent.0, &name?, kind, mode & 0o7777, rdev, caller).await
         });
@@ -139,24 +140,24 @@ impl fuser::Filesystem for Adapter {
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (name, caller) = (owned(name), caller(req, umask));
-        self.serve_entry(parent.0, false, reply, |fs| async move {
+        self.serve_entry(req, parent.0, false, reply, |fs| async move {
             fs.mkdir(parent.0, &name?, mode & 0o7777, caller).await
         });
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = owned(name);
-        self.serve_empty(SHORT, reply, |fs| async move { fs.unlink(parent.0, &name?).await });
+        self.serve_empty(req, SHORT, reply, |fs| async move { fs.unlink(parent.0, &name?).await });
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = owned(name);
-        self.serve_empty(SHORT, reply, |fs| async move { fs.rmdir(parent.0, &name?).await });
+        self.serve_empty(req, SHORT, reply, |fs| async move { fs.rmdir(parent.0, &name?).await });
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (name, target, caller) = (owned(link_name), target.as_os_str().as_bytes().to_vec(), caller(req, 0));
-        self.serve_entry(parent.0, false, reply, |fs| async move {
+        self.serve_entry(req, parent.0, false, reply, |fs| async move {
             let name = name?;
             fs.symlink(parent.0, &name, &target, caller).await
         });
@@ -164,7 +165,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -173,7 +174,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (name, new_name) = (owned(name), owned(newname));
-        self.serve_empty(LONG, reply, |fs| async move {
+        self.serve_empty(req, LONG, reply, |fs| async move {
             if !(flags - RenameFlags::RENAME_NOREPLACE - RenameFlags::RENAME_EXCHANGE).is_empty() {
                 return Err(Errno::EINVAL);
             }
@@ -185,14 +186,15 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let name = owned(newname);
-        self.serve_entry(newparent.0, false, reply, |fs| async move { fs.link(ino.0, newparent.0, &name?).await });
+        self.serve_entry(req, newparent.0, false, reply, |fs| async move { fs.link(ino.0, newparent.0, &name?).await });
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = convert::open_flags(flags.0);
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.open_file(ino.0, flags).await.map(Opened) },
             move |fs, result| match result {
@@ -204,7 +206,7 @@ impl fuser::Filesystem for Adapter {
 
     fn read(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -214,6 +216,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyData,
     ) {
         self.serve(
+            req,
             LONG,
             |fs| async move { fs.read(Handle(fh.0), offset, size).await.map(Plain) },
             |_, result| match result {
@@ -225,7 +228,7 @@ impl fuser::Filesystem for Adapter {
 
     fn write(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -238,6 +241,7 @@ impl fuser::Filesystem for Adapter {
         let data = Bytes::copy_from_slice(data);
         let unprivileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.serve(
+            req,
             LONG,
             |fs| async move {
                 if unprivileged {
@@ -252,13 +256,13 @@ impl fuser::Filesystem for Adapter {
         );
     }
 
-    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        self.serve_empty(LONG, reply, |fs| async move { fs.flush(Handle(fh.0)).await });
+    fn flush(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.serve_empty(req, LONG, reply, |fs| async move { fs.flush(Handle(fh.0)).await });
     }
 
     fn release(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
@@ -266,18 +270,19 @@ impl fuser::Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty(LONG, reply, |fs| async move {
+        self.serve_empty(req, LONG, reply, |fs| async move {
             fs.release(Handle(fh.0)).await;
             Ok(())
         });
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        self.serve_empty(LONG, reply, |fs| async move { fs.fsync(Handle(fh.0), datasync).await });
+    fn fsync(&self, req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.serve_empty(req, LONG, reply, |fs| async move { fs.fsync(Handle(fh.0), datasync).await });
     }
 
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.serve(
+            req,
             SHORT,
             |fs| async move {
                 let (handle, remember) = fs.opendir(ino.0).await?;
@@ -290,8 +295,9 @@ impl fuser::Filesystem for Adapter {
         );
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.readdir(Handle(fh.0), offset, false, ENTRIES).await.map(Plain) },
             move |_, result| match result {
@@ -309,9 +315,10 @@ impl fuser::Filesystem for Adapter {
         );
     }
 
-    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.readdir(Handle(fh.0), offset, true, ENTRIES_PLUS).await.map(Listed) },
             move |fs, result| match result {
@@ -330,12 +337,13 @@ impl fuser::Filesystem for Adapter {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        self.serve_empty(LONG, reply, |fs| async move { fs.fsyncdir(Handle(fh.0), datasync).await });
+    fn fsyncdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.serve_empty(req, LONG, reply, |fs| async move { fs.fsyncdir(Handle(fh.0), datasync).await });
     }
 
-    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.statfs().await.map(Plain) },
             |_, result| match result {
@@ -357,7 +365,7 @@ impl fuser::Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -377,37 +385,39 @@ impl fuser::Filesystem for Adapter {
             _ => return reply.error(fuser::Errno::EINVAL),
         };
         let (name, value) = (owned(name), value.to_vec());
-        self.serve_empty(SHORT, reply, |fs| async move { fs.setxattr(ino.0, &name?, &value, flags).await });
+        self.serve_empty(req, SHORT, reply, |fs| async move { fs.setxattr(ino.0, &name?, &value, flags).await });
     }
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         if let Some((absent, _)) = reserved_xattr(name) {
             self.counters.begin();
             return reply.error(errno(absent));
         }
         let name = owned(name);
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.getxattr(ino.0, &name?).await.map(Plain) },
             move |_, result| reply_xattr(size, reply, result.map(|Plain(data)| data)),
         );
     }
 
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.serve(
+            req,
             SHORT,
             |fs| async move { fs.listxattr(ino.0).await.map(Plain) },
             move |_, result| reply_xattr(size, reply, result.map(|Plain(data)| data)),
         );
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         if let Some((absent, _)) = reserved_xattr(name) {
             self.counters.begin();
             return reply.error(errno(absent));
         }
         let name = owned(name);
-        self.serve_empty(SHORT, reply, |fs| async move { fs.removexattr(ino.0, &name?).await });
+        self.serve_empty(req, SHORT, reply, |fs| async move { fs.removexattr(ino.0, &name?).await });
     }
 
     fn create(
@@ -423,6 +433,7 @@ impl fuser::Filesystem for Adapter {
         let (name, caller, flags) = (owned(name), caller(req, umask), convert::open_flags(flags));
         let (epoch, since) = (Arc::clone(&self.epoch), self.epoch.now());
         self.serve(
+            req,
             SHORT,
             |fs| async move {
                 let (attr, handle) = fs.create(parent.0, &name?, mode & 0o7777, flags, caller).await?;
@@ -439,7 +450,7 @@ impl fuser::Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -447,10 +458,10 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty(LONG, reply, |fs| async move { fs.fallocate(Handle(fh.0), mode, offset, length).await });
+        self.serve_empty(req, LONG, reply, |fs| async move { fs.fallocate(Handle(fh.0), mode, offset, length).await });
     }
 
-    fn lseek(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         // SEEK_DATA and SEEK_HOLE of lseek(2); the kernel answers the others itself.
         let what = match whence {
             3 => Seek::Data,
@@ -459,6 +470,7 @@ impl fuser::Filesystem for Adapter {
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(fuser::Errno::ENXIO) };
         self.serve(
+            req,
             LONG,
             |fs| async move { fs.lseek(Handle(fh.0), offset, what).await.map(Plain) },
             |_, result| match result.map(|Plain(offset)| i64::try_from(offset)) {
@@ -471,7 +483,7 @@ impl fuser::Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -485,6 +497,7 @@ impl fuser::Filesystem for Adapter {
         // The answer has 32 bits: more is copied by further requests. Whole pages, so that clones stay aligned.
         let len = len.min(u64::from(u32::MAX) & !0xfff);
         self.serve(
+            req,
             LONG,
             |fs| async move {
                 let copied = fs.copy_file_range(Handle(fh_in.0), offset_in, Handle(fh_out.0), offset_out, len).await?;

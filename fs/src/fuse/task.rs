@@ -1,8 +1,8 @@
 //! One request of the kernel: done at once, or a task with a deadline.
 //!
-//! At its deadline a request is answered with `ETIMEDOUT`, so that the program that made it goes on. What it began is not cut off but
-//! finished behind its back, and what it left behind – a counted lookup, an open handle – is given back, because the kernel
-//! does not know of it.
+//! At its deadline a request is answered with `ETIMEDOUT`, so that the program that made it goes on, and with `EINTR` once that program
+//! was killed, so that it can end. What it began is not cut off but finished behind its back, and what it left behind – a counted
+//! lookup, an open handle – is given back, because the kernel does not know of it.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,9 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::killed::is_killed;
 use crate::attributes::Attr;
 use crate::errno::Errno;
 use crate::journal::here::may_wait;
@@ -22,6 +23,9 @@ use crate::vfs::{DirEntry, Filesystem, Handle, Remember};
 pub(super) const SHORT: Duration = Duration::from_secs(60);
 /// Deadline of requests that may have to move much content: reads and writes under load, fsync, close, cloning.
 pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether the program that waits was killed. Most requests are done long before the first time.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Counts requests.
 #[derive(Debug, Default)]
@@ -137,23 +141,35 @@ pub(super) fn begin(runtime: &Runtime, task: impl Future<Output = ()> + Send + '
     }
 }
 
-/// Does an operation, answers with what it returns, or with `ETIMEDOUT` at the deadline.
+/// Does an operation for the thread `caller`, answers with what it returns, with `EINTR` if that thread is killed meanwhile, or with
+/// `ETIMEDOUT` at the deadline.
 pub(super) async fn run<T: Outcome>(
     fs: &Filesystem,
     counters: &Counters,
+    caller: u32,
     limit: Duration,
     operation: impl Future<Output = Result<T, Errno>> + Send,
     answer: impl FnOnce(Result<T, Errno>) + Send,
 ) {
     let mut operation = std::pin::pin!(operation);
-    if let Ok(result) = timeout(limit, &mut operation).await {
-        counters.end(&result);
-        answer(result);
-        return;
-    }
-    counters.late.fetch_add(1, Ordering::Relaxed);
-    tracing::warn!(seconds = limit.as_secs(), "a request was given up at its deadline");
-    answer(Err(Errno::ETIMEDOUT));
+    let deadline = Instant::now() + limit;
+    let reason = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Ok(result) = timeout(left.min(LOOK), &mut operation).await {
+            counters.end(&result);
+            answer(result);
+            return;
+        }
+        if is_killed(caller) {
+            break Errno::EINTR;
+        }
+        if left <= LOOK {
+            counters.late.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(seconds = limit.as_secs(), "a request was given up at its deadline");
+            break Errno::ETIMEDOUT;
+        }
+    };
+    answer(Err(reason));
     if let Ok(outcome) = operation.await {
         outcome.give_back(fs).await;
     }

@@ -3,11 +3,51 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::{Cluster, noise, wait_until};
+use rustix::process::Signal;
+
+/// Nothing that it waits for comes, and it must not have to wait for the deadline.
+#[test]
+fn a_program_that_is_killed_while_it_waits_ends() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("impatient");
+    user.ok(["bucket", "create", "work"]);
+    user.write_whole("work", "file", &noise(1, 300_000));
+    let mut mount = Mount::start(&user, "m", &["--bucket", "work"]);
+    assert!(fs::metadata(mount.join("file")).is_ok());
+    // Past its own cache, for which the kernel itself lets those go that are killed.
+    let input = format!("if={}", mount.join("file").display());
+    let reader = || {
+        let mut command = Command::new("dd");
+        command.args([&input, "of=/dev/null", "bs=1M", "iflag=direct"]).stderr(Stdio::null()).spawn().unwrap()
+    };
+    // A machine that stands still for longer than nodes are waited for tells nothing.
+    let told = (0..5).any(|_| {
+        let frozen: Vec<_> = (0..3).map(|node| cluster.freeze_node(node)).collect();
+        let (mut killed, mut waiting) = (reader(), reader());
+        std::thread::sleep(Duration::from_millis(300));
+        killed.kill().unwrap();
+        let status = killed.wait().unwrap();
+        // Not at about the same time: nothing has come that both waited for.
+        std::thread::sleep(Duration::from_secs(1));
+        let still_waits = waiting.try_wait().unwrap().is_none();
+        drop(frozen);
+        let _ = waiting.wait();
+        status.signal() == Some(Signal::KILL.as_raw()) && still_waits
+    });
+    assert!(told, "it ends before an answer comes");
+    wait_until("it is read", || fs::read(mount.join("file")).is_ok_and(|found| found == noise(1, 300_000)));
+    mount.unmount();
+}
 
 /// They are stopped: connections to them stand, new ones too, and nothing is answered.
 #[test]
