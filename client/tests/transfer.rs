@@ -16,6 +16,7 @@ use cyx_client::transfer::{
     Condition, OnConflict, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
 };
 use cyx_client::{Bucket, Error, IntegrityError, TreePath};
+use cyx_core::error::ErrorCode;
 use cyx_core::grant::Operations;
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
@@ -239,6 +240,37 @@ async fn a_placement_of_dead_nodes_is_exchanged_before_segments_get_narrower() {
     assert!(put.segments.iter().all(|segment| segment.scheme == Scheme::DEFAULT), "{:?}", put.segments);
     assert_eq!((put.survives(), put.missing_shards()), (Some(4), 0));
     assert!(world.get("file").await.unwrap() == plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_that_nodes_take_for_ended_are_asked_for_anew() {
+    let world = World::new(14).await;
+    world.nodes.iter().for_each(|node| node.behave(Manner::RefusesUntil(1)));
+    let put = world.put("file", &noise(SEGMENT), &PutOptions::default()).await.unwrap();
+    assert_eq!((put.segments[0].scheme, put.missing_shards()), (Scheme::DEFAULT, 0));
+    assert_eq!(world.gateway.state().storage.leased, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_that_were_no_use_are_given_back_at_once() {
+    let world = World::new(14).await;
+    world.nodes.iter().for_each(|node| node.behave(Manner::Refuses(ErrorCode::InsufficientStorage)));
+    let uploads = world.one_by_one();
+    for name in ["one", "two", "three"] {
+        let source = Source::Bytes(Bytes::from(noise(SEGMENT)));
+        let place = uploads.place(&path(name)).await.unwrap();
+        let refused = uploads.put(place, source, Some(SEGMENT as u64), &PutOptions::default(), &Silent).await;
+        assert!(matches!(refused, Err(Error::TooFewNodes { .. })), "{refused:?}");
+        let state = world.gateway.state();
+        assert!(
+            state.storage.leases.len() <= 1,
+            "but for the one at hand: {} of {}",
+            state.storage.leases.len(),
+            state.storage.leased
+        );
+    }
+    uploads.finish().await;
+    assert!(world.gateway.state().storage.leased > 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,10 +173,11 @@ impl Leases {
         }
     }
 
-    /// Drops a lease because one of its nodes failed; the next one is asked for without the nodes that fail. False if nothing was
-    /// learned since this one was asked for: then another would not be better, and it stays.
-    pub(crate) async fn exchange(&self, failed: &Arc<Lease>) -> bool {
-        let learned = self.pool.health().avoided().iter().any(|node| !failed.avoided.contains(node));
+    /// Drops a lease because one of its nodes failed, or because it is `stale`: nodes do not take its grants any more. The next one is
+    /// asked for without the nodes that fail. False if nothing was learned since this one was asked for: then another would not be
+    /// better, and it stays.
+    pub(crate) async fn exchange(&self, failed: &Arc<Lease>, stale: bool) -> bool {
+        let learned = stale || self.pool.health().avoided().iter().any(|node| !failed.avoided.contains(node));
         let mut current = self.current.lock().await;
         if learned && current.as_ref().is_some_and(|lease| Arc::ptr_eq(lease, failed)) {
             *current = None;
@@ -197,6 +198,9 @@ impl Leases {
                 && !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
         };
         let done: Vec<Arc<Lease>> = self.taken().extract_if(.., |lease| is_done(lease)).collect();
+        // Those that ended by themselves are nobody's any more.
+        let ended = unix_seconds().saturating_sub(MARGIN_SECONDS);
+        self.taken().retain(|lease| lease.use_until >= ended);
         self.give_back(&done).await;
     }
 

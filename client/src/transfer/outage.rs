@@ -10,8 +10,6 @@ use crate::nodes::NodeError;
 
 /// From one attempt to the next.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nothing is tried more often, even if others get through meanwhile.
-const TRIES: u32 = 60;
 
 /// Since when nothing gets through, for all transfers of one engine: when that was waited for once, nobody else waits.
 #[derive(Default)]
@@ -23,7 +21,8 @@ pub(crate) struct Outage {
 pub(crate) struct Waiting<'a> {
     outage: &'a Outage,
     patience: Duration,
-    tries: u32,
+    /// Since when it waits itself: it may be its nodes alone that are gone, while others get through.
+    began: Option<Instant>,
     /// So few could be reached once that it must be the way. They come back one after the other.
     is_likely: bool,
 }
@@ -36,7 +35,7 @@ impl Outage {
 
     /// What waits for at most so long.
     pub(crate) const fn waiting(&self, patience: Duration) -> Waiting<'_> {
-        Waiting { outage: self, patience, tries: 0, is_likely: false }
+        Waiting { outage: self, patience, began: None, is_likely: false }
     }
 
     /// Waits a moment for the way to be back. False, at once, if it has not been for `patience`.
@@ -56,11 +55,10 @@ impl Waiting<'_> {
         let is_silence = last.is_some_and(|error| error.problem.is_silence());
         self.is_likely |= is_silence && reachable * 2 < needed;
         // Some may have been there still when the way broke, so that the second attempt tells more.
-        let is_worth_it = self.is_likely || self.tries == 0;
-        if !is_silence || !is_worth_it || self.tries >= TRIES {
+        let is_worth_it = self.is_likely || self.began.is_none();
+        if !is_silence || !is_worth_it || self.began.get_or_insert_with(Instant::now).elapsed() >= self.patience {
             return false;
         }
-        self.tries += 1;
         self.outage.wait(self.patience).await
     }
 }
@@ -90,17 +88,15 @@ mod tests {
     async fn what_fails_otherwise_or_reaches_most_is_not_tried_again_and_nothing_is_for_ever() {
         let error = |problem| NodeError { node: NodeId([1; 16]), address: "there:1".into(), problem };
         let (silent, refused) = (error(Problem::Stalled), error(Problem::UsedUp));
-        let outage = Outage::default();
+        let (outage, began) = (Outage::default(), Instant::now());
         let mut waiting = outage.waiting(Duration::from_secs(5));
         assert!(!waiting.wait(0, 10, None).await && !waiting.wait(0, 10, Some(&refused)).await);
         assert!(waiting.wait(9, 10, Some(&silent)).await, "the first time it may be worse than it looks");
         assert!(!waiting.wait(5, 10, Some(&silent)).await && waiting.wait(4, 10, Some(&silent)).await);
         assert!(waiting.wait(9, 10, Some(&silent)).await, "they come back one after the other");
-        let mut tries = 3;
         while waiting.wait(0, 10, Some(&silent)).await {
             outage.is_over();
-            tries += 1;
         }
-        assert_eq!(tries, TRIES);
+        assert_eq!(began.elapsed(), Duration::from_secs(5), "its own patience ends while others get through");
     }
 }

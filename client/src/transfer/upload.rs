@@ -132,7 +132,7 @@ impl Uploads {
                 Ok(placed) => {
                     transfer.outage().is_over();
                     if placed.lease_is_poor {
-                        leases.exchange(&lease).await;
+                        leases.exchange(&lease, false).await;
                     }
                     return Ok(Shipped { placed, scheme: lease.scheme, lease });
                 }
@@ -141,14 +141,14 @@ impl Uploads {
             tracing::debug!(present = short.present, needed = short.needed, scheme = %coded.scheme, "too few nodes took a segment");
             if waiting.wait(short.present, short.needed, short.last.as_ref()).await {
                 // What nodes have counted of what broke off is missing at the end of the lease.
-                leases.exchange(&lease).await;
+                leases.exchange(&lease, false).await;
                 pool.health().excuse(lease.nodes.iter().map(|node| node.node));
                 continue;
             }
-            let others = leases.exchange(&lease).await;
-            lease.settled();
             let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());
-            let next = if renewed < RENEWALS && (others || wish.all_shards || stale) {
+            let others = leases.exchange(&lease, stale).await;
+            lease.settled();
+            let next = if renewed < RENEWALS && (others || wish.all_shards) {
                 renewed += 1;
                 Some(leases.take(length, wish.coming).await?)
             } else if wish.all_shards {
@@ -160,6 +160,8 @@ impl Uploads {
                 if let Some(error) = short.last {
                     tracing::warn!(%error, "the last storage node that failed");
                 }
+                // They count as used while they are held, and whoever tries again takes more.
+                leases.release_spent().await;
                 return Err(Error::TooFewNodes {
                     what: "cannot store a segment".to_owned(),
                     reachable: short.present,

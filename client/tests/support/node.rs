@@ -50,6 +50,8 @@ pub enum Manner {
     BreaksAfter(usize),
     /// It refuses to store, with this code.
     Refuses(ErrorCode),
+    /// It refuses so many stores, as if its grants had ended.
+    RefusesUntil(u64),
     /// It answers reads with one bit changed.
     FlipsBits,
     /// It answers reads with fewer bytes.
@@ -499,6 +501,9 @@ impl Service {
             match self.manner() {
                 Manner::BreaksAfter(limit) if total > limit => return Err(Status::unavailable("gone")),
                 Manner::Refuses(code) => return Err(status(code, "it is told to refuse")),
+                Manner::RefusesUntil(stores) if number <= stores => {
+                    return Err(status(ErrorCode::TokenExpired, "the grant is over"));
+                }
                 _ => {}
             }
             let Some(chunk) = header.as_ref().filter(|header| header.length as usize == bytes.len()) else { continue };

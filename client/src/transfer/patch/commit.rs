@@ -78,6 +78,7 @@ impl Patches {
         for segment in carried {
             segment.lease.settled();
         }
+        uploads.shared.leases.release_spent().await;
         results.into_iter().map(|result| result.unwrap_or(Err(Error::Internal("a patch has no result")))).collect()
     }
 }
