@@ -121,6 +121,8 @@ struct Inner {
     held: bool,
     lost: bool,
     failures: u32,
+    /// Somebody was told why it is not committed.
+    told: bool,
     retry_at: Option<Instant>,
 }
 
@@ -161,6 +163,7 @@ impl Content {
             held: false,
             lost: false,
             failures: 0,
+            told: false,
             retry_at: None,
         };
         Self {

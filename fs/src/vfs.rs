@@ -115,7 +115,7 @@ pub(crate) enum Found {
 pub(crate) struct Inner {
     /// Itself, for its own tasks.
     me: Weak<Self>,
-    runtime: tokio::runtime::Handle,
+    pub(crate) runtime: tokio::runtime::Handle,
     /// Who asks for write leases: this folder, whichever process uses it.
     holder: String,
     /// What an earlier run decided and did not send, of buckets that are not open yet.
@@ -259,9 +259,7 @@ impl Filesystem {
         let Some(node) = self.inner.table.forget(ino, lookups) else { return };
         let has_name = node.is_directory() || lock(&node.facts).nlink > 0;
         if !has_name && self.inner.is_dirty(&node) {
-            let inner = Arc::clone(&self.inner);
-            // The kernel's requests come on threads of their own.
-            self.inner.tasks.spawn_on(async move { inner.orphaned(&node).await }, &self.inner.runtime);
+            self.inner.begin(|inner| async move { inner.orphaned(&node).await });
         }
     }
 

@@ -18,7 +18,8 @@ use crate::output::{human, names};
 #[derive(Serialize)]
 struct Gone<'a> {
     mountpoint: &'a Path,
-    pending_files: u64,
+    /// Unknown if nobody could be asked.
+    pending_files: Option<u64>,
 }
 
 /// Takes a mount off.
@@ -40,11 +41,11 @@ pub async fn umount(context: &Context, args: &Umount) -> Result<()> {
         Some(live) => ask(context, &live, args.force, &shown).await?,
         None => {
             take_off(&path, args.force, &shown)?;
-            0
+            Some(0)
         }
     };
-    if pending_files > 0 {
-        context.output.warn(pending(pending_files));
+    if let Some(files) = pending_files.filter(|files| *files > 0) {
+        context.output.warn(pending(files));
     }
     if context.output.json() {
         return context.output.document(&Gone { mountpoint: &path, pending_files });
@@ -71,8 +72,8 @@ fn deleted(status: &Status) -> Option<String> {
     (status.deleted_files > 0).then_some(said)
 }
 
-/// Asks the mount itself.
-async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result<u64> {
+/// Asks the mount itself. Returns how many files were not sent, if that can be known.
+async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result<Option<u64>> {
     let bar = context.output.progress().then(|| {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -111,7 +112,7 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
             if let Some(kept) = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
                 context.output.warn(kept);
             }
-            Ok(pending_files)
+            Ok(Some(pending_files))
         }
         Ok(Reply::Refused { reason: Refusal::Busy, .. }) => {
             stays(format!("{shown} is in use"), "Close what is open in it (`fuser -vm` shows who), or use --force.")
@@ -128,9 +129,19 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
             "What is not sent stays in the journal, and the next mount with the same cache directory sends it.",
         ),
         Ok(_) => stays(format!("{shown} cannot be taken off"), "The log of the mount says why; try --force."),
+        // A process that is stopped or hangs need not agree.
+        Err(_) if force => {
+            take_off(&live.record.mountpoint, true, shown)?;
+            context.output.warn(format!(
+                "process {} did not answer and still has the cache directory; when it is ended, the next mount with the \
+                 same cache directory sends what is in the journal",
+                live.record.pid
+            ));
+            Ok(None)
+        }
         Err(error) => stays(
             format!("the mount {shown} (process {}) does not answer: {error}", live.record.pid),
-            "If it does not recover, end the process; the next mount sends what is in the journal.",
+            "If it does not recover, use --force or end the process; the next mount sends what is in the journal.",
         ),
     }
 }

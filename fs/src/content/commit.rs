@@ -317,7 +317,9 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                     (inner.failures, inner.soon) = (0, true);
                 }
                 inner.pause();
-                !renewed && !lacks_shared && inner.failures == patience(&error)
+                let is_news = !renewed && !lacks_shared && !inner.told && inner.failures >= patience(&error);
+                inner.told |= is_news;
+                is_news
             };
             tracing::debug!(file = %id.inode, %error, "changes are not committed yet");
             if is_news {

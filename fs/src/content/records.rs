@@ -184,7 +184,7 @@ impl Content {
         let note = self.store.journal.append_now(&inner.base_record(self.id))?;
         let mut pins = std::mem::take(&mut inner.pins);
         pins.add(note);
-        (inner.lost, inner.soon, inner.failures) = (false, false, 0);
+        (inner.lost, inner.soon, inner.failures, inner.told) = (false, false, 0, false);
         (inner.since, inner.latest, inner.retry_at) = (None, None, None);
         inner.intents.clear();
         self.store.journal.intended(self.id, u64::MAX);

@@ -124,6 +124,14 @@ async fn what_cannot_be_stored_is_told_once_unless_it_passes_by_itself() {
         while mount.events.try_recv().is_ok() {}
         content.write(0, Bytes::from_static(b"b")).await.unwrap();
     }
+    // What does not pass may come after what might have.
+    for behaviour in [Behaviour::Refuses, Behaviour::Refuses, Behaviour::IsFull, Behaviour::IsFull, Behaviour::Refuses]
+    {
+        remote.behave(behaviour);
+        content.commit().await.unwrap_err();
+    }
+    let said: Vec<StoreEvent> = std::iter::from_fn(|| mount.events.try_recv().ok()).collect();
+    assert!(matches!(&said[..], [StoreEvent::Failing { .. }]), "{}", said.len());
 }
 
 #[tokio::test]

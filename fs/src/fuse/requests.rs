@@ -351,9 +351,9 @@ impl fuser::Filesystem for Adapter {
                     space.blocks,
                     space.free,
                     space.free,
-                    // Inodes are not limited; programs that look for a limit get one that is never reached.
-                    space.files.saturating_add(u64::from(u32::MAX)),
-                    u64::from(u32::MAX),
+                    // Inodes are not limited, so all of those that are told are free: whoever watches disks is not alarmed.
+                    space.files,
+                    space.files,
                     space.block,
                     space.name_max,
                     space.block,

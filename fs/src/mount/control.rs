@@ -309,8 +309,9 @@ impl Live {
     /// If it falls silent or its process ends without a word.
     pub async fn unmount(&self, force: bool, progress: impl Fn(&Status)) -> io::Result<Reply> {
         let mut lines = self.ask(Request::Unmount { force }).await?;
+        let silence = if force { PATIENCE } else { SILENCE };
         loop {
-            let next = tokio::time::timeout(SILENCE, next_reply(&mut lines)).await;
+            let next = tokio::time::timeout(silence, next_reply(&mut lines)).await;
             match next.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
                 Some(Reply::Ending(status)) => progress(&status),
                 Some(Reply::Status(_)) => return Err(io::ErrorKind::InvalidData.into()),

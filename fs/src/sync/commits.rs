@@ -52,13 +52,11 @@ impl Filesystem {
                         inner.report(format!("changes could not be stored, and are tried again: {error}"));
                     }
                     Some(StoreEvent::Refused) => {
-                        let inner = Arc::clone(&inner);
-                        inner.clone().tasks.spawn(async move { inner.look_for_deleted().await });
+                        inner.begin(|inner| async move { inner.look_for_deleted().await });
                     }
                     Some(StoreEvent::Crowded { file }) => inner.shift_notes(file),
                     Some(StoreEvent::Lost { file }) => {
-                        let inner = Arc::clone(&inner);
-                        inner.clone().tasks.spawn(async move { inner.settle_lost(file).await });
+                        inner.begin(move |inner| async move { inner.settle_lost(file).await });
                     }
                 }
             }
@@ -128,6 +126,20 @@ impl Filesystem {
 }
 
 impl Inner {
+    /// Begins something that is of no use any more when the filesystem is shut down, which waits for no server and no node. What it leaves
+    /// undone is found in the journal as after a crash.
+    pub(crate) fn begin<F>(self: &Arc<Self>, task: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, task) = (self.stop.clone(), task(Arc::clone(self)));
+        let until_stopped = async move {
+            stop.run_until_cancelled(task).await;
+        };
+        // The kernel's requests come on threads of their own.
+        self.tasks.spawn_on(until_stopped, &self.runtime);
+    }
+
     /// What was written of a file is a version now.
     fn committed(&self, file: FileId, version: u64, size: u64) {
         if let Some(home) = self.buckets.get(file.bucket)

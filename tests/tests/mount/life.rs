@@ -37,6 +37,8 @@ fn a_mount_lives_from_the_command_to_the_command() {
     let status = mount.status();
     assert_eq!((&status["answers"], &status["read_only"]), (&true.into(), &false.into()));
     assert!(status["inodes"].as_u64().unwrap() > 2, "{status}");
+    let space = rustix::fs::statvfs(mount.path()).unwrap();
+    assert_eq!((space.f_files > 0, space.f_ffree), (true, space.f_files), "there is no limit to come near to");
 
     // A second mount on the place or on the cache is refused, in words.
     let taken = user.fails(7, [Path::new("mount"), mount.path()]);
@@ -171,7 +173,14 @@ fn a_mount_whose_process_is_stopped_holds_nobody_up() {
     }
     assert_eq!(fs::read(mount.join("file")).unwrap(), b"x");
     assert_eq!(mount.status()["answers"], true);
-    mount.unmount();
+    fs::write(mount.join("file"), "y").unwrap();
+    mount.signal(Signal::STOP);
+    let forced = user.ok([Path::new("umount"), Path::new("--force"), mount.path()]);
+    assert!(forced.stderr.contains("did not answer") && !mount.join("file").exists(), "{forced:?}");
+    // It finds out that it was taken off, and ends as ever.
+    mount.signal(Signal::CONT);
+    mount.wait_gone();
+    assert_eq!(user.read("docs", "file"), b"y");
 }
 
 #[test]
