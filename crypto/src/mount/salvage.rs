@@ -37,7 +37,7 @@ pub struct Found {
 pub struct Salvaged {
     /// Id of the file.
     pub file: [u8; 16],
-    /// Sequence of the first record, as the header says.
+    /// Sequence of the first record, as the header says, or, if that is damaged, of the first one that can be read.
     pub first: u64,
     /// The records in order.
     pub records: Vec<Found>,
@@ -88,8 +88,9 @@ pub fn salvage(bytes: &[u8], cipher: impl FnOnce(&[u8; 16]) -> RecordCipher) -> 
     match (named, begins) {
         (Ok((_, first)), None) => salvaged.first = first,
         (Ok((_, first)), Some(begins)) => {
-            salvaged.first = begins;
-            if first != begins && salvaged.damaged.first().is_none_or(|damaged| damaged.start > FILE_HEADER_LEN) {
+            let begins_damaged = salvaged.damaged.first().is_some_and(|damaged| damaged.start == FILE_HEADER_LEN);
+            salvaged.first = if begins_damaged { first.min(begins) } else { begins };
+            if first != begins && !begins_damaged {
                 salvaged.damaged.insert(0, 0..FILE_HEADER_LEN);
             }
         }

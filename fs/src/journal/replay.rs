@@ -151,7 +151,8 @@ pub(super) fn read(
     let mut before: Option<Read> = None;
     state.next_file = state.next_file.max(removal::finish(folder)?);
     state.fresh = fresh::found(folder)?;
-    let (mut first, mut is_cut_off) = (None, false);
+    // What is missing behind a file that cannot be read at all is in that file.
+    let (mut first, mut is_cut_off, mut is_gap) = (None, false, false);
     for (number, path) in numbered(folder, ENDING)? {
         state.next_file = state.next_file.max(number + 1);
         let is_fresh = state.fresh.contains(&number);
@@ -165,7 +166,10 @@ pub(super) fn read(
         let opened = if bytes.len() < format::FILE_HEADER_LEN { None } else { open(&bytes, key, older) };
         // Begun and not even its header written, or no record behind it: nothing is lost.
         let is_unwritten = match &opened {
-            None => is_fresh || bytes.len() < format::FILE_HEADER_LEN,
+            None => {
+                let header = bytes.get(..format::FILE_HEADER_LEN);
+                header.is_none_or(|header| is_fresh && header.iter().all(|byte| *byte == 0))
+            }
             Some((found, _)) => is_fresh && found.torn > 0 && found.records.is_empty() && found.damaged.is_empty(),
         };
         if is_unwritten {
@@ -179,8 +183,10 @@ pub(super) fn read(
         }
         let Some((found, key)) = opened else {
             replay.replayed.damaged.push(set_aside(&path)?);
+            is_gap = true;
             continue;
         };
+        let is_fresh = is_fresh && !std::mem::take(&mut is_gap);
         let read = Read { number, path, len: bytes.len() as u64, found, key };
         let next = Some(Next { first: read.found.first, is_fresh });
         is_cut_off = match before.take() {

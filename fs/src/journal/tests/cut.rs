@@ -41,6 +41,43 @@ async fn a_power_cut_that_leaves_a_later_file_leaves_a_beginning_of_what_happene
     }
 }
 
+/// A process was killed before anything was promised, and then the disk lost something: that is no power cut.
+#[tokio::test]
+async fn a_flipped_byte_in_fresh_files_costs_one_record_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = several_files(folder.path()).await;
+    for (file, bytes) in files.iter().enumerate() {
+        let last = parse(bytes).unwrap().records.last().map(|found| found.at).unwrap();
+        for at in 0..bytes.len() {
+            let other = tempfile::tempdir().unwrap();
+            for (number, bytes) in (1..).zip(&files) {
+                let mut bytes = bytes.clone();
+                if number == file as u64 + 1 {
+                    bytes[at] ^= 0x10;
+                }
+                std::fs::write(other.path().join(file_name(number)), bytes).unwrap();
+                fresh::begin(other.path(), number).unwrap();
+            }
+            let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
+            if (last + 5..last + 9).contains(&at) {
+                // A last record that claims to be longer looks like one whose end was never written.
+                continue;
+            }
+            let found = replayed.files.first().map_or(0, |file| file.changes.len());
+            // Without the id a file has no key.
+            let least = if (5..21).contains(&at) { 9 - count_writes(bytes) } else { 8 };
+            assert!(found >= least, "file {file} byte {at}: {found} of {least}");
+            assert!(!replayed.damaged.is_empty(), "file {file} byte {at} is told");
+            assert!(replayed.damaged.iter().all(|path| path.exists()), "nothing is thrown away");
+        }
+    }
+}
+
+fn count_writes(bytes: &[u8]) -> usize {
+    let found = parse(bytes).unwrap().records;
+    found.iter().filter(|found| matches!(found.record, Record::Write { .. })).count()
+}
+
 #[tokio::test]
 async fn a_file_is_fresh_until_what_is_in_it_is_promised() {
     let folder = tempfile::tempdir().unwrap();
