@@ -179,16 +179,27 @@ impl Unsynced {
         !self.begun && self.bytes <= QUICK
     }
 
-    fn sync(&self, folder: &Path) -> io::Result<()> {
+    fn sync(&self, folder: &Path) -> Result<(), Unsure> {
         for (_, _, file) in &self.files {
-            file.sync_data()?;
+            file.sync_data().map_err(Unsure::OfAll)?;
         }
         // In their order, so that those that still are come last at every moment.
         for number in &self.fresh {
-            fresh::end(folder, *number)?;
+            fresh::end(folder, *number).map_err(Unsure::OfNames)?;
         }
-        if self.begun { File::open(folder)?.sync_all() } else { Ok(()) }
+        if self.begun {
+            File::open(folder).map_err(Unsure::OfNames)?.sync_all().map_err(Unsure::OfAll)?;
+        }
+        Ok(())
     }
+}
+
+/// Why it is not known that something is durable.
+enum Unsure {
+    /// The disk failed. The kernel may have dropped what it could not write, and never says so again.
+    OfAll(io::Error),
+    /// The folder could not be brought up to date, which can be tried again.
+    OfNames(io::Error),
 }
 
 #[derive(Default)]
@@ -296,7 +307,7 @@ impl Journal {
     /// Makes everything durable that was appended before. Those who ask at the same time share the work.
     ///
     /// # Errors
-    /// [`JournalError::Disk`]; after that the journal takes nothing any more, because nobody knows what is durable.
+    /// [`JournalError::Disk`]; if the disk failed the journal takes nothing any more, because nobody knows what is durable.
     pub async fn sync(&self) -> Result<(), JournalError> {
         let target = self.state().next_sequence;
         let mut synced = self.shared.syncing.lock().await;
@@ -323,7 +334,8 @@ impl Journal {
         let working = Arc::clone(&unsynced);
         let folder = self.shared.folder.clone();
         let done = tokio::task::spawn_blocking(move || working.sync(&folder));
-        self.synced(&unsynced, done.await.unwrap_or_else(|_| Err(io::Error::other("the work was cut off"))))
+        let cut_off = |_| Err(Unsure::OfAll(io::Error::other("the work was cut off")));
+        self.synced(&unsynced, done.await.unwrap_or_else(cut_off))
     }
 
     /// As [`Self::sync`], on this thread.
@@ -337,7 +349,8 @@ impl Journal {
         if state.broken {
             return Err(JournalError::Broken);
         }
-        let fresh = state.fresh.clone();
+        // What is before may be torn until the journal begins with this file.
+        let fresh = if first == 0 { state.fresh.clone() } else { BTreeSet::new() };
         let mut unsynced =
             Unsynced { upto: state.next_sequence, files: Vec::new(), bytes: 0, begun: !fresh.is_empty(), fresh };
         for (number, segment) in state.segments.range(first..).filter(|(_, segment)| segment.synced < segment.len) {
@@ -349,10 +362,11 @@ impl Journal {
     }
 
     /// Takes note of what was made durable, or that nobody knows.
-    fn synced(&self, unsynced: &Unsynced, done: io::Result<()>) -> Result<u64, JournalError> {
+    fn synced(&self, unsynced: &Unsynced, done: Result<(), Unsure>) -> Result<u64, JournalError> {
         let mut state = self.state();
-        if let Err(source) = done {
-            state.broken = true;
+        if let Err(unsure) = done {
+            state.broken |= matches!(unsure, Unsure::OfAll(_));
+            let (Unsure::OfAll(source) | Unsure::OfNames(source)) = unsure;
             return Err(JournalError::Disk { path: self.shared.folder.clone(), source });
         }
         for (number, len, _) in &unsynced.files {

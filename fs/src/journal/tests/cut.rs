@@ -101,6 +101,24 @@ async fn a_file_is_fresh_until_what_is_in_it_is_promised() {
 }
 
 #[tokio::test]
+async fn a_mark_that_cannot_be_removed_fails_a_sync_and_not_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    journal.append(&base(1, 0)).await.unwrap();
+    // A directory in its place.
+    let mark = folder.path().join(format!("{:016x}.{}", 1, fresh::ENDING));
+    std::fs::remove_file(&mark).unwrap();
+    std::fs::create_dir(&mark).unwrap();
+    assert!(matches!(journal.sync().await, Err(JournalError::Disk { .. })));
+    journal.append(&write(0, b"taken")).await.unwrap();
+    std::fs::remove_dir(&mark).unwrap();
+    journal.sync().await.unwrap();
+    drop(journal);
+    let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
+    assert_eq!(replayed.files[0].changes.len(), 1);
+}
+
+#[tokio::test]
 async fn a_first_record_whose_write_failed_takes_nothing_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let failed = sealed([1; 16], 1, &[write(0, b"failed")]);
