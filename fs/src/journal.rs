@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,7 @@ mod append;
 mod fresh;
 pub(crate) mod here;
 mod intents;
+mod lost;
 mod recent;
 mod removal;
 mod replay;
@@ -479,10 +480,4 @@ fn disk(path: &Path) -> impl Fn(io::Error) -> JournalError + use<'_> {
         Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => JournalError::Full,
         _ => JournalError::Disk { path: path.to_owned(), source },
     }
-}
-
-fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

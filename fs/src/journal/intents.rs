@@ -19,8 +19,9 @@ use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::salvage;
 
 use super::format::{self, FILE_HEADER_LEN, FileId, Intent, Record};
+use super::lost::read_whole;
 use super::replay::numbered;
-use super::{Journal, JournalError, ReplayedFile, Shared, disk, read_whole};
+use super::{Journal, JournalError, ReplayedFile, Shared, disk};
 
 /// Files of intents end with this, after a number as the journal's have.
 const ENDING: &str = "intents";

@@ -15,7 +15,8 @@ use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::{Found, Salvaged, salvage};
 
 use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record, Share};
-use super::{JournalError, Position, Segment, State, disk, fresh, read_whole, removal};
+use super::lost::read_whole;
+use super::{JournalError, Position, Segment, State, disk, fresh, removal};
 
 /// What the names of files end with.
 pub(super) const ENDING: &str = "journal";
