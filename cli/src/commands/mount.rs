@@ -7,7 +7,7 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -172,10 +172,8 @@ fn open_log(path: &Path) -> io::Result<File> {
 /// Settings, with the home folder that `-o home=` names, and without relative paths.
 fn config(global: &Global, options: &Options) -> Result<Config> {
     let home = options.home.clone();
-    if let Some(home) = home.as_deref().filter(|home| !home.is_dir()) {
-        // It would be made, for a log that says that nobody is logged in there.
-        let shown = names::escape(home.as_os_str().as_encoded_bytes());
-        return Err(Error::usage(format!("the mount option home is {shown}, which is no directory")));
+    if let Some(home) = home.as_deref() {
+        check_home(home)?;
     }
     let variable = |name: &str| match (&home, name) {
         (Some(home), "CYXCLOUD_HOME") => Some(home.clone().into_os_string()),
@@ -187,6 +185,25 @@ fn config(global: &Global, options: &Options) -> Result<Config> {
         config.ca_file = Some(std::path::absolute(file).map_err(Error::stream("find the certificate authorities"))?);
     }
     Ok(config)
+}
+
+/// The folder that `-o home=` names is there, and the user's own.
+fn check_home(home: &Path) -> Result<()> {
+    let shown = || names::escape(home.as_os_str().as_encoded_bytes());
+    let Some(found) = fs::metadata(home).ok().filter(fs::Metadata::is_dir) else {
+        // It would be made, for a log that says that nobody is logged in there.
+        return Err(Error::usage(format!("the mount option home is {}, which is no directory", shown())));
+    };
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        // What root writes there its owner could not read any more, and not mount with.
+        return Err(Error::usage(format!(
+            "the mount option home is {}, which belongs to the user {owner}, not to {user}: let its owner mount (in \
+             /etc/fstab with the option user)",
+            shown()
+        )));
+    }
+    Ok(())
 }
 
 fn options(args: &Mount) -> Result<Options> {

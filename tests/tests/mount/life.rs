@@ -88,6 +88,14 @@ fn what_stands_in_the_way_is_said() {
     let home = mount(&["-o", &format!("home={}", nowhere.display())]);
     assert!(home.code == 2 && home.stderr.contains("which is no directory"), "{home:?}");
     assert!(!nowhere.exists(), "nothing is made there");
+    if rustix::process::geteuid().is_root() {
+        let of_another = user.path("of-another");
+        fs::create_dir(&of_another).unwrap();
+        std::os::unix::fs::chown(&of_another, Some(12_345), None).unwrap();
+        let home = mount(&["-o", &format!("home={}", of_another.display())]);
+        assert!(home.code == 2 && home.stderr.contains("belongs to the user 12345"), "{home:?}");
+        assert!(fs::read_dir(&of_another).unwrap().next().is_none(), "nothing is made there");
+    }
     let bucket = mount(&["--bucket", "absent"]);
     assert!(bucket.code == 3 && bucket.stderr.contains("absent"), "{bucket:?}");
     fs::write(point.join("file"), "x").unwrap();
