@@ -414,6 +414,9 @@ async fn an_interrupted_upload_sends_only_what_is_missing_and_nothing_that_chang
 
     let (kept, before) = (staged(&world), world.stored());
     assert_eq!(kept, 4);
+    let leases = |world: &World| world.gateway.state().storage.leases.clone();
+    let held = leases(&world);
+    assert!(!held.is_empty(), "they count as used");
     plain[0] ^= 1;
     std::fs::write(&file, &plain).unwrap();
     let put = run(options).await.unwrap();
@@ -424,6 +427,7 @@ async fn an_interrupted_upload_sends_only_what_is_missing_and_nothing_that_chang
     assert_eq!(sent, 13);
     assert_eq!(std::fs::read_dir(world.home.path().join("transfers")).unwrap().count(), 0);
     assert_eq!(staged(&world), 0, "what did not fit any more is given up");
+    assert!(!leases(&world).iter().any(|lease| held.contains(lease)), "what the first run held is given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,6 +150,11 @@ impl Leases {
         Ok(scheme)
     }
 
+    /// Id of the lease at hand.
+    pub(crate) async fn current(&self) -> Option<Bytes> {
+        self.current.lock().await.as_ref().map(|lease| lease.id.clone())
+    }
+
     /// Has a lease at hand, and connections to its nodes, before they are needed. What fails is found out when they are.
     pub(crate) async fn prepare(&self, coming: u64) {
         if let Err(error) = self.scheme(coming).await {

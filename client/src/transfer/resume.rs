@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use cyx_core::extent::{BlobHeader, Extent};
 use cyx_core::ids::{BlobId, BucketId, InodeId, TimeOrdered as _, TxnId};
 use cyx_core::scheme::Scheme;
@@ -31,6 +32,7 @@ use crate::tree::types::Bucket;
 const HEAD: u8 = 1;
 /// 2 was a blob with a fingerprint of its plain bytes; whoever still has some begins anew.
 const FINISHED: u8 = 3;
+const LEASE: u8 = 4;
 
 /// A file that is, or is to be, in a bucket.
 #[derive(Clone)]
@@ -54,6 +56,8 @@ pub(crate) struct Resume {
     fingerprints: Fingerprints,
     /// By file offset: staged by earlier runs, and by this one.
     finished: BTreeMap<u64, Finished>,
+    /// The placement lease that was written down last.
+    lease: Bytes,
 }
 
 /// A blob that was sealed and staged.
@@ -152,7 +156,20 @@ fn decode_head(record: &[u8]) -> std::result::Result<(TxnId, FileIdentity), Deco
 fn decode(records: &Records) -> Option<(TxnId, FileIdentity, Vec<Finished>)> {
     let (head, rest) = records.split_first()?;
     let (txn, file) = decode_head(head).ok()?;
-    Some((txn, file, rest.iter().map_while(|record| Finished::decode(record).ok()).collect()))
+    let blobs = rest.iter().filter(|record| record.first() != Some(&LEASE));
+    Some((txn, file, blobs.map_while(|record| Finished::decode(record).ok()).collect()))
+}
+
+/// Gives back the placement leases of a run that was ended before it could: what they promise counts as used. Everything that was staged stays.
+async fn give_back_leases(client: &Client, records: &Records) {
+    let lease = |record: &Zeroizing<Vec<u8>>| record.strip_prefix(&[LEASE]).map(Bytes::copy_from_slice);
+    let leases: Vec<Bytes> = records.iter().filter_map(lease).collect();
+    if leases.is_empty() {
+        return;
+    }
+    if let Err(error) = client.meta.release_lease(pb::ReleaseLeaseRequest { leases }).await {
+        tracing::debug!(%error, "leases were not given back; they end by themselves");
+    }
 }
 
 /// Where the journal of an upload to this name lies. The name is not to be seen in it.
@@ -197,6 +214,7 @@ impl Resume {
         let (key, fingerprints) = (place.journal_key(), Fingerprints(place.fingerprint_key()));
         let path = place.path;
         let Some((journal, records)) = blocking(move || Journal::open(path, key)).await? else { return Ok(None) };
+        give_back_leases(client, &records).await;
         let fits = |file: &FileIdentity| {
             existing.as_ref().is_none_or(|existing| existing.inode == file.inode && existing.key == file.key)
         };
@@ -208,11 +226,12 @@ impl Resume {
                 .map(|done| (done.offset, done))
                 .collect();
             if !finished.is_empty() {
-                return Ok(Some(Self { journal, txn, file, fingerprints, finished }));
+                return Ok(Some(Self { journal, txn, file, fingerprints, finished, lease: Bytes::new() }));
             }
         }
         let file = existing.unwrap_or_else(|| FileIdentity::draw(bucket));
-        let mut resume = Self { journal, txn: TxnId::now(), file, fingerprints, finished: BTreeMap::new() };
+        let (txn, finished, lease) = (TxnId::now(), BTreeMap::new(), Bytes::new());
+        let mut resume = Self { journal, txn, file, fingerprints, finished, lease };
         resume.journal.clear()?;
         resume.journal.append(&encode_head(resume.txn, &resume.file))?;
         Ok(Some(resume))
@@ -227,6 +246,7 @@ impl Resume {
         let Some((journal, records)) = blocking(move || Journal::open(path, key)).await? else {
             return Err(Error::Conflict("the upload is still running and".to_owned()));
         };
+        give_back_leases(client, &records).await;
         if let Some((txn, ..)) = decode(&records) {
             abort_staged(client, bucket, txn).await?;
         }
@@ -274,6 +294,15 @@ impl Resume {
         .await
     }
 
+    /// Writes down under which lease segments are stored, so that the next run can give it back if this one cannot.
+    pub(crate) fn hold(&mut self, lease: &Bytes) -> Result<()> {
+        if self.lease != *lease {
+            self.journal.append(&[&[LEASE], &lease[..]].concat())?;
+            self.lease = lease.clone();
+        }
+        Ok(())
+    }
+
     /// Writes down what is about to be staged.
     pub(crate) fn record(&mut self, finished: Vec<Finished>) -> Result<()> {
         for done in finished {
@@ -292,6 +321,7 @@ impl Resume {
     pub(crate) fn restart(&mut self) -> Result<()> {
         self.txn = TxnId::now();
         self.finished.clear();
+        self.lease = Bytes::new();
         self.journal.clear()?;
         self.journal.append(&encode_head(self.txn, &self.file))
     }

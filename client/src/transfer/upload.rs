@@ -232,6 +232,11 @@ impl Sending<'_> {
             let left = self.known.map(|known| known.saturating_sub(offset));
             let coming = left.unwrap_or(offset.max(transfer.tuning().large_file));
             let scheme = leases.scheme(sealed_about(coming)).await?;
+            if let Some(resume) = self.options.resume.as_deref_mut()
+                && let Some(lease) = leases.current().await
+            {
+                resume.hold(&lease)?;
+            }
             // The first is an ordinary one: it tells which nodes lag before much waits for them.
             let known = if offset == 0 { 0 } else { self.known.unwrap_or(offset) };
             let full = transfer.tuning().segment_frames(scheme, known);
