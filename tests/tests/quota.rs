@@ -26,6 +26,18 @@ fn what_exceeds_the_quota_is_refused_and_leaves_nothing() {
     let upload = ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()];
     let run = user.fails(5, upload);
     assert!(run.stderr.contains("of the plan are left"), "{run:?}");
+    // Of several, all that did not get through are named, with the reason.
+    let third = user.file("other", &noise(5, 16 * MB));
+    let several = [&upload[..1], &[third.as_os_str()], &upload[1..], &["--json".as_ref()]].concat();
+    let summary = user.fails(5, several).json();
+    let failed = summary["failed"].as_array().unwrap();
+    let paths: Vec<&str> = failed.iter().filter_map(|failure| failure["path"].as_str()).collect();
+    assert_eq!(summary["files"], 0, "{summary}");
+    assert_eq!(paths.len(), 2, "{summary}");
+    for path in [&source, &third] {
+        assert!(paths.contains(&path.to_str().unwrap()), "{summary}");
+    }
+    assert!(failed.iter().all(|failure| failure["code"] == "QUOTA_EXCEEDED"), "{summary}");
     // Its length is found out while it is sent.
     let run = user.cyx_with_input(["upload", "-", "--bucket", "docs", "--key", "stream"], &noise(3, 40 * MB));
     assert_eq!(run.code, 5, "{run:?}");

@@ -92,8 +92,8 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
         // A single failure is the command's own error, and says all there is to say.
         let says_all = is_single(&summary) && summary.failed.len() == 1;
         // What stopped everything before anything was done says so itself.
-        let did_nothing = summary.stopped.is_some() && total(&summary) == 0;
-        if !says_all && !did_nothing {
+        let did_nothing = total(&summary) == summary.failed.len() as u64;
+        if !says_all && !(did_nothing && summary.stopped.is_some()) {
             output.note(sentence(direction, &summary, planned.is_some()));
         }
     }
@@ -119,9 +119,13 @@ fn end(context: &Context, mut summary: Summary) -> Result<()> {
         return Err(failure.error.into());
     }
     let mut worst = 0;
+    let stopped = summary.stopped.as_ref().map(ToString::to_string);
     for failure in summary.failed {
         let error = Error::from(failure.error);
-        context.output.failure(&failure.path, &error);
+        // What stopped everything is said once, at the end.
+        if stopped.as_ref().is_none_or(|stopped| *stopped != error.to_string()) {
+            context.output.failure(&failure.path, &error);
+        }
         // Of different failures the first decides: there is no order among exit codes.
         if worst == 0 {
             worst = error.exit_code();

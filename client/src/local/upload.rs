@@ -3,7 +3,7 @@
 //! Directories are read one after the other, each with one listing of what the bucket has there; missing ones are made a
 //! directory at a time. Small files gather into batches, large ones go by themselves; both run beside the reading.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::walk::{Local, LocalKind, below, read_folder};
-use super::{Filter, SharedFilter, Summary, stops_all};
+use super::walk::{Local, LocalKind, below, has_wanted, read_folder};
+use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::put::Target;
@@ -72,9 +72,12 @@ impl Uploads {
             batch: Vec::new(),
             batch_bytes: 0,
             jobs: JoinSet::new(),
+            open: BTreeSet::new(),
         };
-        if let Err(error) = run.all(items).await {
-            run.summary.stopped = Some(error);
+        let named: Vec<PathBuf> = items.iter().map(|(path, _)| path.clone()).collect();
+        let mut through = 0;
+        if let Err(error) = run.all(items, &mut through).await {
+            run.stop(error, &named[through..]);
         }
         run.summary
     }
@@ -116,6 +119,8 @@ struct Run {
     batch: Vec<Candidate>,
     batch_bytes: u64,
     jobs: JoinSet<Result<Outcomes>>,
+    /// Files that were found and have no outcome yet.
+    open: BTreeSet<Vec<u8>>,
 }
 
 /// A directory of which the bucket has, or will have, the same.
@@ -130,7 +135,8 @@ struct Pair {
 }
 
 impl Run {
-    async fn all(&mut self, items: Vec<(PathBuf, TreePath)>) -> Result<()> {
+    /// Takes over everything, and counts the items that were looked through.
+    async fn all(&mut self, items: Vec<(PathBuf, TreePath)>, through: &mut usize) -> Result<()> {
         for (path, target) in items {
             let local = {
                 let path = path.clone();
@@ -145,6 +151,7 @@ impl Run {
             if let Err(error) = result {
                 self.fail(shown, error)?;
             }
+            *through += 1;
         }
         self.flush().await?;
         while let Some(done) = self.jobs.join_next().await {
@@ -372,6 +379,7 @@ impl Run {
     async fn file(&mut self, candidate: Candidate) -> Result<()> {
         let size = candidate.size;
         self.progress.found(1, size);
+        self.open.insert(candidate.path.clone());
         // Also of a file that need not be sent: whoever asks for a condition wants to know whether it holds.
         if self.options.condition != Condition::Replace
             && let Err(error) = Target::decide(&candidate.place, self.options.condition)
@@ -437,17 +445,34 @@ impl Run {
             match outcome {
                 Outcome::Unchanged => self.unchanged(&path, size),
                 Outcome::Put(Ok(put)) => {
+                    self.open.remove(&path);
                     self.progress.ends(&path, &FileOutcome::Done);
                     self.summary.add_put(path, put, self.options.list_uploaded);
                 }
-                Outcome::Put(Err(error)) if stops_all(&error) => stop = stop.or(Some(error)),
-                Outcome::Put(Err(error)) => self.fail(path, error)?,
+                Outcome::Put(Err(error)) => {
+                    if stops_all(&error) {
+                        stop.get_or_insert_with(|| error.repeated());
+                    }
+                    self.add_failure(path, error);
+                }
             }
         }
         stop.map_or(Ok(()), Err)
     }
 
+    /// Ends early. What is not done by now has failed for the same reason: the files that were found, and what of those that were named was
+    /// not looked through.
+    fn stop(&mut self, error: Error, named: &[PathBuf]) {
+        let mut left = std::mem::take(&mut self.open);
+        left.extend(named.iter().map(|path| path.as_os_str().as_encoded_bytes().to_vec()));
+        for path in left {
+            self.add_failure(path, error.repeated());
+        }
+        self.summary.stopped = Some(error);
+    }
+
     fn unchanged(&mut self, path: &[u8], size: u64) {
+        self.open.remove(path);
         self.summary.unchanged += 1;
         self.progress.bytes(size);
         self.progress.ends(path, &FileOutcome::Unchanged);
@@ -457,28 +482,15 @@ impl Run {
         if stops_all(&error) {
             return Err(error);
         }
-        self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
-        self.summary.add_failure(path, error);
+        self.add_failure(path, error);
         Ok(())
     }
-}
 
-/// Whether anything below a directory is meant. One that cannot be read is looked at again, and then said.
-fn has_wanted(path: PathBuf, relative: Vec<u8>, filter: &dyn Filter) -> bool {
-    let mut waiting = vec![(path, relative)];
-    while let Some((path, relative)) = waiting.pop() {
-        let Ok(entries) = read_folder(&path) else { return true };
-        for entry in entries {
-            let Ok(local) = entry else { return true };
-            let relative = below(&relative, &local.name);
-            match local.kind {
-                LocalKind::Folder if filter.enters(&relative) => waiting.push((local.path, relative)),
-                LocalKind::File { .. } | LocalKind::Symlink { .. } if filter.takes(&relative) => return true,
-                _ => {}
-            }
-        }
+    fn add_failure(&mut self, path: Vec<u8>, error: Error) {
+        self.open.remove(&path);
+        self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
+        self.summary.add_failure(path, error);
     }
-    false
 }
 
 /// Whether a file's size and time are those of the version there is.

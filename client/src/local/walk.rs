@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::Filter;
 use crate::error::{Error, Result};
 
 /// Something in the local filesystem.
@@ -88,6 +89,24 @@ pub(crate) fn read_folder(path: &Path) -> Result<Vec<Entry>> {
 /// Joins a name to a relative path.
 pub(crate) fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+}
+
+/// Whether anything below a directory is meant. One that cannot be read is looked at again, and then said.
+pub(crate) fn has_wanted(path: PathBuf, relative: Vec<u8>, filter: &dyn Filter) -> bool {
+    let mut waiting = vec![(path, relative)];
+    while let Some((path, relative)) = waiting.pop() {
+        let Ok(entries) = read_folder(&path) else { return true };
+        for entry in entries {
+            let Ok(local) = entry else { return true };
+            let relative = below(&relative, &local.name);
+            match local.kind {
+                LocalKind::Folder if filter.enters(&relative) => waiting.push((local.path, relative)),
+                LocalKind::File { .. } | LocalKind::Symlink { .. } if filter.takes(&relative) => return true,
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 #[cfg(test)]
