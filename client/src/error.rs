@@ -284,7 +284,7 @@ impl Error {
             Self::Lost { .. } => Some("Waiting does not bring them back: if there is another copy, upload it again."),
             Self::Server { code, .. } => match code {
                 ErrorCode::QuotaExceeded => Some(
-                    "`cyx quota` shows what is used up: space is freed by deleting (`cyx trash empty` frees it at once), traffic begins anew with the month.",
+                    "`cyx quota` shows what is used up: space is freed by deleting (`cyx trash empty` frees it at once), what is kept for uploads that broke off by running them again or with `cyx upload --abort`, traffic begins anew with the month.",
                 ),
                 ErrorCode::RateLimited | ErrorCode::AccountLocked => Some("Wait some minutes, then try again."),
                 ErrorCode::OtpInvalid => Some("Check the newest mail or the app; each code works once."),

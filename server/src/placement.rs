@@ -28,7 +28,7 @@ use cyx_core::scheme::Scheme;
 
 pub use self::grants::ReaderOf;
 pub use self::lease::{LeaseError, LeaseRequest, Session};
-pub use self::rows::{Lease, consume, nodes, pending_bytes};
+pub use self::rows::{IDLE_SECONDS, Lease, consume, nodes, pending_bytes};
 
 use self::choice::Diversity;
 use self::grants::{Newest, ReadGrants};

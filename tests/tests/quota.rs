@@ -25,7 +25,7 @@ fn what_exceeds_the_quota_is_refused_and_leaves_nothing() {
     let source = user.file("second", &noise(2, 16 * MB));
     let upload = ["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()];
     let run = user.fails(5, upload);
-    assert!(run.stderr.contains("of the plan are left"), "{run:?}");
+    assert!(run.stderr.contains(&format!("do not fit: of 20000000 bytes of the plan {used} are used")), "{run:?}");
     // Of several, all that did not get through are named, with the reason.
     let third = user.file("other", &noise(5, 16 * MB));
     let several = [&upload[..1], &[third.as_os_str()], &upload[1..], &["--json".as_ref()]].concat();

@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::pool::{Picked, spares};
 use super::rows::{self, Lease};
 use super::{Placement, Placements, grants};
-use crate::db::{Backend, Conn, DbError};
+use crate::db::DbError;
 use crate::error::ApiError;
 use crate::nodes::NodeRecord;
 use crate::orders::{self, Promise, rows::NewGrant};
@@ -220,11 +220,13 @@ impl Placements {
             .write(move |conn| {
                 let (drafts, grants) = (Arc::clone(&drafts), Arc::clone(&grants));
                 Box::pin(async move {
-                    let left = left(conn, backend, owner).await?;
-                    let fit = usize::try_from(left / bytes).unwrap_or(usize::MAX).min(drafts.len());
+                    // Locks the account until the transaction ends.
+                    let usage = quota::lock(conn, backend, owner).await?;
+                    let pending = quota::pending(conn, owner, now_ns()).await?;
+                    let fit = usize::try_from(quota::left(&usage, pending) / bytes).unwrap_or(usize::MAX);
+                    let fit = fit.min(drafts.len());
                     if fit == 0 {
-                        let message = format!("{bytes} bytes do not fit: {left} bytes of the plan are left");
-                        return Err(ApiError::new(ErrorCode::QuotaExceeded, message));
+                        return Err(quota::exceeded(&usage, pending, bytes));
                     }
                     let traffic = orders::check(conn, backend, owner, now).await?;
                     let fit = grants[..fit].iter().scan(traffic.left(), |left, grants| fits(left, grants)).count();
@@ -310,13 +312,6 @@ impl Placements {
 fn fits(left: &mut u64, grants: &[NewGrant]) -> Option<()> {
     *left = left.checked_sub(grants.iter().map(|grant| grant.allowance).sum())?;
     Some(())
-}
-
-/// Bytes of the owner's plan that are neither used nor promised. Locks the account until the transaction ends.
-async fn left(conn: &mut Conn, backend: Backend, owner: AccountId) -> Result<u64, DbError> {
-    let usage = quota::lock(conn, backend, owner).await?;
-    let pending = quota::pending(conn, owner, now_ns()).await?;
-    Ok(u64::try_from(usage.limit.saturating_sub(usage.used).saturating_sub(pending)).unwrap_or(0))
 }
 
 /// Bytes of chunks that one node may get under a lease of `bytes` sealed bytes: its part, and an eighth and 1 MiB more for padding and for

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 
-use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, SessionId};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -203,14 +202,11 @@ impl<'c> Work<'c> {
             None => quota::pending(self.conn, self.bucket.owner, self.now).await?,
         };
         usage.pending = Some(pending);
-        let total = usage.used.saturating_add(own).saturating_add(pending);
+        let total = usage.used.saturating_add(own).saturating_add(pending.total());
         let limit = usage.limit;
         self.usage = Some(usage);
         if total > limit {
-            return Err(TreeError::refused(
-                ErrorCode::QuotaExceeded,
-                format!("this would take the account to {total} of {limit} bytes"),
-            ));
+            return Err(quota::beyond(limit, total, pending));
         }
         Ok(())
     }

@@ -150,6 +150,15 @@ async fn what_is_leased_counts_against_the_quota_until_it_is_used_released_or_ov
     assert_eq!(leases.len(), 2, "as many as fit");
     let refused = lease(&test, &request(21 * MIB, 1)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::QuotaExceeded);
+    assert_eq!(
+        refused.message,
+        "22020096 bytes more do not fit: of 104857600 bytes of the plan 0 are used, 83886080 are reserved by uploads under way or \
+         broken off less than 3 minutes ago"
+    );
+    let rest = lease(&test, &request(20 * MIB, 1)).await.unwrap();
+    let full = lease(&test, &request(1, 1)).await.unwrap_err().message;
+    assert!(full.starts_with("the plan is full: of 104857600 bytes 0 are used, 104857600 are reserved"), "{full}");
+    test.app.network.placements.release(SESSION.id, vec![id_of(&rest[0])]).await.unwrap();
     // Releasing somebody else's lease does nothing.
     let placements = &test.app.network.placements;
     placements.release(SessionId([99; 16]), vec![id_of(&leases[0])]).await.unwrap();
