@@ -64,6 +64,11 @@ fn every_program_of_a_login_pays_for_what_it_reads() {
     // Only the newest of them promises what it may read, a quarter of what is left; all together would be most of the plan.
     let pending = quota(&user, "traffic_pending_bytes");
     assert!((1..=2_500 * MB).contains(&pending), "{pending}");
+    let shown = String::from_utf8(user.ok(["quota"]).stdout).unwrap();
+    assert!(
+        shown.lines().any(|line| line.starts_with("reserved") && line.contains("by transfers under way")),
+        "{shown}"
+    );
     cluster.assert_consistent();
 }
 

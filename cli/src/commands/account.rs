@@ -103,6 +103,10 @@ pub async fn quota(context: &Context) -> Result<()> {
     let bar = human::bar(quota.traffic_used_bytes, quota.traffic_limit_bytes);
     let limit = human::bytes(quota.traffic_limit_bytes);
     context.output.line(format!("{:<11}{traffic:>10}  {bar} of {limit} this month", "traffic"))?;
+    if quota.traffic_pending_bytes > 0 {
+        let reserved = human::bytes(quota.traffic_pending_bytes);
+        context.output.line(format!("{:<11}{reserved:>10} by transfers under way, for at most an hour", "reserved"))?;
+    }
     match quota.traffic_forecast_bytes {
         Some(bytes) => {
             context.output.line(format!("{:<11}{:>10} by the end of the month", "forecast", human::bytes(bytes)))
