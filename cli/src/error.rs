@@ -148,12 +148,12 @@ impl Error {
         match self {
             Self::Client(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
-            Self::Usage { .. } => EXIT_USAGE,
+            Self::Usage { .. } | Self::NeedsRecursive(_) => EXIT_USAGE,
+            Self::Mount(error) if is_no_mountpoint(error) => EXIT_USAGE,
             Self::Mount(error) => error.exit_code(),
             Self::Elsewhere { exit_code, .. } => *exit_code,
             Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) => 1,
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
-            Self::NeedsRecursive(_) => ErrorCode::IsDirectory.exit_code(),
             Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) | Self::Unhealthy(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
             Self::Partly { .. } => EXIT_PARTLY,
@@ -187,6 +187,15 @@ impl Error {
     }
 }
 
+/// What was named is there, and nothing can be mounted on it.
+fn is_no_mountpoint(error: &cyx_fs::mount::Error) -> bool {
+    match error {
+        cyx_fs::mount::Error::NotEmpty(_) => true,
+        cyx_fs::mount::Error::Mountpoint { source, .. } => source.kind() == io::ErrorKind::NotADirectory,
+        _ => false,
+    }
+}
+
 /// An error as it is shown: `cyx: what happened. What to do.`
 pub struct Report<'a>(pub &'a Error);
 
@@ -217,6 +226,17 @@ mod tests {
     fn partly_done_is_told_from_all_failed() {
         assert_eq!(Error::Partly { failed: 1, total: 2, worst: 3 }.exit_code(), 8);
         assert_eq!(Error::Partly { failed: 2, total: 2, worst: 3 }.exit_code(), 3);
+    }
+
+    #[test]
+    fn what_names_the_wrong_thing_is_a_usage_error() {
+        use cyx_fs::mount::Error as Mount;
+        let mountpoint = |kind| Error::Mount(Mount::Mountpoint { path: "/m".into(), source: io::Error::from(kind) });
+        assert_eq!(Error::NeedsRecursive("photos".into()).exit_code(), EXIT_USAGE);
+        assert_eq!(Error::Mount(Mount::NotEmpty("/m".into())).exit_code(), EXIT_USAGE);
+        assert_eq!(mountpoint(io::ErrorKind::NotADirectory).exit_code(), EXIT_USAGE);
+        assert_eq!(mountpoint(io::ErrorKind::NotFound).exit_code(), 3);
+        assert_eq!(mountpoint(io::ErrorKind::PermissionDenied).exit_code(), 1);
     }
 
     #[test]

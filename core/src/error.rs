@@ -84,7 +84,7 @@ codes! {
     /// It is not a directory.
     NotDirectory = "NOT_DIRECTORY", 409, 7;
     /// A directory would end up below itself.
-    Loop = "LOOP", 409, 7;
+    Loop = "LOOP", 409, 2;
     /// A write lease was lost to somebody else.
     StaleLease = "STALE_LEASE", 409, 7;
     /// The key that the caller has of a directory or a file was replaced: get the new one and repeat.

@@ -36,7 +36,14 @@ async fn write(
     key: &[u8],
     range: std::ops::Range<u64>,
 ) -> Result<()> {
-    let located = bucket.resolve(&TreePath::parse(key)?).await?;
+    let path = TreePath::parse(key)?;
+    let located = bucket.resolve(&path).await?;
+    if located.is_directory() {
+        return Err(Error::usage_with(
+            format!("{path} is a directory"),
+            "Use `cyx download -r` to get what it contains.",
+        ));
+    }
     let reader = transfer.open_at(bucket, &located, range.clone()).await?;
     let out = streams::output().map_err(Error::stream("write to standard output"))?;
     let copied = reader.copy_to(range, out, &Silent).await;

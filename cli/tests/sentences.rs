@@ -1,0 +1,36 @@
+//! What people are told by a cluster of five nodes: sentences, and exit codes of what was typed wrong.
+
+#![allow(clippy::unwrap_used)]
+
+use cyx_tests::{Cluster, User};
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+fn tree(user: &User) {
+    user.ok(["bucket", "create", "docs"]);
+    user.file("photos/a", b"a");
+    std::os::unix::fs::symlink("a", user.path("photos/link")).unwrap();
+    let photos = user.path("photos");
+    let run = user.ok(["upload".as_ref(), photos.as_os_str(), "-b".as_ref(), "docs".as_ref(), "-r".as_ref()]);
+    assert!(run.stderr.contains("Uploaded 2 files"), "{run:?}");
+}
+
+#[test]
+fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
+    let cluster = Cluster::start(5);
+    let user = cluster.user("ada");
+    tree(&user);
+    for (typed, said) in [
+        ("download docs -k photos", "photos is a directory. Use -r"),
+        ("cp docs photos others", "photos is a directory. Use -r"),
+        ("delete docs photos", "photos is a directory. Use -r"),
+        ("cat docs photos", "photos is a directory. Use `cyx download -r`"),
+        ("cp docs photos photos/in -r", "photos cannot be copied below itself"),
+        ("mv docs photos photos/in", "photos cannot be moved below itself"),
+    ] {
+        let run = user.fails(2, words(typed));
+        assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");
+    }
+}
