@@ -37,6 +37,22 @@ pub fn ask(question: &str, advice: &str) -> Result<String> {
             advice,
         ));
     }
+    answer(question)
+}
+
+/// Asks whether `what` is meant, which `--yes` says too.
+///
+/// # Errors
+/// A usage error without a terminal.
+pub fn confirmation(what: &str, question: &str) -> Result<String> {
+    if !possible() {
+        let message = format!("{what} has to be confirmed, and there is no terminal to ask on");
+        return Err(Error::usage_with(message, "Use --yes."));
+    }
+    answer(question)
+}
+
+fn answer(question: &str) -> Result<String> {
     let mut error = io::stderr().lock();
     write!(error, "{question}: ").and_then(|()| error.flush()).map_err(Error::stream("ask"))?;
     drop(error);

@@ -29,6 +29,10 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         ("cat docs photos", "photos is a directory. Use `cyx download -r`"),
         ("cp docs photos photos/in -r", "photos cannot be copied below itself"),
         ("mv docs photos photos/in", "photos cannot be moved below itself"),
+        (
+            "account delete",
+            "deleting all files of ada has to be confirmed, and there is no terminal to ask on. Use --yes.",
+        ),
     ] {
         let run = user.fails(2, words(typed));
         assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");

@@ -121,7 +121,7 @@ async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> R
     if !args.yes && !args.confirm.begin {
         let name = session.known_identity().await?.username;
         let question = format!("This deletes all files of {name}. Type the user name to go on");
-        if prompt::ask(&question, "Use --yes.")? != name {
+        if prompt::confirmation(&format!("deleting all files of {name}"), &question)? != name {
             return Err(Error::usage("that is not the user name; nothing was changed"));
         }
     }

@@ -151,7 +151,7 @@ impl Ending {
         };
         context.output.note(format!("Other logins that end: {}.", shown(&self.sessions)));
         context.output.note(format!("API keys for all buckets that end: {}.", shown(&self.api_keys)));
-        let answer = prompt::ask("Replace the account key? Type yes", "Use --yes.")?;
+        let answer = prompt::confirmation("replacing the account key", "Replace the account key? Type yes")?;
         if answer.eq_ignore_ascii_case("yes") {
             return Ok(());
         }
