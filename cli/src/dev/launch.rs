@@ -143,7 +143,7 @@ impl Launch<'_> {
                 name: self.name,
                 status: "at once".to_owned(),
                 log: log.clone(),
-                last: last_line(&log),
+                last: last_words(&log).unwrap_or_else(|| "nothing".to_owned()),
             }),
         }
     }
@@ -168,7 +168,7 @@ impl Starting {
                 return Ok(self.process);
             }
             if let Some(status) = ended {
-                let last = last_line(&self.log);
+                let last = last_words(&self.log).unwrap_or_else(|| "nothing".to_owned());
                 return Err(Error::Ended { name: self.name, status: status.to_string(), log: self.log, last });
             }
             if Instant::now() >= deadline {
@@ -188,10 +188,24 @@ fn said_ready(path: &Path) -> bool {
     complete.lines().any(|line| serde_json::from_str::<ReadyLine>(line).is_ok_and(|line| line.ready))
 }
 
-fn last_line(log: &Path) -> String {
+/// What a program said last. Of a usage error that is what is wrong, not where to read more.
+pub(crate) fn last_words(log: &Path) -> Option<String> {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing").to_owned()
+    let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines.next()?;
+    if !last.starts_with("For more information, try ") {
+        return Some(last.to_owned());
+    }
+    let mut below = "";
+    for line in lines {
+        if let Some(wrong) = line.strip_prefix("error: ") {
+            // What is missing stands on the next line.
+            return Some(if wrong.ends_with(':') { format!("{wrong} {below}") } else { wrong.to_owned() });
+        }
+        below = line;
+    }
+    Some(last.to_owned())
 }
 
 #[cfg(test)]
@@ -231,6 +245,24 @@ mod tests {
             Err(Error::Ended { last, .. }) => assert_eq!(last, "no blue paint"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_last_words_about_an_argument_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let said = |text: &str| {
+            fs::write(&log, text).unwrap();
+            last_words(&log)
+        };
+        let more = "Usage: x [OPTIONS]\n\nFor more information, try '--help'.\n";
+        let wrong = format!("error: an older one\nstarted\nerror: unexpected argument '--bogus' found\n\n{more}");
+        assert_eq!(said(&wrong).unwrap(), "unexpected argument '--bogus' found");
+        let missing = format!("error: the following required arguments were not provided:\n  --data <DIR>\n\n{more}");
+        assert_eq!(said(&missing).unwrap(), "the following required arguments were not provided: --data <DIR>");
+        assert_eq!(said("error: one\nit is over\n\n").unwrap(), "it is over");
+        assert_eq!(said(more).unwrap(), "For more information, try '--help'.");
+        assert_eq!(said(""), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::local::{Ready, State, file, home, make_folder};
 use crate::args::node::{Start, Stop};
 use crate::commands::Context;
-use crate::dev::launch::find_program;
+use crate::dev::launch::{self, find_program};
 use crate::dev::process::Process;
 use crate::error::{Error, Result};
 use crate::output::names;
@@ -208,12 +208,10 @@ fn ended(status: &str, log: &Path) -> Error {
     Error::Node { message: format!("the storage node ended ({status}): {}", last_words(log)), advice: None }
 }
 
-/// The last line of a log, made harmless.
+/// The last words of a log, made harmless.
 fn last_words(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
-    names::escape(last.strip_prefix("cyx-node: ").unwrap_or(last).as_bytes())
+    let last = launch::last_words(log).unwrap_or_else(|| "it said nothing".to_owned());
+    names::escape(last.strip_prefix("cyx-node: ").unwrap_or(&last).as_bytes())
 }
 
 /// `cyx node stop`
