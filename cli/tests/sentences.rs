@@ -38,3 +38,16 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");
     }
 }
+
+#[test]
+fn what_five_nodes_survive_is_said_as_it_is() {
+    let cluster = Cluster::start(5);
+    let user = cluster.user("ada");
+    let run = user.ok(["status"]);
+    let status = String::from_utf8(run.stdout).unwrap();
+    assert!(
+        status.contains("stored 4+2, for want of nodes with 1 shard left to repair, and survives the loss of 1 node"),
+        "{status}"
+    );
+    assert_eq!(user.ok(["status", "--json"]).json()["survives"], 1);
+}

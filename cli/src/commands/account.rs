@@ -136,6 +136,14 @@ struct Node<'a> {
     last_heartbeat: String,
 }
 
+/// How many shards of a scheme have a node, by what the server says: older ones say 0.
+fn shards(scheme: Scheme, said: u32) -> usize {
+    match usize::try_from(said) {
+        Ok(said @ 1..) => said.min(scheme.n()),
+        _ => scheme.n(),
+    }
+}
+
 /// Shows the server and the storage nodes.
 ///
 /// # Errors
@@ -158,12 +166,13 @@ pub async fn status(context: &Context) -> Result<()> {
         gateway: client.gateway().as_str(),
         version: &cluster.version,
         scheme: scheme.map(|scheme| scheme.to_string()),
-        survives: scheme.map(Scheme::m),
+        survives: scheme.and_then(|scheme| scheme.survives(shards(scheme, cluster.shards))),
         nodes: nodes.collect(),
     };
     if context.output.json() {
         return context.output.document(&status);
     }
+    let missing = scheme.map_or(0, |scheme| scheme.n() - shards(scheme, cluster.shards));
     context.output.line(format!("server {} (version {})", status.gateway, status.version))?;
     let alive = status.nodes.iter().filter(|node| node.state == "online").count();
     context
@@ -172,7 +181,16 @@ pub async fn status(context: &Context) -> Result<()> {
     match (&status.scheme, status.survives) {
         (Some(scheme), Some(survives)) => {
             let losses = human::count(survives as u64, "node", "nodes");
-            context.output.line(format!("a new upload is stored {scheme} and survives the loss of {losses}"))?;
+            let missing = match missing {
+                0 => String::new(),
+                missing => {
+                    let missing = human::count(missing as u64, "shard", "shards");
+                    format!(", for want of nodes with {missing} left to repair,")
+                }
+            };
+            context
+                .output
+                .line(format!("a new upload is stored {scheme}{missing} and survives the loss of {losses}"))?;
         }
         _ => context.output.line("nothing can be uploaded")?,
     }

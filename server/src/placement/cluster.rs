@@ -82,8 +82,13 @@ impl Placements {
     /// The scheme that a new upload into an ordinary bucket would get now; `None` if no node can take anything.
     #[must_use]
     pub fn present_scheme(&self) -> Option<Scheme> {
+        Scheme::best_for(self.present_capacity())
+    }
+
+    /// How many nodes a new upload could use together.
+    fn present_capacity(&self) -> usize {
         let candidates = self.registry.candidates(0, &HashSet::new());
-        Scheme::best_for(capacity(&candidates, self.diversity()))
+        capacity(&candidates, self.diversity())
     }
 
     /// The answer to `GetCluster`.
@@ -99,10 +104,14 @@ impl Placements {
             version: node.version,
             region: node.region,
         });
+        let capacity = self.present_capacity();
+        let scheme = Scheme::best_for(capacity);
+        let shards = scheme.map_or(0, |scheme| scheme.n().min(capacity));
         pb::GetClusterResponse {
             nodes: nodes.collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            scheme: self.present_scheme().map(Into::into),
+            scheme: scheme.map(Into::into),
+            shards: u32::try_from(shards).unwrap_or(u32::MAX),
         }
     }
 }
