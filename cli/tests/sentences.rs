@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cyx_tests::{Cluster, User};
+use cyx_tests::{Cluster, User, noise};
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
@@ -40,9 +40,10 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
 }
 
 #[test]
-fn what_five_nodes_survive_is_said_as_it_is() {
+fn what_five_nodes_survive_is_said_as_it_is_and_not_at_all_if_nothing_is_to_be_said() {
     let cluster = Cluster::start(5);
     let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
     let run = user.ok(["status"]);
     let status = String::from_utf8(run.stdout).unwrap();
     assert!(
@@ -50,4 +51,10 @@ fn what_five_nodes_survive_is_said_as_it_is() {
         "{status}"
     );
     assert_eq!(user.ok(["status", "--json"]).json()["survives"], 1);
+
+    let file = user.file("large", &noise(1, 500_000)).to_str().unwrap().to_owned();
+    let warned = user.ok(["upload", &file, "-b", "docs"]).stderr;
+    assert!(warned.contains("cyx: warning: only 5 storage nodes are usable together"), "{warned}");
+    let quiet = user.ok(["upload", &file, "-b", "docs", "-k", "quiet", "-q"]);
+    assert_eq!((quiet.stdout, quiet.stderr.as_str()), (Vec::new(), ""));
 }

@@ -116,9 +116,9 @@ impl Output {
         }
     }
 
-    /// Prints a warning on standard error.
+    /// Prints a warning on standard error, unless `-q` was given.
     pub fn warn(&self, text: impl AsRef<str>) {
-        write_err(&format!("cyx: warning: {}", text.as_ref()));
+        self.note(format!("cyx: warning: {}", text.as_ref()));
     }
 
     /// Prints the failure of one of many items on standard error. The item is named, unless the error begins with its name.
