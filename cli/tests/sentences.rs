@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cyx_tests::{Cluster, User, noise};
+use cyx_tests::{Cluster, Run, User, noise};
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
@@ -57,4 +57,15 @@ fn what_five_nodes_survive_is_said_as_it_is_and_not_at_all_if_nothing_is_to_be_s
     assert!(warned.contains("cyx: warning: only 5 storage nodes are usable together"), "{warned}");
     let quiet = user.ok(["upload", &file, "-b", "docs", "-k", "quiet", "-q"]);
     assert_eq!((quiet.stdout, quiet.stderr.as_str()), (Vec::new(), ""));
+
+    // Whoever guesses passwords is told how long to wait.
+    let guess = || {
+        let mut command = user.command(["login", "--begin"]);
+        command.env("CYXCLOUD_PASSWORD", "Wrong-Lattice7-umbral");
+        Run::of(command)
+    };
+    let locked = (0..10).map(|_| guess()).find(|run| run.stderr.contains("too many failed logins")).unwrap();
+    assert_eq!(locked.code, 4, "{locked:?}");
+    assert!(locked.stderr.trim_end().ends_with("Try again in 15 minutes."), "{locked:?}");
+    assert!(!locked.stderr.contains("try again later"), "{locked:?}");
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::extent::TreeError;
@@ -28,6 +29,16 @@ pub enum Error {
         message: String,
         /// Under which the server's log has the details.
         request_id: Option<String>,
+    },
+    /// The server refuses for a while, and says for how long.
+    #[error("{message}")]
+    Later {
+        /// The stable code.
+        code: ErrorCode,
+        /// The server's sentence.
+        message: String,
+        /// When to try again.
+        advice: String,
     },
     /// Nothing useful came back: no connection, no answer in time, or an answer that is none of ours.
     #[error("{what}: {reason}")]
@@ -228,7 +239,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Server { code, .. } | Self::Invalid { code, .. } => *code,
+            Self::Server { code, .. } | Self::Later { code, .. } | Self::Invalid { code, .. } => *code,
             Self::Network { .. } => ErrorCode::Unavailable,
             Self::TooFewNodes { .. } => ErrorCode::TooFewNodes,
             Self::Integrity(_) | Self::Lost { .. } => ErrorCode::Integrity,
@@ -265,6 +276,7 @@ impl Error {
     pub fn advice(&self) -> Option<&str> {
         match self {
             Self::Invalid { advice, .. } => advice.as_deref(),
+            Self::Later { advice, .. } => Some(advice),
             Self::NotLoggedIn { .. } => Some("Run `cyx login`."),
             Self::ApiKeyRefused => {
                 Some("Make a new one with `cyx apikey create`, or unset CYXCLOUD_TOKEN to use your login.")
@@ -303,6 +315,9 @@ impl Error {
             Self::Server { code, message, request_id } => {
                 Self::Server { code: *code, message: message.clone(), request_id: request_id.clone() }
             }
+            Self::Later { code, message, advice } => {
+                Self::Later { code: *code, message: message.clone(), advice: advice.clone() }
+            }
             Self::Network { what, reason } => Self::Network { what: what.clone(), reason: reason.clone() },
             Self::TooFewNodes { what, reachable, needed } => {
                 Self::TooFewNodes { what: what.clone(), reachable: *reachable, needed: *needed }
@@ -337,6 +352,22 @@ impl Error {
         }
     }
 
+    /// A refusal of the server, which may have said when it is worth trying again.
+    pub(crate) fn refused(
+        code: ErrorCode,
+        message: String,
+        request_id: Option<String>,
+        pause: Option<Duration>,
+    ) -> Self {
+        match pause {
+            Some(pause) if matches!(code, ErrorCode::RateLimited | ErrorCode::AccountLocked) => {
+                let message = message.strip_suffix("; try again later").unwrap_or(&message).to_owned();
+                Self::Later { code, message, advice: format!("Try again in {}.", in_words(pause)) }
+            }
+            _ => Self::Server { code, message, request_id },
+        }
+    }
+
     /// Trying the same again later may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -358,6 +389,17 @@ impl Error {
     pub fn decode(what: &'static str) -> impl FnOnce(DecodeError) -> Self {
         move |why| Self::Integrity(IntegrityError::Decode { what, why })
     }
+}
+
+/// A time to wait, rounded up.
+fn in_words(pause: Duration) -> String {
+    let seconds = pause.as_secs().max(1);
+    let (count, unit) = match seconds {
+        0..=90 => (seconds, "second"),
+        91..=5_400 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3_600), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 impl From<InvalidField> for Error {
@@ -398,6 +440,7 @@ mod tests {
     fn a_repeated_error_says_and_advises_the_same() {
         let errors = [
             Error::Server { code: ErrorCode::QuotaExceeded, message: "full".into(), request_id: Some("7".into()) },
+            Error::Later { code: ErrorCode::RateLimited, message: "wait".into(), advice: "Try again.".into() },
             Error::Local { path: "/a".into(), source: io::Error::from(io::ErrorKind::NotFound) },
             Error::Lost { what: "cannot read a".into(), lost: 5, left: 9, needed: 10 },
             Error::Integrity(IntegrityError::Writers),
@@ -407,6 +450,27 @@ mod tests {
             assert_eq!((again.to_string(), again.code()), (error.to_string(), error.code()));
             assert_eq!(again.advice(), error.advice());
         }
+    }
+
+    #[test]
+    fn who_has_to_wait_is_told_how_long() {
+        let refused = |code, seconds: Option<u64>| {
+            let message = "too many failed logins; try again later".to_owned();
+            Error::refused(code, message, None, seconds.map(Duration::from_secs))
+        };
+        let locked = refused(ErrorCode::RateLimited, Some(840));
+        assert_eq!((locked.to_string().as_str(), locked.exit_code()), ("too many failed logins", 4));
+        for (seconds, advice) in [
+            (0, "Try again in 1 second."),
+            (90, "Try again in 90 seconds."),
+            (91, "Try again in 2 minutes."),
+            (840, "Try again in 14 minutes."),
+            (5_401, "Try again in 2 hours."),
+        ] {
+            assert_eq!(refused(ErrorCode::AccountLocked, Some(seconds)).advice(), Some(advice));
+        }
+        assert_eq!(refused(ErrorCode::RateLimited, None).advice(), Some("Wait some minutes, then try again."));
+        assert!(matches!(refused(ErrorCode::Unavailable, Some(1)), Error::Server { .. }));
     }
 
     #[test]

@@ -320,7 +320,7 @@ impl Meta {
             return Error::Network { what, reason: transport_reason(status) };
         }
         let request_id = status.metadata().get(REQUEST_ID_KEY).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Error::Server { code, message: status.message().to_owned(), request_id }
+        Error::refused(code, status.message().to_owned(), request_id, retry_after(status))
     }
 }
 

@@ -152,9 +152,9 @@ impl Rest {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
+        let (status, pause) = (response.status(), pause(&response));
         let body = read(response).await.map_err(|error| network(&error))?.unwrap_or_default();
-        Err(self.refusal(status, &body))
+        Err(self.refusal(status, pause, &body))
     }
 
     /// The next part of an answer of [`Self::download`].
@@ -173,14 +173,14 @@ impl Rest {
             let error = network(&error);
             if not_sent { Failure::NotSent(error) } else { Failure::NoAnswer(error) }
         })?;
-        let status = response.status();
+        let (status, pause) = (response.status(), pause(&response));
         let server_time = date(&response);
         let body = read(response).await.map_err(|error| Failure::NoAnswer(network(&error)))?;
         let Some(body) = body else {
             return Err(Failure::Answered(IntegrityError::Mismatch("its answer is far too large").into()));
         };
         if !status.is_success() {
-            return Err(Failure::Answered(self.refusal(status, &body)));
+            return Err(Failure::Answered(self.refusal(status, pause, &body)));
         }
         let bytes: &[u8] = if body.is_empty() { b"{}" } else { &body };
         let body = serde_json::from_slice(bytes).map_err(|_| {
@@ -190,11 +190,11 @@ impl Rest {
         Ok(Answer { body, server_time })
     }
 
-    fn refusal(&self, status: reqwest::StatusCode, body: &[u8]) -> Error {
+    fn refusal(&self, status: reqwest::StatusCode, pause: Option<Duration>, body: &[u8]) -> Error {
         if let Ok(ErrorBody { error }) = serde_json::from_slice::<ErrorBody>(body)
             && let Some(code) = ErrorCode::parse(&error.code)
         {
-            return Error::Server { code, message: error.message, request_id: error.request_id };
+            return Error::refused(code, error.message, error.request_id, pause);
         }
         let what = format!("{} cannot serve", self.gateway);
         Error::Network { what, reason: format!("HTTP status {}", status.as_u16()) }
@@ -237,6 +237,12 @@ async fn read(mut response: Response) -> Result<Option<Zeroizing<Vec<u8>>>, reqw
         body.extend_from_slice(&part);
     }
     Ok(Some(body))
+}
+
+/// How long to wait, as the server says.
+fn pause(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_secs)
 }
 
 fn date(response: &Response) -> Option<u64> {
