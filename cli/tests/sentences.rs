@@ -37,6 +37,17 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         let run = user.fails(2, words(typed));
         assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");
     }
+
+    // Every link that was counted is listed too.
+    let photos = user.path("photos").to_str().unwrap().to_owned();
+    let run = user.ok(["upload", &photos, "-b", "docs", "-k", "again", "-r", "--json"]).json();
+    let mut keys: Vec<&str> =
+        run["uploaded"].as_array().unwrap().iter().map(|file| file["key"].as_str().unwrap()).collect();
+    keys.sort_unstable();
+    assert_eq!((&run["files"], keys), (&2.into(), vec!["again/a", "again/link"]));
+    let found = user.ok(["stat", "docs", "again/link", "--json"]).json();
+    let link = run["uploaded"].as_array().unwrap().iter().find(|file| file["key"] == "again/link").unwrap();
+    assert_eq!((&link["inode"], &link["size"], &link["version"]), (&found["inode"], &found["size"], &found["version"]));
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub struct Summary {
     pub skipped: u64,
     /// What failed.
     pub failed: Vec<Failure>,
-    /// Every file that was uploaded, with its path; empty for trees of which only the numbers were asked for.
+    /// Every file and link that was uploaded, with its path; empty for trees of which only the numbers were asked for.
     pub uploaded: Vec<(Vec<u8>, Put)>,
     /// How many nodes may be lost without losing any of the uploaded files; `None` if no node holds any.
     pub survives: Option<usize>,

@@ -29,7 +29,7 @@ struct Document {
     skipped: u64,
     directories: u64,
     failed: Vec<Map<String, Value>>,
-    /// Uploads: each file with where it is now.
+    /// Uploads: each file and symbolic link with where it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     uploaded: Option<Vec<Uploaded>>,
     /// Dry runs: the files that would be transferred.

@@ -134,6 +134,13 @@ struct Pair {
     is_new: bool,
 }
 
+/// What operations make.
+enum New {
+    Folder(Pair),
+    /// Absent in a dry run in a directory that does not exist.
+    Link(Option<Put>),
+}
+
 impl Run {
     /// Takes over everything, and counts the items that were looked through.
     async fn all(&mut self, items: Vec<(PathBuf, TreePath)>, through: &mut usize) -> Result<()> {
@@ -205,7 +212,7 @@ impl Run {
         let entries = blocking(move || read_folder(&path)).await?;
         let mut there = self.there(&pair).await?;
         let mut below_it = Vec::new();
-        let mut operations: Vec<(Vec<u8>, Vec<pb::Operation>, Option<Pair>)> = Vec::new();
+        let mut operations: Vec<(Vec<u8>, Vec<pb::Operation>, New)> = Vec::new();
         for entry in entries {
             let local = match entry {
                 Ok(local) => local,
@@ -236,12 +243,12 @@ impl Run {
             }
             match &local.kind {
                 LocalKind::Folder => match self.folder(&pair, &local, found, shown.clone(), relative) {
-                    Ok((Some(operation), new)) => operations.push((shown, vec![operation], Some(new))),
+                    Ok((Some(operation), new)) => operations.push((shown, vec![operation], New::Folder(new))),
                     Ok((None, known)) => below_it.push(known),
                     Err(error) => self.fail(shown, error)?,
                 },
                 LocalKind::Symlink { target } => match self.symlink(&pair, &local, target, found.as_ref()) {
-                    Ok(Some(new)) => operations.push((shown, new, None)),
+                    Ok(Some((new, link))) => operations.push((shown, new, New::Link(link))),
                     Ok(None) => self.unchanged(&shown, 0),
                     Err(error) => self.fail(shown, error)?,
                 },
@@ -313,8 +320,8 @@ impl Run {
         local: &Local,
         target: &[u8],
         found: Option<&Located>,
-    ) -> Result<Option<Vec<pb::Operation>>> {
-        let mut operations = Vec::new();
+    ) -> Result<Option<(Vec<pb::Operation>, Option<Put>)>> {
+        let (mut operations, mut link) = (Vec::new(), None);
         match found {
             Some(located) if located.is_directory() => {
                 return Err(Error::IsDirectory(crate::tree::path::shown(&local.name)));
@@ -339,15 +346,17 @@ impl Run {
             let mut attributes = attributes_now(0o777);
             attributes.mtime_ns = local.mtime_ns;
             let kind = NewKind::Symlink(target);
-            operations.push(self.uploads.bucket().prepare(directory, &local.name, kind, attributes)?.operation);
+            let new = self.uploads.bucket().prepare(directory, &local.name, kind, attributes)?;
+            link = Some(Put::of_link(new.id, local.name.clone()));
+            operations.push(new.operation.clone());
         }
-        Ok(Some(operations))
+        Ok(Some((operations, link)))
     }
 
     /// Makes directories and links, and says which directories may be read now.
     async fn make(
         &mut self,
-        operations: Vec<(Vec<u8>, Vec<pb::Operation>, Option<Pair>)>,
+        operations: Vec<(Vec<u8>, Vec<pb::Operation>, New)>,
         below_it: &mut Vec<Pair>,
     ) -> Result<()> {
         if operations.is_empty() {
@@ -360,15 +369,16 @@ impl Run {
             let done = self.uploads.bucket().apply(mutations).await?;
             done.into_iter().map(|result| result.map(drop)).collect()
         };
-        for ((shown, _, pair), result) in operations.into_iter().zip(results) {
-            match (result, pair) {
-                (Ok(()), Some(pair)) => {
+        for ((shown, _, new), result) in operations.into_iter().zip(results) {
+            match (result, new) {
+                (Ok(()), New::Folder(pair)) => {
                     self.summary.directories += 1;
                     below_it.push(pair);
                 }
-                (Ok(()), None) => {
+                (Ok(()), New::Link(link)) => {
                     self.summary.files += 1;
                     self.progress.ends(&shown, &FileOutcome::Done);
+                    self.summary.uploaded.extend(link.filter(|_| self.options.list_uploaded).map(|link| (shown, link)));
                 }
                 (Err(error), _) => self.fail(shown, error)?,
             }

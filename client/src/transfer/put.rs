@@ -96,6 +96,11 @@ pub struct Put {
 }
 
 impl Put {
+    /// A symbolic link, which has no content and lies in the server's database.
+    pub(crate) const fn of_link(inode: InodeId, name: Vec<u8>) -> Self {
+        Self { inode, version: 0, size: 0, name, segments: Vec::new(), warning: None }
+    }
+
     /// How many nodes of its worst segment may be lost without losing the file; `None` if it lies in the server's database.
     #[must_use]
     pub fn survives(&self) -> Option<usize> {
