@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 
 /// Uploads files and directories.
 ///
-/// Replaces what has the same key; the old content stays readable for a day. Skips files whose size and time are unchanged. Keeps times,
-/// permissions and symbolic links. An interrupted upload that is run again sends only what is missing.
+/// Replaces what has the same key; who has the old content open or is downloading it can read it to its end, for a day. Skips files whose
+/// size and time are unchanged. Keeps times, permissions and symbolic links. An interrupted upload that is run again sends only what is missing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
