@@ -92,8 +92,8 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
         // A single failure is the command's own error, and says all there is to say.
         let says_all = is_single(&summary) && summary.failed.len() == 1;
         // What stopped everything before anything was done says so itself.
-        let did_nothing = total(&summary) == summary.failed.len() as u64;
-        if !says_all && !(did_nothing && summary.stopped.is_some()) {
+        let did_nothing = summary.stopped.is_some() && total(&summary) == summary.failed.len() as u64;
+        if !says_all && !did_nothing {
             output.note(sentence(direction, &summary, planned.is_some()));
         }
     }

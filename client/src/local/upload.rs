@@ -348,7 +348,7 @@ impl Run {
             let kind = NewKind::Symlink(target);
             let new = self.uploads.bucket().prepare(directory, &local.name, kind, attributes)?;
             link = Some(Put::of_link(new.id, local.name.clone()));
-            operations.push(new.operation.clone());
+            operations.push(new.operation);
         }
         Ok(Some((operations, link)))
     }
