@@ -11,13 +11,18 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Options, example};
+use crate::db::DbError;
+use crate::keys::KeyError;
 use crate::run::run;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 66 the data folder or the database is not one of a server: only starting one makes it.";
 
 /// The cyx server: accounts, the encrypted tree, and where the pieces of files are.
 ///
 /// Without a command it serves. Options come from flags, then from the environment, then from server.toml, then from defaults.
 #[derive(Debug, Parser)]
-#[command(name = "cyx-server", version, propagate_version = true)]
+#[command(name = "cyx-server", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -83,7 +88,7 @@ pub enum ConfigCommand {
     Example,
     /// Print the manual page
     Man,
-    /// Say whether the configuration is valid, and start nothing
+    /// Say whether the configuration is valid, with the files and addresses in it, and start nothing
     Check,
 }
 
@@ -95,12 +100,21 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "cyx-server: {error}");
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
     }
 }
 
 type Failure = Box<dyn std::error::Error>;
+
+/// Exit code of a command about an installation where there is none (`EX_NOINPUT` of `sysexits.h`).
+const NO_INSTALLATION: u8 = 66;
+
+fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let no_database = matches!(error.downcast_ref(), Some(DbError::Missing(_)));
+    let no_key = matches!(error.downcast_ref(), Some(KeyError::Missing(_)));
+    if no_database || no_key { ExitCode::from(NO_INSTALLATION) } else { ExitCode::FAILURE }
+}
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
@@ -113,7 +127,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Some(Command::Config { command: ConfigCommand::Check }) => {
-            Config::resolve(cli.options)?;
+            Config::resolve(cli.options)?.try_out()?;
             writeln!(std::io::stdout(), "the configuration is valid")?;
             Ok(())
         }

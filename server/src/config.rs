@@ -21,7 +21,10 @@ pub use self::secrets::Secret;
 use crate::audits::round::SLICES_MAX;
 
 use crate::accounts::plan::Plan;
+use crate::accounts::rules;
+use crate::app::StartError;
 use crate::db::{DbConfig, Location};
+use crate::http::tls;
 
 /// Why the server does not start with this configuration.
 #[derive(Debug, Error)]
@@ -312,6 +315,18 @@ impl Config {
         Ok(config)
     }
 
+    /// Looks at what else a start would read, and starts and makes nothing: certificate and key, the addresses of mail server and database.
+    ///
+    /// # Errors
+    /// [`StartError`], as the start would end with.
+    pub fn try_out(&self) -> Result<(), StartError> {
+        self.tls.as_ref().map(tls::load).transpose()?;
+        if let MailRoute::Smtp(smtp) = &self.mail {
+            crate::mail::check_server(smtp)?;
+        }
+        Ok(self.database.check()?)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
         let listeners = match self.part {
@@ -329,6 +344,10 @@ impl Config {
         }
         if self.grant > Duration::from_secs(cyx_core::units::GRANT_LIFETIME_SECONDS) {
             return Err(invalid("grant-seconds", "nodes refuse grants that live longer than an hour"));
+        }
+        crate::mail::sender(&self.mail_from)?;
+        if let Some(admin) = self.admins.iter().find(|admin| rules::email(admin).is_err()) {
+            return Err(invalid("admin", &format!("{admin:?} is not an email address")));
         }
         if !is_domain(&self.domain) {
             return Err(invalid("domain", "is a host, perhaps with a port, and nothing else"));
@@ -434,18 +453,18 @@ fn tls(options: &Options) -> Result<Option<TlsFiles>, ConfigError> {
 }
 
 fn mail_route(options: &Options, data_dir: &Path) -> Result<MailRoute, ConfigError> {
-    let Some(host) = options.smtp_host.clone() else {
-        return Ok(MailRoute::Outbox(options.outbox.clone().unwrap_or_else(|| data_dir.join("outbox"))));
-    };
-    if options.outbox.is_some() {
-        return Err(invalid("outbox", "mail goes either to --smtp-host or to --outbox"));
-    }
     let security = match options.smtp_security()?.as_str() {
         "tls" => SmtpSecurity::Tls,
         "starttls" => SmtpSecurity::StartTls,
         "none" => SmtpSecurity::Plain,
         _ => return Err(invalid("smtp-security", "is tls, starttls or none")),
     };
+    let Some(host) = options.smtp_host.clone() else {
+        return Ok(MailRoute::Outbox(options.outbox.clone().unwrap_or_else(|| data_dir.join("outbox"))));
+    };
+    if options.outbox.is_some() {
+        return Err(invalid("outbox", "mail goes either to --smtp-host or to --outbox"));
+    }
     let port = options.smtp_port.unwrap_or(match security {
         SmtpSecurity::Tls => 465,
         SmtpSecurity::StartTls => 587,

@@ -84,6 +84,16 @@ pub struct DbConfig {
     pub connections: u32,
 }
 
+impl DbConfig {
+    /// Looks at the address without connecting to it.
+    ///
+    /// # Errors
+    /// [`DbError`] if it is none.
+    pub fn check(&self) -> Result<(), DbError> {
+        connect_options(&self.location, "rwc").map(drop)
+    }
+}
+
 /// A handle on the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
@@ -121,6 +131,27 @@ impl Db {
         };
         let pool = open_pool(config).await?;
         Ok(Self(Arc::new(Inner { location: config.location.clone(), pool, writer })))
+    }
+
+    /// Makes sure that there is a database of this program's, and makes and changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::Missing`] if there is none; otherwise if it cannot be asked.
+    pub async fn must_exist(config: &DbConfig) -> Result<(), DbError> {
+        sqlx::any::install_default_drivers();
+        let place = match &config.location {
+            Location::Sqlite(path) => path.display().to_string(),
+            // Its address may contain a password.
+            Location::Postgres(_) => "PostgreSQL".to_owned(),
+        };
+        if matches!(&config.location, Location::Sqlite(path) if !path.try_exists()?) {
+            return Err(DbError::Missing(place));
+        }
+        // Not prepared as others are: that would make a write-ahead log of an empty file.
+        let mut connection = connect_options(&config.location, "ro")?.connect().await?;
+        let exists = migrations::exist(&mut connection, backend_of(&config.location)).await;
+        connection.close().await?;
+        if exists? { Ok(()) } else { Err(DbError::Missing(place)) }
     }
 
     /// Which database it is.
@@ -238,11 +269,12 @@ fn create_private(path: &Path) -> Result<(), DbError> {
     Ok(())
 }
 
-fn connect_options(location: &Location) -> Result<AnyConnectOptions, DbError> {
+/// `mode` is what SQLite may do: `rwc` or `ro`.
+fn connect_options(location: &Location, mode: &str) -> Result<AnyConnectOptions, DbError> {
     let url = match location {
         Location::Sqlite(path) => {
             let path = path.to_str().ok_or(DbError::Location("the path of the database is not UTF-8"))?;
-            format!("sqlite://{}?mode=rwc", percent_encode(path))
+            format!("sqlite://{}?mode={mode}", percent_encode(path))
         }
         Location::Postgres(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => url.clone(),
         Location::Postgres(_) => return Err(DbError::Location("the database URL does not begin with postgres://")),
@@ -265,7 +297,7 @@ fn percent_encode(path: &str) -> String {
 }
 
 async fn connect(location: &Location) -> Result<Conn, DbError> {
-    let mut connection = connect_options(location)?.connect().await?;
+    let mut connection = connect_options(location, "rwc")?.connect().await?;
     prepare(&mut connection, backend_of(location), false).await?;
     Ok(connection)
 }
@@ -280,7 +312,7 @@ async fn open_pool(config: &DbConfig) -> Result<AnyPool, DbError> {
         // A connection whose transaction could not be ended properly is not used again.
         .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
         .after_connect(move |connection, _| Box::pin(prepare(connection, backend, true)))
-        .connect_with(connect_options(&config.location)?)
+        .connect_with(connect_options(&config.location, "rwc")?)
         .await?;
     Ok(pool)
 }

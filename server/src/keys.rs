@@ -46,6 +46,9 @@ pub enum KeyError {
     /// A key file is not one.
     #[error("the signing key {0} is damaged; restore it from a backup, or remove it and let nodes learn a new one")]
     Damaged(std::path::PathBuf),
+    /// A folder in which a server has never been started.
+    #[error("{}: there is no signing key; only starting the server makes the first one", .0.display())]
+    Missing(std::path::PathBuf),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),

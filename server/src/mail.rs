@@ -13,10 +13,11 @@ mod smtp;
 use cyx_core::ids::{AccountId, random_bytes};
 use futures_util::future::BoxFuture;
 use lettre::Message;
+use lettre::message::Mailbox;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::config::{Config, ConfigError, MailRoute};
+use crate::config::{Config, ConfigError, MailRoute, SmtpConfig};
 use crate::db::{Conn, DbError};
 use crate::time::now_ns;
 
@@ -37,7 +38,7 @@ pub trait Carrier: Send + Sync {
 /// The server's post office.
 pub struct Post {
     carrier: Box<dyn Carrier>,
-    sender: lettre::message::Mailbox,
+    sender: Mailbox,
     waiting: Notify,
 }
 
@@ -59,14 +60,29 @@ impl Post {
     /// # Errors
     /// [`ConfigError`] for a sender that is no address.
     pub fn with(carrier: Box<dyn Carrier>, sender: &str) -> Result<Self, ConfigError> {
-        let sender = sender.parse().map_err(|_| ConfigError::Value("--mail-from: not an address".into()))?;
-        Ok(Self { carrier, sender, waiting: Notify::new() })
+        Ok(Self { carrier, sender: self::sender(sender)?, waiting: Notify::new() })
     }
 
     /// Says that letters were put in.
     pub fn wake(&self) {
         self.waiting.notify_one();
     }
+}
+
+/// Whom mail comes from, as written in the configuration.
+///
+/// # Errors
+/// [`ConfigError`] if that is no address.
+pub fn sender(text: &str) -> Result<Mailbox, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Value("--mail-from: not an address".into()))
+}
+
+/// Looks whether a mail server can be used as configured, without connecting to it.
+///
+/// # Errors
+/// [`ConfigError`] if its name is no name.
+pub fn check_server(config: &SmtpConfig) -> Result<(), ConfigError> {
+    smtp::Smtp::new(config).map(drop)
 }
 
 /// Puts a letter into the queue, as part of the caller's transaction.

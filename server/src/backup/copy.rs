@@ -29,7 +29,12 @@ pub fn file(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    match path.parent() {
+        // A bare name lies in the working directory.
+        Some(folder) if folder.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Makes a folder that only its owner can enter.
@@ -112,6 +117,13 @@ mod tests {
 
     use super::*;
     use crate::keys::file::load_or_create;
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_working_directory() {
+        for path in ["bare", "./bare", "/"] {
+            sync_parent(Path::new(path)).unwrap();
+        }
+    }
 
     #[test]
     fn keys_and_secrets_are_copied_and_private_and_nothing_else_is() {

@@ -13,7 +13,7 @@ use crate::collect::{Pace, collect, resume};
 use crate::config::Config;
 use crate::db::{Backend, Db, DbError, Location};
 use crate::jobs::record;
-use crate::keys::file::KeyFile;
+use crate::keys::file::{KeyFile, must_exist};
 use crate::keys::new_incarnation;
 use crate::ledger::settle;
 use crate::time::{now_seconds, rfc3339};
@@ -56,6 +56,8 @@ pub(super) async fn run_new_incarnation(config: &Config) -> Result<(), Failure> 
 
 /// `cyx-server rotate-key`
 pub(super) fn run_rotate_key(config: &Config) -> Result<(), Failure> {
+    // The key is for an installation, and the folder of one that was mistyped has none.
+    must_exist(&config.data_dir)?;
     let key = KeyFile::random(now_seconds());
     let path = key.store(&config.data_dir)?;
     say(&format!(
@@ -66,6 +68,9 @@ pub(super) fn run_rotate_key(config: &Config) -> Result<(), Failure> {
 
 /// `cyx-server collect [--resume]`
 pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<(), Failure> {
+    Db::must_exist(&config.database).await?;
+    // With PostgreSQL the folder is another matter: keep-lists that a new key signs are believed by nobody.
+    must_exist(&config.data_dir)?;
     let app = App::open(config).await?;
     let outcome = async {
         leave_log_alone(&app.db).await?;
@@ -113,8 +118,9 @@ pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &st
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// Opens the database beside a server that may be running.
+/// Opens the database beside a server that may be running; makes none.
 async fn open(config: &Config) -> Result<Db, DbError> {
+    Db::must_exist(&config.database).await?;
     let db = Db::open(&config.database).await?;
     leave_log_alone(&db).await?;
     Ok(db)

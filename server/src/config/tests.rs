@@ -70,7 +70,44 @@ fn values_that_cannot_work_are_refused() {
     assert!(resolve(|options| options.grant_seconds = Some(3601)).is_err());
     assert!(resolve(|options| options.heartbeat_seconds = Some(0)).is_err());
     assert!(resolve(|options| options.plan = Some("gold".into())).is_err());
-    assert!(resolve(|options| options.smtp_security = Some("maybe".into())).is_ok(), "unused without a mail server");
+    assert!(resolve(|options| options.smtp_security = Some("maybe".into())).is_err(), "even without a mail server");
+    assert!(resolve(|options| options.mail_from = Some("nobody".into())).is_err());
+    for (admins, valid) in [("Ada@example.org, b@c", true), ("", true), ("notanemail", false), ("a@b,c d", false)] {
+        assert_eq!(resolve(|options| options.admin = Some(admins.into())).is_ok(), valid, "{admins}");
+    }
+}
+
+#[test]
+fn files_and_addresses_are_tried_out_before_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let [cert, key, other, none] =
+        ["cert.pem", "key.pem", "other.pem", "none.pem"].map(|name| folder.path().join(name));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&other, stranger.signing_key.serialize_pem()).unwrap();
+    let with = |cert: &PathBuf, key: &PathBuf| {
+        let config = resolve(|options| {
+            options.tls_cert = Some(cert.clone());
+            options.tls_key = Some(key.clone());
+        });
+        config.unwrap().try_out()
+    };
+    with(&cert, &key).unwrap();
+    for (cert, key) in [(&none, &key), (&cert, &none), (&cert, &cert), (&key, &key), (&cert, &other)] {
+        assert!(with(cert, key).is_err(), "{} {}", cert.display(), key.display());
+    }
+    let missing = with(&none, &key).unwrap_err().to_string();
+    assert!(missing.contains("none.pem"), "{missing}");
+    let url = folder.path().join("url");
+    std::fs::write(&url, "postgres://[/cyx").unwrap();
+    let config = resolve(|options| options.database_url_file = Some(url)).unwrap();
+    assert!(config.try_out().is_err());
+    let data = folder.path().join("data");
+    let config = resolve(|options| options.data_dir = Some(data.clone())).unwrap();
+    config.try_out().unwrap();
+    assert!(!data.exists(), "nothing is made");
 }
 
 #[test]

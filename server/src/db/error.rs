@@ -15,6 +15,9 @@ pub enum DbError {
     /// A folder or file of the database cannot be made.
     #[error("the database file cannot be created: {0}")]
     File(#[from] std::io::Error),
+    /// Nothing was ever made at this place, and the caller does not make it.
+    #[error("{0}: there is no database of cyx-server; only starting the server makes one")]
+    Missing(String),
     /// The database's address makes no sense.
     #[error("{0}")]
     Location(&'static str),

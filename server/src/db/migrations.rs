@@ -33,6 +33,17 @@ const MIGRATIONS: &[(i64, &str)] = &[
 /// Those that only SQLite needs.
 const ONLY_SQLITE: &[i64] = &[20];
 
+/// Whether any was ever run.
+pub(super) async fn exist(connection: &mut Conn, backend: Backend) -> Result<bool, DbError> {
+    let query = match backend {
+        Backend::Sqlite => "SELECT CAST(COUNT(*) AS BIGINT) FROM sqlite_master WHERE name = 'schema_migration'",
+        // Found where an unqualified name is.
+        Backend::Postgres => "SELECT CAST(COUNT(to_regclass('schema_migration')) AS BIGINT)",
+    };
+    let found: i64 = sqlx::query_scalar(query).fetch_one(connection).await?;
+    Ok(found > 0)
+}
+
 /// Runs what has not been run.
 pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
     let begin = match backend {

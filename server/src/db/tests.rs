@@ -477,3 +477,31 @@ async fn a_reader_that_stops_waiting_leaves_no_transaction_to_others() {
     }
     assert_eq!(numbers(&test.db).await.len(), 40);
 }
+
+#[tokio::test]
+async fn a_database_that_must_exist_is_not_made() {
+    let test = TestDb::new().await;
+    Db::must_exist(&test.config).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none").join("cyx.db");
+    let config = DbConfig { location: Location::Sqlite(path.clone()), connections: 1 };
+    let refused = Db::must_exist(&config).await.unwrap_err();
+    assert!(matches!(&refused, DbError::Missing(place) if *place == path.display().to_string()), "{refused}");
+    assert!(!folder.path().join("none").exists());
+}
+
+#[tokio::test]
+async fn a_database_with_tables_of_others_alone_is_missing() {
+    let test = with_table().await;
+    let dropped: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("DROP TABLE schema_migration").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    dropped.unwrap();
+    assert!(matches!(Db::must_exist(&test.config).await, Err(DbError::Missing(_))));
+}

@@ -104,6 +104,14 @@ pub fn load_or_create(data_dir: &Path, now: u64) -> Result<Vec<KeyFile>, KeyErro
     Ok(keys)
 }
 
+/// Makes sure that a data folder has a key, and makes none.
+///
+/// # Errors
+/// [`KeyError::Missing`] if it has none; otherwise as [`load_or_create`].
+pub fn must_exist(data_dir: &Path) -> Result<(), KeyError> {
+    if load(data_dir)?.is_empty() { Err(KeyError::Missing(data_dir.join(FOLDER))) } else { Ok(()) }
+}
+
 /// The key that signs now: the newest that was announced long enough, or else the oldest. `keys` is not empty and begins with the oldest.
 #[must_use]
 pub fn current(keys: &[KeyFile], now: u64) -> &KeyFile {
