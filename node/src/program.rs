@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::agent::config::{Config, EXAMPLE, Options};
 use crate::agent::error::Error;
 use crate::agent::{exit, run, upkeep};
+use crate::service::identity::Identity;
 
 const ABOUT: &str = "\
 Offers disk space to a cyx network: keeps encrypted chunks, serves them to whoever holds a grant of the server, and proves
@@ -25,8 +26,8 @@ Examples:
   curl http://localhost:9090/health
   cyx-node trash confirm --storage-path /var/lib/cyx-node
 
-Exit codes: 0 ended in order, 64 usage, 69 address or server not available, 70 internal, 74 disk, 75 try again later,
-76 the server makes no sense, 77 not enrolled or refused, 78 configuration or too little space.";
+Exit codes: 0 ended in order, 64 usage, 66 no node in the folder, 69 address or server not available, 70 internal, 74 disk,
+75 try again later, 76 the server makes no sense, 77 not enrolled or refused, 78 configuration or too little space.";
 
 /// `cyx-node`
 #[derive(Parser)]
@@ -197,6 +198,10 @@ impl Exit {
 impl Trash {
     fn run(&self, config: &Config) -> Result<(), Error> {
         let held = upkeep::held(&config.storage_path)?;
+        // Nothing waits where no node is, and that says nothing about the node that was meant.
+        if !Identity::exists(&config.storage_path) {
+            return Err(Error::NoNode(config.storage_path.clone()));
+        }
         match (&self.command, held) {
             (_, None) => say("Nothing waits for a confirmation."),
             (TrashCommand::Status, Some(held)) => {

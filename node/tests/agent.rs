@@ -423,6 +423,15 @@ fn usage_and_configuration_have_exit_codes_of_their_own() {
     assert_eq!(plain.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&plain.stderr).contains("plain text"));
     assert_eq!(run(&["--storage-gb", "1"]).status.code(), Some(78));
+    for question in ["status", "confirm"] {
+        let nowhere = folder.path().join("none");
+        let refused = run(&["trash", question, "--storage-path", nowhere.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!((refused.status.code(), &refused.stdout[..]), (Some(66), &b""[..]), "{said}");
+        assert!(said.contains("there is no storage node in") && said.contains("none"), "{said}");
+        assert!(!nowhere.exists());
+    }
+    cyx_node::service::identity::Identity::open(folder.path()).unwrap();
     let nothing = run(&["trash", "confirm"]);
     assert_eq!((nothing.status.code(), &nothing.stdout[..]), (Some(0), &b"Nothing waits for a confirmation.\n"[..]));
 }

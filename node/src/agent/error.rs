@@ -37,6 +37,9 @@ pub enum Error {
         /// The id that was expected.
         expected: cyx_core::ids::NodeId,
     },
+    /// A folder in which no node was ever started.
+    #[error("there is no storage node in {} (--storage-path)", .0.display())]
+    NoNode(std::path::PathBuf),
     /// The node offers too little.
     #[error(
         "Insufficient storage: a node has to offer at least 3 GiB (2 reserved for the network and 1 to fill), \
@@ -148,6 +151,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::NoNode(_) => 66,
             Self::Config(_) => 78,
             Self::OtherNode { .. } | Self::InsufficientStorage { .. } => 78,
             Self::NotEnrolled | Self::NoCode | Self::Password(_) => 77,
