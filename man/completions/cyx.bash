@@ -3711,7 +3711,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__node__subcmd__enroll)
-            opts="-q -v -h -V --label --expires-hours --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-q -v -h -V --label --expires-hours --central-server --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3722,6 +3722,10 @@ _cyx() {
                     return 0
                     ;;
                 --expires-hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --central-server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

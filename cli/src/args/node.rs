@@ -36,7 +36,8 @@ pub enum Node {
 #[command(after_help = "\
 Examples:
   cyx node enroll --label \"rack 1\"
-  CYXWIZ_ENROLL_TOKEN=$(cyx node enroll -q) cyx-node --gateway https://cloud.example.org --storage-gb 100
+  CYXWIZ_ENROLL_TOKEN=$(cyx node enroll -q) cyx-node --gateway https://cloud.example.org \\
+      --central-server https://cloud.example.org:50052 --storage-gb 100
   cyx node enroll --expires-hours 1 --json | jq -r .token")]
 pub struct Enroll {
     /// What it is for; shown to you alone.
@@ -45,6 +46,9 @@ pub struct Enroll {
     /// For how many hours the token is good.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
     pub expires_hours: u64,
+    /// Where nodes register, for the command that is shown; default: port 50052 of the server.
+    #[arg(long, value_name = "URL", env = "CENTRAL_SERVER_ADDR", hide_env_values = true)]
+    pub central_server: Option<String>,
 }
 
 /// Which local node.

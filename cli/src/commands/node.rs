@@ -6,8 +6,8 @@ mod earnings;
 mod exit;
 mod local;
 
-use cyx_client::Session;
 use cyx_client::identity::nodes::OwnNode;
+use cyx_client::{Gateway, Session};
 use cyx_core::ids::NodeId;
 use serde::Serialize;
 
@@ -51,8 +51,14 @@ async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
         .output
         .note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
     context.output.line(made.token.as_str())?;
-    context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… cyx-node --gateway {}", session.gateway()));
+    let command = joining(session.gateway(), args.central_server.as_deref());
+    context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… {command}"));
     Ok(())
+}
+
+/// What makes another machine a node of this server. A node looks for both addresses on its own machine unless it is told.
+fn joining(gateway: &Gateway, central: Option<&str>) -> String {
+    format!("cyx-node --gateway {gateway} --central-server {}", control::central(central, gateway))
 }
 
 async fn list(context: &Context) -> Result<()> {
@@ -98,5 +104,20 @@ async fn which(session: &Session, named: Option<&str>, local: Option<&str>) -> R
             "this account has several storage nodes",
             "Name one with --node; `cyx node list` shows them.",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_another_machine_names_both_addresses() {
+        let gateway: Gateway = "https://cloud.example.org".parse().unwrap();
+        assert_eq!(
+            joining(&gateway, None),
+            "cyx-node --gateway https://cloud.example.org --central-server https://cloud.example.org:50052"
+        );
+        assert!(joining(&gateway, Some("http://[::1]:7")).ends_with(" --central-server http://[::1]:7"));
     }
 }

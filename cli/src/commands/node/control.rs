@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cyx_client::{Gateway, Session};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::local::{Ready, State, file, home, make_folder};
@@ -24,10 +25,14 @@ use crate::output::names;
 const TOKEN_VARIABLE: &str = "CYXWIZ_ENROLL_TOKEN";
 /// Port of servers for nodes.
 const CENTRAL_PORT: u16 = 50_052;
+/// Where a node says that it is ready.
+const READY_FILE: &str = "node.ready";
 /// How often a starting node is looked at.
 const POLL: Duration = Duration::from_millis(50);
 /// A node that is asked to finish gets this long: it lets transfers end and makes everything durable.
 const GRACE: Duration = Duration::from_secs(60);
+/// One that is not ready has no transfers.
+const START_GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Started<'a> {
@@ -43,12 +48,54 @@ struct Stopped {
     stopped: bool,
 }
 
+/// A node that was started. Dropped before it is ready, by a failure or by Ctrl-C, it is ended and forgotten: nobody waits for it any more,
+/// and the next start would find its folder in use.
+struct Starting<'a> {
+    child: Child,
+    home: &'a Path,
+    /// What was remembered of the last one.
+    before: Option<State>,
+    ready: bool,
+}
+
+impl Starting<'_> {
+    /// Asks it to finish, and ends it by force if it does not.
+    fn end(&mut self) {
+        // Once it was waited for, its id may be another's.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let deadline = Instant::now() + START_GRACE;
+        let asked = Process::find(self.child.id()).is_some_and(|process| process.terminate().is_ok());
+        while asked && Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(POLL),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.home.join(READY_FILE));
+        if !self.ready {
+            self.end();
+            let _ = self.before.as_ref().map_or_else(|| State::forget(self.home), |before| before.save(self.home));
+        }
+    }
+}
+
 /// `cyx node start`
 pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let home = home(context, &args.place)?;
-    if let Some(state) = State::load(&home)?.filter(|state| state.process.is_running()) {
+    let before = State::load(&home)?;
+    if let Some(state) = before.as_ref().filter(|state| state.process.is_running()) {
+        let id = state.node_id.as_ref().map_or_else(String::new, |id| format!(" {id}"));
         return Err(Error::Node {
-            message: format!("the storage node {} runs already, as process {}", state.node_id, state.process.pid),
+            message: format!("the storage node{id} runs already, as process {}", state.process.pid),
             advice: Some("`cyx node status` shows how it is, `cyx node stop` stops it."),
         });
     }
@@ -56,7 +103,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let gateway = gateway(context)?;
     let token = token(context, &home, &gateway).await?;
     let program = find_program("cyx-node")?;
-    let ready_file = home.join("node.ready");
+    let ready_file = home.join(READY_FILE);
     let log = home.join("node.log");
     let _ = fs::remove_file(&ready_file);
     let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file("open", &log))?;
@@ -73,34 +120,40 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     if let Some(token) = &token {
         command.env(TOKEN_VARIABLE, token.as_str());
     }
-    let mut child = command.spawn().map_err(file("start", &program))?;
-    let waited = wait(&mut child, &ready_file, &log, Duration::from_secs(args.timeout)).await;
-    let _ = fs::remove_file(&ready_file);
-    let ready = waited?;
-    let process = Process::find(child.id()).ok_or_else(|| ended("at once", &log))?;
-    let state = State {
+    let mut terminated = signal(SignalKind::terminate()).map_err(Error::stream("listen for SIGTERM"))?;
+    let child = command.spawn().map_err(file("start", &program))?;
+    let mut starting = Starting { child, home: &home, before, ready: false };
+    let Some(process) = Process::find(starting.child.id()) else {
+        let status = starting.child.wait().map_err(file("wait for", &log))?;
+        return Err(ended(&status.to_string(), &log));
+    };
+    let mut state = State {
         process,
-        node_id: ready.node_id,
-        metrics: ready.metrics,
+        node_id: None,
+        metrics: None,
         storage_path,
         gateway: gateway.as_str().to_owned(),
-        central_server: central(args, &gateway),
+        central_server: central(args.central_server.as_deref(), &gateway),
     };
+    // Even if this command is killed now, `cyx node stop` finds what it started.
     state.save(&home)?;
-    let State { process, node_id, metrics, .. } = &state;
+    let ready = tokio::select! {
+        ready = wait(&mut starting.child, &ready_file, &log, Duration::from_secs(args.timeout)) => ready?,
+        _ = terminated.recv() => return Err(Error::Interrupted { resumable: false }),
+    };
+    let Ready { node_id, metrics } = ready;
+    (state.node_id, state.metrics) = (Some(node_id.clone()), Some(metrics));
+    state.save(&home)?;
+    starting.ready = true;
+    drop(starting);
+    let (pid, node_id) = (state.process.pid, node_id.as_str());
     if context.output.json() {
         let storage_path = state.storage_path.as_ref().map(|path| path.display().to_string());
-        return context.output.document(&Started {
-            node_id,
-            pid: process.pid,
-            metrics: metrics.to_string(),
-            storage_path,
-        });
+        return context.output.document(&Started { node_id, pid, metrics: metrics.to_string(), storage_path });
     }
     context.output.line(format!(
-        "The storage node {} is registered and runs as process {}.",
-        names::escape(node_id.as_bytes()),
-        process.pid
+        "The storage node {} is registered and runs as process {pid}.",
+        names::escape(node_id.as_bytes())
     ))?;
     context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.display()));
     Ok(())
@@ -141,11 +194,11 @@ fn is_enrolled(home: &Path, gateway: &Gateway) -> bool {
 }
 
 /// Where nodes register: as typed, or at the server's usual port for them.
-fn central(args: &Start, gateway: &Gateway) -> String {
+pub(super) fn central(typed: Option<&str>, gateway: &Gateway) -> String {
     let scheme = if gateway.tls() { "https" } else { "http" };
     let host = gateway.host();
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    args.central_server.clone().unwrap_or_else(|| format!("{scheme}://{host}:{CENTRAL_PORT}"))
+    typed.map_or_else(|| format!("{scheme}://{host}:{CENTRAL_PORT}"), str::to_owned)
 }
 
 fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<&Path>) -> Vec<OsString> {
@@ -154,7 +207,7 @@ fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<
         "--gateway".into(),
         gateway.as_str().into(),
         "--central-server".into(),
-        central(args, gateway).into(),
+        central(args.central_server.as_deref(), gateway).into(),
     ]);
     if let Some(path) = storage_path {
         found.extend(["--storage-path".into(), path.into()]);
@@ -175,7 +228,7 @@ fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<
     found
 }
 
-/// Waits until the node says that it is registered. If it does not, it is ended.
+/// Waits until the node says that it is registered.
 async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> Result<Ready> {
     let deadline = Instant::now() + limit;
     loop {
@@ -188,9 +241,6 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
             return Err(ended(&status.to_string(), log));
         }
         if Instant::now() >= deadline {
-            // It is our child, so this is no other process.
-            let _ = child.kill();
-            let _ = child.wait();
             let seconds = limit.as_secs();
             return Err(Error::Node {
                 message: format!(

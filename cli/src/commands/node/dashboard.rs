@@ -74,7 +74,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Result<()> {
     let parse = |text: &str| text.parse().map_err(|_| Error::usage("--metrics is an address like 127.0.0.1:9090"));
     let given: Option<SocketAddr> = args.metrics.as_deref().map(parse).transpose()?;
     let running = state.as_ref().filter(|state| state.process.is_running());
-    let at = given.or(running.map(|state| state.metrics));
+    let at = given.or(running.and_then(|state| state.metrics));
     // Nobody has to be logged in for a look at the node itself.
     let session = Session::connect(&context.config).await.ok();
     let mut watched = Watched { state, at, session, server: None };
@@ -110,7 +110,8 @@ impl Watched {
             Some(at) => local::status(at).await.ok(),
             None => None,
         };
-        let id = local.as_ref().map(|local| &local.node_id).or(self.state.as_ref().map(|state| &state.node_id));
+        let remembered = self.state.as_ref().and_then(|state| state.node_id.as_ref());
+        let id = local.as_ref().map(|local| &local.node_id).or(remembered);
         if let (true, Some(session), Some(id)) = (ask_server, &self.session, id.and_then(|id| id.parse().ok())) {
             // What cannot be learned now stays as it was known last.
             if let Some(found) = ask(session, id).await {

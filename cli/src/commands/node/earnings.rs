@@ -1,5 +1,7 @@
 //! `cyx node earnings`: what a node earned, and whether that follows from its facts.
 
+use std::net::SocketAddr;
+
 use cyx_client::Session;
 use cyx_client::identity::earnings::check;
 use cyx_client::identity::nodes::Statement;
@@ -49,13 +51,16 @@ pub(super) fn money(micros: u64) -> String {
 pub(super) async fn run(context: &Context, args: &Args) -> Result<()> {
     let state = State::load(&home(context, &args.place)?)?;
     let session = Session::connect(&context.config).await?;
-    let node = which(&session, args.node.as_deref(), state.as_ref().map(|state| state.node_id.as_str())).await?;
+    let local = state.as_ref().and_then(|state| state.node_id.as_deref());
+    let node = which(&session, args.node.as_deref(), local).await?;
     let earnings = session.earnings(node, None, args.epochs).await?;
-    let running = state.filter(|state| state.process.is_running() && state.node_id == node.to_string());
+    let is_this = |state: &State| state.node_id.as_deref() == Some(node.to_string().as_str());
+    let running = state.filter(|state| state.process.is_running() && is_this(state));
+    let answers = running.and_then(|state| state.metrics);
     let mut wrong = 0_u64;
     for (at, statement) in std::iter::once(&earnings.open).chain(&earnings.epochs).enumerate() {
         let verified = match args.verify {
-            true => Some(verify(&session, node, statement, at > 0, running.as_ref()).await?),
+            true => Some(verify(&session, node, statement, at > 0, answers).await?),
             false => None,
         };
         wrong += verified.as_ref().map_or(0, |verified| verified.findings.len() as u64);
@@ -87,7 +92,7 @@ async fn verify(
     node: NodeId,
     statement: &Statement,
     closed: bool,
-    running: Option<&State>,
+    answers: Option<SocketAddr>,
 ) -> Result<Verified> {
     let lines = session.earning_lines(node, statement.epoch).await?;
     let has_facts = !lines.periods.is_empty() || !lines.orders.is_empty();
@@ -102,8 +107,8 @@ async fn verify(
     if closed {
         verified.findings = check(node, statement, &lines);
     }
-    if let (true, Some(state)) = (closed, running) {
-        let hours = local::facts(state.metrics, statement.begins.saturating_sub(HOUR), statement.ends + HOUR).await?;
+    if let (true, Some(at)) = (closed, answers) {
+        let hours = local::facts(at, statement.begins.saturating_sub(HOUR), statement.ends + HOUR).await?;
         let held = certainly_held(statement, &hours);
         verified.findings.extend(missing(statement, &hours).into_iter().chain(unpaid(statement, held)?));
         verified.held = Some(held);

@@ -28,10 +28,10 @@ const ANSWER_MAX: u64 = 1 << 20;
 pub(super) struct State {
     /// Its process.
     pub(super) process: Process,
-    /// Its id.
-    pub(super) node_id: String,
-    /// Where it answers `/status`.
-    pub(super) metrics: SocketAddr,
+    /// Its id; none before it was registered.
+    pub(super) node_id: Option<String>,
+    /// Where it answers `/status`; none before it was registered.
+    pub(super) metrics: Option<SocketAddr>,
     /// Folder of its chunks; none if node.toml says it.
     pub(super) storage_path: Option<PathBuf>,
     /// Where it logs in.
@@ -201,18 +201,22 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         assert!(State::load(home.path()).unwrap().is_none());
         let process = Process::find(std::process::id()).unwrap();
-        let metrics = "127.0.0.1:1".parse().unwrap();
-        let state = State {
+        let mut state = State {
             process,
-            node_id: "ab".into(),
-            metrics,
+            node_id: None,
+            metrics: None,
             storage_path: None,
             gateway: String::new(),
             central_server: String::new(),
         };
         state.save(home.path()).unwrap();
+        assert_eq!(State::load(home.path()).unwrap().unwrap().node_id, None);
+        state.node_id = Some("ab".into());
+        state.metrics = Some("127.0.0.1:1".parse().unwrap());
+        state.save(home.path()).unwrap();
         let loaded = State::load(home.path()).unwrap().unwrap();
-        assert_eq!((loaded.node_id.as_str(), loaded.process), ("ab", state.process));
+        assert_eq!((loaded.node_id.as_deref(), loaded.process), (Some("ab"), state.process));
+        assert_eq!(loaded.metrics, state.metrics);
         fs::write(home.path().join(STATE_FILE), "{").unwrap();
         assert!(State::load(home.path()).unwrap().is_none());
         State::forget(home.path()).unwrap();

@@ -1,0 +1,102 @@
+//! `cyx node start` on a node that never gets ready: whatever ends the command, nothing runs that nobody sees. None of this needs a server.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use cyx_cli::dev::process::Process;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long anything may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program beside a `cyx-node` that only waits.
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (cyx, node) = (dir.path().join("cyx"), dir.path().join("cyx-node"));
+        let built = env!("CARGO_BIN_EXE_cyx");
+        fs::hard_link(built, &cyx).or_else(|_| fs::copy(built, &cyx).map(drop)).unwrap();
+        fs::write(&node, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { dir }
+    }
+
+    fn command(&self, typed: &str) -> Command {
+        let mut command = Command::new(self.dir.path().join("cyx"));
+        command.args(typed.split(' ')).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.dir.path());
+        command.env("CYXWIZ_ENROLL_TOKEN", "a token").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, typed: &str) -> Output {
+        self.command(typed).output().unwrap()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join(".cyxcloud/node-state.json")
+    }
+
+    /// Begins to start the node; returns when it runs, with its process.
+    #[expect(clippy::zombie_processes, reason = "whoever gets it waits for it; a test that fails ends anyway")]
+    fn start(&self) -> (Child, Process) {
+        let mut command = self.command("--gateway http://127.0.0.1:1 node start --timeout 600");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "the process is not written down");
+            let state = fs::read(self.state()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            if let Some(pid) = state.and_then(|state| state["process"]["pid"].as_u64()) {
+                return (child, Process::find(pid.try_into().unwrap()).unwrap());
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_start_that_is_interrupted_ends_what_it_started() {
+    let machine = Machine::new();
+    for signal in [Signal::INT, Signal::TERM] {
+        let (mut command, node) = machine.start();
+        kill_process(Pid::from_child(&command), signal).unwrap();
+        assert_eq!(command.wait().unwrap().code(), Some(130), "{signal:?}");
+        assert!(!node.is_running(), "{signal:?}");
+        assert!(!machine.state().exists(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_start_that_takes_too_long_ends_what_it_started() {
+    let machine = Machine::new();
+    let output = machine.run("--gateway http://127.0.0.1:1 node start --timeout 1");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was not registered within 1 seconds"));
+    assert!(!machine.state().exists());
+}
+
+#[test]
+fn what_a_killed_start_leaves_behind_is_seen_and_stopped() {
+    let machine = Machine::new();
+    let (mut command, node) = machine.start();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    let status = machine.run("node status --json");
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!((&status["running"], &status["pid"]), (&true.into(), &node.pid.into()));
+    let again = machine.run("--gateway http://127.0.0.1:1 node start");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("runs already"), "{again:?}");
+    assert!(machine.run("node stop").status.success());
+    assert!(!node.is_running());
+    assert!(!machine.state().exists());
+}
