@@ -323,6 +323,19 @@ async fn several_files(folder: &Path) -> Vec<Vec<u8>> {
     folder_files(folder).iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
+/// The same files with one byte changed.
+fn with_flipped_byte(files: &[Vec<u8>], file: usize, at: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, bytes) in files.iter().enumerate() {
+        let mut bytes = bytes.clone();
+        if number == file {
+            bytes[at] ^= 0x10;
+        }
+        std::fs::write(folder.path().join(file_name(number as u64 + 1)), bytes).unwrap();
+    }
+    folder
+}
+
 #[tokio::test]
 async fn a_flipped_byte_anywhere_costs_one_record_and_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -334,14 +347,7 @@ async fn a_flipped_byte_anywhere_costs_one_record_and_is_told() {
         .collect();
     for (file, bytes) in files.iter().enumerate() {
         for at in 0..bytes.len() {
-            let other = tempfile::tempdir().unwrap();
-            for (number, bytes) in (1..).zip(&files) {
-                let mut bytes = bytes.clone();
-                if number == file as u64 + 1 {
-                    bytes[at] ^= 0x10;
-                }
-                std::fs::write(other.path().join(file_name(number)), bytes).unwrap();
-            }
+            let other = with_flipped_byte(&files, file, at);
             let (journal, replayed) = Journal::open(other.path(), key(), small()).unwrap();
             let found = replayed.files.first().map_or(0, |file| file.changes.len());
             if (5..21).contains(&at) {

@@ -100,7 +100,7 @@ fn what_stands_in_the_way_is_said() {
     assert!(bucket.code == 3 && bucket.stderr.contains("absent"), "{bucket:?}");
     fs::write(point.join("file"), "x").unwrap();
     let full = mount(&[]);
-    assert!(full.code == 1 && full.stderr.contains("is not empty"), "{full:?}");
+    assert!(full.code == 2 && full.stderr.contains("is not empty"), "{full:?}");
     fs::remove_file(point.join("file")).unwrap();
     user.ok(["logout"]);
     let nobody = mount(&[]);

@@ -49,15 +49,8 @@ async fn a_flipped_byte_in_fresh_files_costs_one_record_and_is_told() {
     for (file, bytes) in files.iter().enumerate() {
         let last = parse(bytes).unwrap().records.last().map(|found| found.at).unwrap();
         for at in 0..bytes.len() {
-            let other = tempfile::tempdir().unwrap();
-            for (number, bytes) in (1..).zip(&files) {
-                let mut bytes = bytes.clone();
-                if number == file as u64 + 1 {
-                    bytes[at] ^= 0x10;
-                }
-                std::fs::write(other.path().join(file_name(number)), bytes).unwrap();
-                fresh::begin(other.path(), number).unwrap();
-            }
+            let other = with_flipped_byte(&files, file, at);
+            (1..=files.len() as u64).for_each(|number| fresh::begin(other.path(), number).unwrap());
             let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
             if (last + 5..last + 9).contains(&at) {
                 // A last record that claims to be longer looks like one whose end was never written.
