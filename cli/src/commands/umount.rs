@@ -131,12 +131,17 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
         Ok(_) => stays(format!("{shown} cannot be taken off"), "The log of the mount says why; try --force."),
         // A process that is stopped or hangs need not agree.
         Err(_) if force => {
-            take_off(&live.record.mountpoint, true, shown)?;
-            context.output.warn(format!(
-                "process {} did not answer and still has the cache directory; when it is ended, the next mount with the \
-                 same cache directory sends what is in the journal",
-                live.record.pid
-            ));
+            let path = &live.record.mountpoint;
+            let listed = point::table().into_iter().rfind(|mount| mount.point == *path);
+            // It may have ended meanwhile.
+            if listed.is_some_and(|mount| mount.fstype == point::FSTYPE) {
+                point::unmount(path, true).map_err(Error::stream("take the mount off"))?;
+                context.output.warn(format!(
+                    "process {} did not answer and still has the cache directory; when it is ended, the next mount with \
+                     the same cache directory sends what is in the journal",
+                    live.record.pid
+                ));
+            }
             Ok(None)
         }
         Err(error) => stays(

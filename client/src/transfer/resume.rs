@@ -34,6 +34,9 @@ const HEAD: u8 = 1;
 const FINISHED: u8 = 3;
 const LEASE: u8 = 4;
 
+/// As many of the last leases are given back: one session never holds more, and those before were given back when they were spent.
+const LEASES: usize = 16;
+
 /// A file that is, or is to be, in a bucket.
 #[derive(Clone)]
 pub(crate) struct FileIdentity {
@@ -163,7 +166,7 @@ fn decode(records: &Records) -> Option<(TxnId, FileIdentity, Vec<Finished>)> {
 /// Gives back the placement leases of a run that was ended before it could: what they promise counts as used. Everything that was staged stays.
 async fn give_back_leases(client: &Client, records: &Records) {
     let lease = |record: &Zeroizing<Vec<u8>>| record.strip_prefix(&[LEASE]).map(Bytes::copy_from_slice);
-    let leases: Vec<Bytes> = records.iter().filter_map(lease).collect();
+    let leases: Vec<Bytes> = records.iter().rev().filter_map(lease).take(LEASES).collect();
     if leases.is_empty() {
         return;
     }
