@@ -248,6 +248,51 @@ async fn bits_that_give_away_rights_are_left_out_and_counted() {
     assert_eq!(modes, [0o755, 0o755, 0o775, 0o755]);
 }
 
+/// Ends the session as soon as a directory is found.
+struct Ending(Arc<std::sync::Mutex<gateway::State>>);
+
+impl Filter for Ending {
+    fn takes(&self, _path: &[u8]) -> bool {
+        true
+    }
+
+    fn enters(&self, _path: &[u8]) -> bool {
+        self.0.lock().unwrap().ended = true;
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_stops_early_lists_all_that_is_missing() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(source.path());
+    world.up(source.path(), "tree", UploadOptions::default(), Arc::new(All)).await;
+    let from = TreePath::parse("tree").unwrap();
+    let ending = Arc::new(Ending(Arc::clone(&world.gateway.state)));
+    let summary = world
+        .engine()
+        .download(&world.bucket, &from, target.path(), DownloadOptions::default(), ending, Arc::new(Silent))
+        .await;
+    let failed = |summary: &Summary| {
+        let mut failed: Vec<String> =
+            summary.failed.iter().map(|failure| String::from_utf8(failure.path.clone()).unwrap()).collect();
+        failed.sort();
+        failed
+    };
+    // Files that were found, and directories that could not be read any more.
+    assert_eq!(failed(&summary), ["dangling", "deep", "empty", "inline", "nothing"]);
+    assert_eq!(summary.files, 0);
+    assert!(matches!(summary.stopped, Some(Error::NotLoggedIn { .. })), "{:?}", summary.stopped);
+    for failure in &summary.failed {
+        assert!(matches!(failure.error, Error::NotLoggedIn { .. }), "{}", failure.error);
+    }
+    // What was named could not even be looked for.
+    for (from, listed) in [("tree/inline", "tree/inline"), ("tree", "tree"), ("", "")] {
+        let summary = world.down(from, &target.path().join("again"), DownloadOptions::default()).await;
+        assert_eq!(failed(&summary), [listed], "{from}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_together_fails_for_the_same_reason() {
     let (world, source) = (World::new().await, tempfile::tempdir().unwrap());

@@ -4,6 +4,7 @@
 //! that come with the tree nor those that stand where it goes. Modes and times of directories are set last, because making
 //! something in a directory changes its time.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +75,8 @@ impl Transfer {
             batch_bytes: 0,
             pace: Arc::default(),
             folders: Vec::new(),
+            open: BTreeSet::new(),
+            through: false,
         };
         run.all(from, to).await
     }
@@ -96,6 +99,10 @@ struct Run {
     pace: Arc<Pace>,
     /// Directories whose mode and time are still to be set.
     folders: Vec<Incomplete>,
+    /// Files and directories that were found and have no outcome yet.
+    open: BTreeSet<Vec<u8>>,
+    /// What was named is found, and if it is a directory, what is directly in it.
+    through: bool,
 }
 
 /// What a job has done.
@@ -149,14 +156,26 @@ impl Target {
 impl Run {
     async fn all(mut self, from: &TreePath, to: &Path) -> Summary {
         if let Err(error) = self.begin(from, to).await {
-            let path = from.to_bytes();
             if stops_all(&error) {
-                self.summary.stopped = Some(error);
+                self.stop(error, from);
             } else {
-                self.summary.add_failure(path, error);
+                self.summary.add_failure(from.to_bytes(), error);
             }
         }
         self.summary
+    }
+
+    /// Ends early. What is not done by now has failed for the same reason: files that were found, directories of which not all is known, and what
+    /// was named if that was not looked through.
+    fn stop(&mut self, error: Error, from: &TreePath) {
+        let mut left = std::mem::take(&mut self.open);
+        if !self.through {
+            left.insert(from.to_bytes());
+        }
+        for path in left {
+            self.add_failure(path, error.repeated());
+        }
+        self.summary.stopped = Some(error);
     }
 
     async fn begin(&mut self, from: &TreePath, to: &Path) -> Result<()> {
@@ -165,6 +184,7 @@ impl Run {
             Some(located) if !located.is_directory() => {
                 let (folder, name) = place(to)?;
                 let folder = open(folder).await?;
+                self.through = true;
                 self.entry(&folder, name, from.to_bytes(), located).await?;
                 self.drain().await
             }
@@ -194,9 +214,13 @@ impl Run {
         while let Some(next) = waiting.pop() {
             let path = next.names.join(&b'/');
             match self.directory(next).await {
-                Ok(more) => waiting.extend(more.into_iter().rev()),
+                Ok(more) => {
+                    self.open.remove(&path);
+                    waiting.extend(more.into_iter().rev());
+                }
                 Err(error) => self.fail(path, error)?,
             }
+            self.through = true;
         }
         self.drain().await?;
         // Those that nothing went into were not made.
@@ -242,6 +266,7 @@ impl Run {
                 let path = deeper.join(&b'/');
                 if let Some(directory) = located.directory() {
                     if self.filter.enters(&path) {
+                        self.open.insert(path);
                         more.push(Waiting { directory, target: target.below(&located.name), names: deeper });
                     }
                 } else if self.filter.takes(&path) {
@@ -279,6 +304,7 @@ impl Run {
             return self.would(&path, &located);
         }
         self.progress.found(1, located.inode.size);
+        self.open.insert(path.clone());
         let one = One {
             transfer: self.transfer.clone(),
             bucket: self.bucket.clone(),
@@ -363,6 +389,7 @@ impl Run {
                     }
                     FileOutcome::Skipped(_) | FileOutcome::Failed(_) => self.summary.skipped += 1,
                 }
+                self.open.remove(&path);
                 self.progress.ends(&path, &outcome);
                 Ok(())
             }
@@ -374,9 +401,14 @@ impl Run {
         if stops_all(&error) {
             return Err(error);
         }
+        self.add_failure(path, error);
+        Ok(())
+    }
+
+    fn add_failure(&mut self, path: Vec<u8>, error: Error) {
+        self.open.remove(&path);
         self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
         self.summary.add_failure(path, error);
-        Ok(())
     }
 }
 
