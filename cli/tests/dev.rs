@@ -105,6 +105,29 @@ fn a_cluster_starts_loses_and_regains_nodes_stops_and_starts_again_where_it_was(
 }
 
 #[test]
+fn who_gives_arguments_to_what_runs_already_is_told_that_they_wait() {
+    let dev = Dev::new();
+    let up = |args: &[&str]| {
+        let output = dev.output(&[&["up", "--json"], args].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{args:?}: {errors}");
+        errors
+    };
+    assert_eq!(up(&["--nodes", "1", "--server-arg=--job-seconds=77"]), "", "it is started with them");
+    assert_eq!(up(&["--server-arg=--job-seconds=77"]), "", "it has them");
+    // As long as it has not got them, and not only the first time.
+    for _ in 0..2 {
+        let said = up(&["--server-arg=--job-seconds=78"]);
+        assert!(said.starts_with("cyx: warning: the server runs already, and gets --server-arg at the next"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let said = up(&["--node-arg=--tls"]);
+    assert!(said.starts_with("cyx: warning: nodes run already, and get --node-arg at the next"), "{said}");
+    dev.run(&["down"]);
+    assert_eq!(up(&["--server-arg=--job-seconds=78", "--node-arg=--tls"]), "", "they are started with them");
+}
+
+#[test]
 fn a_start_that_fails_leaves_nothing_running() {
     let dev = Dev::new();
     let output = dev.output(&["up", "--nodes", "2", "--node-arg=--no-such-option"]);

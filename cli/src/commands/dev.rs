@@ -56,6 +56,10 @@ pub fn run(command: Dev, output: &Output) -> Result<()> {
 
 fn up(args: &Up, output: &Output) -> Result<()> {
     let mut manager = Manager::create(folder(&args.place)?, args)?;
+    // A running server is not ended under those who use it.
+    if let Some(unheeded) = manager.unheeded(args) {
+        output.warn(format!("{unheeded} at the next start only: `cyx dev down`, then `cyx dev up`"));
+    }
     manager.up(Duration::from_secs(args.timeout), &|text| output.detail(text))?;
     let status = Status::of(manager.folder(), manager.cluster());
     if output.json() {

@@ -95,6 +95,24 @@ impl Manager {
         &self.cluster
     }
 
+    /// What does not get the arguments that were given now, because it runs already with others; `None` if everything has them.
+    pub(crate) fn unheeded(&self, args: &Up) -> Option<String> {
+        let others = |process: Option<&Process>, arguments: Vec<OsString>| {
+            process.is_some_and(|process| process.is_running() && process.has_arguments(&arguments) != Some(true))
+        };
+        let server = !args.server_arg.is_empty() && others(self.cluster.server.as_ref(), self.server_args());
+        let node = |index: usize| {
+            others(self.cluster.nodes[index].process.as_ref(), self.node_args(index, self.folder.node(index)))
+        };
+        let nodes = !args.node_arg.is_empty() && (0..self.cluster.nodes.len()).any(node);
+        match (server, nodes) {
+            (true, true) => Some("the server and nodes run already, and get --server-arg and --node-arg".to_owned()),
+            (true, false) => Some("the server runs already, and gets --server-arg".to_owned()),
+            (false, true) => Some("nodes run already, and get --node-arg".to_owned()),
+            (false, false) => None,
+        }
+    }
+
     /// Starts what is down. If that fails, ends what it started.
     pub(crate) fn up(&mut self, limit: Duration, say: &dyn Fn(&str)) -> Result<()> {
         let deadline = Instant::now() + limit;

@@ -3,6 +3,7 @@
 //! A process id alone may long belong to somebody else. Therefore each is recorded with the time it was started, and nothing is
 //! signalled unless both still agree.
 
+use std::ffi::OsString;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,12 @@ impl Process {
     #[must_use]
     pub fn is_running(&self) -> bool {
         start_time(self.pid).as_ref() == Some(&self.started)
+    }
+
+    /// Whether it was started with exactly these arguments; `None` if that cannot be told.
+    #[must_use]
+    pub fn has_arguments(&self, arguments: &[OsString]) -> Option<bool> {
+        command_line(self.pid).filter(|_| self.is_running()).map(|line| line.get(1..) == Some(arguments))
     }
 
     /// Asks it to finish.
@@ -115,6 +122,20 @@ fn start_time(pid: u32) -> Option<String> {
     (!state.starts_with('Z')).then(|| started.trim().to_owned())
 }
 
+/// The program and its arguments.
+#[cfg(target_os = "linux")]
+fn command_line(pid: u32) -> Option<Vec<OsString>> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    // Each ends with a zero byte, the last one too.
+    Some(line.strip_suffix(b"\0")?.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn command_line(_pid: u32) -> Option<Vec<OsString>> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +157,23 @@ mod tests {
         assert_eq!(Process::find(process.pid), None);
         child.wait().unwrap();
         process.terminate().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_is_asked_what_it_was_started_with() {
+        let (mut child, process) = sleeper();
+        // The kernel wakes who started it before it has written them down.
+        while process.has_arguments(&[]).is_none() {
+            thread::sleep(POLL);
+        }
+        assert_eq!(process.has_arguments(&["600".into()]), Some(true));
+        for other in [&[][..], &["60".into()], &["600".into(), "".into()]] {
+            assert_eq!(process.has_arguments(other), Some(false), "{other:?}");
+        }
+        process.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(process.has_arguments(&["600".into()]), None);
     }
 
     #[test]
