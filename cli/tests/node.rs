@@ -1,8 +1,10 @@
-//! `cyx node start` on a node that never gets ready: whatever ends the command, nothing runs that nobody sees. None of this needs a server.
+//! `cyx node` with a node that never gets ready: whatever ends a start, nothing runs that nobody sees; and one that leaves and is not emptied.
+//! None of this needs a server.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -16,6 +18,12 @@ use serde_json::Value;
 /// How long anything may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The node: it waits, and answers who asks how far its leaving is.
+const NODE: &str = r#"#!/bin/sh
+[ "$1" = exit ] || exec sleep 600
+echo '{"node_id":"ab","leaving":"exiting","chunks_left":2,"bytes_left":2048,"chunks_moved":1,"bytes_moved":1024,"receipt":null}'
+"#;
+
 /// The program beside a `cyx-node` that only waits.
 struct Machine {
     dir: tempfile::TempDir,
@@ -27,7 +35,7 @@ impl Machine {
         let (cyx, node) = (dir.path().join("cyx"), dir.path().join("cyx-node"));
         let built = env!("CARGO_BIN_EXE_cyx");
         fs::hard_link(built, &cyx).or_else(|_| fs::copy(built, &cyx).map(drop)).unwrap();
-        fs::write(&node, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        fs::write(&node, NODE).unwrap();
         fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
         Self { dir }
     }
@@ -99,4 +107,32 @@ fn what_a_killed_start_leaves_behind_is_seen_and_stopped() {
     assert!(machine.run("node stop").status.success());
     assert!(!node.is_running());
     assert!(!machine.state().exists());
+}
+
+#[test]
+fn who_waits_for_a_node_to_leave_is_told_that_nothing_moves() {
+    let machine = Machine::new();
+    let (mut command, _) = machine.start();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    let mut command = machine.command("node exit");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    // It would wait for ever.
+    let (told, end) = std::sync::mpsc::channel::<()>();
+    let limit = std::thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().next();
+    drop(told);
+    limit.join().unwrap();
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    assert!(machine.run("node stop").status.success());
+    let said = said.unwrap().unwrap();
+    assert!(said.starts_with("2 chunks (") && said.contains(" left; nothing has moved since "), "{said}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.lines().count(), 1, "how far it is, is shown once: {shown}");
 }

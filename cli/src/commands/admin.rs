@@ -9,6 +9,7 @@ use cyx_client::identity::admin::{Leaving, User};
 use serde_json::Value;
 
 use super::Context;
+use super::leaving::{Look, Watched, stands};
 use super::personal::{show_entry, since};
 use crate::args::admin::{Admin, AdminAudit, Drain, Plan, Users};
 use crate::error::{Error, Result};
@@ -17,8 +18,6 @@ use crate::output::{human, names};
 const GB: u64 = 1_000_000_000;
 /// Between two looks at how far a node is.
 const DRAIN_LOOK: Duration = Duration::from_secs(2);
-/// Between two words about a node from which nothing is moved.
-const DRAIN_WORD: Duration = Duration::from_secs(30);
 
 /// Does one of the commands.
 ///
@@ -119,7 +118,10 @@ async fn drain(context: &Context, session: &Session, args: &Drain) -> Result<()>
     loop {
         match watched.look(&progress, Instant::now()) {
             Look::Moved => show_drain(context, &progress)?,
-            Look::Stands(time) => context.output.note(stands(&progress, time)),
+            Look::Stands(time) => {
+                let left = stands(progress.chunks_left, progress.bytes_left, time);
+                context.output.note(format!("{left} Have enough other nodes room? `cyx admin nodes` shows them."));
+            }
             Look::Known => {}
         }
         if !args.wait || progress.leaving == "none" || progress.chunks_left == 0 {
@@ -128,55 +130,6 @@ async fn drain(context: &Context, session: &Session, args: &Drain) -> Result<()>
         tokio::time::sleep(DRAIN_LOOK).await;
         progress = session.node_drain(&args.node).await?;
     }
-}
-
-/// What was seen of a node that is emptied.
-struct Watched {
-    seen: Option<Leaving>,
-    /// When it last changed, and when that was last talked of.
-    moved: Instant,
-    said: Instant,
-}
-
-/// What is to be said after another look.
-#[derive(Debug, PartialEq, Eq)]
-enum Look {
-    /// How far it is.
-    Moved,
-    /// That nothing has moved for so long.
-    Stands(Duration),
-    /// Nothing.
-    Known,
-}
-
-impl Watched {
-    const fn new(now: Instant) -> Self {
-        Self { seen: None, moved: now, said: now }
-    }
-
-    fn look(&mut self, progress: &Leaving, now: Instant) -> Look {
-        if self.seen.as_ref() != Some(progress) {
-            *self = Self { seen: Some(progress.clone()), ..Self::new(now) };
-            return Look::Moved;
-        }
-        if now.saturating_duration_since(self.said) < DRAIN_WORD {
-            return Look::Known;
-        }
-        self.said = now;
-        Look::Stands(now.saturating_duration_since(self.moved))
-    }
-}
-
-/// That a node is not being emptied, so that who waits for it can look why.
-fn stands(progress: &Leaving, time: Duration) -> String {
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
-    let since = now.saturating_sub(time.as_secs());
-    format!(
-        "{} ({}) left; nothing has moved since {}. Have enough other nodes room? `cyx admin nodes` shows them.",
-        human::count(progress.chunks_left, "chunk", "chunks"),
-        human::bytes(progress.bytes_left),
-        human::local_time_seconds(since),
-    )
 }
 
 fn show_drain(context: &Context, progress: &Leaving) -> Result<()> {
@@ -193,36 +146,4 @@ fn show_drain(context: &Context, progress: &Leaving) -> Result<()> {
         human::count(*chunks_moved, "chunk", "chunks"),
         human::bytes(*bytes_moved),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_that_is_not_emptied_is_talked_of_now_and_then() {
-        let begin = Instant::now();
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut progress = Leaving {
-            node_id: "ab".to_owned(),
-            leaving: "draining".to_owned(),
-            chunks_left: 2,
-            bytes_left: 2048,
-            chunks_moved: 0,
-            bytes_moved: 0,
-            receipt: None,
-        };
-        let mut watched = Watched::new(begin);
-        assert_eq!(watched.look(&progress, at(1)), Look::Moved);
-        assert_eq!(watched.look(&progress, at(30)), Look::Known);
-        assert_eq!(watched.look(&progress, at(31)), Look::Stands(Duration::from_secs(30)));
-        assert_eq!(watched.look(&progress, at(60)), Look::Known);
-        assert_eq!(watched.look(&progress, at(61)), Look::Stands(Duration::from_secs(60)));
-        progress.chunks_left = 1;
-        assert_eq!(watched.look(&progress, at(62)), Look::Moved);
-        assert_eq!(watched.look(&progress, at(91)), Look::Known);
-        assert_eq!(watched.look(&progress, at(92)), Look::Stands(Duration::from_secs(30)));
-        let said = stands(&progress, Duration::from_secs(30));
-        assert!(said.starts_with("1 chunk (") && said.contains("nothing has moved since "), "{said}");
-    }
 }

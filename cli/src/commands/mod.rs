@@ -11,6 +11,7 @@ mod confirm;
 pub mod dev;
 pub mod download;
 pub mod filter;
+mod leaving;
 pub mod list;
 pub mod login;
 pub mod mount;

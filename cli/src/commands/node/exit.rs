@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::local::{State, file, home};
 use crate::args::node::Exit;
 use crate::commands::Context;
+use crate::commands::leaving::{Look, Watched, stands};
 use crate::dev::launch::find_program;
 use crate::error::{Error, Result};
 use crate::output::{human, names};
@@ -45,11 +46,15 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
     };
     let mut progress = ask(&home, &state, flag).await?;
     let waits = flag.is_none() && !args.no_wait;
-    let mut shown = None;
+    let mut watched = Watched::new(Instant::now());
     loop {
-        if shown.as_ref() != Some(&progress) {
-            show(context, &progress)?;
-            shown = Some(progress.clone());
+        match watched.look(&progress, Instant::now()) {
+            Look::Moved => show(context, &progress)?,
+            Look::Stands(time) => {
+                let left = stands(progress.chunks_left, progress.bytes_left, time);
+                context.output.note(format!("{left} Others take it when they have room; does this node still run?"));
+            }
+            Look::Known => {}
         }
         if !waits || progress.leaving != "exiting" {
             return Ok(());
