@@ -9,7 +9,7 @@ use cyx_crypto::keys::{AccountKey, MountKey};
 use cyx_proto::meta::v1 as pb;
 
 use crate::config::{Config, Gateway};
-use crate::error::{IntegrityError, Result};
+use crate::error::Result;
 use crate::identity::Identity;
 use crate::keys::{AccountKeys, Keys, Scope};
 use crate::memory::Memory;
@@ -123,15 +123,6 @@ impl Client {
     /// # Errors
     /// As every call of [`Meta`].
     pub async fn quota(&self) -> Result<pb::Quota> {
-        let answer = self.meta.get_quota(pb::GetQuotaRequest {}).await?;
-        Ok(answer.quota.ok_or(IntegrityError::Mismatch("it says no quota"))?)
-    }
-
-    /// The storage nodes and the scheme that a new upload would get.
-    ///
-    /// # Errors
-    /// As every call of [`Meta`].
-    pub async fn cluster(&self) -> Result<pb::GetClusterResponse> {
-        self.meta.get_cluster(pb::GetClusterRequest {}).await
+        self.meta.quota().await
     }
 }

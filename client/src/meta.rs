@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::config::{Config, Gateway};
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::request_id;
@@ -178,6 +178,40 @@ impl<T> MetaStream<T> {
 }
 
 impl Meta {
+    /// The service as an API key or the login of the home folder sees it, without the keys of the account: for what the server knows by
+    /// itself. There are logins that have no keys.
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`], [`Error::ApiKeyRefused`], [`Error::OtherGateway`], network errors.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let session = Arc::new(Session::connect(config).await?);
+        let memory = Arc::new(Memory::open(&config.home, session.gateway().as_str(), session.account())?);
+        Self::connect(config, session, memory).await
+    }
+
+    /// The gateway logged in to.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        self.session.gateway()
+    }
+
+    /// The account's space.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn quota(&self) -> Result<pb::Quota> {
+        let answer = self.get_quota(pb::GetQuotaRequest {}).await?;
+        Ok(answer.quota.ok_or(crate::IntegrityError::Mismatch("it says no quota"))?)
+    }
+
+    /// The storage nodes and the scheme that a new upload would get.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn cluster(&self) -> Result<pb::GetClusterResponse> {
+        self.get_cluster(pb::GetClusterRequest {}).await
+    }
+
     /// The service of a session's gateway, with a connection if there can be one. Nothing is asked yet.
     ///
     /// # Errors

@@ -98,6 +98,10 @@ fn a_wallet_alone_opens_nothing() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stderr.contains("no keys"), "{done:?}");
     assert_eq!(miner.ok(["whoami", "--json"]).json()["username"], "ada");
+    // What the server knows by itself takes no keys.
+    let (used, seen) = (miner.ok(["quota", "--json"]).json(), miner.ok(["status", "--json"]).json());
+    assert!(used["limit_bytes"].as_u64() > Some(0), "{used}");
+    assert_eq!(seen["nodes"].as_array().map(Vec::len), Some(1), "{seen}");
     miner.ok(["node", "enroll"]);
     let refused = miner.fails(4, ["list", "docs"]);
     assert!(refused.stderr.contains("this login has no keys"), "{refused:?}");

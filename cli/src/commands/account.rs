@@ -64,7 +64,7 @@ struct Quota {
 /// # Errors
 /// If nobody is logged in, or the server cannot be reached.
 pub async fn quota(context: &Context) -> Result<()> {
-    let found = context.client().await?.quota().await?;
+    let found = context.meta().await?.quota().await?;
     let now = jiff::Timestamp::now();
     let taken = found.used_bytes.saturating_add(found.pending_bytes);
     let growth = Growth::of(found.measured_bytes, found.measured_ns, taken, now);
@@ -149,8 +149,8 @@ fn shards(scheme: Scheme, said: u32) -> usize {
 /// # Errors
 /// If nobody is logged in, or the server cannot be reached.
 pub async fn status(context: &Context) -> Result<()> {
-    let client = context.client().await?;
-    let cluster = client.cluster().await?;
+    let meta = context.meta().await?;
+    let cluster = meta.cluster().await?;
     let scheme = cluster.scheme.and_then(|scheme| Scheme::new(scheme.k, scheme.m).ok());
     let nodes = cluster.nodes.iter().map(|node| Node {
         node: hex::encode(&node.node),
@@ -163,7 +163,7 @@ pub async fn status(context: &Context) -> Result<()> {
         last_heartbeat: human::rfc3339(node.last_heartbeat_ns),
     });
     let status = Status {
-        gateway: client.gateway().as_str(),
+        gateway: meta.gateway().as_str(),
         version: &cluster.version,
         scheme: scheme.map(|scheme| scheme.to_string()),
         survives: scheme.and_then(|scheme| scheme.survives(shards(scheme, cluster.shards))),

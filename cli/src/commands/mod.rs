@@ -35,6 +35,7 @@ pub mod wallet;
 use std::ffi::OsStr;
 use std::future::Future;
 
+use cyx_client::meta::Meta;
 use cyx_client::{Bucket, Client, Config, Located, Overrides};
 use cyx_core::ids::NodeId;
 use cyx_core::inode::InodeKind;
@@ -63,6 +64,14 @@ impl Context {
     /// If nobody is logged in, or the server cannot be reached.
     pub async fn client(&self) -> Result<Client> {
         Ok(Client::open(&self.config).await?)
+    }
+
+    /// The server as whoever is logged in sees it, also without keys.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub async fn meta(&self) -> Result<Meta> {
+        Ok(Meta::open(&self.config).await?)
     }
 
     /// A bucket, opened by a logged-in client.
