@@ -334,7 +334,14 @@ impl Config {
             Part::Identity => &listeners[2..],
             Part::Rebalancer => &listeners[..1],
         };
-        for (name, address) in listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))) {
+        let addresses: Vec<_> = listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))).collect();
+        for (at, (name, address)) in addresses.iter().enumerate() {
+            if let Some((other, _)) = addresses[..at].iter().find(|(_, other)| clash(*other, *address)) {
+                return Err(invalid(
+                    name,
+                    &format!("{address} is taken by --{other}; each listener needs a port of its own"),
+                ));
+            }
             if self.tls.is_none() && !self.behind_proxy && !address.ip().is_loopback() {
                 return Err(invalid(
                     name,
@@ -485,6 +492,13 @@ fn mail_route(options: &Options, data_dir: &Path) -> Result<MailRoute, ConfigErr
         return Err(invalid("smtp-security", "a password is not sent in the clear to another machine"));
     }
     Ok(MailRoute::Smtp(SmtpConfig { host, port, security, credentials }))
+}
+
+/// Whether only one can listen on both addresses. Port 0 is another one every time; whether all of IPv6 takes IPv4 too is up to the machine.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    let same = a == b || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified());
+    one.port() != 0 && one.port() == other.port() && same
 }
 
 fn is_local(host: &str) -> bool {

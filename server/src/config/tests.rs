@@ -27,6 +27,36 @@ fn plain_text_is_refused_off_loopback_unless_a_proxy_stands_in_front() {
 }
 
 #[test]
+fn one_address_for_two_listeners_is_refused() {
+    let with = |http: &str, grpc: &str, identity: Option<&str>| {
+        resolve(|options| {
+            options.http = Some(http.parse().unwrap());
+            options.grpc = Some(grpc.parse().unwrap());
+            options.identity = identity.map(|address| address.parse().unwrap());
+            options.behind_proxy = Some(true);
+        })
+    };
+    for (http, grpc, identity) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080", None),
+        ("0.0.0.0:8080", "127.0.0.1:8080", None),
+        ("[::1]:8080", "[::]:8080", None),
+        ("127.0.0.1:1", "127.0.0.1:2", Some("127.0.0.1:2")),
+        ("127.0.0.1:1", "127.0.0.1:2", Some("0.0.0.0:1")),
+    ] {
+        let refused = with(http, grpc, identity).unwrap_err().to_string();
+        assert!(refused.contains("is taken by --"), "{refused}");
+    }
+    for (http, grpc, identity) in [
+        ("127.0.0.1:0", "127.0.0.1:0", Some("127.0.0.1:0")),
+        ("127.0.0.1:8080", "127.0.0.2:8080", None),
+        ("127.0.0.1:8080", "[::1]:8080", None),
+        ("127.0.0.1:1", "127.0.0.1:2", Some("127.0.0.1:3")),
+    ] {
+        assert!(with(http, grpc, identity).is_ok(), "{http} {grpc} {identity:?}");
+    }
+}
+
+#[test]
 fn half_of_a_pair_is_refused() {
     assert!(resolve(|options| options.tls_cert = Some("cert.pem".into())).is_err());
     let user_without_password = resolve(|options| {
@@ -143,9 +173,12 @@ fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
         resolve(|options| options.role = Some("rebalancer".into())).is_err(),
         "an embedded database has one server"
     );
+    let loopback = Some("127.0.0.1:8080".parse().unwrap());
     let rebalancer = resolve(|options| {
         options.role = Some("rebalancer".into());
         options.database_url_file = Some(url.clone());
+        // It has one listener, whatever is said of others.
+        (options.http, options.grpc) = (loopback, loopback);
     });
     assert_eq!(rebalancer.unwrap().part, Part::Rebalancer);
     assert_eq!(resolve(|_| {}).unwrap().identity, None);
