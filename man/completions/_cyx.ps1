@@ -1409,7 +1409,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;node;enroll' {
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'What it is for; shown to you alone')
             [CompletionResult]::new('--expires-hours', '--expires-hours', [CompletionResultType]::ParameterName, 'For how many hours the token is good')
-            [CompletionResult]::new('--central-server', '--central-server', [CompletionResultType]::ParameterName, 'Where nodes register, for the command that is shown; default: port 50052 of the server')
+            [CompletionResult]::new('--central-server', '--central-server', [CompletionResultType]::ParameterName, 'Where nodes register, for the command that is shown; default: the port that the server names, or else 50052')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')

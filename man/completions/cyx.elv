@@ -1288,7 +1288,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;node;enroll'= {
             cand --label 'What it is for; shown to you alone'
             cand --expires-hours 'For how many hours the token is good'
-            cand --central-server 'Where nodes register, for the command that is shown; default: port 50052 of the server'
+            cand --central-server 'Where nodes register, for the command that is shown; default: the port that the server names, or else 50052'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'

@@ -775,7 +775,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand node; and not __fish_seen_subcom
 complete -c cyx -n "__fish_cyx_using_subcommand node; and not __fish_seen_subcommand_from enroll start stop status exit list earnings help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l label -d 'What it is for; shown to you alone' -r
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l expires-hours -d 'For how many hours the token is good' -r
-complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l central-server -d 'Where nodes register, for the command that is shown; default: port 50052 of the server' -r
+complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l central-server -d 'Where nodes register, for the command that is shown; default: the port that the server names, or else 50052' -r
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'

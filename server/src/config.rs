@@ -327,6 +327,14 @@ impl Config {
         Ok(self.database.check()?)
     }
 
+    /// The port where nodes register, as far as this process knows it: not if a proxy stands in front, if others serve nodes, or if the system
+    /// chooses the port.
+    #[must_use]
+    pub fn node_port(&self) -> Option<u16> {
+        let serves_nodes = matches!(self.part, Part::All | Part::Gateway);
+        (serves_nodes && !self.behind_proxy).then_some(self.grpc.port()).filter(|port| *port != 0)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
         let listeners = match self.part {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use cyx_tests::{Cluster, User, noise, program, wait_until};
 use serde_json::Value;
@@ -132,6 +132,47 @@ fn a_token_makes_a_machine_without_a_login_a_node_once() {
     let (code, words) = enrolled(&other, &foreign);
     assert!(code == Some(1) && words.contains("is not the one that made this enrolment token"), "{words}");
     drop(stop);
+}
+
+/// A program; ended when dropped.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_command_that_comes_with_a_token_makes_a_machine_a_node() {
+    let cluster = Cluster::start(1);
+    let ada = cluster.user("ada");
+    let made = ada.ok(["node", "enroll"]);
+    let token = String::from_utf8(made.stdout).unwrap();
+    let (_, shown) = made.stderr.lines().find_map(|line| line.split_once("CYXWIZ_ENROLL_TOKEN=… ")).unwrap();
+    let mut words = shown.split(' ');
+    assert_eq!(words.next(), Some("cyx-node"));
+    let home = tempfile::tempdir().unwrap();
+    // Where it keeps things and listens is this machine's affair.
+    let mut command = Command::new(program("cyx-node"));
+    command.args(words).args([
+        "--storage-gb",
+        "3",
+        "--grpc-host",
+        "127.0.0.1",
+        "--grpc-port",
+        "0",
+        "--metrics-port",
+        "0",
+    ]);
+    command.arg("--home").arg(home.path()).arg("--storage-path").arg(home.path().join("data"));
+    command.env("CYXWIZ_ENROLL_TOKEN", token.trim()).env_remove("CENTRAL_SERVER_ADDR");
+    let mut node = Program(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until("the node is registered", || {
+        assert!(node.0.try_wait().unwrap().is_none(), "the node ended");
+        ada.ok(["node", "list", "--json"]).json_lines().len() == 1
+    });
 }
 
 /// Files go up while the node hands over what it has. What was promised to the node before is still stored there, moved, and waited for.

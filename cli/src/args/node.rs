@@ -46,7 +46,7 @@ pub struct Enroll {
     /// For how many hours the token is good.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
     pub expires_hours: u64,
-    /// Where nodes register, for the command that is shown; default: port 50052 of the server.
+    /// Where nodes register, for the command that is shown; default: the port that the server names, or else 50052.
     #[arg(long, value_name = "URL", env = "CENTRAL_SERVER_ADDR", hide_env_values = true)]
     pub central_server: Option<String>,
 }

@@ -51,14 +51,14 @@ async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
         .output
         .note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
     context.output.line(made.token.as_str())?;
-    let command = joining(session.gateway(), args.central_server.as_deref());
+    let command = joining(session.gateway(), args.central_server.as_deref(), made.node_port);
     context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… {command}"));
     Ok(())
 }
 
 /// What makes another machine a node of this server. A node looks for both addresses on its own machine unless it is told.
-fn joining(gateway: &Gateway, central: Option<&str>) -> String {
-    format!("cyx-node --gateway {gateway} --central-server {}", control::central(central, gateway))
+fn joining(gateway: &Gateway, central: Option<&str>, port: Option<u16>) -> String {
+    format!("cyx-node --gateway {gateway} --central-server {}", control::central(central, gateway, port))
 }
 
 async fn list(context: &Context) -> Result<()> {
@@ -115,9 +115,10 @@ mod tests {
     fn the_command_for_another_machine_names_both_addresses() {
         let gateway: Gateway = "https://cloud.example.org".parse().unwrap();
         assert_eq!(
-            joining(&gateway, None),
+            joining(&gateway, None, None),
             "cyx-node --gateway https://cloud.example.org --central-server https://cloud.example.org:50052"
         );
-        assert!(joining(&gateway, Some("http://[::1]:7")).ends_with(" --central-server http://[::1]:7"));
+        assert!(joining(&gateway, None, Some(7000)).ends_with(" https://cloud.example.org:7000"), "as the server says");
+        assert!(joining(&gateway, Some("http://[::1]:7"), Some(7000)).ends_with(" --central-server http://[::1]:7"));
     }
 }

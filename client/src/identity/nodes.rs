@@ -22,6 +22,9 @@ pub struct Enrolment {
     pub fingerprint: String,
     /// Unix seconds.
     pub expires_at: u64,
+    /// Of the server's host, where nodes register, if it knows.
+    #[serde(default)]
+    pub node_port: Option<u16>,
 }
 
 /// How a node did in its audits.

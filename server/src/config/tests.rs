@@ -57,6 +57,20 @@ fn one_address_for_two_listeners_is_refused() {
 }
 
 #[test]
+fn the_port_for_nodes_is_told_if_it_is_known() {
+    let port = |behind_proxy, grpc: &str| {
+        let config = resolve(|options| {
+            options.behind_proxy = Some(behind_proxy);
+            options.grpc = Some(grpc.parse().unwrap());
+        });
+        config.unwrap().node_port()
+    };
+    assert_eq!(port(false, "127.0.0.1:7000"), Some(7000));
+    assert_eq!(port(true, "127.0.0.1:7000"), None, "the proxy may have another");
+    assert_eq!(port(false, "127.0.0.1:0"), None);
+}
+
+#[test]
 fn half_of_a_pair_is_refused() {
     assert!(resolve(|options| options.tls_cert = Some("cert.pem".into())).is_err());
     let user_without_password = resolve(|options| {
@@ -168,6 +182,7 @@ fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
     assert!(with(Some(&url), Some(&secret), Some("0.0.0.0:3002")).is_err(), "plain text off loopback");
     let config = with(Some(&url), Some(&secret), None).unwrap();
     assert_eq!((config.part, config.identity), (Part::Identity, Some("127.0.0.1:3002".parse().unwrap())));
+    assert_eq!(config.node_port(), None, "others serve nodes");
     assert!(resolve(|options| options.role = Some("half".into())).is_err());
     assert!(
         resolve(|options| options.role = Some("rebalancer".into())).is_err(),

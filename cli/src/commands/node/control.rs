@@ -133,7 +133,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         metrics: None,
         storage_path,
         gateway: gateway.as_str().to_owned(),
-        central_server: central(args.central_server.as_deref(), &gateway),
+        central_server: central(args.central_server.as_deref(), &gateway, None),
     };
     // Even if this command is killed now, `cyx node stop` finds what it started.
     state.save(&home)?;
@@ -193,12 +193,12 @@ fn is_enrolled(home: &Path, gateway: &Gateway) -> bool {
     stored.is_some_and(|stored| stored["gateway"].as_str().is_some_and(|stored| stored == gateway.as_str()))
 }
 
-/// Where nodes register: as typed, or at the server's usual port for them.
-pub(super) fn central(typed: Option<&str>, gateway: &Gateway) -> String {
+/// Where nodes register: as typed, or at the port that the server says, or at the usual one.
+pub(super) fn central(typed: Option<&str>, gateway: &Gateway, port: Option<u16>) -> String {
     let scheme = if gateway.tls() { "https" } else { "http" };
     let host = gateway.host();
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    typed.map_or_else(|| format!("{scheme}://{host}:{CENTRAL_PORT}"), str::to_owned)
+    typed.map_or_else(|| format!("{scheme}://{host}:{}", port.unwrap_or(CENTRAL_PORT)), str::to_owned)
 }
 
 fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<&Path>) -> Vec<OsString> {
@@ -207,7 +207,7 @@ fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<
         "--gateway".into(),
         gateway.as_str().into(),
         "--central-server".into(),
-        central(args.central_server.as_deref(), gateway).into(),
+        central(args.central_server.as_deref(), gateway, None).into(),
     ]);
     if let Some(path) = storage_path {
         found.extend(["--storage-path".into(), path.into()]);

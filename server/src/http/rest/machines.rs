@@ -76,6 +76,9 @@ pub struct EnrolmentResponse {
     token: String,
     fingerprint: KeyId,
     expires_at: u64,
+    /// Of this host, where nodes register; absent if a proxy stands in front and has ports of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_port: Option<u16>,
 }
 
 /// `POST /api/machines/enrolments`
@@ -91,6 +94,7 @@ pub async fn create_enrolment(
         token: made.token.to_string(),
         fingerprint: app.tokens.fingerprint(),
         expires_at: made.expires_at,
+        node_port: app.config.node_port(),
     };
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }

@@ -82,6 +82,7 @@ async fn an_enrolment_token_enrols_one_machine_for_the_account_that_made_it() {
     let read: cyx_core::enrol::EnrolmentToken = token.parse().unwrap();
     assert_eq!(read.fingerprint().to_string(), made.text("fingerprint"));
     assert!(made.body["expires_at"].as_u64().unwrap() > crate::time::now_seconds() + 80_000);
+    assert_eq!(made.body.get("node_port"), None, "this server let the system choose its ports");
 
     let registered = register(&ada, &token).await;
     assert_eq!(registered.status, StatusCode::OK, "{}", registered.body);
