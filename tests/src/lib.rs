@@ -15,6 +15,7 @@ pub mod mount;
 pub mod posix;
 pub mod postgres;
 pub mod s3;
+pub mod skip;
 pub mod tree;
 pub mod user;
 pub mod workload;

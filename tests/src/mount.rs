@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::skip::skip;
 use crate::{Run, User, wait_until};
 
 /// No program of a test runs longer.
@@ -31,9 +32,11 @@ fn patience() -> u32 {
     std::env::var("CYX_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Why nothing can be mounted here; `None` if it can. Prints the reason, so that a skipped test can be told from one that ran.
+/// True if nothing can be mounted here; the test is skipped then (`fuse`).
+///
+/// # Panics
+/// As [`skip`].
 #[must_use]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub fn unavailable() -> bool {
     let device = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let reason = match device {
@@ -41,19 +44,34 @@ pub fn unavailable() -> bool {
         Ok(_) if rustix::process::geteuid().is_root() || found("fusermount3") => return false,
         Ok(_) => "neither root nor fusermount3".to_owned(),
     };
-    eprintln!("skipped: nothing can be mounted here ({reason})");
+    skip("fuse", &format!("nothing can be mounted here ({reason})"));
     true
 }
 
-/// True if a program is missing; says that the test is skipped.
+/// True if a program is missing; the test, or a part of it, is skipped then.
+///
+/// # Panics
+/// As [`skip`].
 #[must_use]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub fn missing(program: &str) -> bool {
     let missing = !found(program);
     if missing {
-        eprintln!("skipped: the program {program} is not installed");
+        skip(program, &format!("the program {program} is not installed"));
     }
     missing
+}
+
+/// True if this is somebody else than root; the test is skipped then (`root`).
+///
+/// # Panics
+/// As [`skip`].
+#[must_use]
+pub fn rootless() -> bool {
+    let rootless = !rustix::process::geteuid().is_root();
+    if rootless {
+        skip("root", "this takes root");
+    }
+    rootless
 }
 
 fn found(program: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::skip::skip;
+
 /// Starts and stops it as `scripts/test` does.
 const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/lib/postgres");
 /// A PostgreSQL that runs already, whose user may create databases.
@@ -18,9 +20,8 @@ impl Postgres {
     /// A new database, or none where PostgreSQL is not installed, which is said.
     ///
     /// # Panics
-    /// If it is installed and does not start.
+    /// If it is installed and does not start; as [`skip`].
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub fn start(name: &str) -> Option<Self> {
         let given = std::env::var(GIVEN).unwrap_or_default();
         // A name of its own where the server is shared with earlier runs.
@@ -33,7 +34,7 @@ impl Postgres {
             echo \"$POSTGRES_DATABASE_URL $POSTGRES_DIR\"";
         let output = bash(script, &[LIBRARY, &name, &given]);
         if output.status.code() == Some(77) {
-            eprintln!("skipped: PostgreSQL is not installed, and {GIVEN} names none");
+            skip("postgresql", &format!("PostgreSQL is not installed, and {GIVEN} names none"));
             return None;
         }
         assert!(output.status.success(), "PostgreSQL: {}", String::from_utf8_lossy(&output.stderr));

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::skip::skip;
+
 /// A running server with one bucket, `chunks`. It keeps everything in memory and ends when this is dropped.
 pub struct S3 {
     process: Child,
@@ -24,15 +26,17 @@ impl Drop for S3 {
 
 impl S3 {
     /// Starts one; `None`, with the reason on standard error, where there is none to start.
+    ///
+    /// # Panics
+    /// As [`skip`].
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "who runs the tests should know what was not tested")]
     pub fn start() -> Option<Self> {
         let mut command = Command::new("moto_server");
         command.args(["-H", "127.0.0.1", "-p", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = match command.spawn() {
             Ok(process) => process,
             Err(error) => {
-                eprintln!("skipped: there is no server that speaks S3: moto_server: {error}");
+                skip("moto_server", &format!("there is no server that speaks S3: moto_server: {error}"));
                 return None;
             }
         };
@@ -42,7 +46,7 @@ impl S3 {
         while server.address.is_empty() {
             line.clear();
             if lines.read_line(&mut line).ok()? == 0 {
-                eprintln!("skipped: moto_server ended: {:?}", server.process.wait());
+                skip("moto_server", &format!("moto_server ended: {:?}", server.process.wait()));
                 return None;
             }
             server.address = line.split_once("http://").map_or(String::new(), |(_, at)| at.trim().to_owned());

@@ -1,11 +1,11 @@
 //! Disks that fill up: a node's, and the client's.
 
 #![allow(clippy::unwrap_used, missing_docs)]
-#![allow(clippy::print_stderr, reason = "a test that cannot run here says why")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use cyx_tests::skip::skip;
 use cyx_tests::{Cluster, noise};
 
 const MIB: usize = 1 << 20;
@@ -22,7 +22,7 @@ impl Disk {
         if mount.is_ok_and(|status| status.success()) {
             return Some(Self { folder: folder.to_owned() });
         }
-        eprintln!("skipped: mounting a filesystem takes root");
+        skip("mount", "mounting a filesystem takes root");
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use cyx_tests::exerciser::Exerciser;
-use cyx_tests::mount::{Mount, bounded, missing, run, unavailable};
+use cyx_tests::mount::{Mount, bounded, missing, rootless, run, unavailable};
 use cyx_tests::{Cluster, posix};
 
 /// Somewhere that others may enter, for checks of permissions.
@@ -110,7 +110,7 @@ fn the_program_fsx_finds_nothing() {
 #[test]
 fn the_program_pjdfstest_finds_nothing() {
     use std::os::unix::fs::PermissionsExt as _;
-    if unavailable() || missing("pjdfstest") || !rustix::process::geteuid().is_root() {
+    if unavailable() || missing("pjdfstest") || rootless() {
         return;
     }
     let cluster = Cluster::start(3);
