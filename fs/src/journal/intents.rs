@@ -132,11 +132,16 @@ impl Journal {
             intents.iter().for_each(|intent| known.live.entry(intent.file).or_default().push(*intent));
             known.all()
         };
+        let has_room = |log: &Log| log.len < ANEW.max(2 * log.begun);
+        if log.as_ref().is_some_and(|log| !has_room(log)) {
+            // What is not in the next file any more is known from records of the journal, of which a power cut must leave them.
+            self.sync().await?;
+        }
         let (folder, key) = (self.shared.folder.clone(), self.shared.key.clone());
         let writing = tokio::task::spawn_blocking(move || -> Result<(), JournalError> {
             // One whose write fails is not appended to again.
             let next = match log.take() {
-                Some(mut log) if log.len < ANEW.max(2 * log.begun) => log.append(&intents).map(|()| log)?,
+                Some(mut log) if has_room(&log) => log.append(&intents).map(|()| log)?,
                 before => Log::begin(&folder, &key, before, &all)?,
             };
             *log = Some(next);

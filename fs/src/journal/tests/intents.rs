@@ -127,6 +127,54 @@ async fn a_long_file_of_intents_is_begun_anew_with_those_that_are_still_on_their
     assert_eq!(intents(&open_copy(folder.path()).1), [(4, written.sequence)]);
 }
 
+/// What a power cut leaves at least: of the journal's files what was made durable.
+fn after_a_power_cut(journal: &Journal, folder: &Path) -> (tempfile::TempDir, Journal, Replayed) {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    for segment in journal.state().segments.values() {
+        let path = copy.path().join(segment.path.file_name().unwrap());
+        OpenOptions::new().write(true).open(path).unwrap().set_len(segment.synced).unwrap();
+    }
+    let (journal, replayed) = open(copy.path());
+    (copy, journal, replayed)
+}
+
+#[tokio::test]
+async fn a_commit_is_forgotten_only_after_what_took_its_place_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    journal.append(&base(3, 0)).await.unwrap();
+    let written = journal.append(&write(0, b"one")).await.unwrap();
+    let note = journal.append(&Record::Note { tag: 1, data: Bytes::from_static(b"x") }).await.unwrap();
+    let watch = journal.watch(FILE);
+    journal.sync().await.unwrap();
+    let made = intent(4, written.sequence);
+    journal.intend(vec![made]).await.unwrap();
+    // It was committed, and what waited for it is done.
+    journal.append_now(&base(4, written.sequence)).unwrap();
+    journal.intended(FILE, written.sequence);
+    journal.finish(note).unwrap();
+    drop(watch);
+    let other = FileId { inode: InodeId([9; 16]), ..FILE };
+    for round in 0..30 {
+        let others = (0..100).map(|at| Intent { file: other, ..intent(1, round * 100 + at) });
+        journal.intend(others.collect()).await.unwrap();
+        journal.intended(other, round * 100 + 99);
+        let (_folder, after, replayed) = after_a_power_cut(&journal, folder.path());
+        let is_known = replayed.files.is_empty() || intents(&replayed) == [(4, written.sequence)];
+        assert!(is_known, "round {round}: nobody knows whose version 4 is");
+        let watch = after.watch(FILE);
+        assert!(
+            replayed.notes.is_empty() || watch.made(4, made.root),
+            "round {round}: nor does who goes on with the note"
+        );
+    }
+    assert!(!named(folder.path(), "intents")[0].ends_with("0000000000000001.intents"), "it was begun anew");
+}
+
 #[tokio::test]
 async fn files_before_the_mark_are_not_part_of_the_journal() {
     let folder = tempfile::tempdir().unwrap();
