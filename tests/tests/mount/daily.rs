@@ -85,14 +85,18 @@ fn files_are_read_and_written_past_the_caches_of_the_kernel() {
 
 /// Runs the helper as mount(8) does.
 fn helper(user: &User, args: &[&str], at: &Path) -> cyx_tests::Run {
+    bounded(helper_command(args, at).env("HOME", user.home()))
+}
+
+fn helper_command(args: &[&str], at: &Path) -> Command {
     let folder = program("cyx").parent().unwrap().to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path))).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/mount.cyx");
     let mut command = Command::new("sh");
     command.arg(script).arg(args[0]).arg(at).args(&args[1..]);
-    command.env_clear().env("PATH", path).env("HOME", user.home());
-    bounded(&mut command)
+    command.env_clear().env("PATH", path);
+    command
 }
 
 #[test]
@@ -110,6 +114,10 @@ fn the_helper_of_mount_mounts_as_a_line_of_fstab_says() {
     assert_eq!(helper(&user, &["work"], &point).code, 32, "whose login it is was not said");
     assert_eq!(helper(&user, &["nothing", "-o", &options], &point).code, 32);
     assert_eq!(helper(&user, &["work", "-o", "nonsense"], &point).code, 1);
+    let homeless = bounded(&mut helper_command(&["work", "-o", "rw"], &point));
+    assert_eq!((homeless.code, homeless.stderr.contains("option home=")), (1, true), "{homeless:?}");
+    let again = helper(&user, &["work", "-o", &format!("remount,{options}")], &point);
+    assert_eq!((again.code, again.stderr.contains("cannot be changed")), (1, true), "{again:?}");
     assert_eq!(helper(&user, &["work", "-f", "-o", &options], &point).code, 0, "it only pretends");
     assert!(!point.join("file").exists());
     // A folder that happens to have the bucket's name made a path of it; the table has to show what mount(8) looks for later.
