@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use cyx_core::auth::StretchParams;
@@ -35,6 +36,8 @@ pub struct Memory {
     folder: PathBuf,
     gateway: String,
     incarnation: Mutex<Option<String>>,
+    /// The last answer named another incarnation.
+    restored: AtomicBool,
     versions: Versions,
 }
 
@@ -68,7 +71,8 @@ impl Memory {
         let incarnation = files::read_private(&folder.join("incarnation"))?
             .map(|content| String::from_utf8_lossy(&content).trim().to_owned());
         let versions = Versions::open(&folder.join("versions"))?;
-        Ok(Self { folder, gateway: gateway.to_owned(), incarnation: Mutex::new(incarnation), versions })
+        let (gateway, incarnation) = (gateway.to_owned(), Mutex::new(incarnation));
+        Ok(Self { folder, gateway, incarnation, restored: AtomicBool::new(false), versions })
     }
 
     /// Compares the incarnation that an answer names with the one remembered; remembers the first.
@@ -77,6 +81,7 @@ impl Memory {
     /// [`Error::IncarnationChanged`], or [`Error::Local`].
     pub fn check_incarnation(&self, seen: &str) -> Result<()> {
         let mut known = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        self.restored.store(known.as_deref().is_some_and(|known| known != seen), Ordering::Relaxed);
         match known.as_deref() {
             Some(known) if known == seen => Ok(()),
             Some(_) => Err(Error::IncarnationChanged { gateway: self.gateway.clone() }),
@@ -89,6 +94,12 @@ impl Memory {
         }
     }
 
+    /// Whether the last answer was of an incarnation that is not accepted: every call fails until it is.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.restored.load(Ordering::Relaxed)
+    }
+
     /// Forgets everything that a restored database may contradict, and takes its incarnation as the known one. Owner keys stay.
     ///
     /// # Errors
@@ -98,6 +109,7 @@ impl Memory {
             let mut known = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
             files::write_private(&self.folder.join("incarnation"), accepted.as_bytes())?;
             *known = Some(accepted.to_owned());
+            self.restored.store(false, Ordering::Relaxed);
         }
         self.versions.forget()?;
         files::remove(&self.account_epoch_path())?;
@@ -367,7 +379,9 @@ mod tests {
         let open = || Memory::open(home.path(), "http://localhost:1", account).unwrap();
         open().check_incarnation("aa").unwrap();
         open().check_incarnation("aa").unwrap();
-        let changed = open().check_incarnation("bb");
+        let memory = open();
+        let changed = memory.check_incarnation("bb");
+        assert!(memory.is_restored() && !open().is_restored());
         assert!(matches!(changed, Err(Error::IncarnationChanged { .. })));
         open().accept_incarnation("bb").unwrap();
         open().check_incarnation("bb").unwrap();

@@ -101,6 +101,8 @@ impl From<&Error> for Errno {
         match error {
             Error::Local { source, .. } => source.raw_os_error().map_or(Self::EIO, Self),
             Error::NotLoggedIn { .. } | Error::OtherGateway { .. } => Self::EACCES,
+            // Not over in a moment, as a conflict with somebody else's change is.
+            Error::IncarnationChanged { .. } => Self::EIO,
             other => Self::from(other.code()),
         }
     }
@@ -159,6 +161,11 @@ mod tests {
         ] {
             assert_eq!(Errno::from(&server(code)), errno, "{code}");
         }
+    }
+
+    #[test]
+    fn a_server_that_was_restored_is_not_busy() {
+        assert_eq!(Errno::from(&Error::IncarnationChanged { gateway: "http://localhost:1".into() }), Errno::EIO);
     }
 
     #[test]

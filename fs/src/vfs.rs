@@ -191,8 +191,10 @@ impl Filesystem {
         for again in notes.again {
             this.inner.store.journal().finish(again).map_err(apply::journal_error)?;
         }
-        if let Top::Bucket(name) = &this.inner.options.top {
-            this.inner.open_bucket(name).await?;
+        // A server that may not be asked, such as one that was restored from a backup, says so here and not to every program.
+        match &this.inner.options.top {
+            Top::Bucket(name) => drop(this.inner.open_bucket(name).await?),
+            Top::Buckets => drop(this.inner.ask_for_buckets(this.inner.client.buckets()).await?),
         }
         for path in &recovered.damaged {
             this.inner.report(format!(
@@ -275,6 +277,7 @@ impl Filesystem {
             cache_bytes: status.cache_used,
             journal_bytes: status.journal_used,
             connected: inner.health.get(),
+            restored: inner.client.memory().is_restored(),
             handles: lock(&inner.handles).len() as u64,
             inodes: inner.table.known(),
             conflicts: inner.conflicts.load(Ordering::Relaxed),

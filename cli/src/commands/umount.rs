@@ -15,6 +15,11 @@ use crate::args::mount::Umount;
 use crate::error::{Error, Result};
 use crate::output::{human, names};
 
+/// What is said of a mount whose server is not the one that it knows.
+const RESTORED: &str = "nothing works here since the server was restored from a backup, and newer changes may be missing there: if its \
+                        operator confirms it, take this mount off (with --force, if something cannot be sent), run \
+                        `cyx login --accept-changes` and mount again";
+
 #[derive(Serialize)]
 struct Gone<'a> {
     mountpoint: &'a Path,
@@ -211,6 +216,9 @@ fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Resul
         count => format!(", the only writer of {}", human::count(count, "bucket", "buckets")),
     };
     context.output.line(format!("  {stream}{alone}{ending}"))?;
+    if status.restored {
+        context.output.line(format!("  {RESTORED}"))?;
+    }
     let files = human::count(status.dirty_files, "file", "files");
     context.output.line(format!(
         "  to be sent: {} in {files}; journal {}; cache {}",

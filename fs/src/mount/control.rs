@@ -67,6 +67,9 @@ pub struct Status {
     pub journal_bytes: u64,
     /// Changes of others arrive as they are made.
     pub connected: bool,
+    /// The server was restored from a backup, which was not accepted yet: it can neither be asked nor sent anything.
+    #[serde(default)]
+    pub restored: bool,
     /// Open files and directories.
     pub open: u64,
     /// Inodes that the kernel knows.
@@ -97,6 +100,7 @@ impl Status {
             cache_bytes: state.cache_bytes,
             journal_bytes: state.journal_bytes,
             connected: state.connected,
+            restored: state.restored,
             open: state.handles,
             inodes: state.inodes,
             conflicts: state.conflicts,

@@ -76,17 +76,24 @@ impl Inner {
         {
             return Ok(Arc::clone(list));
         }
-        let at = Instant::now();
-        let answer = match (self.health.ask(self.client.buckets()).await, known) {
-            (Ok(answer), _) => answer,
+        match (self.ask_for_buckets(self.health.ask(self.client.buckets())).await, known) {
+            (Ok(list), _) => Ok(list),
             (Err(error), Some((_, list))) if error.is_transient() => {
                 self.health.set_offline();
-                return Ok(list);
+                Ok(list)
             }
-            (Err(error), _) => return Err(error.into()),
-        };
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Takes the answer of the server for the list.
+    pub(crate) async fn ask_for_buckets(
+        &self,
+        asking: impl Future<Output = cyx_client::Result<Vec<cyx_client::Result<BucketInfo>>>>,
+    ) -> cyx_client::Result<Arc<Vec<BucketInfo>>> {
+        let at = Instant::now();
         let mut list = Vec::new();
-        for found in answer {
+        for found in asking.await? {
             match found {
                 Ok(info) => list.push(info),
                 Err(error) => tracing::error!(%error, "a bucket cannot be opened"),

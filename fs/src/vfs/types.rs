@@ -211,6 +211,8 @@ pub struct MountState {
     pub journal_bytes: u64,
     /// The stream of events stands.
     pub connected: bool,
+    /// The server was restored from a backup, which was not accepted yet: it can neither be asked nor sent anything.
+    pub restored: bool,
     /// Open files and directories.
     pub handles: u64,
     /// Inodes that the kernel knows.

@@ -15,6 +15,7 @@ mod offline;
 mod programs;
 mod refused;
 mod requests;
+mod restored;
 mod rules;
 mod silent;
 mod two;

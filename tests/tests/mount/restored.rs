@@ -1,0 +1,43 @@
+//! A server that was restored from a backup, which nobody on this machine has accepted.
+
+use std::fs;
+
+use cyx_tests::mount::{Mount, bounded, unavailable};
+use cyx_tests::{Cluster, wait_until};
+
+#[test]
+fn nothing_is_mounted_on_a_restored_server_and_a_mount_says_why_nothing_works() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("restored");
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(&user, "m", &[]);
+    fs::write(mount.join("docs/file"), "text").unwrap();
+    mount.settle();
+    assert_eq!(mount.status()["restored"], false);
+
+    cluster.kill_server();
+    let run = cluster.server_command(&["new-incarnation"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    cluster.up();
+    wait_until("the mount knows", || mount.status()["restored"] == true);
+    let said = String::from_utf8(user.ok(["mounts"]).stdout).unwrap();
+    assert!(said.contains("restored from a backup") && said.contains("--accept-changes"), "{said}");
+    // A bucket, which only the server can make.
+    let error = fs::create_dir(mount.join("more")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    mount.unmount();
+
+    let refused = user.fails(4, ["list", "docs"]);
+    assert!(refused.stderr.contains("--accept-changes"), "{refused:?}");
+    for args in [&[][..], &["--bucket", "docs"]] {
+        let mounting = bounded(user.command(["mount"]).arg(mount.path()).args(args));
+        assert_eq!((mounting.code, &mounting.stderr), (4, &refused.stderr), "{args:?}");
+    }
+    user.login_with(&cluster, &["--accept-changes"]);
+    mount.again(&[]);
+    assert_eq!(fs::read(mount.join("docs/file")).unwrap(), b"text");
+    mount.unmount();
+}
