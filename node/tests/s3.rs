@@ -11,6 +11,9 @@ mod conformance;
 #[expect(unreachable_pub, reason = "shared with the tests of whole clusters")]
 #[path = "../../tests/src/s3.rs"]
 mod s3;
+#[expect(unreachable_pub, reason = "shared with the tests of whole clusters")]
+#[path = "../../tests/src/skip.rs"]
+mod skip;
 
 use cyx_core::ids::NodeId;
 use cyx_node::agent::storage::Storage;
