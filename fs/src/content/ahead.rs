@@ -20,8 +20,8 @@ const AT_ONCE: usize = 3;
 pub(super) struct Stream {
     /// What was appended last in one go and not sent.
     run: Range<u64>,
-    /// There was enough of it once to begin.
-    begun: bool,
+    /// Bytes before it, in the same go, that were sent or are being sent.
+    sent: u64,
     /// Pieces that no commit has taken yet.
     pieces: Vec<Piece>,
     at_work: usize,
@@ -42,28 +42,34 @@ impl Stream {
         if range.start == self.run.end && range.start == len {
             self.run.end = range.end;
         } else if range.start >= len {
-            (self.run, self.begun) = (range, false);
+            (self.run, self.sent) = (range, 0);
         }
     }
 
     /// The file has this length now, or a range up to there became something else.
     pub(super) fn restart(&mut self, len: u64) {
-        (self.run, self.begun) = (len..len, false);
+        (self.run, self.sent) = (len..len, 0);
     }
 
     /// Whether there is a piece to be sent.
     pub(super) fn has_piece(&self, options: &StoreOptions) -> bool {
-        let least = if self.begun { options.ahead_piece } else { options.ahead_from };
+        let least = if self.sent > 0 { self.piece(options) } else { options.ahead_from };
         !self.failed && self.run.end - self.run.start >= least
+    }
+
+    /// As much as was sent before: whoever waits for the first pieces waits for short ones.
+    fn piece(&self, options: &StoreOptions) -> u64 {
+        self.sent.clamp(options.ahead_least, options.ahead_piece)
     }
 
     fn next(&mut self, options: &StoreOptions) -> Option<Range<u64>> {
         if self.at_work >= AT_ONCE || !self.has_piece(options) {
             return None;
         }
-        let range = self.run.start..self.run.start + options.ahead_piece.min(self.run.end - self.run.start);
+        let range = self.run.start..self.run.start + self.piece(options).min(self.run.end - self.run.start);
         self.run.start = range.end;
-        (self.begun, self.at_work) = (true, self.at_work + 1);
+        self.sent += range.end - range.start;
+        self.at_work += 1;
         Some(range)
     }
 }
@@ -119,5 +125,29 @@ impl Content {
             }
             sent.ok()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_grow_with_what_was_sent() {
+        let options =
+            StoreOptions { ahead_from: 25, ahead_least: 10, ahead_piece: 40, ..StoreOptions::new("unused".into()) };
+        let mut stream = Stream::default();
+        stream.written(0..24, 0);
+        assert!(!stream.has_piece(&options), "too short to begin");
+        stream.written(24..150, 24);
+        let mut pieces = Vec::new();
+        while let Some(piece) = stream.next(&options) {
+            stream.at_work = 0;
+            pieces.push(piece);
+        }
+        assert_eq!(pieces, [0..10, 10..20, 20..40, 40..80, 80..120]);
+        stream.restart(150);
+        stream.written(150..174, 150);
+        assert!(!stream.has_piece(&options), "it begins anew");
     }
 }

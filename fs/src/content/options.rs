@@ -28,7 +28,9 @@ pub struct StoreOptions {
     pub grown: u64,
     /// What is appended to a file in one go is sent ahead of its commit when it is this much,
     pub ahead_from: u64,
-    /// in pieces of so many bytes.
+    /// in pieces of at least so many bytes,
+    pub ahead_least: u64,
+    /// which grow with what was sent, up to so many.
     pub ahead_piece: u64,
     /// Largest file.
     pub file_max: u64,
@@ -51,10 +53,19 @@ impl StoreOptions {
             // Less costs more commits than it saves time: with 40 MiB a file of 128 MiB took longer.
             grown: 256 * MIB,
             ahead_from: 24 * MIB,
+            ahead_least: 20 * MIB,
             // A segment of a large file.
             ahead_piece: 20 * MIB,
             file_max: FILE_MAX,
             share_from: 64 * KIB,
         }
+    }
+
+    /// For programs that wait until what they wrote is stored on nodes: sending begins sooner, though what is removed a moment later is
+    /// sent in vain more often.
+    pub const fn hurry(&mut self) {
+        self.ahead_from = 8 * MIB;
+        // An ordinary segment, as it would be sent in anyway.
+        self.ahead_least = 5 * MIB;
     }
 }

@@ -51,6 +51,7 @@ fn quiet(folder: &std::path::Path) -> StoreOptions {
         },
         share_from: 20,
         ahead_from: 100,
+        ahead_least: 40,
         ahead_piece: 40,
         ..StoreOptions::new(folder.to_owned())
     }
