@@ -106,7 +106,10 @@ fn what_a_killed_start_leaves_behind_is_seen_and_stopped() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("runs already"), "{again:?}");
     assert!(machine.run("node stop").status.success());
     assert!(!node.is_running());
-    assert!(!machine.state().exists());
+    let stopped: Value = serde_json::from_slice(&machine.run("node status --json").stdout).unwrap();
+    assert_eq!((&stopped["running"], &stopped["pid"]), (&false.into(), &Value::Null));
+    let remembered: Value = serde_json::from_slice(&fs::read(machine.state()).unwrap()).unwrap();
+    assert_eq!(remembered["central_server"], "http://127.0.0.1:50052", "where the next start registers");
 }
 
 #[test]
