@@ -91,9 +91,13 @@ fn a_start_that_is_interrupted_ends_what_it_started() {
 #[test]
 fn a_start_that_takes_too_long_ends_what_it_started() {
     let machine = Machine::new();
+    // What an earlier one said is no reason.
+    fs::create_dir(machine.state().parent().unwrap()).unwrap();
+    fs::write(machine.state().with_file_name("node.log"), "no room\n").unwrap();
     let output = machine.run("--gateway http://127.0.0.1:1 node start --timeout 1");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("was not registered within 1 seconds"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("was not registered within 1 seconds and was ended: it said nothing. "), "{said}");
     assert!(!machine.state().exists());
 }
 

@@ -178,7 +178,7 @@ Examples:
   cyx node earnings --verify
   cyx node earnings --node 9c5d41… --epochs 30 --json | jq .operator_micros
 
-With --verify: every order's signature, every sum and every rate is checked, and on the node's own machine also against what the
+With --verify: every order's signature, every sum and every rate is checked, and on the node's own machine also against what the \
 node remembers. Exit code 1 if anything does not add up.")]
 pub struct Earnings {
     /// Which local node.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::local::{Ready, State, file, home, make_folder};
 use crate::args::node::{Start, Stop};
 use crate::commands::Context;
-use crate::dev::launch::{self, find_program};
+use crate::dev::launch::{Log, find_program};
 use crate::dev::process::Process;
 use crate::error::{Error, Result};
 use crate::output::names;
@@ -115,6 +115,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let log = home.join("node.log");
     let _ = fs::remove_file(&ready_file);
     let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file("open", &log))?;
+    let log = Log::behind(log, &out);
     let storage_path = match &args.storage_path {
         Some(path) => Some(std::path::absolute(path).map_err(file("find", path))?),
         None if home.join("node.toml").exists() => None,
@@ -135,7 +136,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let child = command.spawn().map_err(file("start", &program))?;
     let mut starting = Starting { child, home: &home, before, ready: false };
     let Some(process) = Process::find(starting.child.id()) else {
-        let status = starting.child.wait().map_err(file("wait for", &log))?;
+        let status = starting.child.wait().map_err(file("wait for", &log.path))?;
         return Err(ended(&status.to_string(), &log));
     };
     let mut state = State {
@@ -166,7 +167,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         "The storage node {} is registered and runs as process {pid}.",
         names::escape(node_id.as_bytes())
     ))?;
-    context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.display()));
+    context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.path.display()));
     Ok(())
 }
 
@@ -260,11 +261,11 @@ fn arguments(
 }
 
 /// Waits until the node says that it is registered.
-async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> Result<Ready> {
+async fn wait(child: &mut Child, ready: &Path, log: &Log, limit: Duration) -> Result<Ready> {
     let deadline = Instant::now() + limit;
     loop {
         // The order matters: a node that is ready and then ends has been ready.
-        let status = child.try_wait().map_err(file("wait for", log))?;
+        let status = child.try_wait().map_err(file("wait for", &log.path))?;
         if let Some(ready) = fs::read(ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(ready);
         }
@@ -285,13 +286,13 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
     }
 }
 
-fn ended(status: &str, log: &Path) -> Error {
+fn ended(status: &str, log: &Log) -> Error {
     Error::Node { message: format!("the storage node ended ({status}): {}", last_words(log)), advice: None }
 }
 
 /// The last words of a log, made harmless.
-fn last_words(log: &Path) -> String {
-    let last = launch::last_words(log).unwrap_or_else(|| "it said nothing".to_owned());
+fn last_words(log: &Log) -> String {
+    let last = log.last_words().unwrap_or_else(|| "it said nothing".to_owned());
     names::escape(last.strip_prefix("cyx-node: ").unwrap_or(&last).as_bytes())
 }
 
