@@ -33,7 +33,7 @@ pub fn possible() -> bool {
 pub fn ask(question: &str, advice: &str) -> Result<String> {
     if !possible() {
         return Err(Error::usage_with(
-            format!("{} is missing, and there is no terminal to ask on", question.to_lowercase()),
+            format!("the {} is missing, and there is no terminal to ask on", question.to_lowercase()),
             advice,
         ));
     }

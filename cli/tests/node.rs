@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -18,10 +17,15 @@ use serde_json::Value;
 /// How long anything may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The node: it waits, and answers who asks how far its leaving is.
+/// The node: it waits, and answers who asks how far its leaving is; the third time it has left.
 const NODE: &str = r#"#!/bin/sh
 [ "$1" = exit ] || exec sleep 600
-echo '{"node_id":"ab","leaving":"exiting","chunks_left":2,"bytes_left":2048,"chunks_moved":1,"bytes_moved":1024,"receipt":null}'
+echo >> "$0.asked"
+if [ "$(wc -l < "$0.asked")" -lt 3 ]; then
+    echo '{"node_id":"ab","leaving":"exiting","chunks_left":2,"bytes_left":2048,"chunks_moved":1,"bytes_moved":1024,"receipt":null}'
+else
+    echo '{"node_id":"ab","leaving":"exited","chunks_left":0,"bytes_left":0,"chunks_moved":3,"bytes_moved":3072,"receipt":"00"}'
+fi
 "#;
 
 /// The program beside a `cyx-node` that only waits.
@@ -87,9 +91,13 @@ fn a_start_that_is_interrupted_ends_what_it_started() {
 #[test]
 fn a_start_that_takes_too_long_ends_what_it_started() {
     let machine = Machine::new();
+    // What an earlier one said is no reason.
+    fs::create_dir(machine.state().parent().unwrap()).unwrap();
+    fs::write(machine.state().with_file_name("node.log"), "no room\n").unwrap();
     let output = machine.run("--gateway http://127.0.0.1:1 node start --timeout 1");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("was not registered within 1 seconds"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("was not registered within 1 seconds and was ended: it said nothing. "), "{said}");
     assert!(!machine.state().exists());
 }
 
@@ -106,33 +114,23 @@ fn what_a_killed_start_leaves_behind_is_seen_and_stopped() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("runs already"), "{again:?}");
     assert!(machine.run("node stop").status.success());
     assert!(!node.is_running());
-    assert!(!machine.state().exists());
+    let stopped: Value = serde_json::from_slice(&machine.run("node status --json").stdout).unwrap();
+    assert_eq!((&stopped["running"], &stopped["pid"]), (&false.into(), &Value::Null));
+    let remembered: Value = serde_json::from_slice(&fs::read(machine.state()).unwrap()).unwrap();
+    assert_eq!(remembered["central_server"], "http://127.0.0.1:50052", "where the next start registers");
 }
 
 #[test]
-fn who_waits_for_a_node_to_leave_is_told_that_nothing_moves() {
+fn who_waits_for_a_node_to_leave_is_shown_how_far_it_is_once_each_time_and_its_receipt() {
     let machine = Machine::new();
     let (mut command, _) = machine.start();
     command.kill().unwrap();
     command.wait().unwrap();
-    let mut command = machine.command("node exit");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let pid = Pid::from_child(&child);
-    // It would wait for ever.
-    let (told, end) = std::sync::mpsc::channel::<()>();
-    let limit = std::thread::spawn(move || {
-        if end.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    });
-    let said = BufReader::new(child.stderr.take().unwrap()).lines().next();
-    drop(told);
-    limit.join().unwrap();
-    let _ = child.kill();
-    let output = child.wait_with_output().unwrap();
+    let output = machine.run("node exit");
     assert!(machine.run("node stop").status.success());
-    let said = said.unwrap().unwrap();
-    assert!(said.starts_with("2 chunks (") && said.contains(" left; nothing has moved since "), "{said}");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(shown.lines().count(), 1, "how far it is, is shown once: {shown}");
+    let [first, second, receipt] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+    assert!(first.starts_with("exiting: 2 chunks (") && second.starts_with("The node has left: 3 chunks ("), "{shown}");
+    assert_eq!(*receipt, "Receipt: 00");
 }

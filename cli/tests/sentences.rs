@@ -29,6 +29,10 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         ("cat docs photos", "photos is a directory. Use `cyx download -r`"),
         ("cp docs photos photos/in -r", "photos cannot be copied below itself"),
         ("mv docs photos photos/in", "photos cannot be moved below itself"),
+        ("mv docs photos/a photos/a", "photos/a cannot be moved to itself"),
+        ("mv docs photos/a photos", "photos/a cannot be moved to itself"),
+        ("stat docs photos/a/in", "photos/a is not a directory"),
+        ("register", "the user name is missing, and there is no terminal to ask on"),
         (
             "account delete",
             "deleting all files of ada has to be confirmed, and there is no terminal to ask on. Use --yes.",
@@ -37,6 +41,9 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         let run = user.fails(2, words(typed));
         assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");
     }
+
+    let kept = user.fails(7, words("cp docs photos/link photos/a --no-clobber"));
+    assert!(kept.stderr.contains("photos/a exists already"), "{kept:?}");
 
     // Every link that was counted is listed too.
     let photos = user.path("photos").to_str().unwrap().to_owned();

@@ -82,7 +82,7 @@ codes! {
     /// It is a directory.
     IsDirectory = "IS_DIRECTORY", 409, 7;
     /// It is not a directory.
-    NotDirectory = "NOT_DIRECTORY", 409, 7;
+    NotDirectory = "NOT_DIRECTORY", 409, 2;
     /// A directory would end up below itself.
     Loop = "LOOP", 409, 2;
     /// A write lease was lost to somebody else.

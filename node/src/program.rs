@@ -12,11 +12,11 @@ use crate::agent::{exit, run, upkeep};
 use crate::service::identity::Identity;
 
 const ABOUT: &str = "\
-Offers disk space to a cyx network: keeps encrypted chunks, serves them to whoever holds a grant of the server, and proves
+Offers disk space to a cyx network: keeps encrypted chunks, serves them to whoever holds a grant of the server, and proves \
 what it holds. A node never sees a file name, a key or a byte of plain content.
 
-The first start enrols this machine: with CYXWIZ_ENROLL_TOKEN, with CYXWIZ_EMAIL and CYXWIZ_PASSWORD (and CYXWIZ_OTP from an
-authenticator), or by asking on a terminal. After that, ~/.cyxcloud/node_credentials.json is enough. Options come from flags,
+The first start enrols this machine: with CYXWIZ_ENROLL_TOKEN, with CYXWIZ_EMAIL and CYXWIZ_PASSWORD (and CYXWIZ_OTP from an \
+authenticator), or by asking on a terminal. After that, ~/.cyxcloud/node_credentials.json is enough. Options come from flags, \
 then the environment, then ~/.cyxcloud/node.toml, then defaults.";
 
 const EXAMPLES: &str = "\
@@ -26,7 +26,7 @@ Examples:
   curl http://localhost:9090/health
   cyx-node trash confirm --storage-path /var/lib/cyx-node
 
-Exit codes: 0 ended in order, 64 usage, 66 no node in the folder, 69 address or server not available, 70 internal, 74 disk,
+Exit codes: 0 ended in order, 64 usage, 66 no node in the folder, 69 address or server not available, 70 internal, 74 disk, \
 75 try again later, 76 the server makes no sense, 77 not enrolled or refused, 78 configuration or too little space.";
 
 /// `cyx-node`
@@ -70,8 +70,8 @@ struct Exit {
 }
 
 const EXIT_HELP: &str = "\
-The node has to go on running until `leaving` is `exited`: others copy from it. Then `receipt` is the server's signed word that it owes
-nothing, and what was held of its pay is paid with the next epoch. Servers are named by CYXWIZ_API_URL and CENTRAL_SERVER_ADDR, or by
+The node has to go on running until `leaving` is `exited`: others copy from it. Then `receipt` is the server's signed word that it owes \
+nothing, and what was held of its pay is paid with the next epoch. Servers are named by CYXWIZ_API_URL and CENTRAL_SERVER_ADDR, or by \
 node.toml. Prints one JSON line.";
 
 #[derive(Subcommand)]

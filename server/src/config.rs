@@ -249,7 +249,7 @@ impl Config {
             "gateway" => Part::Gateway,
             "identity" => Part::Identity,
             "rebalancer" => Part::Rebalancer,
-            _ => return Err(invalid("role", "is all, gateway, identity or rebalancer")),
+            _ => return Err(invalid("role", "must be all, gateway, identity or rebalancer")),
         };
         let identity = options.identity.or((part == Part::Identity).then_some(IDENTITY));
         let config = Self {

@@ -24,8 +24,9 @@ struct Miner<'a> {
 }
 
 impl<'a> Miner<'a> {
-    fn start(cluster: &Cluster, user: &'a User) -> Self {
-        let started = user.ok(start(cluster)).json();
+    /// The server says where nodes register, and a later start remembers it.
+    fn start(user: &'a User) -> Self {
+        let started = user.ok(start(None)).json();
         Self { user, id: started["node_id"].as_str().unwrap().to_owned() }
     }
 
@@ -44,16 +45,12 @@ impl Drop for Miner<'_> {
     }
 }
 
-fn start(cluster: &Cluster) -> Vec<String> {
-    let central = cluster.status()["grpc"].as_str().unwrap().to_owned();
-    let central = if central.starts_with("http") { central } else { format!("http://{central}") };
-    let typed =
-        "node start --storage-gb 3 --grpc-port 0 --metrics-port 0 --payout-address account-7 --json --central-server";
+fn start(central: Option<&str>) -> Vec<&str> {
+    let mut typed = vec!["node", "start", "--storage-gb", "3", "--grpc-port", "0", "--metrics-port", "0"];
+    typed.extend(["--payout-address", "account-7", "--json"]);
+    typed.extend(central.into_iter().flat_map(|central| ["--central-server", central]));
+    typed.extend(["--", "--grpc-host", "127.0.0.1"]);
     typed
-        .split(' ')
-        .map(str::to_owned)
-        .chain([central, "--".to_owned(), "--grpc-host".to_owned(), "127.0.0.1".to_owned()])
-        .collect()
 }
 
 #[test]
@@ -61,8 +58,8 @@ fn a_node_of_ones_own_is_started_watched_paid_and_stopped() {
     let cluster = Cluster::start_with(1, &SERVER, &[]);
     let ada = cluster.user("ada");
     assert_eq!(ada.cyx(["node", "status"]).code, 1);
-    let miner = Miner::start(&cluster, &ada);
-    let again = ada.cyx(start(&cluster));
+    let miner = Miner::start(&ada);
+    let again = ada.cyx(start(None));
     assert!(again.code == 1 && again.stderr.contains("runs already"), "{again:?}");
 
     let status = miner.status();
@@ -103,7 +100,7 @@ fn a_node_of_ones_own_is_started_watched_paid_and_stopped() {
 
     ada.ok(["node", "stop"]);
     assert_eq!(ada.cyx(["node", "status", "--json"]).code, 1);
-    assert_eq!(Miner::start(&cluster, &ada).id, miner.id, "it is the same node");
+    assert_eq!(Miner::start(&ada).id, miner.id, "it is the same node");
     cluster.assert_consistent();
 }
 
@@ -113,11 +110,16 @@ fn a_token_makes_a_machine_without_a_login_a_node_once() {
     let ada = cluster.user("ada");
     let made = ada.ok(["node", "enroll", "--label", "rack 1", "--json"]).json();
     let token = made["token"].as_str().unwrap();
+    let central = made["central_server"].as_str().unwrap();
+    assert_eq!(
+        (&made["gateway"], central.rsplit(':').next()),
+        (&cluster.gateway().into(), made["node_port"].as_u64().map(|port| port.to_string()).as_deref())
+    );
     let stranger = User::new(&cluster, "nobody");
-    let refused = stranger.cyx(start(&cluster));
+    let refused = stranger.cyx(start(None));
     assert!(refused.code == 1 && refused.stderr.contains("cyx login"), "{refused:?}");
     let enrolled = |user: &User, token: &str| {
-        let output = user.command(start(&cluster)).env("CYXWIZ_ENROLL_TOKEN", token).output().unwrap();
+        let output = user.command(start(Some(central))).env("CYXWIZ_ENROLL_TOKEN", token).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, words) = enrolled(&stranger, token);
@@ -180,7 +182,7 @@ fn the_command_that_comes_with_a_token_makes_a_machine_a_node() {
 fn a_node_that_leaves_hands_everything_over_while_people_work() {
     let cluster = Cluster::start_with(3, &SERVER, &[]);
     let ada = cluster.user("ada");
-    let miner = Miner::start(&cluster, &ada);
+    let miner = Miner::start(&ada);
     let online = || {
         let status = ada.ok(["status", "--json"]).json();
         status["nodes"].as_array().unwrap().iter().filter(|node| node["state"] == "online").count()

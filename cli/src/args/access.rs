@@ -212,7 +212,7 @@ Examples:
   cyx apikey list
   cyx apikey revoke 5b0c41…
 
-With its token in the variable CYXCLOUD_TOKEN the commands for buckets and files work without a login.
+With its token in the variable CYXCLOUD_TOKEN the commands for buckets and files work without a login. \
 Those that manage the account need one.")]
 #[expect(missing_docs, reason = "the text on each command's struct is its help")]
 pub enum ApiKey {

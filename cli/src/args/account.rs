@@ -48,7 +48,8 @@ Examples:
   cyx login --wallet-address 7xKX… --begin --json
   cyx login --session 5b0c… --signature 4sGjMW1s… --without-keys
 
-The login is remembered in ~/.cyxcloud (or CYXCLOUD_HOME), readable by you alone, and used with this server only.")]
+The login is remembered in ~/.cyxcloud (or CYXCLOUD_HOME), readable by you alone, and used with this server only. It takes the place of the \
+one before, which ends: a mount that works with that has to be taken off and made again.")]
 pub struct Login {
     /// Email address of the account.
     #[arg(long, short, env = "CYXCLOUD_EMAIL", hide_env_values = true, value_name = "EMAIL")]

@@ -79,7 +79,8 @@ pub struct Start {
     /// Folder of the chunks and the node's key; default: node-data in the node's folder.
     #[arg(long, value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
-    /// Where nodes register; default: port 50052 of the server.
+    /// Where nodes register; default: what node.toml says, the port that the server names when it is asked for a token, where this node
+    /// registered last, or else port 50052 of the server.
     #[arg(long, value_name = "URL", env = "CENTRAL_SERVER_ADDR", hide_env_values = true)]
     pub central_server: Option<String>,
     /// Where clients reach this node, host or host:port; the server checks it.
@@ -177,7 +178,7 @@ Examples:
   cyx node earnings --verify
   cyx node earnings --node 9c5d41… --epochs 30 --json | jq .operator_micros
 
-With --verify: every order's signature, every sum and every rate is checked, and on the node's own machine also against what the
+With --verify: every order's signature, every sum and every rate is checked, and on the node's own machine also against what the \
 node remembers. Exit code 1 if anything does not add up.")]
 pub struct Earnings {
     /// Which local node.

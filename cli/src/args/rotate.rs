@@ -29,7 +29,7 @@ Examples:
   cyx rotate --account --begin --json                                      has a code sent
   printf %s \"$PASSWORD\" | cyx rotate --account --password-stdin --session 5b0c… --otp 123456 --yes --json
 
-What each of them is good for stands under \"What rotating keys does\" in docs/security.md. With --json, --account prints account_key_epoch,
+What each of them is good for stands under \"What rotating keys does\" in docs/security.md. With --json, --account prints account_key_epoch, \
 recovery_words, ended_sessions and ended_api_keys before the buckets. The password may also come from the variable CYXCLOUD_PASSWORD.")]
 pub struct Rotate {
     /// The buckets; all of the account if none is named.

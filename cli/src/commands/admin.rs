@@ -2,22 +2,18 @@
 
 mod nodes;
 
-use std::time::{Duration, Instant};
-
 use cyx_client::Session;
 use cyx_client::identity::admin::{Leaving, User};
 use serde_json::Value;
 
 use super::Context;
-use super::leaving::{Look, Watched, stands};
+use super::leaving::{Look, stands, watch};
 use super::personal::{show_entry, since};
 use crate::args::admin::{Admin, AdminAudit, Drain, Plan, Users};
 use crate::error::{Error, Result};
 use crate::output::{human, names};
 
 const GB: u64 = 1_000_000_000;
-/// Between two looks at how far a node is.
-const DRAIN_LOOK: Duration = Duration::from_secs(2);
 
 /// Does one of the commands.
 ///
@@ -110,26 +106,20 @@ async fn audit(context: &Context, session: &Session, args: &AdminAudit) -> Resul
 }
 
 async fn drain(context: &Context, session: &Session, args: &Drain) -> Result<()> {
-    let mut progress = match args.status {
+    let progress = match args.status {
         true => session.node_drain(&args.node).await?,
         false => session.drain_node(&args.node, !args.cancel).await?,
     };
-    let mut watched = Watched::new(Instant::now());
-    loop {
-        match watched.look(&progress, Instant::now()) {
-            Look::Moved => show_drain(context, &progress)?,
-            Look::Stands(time) => {
-                let left = stands(progress.chunks_left, progress.bytes_left, time);
-                context.output.note(format!("{left} Have enough other nodes room? `cyx admin nodes` shows them."));
-            }
-            Look::Known => {}
+    let say = |progress: &Leaving, look: &Look| match look {
+        Look::Moved => show_drain(context, progress),
+        Look::Stands(time) => {
+            let left = stands(progress.chunks_left, progress.bytes_left, *time);
+            context.output.note(format!("{left} Have enough other nodes room? `cyx admin nodes` shows them."));
+            Ok(())
         }
-        if !args.wait || progress.leaving == "none" || progress.chunks_left == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(DRAIN_LOOK).await;
-        progress = session.node_drain(&args.node).await?;
-    }
+    };
+    let is_over = |progress: &Leaving| !args.wait || progress.leaving == "none" || progress.chunks_left == 0;
+    watch(progress, say, is_over, async || Ok(session.node_drain(&args.node).await?)).await
 }
 
 fn show_drain(context: &Context, progress: &Leaving) -> Result<()> {

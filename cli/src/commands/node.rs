@@ -6,8 +6,8 @@ mod earnings;
 mod exit;
 mod local;
 
+use cyx_client::Session;
 use cyx_client::identity::nodes::OwnNode;
-use cyx_client::{Gateway, Session};
 use cyx_core::ids::NodeId;
 use serde::Serialize;
 
@@ -37,28 +37,36 @@ struct Enrolled<'a> {
     token: &'a str,
     fingerprint: &'a str,
     expires_at: String,
+    gateway: &'a str,
+    central_server: &'a str,
+    /// None if the server does not name it: then the port of `central_server` is a guess, unless it was typed.
+    node_port: Option<u16>,
 }
 
 async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
     let session = Session::connect(&context.config).await?;
     let made = session.make_enrolment(&args.label, Some(args.expires_hours.saturating_mul(3600))).await?;
+    let gateway = session.gateway();
+    let central_server = control::central(args.central_server.as_deref(), gateway, made.node_port);
     if context.output.json() {
-        let expires_at = human::rfc3339_seconds(made.expires_at);
-        return context.output.document(&Enrolled { token: &made.token, fingerprint: &made.fingerprint, expires_at });
+        return context.output.document(&Enrolled {
+            token: &made.token,
+            fingerprint: &made.fingerprint,
+            expires_at: human::rfc3339_seconds(made.expires_at),
+            gateway: gateway.as_str(),
+            central_server: &central_server,
+            node_port: made.node_port,
+        });
     }
     let until = human::local_time_seconds(made.expires_at);
     context
         .output
         .note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
     context.output.line(made.token.as_str())?;
-    let command = joining(session.gateway(), args.central_server.as_deref(), made.node_port);
+    // A node looks for both addresses on its own machine unless it is told.
+    let command = format!("cyx-node --gateway {gateway} --central-server {central_server}");
     context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… {command}"));
     Ok(())
-}
-
-/// What makes another machine a node of this server. A node looks for both addresses on its own machine unless it is told.
-fn joining(gateway: &Gateway, central: Option<&str>, port: Option<u16>) -> String {
-    format!("cyx-node --gateway {gateway} --central-server {}", control::central(central, gateway, port))
 }
 
 async fn list(context: &Context) -> Result<()> {
@@ -104,21 +112,5 @@ async fn which(session: &Session, named: Option<&str>, local: Option<&str>) -> R
             "this account has several storage nodes",
             "Name one with --node; `cyx node list` shows them.",
         )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_for_another_machine_names_both_addresses() {
-        let gateway: Gateway = "https://cloud.example.org".parse().unwrap();
-        assert_eq!(
-            joining(&gateway, None, None),
-            "cyx-node --gateway https://cloud.example.org --central-server https://cloud.example.org:50052"
-        );
-        assert!(joining(&gateway, None, Some(7000)).ends_with(" https://cloud.example.org:7000"), "as the server says");
-        assert!(joining(&gateway, Some("http://[::1]:7"), Some(7000)).ends_with(" --central-server http://[::1]:7"));
     }
 }

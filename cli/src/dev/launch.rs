@@ -105,7 +105,14 @@ pub struct Starting {
     child: Child,
     process: Process,
     ready_file: PathBuf,
-    log: PathBuf,
+    log: Log,
+}
+
+/// A log to which a program appends what it says, behind what was said before it began.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) path: PathBuf,
+    begins: u64,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +129,7 @@ impl Launch<'_> {
         let log = folder.log(&format!("{}.log", self.name));
         let ready_file = folder.log(&format!("{}.ready", self.name));
         let errors = OpenOptions::new().create(true).append(true).open(&log).map_err(Error::io(&log))?;
+        let log = Log::behind(log, &errors);
         let ready = File::create(&ready_file).map_err(Error::io(&ready_file))?;
         let child = Command::new(self.program)
             .args(self.args)
@@ -142,8 +150,8 @@ impl Launch<'_> {
             None => Err(Error::Ended {
                 name: self.name,
                 status: "at once".to_owned(),
-                log: log.clone(),
-                last: last_words(&log).unwrap_or_else(|| "nothing".to_owned()),
+                last: log.last_words().unwrap_or_else(|| "nothing".to_owned()),
+                log: log.path,
             }),
         }
     }
@@ -163,19 +171,19 @@ impl Starting {
     pub fn wait(mut self, deadline: Instant) -> Result<Process> {
         loop {
             // The order matters: a program that is ready and then ends has been ready.
-            let ended = self.child.try_wait().map_err(Error::io(&self.log))?;
+            let ended = self.child.try_wait().map_err(Error::io(&self.log.path))?;
             if said_ready(&self.ready_file) {
                 return Ok(self.process);
             }
             if let Some(status) = ended {
-                let last = last_words(&self.log).unwrap_or_else(|| "nothing".to_owned());
-                return Err(Error::Ended { name: self.name, status: status.to_string(), log: self.log, last });
+                let last = self.log.last_words().unwrap_or_else(|| "nothing".to_owned());
+                return Err(Error::Ended { name: self.name, status: status.to_string(), log: self.log.path, last });
             }
             if Instant::now() >= deadline {
                 // It is our child, so this is no other process.
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                return Err(Error::NotReady { name: self.name, log: self.log });
+                return Err(Error::NotReady { name: self.name, log: self.log.path });
             }
             thread::sleep(POLL);
         }
@@ -188,24 +196,32 @@ fn said_ready(path: &Path) -> bool {
     complete.lines().any(|line| serde_json::from_str::<ReadyLine>(line).is_ok_and(|line| line.ready))
 }
 
-/// What a program said last. Of a usage error that is what is wrong, not where to read more.
-pub(crate) fn last_words(log: &Path) -> Option<String> {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let last = lines.next()?;
-    if !last.starts_with("For more information, try ") {
-        return Some(last.to_owned());
+impl Log {
+    /// The log at a path, opened a moment ago for a program that is about to begin.
+    pub(crate) fn behind(path: PathBuf, opened: &File) -> Self {
+        Self { path, begins: opened.metadata().map_or(0, |log| log.len()) }
     }
-    let mut below = "";
-    for line in lines {
-        if let Some(wrong) = line.strip_prefix("error: ") {
-            // What is missing stands on the next line.
-            return Some(if wrong.ends_with(':') { format!("{wrong} {below}") } else { wrong.to_owned() });
+
+    /// What the program said last. Of a usage error that is what is wrong, not where to read more.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let text = fs::read(&self.path).unwrap_or_default();
+        let begins = usize::try_from(self.begins).unwrap_or(usize::MAX);
+        let text = String::from_utf8_lossy(text.get(begins..).unwrap_or_default());
+        let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let last = lines.next()?;
+        if !last.starts_with("For more information, try ") {
+            return Some(last.to_owned());
         }
-        below = line;
+        let mut below = "";
+        for line in lines {
+            if let Some(wrong) = line.strip_prefix("error: ") {
+                // What is missing stands on the next line.
+                return Some(if wrong.ends_with(':') { format!("{wrong} {below}") } else { wrong.to_owned() });
+            }
+            below = line;
+        }
+        Some(last.to_owned())
     }
-    Some(last.to_owned())
 }
 
 #[cfg(test)]
@@ -250,10 +266,10 @@ mod tests {
     #[test]
     fn the_last_words_about_an_argument_name_it() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
+        let log = Log { path: folder.path().join("log"), begins: 5 };
         let said = |text: &str| {
-            fs::write(&log, text).unwrap();
-            last_words(&log)
+            fs::write(&log.path, format!("once\n{text}")).unwrap();
+            log.last_words()
         };
         let more = "Usage: x [OPTIONS]\n\nFor more information, try '--help'.\n";
         let wrong = format!("error: an older one\nstarted\nerror: unexpected argument '--bogus' found\n\n{more}");

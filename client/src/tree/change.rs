@@ -257,12 +257,15 @@ impl Bucket {
         let root = || Error::invalid("the root of a bucket cannot be renamed");
         let (from_above, from_name) = from.split().ok_or_else(root)?;
         let (to_above, to_name) = to.split().ok_or_else(root)?;
-        if to != from && to.starts_with(from) {
+        if to.starts_with(from) && to != from {
             return Err(Error::Invalid {
                 code: ErrorCode::Loop,
                 message: format!("{from} cannot be moved below itself"),
                 advice: None,
             });
+        }
+        if to == from {
+            return Err(Error::invalid(format!("{from} cannot be moved to itself")));
         }
         for _ in 0..DECISIONS {
             let (old_directory, new_directory) =

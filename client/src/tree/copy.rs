@@ -79,8 +79,8 @@ impl Bucket {
         let (above, name) = target.split().ok_or_else(|| Error::IsDirectory(target.to_string()))?;
         for _ in 0..DECISIONS {
             let directory = self.open_directory(&above).await?;
-            let existing = self.existing(&directory, name, no_clobber).await?;
-            let (mutation, bytes) = self.copy_mutation(source, &directory, name, existing.as_ref()).await?;
+            let existing = self.existing(&directory, name, target, no_clobber).await?;
+            let (mutation, bytes) = self.copy_mutation(source, &directory, (name, target), existing.as_ref()).await?;
             match self.client.meta.apply_one(self.id.as_bytes(), mutation).await {
                 Ok(_) => return Ok(bytes),
                 Err(error) if is_stale(&error) => self.renew().await?,
@@ -93,9 +93,15 @@ impl Bucket {
 
     /// What has a name now, unless that is to stay. Without anything a copy makes the name, which the server refuses if somebody
     /// else was faster.
-    async fn existing(&self, directory: &Directory, name: &[u8], no_clobber: bool) -> Result<Option<Located>> {
+    async fn existing(
+        &self,
+        directory: &Directory,
+        name: &[u8],
+        path: &TreePath,
+        no_clobber: bool,
+    ) -> Result<Option<Located>> {
         match self.lookup_one(directory, name).await? {
-            Some(_) if no_clobber => Err(Error::AlreadyExists(shown(name))),
+            Some(_) if no_clobber => Err(Error::AlreadyExists(path.to_string())),
             existing => Ok(existing),
         }
     }
@@ -124,8 +130,9 @@ impl Bucket {
             }
             let (above, name) = copy.split().ok_or(Error::Internal("a copy has a name"))?;
             let directory = self.make_directories(&above).await?;
-            let existing = self.existing(&directory, name, no_clobber).await?;
-            let (mutation, bytes) = self.copy_mutation(&item.located, &directory, name, existing.as_ref()).await?;
+            let existing = self.existing(&directory, name, &copy, no_clobber).await?;
+            let (mutation, bytes) =
+                self.copy_mutation(&item.located, &directory, (name, &copy), existing.as_ref()).await?;
             waiting.push((copy.clone(), mutation, bytes));
             if waiting.len() >= FILES_PER_CALL {
                 self.finish(&mut waiting, &mut copied).await?;
@@ -151,7 +158,7 @@ impl Bucket {
         &self,
         source: &Located,
         directory: &Directory,
-        name: &[u8],
+        (name, path): (&[u8], &TreePath),
         existing: Option<&Located>,
     ) -> Result<(pb::Mutation, u64)> {
         let what = shown(&source.name);
@@ -166,7 +173,7 @@ impl Bucket {
                 let new = self.prepare(directory, name, NewKind::Symlink(&target), attributes)?;
                 return Ok((mutation(vec![new.operation]), 0));
             }
-            pb::InodeKind::Symlink => return Err(Error::AlreadyExists(shown(name))),
+            pb::InodeKind::Symlink => return Err(Error::AlreadyExists(path.to_string())),
             _ => return Err(Error::invalid(format!("{what} is neither a file nor a symbolic link"))),
         }
 
@@ -179,8 +186,8 @@ impl Bucket {
             Some(file) if file.kind() == pb::InodeKind::File => {
                 (Vec::new(), file.id, file.key.clone(), file.inode.version)
             }
-            Some(other) if other.is_directory() => return Err(Error::IsDirectory(shown(name))),
-            Some(_) => return Err(Error::AlreadyExists(shown(name))),
+            Some(other) if other.is_directory() => return Err(Error::IsDirectory(path.to_string())),
+            Some(_) => return Err(Error::AlreadyExists(path.to_string())),
         };
         let (root, new_pages) = self.rewrap(source, &version, &mut pages, &key).await?;
         let signed = self.sign_commit(id, base, version.size(), root);

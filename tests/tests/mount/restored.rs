@@ -1,6 +1,7 @@
 //! A server that was restored from a backup, which nobody on this machine has accepted.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 
 use cyx_tests::mount::{Mount, bounded, unavailable};
 use cyx_tests::{Cluster, wait_until};
@@ -19,8 +20,8 @@ fn nothing_is_mounted_on_a_restored_server_and_a_mount_says_why_nothing_works() 
     assert_eq!(mount.status()["restored"], false);
 
     cluster.kill_server();
-    let run = cluster.server_command(&["new-incarnation"]);
-    assert_eq!(run.code, 0, "{run:?}");
+    let again = cluster.server_command(&["new-incarnation"]);
+    assert_eq!(again.code, 0, "{again:?}");
     cluster.up();
     wait_until("the mount knows", || mount.status()["restored"] == true);
     let said = String::from_utf8(user.ok(["mounts"]).stdout).unwrap();
@@ -39,5 +40,37 @@ fn nothing_is_mounted_on_a_restored_server_and_a_mount_says_why_nothing_works() 
     user.login_with(&cluster, &["--accept-changes"]);
     mount.again(&[]);
     assert_eq!(fs::read(mount.join("docs/file")).unwrap(), b"text");
+    mount.unmount();
+}
+
+/// Nothing that was written is lost by a login: the mount that worked with the one before says that it cannot go on, and the next one does.
+#[test]
+fn what_was_written_at_a_restored_server_is_there_after_mounting_again() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("restored");
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(&user, "m", &[]);
+    let mut file = File::create(mount.join("docs/file")).unwrap();
+    file.write_all(b"one").unwrap();
+    mount.settle();
+
+    cluster.kill_server();
+    let again = cluster.server_command(&["new-incarnation"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    cluster.up();
+    wait_until("the mount knows", || mount.status()["restored"] == true);
+    file.write_all(b", two").unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    user.login_with(&cluster, &["--accept-changes"]);
+    assert!(fs::create_dir(mount.join("more")).is_err());
+    mount.kill();
+
+    mount.again(&[]);
+    mount.settle();
+    assert_eq!(user.read("docs", "file"), b"one, two");
     mount.unmount();
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cyx_client::{Gateway, Session};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::local::{Ready, State, file, home, make_folder};
 use crate::args::node::{Start, Stop};
 use crate::commands::Context;
-use crate::dev::launch::{self, find_program};
+use crate::dev::launch::{Log, find_program};
 use crate::dev::process::Process;
 use crate::error::{Error, Result};
 use crate::output::names;
@@ -101,19 +102,30 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     }
     make_folder(&home)?;
     let gateway = gateway(context)?;
-    let token = token(context, &home, &gateway).await?;
+    let (token, node_port) = token(context, &home, &gateway).await?;
+    let central_server = match args.central_server.clone().or(configured(&home)?) {
+        Some(named) => named,
+        None => match before.as_ref().filter(|before| node_port.is_none() && before.gateway == gateway.as_str()) {
+            Some(before) => before.central_server.clone(),
+            None => central(None, &gateway, node_port),
+        },
+    };
     let program = find_program("cyx-node")?;
     let ready_file = home.join(READY_FILE);
     let log = home.join("node.log");
     let _ = fs::remove_file(&ready_file);
     let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file("open", &log))?;
+    let log = Log::behind(log, &out);
     let storage_path = match &args.storage_path {
         Some(path) => Some(std::path::absolute(path).map_err(file("find", path))?),
         None if home.join("node.toml").exists() => None,
         None => Some(home.join("node-data")),
     };
     let mut command = Command::new(&program);
-    command.args(arguments(args, &home, &gateway, storage_path.as_deref())).arg("--ready-file").arg(&ready_file);
+    command
+        .args(arguments(args, &home, &gateway, &central_server, storage_path.as_deref()))
+        .arg("--ready-file")
+        .arg(&ready_file);
     command.args(&args.node_args);
     // A Ctrl-C on this terminal is not meant for the node.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).current_dir(&home).process_group(0);
@@ -124,7 +136,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let child = command.spawn().map_err(file("start", &program))?;
     let mut starting = Starting { child, home: &home, before, ready: false };
     let Some(process) = Process::find(starting.child.id()) else {
-        let status = starting.child.wait().map_err(file("wait for", &log))?;
+        let status = starting.child.wait().map_err(file("wait for", &log.path))?;
         return Err(ended(&status.to_string(), &log));
     };
     let mut state = State {
@@ -133,7 +145,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         metrics: None,
         storage_path,
         gateway: gateway.as_str().to_owned(),
-        central_server: central(args.central_server.as_deref(), &gateway, None),
+        central_server,
     };
     // Even if this command is killed now, `cyx node stop` finds what it started.
     state.save(&home)?;
@@ -155,7 +167,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         "The storage node {} is registered and runs as process {pid}.",
         names::escape(node_id.as_bytes())
     ))?;
-    context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.display()));
+    context.output.note(format!("Its log is {}. `cyx node status --watch` shows how it is.", log.path.display()));
     Ok(())
 }
 
@@ -170,11 +182,12 @@ fn gateway(context: &Context) -> Result<Gateway> {
     }
 }
 
-/// A token, if this machine is not known to the server: the one of the environment, or a new one of whoever is logged in.
-async fn token(context: &Context, home: &Path, gateway: &Gateway) -> Result<Option<Zeroizing<String>>> {
+/// A token, if this machine is not known to the server: the one of the environment, or a new one of whoever is logged in. With a new one
+/// the server may name its port for nodes.
+async fn token(context: &Context, home: &Path, gateway: &Gateway) -> Result<(Option<Zeroizing<String>>, Option<u16>)> {
     let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
     if given.is_some() || std::env::var_os("CYXWIZ_PASSWORD").is_some() || is_enrolled(home, gateway) {
-        return Ok(given.map(Zeroizing::new));
+        return Ok((given.map(Zeroizing::new), None));
     }
     let session = Session::connect(&context.config).await.map_err(|error| match error {
         cyx_client::Error::NotLoggedIn { .. } => Error::Node {
@@ -183,7 +196,8 @@ async fn token(context: &Context, home: &Path, gateway: &Gateway) -> Result<Opti
         },
         other => other.into(),
     })?;
-    Ok(Some(session.make_enrolment("cyx node start", Some(3600)).await?.token))
+    let made = session.make_enrolment("cyx node start", Some(3600)).await?;
+    Ok((Some(made.token), made.node_port))
 }
 
 /// Whether the node has credentials of this server. They are the node's own; only the address is looked at here.
@@ -191,6 +205,23 @@ fn is_enrolled(home: &Path, gateway: &Gateway) -> bool {
     let Ok(text) = fs::read_to_string(home.join("node_credentials.json")).map(Zeroizing::new) else { return false };
     let stored: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     stored.is_some_and(|stored| stored["gateway"].as_str().is_some_and(|stored| stored == gateway.as_str()))
+}
+
+/// Of node.toml, what is needed here.
+#[derive(Deserialize)]
+struct Settings {
+    central_server: Option<String>,
+}
+
+/// Where node.toml says that this node registers. The node itself reports a file that is damaged.
+fn configured(home: &Path) -> Result<Option<String>> {
+    let path = home.join("node.toml");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(file("read", &path)(source)),
+    };
+    Ok(toml::from_str(&text).ok().and_then(|settings: Settings| settings.central_server))
 }
 
 /// Where nodes register: as typed, or at the port that the server says, or at the usual one.
@@ -201,14 +232,15 @@ pub(super) fn central(typed: Option<&str>, gateway: &Gateway, port: Option<u16>)
     typed.map_or_else(|| format!("{scheme}://{host}:{}", port.unwrap_or(CENTRAL_PORT)), str::to_owned)
 }
 
-fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<&Path>) -> Vec<OsString> {
+fn arguments(
+    args: &Start,
+    home: &Path,
+    gateway: &Gateway,
+    central_server: &str,
+    storage_path: Option<&Path>,
+) -> Vec<OsString> {
     let mut found: Vec<OsString> = vec!["--home".into(), home.into()];
-    found.extend([
-        "--gateway".into(),
-        gateway.as_str().into(),
-        "--central-server".into(),
-        central(args.central_server.as_deref(), gateway, None).into(),
-    ]);
+    found.extend(["--gateway".into(), gateway.as_str().into(), "--central-server".into(), central_server.into()]);
     if let Some(path) = storage_path {
         found.extend(["--storage-path".into(), path.into()]);
     }
@@ -229,11 +261,11 @@ fn arguments(args: &Start, home: &Path, gateway: &Gateway, storage_path: Option<
 }
 
 /// Waits until the node says that it is registered.
-async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> Result<Ready> {
+async fn wait(child: &mut Child, ready: &Path, log: &Log, limit: Duration) -> Result<Ready> {
     let deadline = Instant::now() + limit;
     loop {
         // The order matters: a node that is ready and then ends has been ready.
-        let status = child.try_wait().map_err(file("wait for", log))?;
+        let status = child.try_wait().map_err(file("wait for", &log.path))?;
         if let Some(ready) = fs::read(ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(ready);
         }
@@ -254,13 +286,13 @@ async fn wait(child: &mut Child, ready: &Path, log: &Path, limit: Duration) -> R
     }
 }
 
-fn ended(status: &str, log: &Path) -> Error {
+fn ended(status: &str, log: &Log) -> Error {
     Error::Node { message: format!("the storage node ended ({status}): {}", last_words(log)), advice: None }
 }
 
 /// The last words of a log, made harmless.
-fn last_words(log: &Path) -> String {
-    let last = launch::last_words(log).unwrap_or_else(|| "it said nothing".to_owned());
+fn last_words(log: &Log) -> String {
+    let last = log.last_words().unwrap_or_else(|| "it said nothing".to_owned());
     names::escape(last.strip_prefix("cyx-node: ").unwrap_or(&last).as_bytes())
 }
 
@@ -282,7 +314,6 @@ pub(super) async fn stop(context: &Context, args: &Stop) -> Result<()> {
             Err(error) => return Err(stubborn(format!(": {error}"))),
         }
     }
-    State::forget(&home)?;
     if context.output.json() {
         return context.output.document(&Stopped { stopped: running.is_some() });
     }
@@ -307,25 +338,40 @@ mod tests {
         }
     }
 
-    fn passed(line: &str, gateway: &str) -> String {
-        let args = typed(line);
-        let found = arguments(&args, Path::new("/h"), &gateway.parse().unwrap(), Some(Path::new("/s")));
+    fn passed(line: &str) -> String {
+        let gateway = "https://cloud.example.org".parse().unwrap();
+        let found = arguments(&typed(line), Path::new("/h"), &gateway, "http://[::1]:7", Some(Path::new("/s")));
         found.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn only_what_was_typed_is_passed_on() {
         assert_eq!(
-            passed("cyx node start --storage-gb 5", "https://cloud.example.org"),
-            "--home /h --gateway https://cloud.example.org --central-server https://cloud.example.org:50052 --storage-path /s \
-             --storage-gb 5"
+            passed("cyx node start --storage-gb 5"),
+            "--home /h --gateway https://cloud.example.org --central-server http://[::1]:7 --storage-path /s --storage-gb 5"
         );
         assert_eq!(
-            passed("cyx node start --central-server http://[::1]:7 --region eu -- --tls", "http://[::1]:8080"),
-            "--home /h --gateway http://[::1]:8080 --central-server http://[::1]:7 --storage-path /s --region eu"
+            passed("cyx node start --region eu -- --tls"),
+            "--home /h --gateway https://cloud.example.org --central-server http://[::1]:7 --storage-path /s --region eu"
         );
         assert_eq!(typed("cyx node start -- --tls").node_args, ["--tls"]);
         assert!(Cli::try_parse_from(["cyx", "node", "start", "--storage-gb", "2"]).is_err());
+    }
+
+    #[test]
+    fn nodes_register_where_it_is_known_or_else_at_the_usual_port() {
+        let gateway: Gateway = "https://cloud.example.org".parse().unwrap();
+        assert_eq!(central(None, &gateway, None), "https://cloud.example.org:50052");
+        assert_eq!(central(None, &gateway, Some(7000)), "https://cloud.example.org:7000", "as the server says");
+        assert_eq!(central(Some("http://[::1]:7"), &gateway, Some(7000)), "http://[::1]:7");
+        assert_eq!(central(None, &"http://[::1]:80".parse().unwrap(), Some(7)), "http://[::1]:7");
+        let home = tempfile::tempdir().unwrap();
+        let configured = |text: &str| {
+            fs::write(home.path().join("node.toml"), text).unwrap();
+            configured(home.path()).unwrap()
+        };
+        assert_eq!(configured("central_server = 'http://x:1'\npassword = 'p'").as_deref(), Some("http://x:1"));
+        assert_eq!((configured("storage_gb = 3"), configured("central_server =")), (None, None));
     }
 
     #[test]

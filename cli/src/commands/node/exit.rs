@@ -2,23 +2,19 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::local::{State, file, home};
 use crate::args::node::Exit;
 use crate::commands::Context;
-use crate::commands::leaving::{Look, Watched, stands};
+use crate::commands::leaving::{Look, stands, watch};
 use crate::dev::launch::find_program;
 use crate::error::{Error, Result};
 use crate::output::{human, names};
 
-/// Between two questions while it goes on.
-const EVERY: Duration = Duration::from_secs(2);
-
 /// What `cyx-node exit` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
     node_id: String,
     leaving: String,
@@ -44,24 +40,18 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
         (false, true) => Some("--cancel"),
         (false, false) => None,
     };
-    let mut progress = ask(&home, &state, flag).await?;
+    let progress = ask(&home, &state, flag).await?;
     let waits = flag.is_none() && !args.no_wait;
-    let mut watched = Watched::new(Instant::now());
-    loop {
-        match watched.look(&progress, Instant::now()) {
-            Look::Moved => show(context, &progress)?,
-            Look::Stands(time) => {
-                let left = stands(progress.chunks_left, progress.bytes_left, time);
-                context.output.note(format!("{left} Others take it when they have room; does this node still run?"));
-            }
-            Look::Known => {}
+    let say = |progress: &Progress, look: &Look| match look {
+        Look::Moved => show(context, progress),
+        Look::Stands(time) => {
+            let left = stands(progress.chunks_left, progress.bytes_left, *time);
+            context.output.note(format!("{left} Others take it when they have room; does this node still run?"));
+            Ok(())
         }
-        if !waits || progress.leaving != "exiting" {
-            return Ok(());
-        }
-        tokio::time::sleep(EVERY).await;
-        progress = ask(&home, &state, Some("--status")).await?;
-    }
+    };
+    let is_over = |progress: &Progress| !waits || progress.leaving != "exiting";
+    watch(progress, say, is_over, async || ask(&home, &state, Some("--status")).await).await
 }
 
 fn show(context: &Context, progress: &Progress) -> Result<()> {

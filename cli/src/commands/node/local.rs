@@ -1,6 +1,6 @@
 //! The storage node of this machine: where it is remembered, and what it says of itself.
 //!
-//! `node-state.json` in the node's folder names the process that `cyx node start` started, and where it answers.
+//! `node-state.json` in the node's folder names the process that `cyx node start` started last, and where it answers and registers.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -119,7 +119,7 @@ impl State {
         write().map_err(file("write", &path))
     }
 
-    /// Forgets it.
+    /// Forgets a first start that failed.
     pub(super) fn forget(home: &Path) -> Result<()> {
         let path = home.join(STATE_FILE);
         match fs::remove_file(&path) {
