@@ -94,6 +94,12 @@ impl Memory {
         }
     }
 
+    /// The incarnation that is remembered.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<String> {
+        self.incarnation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether the last answer was of an incarnation that is not accepted: every call fails until it is.
     #[must_use]
     pub fn is_restored(&self) -> bool {

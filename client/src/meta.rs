@@ -333,6 +333,9 @@ impl Meta {
         let reader = MetadataValue::try_from(hex::encode(self.session.reader()))
             .map_err(|_| Error::Internal("hexadecimal digits fit a header"))?;
         metadata.insert(READER_KEY, reader);
+        if let Some(known) = self.memory.incarnation().and_then(|known| MetadataValue::try_from(known).ok()) {
+            metadata.insert(INCARNATION_KEY, known);
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 pub const CODE_KEY: &str = "cyx-code";
 /// Metadata key of the request id.
 pub const REQUEST_ID_KEY: &str = "x-request-id";
-/// Metadata key of the database's incarnation, in hexadecimal digits.
+/// Metadata key of the database's incarnation, in hexadecimal digits: every answer names it, and calls name the one that the caller knows.
 pub const INCARNATION_KEY: &str = "cyx-incarnation";
 /// Metadata key of the seconds after which it is worth trying again, as the header `Retry-After` of HTTP.
 pub const RETRY_AFTER_KEY: &str = "retry-after";

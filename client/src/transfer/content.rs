@@ -117,6 +117,8 @@ impl Content {
         let message = pb::Commit {
             inode: bytes_of(inode),
             base_version: base,
+            // The caller has just asked for the version.
+            base_root: Bytes::new(),
             size: self.size,
             root_page: built.root.to_vec().into(),
             pages: built.pages.into_iter().map(page).collect(),

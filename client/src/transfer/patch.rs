@@ -331,6 +331,7 @@ impl Uploads {
         let message = pb::Commit {
             inode: bytes_of(base.inode()),
             base_version: base.version(),
+            base_root: if base.version() == 0 { Bytes::new() } else { base.root().to_vec().into() },
             size: patch.size,
             root_page: built.root.to_vec().into(),
             pages: built.pages.into_iter().map(page).collect(),

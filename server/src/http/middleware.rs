@@ -63,8 +63,7 @@ pub async fn observe(State(app): State<AppState>, request: Request, next: Next) 
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID_KEY, value);
     }
-    let incarnation = hex::encode(app.network.keys.incarnation().to_bytes());
-    if let Ok(value) = HeaderValue::from_str(&incarnation) {
+    if let Ok(value) = HeaderValue::from_str(&incarnation(&app)) {
         headers.insert(INCARNATION_KEY, value);
     }
     if !grpc {
@@ -99,12 +98,23 @@ pub fn is_grpc(request: &Request) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// What every gRPC call passes: a limit per address before any token is looked at, and one of time until the answer, or the stream,
-/// begins.
+fn incarnation(app: &AppState) -> String {
+    hex::encode(app.network.keys.incarnation().to_bytes())
+}
+
+/// What every gRPC call passes: a limit per address before any token is looked at, whether it is meant for this incarnation of the
+/// database, and a limit of time until the answer, or the stream, begins.
 pub async fn limit_calls(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let address = client_ip(&app, request.headers(), request.extensions());
     if let Err(error) = app.throttle.calls_from(address) {
         return Status::from(error).into_http();
+    }
+    if let Some(known) = request.headers().get(INCARNATION_KEY)
+        && known.as_bytes() != incarnation(&app).as_bytes()
+    {
+        // What the caller asks for or sends goes by what it saw of the other one. The answer names this one.
+        let reason = "the database was restored from a backup since you last asked";
+        return Status::from(ApiError::new(ErrorCode::Conflict, reason)).into_http();
     }
     match tokio::time::timeout(CALL_TIMEOUT, next.run(request)).await {
         Ok(response) => response,

@@ -103,7 +103,8 @@ impl Work<'_> {
             }
             _ => return Err(TreeError::invalid("only files have content")),
         }
-        if inode.version != plan.base {
+        let replaces_another = plan.base_root.is_some_and(|root| root != inode.root_page);
+        if inode.version != plan.base || replaces_another {
             return Err(self.lost_race(&inode).await?);
         }
         let brings_content = !plan.upload.blobs.is_empty() || plan.staged.is_some();

@@ -306,6 +306,8 @@ pub struct CommitPlan {
     pub inode: InodeId,
     /// The version that it replaces.
     pub base: u64,
+    /// Root of the extents of that, if it was named.
+    pub base_root: Option<PageId>,
     /// Plain bytes.
     pub size: u64,
     /// Root of the extents.
@@ -366,9 +368,15 @@ impl CommitPlan {
                 None => return Err(TreeError::invalid(format!("no extent uses blob {}", blob.id))),
             }
         }
+        let base_root = match &*commit.base_root {
+            [] => None,
+            _ if commit.base_version == 0 => return Err(InvalidField { field: "base_root" }.into()),
+            root => Some(convert::page_id(root, "base_root")?),
+        };
         let plan = Self {
             inode,
             base: commit.base_version,
+            base_root,
             size: commit.size,
             root,
             writer: convert::id(&commit.writer, "writer")?,

@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::process::Command;
+use std::time::Duration;
 
-use cyx_tests::mount::{Mount, bounded, unavailable};
+use cyx_tests::mount::{Mount, bounded, run, unavailable};
 use cyx_tests::{Cluster, wait_until};
 
 #[test]
@@ -65,6 +67,9 @@ fn what_was_written_at_a_restored_server_is_there_after_mounting_again() {
     file.write_all(b", two").unwrap();
     file.sync_all().unwrap();
     drop(file);
+    // It is due after half a second.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(user.elsewhere(&cluster).read("docs", "file"), b"one", "nothing is sent before that is accepted");
     user.login_with(&cluster, &["--accept-changes"]);
     assert!(fs::create_dir(mount.join("more")).is_err());
     mount.kill();
@@ -72,5 +77,43 @@ fn what_was_written_at_a_restored_server_is_there_after_mounting_again() {
     mount.again(&[]);
     mount.settle();
     assert_eq!(user.read("docs", "file"), b"one, two");
+    mount.unmount();
+}
+
+/// Numbers of versions come again after a restore: what others wrote under one is not what the journal is based on.
+#[test]
+fn what_others_wrote_at_a_restored_server_is_kept_beside_what_is_in_the_journal() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("restored");
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(&user, "m", &[]);
+    fs::write(mount.join("docs/file"), "before").unwrap();
+    mount.settle();
+    let backup = tempfile::tempdir().unwrap();
+    let copy = backup.path().join("copy");
+    let made = cluster.server_command(&["backup", "--to", copy.to_str().unwrap()]);
+    assert_eq!(made.code, 0, "{made:?}");
+    fs::write(mount.join("docs/file"), "mine").unwrap();
+    mount.settle();
+    cluster.kill_server();
+    fs::write(mount.join("docs/file"), "mine, later").unwrap();
+    mount.kill();
+
+    fs::remove_dir_all(cluster.server_dir()).unwrap();
+    let mut restore = Command::new(cyx_tests::program("cyx-server"));
+    run(restore.arg("restore").arg("--from").arg(&copy).arg("--data-dir").arg(cluster.server_dir()));
+    cluster.up();
+    let other = user.elsewhere(&cluster);
+    other.write("docs", "file", b"theirs");
+    user.login_with(&cluster, &["--accept-changes"]);
+    mount.again(&[]);
+    mount.settle();
+    let mut found: Vec<Vec<u8>> =
+        fs::read_dir(mount.join("docs")).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    found.sort();
+    assert_eq!(found, [b"mine, later".to_vec(), b"theirs".to_vec()]);
     mount.unmount();
 }

@@ -93,6 +93,23 @@ async fn the_same_port_serves_both_and_both_refuse_a_session_that_ended() {
 }
 
 #[tokio::test]
+async fn calls_that_are_meant_for_another_incarnation_do_nothing() {
+    let server = TestServer::new().await;
+    let (_ada, session) = Person::verified(&server, "ada").await;
+    let mut meta = MetaServiceClient::new(channel(server.running.http).await);
+    let mut ask = async |incarnation: &str| {
+        let mut request = with_token(pb::GetQuotaRequest {}, &session.access);
+        request.metadata_mut().insert("cyx-incarnation", incarnation.parse().unwrap());
+        meta.get_quota(request).await
+    };
+    let present = hex::encode(server.running.app.network.keys.incarnation().to_bytes());
+    ask(&present).await.unwrap();
+    let refused = ask(&"5".repeat(32)).await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::Conflict);
+    assert_eq!(refused.metadata().get("cyx-incarnation").unwrap(), &present.as_str());
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_exist_is_unimplemented() {
     let server = TestServer::new().await;
     let mut nodes_at_users_port =

@@ -74,6 +74,22 @@ async fn of_two_commits_on_one_base_one_wins() {
     tree.check().await;
 }
 
+/// After a restore from a backup two versions may have the same number.
+#[tokio::test]
+async fn a_commit_replaces_the_version_whose_root_it_names() {
+    let tree = TestTree::new().await;
+    let file = tree.make(tree.root, "f", File).await;
+    let first = tree.small(file, 0, 10);
+    ok(&tree.one(Op::Commit(first.clone())).await);
+    let lost = tree.small(file, 0, 10).root_page;
+    let second = |base_root: &Bytes| pb::Commit { base_root: base_root.clone(), ..tree.small(file, 1, 20) };
+    let refused = tree.one(Op::Commit(second(&lost))).await;
+    assert_eq!(code(&refused), Some(ErrorCode::Conflict));
+    assert_eq!(refused.operations[0].winner.as_ref().unwrap().root_page, first.root_page);
+    ok(&tree.one(Op::Commit(second(&first.root_page))).await);
+    tree.check().await;
+}
+
 #[tokio::test]
 async fn only_files_have_content() {
     let tree = TestTree::new().await;
@@ -123,6 +139,8 @@ async fn malformed_commits_are_refused_and_leave_nothing() {
         ("signed for another size", changed(&|c| c.size += 1, false)),
         ("writer", changed(&|c| c.writer = flip(&c.writer), false)),
         ("base", changed(&|c| c.base_version = u64::MAX, false)),
+        ("root of no base", changed(&|c| c.base_root = c.root_page.clone(), false)),
+        ("no root", changed(&|c| (c.base_version, c.base_root) = (1, c.root_page.slice(1..)), true)),
     ];
     for (what, operation) in cases {
         let result = tree.one(operation).await;
