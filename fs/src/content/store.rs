@@ -550,6 +550,9 @@ async fn upload(store: Weak<Shared>) {
         let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
         let (due, next) = shared.due(hungry);
         shared.send_ahead();
+        if hungry && shared.journal.is_disk_full() {
+            shared.cache.iter().for_each(|cache| cache.give_way());
+        }
         if hungry && due.is_empty() {
             shared.compact();
         }
