@@ -185,7 +185,7 @@ impl Content {
         let mut pins = std::mem::take(&mut inner.pins);
         pins.add(note);
         (inner.lost, inner.soon, inner.failures, inner.told) = (false, false, 0, false);
-        (inner.since, inner.latest, inner.retry_at) = (None, None, None);
+        (inner.since, inner.latest, inner.retry_at, inner.failed) = (None, None, None, None);
         inner.intents.clear();
         self.store.journal.intended(self.id, u64::MAX);
         Ok(pins)

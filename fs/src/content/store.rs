@@ -367,7 +367,7 @@ impl Store {
                 }
                 return self.shared.journal.remove_free().await.map_err(ContentError::from);
             }
-            let result = result.unwrap_or(Err(ContentError::Deadline));
+            let result = result.unwrap_or_else(|_| Err(self.late()));
             // Contents that are lost or held wait for somebody else.
             let waits = |content: &Arc<Content>| !content.is_sendable() || content.inner().lost;
             let dirty = self.dirty();

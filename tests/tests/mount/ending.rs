@@ -146,6 +146,8 @@ fn who_cannot_send_says_so_after_half_a_minute_and_the_mount_stays() {
     assert!(code == Some(1) && said.contains("1 changed file of ") && said.contains("could not be sent"), "{said}");
     let status = mount.status();
     assert!(status["ending"] == false && status["dirty_files"] == 1, "{status}");
+    let reason = status["last_error"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("1 files are not committed: "), "{status}");
     assert!(fs::read(mount.join("file")).unwrap() == content);
     mount.kill();
     drop(frozen);
