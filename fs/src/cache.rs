@@ -112,6 +112,17 @@ impl FrameStore {
         u64::from(self.table().capacity) * FRAME_SEALED
     }
 
+    /// The disk is full, and others need it more: half of what it has goes, and does not come back in this run.
+    pub fn give_way(&self) {
+        let mut table = self.table();
+        let slots = table.slots.len() / 2;
+        table.cut(u32::try_from(slots).unwrap_or(NONE - 1));
+        let cut = self.frames.set_len(slots as u64 * FRAME_SEALED);
+        if let Err(error) = cut.and_then(|()| self.index.set_len((slots as u64 + 1) * ENTRY_LEN as u64)) {
+            tracing::debug!(%error, "the read cache does not give way");
+        }
+    }
+
     /// Writes frames to slots that follow each other, each of which but the last it fills.
     fn write(&self, slot: u32, key: Key, frame: usize, sealed: &[u8]) -> io::Result<()> {
         self.frames.write_all_at(sealed, u64::from(slot) * FRAME_SEALED)?;
@@ -153,7 +164,9 @@ impl FrameStore {
             let mut table = self.table();
             for (slot, at, bytes) in run {
                 // Somebody else may have been faster.
-                if written.is_err() || table.found.contains_key(&(blob, *at)) {
+                if *slot >= table.capacity {
+                    // It gave way meanwhile.
+                } else if written.is_err() || table.found.contains_key(&(blob, *at)) {
                     table.free.push(*slot);
                 } else {
                     table.insert(*slot, (blob, *at), u32::try_from(bytes.len()).unwrap_or(0));
@@ -294,6 +307,17 @@ impl Table {
         self.found.remove(&key);
         self.unlink(oldest);
         Some(oldest)
+    }
+
+    /// Forgets all slots but the first ones, and never has more again.
+    fn cut(&mut self, slots: u32) {
+        let gone: Vec<Key> = self.found.iter().filter(|(_, slot)| **slot >= slots).map(|(key, _)| *key).collect();
+        for slot in gone.iter().filter_map(|key| self.found.remove(key)).collect::<Vec<_>>() {
+            self.unlink(slot);
+        }
+        self.slots.truncate(slots as usize);
+        self.free.retain(|slot| *slot < slots);
+        self.capacity = slots;
     }
 
     fn touch(&mut self, slot: u32) {

@@ -121,6 +121,8 @@ struct Inner {
     held: bool,
     lost: bool,
     failures: u32,
+    /// Why it was not committed last.
+    failed: Option<String>,
     /// Somebody was told why it is not committed.
     told: bool,
     retry_at: Option<Instant>,
@@ -163,6 +165,7 @@ impl Content {
             held: false,
             lost: false,
             failures: 0,
+            failed: None,
             told: false,
             retry_at: None,
         };

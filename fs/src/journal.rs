@@ -29,6 +29,7 @@ mod lost;
 mod recent;
 mod removal;
 mod replay;
+mod reserve;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::RECORD_OVERHEAD;
 use recent::Recent;
+use reserve::Reserve;
 
 /// So many bytes are durable after about as long as one is.
 const QUICK: u64 = 256 << 10;
@@ -214,6 +216,7 @@ struct State {
     next_sequence: u64,
     used: u64,
     broken: bool,
+    reserve: Reserve,
     /// Room to seal the next record in.
     sealed: Vec<u8>,
 }
@@ -277,6 +280,7 @@ impl Journal {
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
         let mut replayed = replay::read(folder, &key, older, &mut state)?;
+        state.reserve = Reserve::new(folder, limits.file);
         let shared = Shared {
             folder: folder.to_owned(),
             key,
@@ -390,7 +394,11 @@ impl Journal {
             (Arc::clone(&segment.file), Arc::clone(&segment.cipher), segment.path.clone())
         };
         let mut sealed = vec![0; position.len as usize];
-        file.read_exact_at(&mut sealed, position.offset).map_err(disk(&path))?;
+        file.read_exact_at(&mut sealed, position.offset).map_err(|error| match error.kind() {
+            // It was cut when it was not needed any more.
+            io::ErrorKind::UnexpectedEof => JournalError::Damaged,
+            _ => disk(&path)(error),
+        })?;
         format::open(&cipher, position.sequence, sealed).map_err(|_| JournalError::Damaged)
     }
 
@@ -435,6 +443,12 @@ impl Journal {
             .map(|(number, _)| *number)
     }
 
+    /// Whether there is nothing that is needed, and nothing that can be removed.
+    fn has_nothing(&self) -> bool {
+        let state = self.state();
+        !removal::oldest_is_free(&state) && state.segments.values().all(|segment| segment.pinned == 0)
+    }
+
     /// Bytes of all files.
     #[must_use]
     pub fn used(&self) -> u64 {
@@ -476,8 +490,10 @@ fn file_name(number: u64) -> String {
 }
 
 fn disk(path: &Path) -> impl Fn(io::Error) -> JournalError + use<'_> {
-    move |source| match source.raw_os_error() {
-        Some(code) if code == rustix::io::Errno::NOSPC.raw_os_error() => JournalError::Full,
-        _ => JournalError::Disk { path: path.to_owned(), source },
+    move |source| {
+        if reserve::is_full(&source) {
+            return JournalError::Full;
+        }
+        JournalError::Disk { path: path.to_owned(), source }
     }
 }

@@ -1,12 +1,19 @@
-//! Disks that fill up: a node's, and the client's.
+//! Disks that fill up: a node's, the client's, and that of a mount's journal.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use cyx_crypto::keys::AccountKey;
+use cyx_fs::journal::{Journal, Limits, Record};
+use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::skip::skip;
-use cyx_tests::{Cluster, noise};
+use cyx_tests::{Cluster, User, noise, wait_until};
+use rustix::io::Errno;
 
 const MIB: usize = 1 << 20;
 
@@ -129,6 +136,140 @@ fn a_node_whose_disk_is_full_takes_nothing_more_and_uploads_go_on_elsewhere() {
     assert_eq!(cluster.metric(0, "cyx_node_chunks"), 2 * kept);
     drop(cluster);
     drop(disk);
+}
+
+/// Writes to a file until there is no room; says how many bytes there was room for.
+fn fill(path: &Path, block: &[u8]) -> usize {
+    let mut file = File::create(path).unwrap();
+    let mut written = 0;
+    loop {
+        match file.write(block) {
+            Ok(more) => written += more,
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()), "{error}");
+                return written;
+            }
+        }
+    }
+}
+
+/// A mount whose journal and cache lie on a disk of their own, of some megabytes.
+fn mount_on<'a>(user: &'a User, size: &str) -> Option<(Disk, Mount<'a>)> {
+    user.ok(["bucket", "create", "work"]);
+    let cache = user.home().join("cache");
+    fs::create_dir_all(&cache).unwrap();
+    let disk = Disk::mount(&["-t", "tmpfs", "-o", size, "tmpfs"], &cache)?;
+    Some((disk, Mount::start(user, "m", &["--bucket", "work", "--cache-size", "1G"])))
+}
+
+fn is_emptied(mount: &Mount<'_>) {
+    mount.settle();
+    wait_until("the journal is empty", || mount.status()["journal_bytes"].as_u64().unwrap() < 100_000);
+}
+
+#[test]
+fn a_journal_that_filled_its_disk_is_emptied_and_takes_more() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    let Some((disk, mut mount)) = mount_on(&user, "size=40m") else { return };
+    let small: Vec<Vec<u8>> = (0..200).map(|seed| noise(seed, 3000)).collect();
+    (0..3).for_each(|node| cluster.kill_node(node));
+    for (at, content) in small.iter().enumerate() {
+        fs::write(mount.join(&format!("small-{at}")), content).unwrap();
+    }
+    let block = noise(1000, MIB);
+    let written = fill(&mount.join("large"), &block);
+    assert!((20 * MIB..40 * MIB).contains(&written), "{written}");
+    // Down to the last byte, and it stays there.
+    fill(&disk.folder.join("ballast"), &[0; 4096]);
+    (0..3).for_each(|node| cluster.start_node(node));
+    is_emptied(&mount);
+    assert!(free_bytes(&disk.folder) > 20 << 20, "what the journal had is free");
+    fs::write(mount.join("later"), &block).unwrap();
+    is_emptied(&mount);
+    mount.unmount();
+    for (at, content) in small.iter().enumerate() {
+        assert!(user.read("work", &format!("small-{at}")) == *content, "{at}");
+    }
+    // There may have been room for a part of the write that failed.
+    let large = user.read("work", "large");
+    assert!((written..written + MIB).contains(&large.len()), "{} of {written}", large.len());
+    assert!(large == block.repeat(written / MIB + 2)[..large.len()]);
+    assert!(user.read("work", "later") == block);
+}
+
+#[test]
+fn what_is_in_a_journal_is_committed_when_somebody_else_fills_its_disk() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    let Some((disk, mut mount)) = mount_on(&user, "size=40m") else { return };
+    let content = noise(1, 3 * MIB);
+    (0..3).for_each(|node| cluster.kill_node(node));
+    for at in 0..50 {
+        fs::write(mount.join(&format!("small-{at}")), &content[at..2000]).unwrap();
+    }
+    fs::write(mount.join("large"), &content).unwrap();
+    fill(&disk.folder.join("ballast"), &[0; 4096]);
+    assert_eq!(free_bytes(&disk.folder), 0);
+    // Also if it is another run that finds it like this.
+    mount.kill();
+    mount.again(&["--bucket", "work", "--cache-size", "1G"]);
+    (0..3).for_each(|node| cluster.start_node(node));
+    is_emptied(&mount);
+    fs::write(mount.join("later"), &content[..MIB]).unwrap();
+    is_emptied(&mount);
+    mount.unmount();
+    for at in 0..50 {
+        assert!(user.read("work", &format!("small-{at}")) == content[at..2000], "{at}");
+    }
+    assert!(user.read("work", "large") == content);
+    assert!(user.read("work", "later") == content[..MIB]);
+}
+
+/// Takes all room on a disk, that for names as well.
+fn take_all(folder: &Path, name: &str) {
+    let mut block = File::create(folder.join(name)).ok();
+    for at in 0.. {
+        if File::create(folder.join(format!("{name}-{at}"))).is_err() {
+            break;
+        }
+    }
+    while block.as_mut().is_some_and(|block| block.write(&[0; 4096]).is_ok()) {}
+}
+
+#[tokio::test]
+async fn a_journal_is_emptied_where_there_is_not_even_room_for_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_disk) = Disk::mount(&["-t", "tmpfs", "-o", "size=1m,nr_inodes=60", "tmpfs"], folder.path()) else {
+        return;
+    };
+    let key = AccountKey::from_bytes([0x61; 32]).derive_mount_key();
+    let limits = Limits { file: 64 << 10, patience: Duration::from_millis(1), ..Limits::default() };
+    let path = folder.path().join("journal");
+    let (journal, _) = Journal::open(&path, key.clone(), limits).unwrap();
+    let note = Record::Note { tag: 9, data: vec![7; 4000].into() };
+    let notes: Vec<_> = (0..100).map(|_| journal.offer(&note).unwrap().unwrap()).collect();
+    take_all(folder.path(), "ballast");
+    while journal.offer(&note).unwrap().is_some_and(|at| journal.finish(at).is_ok()) {}
+    // Nothing is removed meanwhile: that is for a task.
+    notes.iter().for_each(|note| journal.finish(*note).unwrap());
+    take_all(folder.path(), "more");
+    assert!(journal.offer(&note).unwrap().is_none(), "what is new has to wait");
+    journal.remove_free().await.unwrap();
+    assert!(journal.used() == 0 && free_bytes(folder.path()) > 400_000);
+    journal.offer(&note).unwrap().expect("there is room again");
+    journal.sync().await.unwrap();
+    drop(journal);
+    // On another thread: what was to remove files goes on meanwhile.
+    let opening = tokio::task::spawn_blocking(move || Journal::open(&path, key, limits));
+    let (_, replayed) = opening.await.unwrap().unwrap();
+    assert_eq!((replayed.notes.len(), replayed.damaged.len(), replayed.lost), (1, 0, 0));
 }
 
 fn free_bytes(folder: &Path) -> u64 {

@@ -96,7 +96,9 @@ impl PageStore {
             }
         }
         let store = Self { folder: folder.to_owned(), key, capacity, state: Mutex::new(state) };
-        store.put_together()?;
+        if let Err(error) = store.put_together() {
+            tracing::debug!(%error, "what is remembered stays in many files");
+        }
         Ok(store)
     }
 

@@ -49,6 +49,33 @@ fn a_smaller_cache_drops_what_does_not_fit() {
 }
 
 #[test]
+fn what_gives_way_to_others_takes_no_room_and_holds_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    let store = FrameStore::open(folder.path(), 10 * 16_432).unwrap();
+    (0..8).for_each(|at| store.put(blob, at, &frame(u8::try_from(at).unwrap(), 16_400)));
+    for left in [4, 2, 1, 0, 0] {
+        store.give_way();
+        assert_eq!((store.used(), store.capacity()), (left * 16_400, left * 16_400));
+        assert_eq!(std::fs::metadata(folder.path().join("frames")).unwrap().len(), left * 16_400);
+        (0..left).for_each(|at| assert_eq!(get(&store, blob, at, 16_400).unwrap()[0], u8::try_from(at).unwrap()));
+        assert!(!store.has(blob, left..left + 1));
+        if left > 1 {
+            // It goes on with what it has.
+            store.put(blob, 20, &frame(20, 16_400));
+            assert!(store.has(blob, 20..21) && !store.has(blob, 0..1) && store.used() == left * 16_400);
+            store.forget(blob, 20..21);
+            store.put(blob, 0, &frame(0, 16_400));
+        }
+    }
+    store.put(blob, 0, &frame(1, 16_400));
+    assert!(!store.has(blob, 0..1));
+    drop(store);
+    let store = FrameStore::open(folder.path(), 10 * 16_432).unwrap();
+    assert_eq!((store.used(), store.capacity()), (0, 10 * 16_400));
+}
+
+#[test]
 fn runs_of_frames_are_found_wherever_there_was_room_for_them() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (BlobId::random(), BlobId::random());

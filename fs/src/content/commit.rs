@@ -24,7 +24,7 @@ use super::changes::{Changes, Kind, Runs};
 use super::error::{ContentError, Result};
 use super::records::{copy_from, copy_out};
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
-use super::store::{Shared, StoreEvent};
+use super::store::{Shared, Store, StoreEvent};
 use super::{Content, Inner};
 use crate::journal::{FileId, Intent, Journal, JournalError, Pins, PlainRecord, Position};
 
@@ -158,7 +158,7 @@ impl Content {
         inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
         inner.intents.retain(|(intent, _)| *intent > upto);
-        (inner.failures, inner.retry_at) = (0, None);
+        (inner.failures, inner.retry_at, inner.failed) = (0, None, None);
         if !inner.is_dirty() {
             return self.clean(inner);
         }
@@ -317,6 +317,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                     (inner.failures, inner.soon) = (0, true);
                 }
                 inner.pause();
+                inner.failed = Some(error.to_string());
                 let is_news = !renewed && !lacks_shared && !inner.told && inner.failures >= patience(&error);
                 inner.told |= is_news;
                 is_news
@@ -347,6 +348,14 @@ impl Content {
                 self.store.tell(StoreEvent::Unreadable { file: self.id });
             }
         }
+    }
+}
+
+impl Store {
+    /// It took too long: with what a commit of something that is still dirty failed for last, if one did.
+    pub(super) fn late(&self) -> ContentError {
+        let failed = self.dirty().iter().find_map(|content| content.inner().failed.clone());
+        failed.map_or(ContentError::Deadline, ContentError::Late)
     }
 }
 

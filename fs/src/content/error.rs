@@ -17,6 +17,9 @@ pub enum ContentError {
     /// It took too long.
     #[error("too late")]
     Deadline,
+    /// It took too long, and had failed before.
+    #[error("too late; what failed last: {0}")]
+    Late(String),
     /// No file can be that long.
     #[error("beyond the largest file")]
     TooLarge,
@@ -38,7 +41,7 @@ impl From<ContentError> for Errno {
     fn from(error: ContentError) -> Self {
         let errno = match error {
             ContentError::Client(error) => return Self::from(error),
-            ContentError::Deadline => Self::ETIMEDOUT,
+            ContentError::Deadline | ContentError::Late(_) => Self::ETIMEDOUT,
             ContentError::TooLarge => Self::EFBIG,
             ContentError::Nothing => Self::ENXIO,
             ContentError::Journal(JournalError::Full) => Self::ENOSPC,

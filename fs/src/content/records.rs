@@ -185,7 +185,7 @@ impl Content {
         let mut pins = std::mem::take(&mut inner.pins);
         pins.add(note);
         (inner.lost, inner.soon, inner.failures, inner.told) = (false, false, 0, false);
-        (inner.since, inner.latest, inner.retry_at) = (None, None, None);
+        (inner.since, inner.latest, inner.retry_at, inner.failed) = (None, None, None, None);
         inner.intents.clear();
         self.store.journal.intended(self.id, u64::MAX);
         Ok(pins)
@@ -230,7 +230,7 @@ impl Content {
                         self.share_record(&origin.skip(skip), range.clone(), time_ns)
                     }
                 };
-                let position = journal.append_now(&record)?;
+                let position = journal.append_moved(&record)?;
                 inner.pins.add(position);
                 let kind = match kind {
                     Kind::Hole => Kind::Hole,
@@ -247,7 +247,7 @@ impl Content {
             }
             let len = inner.len;
             for record in [inner.base_record(self.id), Record::Length { file: self.id, len, time_ns }] {
-                let position = journal.append_now(&record)?;
+                let position = journal.append_moved(&record)?;
                 inner.pins.add(position);
                 inner.newest = position.sequence;
             }

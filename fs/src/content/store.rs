@@ -367,7 +367,7 @@ impl Store {
                 }
                 return self.shared.journal.remove_free().await.map_err(ContentError::from);
             }
-            let result = result.unwrap_or(Err(ContentError::Deadline));
+            let result = result.unwrap_or_else(|_| Err(self.late()));
             // Contents that are lost or held wait for somebody else.
             let waits = |content: &Arc<Content>| !content.is_sendable() || content.inner().lost;
             let dirty = self.dirty();
@@ -550,6 +550,9 @@ async fn upload(store: Weak<Shared>) {
         let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
         let (due, next) = shared.due(hungry);
         shared.send_ahead();
+        if hungry && shared.journal.is_disk_full() {
+            shared.cache.iter().for_each(|cache| cache.give_way());
+        }
         if hungry && due.is_empty() {
             shared.compact();
         }

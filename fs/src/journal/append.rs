@@ -18,6 +18,8 @@ use super::{Journal, JournalError, Position, Segment, State, disk, file_name, fr
 const RESERVE: u64 = 4 << 20;
 /// Who waits for room says so again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// So long waits at most who waits for room while nothing is kept that could give way.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 impl Journal {
     /// Appends a record, which is pinned. Waits for room, within limits. It is durable after [`Self::sync`].
@@ -33,7 +35,15 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Disk`].
     pub fn offer(&self, record: &Record) -> Result<Option<Position>, JournalError> {
-        self.try_append(record, self.limit())
+        self.offer_within(record, self.limit())
+    }
+
+    fn offer_within(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
+        let mut state = self.state();
+        if !has_room(&state, &[record], limit) {
+            return Ok(None);
+        }
+        Self::if_disk_has_room(&mut state, length(&[record]), |state| self.write(state, record))
     }
 
     /// Appends two records, pinned, if there is room for both now. If only the first can be written, it is not pinned.
@@ -45,13 +55,15 @@ impl Journal {
         if !has_room(&state, &[first, second], self.limit()) {
             return Ok(None);
         }
-        let first = self.write(&mut state, first)?;
-        let second = self.write(&mut state, second).inspect_err(|_| {
-            if let Some(segment) = state.segments.get_mut(&first.file) {
-                segment.pinned -= 1;
-            }
-        })?;
-        Ok(Some([first, second]))
+        Self::if_disk_has_room(&mut state, length(&[first, second]), |state| {
+            let first = self.write(state, first)?;
+            let second = self.write(state, second).inspect_err(|_| {
+                if let Some(segment) = state.segments.get_mut(&first.file) {
+                    segment.pinned -= 1;
+                }
+            })?;
+            Ok([first, second])
+        })
     }
 
     /// Tries something that needs room until it succeeds, each time room was set free.
@@ -62,7 +74,8 @@ impl Journal {
         &self,
         mut attempt: impl FnMut() -> Result<Option<T>, JournalError>,
     ) -> Result<T, JournalError> {
-        let deadline = tokio::time::Instant::now() + self.shared.limits.patience;
+        let began = tokio::time::Instant::now();
+        let deadline = began + self.shared.limits.patience;
         loop {
             let freed = self.shared.freed.notified();
             let mut freed = std::pin::pin!(freed);
@@ -71,7 +84,8 @@ impl Journal {
                 return Ok(done);
             }
             let now = tokio::time::Instant::now();
-            if now >= deadline {
+            // Of a disk that others filled nothing here sets room free, but for what was read.
+            if now >= deadline || (now >= began + BRIEFLY && self.has_nothing()) {
                 return Err(JournalError::Full);
             }
             self.shared.hungry.notify_one();
@@ -86,14 +100,25 @@ impl Journal {
     /// # Errors
     /// As [`Self::append`].
     pub fn append_now(&self, record: &Record) -> Result<Position, JournalError> {
-        // What is kept is there twice while it moves.
-        let besides = self.shared.besides.load(Ordering::Acquire);
-        self.try_append(record, self.limit().saturating_add(besides).saturating_add(RESERVE))?.ok_or(JournalError::Full)
+        if !has_room(&self.state(), &[record], self.utmost()) {
+            return Err(JournalError::Full);
+        }
+        self.at_any_rate(|| self.write(&mut self.state(), record))
     }
 
-    fn try_append(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
-        let mut state = self.state();
-        if has_room(&state, &[record], limit) { self.write(&mut state, record).map(Some) } else { Ok(None) }
+    /// As [`Self::append_now`], for what moves to the end: it takes room before it sets some free, and a full disk has none for that.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_moved(&self, record: &Record) -> Result<Position, JournalError> {
+        self.offer_within(record, self.utmost())?.ok_or(JournalError::Full)
+    }
+
+    /// Bytes that it may have for what sets room free.
+    fn utmost(&self) -> u64 {
+        // What is kept is there twice while it moves.
+        let besides = self.shared.besides.load(Ordering::Acquire);
+        self.limit().saturating_add(besides).saturating_add(RESERVE)
     }
 
     fn write(&self, state: &mut State, record: &Record) -> Result<Position, JournalError> {
@@ -114,6 +139,8 @@ impl Journal {
             // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
             let path = segment.path.clone();
             state.active = None;
+            // On a full disk its room is needed.
+            let _ = segment.file.set_len(segment.len);
             // One before it that is needed goes on with the order.
             let is_unused = segment.len == FILE_HEADER_LEN as u64;
             if is_unused && state.segments.range(..number).any(|(_, before)| before.pinned > 0) {
@@ -185,12 +212,16 @@ impl Journal {
 }
 
 fn has_room(state: &State, records: &[&Record], limit: u64) -> bool {
-    let about = |record: &&Record| (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64;
-    state.used + records.iter().map(about).sum::<u64>() <= limit
+    state.used + length(records) <= limit
 }
 
-/// Removes a file in which no record is.
-fn remove_unused(path: &Path) {
+/// Bytes that records take at most.
+fn length(records: &[&Record]) -> u64 {
+    records.iter().map(|record| (record.plain_len() + RECORD_OVERHEAD + FILE_HEADER_LEN) as u64).sum()
+}
+
+/// Removes a file that nothing was promised of.
+pub(super) fn remove_unused(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
         tracing::debug!(%error, path = %path.display(), "an empty file of the journal stays");
     }

@@ -107,7 +107,6 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 /// The file that is appended to.
 struct Log {
-    number: u64,
     path: PathBuf,
     file: File,
     cipher: RecordCipher,
@@ -133,19 +132,22 @@ impl Journal {
             known.all()
         };
         let has_room = |log: &Log| log.len < ANEW.max(2 * log.begun);
-        if log.as_ref().is_some_and(|log| !has_room(log)) {
-            // What is not in the next file any more is known from records of the journal, of which a power cut must leave them.
-            self.sync().await?;
-        }
-        let (folder, key) = (self.shared.folder.clone(), self.shared.key.clone());
-        let writing = tokio::task::spawn_blocking(move || -> Result<(), JournalError> {
-            // One whose write fails is not appended to again.
-            let next = match log.take() {
-                Some(mut log) if has_room(&log) => log.append(&intents).map(|()| log)?,
-                before => Log::begin(&folder, &key, before, &all)?,
-            };
-            *log = Some(next);
-            Ok(())
+        let journal = self.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let Shared { folder, key, .. } = &*journal.shared;
+            journal.at_any_rate(|| {
+                // One whose write fails is not appended to again.
+                let next = match log.take() {
+                    Some(mut log) if has_room(&log) => log.append(&intents).map(|()| log)?,
+                    _ => {
+                        // What is not in the next file any more is known from records of the journal, of which a power cut must leave them.
+                        journal.sync_blocking()?;
+                        Log::begin(folder, key, &all)?
+                    }
+                };
+                *log = Some(next);
+                Ok(())
+            })
         });
         writing.await.unwrap_or_else(|_| Err(disk(&self.shared.folder)(io::Error::other("the work was cut off"))))
     }
@@ -235,8 +237,9 @@ impl Journal {
                 of_file.push(intent);
             }
         }
-        let log = Log::create(folder, key, number, &known.all())?;
+        let all = known.all();
         drop(known);
+        let log = self.at_any_rate(|| Log::create(folder, key, number, &all))?;
         if let Ok(mut place) = intents.log.try_lock() {
             *place = Some(log);
         }
@@ -245,16 +248,12 @@ impl Journal {
 }
 
 impl Log {
-    /// Begins a file with everything that is remembered, in the place of another one.
-    fn begin(folder: &Path, key: &MountKey, before: Option<Self>, intents: &[Intent]) -> Result<Self, JournalError> {
-        let number = match &before {
-            Some(before) => before.number + 1,
-            // Of one whose write failed, only the name is left.
-            None => numbered(folder, ENDING)?.last().map_or(1, |(last, _)| last + 1),
-        };
-        let log = Self::create(folder, key, number, intents)?;
-        if let Some(before) = before {
-            std::fs::remove_file(&before.path).map_err(disk(&before.path))?;
+    /// Begins a file with everything that is remembered, in the place of those before, also of one whose write failed.
+    fn begin(folder: &Path, key: &MountKey, intents: &[Intent]) -> Result<Self, JournalError> {
+        let before = numbered(folder, ENDING)?;
+        let log = Self::create(folder, key, before.last().map_or(1, |(last, _)| last + 1), intents)?;
+        for (_, path) in before {
+            std::fs::remove_file(&path).map_err(disk(&path))?;
         }
         Ok(log)
     }
@@ -266,14 +265,17 @@ impl Log {
             file.write_all_at(&format::file_header(&id, 1), 0)?;
             Ok(file)
         };
-        let file = create().map_err(disk(&path))?;
-        let cipher = RecordCipher::new(key, &id);
-        let mut log = Self { number, path, file, cipher, len: FILE_HEADER_LEN as u64, begun: 0, sequence: 1 };
-        log.append(intents)?;
-        log.begun = log.len;
-        // Its name has to be durable before the other one goes: a power cut in between must not take both.
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
-        Ok(log)
+        let begin = |file: File| {
+            let cipher = RecordCipher::new(key, &id);
+            let mut log = Self { path: path.clone(), file, cipher, len: FILE_HEADER_LEN as u64, begun: 0, sequence: 1 };
+            log.append(intents)?;
+            log.begun = log.len;
+            // Its name has to be durable before the others go: a power cut in between must not take all.
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
+            Ok(log)
+        };
+        // What is not begun after all would take room each time that it is tried.
+        create().map_err(disk(&path)).and_then(begin).inspect_err(|_| super::append::remove_unused(&path))
     }
 
     fn append(&mut self, intents: &[Intent]) -> Result<(), JournalError> {

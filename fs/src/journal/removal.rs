@@ -5,13 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::replay::numbered;
 use super::{Journal, JournalError, Pins, State, disk, fresh, is_worth};
 
-/// A mark is an empty file with the number of the file that the journal begins with, and this ending.
+/// A mark is an empty file, or one that was of the journal before, with the number of the file that the journal begins with, and this ending.
 const ENDING: &str = "begin";
 
 impl Journal {
@@ -32,7 +32,8 @@ impl Journal {
             if all {
                 self.recent().clear();
             }
-            (all || state.used.saturating_mul(2) > self.shared.limits.total) && oldest_is_free(&state)
+            let is_scarce = state.reserve.is_disk_full() || state.used.saturating_mul(2) > self.shared.limits.total;
+            (all || is_scarce) && oldest_is_free(&state)
         };
         if is_worth_it {
             self.remove_soon();
@@ -85,18 +86,22 @@ impl Journal {
         if state.segments.values().all(|segment| segment.pinned == 0) {
             // There has to be one to begin with, which goes on with the order of these.
             state.active = None;
-            self.begin_file(&mut state)?;
+            match self.begin_file(&mut state) {
+                // On a full disk whatever comes next is the one.
+                Ok(_) | Err(JournalError::Full) => {}
+                Err(error) => return Err(error),
+            }
         }
         let stays = |(number, segment): (&u64, &super::Segment)| segment.pinned > 0 || state.active == Some(*number);
         let begin = state.segments.iter().find(|one| stays(*one)).map(|(number, _)| *number);
-        let Some(begin) = begin else { return Ok(None) };
+        let begin = begin.unwrap_or(state.next_file);
         let free: Vec<PathBuf> = state.segments.range(..begin).map(|(_, segment)| segment.path.clone()).collect();
         Ok((!free.is_empty()).then_some((begin, free)))
     }
 }
 
 /// Whether there is a file that can be removed.
-fn oldest_is_free(state: &State) -> bool {
+pub(super) fn oldest_is_free(state: &State) -> bool {
     let oldest = state.segments.iter().next();
     oldest.is_some_and(|(number, segment)| segment.pinned == 0 && (state.active != Some(*number) || is_worth(segment)))
 }
@@ -104,11 +109,27 @@ fn oldest_is_free(state: &State) -> bool {
 fn remove(folder: &Path, begin: u64, free: &[PathBuf]) -> Result<(), JournalError> {
     let before = numbered(folder, ENDING)?;
     let mark = folder.join(format!("{begin:016x}.{ENDING}"));
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&mark).map_err(disk(&mark))?;
+    let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&mark).map_err(disk(&mark));
+    let older = before.iter().map(|(_, path)| path).chain(free).find(|path| path.exists());
+    match (made, older) {
+        // A full disk may have no room for another name: what goes gives its own.
+        (Err(JournalError::Full), Some(older)) => std::fs::rename(older, &mark).map_err(disk(&mark))?,
+        (made, _) => drop(made?),
+    }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
+    cut(&mark)?;
     let fresh = numbered(folder, fresh::ENDING)?;
     let old = before.into_iter().chain(fresh).filter(|(number, _)| *number < begin).map(|(_, path)| path);
     free.iter().cloned().chain(old).try_for_each(|path| remove_file(&path))
+}
+
+/// A mark that was a file of the journal gives up its room, unless it is kept under another name because it is damaged.
+fn cut(mark: &Path) -> Result<(), JournalError> {
+    let cut = || {
+        let mark = OpenOptions::new().write(true).open(mark)?;
+        if mark.metadata()?.nlink() == 1 { mark.set_len(0) } else { Ok(()) }
+    };
+    cut().map_err(disk(mark))
 }
 
 /// Removes a file; an earlier attempt may have done so.
@@ -121,7 +142,8 @@ fn remove_file(path: &Path) -> Result<(), JournalError> {
 
 /// Removes what an earlier run was about to remove; says with which file the journal begins.
 pub(super) fn finish(folder: &Path) -> Result<u64, JournalError> {
-    let begin = numbered(folder, ENDING)?.last().map_or(0, |(begin, _)| *begin);
+    let Some((begin, mark)) = numbered(folder, ENDING)?.pop() else { return Ok(0) };
+    cut(&mark)?;
     for ending in [super::replay::ENDING, fresh::ENDING, ENDING] {
         for (_, path) in numbered(folder, ending)?.into_iter().filter(|(number, _)| *number < begin) {
             remove_file(&path)?;

@@ -1,13 +1,14 @@
-//! Taking a mount off while somebody else is taking it off already.
+//! Taking a mount off while nothing can be sent, or while somebody else is taking it off already.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
-use std::process::{Child, ChildStderr, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::{Cluster, Frozen, User, noise, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 const ARGS: [&str; 2] = ["--bucket", "work"];
 
@@ -119,5 +120,91 @@ fn who_takes_off_what_is_being_taken_off_waits_for_the_same_end() {
         assert!(code == Some(0) && !said.contains("not sent yet"), "{said}");
     }
     mount.wait_gone();
+    assert!(user.read("work", "file") == content);
+}
+
+/// Half a minute without progress ends it, and what comes behind that is short.
+fn took_its_time(since: Instant) {
+    let took = since.elapsed();
+    assert!((Duration::from_secs(29)..Duration::from_secs(55)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn who_cannot_send_says_so_after_half_a_minute_and_the_mount_stays() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("refused");
+    user.ok(["bucket", "create", "work"]);
+    let mut mount = Mount::start(&user, "m", &ARGS);
+    let content = noise(4, 100_000);
+    let began = Instant::now();
+    let (frozen, waiting) = begin_an_end(&cluster, &mount, &content, || umount(&user, &mount));
+    let (code, said) = waiting.ended();
+    took_its_time(began);
+    assert!(code == Some(1) && said.contains("1 changed file of ") && said.contains("could not be sent"), "{said}");
+    let status = mount.status();
+    assert!(status["ending"] == false && status["dirty_files"] == 1, "{status}");
+    let reason = status["last_error"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("1 files are not committed: "), "{status}");
+    assert!(fs::read(mount.join("file")).unwrap() == content);
+    mount.kill();
+    drop(frozen);
+    mount.again(&ARGS);
+    mount.settle();
+    mount.unmount();
+    assert!(user.read("work", "file") == content);
+}
+
+/// A mount that is a child of the test.
+struct Foreground {
+    child: Child,
+    point: PathBuf,
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            let _ = Command::new("umount").arg("-l").arg(&self.point).output();
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_mount_that_cannot_send_after_half_a_minute() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("terminated");
+    user.ok(["bucket", "create", "work"]);
+    let point = user.path("m");
+    fs::create_dir(&point).unwrap();
+    let mut command = user.command(["mount", "--foreground", "--bucket", "work"]);
+    let child = command.arg(&point).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut mount = Foreground { child, point: point.clone() };
+    let dirty = || user.ok(["mounts", "--json"]).json_lines().first().and_then(|mount| mount["dirty_files"].as_u64());
+    wait_until("it is mounted", || dirty().is_some());
+    let mut file = File::create(point.join("file")).unwrap();
+    wait_until("its name is sent", || dirty() == Some(0));
+    let frozen = cluster.freeze_server();
+    let content = noise(5, 100_000);
+    file.write_all(&content).unwrap();
+    drop(file);
+    let began = Instant::now();
+    kill_process(Pid::from_child(&mount.child), Signal::TERM).unwrap();
+    wait_until("the mount ends", || mount.child.try_wait().unwrap().is_some());
+    took_its_time(began);
+    let mut said = String::new();
+    mount.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(mount.child.wait().unwrap().code() == Some(0) && said.contains("1 changed file is not sent yet"), "{said}");
+    drop(frozen);
+    let mut next = Mount::start(&user, "m", &ARGS);
+    assert!(fs::read(next.join("file")).unwrap() == content);
+    next.settle();
+    next.unmount();
     assert!(user.read("work", "file") == content);
 }

@@ -1,6 +1,7 @@
 //! A disk that takes some records and not others.
 
 use super::*;
+use crate::errno::Errno;
 
 /// Every record gets a file of its own.
 fn scattered(folder: &std::path::Path) -> StoreOptions {
@@ -82,4 +83,28 @@ async fn what_is_written_over_a_version_that_was_not_noted_is_based_on_it_after_
     assert_eq!(content.version().map(|known| known.version), Some(1));
     content.commit().await.unwrap();
     assert_eq!(remote.content(file(1)), b"one two");
+}
+
+#[tokio::test]
+async fn who_waited_in_vain_hears_what_failed_last() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"one")).await.unwrap();
+    remote.behave(Behaviour::IsFull);
+    content.commit().await.unwrap_err();
+    let gate = remote.pause();
+    let late = mount.store.drain(Duration::from_millis(50)).await.unwrap_err();
+    assert!(late.to_string().starts_with("too late") && late.to_string().contains("the plan is used up"), "{late}");
+    assert_eq!(Errno::from(late), Errno::ETIMEDOUT);
+    remote.behave(Behaviour::Works);
+    drop(gate);
+    mount.store.drain(Duration::from_secs(20)).await.unwrap();
+    // That is over now.
+    content.write(0, Bytes::from_static(b"two")).await.unwrap();
+    let gate = remote.pause();
+    let late = mount.store.drain(Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(late, ContentError::Deadline), "{late}");
+    drop(gate);
+    mount.store.drain(Duration::from_secs(20)).await.unwrap();
 }

@@ -40,7 +40,7 @@ pub(super) fn shift(
     }
     let mut moved = Vec::with_capacity(notes.len());
     for (_, record) in notes {
-        match journal.append_now(record) {
+        match journal.append_moved(record) {
             Ok(at) => moved.push(at),
             Err(error) => {
                 // They stay where they are.
