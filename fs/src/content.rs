@@ -327,6 +327,10 @@ impl Content {
                 Ok(()) => {}
                 // A copy is made beside, of everything that is here.
                 Err(ContentError::Lost) => break,
+                Err(ContentError::Client(error)) if self.lacks_shared(&error) => {
+                    self.unshare().await?;
+                    self.store.journal.sync().await?;
+                }
                 Err(error) => return Err(error),
             }
         }

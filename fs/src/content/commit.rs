@@ -299,8 +299,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
             Err(ContentError::Lost)
         }
         Err(error) => {
-            let lacks_shared =
-                content.shares() && matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::NotFound);
+            let lacks_shared = content.lacks_shared(&error);
             if lacks_shared {
                 let content = Arc::clone(&content);
                 // The bytes may be many.
@@ -338,6 +337,11 @@ fn patience(error: &Error) -> u32 {
 }
 
 impl Content {
+    /// Whether a commit failed because what it shares with other files is not there any more.
+    pub(super) fn lacks_shared(&self, error: &Error) -> bool {
+        self.shares() && matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::NotFound)
+    }
+
     /// What it shares with other files is not there any more when it is to be committed: the bytes are written instead, as far as this machine
     /// can still read them.
     async fn take_bytes(&self) {

@@ -1,12 +1,14 @@
 //! A server that was restored from a backup, which nobody on this machine has accepted.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use cyx_tests::mount::{Mount, bounded, run, unavailable};
-use cyx_tests::{Cluster, wait_until};
+use cyx_tests::{Cluster, User, wait_until};
 
 #[test]
 fn nothing_is_mounted_on_a_restored_server_and_a_mount_says_why_nothing_works() {
@@ -80,7 +82,41 @@ fn what_was_written_at_a_restored_server_is_there_after_mounting_again() {
     mount.unmount();
 }
 
-/// Numbers of versions come again after a restore: what others wrote under one is not what the journal is based on.
+/// A mount with a change in its journal that is based on a version which a restored server does not have; it has another one of
+/// that number, by somebody else.
+fn behind_a_restore<'a>(cluster: &'a Cluster, user: &'a User, version: &[u8], change: impl FnOnce(&Path)) -> Mount<'a> {
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(user, "m", &[]);
+    fs::write(mount.join("docs/file"), "before").unwrap();
+    mount.settle();
+    let backup = tempfile::tempdir().unwrap();
+    let copy = backup.path().join("copy");
+    let made = cluster.server_command(&["backup", "--to", copy.to_str().unwrap()]);
+    assert_eq!(made.code, 0, "{made:?}");
+    fs::write(mount.join("docs/file"), version).unwrap();
+    mount.settle();
+    cluster.kill_server();
+    change(&mount.join("docs/file"));
+    mount.kill();
+
+    fs::remove_dir_all(cluster.server_dir()).unwrap();
+    let mut restore = Command::new(cyx_tests::program("cyx-server"));
+    run(restore.arg("restore").arg("--from").arg(&copy).arg("--data-dir").arg(cluster.server_dir()));
+    cluster.up();
+    user.elsewhere(cluster).write("docs", "file", b"theirs");
+    user.login_with(cluster, &["--accept-changes"]);
+    mount.again(&[]);
+    mount.settle();
+    mount
+}
+
+fn contents(mount: &Mount<'_>) -> Vec<Vec<u8>> {
+    let files = fs::read_dir(mount.join("docs")).unwrap();
+    let mut found: Vec<Vec<u8>> = files.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    found.sort();
+    found
+}
+
 #[test]
 fn what_others_wrote_at_a_restored_server_is_kept_beside_what_is_in_the_journal() {
     if unavailable() {
@@ -88,32 +124,28 @@ fn what_others_wrote_at_a_restored_server_is_kept_beside_what_is_in_the_journal(
     }
     let cluster = Cluster::start(1);
     let user = cluster.user("restored");
-    user.ok(["bucket", "create", "docs"]);
-    let mut mount = Mount::start(&user, "m", &[]);
-    fs::write(mount.join("docs/file"), "before").unwrap();
-    mount.settle();
-    let backup = tempfile::tempdir().unwrap();
-    let copy = backup.path().join("copy");
-    let made = cluster.server_command(&["backup", "--to", copy.to_str().unwrap()]);
-    assert_eq!(made.code, 0, "{made:?}");
-    fs::write(mount.join("docs/file"), "mine").unwrap();
-    mount.settle();
-    cluster.kill_server();
-    fs::write(mount.join("docs/file"), "mine, later").unwrap();
-    mount.kill();
+    let write = |path: &Path| fs::write(path, "mine, later").unwrap();
+    let mut mount = behind_a_restore(&cluster, &user, b"mine", write);
+    assert_eq!(contents(&mount), [b"mine, later".to_vec(), b"theirs".to_vec()]);
+    mount.unmount();
+}
 
-    fs::remove_dir_all(cluster.server_dir()).unwrap();
-    let mut restore = Command::new(cyx_tests::program("cyx-server"));
-    run(restore.arg("restore").arg("--from").arg(&copy).arg("--data-dir").arg(cluster.server_dir()));
-    cluster.up();
-    let other = user.elsewhere(&cluster);
-    other.write("docs", "file", b"theirs");
-    user.login_with(&cluster, &["--accept-changes"]);
-    mount.again(&[]);
-    mount.settle();
-    let mut found: Vec<Vec<u8>> =
-        fs::read_dir(mount.join("docs")).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
-    found.sort();
-    assert_eq!(found, [b"mine, later".to_vec(), b"theirs".to_vec()]);
+/// The journal has a part of the file. The rest is on the nodes still, though the server does not know it.
+#[test]
+fn a_change_of_a_version_that_a_restored_server_lacks_is_kept_once_with_the_rest_of_the_file() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("restored");
+    let mut version = vec![b'm'; 3 << 20];
+    let mut mount = behind_a_restore(&cluster, &user, &version, |path| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"later", 1 << 20).unwrap();
+        file.sync_all().unwrap();
+    });
+    version[1 << 20..][..5].copy_from_slice(b"later");
+    let found = contents(&mount);
+    assert!(found == [version, b"theirs".to_vec()], "{:?}", found.iter().map(Vec::len).collect::<Vec<_>>());
     mount.unmount();
 }

@@ -167,4 +167,9 @@ async fn a_copy_of_what_is_gone_at_the_server_brings_its_bytes_if_they_are_here(
     assert_eq!(remote.content(file(2)), expected);
     assert_eq!(remote.times(file(2)).0, times, "it is as old as it was");
     assert!(!copy.is_dirty() && !copy.shares());
+    // Whoever waits until it is durable does not hear of that.
+    let other = mount.store.content_of(file(3), facts(3));
+    other.clone_range(&source, 0..300, 0).await.unwrap();
+    other.sync_local().await.unwrap();
+    assert_eq!(remote.content(file(3)), letters(300));
 }
