@@ -16,43 +16,44 @@ use crate::journal::{Change, Record};
 const COPY_STEP: u64 = 1 << 20;
 
 impl Content {
-    /// Writes bytes.
+    /// Writes bytes. Says where: fewer than there are if only for these there was room.
     ///
     /// # Errors
     /// [`ContentError::TooLarge`], a full journal, errors of the client if the file could not be opened.
-    pub async fn write(&self, offset: u64, data: Bytes) -> Result<()> {
+    pub async fn write(&self, offset: u64, data: Bytes) -> Result<Range<u64>> {
         within(self.store.options.deadline, self.base()).await?;
         let _in_order = self.writing.lock().await;
         self.write_in_order(offset, data).await
     }
 
-    /// Writes bytes at the end of the file, wherever that is; says where.
+    /// As [`Self::write`], at the end of the file, wherever that is.
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub async fn append(&self, data: Bytes) -> Result<u64> {
+    pub async fn append(&self, data: Bytes) -> Result<Range<u64>> {
         within(self.store.options.deadline, self.base()).await?;
         let _in_order = self.writing.lock().await;
-        let offset = self.len();
-        self.write_in_order(offset, data).await?;
-        Ok(offset)
+        self.write_in_order(self.len(), data).await
     }
 
-    async fn write_in_order(&self, offset: u64, mut data: Bytes) -> Result<()> {
+    async fn write_in_order(&self, offset: u64, mut data: Bytes) -> Result<Range<u64>> {
         self.check_end(offset, data.len() as u64)?;
-        let mut offset = offset;
+        let mut written = offset..offset;
         while !data.is_empty() {
             let part = data.split_to(data.len().min(WRITE_MAX));
-            let len = part.len() as u64;
-            let time_ns = now_ns();
-            self.change(
-                &Record::Write { file: self.id, offset, time_ns, data: part },
-                Change::Write { offset, len, time_ns },
-            )
-            .await?;
-            offset += len;
+            let (len, time_ns) = (part.len() as u64, now_ns());
+            let record = Record::Write { file: self.id, offset: written.end, time_ns, data: part };
+            match self.change(&record, Change::Write { offset: written.end, len, time_ns }).await {
+                Ok(()) => written.end += len,
+                // Whoever goes on behind what is there hears of it.
+                Err(error) if !written.is_empty() => {
+                    tracing::debug!(%error, "there was room for a part of what was to be written");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn check_end(&self, offset: u64, len: u64) -> Result<()> {
@@ -181,9 +182,7 @@ impl Content {
             while at < range.end {
                 let mut bytes = vec![0; usize::try_from((range.end - at).min(COPY_STEP)).unwrap_or(0)];
                 origin.version.read(origin.offset + (at - range.start), &mut bytes).await?;
-                let next = at + bytes.len() as u64;
-                self.write_in_order(at, Bytes::from(bytes)).await?;
-                at = next;
+                at = self.write_in_order(at, Bytes::from(bytes)).await?.end;
             }
         }
         self.change(&Record::Time { file: self.id, mtime_ns }, Change::Time { mtime_ns }).await
@@ -204,9 +203,8 @@ impl Content {
             if bytes.is_empty() {
                 break;
             }
-            let read = bytes.len() as u64;
-            self.write(offset + (at - range.start), bytes).await?;
-            at += read;
+            let written = self.write(offset + (at - range.start), bytes).await?;
+            at += written.end - written.start;
         }
         Ok(at - range.start)
     }

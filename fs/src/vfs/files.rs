@@ -54,7 +54,8 @@ impl Filesystem {
         }
     }
 
-    /// Writes all of it. Files opened for appending are written at their end, whatever the offset.
+    /// Writes bytes; says how many, which are fewer if there was no room for more. Files opened for appending are written at their end,
+    /// whatever the offset.
     ///
     /// # Errors
     /// `EBADF`, `EFBIG`, `ENOSPC`.
@@ -65,23 +66,19 @@ impl Filesystem {
         if !file.flags.write {
             return Err(Errno::EBADF);
         }
-        let written = u32::try_from(data.len()).map_err(|_| Errno::EINVAL)?;
-        if written == 0 {
+        if data.is_empty() {
             return Ok(0);
         }
         let writing = file.node.writing.lock().await;
         inner.ready(&file.node, &file.content).await?;
-        if file.flags.append {
-            file.content.append(data).await?;
-        } else {
-            file.content.write(offset, data).await?;
-        }
+        let written =
+            if file.flags.append { file.content.append(data).await? } else { file.content.write(offset, data).await? };
         content_changed(file);
         drop(writing);
         if file.flags.sync {
             inner.make_durable(file).await?;
         }
-        Ok(written)
+        u32::try_from(written.end - written.start).map_err(|_| Errno::EINVAL)
     }
 
     /// Whether something is waited for when a descriptor of a file that was opened like this is closed. Otherwise [`Self::flush`] need not be
@@ -218,9 +215,8 @@ impl Filesystem {
             to.content.clone_range(&from.content, from_offset..from_offset + len, to_offset).await?
         } else {
             let data = from.content.read(from_offset, usize::try_from(len).unwrap_or(COPY_STEP).min(COPY_STEP)).await?;
-            let copied = data.len() as u64;
-            to.content.write(to_offset, data).await?;
-            copied
+            let copied = to.content.write(to_offset, data).await?;
+            copied.end - copied.start
         };
         content_changed(to);
         drop(writing);

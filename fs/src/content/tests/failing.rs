@@ -86,6 +86,25 @@ async fn what_is_written_over_a_version_that_was_not_noted_is_based_on_it_after_
 }
 
 #[tokio::test]
+async fn a_long_write_for_which_there_is_not_room_enough_says_how_much_was_written() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let quiet = quiet(folder.path());
+    let journal = Limits { total: 700 << 10, file: 1 << 20, patience: Duration::from_millis(20), ..quiet.journal };
+    let (mount, _) = open(&remote, &StoreOptions { journal, ..quiet }).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let gate = remote.pause();
+    let bytes = Bytes::from(vec![7; 1 << 20]);
+    assert_eq!(content.write(0, bytes.clone()).await.unwrap(), 0..512 << 10);
+    assert_eq!(content.len(), 512 << 10);
+    let full = content.append(bytes.clone()).await.unwrap_err();
+    assert!(matches!(full, ContentError::Journal(JournalError::Full)), "{full}");
+    drop(gate);
+    content.commit().await.unwrap();
+    assert_eq!(remote.content(file(1)), bytes[..512 << 10]);
+}
+
+#[tokio::test]
 async fn who_waited_in_vain_hears_what_failed_last() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;

@@ -102,7 +102,7 @@ impl World {
             }
             Step::Append { file, len } => {
                 let end = self.model(file).len();
-                let at = self.content(file).append(Bytes::from(vec![byte; len])).await.unwrap();
+                let at = self.content(file).append(Bytes::from(vec![byte; len])).await.unwrap().start;
                 assert_eq!(index(at), end);
                 put(self.model(file), end, std::iter::repeat_n(Some(byte), len));
             }
