@@ -31,8 +31,6 @@ pub enum Notice {
     LeaseRecall(BucketId),
     /// The connection stands (again). What was known by then is still true unless a resync follows.
     Connected,
-    /// It does not stand any more. The next call makes another one.
-    Disconnected,
 }
 
 /// A connection that is being made, and how long the next one has to wait.
@@ -150,7 +148,7 @@ impl Subscription {
                 // It ended, broke, or fell silent.
                 Ok(Ok(None) | Err(_)) | Err(_) => {
                     self.stream = None;
-                    return Ok(Notice::Disconnected);
+                    continue;
                 }
             };
             self.backoff.reset();

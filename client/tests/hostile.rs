@@ -492,8 +492,6 @@ async fn a_subscription_goes_on_where_it_was() {
     }
     // The first stream ends here. The server repeats the last change, which must not be delivered twice.
     world.gateway.state().events = vec![change(5), change(6)];
-    assert_eq!(subscription.next().await.unwrap(), Notice::Disconnected);
-    assert!(!subscription.is_connected());
     assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
     let Notice::Change(change) = subscription.next().await.unwrap() else { panic!("no change") };
     seen.push(change.sequence);

@@ -14,10 +14,8 @@ use pb::change::Kind;
 use crate::vfs::node::{Node, Opened, lock};
 use crate::vfs::{Filesystem, Inner};
 
-/// How often is looked whether the stream still says something,
-const TICK: Duration = Duration::from_millis(500);
-/// and while changes wait that may be this machine's own, whose they are.
-const SETTLE: Duration = Duration::from_millis(50);
+/// How often is looked whether the stream stands and whether changes wait that may be this machine's own.
+const TICK: Duration = Duration::from_millis(50);
 /// After an error that calling again does not mend, before calling again all the same.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Nothing came over the stream for so long: a beat is missing, which comes every five seconds.
@@ -88,11 +86,10 @@ impl Inner {
 
     async fn listen(&self) {
         let mut subscription = self.client.subscribe([]);
-        let (mut heard, mut due) = (None, Instant::now());
+        let mut heard = None;
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let waits = self.buckets.roots().iter().any(|root| root.home.flights.unsettled());
-            // Notices that come one after the other do not put it off.
-            due = due.min(Instant::now() + if waits { SETTLE } else { TICK });
             tokio::select! {
                 notice = subscription.next() => match notice {
                     Ok(notice) => {
@@ -105,8 +102,7 @@ impl Inner {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
-                () = tokio::time::sleep_until(due.into()) => {
-                    due = Instant::now() + TICK;
+                _ = ticks.tick() => {
                     self.listen_to_silence(&mut subscription, &mut heard);
                     self.note_positions(&subscription);
                     for root in self.buckets.roots() {
@@ -163,7 +159,6 @@ impl Inner {
                 }
                 self.health.set(true);
             }
-            Notice::Disconnected => self.health.set(false),
             Notice::Resync(bucket) => {
                 if let Some(root) = self.buckets.root(bucket) {
                     tracing::info!(%bucket, "changes were missed: the bucket is read anew");
