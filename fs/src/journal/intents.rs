@@ -140,9 +140,12 @@ impl Journal {
                 let next = match log.take() {
                     Some(mut log) if has_room(&log) => log.append(&intents).map(|()| log)?,
                     _ => {
-                        // What is not in the next file any more is known from records of the journal, of which a power cut must leave them.
-                        journal.sync_blocking()?;
-                        Log::begin(folder, key, &all)?
+                        let before = numbered(folder, ENDING)?;
+                        if !before.is_empty() {
+                            // What is not in the next file any more is known from records of the journal, of which a power cut must leave them.
+                            journal.sync_blocking()?;
+                        }
+                        Log::begin(folder, key, before, &all)?
                     }
                 };
                 *log = Some(next);
@@ -249,8 +252,12 @@ impl Journal {
 
 impl Log {
     /// Begins a file with everything that is remembered, in the place of those before, also of one whose write failed.
-    fn begin(folder: &Path, key: &MountKey, intents: &[Intent]) -> Result<Self, JournalError> {
-        let before = numbered(folder, ENDING)?;
+    fn begin(
+        folder: &Path,
+        key: &MountKey,
+        before: Vec<(u64, PathBuf)>,
+        intents: &[Intent],
+    ) -> Result<Self, JournalError> {
         let log = Self::create(folder, key, before.last().map_or(1, |(last, _)| last + 1), intents)?;
         for (_, path) in before {
             std::fs::remove_file(&path).map_err(disk(&path))?;

@@ -25,6 +25,7 @@ async fn a_commit_on_its_way_is_known_at_every_start_until_its_end_is() {
     journal.append(&base(3, 0)).await.unwrap();
     let one = journal.append(&write(0, b"one")).await.unwrap();
     journal.intend(vec![intent(4, one.sequence)]).await.unwrap();
+    assert!(!journal.unsynced(0).unwrap().files.is_empty(), "what is long does not have to be durable for that");
     let two = journal.append(&write(5, b"two")).await.unwrap();
     // Of version 4 nothing was heard, and 5 was asked for: it may be that both were committed.
     journal.intend(vec![intent(5, two.sequence)]).await.unwrap();
