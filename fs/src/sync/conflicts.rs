@@ -86,7 +86,7 @@ impl Inner {
 
     /// Somebody else committed a version that this machine's is not based on, or removed the file for good.
     pub(super) async fn keep_both(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
-        let mut begun = node.settling.lock().await;
+        let _one = node.settling.lock().await;
         let _writing = node.writing.lock().await;
         match content.commit().await {
             Err(ContentError::Lost) => {}
@@ -94,7 +94,7 @@ impl Inner {
             Ok(()) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.copy_beside(node, content, &mut begun).await?;
+        self.copy_beside(node, content).await?;
         content.discard().await?;
         {
             let mut facts = lock(&node.facts);
@@ -115,32 +115,26 @@ impl Inner {
         Ok(())
     }
 
-    /// One that could not be finished earlier is gone on with, unless somebody has removed it.
-    async fn copy_beside(
-        &self,
-        node: &Arc<Node>,
-        content: &Arc<Content>,
-        begun: &mut Option<(Vec<u8>, Arc<Node>)>,
-    ) -> Result<(), Errno> {
+    async fn copy_beside(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
         let (directory, original) = self.place_of(node).await?;
         let attributes = lock(&node.facts).attributes;
         let caller = Caller { uid: attributes.uid, gid: attributes.gid, pid: 0, umask: 0 };
         let at = content.times().map_or_else(now_ns, |(mtime, _)| mtime);
         let new = New { kind: Kind::File, mode: attributes.mode, rdev: 0, target: &[] };
-        begun.take_if(|(_, copy)| lock(&copy.facts).nlink == 0);
+        let mut made = None;
         for number in 1..=NAMES {
-            if begun.is_some() {
-                break;
-            }
             let name = conflict_name(&original, &self.options.host, at, number);
             match self.make_in(&directory, &name, &new, caller).await {
-                Ok(copy) => *begun = Some((name, copy)),
+                Ok(copy) => {
+                    made = Some((name, copy));
+                    break;
+                }
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        let (name, copy) = begun.as_ref().ok_or(Errno::EEXIST)?;
-        let copied = self.content_of(copy).await?;
+        let (name, copy) = made.ok_or(Errno::EEXIST)?;
+        let copied = self.content_of(&copy).await?;
         let len = content.len();
         copied.clone_range(content, 0..len, 0).await?;
         copied.set_mtime(at).await?;
@@ -152,13 +146,12 @@ impl Inner {
         self.report(format!(
             "{:?} was changed elsewhere at the same time; what was written here is kept as {:?}",
             String::from_utf8_lossy(&original),
-            String::from_utf8_lossy(name)
+            String::from_utf8_lossy(&name)
         ));
         if let Some(invalidator) = self.invalidator.get() {
-            invalidator.entry(directory.ino, name);
+            invalidator.entry(directory.ino, &name);
             invalidator.inode(directory.ino, 0..u64::MAX);
         }
-        *begun = None;
         Ok(())
     }
 

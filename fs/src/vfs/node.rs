@@ -275,8 +275,8 @@ pub(crate) struct Node {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held by whoever opens or writes the content, so that appends do not interleave.
     pub(crate) writing: tokio::sync::Mutex<()>,
-    /// Held by whoever makes a conflict copy of it: the name of one that was begun, and what it is.
-    pub(crate) settling: tokio::sync::Mutex<Option<(Vec<u8>, Arc<Self>)>>,
+    /// Held by whoever makes a conflict copy of it.
+    pub(crate) settling: tokio::sync::Mutex<()>,
 }
 
 impl Node {
