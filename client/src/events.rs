@@ -31,6 +31,10 @@ pub enum Notice {
     LeaseRecall(BucketId),
     /// The connection stands (again). What was known by then is still true unless a resync follows.
     Connected,
+    /// Every change that was committed before has been passed on, see [`Subscription::position`].
+    Beat,
+    /// The connection broke, ended or fell silent. The next call makes another one.
+    Disconnected,
 }
 
 /// A connection that is being made, and how long the next one has to wait.
@@ -46,7 +50,6 @@ pub struct Subscription {
     connecting: Option<Connecting>,
     backoff: Backoff,
     heard: Option<Instant>,
-    complete: Option<Instant>,
     recalled: HashMap<BucketId, u64>,
     waiting: VecDeque<Notice>,
 }
@@ -62,7 +65,6 @@ impl Client {
             connecting: None,
             backoff: Backoff::endless(),
             heard: None,
-            complete: None,
             recalled: HashMap::new(),
             waiting: VecDeque::new(),
         }
@@ -105,13 +107,6 @@ impl Subscription {
         self.heard.filter(|_| self.is_connected())
     }
 
-    /// When the last beat came over the present connection: every change that was committed before it has been passed on. `None` until
-    /// the first one.
-    #[must_use]
-    pub fn last_beat(&self) -> Option<Instant> {
-        self.complete.filter(|_| self.is_connected())
-    }
-
     /// Fencing number of the newest write lease of a bucket that was recalled, as far as it was told.
     #[must_use]
     pub fn recalled(&self, bucket: BucketId) -> Option<u64> {
@@ -145,10 +140,9 @@ impl Subscription {
                     self.stream = None;
                     return Err(error);
                 }
-                // It ended, broke, or fell silent.
                 Ok(Ok(None) | Err(_)) | Err(_) => {
                     self.stream = None;
-                    continue;
+                    return Ok(Notice::Disconnected);
                 }
             };
             self.backoff.reset();
@@ -174,7 +168,7 @@ impl Subscription {
         let (connected, backoff) = connecting.await;
         (self.connecting, self.backoff) = (None, backoff);
         self.stream = Some(connected?);
-        (self.heard, self.complete) = (Some(Instant::now()), None);
+        self.heard = Some(Instant::now());
         Ok(())
     }
 
@@ -190,7 +184,7 @@ impl Subscription {
                 self.waiting.push_back(Notice::Resync(bucket));
             }
         }
-        self.complete = Some(Instant::now());
+        self.waiting.push_back(Notice::Beat);
         Ok(())
     }
 

@@ -492,6 +492,8 @@ async fn a_subscription_goes_on_where_it_was() {
     }
     // The first stream ends here. The server repeats the last change, which must not be delivered twice.
     world.gateway.state().events = vec![change(5), change(6)];
+    assert_eq!(subscription.next().await.unwrap(), Notice::Disconnected);
+    assert!(!subscription.is_connected());
     assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
     let Notice::Change(change) = subscription.next().await.unwrap() else { panic!("no change") };
     seen.push(change.sequence);
@@ -519,14 +521,17 @@ async fn beats_tell_where_a_subscription_stands_and_what_it_missed() {
         event(pb::event::Event::Change(change(7))),
     ];
     let mut subscription = world.client.subscribe([]);
-    assert_eq!((subscription.last_heard(), subscription.last_beat()), (None, None));
+    assert_eq!(subscription.last_heard(), None);
     assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
-    assert!(subscription.last_heard().is_some() && subscription.last_beat().is_none());
+    assert!(subscription.last_heard().is_some() && subscription.position(bucket).is_none());
+    assert_eq!(subscription.next().await.unwrap(), Notice::Beat);
+    assert_eq!(subscription.position(bucket), Some(3));
     assert_eq!(subscription.next().await.unwrap(), Notice::LeaseRecall(bucket));
-    assert_eq!((subscription.position(bucket), subscription.recalled(bucket)), (Some(3), Some(7)));
-    assert!(subscription.last_beat().is_some());
+    assert_eq!(subscription.recalled(bucket), Some(7));
     assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 4));
+    assert_eq!(subscription.next().await.unwrap(), Notice::Beat);
     assert_eq!(subscription.next().await.unwrap(), Notice::Resync(bucket), "changes 5 and 6 never came");
+    assert_eq!(subscription.next().await.unwrap(), Notice::Beat);
     assert!(matches!(subscription.next().await.unwrap(), Notice::Change(change) if change.sequence == 7));
 }
 

@@ -239,6 +239,7 @@ async fn two_machines_see_each_other_and_do_not_collide() {
 
     let mut subscription = there.subscribe([(same.id, same.sequence)]);
     assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
+    assert_eq!(subscription.next().await.unwrap(), Notice::Beat);
     bucket.make_directory(&path("d"), 0o755).await.unwrap();
     let Notice::Change(change) = subscription.next().await.unwrap() else { panic!("no change") };
     let found = same.resolve(&path("d")).await.unwrap();

@@ -14,13 +14,13 @@ use pb::change::Kind;
 use crate::vfs::node::{Node, Opened, lock};
 use crate::vfs::{Filesystem, Inner};
 
-/// How often is looked whether the stream stands and whether changes wait that may be this machine's own.
-const TICK: Duration = Duration::from_millis(50);
+/// While changes wait that may be this machine's own, how often is looked whose they are.
+const SETTLE: Duration = Duration::from_millis(50);
 /// After an error that calling again does not mend, before calling again all the same.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Nothing came over the stream for so long: a beat is missing, which comes every five seconds.
 const QUIET: Duration = Duration::from_secs(8);
-/// While the stream is down, how often is looked whether the server is there at all,
+/// While that lasts, or the stream is down, how often is looked whether the server is there at all,
 const LOOK: Duration = Duration::from_secs(1);
 /// how long an answer may take,
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -86,13 +86,17 @@ impl Inner {
 
     async fn listen(&self) {
         let mut subscription = self.client.subscribe([]);
-        let mut heard = None;
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut settled, mut doubted) = (Instant::now(), Instant::now());
         loop {
+            let unsettled = self.buckets.roots().iter().any(|root| root.home.flights.unsettled());
+            let heard = subscription.last_heard();
+            let quiet = heard.map(|at| (at + QUIET).max(doubted + LOOK));
             tokio::select! {
                 notice = subscription.next() => match notice {
                     Ok(notice) => {
+                        if notice != Notice::Disconnected {
+                            self.health.note_sign();
+                        }
                         self.take_notice(&subscription, notice);
                         self.note_positions(&subscription);
                     }
@@ -102,40 +106,30 @@ impl Inner {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
-                _ = ticks.tick() => {
-                    self.listen_to_silence(&mut subscription, &mut heard);
-                    self.note_positions(&subscription);
-                    for root in self.buckets.roots() {
-                        if root.home.flights.unsettled() {
-                            for change in root.home.flights.settle() {
-                                if !committed_here(&root.home, &change) {
-                                    self.apply_change(&root.home, &change);
-                                }
-                            }
-                        }
-                    }
+                () = self.buckets.another.notified() => self.note_positions(&subscription),
+                // Notices that come one after the other do not put it off.
+                () = tokio::time::sleep_until((settled + SETTLE).into()), if unsettled => {
+                    settled = Instant::now();
+                    self.take_late();
+                }
+                // It was found silent: what it may still hold back comes again over another one.
+                () = self.health.lost(), if heard.is_some() => subscription.restart(),
+                () = tokio::time::sleep_until(quiet.unwrap_or(settled).into()), if quiet.is_some() => {
+                    doubted = Instant::now();
+                    self.health.doubt();
                 }
             }
         }
     }
 
-    /// Looks whether the stream still says something.
-    fn listen_to_silence(&self, subscription: &mut Subscription, heard: &mut Option<Instant>) {
-        if !subscription.is_connected() {
-            self.health.set(false);
-            return;
-        }
-        if !self.health.get() {
-            // It was found silent: what it may still hold back comes again over another one.
-            subscription.restart();
-            return;
-        }
-        let last = subscription.last_heard();
-        if last != *heard {
-            *heard = last;
-            self.health.note_sign();
-        } else if last.is_some_and(|at| at.elapsed() >= QUIET) {
-            self.health.doubt();
+    /// Takes notice of the changes that waited and are those of others after all.
+    fn take_late(&self) {
+        for root in self.buckets.roots() {
+            for change in root.home.flights.settle() {
+                if !committed_here(&root.home, &change) {
+                    self.apply_change(&root.home, &change);
+                }
+            }
         }
     }
 
@@ -159,6 +153,8 @@ impl Inner {
                 }
                 self.health.set(true);
             }
+            Notice::Disconnected => self.health.set(false),
+            Notice::Beat => {}
             Notice::Resync(bucket) => {
                 if let Some(root) = self.buckets.root(bucket) {
                     tracing::info!(%bucket, "changes were missed: the bucket is read anew");

@@ -10,6 +10,7 @@ use std::time::Instant;
 use cyx_client::buckets::{BucketInfo, check_bucket_name};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
+use tokio::sync::Notify;
 
 use super::local::Local;
 use super::node::{Health, Node, Opened, UNWATCHED, lock};
@@ -22,6 +23,8 @@ use crate::journal::FileId;
 pub(crate) struct Buckets {
     health: Arc<Health>,
     opened: Mutex<HashMap<BucketId, Arc<Node>>>,
+    /// One was opened.
+    pub(crate) another: Notify,
     opening: tokio::sync::Mutex<()>,
     /// Held by whoever looks whether some are not there any more.
     pub(super) looking: tokio::sync::Mutex<()>,
@@ -34,6 +37,7 @@ impl Buckets {
         Self {
             health: Arc::clone(health),
             opened: Mutex::default(),
+            another: Notify::new(),
             opening: tokio::sync::Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             list: Mutex::default(),
@@ -150,6 +154,7 @@ impl Inner {
             tracing::info!(bucket = name, files = replayed.len(), names, "going on with what an earlier run wrote");
         }
         lock(&self.buckets.opened).insert(opened.id, Arc::clone(&root));
+        self.buckets.another.notify_one();
         if let Some(inner) = self.me.upgrade() {
             self.tasks.spawn(Arc::clone(&inner).keep_lease(Arc::clone(&opened)));
             self.tasks.spawn(inner.keep_sending(opened));

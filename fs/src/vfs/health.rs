@@ -69,12 +69,16 @@ impl Health {
         *self.watched.borrow()
     }
 
+    /// Returns when the stream is down.
+    pub(crate) async fn lost(&self) {
+        // The sender is here, so this ends with nothing but that.
+        let _ = self.watched.subscribe().wait_for(|watched| !*watched).await;
+    }
+
     /// Returns when the stream is down, or something makes doubtful whether the server is there.
     pub(crate) async fn doubted(&self) {
-        let mut watched = self.watched.subscribe();
         tokio::select! {
-            // The sender is here, so this ends with nothing but that.
-            _ = watched.wait_for(|watched| !*watched) => {}
+            () = self.lost() => {}
             () = self.doubts.notified() => {}
         }
     }
