@@ -1426,7 +1426,7 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
         'cyx;node;start' {
             [CompletionResult]::new('--home', '--home', [CompletionResultType]::ParameterName, 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud')
             [CompletionResult]::new('--storage-gb', '--storage-gb', [CompletionResultType]::ParameterName, 'GiB to offer, at least 3; 2 of them are the network''s reserve')
-            [CompletionResult]::new('--storage-path', '--storage-path', [CompletionResultType]::ParameterName, 'Folder of the chunks and the node''s key; default: node-data in the node''s folder')
+            [CompletionResult]::new('--storage-path', '--storage-path', [CompletionResultType]::ParameterName, 'Folder of the chunks and the node''s key; default: what node.toml says, where it was the last time, or else node-data in the node''s folder')
             [CompletionResult]::new('--central-server', '--central-server', [CompletionResultType]::ParameterName, 'Where nodes register; default: what node.toml says, the port that the server names when it is asked for a token, where this node registered last, or else port 50052 of the server')
             [CompletionResult]::new('--public-addr', '--public-addr', [CompletionResultType]::ParameterName, 'Where clients reach this node, host or host:port; the server checks it')
             [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'Region of this node, a word such as eu-west')

@@ -1304,7 +1304,7 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;node;start'= {
             cand --home 'Folder of the node''s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud'
             cand --storage-gb 'GiB to offer, at least 3; 2 of them are the network''s reserve'
-            cand --storage-path 'Folder of the chunks and the node''s key; default: node-data in the node''s folder'
+            cand --storage-path 'Folder of the chunks and the node''s key; default: what node.toml says, where it was the last time, or else node-data in the node''s folder'
             cand --central-server 'Where nodes register; default: what node.toml says, the port that the server names when it is asked for a token, where this node registered last, or else port 50052 of the server'
             cand --public-addr 'Where clients reach this node, host or host:port; the server checks it'
             cand --region 'Region of this node, a word such as eu-west'

@@ -785,7 +785,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from enroll" -s V -l version -d 'Print version'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l home -d 'Folder of the node\'s state, log and settings; default: CYXCLOUD_HOME or ~/.cyxcloud' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l storage-gb -d 'GiB to offer, at least 3; 2 of them are the network\'s reserve' -r
-complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l storage-path -d 'Folder of the chunks and the node\'s key; default: node-data in the node\'s folder' -r -F
+complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l storage-path -d 'Folder of the chunks and the node\'s key; default: what node.toml says, where it was the last time, or else node-data in the node\'s folder' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l central-server -d 'Where nodes register; default: what node.toml says, the port that the server names when it is asked for a token, where this node registered last, or else port 50052 of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l public-addr -d 'Where clients reach this node, host or host:port; the server checks it' -r
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from start" -l region -d 'Region of this node, a word such as eu-west' -r

@@ -67,23 +67,23 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tree = &self.tree;
         let parts = [
-            (tree.trash, "trash entries"),
-            (tree.inodes, "inodes"),
-            (tree.versions, "versions"),
-            (tree.staged, "staged uploads"),
-            (tree.buckets, "buckets"),
-            (self.segments, "segments"),
-            (self.leases, "leases"),
-            (self.folded, "segments with overrides"),
-            (self.placements, "placements"),
+            (tree.trash, "trash entry", "trash entries"),
+            (tree.inodes, "inode", "inodes"),
+            (tree.versions, "version", "versions"),
+            (tree.staged, "staged upload", "staged uploads"),
+            (tree.buckets, "bucket", "buckets"),
+            (self.segments, "segment", "segments"),
+            (self.leases, "lease", "leases"),
+            (self.folded, "segment with overrides", "segments with overrides"),
+            (self.placements, "placement", "placements"),
         ];
-        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
-            write!(f, "{count} {what}, ")?;
+        for (count, one, many) in parts.into_iter().filter(|(count, ..)| *count > 0) {
+            write!(f, "{count} {}, ", if count == 1 { one } else { many })?;
         }
         if self.held {
             f.write_str("keep-lists are held after a restore until `cyx-server collect --resume`")
         } else {
-            write!(f, "keep-lists for {} nodes", self.rounds)
+            write!(f, "keep-lists for {} {}", self.rounds, if self.rounds == 1 { "node" } else { "nodes" })
         }
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         execute(&test, &[lease(1, now - LEASE_MEMORY_SECONDS - 60), lease(2, now - 60)]).await;
         let done = collect(&test.app, Pace::Regular).await.unwrap();
         assert_eq!((done.leases, done.rounds, done.held), (1, 2, false));
-        assert_eq!(done.to_string(), "1 leases, keep-lists for 2 nodes");
+        assert_eq!(done.to_string(), "1 lease, keep-lists for 2 nodes");
         assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM lease").await, 1);
         assert!(test.app.network.registry.all().iter().all(|node| node.keep_list_sequence > 0));
         // The rounds are under way.

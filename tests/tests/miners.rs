@@ -208,6 +208,7 @@ fn a_node_that_leaves_hands_everything_over_while_people_work() {
     });
     assert_eq!((&ended["leaving"], &ended["chunks_left"]), (&"exited".into(), &0.into()), "{ended}");
     assert!(ended["chunks_moved"].as_u64() > Some(0) && ended["receipt"].is_string(), "{ended}");
+    assert_eq!(ada.ok(["node", "exit", "--json"]).json(), ended, "whoever asks again has the receipt");
     let again = ada.cyx(["node", "exit", "--cancel"]);
     assert!(again.code == 1 && again.stderr.contains("exited for good"), "{again:?}");
     drop(miner);

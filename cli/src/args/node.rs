@@ -76,7 +76,8 @@ pub struct Start {
     /// GiB to offer, at least 3; 2 of them are the network's reserve.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(3..))]
     pub storage_gb: Option<u64>,
-    /// Folder of the chunks and the node's key; default: node-data in the node's folder.
+    /// Folder of the chunks and the node's key; default: what node.toml says, where it was the last time, or else node-data in the node's
+    /// folder.
     #[arg(long, value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
     /// Where nodes register; default: what node.toml says, the port that the server names when it is asked for a token, where this node

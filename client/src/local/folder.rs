@@ -104,7 +104,8 @@ impl Folder {
         let mode = Mode::from_raw_mode(if private { 0o600 } else { 0o666 });
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&*self.fd, component(&partial)?, flags, mode);
-        Ok((File::from(fd.map_err(self.error(&partial))?), partial))
+        // Whoever asked for it knows only the name.
+        Ok((File::from(fd.map_err(self.error(name))?), partial))
     }
 
     /// Opens what an earlier run began, if it is still there and is a file.

@@ -52,7 +52,7 @@ impl From<Progress> for pb::ExitResponse {
     }
 }
 
-/// Begins to empty a node, or takes that back with [`Leaving::None`]. `now` in Unix nanoseconds.
+/// Begins to empty a node, or takes that back with [`Leaving::None`]. `now` in Unix nanoseconds. An exit that is complete stays complete.
 ///
 /// # Errors
 /// [`cyx_core::error::ErrorCode::NotFound`], and [`cyx_core::error::ErrorCode::Conflict`] if the node has exited.
@@ -87,7 +87,8 @@ async fn set_row(
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(node.to_vec()).fetch_optional(&mut *conn).await?;
     let row = row.ok_or_else(|| ApiError::not_found("there is no such node"))?;
     let present = Leaving::parse(&row.try_get::<String, _>(0)?);
-    if present == wanted {
+    // Who asks for its exit again wants the receipt.
+    if present == wanted || (present, wanted) == (Leaving::Exited, Leaving::Exiting) {
         return Ok(present);
     }
     if present == Leaving::Exited {

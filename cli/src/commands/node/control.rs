@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -101,9 +101,10 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         });
     }
     make_folder(&home)?;
-    let gateway = gateway(context)?;
+    let settings = Settings::load(&home)?;
+    let gateway = gateway(context, &settings)?;
     let (token, node_port) = token(context, &home, &gateway).await?;
-    let central_server = match args.central_server.clone().or(configured(&home)?) {
+    let central_server = match args.central_server.clone().or_else(|| settings.central_server.clone()) {
         Some(named) => named,
         None => match before.as_ref().filter(|before| node_port.is_none() && before.gateway == gateway.as_str()) {
             Some(before) => before.central_server.clone(),
@@ -118,8 +119,7 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     let log = Log::behind(log, &out);
     let storage_path = match &args.storage_path {
         Some(path) => Some(std::path::absolute(path).map_err(file("find", path))?),
-        None if home.join("node.toml").exists() => None,
-        None => Some(home.join("node-data")),
+        None => settings.folder(&home, before.as_ref()),
     };
     let mut command = Command::new(&program);
     command
@@ -171,11 +171,12 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     Ok(())
 }
 
-/// The server: the one named, the one logged in to, or the default.
-fn gateway(context: &Context) -> Result<Gateway> {
-    match &context.config.gateway {
-        Some(gateway) => Ok(gateway.clone()),
-        None => match Session::open(&context.config) {
+/// The server: the one named, that of node.toml, the one logged in to, or the default.
+fn gateway(context: &Context, settings: &Settings) -> Result<Gateway> {
+    match (&context.config.gateway, &settings.gateway) {
+        (Some(gateway), _) => Ok(gateway.clone()),
+        (None, Some(named)) => Ok(named.parse()?),
+        (None, None) => match Session::open(&context.config) {
             Ok(session) => Ok(session.gateway().clone()),
             Err(_) => Ok(context.config.gateway_or_default()?),
         },
@@ -208,20 +209,36 @@ fn is_enrolled(home: &Path, gateway: &Gateway) -> bool {
 }
 
 /// Of node.toml, what is needed here.
-#[derive(Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 struct Settings {
+    gateway: Option<String>,
     central_server: Option<String>,
+    storage_path: Option<PathBuf>,
+    /// There is such a file.
+    #[serde(skip)]
+    exists: bool,
 }
 
-/// Where node.toml says that this node registers. The node itself reports a file that is damaged.
-fn configured(home: &Path) -> Result<Option<String>> {
-    let path = home.join("node.toml");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(file("read", &path)(source)),
-    };
-    Ok(toml::from_str(&text).ok().and_then(|settings: Settings| settings.central_server))
+impl Settings {
+    /// What node.toml says. The node itself reports a file that is damaged.
+    fn load(home: &Path) -> Result<Self> {
+        let path = home.join("node.toml");
+        match fs::read_to_string(&path).map(Zeroizing::new) {
+            Ok(text) => Ok(Self { exists: true, ..toml::from_str(&text).unwrap_or_default() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(file("read", &path)(source)),
+        }
+    }
+
+    /// Folder of the chunks, if none was typed: where they were last, because in another one it would be another node. None if the node
+    /// finds it in its settings.
+    fn folder(&self, home: &Path, before: Option<&State>) -> Option<PathBuf> {
+        if self.storage_path.is_some() {
+            return None;
+        }
+        let last = before.and_then(|before| before.storage_path.clone());
+        last.or_else(|| (!self.exists).then(|| home.join("node-data")))
+    }
 }
 
 /// Where nodes register: as typed, or at the port that the server says, or at the usual one.
@@ -365,13 +382,47 @@ mod tests {
         assert_eq!(central(None, &gateway, Some(7000)), "https://cloud.example.org:7000", "as the server says");
         assert_eq!(central(Some("http://[::1]:7"), &gateway, Some(7000)), "http://[::1]:7");
         assert_eq!(central(None, &"http://[::1]:80".parse().unwrap(), Some(7)), "http://[::1]:7");
+    }
+
+    #[test]
+    fn what_node_toml_says_is_used() {
         let home = tempfile::tempdir().unwrap();
-        let configured = |text: &str| {
+        let load = |text: &str| {
             fs::write(home.path().join("node.toml"), text).unwrap();
-            configured(home.path()).unwrap()
+            Settings::load(home.path()).unwrap()
         };
-        assert_eq!(configured("central_server = 'http://x:1'\npassword = 'p'").as_deref(), Some("http://x:1"));
-        assert_eq!((configured("storage_gb = 3"), configured("central_server =")), (None, None));
+        assert_eq!(
+            load("gateway = 'http://x:2'\ncentral_server = 'http://x:1'\npassword = 'p'"),
+            Settings {
+                gateway: Some("http://x:2".into()),
+                central_server: Some("http://x:1".into()),
+                storage_path: None,
+                exists: true
+            }
+        );
+        let nothing = Settings { exists: true, ..Settings::default() };
+        assert_eq!((&load("storage_gb = 3"), &load("central_server =")), (&nothing, &nothing));
+    }
+
+    #[test]
+    fn chunks_are_looked_for_where_they_were() {
+        let home = Path::new("/h");
+        let before = |path: Option<&str>| State {
+            process: Process::find(std::process::id()).unwrap(),
+            node_id: None,
+            metrics: None,
+            storage_path: path.map(PathBuf::from),
+            gateway: String::new(),
+            central_server: String::new(),
+        };
+        let none = Settings::default();
+        assert_eq!(none.folder(home, None), Some(home.join("node-data")));
+        assert_eq!(none.folder(home, Some(&before(Some("/srv")))), Some("/srv".into()));
+        let silent = Settings { exists: true, ..Settings::default() };
+        assert_eq!((silent.folder(home, None), silent.folder(home, Some(&before(None)))), (None, None));
+        assert_eq!(silent.folder(home, Some(&before(Some("/srv")))), Some("/srv".into()));
+        let says = Settings { exists: true, storage_path: Some("/d".into()), ..Settings::default() };
+        assert_eq!(says.folder(home, Some(&before(Some("/srv")))), None, "a node that was moved");
     }
 
     #[test]
