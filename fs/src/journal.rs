@@ -33,6 +33,7 @@ mod reserve;
 #[cfg(test)]
 mod tests;
 
+pub use append::Room;
 pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, PlainRecord, Record, Share};
 pub use intents::Watch;
 pub use replay::{Change, Replayed, ReplayedFile};

@@ -14,7 +14,7 @@ use super::error::{ContentError, Result};
 use super::store::Shared;
 use super::{Content, Inner, InodeFacts, Origin};
 use crate::journal::format::WRITE_DATA_AT;
-use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile, Share};
+use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile, Room, Share};
 
 impl Inner {
     pub(super) fn base_record(&self, file: FileId) -> Record {
@@ -130,11 +130,13 @@ impl Content {
         let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
+            let is_cut = matches!(change, Change::Length { len, .. } if len < inner.len);
+            let room = if is_cut { Room::Small } else { Room::Usual };
             let position = if inner.logged {
-                journal.offer(record)?
+                journal.offer_to(room, record)?
             } else {
                 // First what it is based on: without that it could not be found again.
-                let both = journal.offer_both(&inner.base_record(self.id), record)?;
+                let both = journal.offer_both(room, &inner.base_record(self.id), record)?;
                 both.map(|[base, position]| {
                     inner.pins.add(base);
                     inner.logged = true;

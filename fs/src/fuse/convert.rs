@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
+use fuser::{FileAttr, FileType, INodeNo, TimeOrNow, WriteFlags};
 use rustix::fs::OFlags;
 
 use crate::attributes::{Attr, Kind, SetTime};
@@ -111,6 +111,13 @@ pub(super) fn nanoseconds(time: SystemTime) -> i64 {
     i64::try_from(whole).unwrap_or(if sign < 0 { i64::MIN } else { i64::MAX })
 }
 
+/// Whether a write goes to the end of the file, wherever that is by now: its descriptor appends at this moment. What the kernel writes back of
+/// a mapping goes where it was mapped, whichever descriptor it comes through.
+pub(super) fn appends(flags: i32, write: WriteFlags) -> bool {
+    OFlags::from_bits_retain(flags.cast_unsigned()).contains(OFlags::APPEND)
+        && !write.contains(WriteFlags::FUSE_WRITE_CACHE)
+}
+
 /// The flags of `open(2)` that matter to the filesystem.
 pub(super) fn open_flags(flags: i32) -> OpenFlags {
     let flags = OFlags::from_bits_retain(flags.cast_unsigned());
@@ -118,7 +125,6 @@ pub(super) fn open_flags(flags: i32) -> OpenFlags {
     OpenFlags {
         read: access != OFlags::WRONLY,
         write: access == OFlags::WRONLY || access == OFlags::RDWR,
-        append: flags.contains(OFlags::APPEND),
         truncate: flags.contains(OFlags::TRUNC),
         exclusive: flags.contains(OFlags::EXCL),
         // O_SYNC contains the bit of O_DSYNC.
@@ -156,10 +162,13 @@ mod tests {
 
     #[test]
     fn flags_of_open_are_told_apart() {
-        let write = open_flags((OFlags::WRONLY | OFlags::APPEND).bits().cast_signed());
-        assert!(write.write && write.append && !write.read && !write.sync);
+        let append = OFlags::APPEND.bits().cast_signed();
+        assert!(appends(append, WriteFlags::empty()) && !appends(0, WriteFlags::empty()));
+        assert!(!appends(append, WriteFlags::FUSE_WRITE_CACHE), "what is mapped stays where it is");
+        let write = open_flags((OFlags::WRONLY | OFlags::TRUNC).bits().cast_signed());
+        assert!(write.write && write.truncate && !write.read && !write.sync);
         let both = open_flags((OFlags::RDWR | OFlags::SYNC).bits().cast_signed());
-        assert!(both.write && both.read && both.sync && !both.append);
+        assert!(both.write && both.read && both.sync && !both.truncate);
         assert!(open_flags(0).read && !open_flags(0).write);
     }
 

@@ -234,10 +234,11 @@ impl fuser::Filesystem for Adapter {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let appends = convert::appends(flags.0, write_flags);
         let data = Bytes::copy_from_slice(data);
         let unprivileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.serve(
@@ -247,7 +248,11 @@ impl fuser::Filesystem for Adapter {
                 if unprivileged {
                     fs.clear_set_id(ino.0).await?;
                 }
-                fs.write(Handle(fh.0), offset, data).await.map(Plain)
+                let written = match appends {
+                    true => fs.append(Handle(fh.0), data).await,
+                    false => fs.write(Handle(fh.0), offset, data).await,
+                };
+                written.map(Plain)
             },
             |_, result| match result {
                 Ok(Plain(written)) => reply.written(written),

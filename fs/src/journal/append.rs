@@ -21,6 +21,16 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// So long waits at most who waits for room while nothing is kept that could give way.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
+/// How much room a record may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// What the journal may have.
+    Usual,
+    /// Half of what is beyond it as well: for what is small and does not wait for content to be sent, such as removals. Otherwise nothing could
+    /// be removed from a journal that is full of what cannot be sent.
+    Small,
+}
+
 impl Journal {
     /// Appends a record, which is pinned. Waits for room, within limits. It is durable after [`Self::sync`].
     ///
@@ -35,7 +45,22 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Disk`].
     pub fn offer(&self, record: &Record) -> Result<Option<Position>, JournalError> {
-        self.offer_within(record, self.limit())
+        self.offer_to(Room::Usual, record)
+    }
+
+    /// As [`Self::offer`], with this much room.
+    ///
+    /// # Errors
+    /// As [`Self::offer`].
+    pub fn offer_to(&self, room: Room, record: &Record) -> Result<Option<Position>, JournalError> {
+        self.offer_within(record, self.limit_of(room))
+    }
+
+    fn limit_of(&self, room: Room) -> u64 {
+        match room {
+            Room::Usual => self.limit(),
+            Room::Small => self.limit().saturating_add(RESERVE / 2),
+        }
     }
 
     fn offer_within(&self, record: &Record, limit: u64) -> Result<Option<Position>, JournalError> {
@@ -50,9 +75,14 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Disk`].
-    pub fn offer_both(&self, first: &Record, second: &Record) -> Result<Option<[Position; 2]>, JournalError> {
+    pub fn offer_both(
+        &self,
+        room: Room,
+        first: &Record,
+        second: &Record,
+    ) -> Result<Option<[Position; 2]>, JournalError> {
         let mut state = self.state();
-        if !has_room(&state, &[first, second], self.limit()) {
+        if !has_room(&state, &[first, second], self.limit_of(room)) {
             return Ok(None);
         }
         Self::if_disk_has_room(&mut state, length(&[first, second]), |state| {

@@ -20,7 +20,7 @@ use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
 use crate::attributes::Kind;
 use crate::errno::Errno;
-use crate::journal::{FileId, JournalError, Watch};
+use crate::journal::{FileId, JournalError, Room, Watch};
 
 /// How often something is decided again because somebody else was faster.
 pub(crate) const DECISIONS: u32 = 16;
@@ -219,7 +219,13 @@ impl Inner {
             }
         };
         let decided = journal.with_room(|| {
-            let decided = home.local.decide(turn, note.clone(), watch.cloned(), || journal.offer(&record), hold)?;
+            let decided = home.local.decide(
+                turn,
+                note.clone(),
+                watch.cloned(),
+                || journal.offer_to(Room::Small, &record),
+                hold,
+            )?;
             Ok(match decided {
                 Decided::Here => Some(true),
                 Decided::Late => Some(false),

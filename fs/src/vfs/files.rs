@@ -54,12 +54,23 @@ impl Filesystem {
         }
     }
 
-    /// Writes bytes; says how many, which are fewer if there was no room for more. Files opened for appending are written at their end,
-    /// whatever the offset.
+    /// Writes bytes; says how many, which are fewer if there was no room for more.
     ///
     /// # Errors
     /// `EBADF`, `EFBIG`, `ENOSPC`.
     pub async fn write(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
+        self.write_where(handle, Some(offset), data).await
+    }
+
+    /// As [`Self::write`], at the end of the file, wherever that is by then.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn append(&self, handle: Handle, data: Bytes) -> Result<u32, Errno> {
+        self.write_where(handle, None, data).await
+    }
+
+    async fn write_where(&self, handle: Handle, offset: Option<u64>, data: Bytes) -> Result<u32, Errno> {
         let inner = &*self.inner;
         let open = inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
@@ -71,8 +82,10 @@ impl Filesystem {
         }
         let writing = file.node.writing.lock().await;
         inner.ready(&file.node, &file.content).await?;
-        let written =
-            if file.flags.append { file.content.append(data).await? } else { file.content.write(offset, data).await? };
+        let written = match offset {
+            Some(offset) => file.content.write(offset, data).await?,
+            None => file.content.append(data).await?,
+        };
         content_changed(file);
         drop(writing);
         if file.flags.sync {

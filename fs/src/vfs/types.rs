@@ -171,8 +171,6 @@ pub struct OpenFlags {
     pub read: bool,
     /// For writing.
     pub write: bool,
-    /// Writes go to the end.
-    pub append: bool,
     /// The content is dropped first.
     pub truncate: bool,
     /// `create` fails if the name exists.

@@ -19,6 +19,7 @@ checks![
     space_is_allocated_ahead,
     ranges_are_copied_by_the_kernel,
     every_sync_works,
+    what_does_not_append_any_more_is_written_where_it_should_be,
     locks_of_this_machine_work,
     many_small_files_are_what_was_written,
 ];
@@ -135,6 +136,21 @@ fn ranges_are_copied_by_the_kernel(dir: &Path) {
     to.read_exact_at(&mut head, 0).unwrap();
     assert_eq!(head, [9; 4]);
     assert_eq!(copy_file_range(&from, Some(&mut 500_000), &to, Some(&mut 0), 10).unwrap(), 0, "nothing behind the end");
+}
+
+fn what_does_not_append_any_more_is_written_where_it_should_be(dir: &Path) {
+    use rustix::fs::OFlags;
+    let path = dir.join("file");
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).unwrap();
+    file.write_all(&[b'A'; 8192]).unwrap();
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).unwrap();
+    file.write_all_at(b"ZZ", 100).unwrap();
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).unwrap();
+    file.write_all(b"end").unwrap();
+    let mut all = vec![0; 8195];
+    file.read_exact_at(&mut all, 0).unwrap();
+    assert_eq!((file.metadata().unwrap().len(), &all[98..104]), (8195, &b"AAZZAA"[..]));
+    assert!(all.ends_with(b"AAend"));
 }
 
 fn every_sync_works(dir: &Path) {

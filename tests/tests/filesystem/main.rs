@@ -5,6 +5,7 @@
 mod alone;
 mod away;
 mod coherence;
+mod full;
 mod large;
 mod model;
 mod rules;

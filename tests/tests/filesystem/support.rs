@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 pub(crate) const ME: Caller = Caller { uid: 1000, gid: 100, pid: 1, umask: 0 };
 pub(crate) const READ: OpenFlags =
-    OpenFlags { read: true, write: false, append: false, truncate: false, exclusive: false, sync: false };
+    OpenFlags { read: true, write: false, truncate: false, exclusive: false, sync: false };
 pub(crate) const WRITE: OpenFlags = OpenFlags { write: true, ..READ };
 pub(crate) const NEW: OpenFlags = OpenFlags { exclusive: true, ..WRITE };
 
