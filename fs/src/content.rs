@@ -119,6 +119,8 @@ struct Inner {
     stream: Stream,
     intents: Vec<(u64, KnownVersion)>,
     held: bool,
+    /// The last name was removed on this machine.
+    orphaned: bool,
     lost: bool,
     failures: u32,
     /// Why it was not committed last.
@@ -163,6 +165,7 @@ impl Content {
             stream: Stream::default(),
             intents: Vec::new(),
             held: false,
+            orphaned: false,
             lost: false,
             failures: 0,
             failed: None,
@@ -239,9 +242,23 @@ impl Content {
         self.inner().held = true;
     }
 
+    /// The last name of the file was removed on this machine: nothing is committed until [`Self::allow`], and nobody misses it.
+    pub fn orphan(&self) {
+        let mut inner = self.inner();
+        (inner.held, inner.orphaned, inner.lost) = (true, true, false);
+    }
+
+    /// Whether the last name was removed on this machine.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.inner().orphaned
+    }
+
     /// Changes may be committed.
     pub fn allow(&self) {
-        self.inner().held = false;
+        let mut inner = self.inner();
+        (inner.held, inner.orphaned) = (false, false);
+        drop(inner);
         self.store.mark_stream(self.id);
     }
 

@@ -35,6 +35,7 @@ pub(crate) mod local;
 mod look;
 mod make;
 pub(crate) mod node;
+mod orphans;
 mod places;
 mod remove;
 mod rename;
@@ -60,7 +61,7 @@ use tokio_util::task::TaskTracker;
 use crate::attributes::{Attr, Ino};
 use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
-use crate::journal::{JournalError, Position, Record};
+use crate::journal::{FileId, JournalError, Position, Record};
 use crate::repeats::is_news;
 use bound::NameCount;
 use buckets::Buckets;
@@ -124,6 +125,8 @@ pub(crate) struct Inner {
     pub(crate) kept: KeptNames,
     /// Notes that nothing can be made of. They are kept.
     strays: Mutex<Vec<(Position, Record)>>,
+    /// Where is noted which files were removed here and are open.
+    orphans: Mutex<HashMap<FileId, Position>>,
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) look: Look,
@@ -170,6 +173,7 @@ impl Filesystem {
             notes: Mutex::new(notes.changes),
             kept: KeptNames::default(),
             strays: Mutex::new(notes.strange),
+            orphans: Mutex::new(notes.orphans),
             buckets: Buckets::new(&health),
             client,
             options,
@@ -261,7 +265,7 @@ impl Filesystem {
         let Some(node) = self.inner.table.forget(ino, lookups) else { return };
         let has_name = node.is_directory() || lock(&node.facts).nlink > 0;
         if !has_name && self.inner.is_dirty(&node) {
-            self.inner.begin(|inner| async move { inner.orphaned(&node).await });
+            self.inner.begin(|inner| async move { inner.closed_without_name(&node).await });
         }
     }
 

@@ -4,7 +4,8 @@
 //! | what happened | what becomes of the changes |
 //! |---|---|
 //! | committed | they are forgotten, the journal may drop them |
-//! | somebody else was faster | they stay, the content is lost: whoever looks after names makes a conflict copy of it |
+//! | somebody else was faster, or removed the file | they stay, the content is lost: whoever looks after names makes a conflict copy of it |
+//! | this machine removed the file meanwhile | they stay for as long as it is open |
 //! | what a copy by reference refers to is gone | its bytes are written instead, if they can still be read here |
 //! | the network failed | they stay, it is tried again; whether it was committed after all shows in the version that is found then |
 
@@ -286,6 +287,10 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 }
             }
             store.tell(StoreEvent::Committed { content, version: known.version, size: known.size });
+            Ok(())
+        }
+        Ok(Outcome::Lost(_)) if content.is_orphaned() => {
+            content.inner().pins.merge(pins);
             Ok(())
         }
         Ok(Outcome::Lost(error)) => {

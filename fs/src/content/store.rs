@@ -271,6 +271,15 @@ impl Store {
         Ok(contents)
     }
 
+    /// Lets go of what an earlier run wrote to a file, if that does not go on yet.
+    ///
+    /// # Errors
+    /// If what is in the journal makes no sense; if its disk failed.
+    pub(crate) async fn discard_replayed(&self, file: FileId) -> Result<()> {
+        let Some(replayed) = lock(&self.shared.replayed).remove(&file) else { return Ok(()) };
+        Content::replay(&self.shared, file, replayed)?.discard().await
+    }
+
     /// The content of a file of a bucket. As long as somebody holds it, or it has changes, it is the same one.
     ///
     /// # Errors

@@ -177,11 +177,11 @@ impl Inner {
     fn only_orphans(&self) -> bool {
         let named = self.buckets.roots().iter().all(|root| !root.home.local.is_pending());
         named
-            && self.store.dirty().iter().all(|content| {
-                let id = content.id();
-                self.store.is_stranded(id.bucket)
-                    || self.table.by_id(id.bucket, id.inode).is_some_and(|node| lock(&node.facts).nlink == 0)
-            })
+            && self
+                .store
+                .dirty()
+                .iter()
+                .all(|content| content.is_orphaned() || self.store.is_stranded(content.id().bucket))
     }
 
     /// Commits what is dirty of a file, and waits until every machine can see it. Nodes that are away may be back in a moment.
@@ -189,6 +189,10 @@ impl Inner {
         // The server has to know the file, and what comes before it.
         self.settle(&node.home, &[node.id]).await?;
         let Some(content) = node.content() else { return Ok(()) };
+        if content.is_orphaned() {
+            // It has no name by which any machine could see it.
+            return Ok(());
+        }
         let health = &node.home.health;
         let (until, mut pause) = (Instant::now() + STORED_WITHIN, AGAIN);
         loop {

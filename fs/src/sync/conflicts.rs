@@ -10,6 +10,7 @@ use cyx_client::TreePath;
 use cyx_client::tree::list::Walked;
 use cyx_core::ids::InodeId;
 use cyx_core::units::NAME_MAX;
+use cyx_proto::meta::v1 as pb;
 
 use crate::attributes::{Caller, Kind};
 use crate::content::{Content, ContentError};
@@ -87,6 +88,10 @@ impl Inner {
     /// Somebody else committed a version that this machine's is not based on, or removed the file for good.
     pub(super) async fn keep_both(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
         let _one = node.settling.lock().await;
+        self.removals_done(node).await;
+        if content.is_orphaned() {
+            return Ok(());
+        }
         let _writing = node.writing.lock().await;
         match content.commit().await {
             Err(ContentError::Lost) => {}
@@ -95,24 +100,35 @@ impl Inner {
             Err(error) => return Err(error.into()),
         }
         self.copy_beside(node, content).await?;
-        content.discard().await?;
-        {
-            let mut facts = lock(&node.facts);
-            facts.written = None;
-            facts.disbelieve();
-        }
-        match self.fresh(node).await {
-            Ok(()) => {
-                content.refresh().await?;
+        lock(&node.facts).disbelieve();
+        let found = self.fresh(node).await;
+        if found.is_ok() && lock(&node.facts).nlink == 0 {
+            // Who has it open goes on with what is there.
+            self.removed_here(node).await;
+        } else {
+            content.discard().await?;
+            lock(&node.facts).written = None;
+            match found {
+                Ok(()) => {
+                    content.refresh().await?;
+                }
+                Err(Errno::ESTALE) => {}
+                Err(errno) => return Err(errno),
             }
-            Err(Errno::ESTALE) => {}
-            Err(errno) => return Err(errno),
         }
         self.let_go(node);
         if let Some(invalidator) = self.invalidator.get() {
             invalidator.inode(node.ino, 0..u64::MAX);
         }
         Ok(())
+    }
+
+    /// A removal of its name from here that is under way is done: what its commit was refused for may have been that.
+    async fn removals_done(&self, node: &Node) {
+        let place = lock(&node.file).place.clone();
+        if let Some(directory) = place.and_then(|(directory, _)| directory.upgrade()) {
+            drop(directory.changing.lock().await);
+        }
     }
 
     async fn copy_beside(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
@@ -156,20 +172,25 @@ impl Inner {
     }
 
     /// A directory and a name by which the file was last known. Of what an earlier run wrote only the inode is known: then the
-    /// bucket is searched. What has no name any more gets one in the root.
+    /// bucket is searched. What has no name any more is kept where it was, or as near to that as there is a directory.
     async fn place_of(&self, node: &Arc<Node>) -> Result<(Arc<Node>, Vec<u8>), Errno> {
         let place = lock(&node.file).place.clone();
-        if let Some((directory, name)) = place
-            && let Some(directory) = directory.upgrade()
-        {
-            self.fresh(&directory).await.or_else(|errno| if errno == Errno::ESTALE { Ok(()) } else { Err(errno) })?;
+        let place = place.and_then(|(directory, name)| Some((directory.upgrade()?, name.into_vec())));
+        if let Some((directory, name)) = &place {
+            self.fresh(directory).await.or_else(|errno| if errno == Errno::ESTALE { Ok(()) } else { Err(errno) })?;
             if lock(&directory.facts).nlink > 0 {
-                return Ok((directory, name.into_vec()));
+                return Ok((Arc::clone(directory), name.clone()));
             }
         }
         let root = self.buckets.root(node.home.id).ok_or(Errno::ESTALE)?;
-        match self.search(&root, node.id).await? {
-            Some(found) => Ok(found),
+        if let Some(found) = self.search(&root, node.id).await? {
+            return Ok(found);
+        }
+        match place {
+            Some((directory, name)) => {
+                let above = self.nearest_above(&node.home, directory.id).await?;
+                Ok((above.ok_or(Errno::ESTALE)?, name))
+            }
             None => Ok((root, node.id.to_string().into_bytes())),
         }
     }
@@ -210,9 +231,11 @@ impl Inner {
         }
         // No name leads to it. Its content is kept all the same.
         let home = &root.home;
+        let found = self.inodes_at_server(home, &[file.inode]).await?.into_iter().next();
         let seen = home.seen_now();
         let (node, _) = self.table.get_or_make(file.bucket, file.inode, None, |ino| {
-            let gone = cyx_proto::meta::v1::Inode::default();
+            let attributes = found.and_then(|inode| inode.attributes);
+            let gone = pb::Inode { attributes, ..pb::Inode::default() };
             Node::new(ino, Arc::clone(home), file.inode, Kind::File, root.key(), &gone, seen)
         });
         Ok(node)

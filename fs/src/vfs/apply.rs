@@ -15,7 +15,7 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::Inner;
-use super::local::note::Note;
+use super::local::note::{Made, Note};
 use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
 use crate::attributes::Kind;
@@ -49,12 +49,14 @@ pub(crate) struct Change {
     pub(crate) loses: Option<Known>,
     /// What the server was asked for before, and did not answer: it may be done.
     pub(crate) asked: Option<pb::Mutation>,
+    /// What is made, if something is.
+    pub(crate) made: Option<Made>,
 }
 
 impl Change {
     /// A change that takes one sequence number and waits for nothing.
     pub(crate) fn new(operation: Op, stamp: i64) -> Self {
-        Self { operation, stamp, changes: 1, after: None, loses: None, asked: None }
+        Self { operation, stamp, changes: 1, after: None, loses: None, asked: None, made: None }
     }
 
     /// What is sent. If the same was asked for before, that: one transaction is not done twice.
@@ -146,9 +148,9 @@ impl Inner {
         // Of these the server would find out more than is looked at for its sake.
         let is_judged = matches!(change.operation, Op::Unlink(_) | Op::Rename(_));
         let mutation = change.mutation();
-        let Change { changes, after, loses, .. } = change;
+        let Change { changes, after, loses, made, .. } = change;
         let known = loses.as_ref().map(|known| known.version);
-        let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known };
+        let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known, made };
         let watch = loses.map(|known| known.watch);
         if turn.is_here() && self.decide(home, turn, &note, watch.as_ref()).await? {
             return Ok(Applied::Here);

@@ -142,11 +142,12 @@ impl Inner {
         let (root, _) = self.table.get_or_make(opened.id, directory.id, fixed, |ino| {
             Node::new(ino, Arc::clone(&opened), directory.id, Kind::Directory, directory.key.clone(), &inode, seen)
         });
+        self.store.know(&opened.bucket);
         if opened.local.is_pending() || self.store.recovers(opened.id) {
             // A run that was killed may have left its lease standing: what is sent without taking it over would wait for its end.
-            self.store.know(&opened.bucket);
             self.acquire(&opened).await;
         }
+        self.forget_orphans(opened.id).await.map_err(store_error)?;
         let held = opened.local.held_contents();
         let replayed = self.store.attach(&opened.bucket, &held).map_err(store_error)?;
         let names = opened.local.pending().len();

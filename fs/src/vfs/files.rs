@@ -135,7 +135,7 @@ impl Filesystem {
             return;
         }
         if lock(&file.node.facts).nlink == 0 {
-            inner.orphaned(&file.node).await;
+            inner.closed_without_name(&file.node).await;
         } else {
             file.content.upload_soon();
             inner.let_go(&file.node);
@@ -346,23 +346,5 @@ impl Inner {
         let content = if idle { state.content.take() } else { None };
         drop(state);
         drop(content);
-    }
-
-    /// The last name is gone: nothing need be uploaded, and once nobody has the file open or can open it, nothing kept. A program may have found
-    /// the name just before, and opens what it led to.
-    pub(crate) async fn orphaned(&self, node: &Node) {
-        let Some(content) = self.content_if_any(node) else { return };
-        if node.home.local.awaits(node.id) {
-            // It is to be seen for a moment, in the place of another file, and not empty. It is let go of when that is done.
-            return;
-        }
-        if lock(&node.file).handles > 0 || self.table.is_known(node.ino) {
-            content.hold();
-            return;
-        }
-        lock(&node.file).content = None;
-        if let Err(error) = content.discard().await {
-            tracing::warn!(inode = %node.id, %error, "what was written to a removed file stays in the journal");
-        }
     }
 }

@@ -89,6 +89,7 @@ impl Inner {
         self.store.journal().finish_all(&self.kept.take()).map_err(journal_error)?;
         self.store.keep_notes(0);
         self.store.discard_stranded().await.map_err(store_error)?;
+        self.finish_stranded_orphans();
         tracing::warn!(files, bytes, "let go of what was changed in buckets that are not there any more");
         *lock(&self.last_error) = None;
         Ok(())

@@ -61,6 +61,7 @@ use super::node::lock;
 use crate::journal::{Position, Watch};
 use note::{Note, loses, subject};
 use queue::Item;
+pub(super) use shift::shift;
 
 /// Changes that may wait to be sent. More make programs wait.
 const QUEUE_MAX: usize = 16 * 1024;
@@ -298,6 +299,12 @@ impl Local {
         lock(&self.state).awaited.contains_key(&inode)
     }
 
+    /// A file that is to lose a name may keep it: the server knows the file, and was not asked yet.
+    pub(crate) fn may_keep_name(&self, inode: InodeId) -> bool {
+        let state = lock(&self.state);
+        state.holding.contains_key(&inode) && !state.makes(inode)
+    }
+
     /// Does something with a content that must not be committed yet, in one step with finding out.
     pub(crate) fn if_held(&self, inode: InodeId, hold: impl FnOnce()) {
         let state = lock(&self.state);
@@ -307,7 +314,7 @@ impl Local {
     }
 
     /// Does something with a content that may be committed, in one step with finding out.
-    fn if_free(&self, inode: InodeId, allow: impl FnOnce()) {
+    pub(crate) fn if_free(&self, inode: InodeId, allow: impl FnOnce()) {
         let state = lock(&self.state);
         if !state.holding.contains_key(&inode) {
             allow();
@@ -414,7 +421,7 @@ mod tests {
         let create = pb::Create { inode: bytes_of(inode), ..pb::Create::default() };
         let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after, known: None }
+        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after, known: None, made: None }
     }
 
     fn held(fencing: u64, active: bool) -> Held {

@@ -13,6 +13,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::{Applied, Change, DECISIONS};
 use super::local::Turn;
+use super::local::note::Made;
 use super::node::{Node, Seen, lock};
 use super::{ANY_VERSION, Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
@@ -266,27 +267,28 @@ impl Inner {
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
         let made = new_inode(&create);
         let mut is_here = false;
-        let (inode, version) =
-            match self.apply(&directory.home, turn, Change::new(Op::Create(create), stamp), &mut None).await {
-                Ok(Applied::Here) => {
-                    is_here = true;
-                    (made, ANY_VERSION)
+        let made_here = Made { name: name.to_vec(), key: key.clone() };
+        let change = Change { made: Some(made_here), ..Change::new(Op::Create(create), stamp) };
+        let (inode, version) = match self.apply(&directory.home, turn, change, &mut None).await {
+            Ok(Applied::Here) => {
+                is_here = true;
+                (made, ANY_VERSION)
+            }
+            Ok(Applied::There(done)) => {
+                let done = done.into_iter().next().unwrap_or_default();
+                (done.inode.ok_or(Errno::EIO)?, done.entry.map_or(ANY_VERSION, |entry| entry.version))
+            }
+            Err(error) => {
+                directory.doubt_name(name);
+                if error.code() == ErrorCode::StaleKey {
+                    return Ok(None);
                 }
-                Ok(Applied::There(done)) => {
-                    let done = done.into_iter().next().unwrap_or_default();
-                    (done.inode.ok_or(Errno::EIO)?, done.entry.map_or(ANY_VERSION, |entry| entry.version))
+                if error.code() == ErrorCode::NotFound {
+                    lock(&directory.facts).disbelieve();
                 }
-                Err(error) => {
-                    directory.doubt_name(name);
-                    if error.code() == ErrorCode::StaleKey {
-                        return Ok(None);
-                    }
-                    if error.code() == ErrorCode::NotFound {
-                        lock(&directory.facts).disbelieve();
-                    }
-                    return Err(error.into());
-                }
-            };
+                return Err(error.into());
+            }
+        };
         let seen = directory.home.seen_now();
         let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
             Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use cyx_client::tree::names::DirectoryKeys;
 use cyx_client::{Bucket, Directory, Located};
 use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::inode::InodeKind;
 use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
 use cyx_proto::meta::v1 as pb;
@@ -201,11 +202,17 @@ pub(crate) struct Written {
     pub(crate) ctime_ns: i64,
 }
 
+/// Names that lead to an inode. A directory in the trash keeps its count, and has no name.
+pub(crate) fn links(inode: &pb::Inode) -> u32 {
+    let is_directory = inode.kind == InodeKind::Directory as i32;
+    if is_directory && inode.trashed > 0 { 0 } else { inode.nlink }
+}
+
 impl Facts {
     /// Takes what the server says, except times that were decided here and are not committed.
     pub(crate) fn take(&mut self, inode: &pb::Inode, seen: Seen) {
         self.attributes = inode.attributes.unwrap_or_default();
-        self.nlink = inode.nlink;
+        self.nlink = links(inode);
         self.size = inode.size;
         self.version = inode.version;
         // A history only grows; a shorter one is of an answer that was under way when the key was replaced.

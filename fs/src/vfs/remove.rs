@@ -106,7 +106,7 @@ impl Inner {
     /// What nobody can open any more need not be uploaded.
     async fn drop_if_gone(&self, node: &Arc<Node>) {
         if lock(&node.facts).nlink == 0 && !node.is_directory() {
-            self.orphaned(node).await;
+            self.removed_here(node).await;
         }
     }
 

@@ -138,7 +138,7 @@ impl Inner {
             let replaced = target.as_ref().filter(|_| !flags.exchange);
             let loses = replaced.and_then(|target| self.known_of(&target.node, turn));
             let after = waits.then_some(source.node.id);
-            let change = Change { operation, stamp, changes, after, loses, asked: asked.take() };
+            let change = Change { changes, after, loses, asked: asked.take(), ..Change::new(operation, stamp) };
             match self.apply(&old.home, turn, change, &mut asked).await {
                 Ok(applied) => {
                     let version = match applied {

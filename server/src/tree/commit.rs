@@ -1,7 +1,7 @@
 //! A new version of a file, as far as it needs the database: compare-and-swap, references, counters.
 //!
-//! `plan.rs` has checked everything else. In order: the base is still the newest version, or the winner is returned; the writer may sign
-//! now; segments are proven and written; reused pages exist and fit where they are used; the counters of pages and blobs move,
+//! `plan.rs` has checked everything else. In order: the file still has a name and the base is still its newest version, or what is there is
+//! returned; the writer may sign now; segments are proven and written; reused pages exist and fit where they are used; the counters of pages and blobs move,
 //! which also finds blobs that do not exist; the version and the inode are written; the quota holds.
 
 use std::collections::HashMap;
@@ -103,9 +103,13 @@ impl Work<'_> {
             }
             _ => return Err(TreeError::invalid("only files have content")),
         }
+        if inode.nlink == 0 {
+            // Nobody could find it. Whoever wrote it may keep it under another name.
+            return Err(self.lost_race(&inode, "the file was removed meanwhile").await?);
+        }
         let replaces_another = plan.base_root.is_some_and(|root| root != inode.root_page);
         if inode.version != plan.base || replaces_another {
-            return Err(self.lost_race(&inode).await?);
+            return Err(self.lost_race(&inode, "another version was committed first").await?);
         }
         let brings_content = !plan.upload.blobs.is_empty() || plan.staged.is_some();
         if brings_content {
@@ -133,15 +137,15 @@ impl Work<'_> {
         Ok(pb::OperationResult { inode: Some(inode.to_pb()), ..pb::OperationResult::default() })
     }
 
-    /// Somebody else made the next version first.
-    async fn lost_race(&mut self, inode: &InodeRow) -> Result<TreeError, TreeError> {
+    /// Somebody else was faster: with what is there.
+    async fn lost_race(&mut self, inode: &InodeRow, message: &'static str) -> Result<TreeError, TreeError> {
         let winner = version(self.conn, self.bucket.id, inode.id, 0).await?;
         let state = pb::OperationResult {
             inode: Some(inode.to_pb()),
             winner: winner.as_ref().map(VersionRow::to_pb),
             ..pb::OperationResult::default()
         };
-        Ok(TreeError::refused_with(ErrorCode::Conflict, "another version was committed first", state))
+        Ok(TreeError::refused_with(ErrorCode::Conflict, message, state))
     }
 
     /// The signature was checked against a key of the list; here it is made sure that the key may sign this very change.

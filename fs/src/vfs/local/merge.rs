@@ -109,6 +109,7 @@ impl State {
         let operations = vec![pb::Operation { operation: Some(Op::Unlink(removal)) }];
         let removal = pb::Mutation { operations, ..earlier.mutation.clone() };
         let replacement = with_loss(&later.mutation, rename.replaced.clone());
+        // What the one loses by it, the other one takes: nothing is free.
         self.exchange_mutation(first, removal);
         self.exchange_mutation(last, replacement);
         let earlier = self.queue.get_mut(first)?;
@@ -218,13 +219,9 @@ impl Inner {
 
     /// The content of a file that an earlier run wrote need not be uploaded.
     async fn superseded(&self, home: &Opened, inode: InodeId) {
-        if let Some(node) = self.table.by_id(home.id, inode) {
-            self.orphaned(&node).await;
-        } else if !home.local.awaits(inode)
-            && let Some(content) = self.store.existing(home.id, inode)
-            && let Err(error) = content.discard().await
-        {
-            tracing::warn!(%inode, %error, "what was written to a superseded file stays in the journal");
+        if let Some(content) = self.store.existing(home.id, inode) {
+            content.orphan();
+            self.let_go_of_orphan(home, &content).await;
         }
     }
 }
@@ -260,6 +257,7 @@ mod tests {
             changes: 1 + u8::from(known.is_some()),
             after: after.map(id),
             known,
+            made: None,
         }
     }
 

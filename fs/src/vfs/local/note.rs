@@ -1,28 +1,35 @@
 //! Decided changes of names as notes of the journal.
 //!
 //! ```text
-//! note: version u8 (2) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before
-//!       | 0, or 1 and the version u64 of the file that loses a name | mutation
+//! note: version u8 (3) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before
+//!       | 0, or 1 and the version u64 of the file that loses a name
+//!       | 0, or 1 and of something new the epoch u32 and the 32 bytes of its key, the length u16 of its name, the name
+//!       | mutation
 //! ```
-//! In version 1 nothing is said of what loses a name.
+//! In version 1 nothing is said of what loses a name, before version 3 nothing of what is new.
 //! The mutation is that of the protocol, as it will be sent: encrypted names and wrapped keys, and a transaction, so that one that was
 //! sent before a crash is not done twice.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use bytes::Bytes;
 use cyx_core::ids::{BucketId, InodeId};
 use cyx_core::wire::{DecodeError, Reader, Writer};
+use cyx_crypto::keys::InodeKey;
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 use prost::Message as _;
 
-use crate::journal::{Position, Record};
+use crate::journal::{FileId, Position, Record};
+use crate::vfs::orphans;
 
 /// The tag of such notes in the journal.
 pub(crate) const TAG: u8 = 1;
-const VERSION: u8 = 2;
-/// Without what is known of what loses a name.
+const VERSION: u8 = 3;
+/// Without what is new.
+const VERSION_2: u8 = 2;
+/// Without what is known of what loses a name, either.
 const VERSION_1: u8 = 1;
 /// No operation makes more changes.
 const CHANGES_MAX: u8 = 2;
@@ -39,6 +46,21 @@ pub(crate) struct Note {
     pub(crate) after: Option<InodeId>,
     /// The newest version here of the file that loses a name to it, or by it. One that somebody else wrote since must not be lost.
     pub(crate) known: Option<u64>,
+    /// What is made, if something is.
+    pub(crate) made: Option<Made>,
+}
+
+/// Something new, as whoever has no key of its directory cannot tell: that may be gone when it is sent.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Made {
+    pub(crate) name: Vec<u8>,
+    pub(crate) key: InodeKey,
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Made").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Note {
@@ -54,6 +76,13 @@ impl Note {
             Some(version) => writer.u8(1).u64(version),
             None => writer.u8(0),
         };
+        match &self.made {
+            Some(Made { name, key }) => {
+                let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+                writer.u8(1).u32(key.epoch()).raw(key.expose()).u16(len).raw(name)
+            }
+            None => writer.u8(0),
+        };
         writer.raw(&self.mutation.encode_to_vec());
         Record::Note { tag: TAG, data: Bytes::from(writer.finish()) }
     }
@@ -65,7 +94,7 @@ impl Note {
     pub(crate) fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::bare(data);
         let layout = reader.u8()?;
-        if !matches!(layout, VERSION | VERSION_1) {
+        if !(VERSION_1..=VERSION).contains(&layout) {
             return Err(DecodeError::Invalid("version of a change of names"));
         }
         let (bucket, changes) = (BucketId(reader.array()?), reader.u8()?);
@@ -82,12 +111,24 @@ impl Note {
                 _ => return Err(DecodeError::Invalid("what is known of what loses a name")),
             },
         };
+        let made = match layout {
+            VERSION_1 | VERSION_2 => None,
+            _ => match reader.u8()? {
+                0 => None,
+                1 => {
+                    let key = InodeKey::from_parts(reader.u32()?, reader.array()?);
+                    let len = usize::from(reader.u16()?);
+                    Some(Made { name: reader.take(len)?.to_vec(), key })
+                }
+                _ => return Err(DecodeError::Invalid("what is new by a change of names")),
+            },
+        };
         let mutation = pb::Mutation::decode(reader.take(reader.remaining())?)
             .map_err(|_| DecodeError::Invalid("mutation of a change of names"))?;
         if changes > CHANGES_MAX || mutation.txn.len() != 16 || subject(&mutation).is_none() {
             return Err(DecodeError::Invalid("change of names"));
         }
-        Ok(Self { bucket, mutation, changes, after, known })
+        Ok(Self { bucket, mutation, changes, after, known, made })
     }
 }
 
@@ -98,6 +139,8 @@ pub(crate) struct Notes {
     pub(crate) changes: HashMap<BucketId, Vec<(Position, Note)>>,
     /// Those that are there a second time: a crash came while they were moved.
     pub(crate) again: Vec<Position>,
+    /// Files that were removed, and open.
+    pub(crate) orphans: HashMap<FileId, Position>,
     /// What makes no sense.
     pub(crate) strange: Vec<(Position, Record)>,
 }
@@ -114,6 +157,10 @@ impl Notes {
 pub(crate) fn read_all(notes: &[(Position, u8, Bytes)]) -> Notes {
     let (mut found, mut known) = (Notes::default(), HashSet::new());
     for (position, tag, data) in notes {
+        if let Some(file) = orphans::decode(data).ok().filter(|_| *tag == orphans::TAG) {
+            found.again.extend(found.orphans.insert(file, *position));
+            continue;
+        }
         match Note::decode(data) {
             Ok(note) if *tag == TAG => {
                 if known.insert((note.bucket, note.mutation.txn.clone())) {
@@ -178,12 +225,12 @@ pub(crate) fn loses(mutation: &pb::Mutation) -> Option<InodeId> {
 }
 
 /// The file whose content must not be committed before a mutation is done: one that does not exist before, or one that gets a time
-/// which a later commit is to replace.
+/// which a later commit is to replace, or one that may have no name afterwards.
 pub(crate) fn holds(mutation: &pb::Mutation) -> Option<InodeId> {
     match operation_of(mutation)? {
         Op::Create(_) => subject(mutation),
         Op::SetAttributes(set) if set.mtime_ns.is_some() => subject(mutation),
-        _ => None,
+        _ => loses(mutation),
     }
 }
 
@@ -197,7 +244,7 @@ mod tests {
     fn note(operation: Op, after: Option<InodeId>) -> Note {
         let operations = vec![pb::Operation { operation: Some(operation) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(-5) };
-        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after, known: after.map(|_| 5) }
+        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after, known: after.map(|_| 5), made: None }
     }
 
     fn data(note: &Note) -> Bytes {
@@ -212,7 +259,8 @@ mod tests {
         let inode = InodeId([9; 16]);
         let create =
             pb::Create { inode: bytes_of(inode), wrapped_key: Bytes::from_static(b"key"), ..Default::default() };
-        let made = note(Op::Create(create), None);
+        let new = Made { name: b"new".to_vec(), key: InodeKey::from_parts(3, [8; 32]) };
+        let made = Note { made: Some(new), ..note(Op::Create(create), None) };
         assert_eq!(Note::decode(&data(&made)), Ok(made.clone()));
         assert_eq!((subject(&made.mutation), holds(&made.mutation)), (Some(inode), Some(inode)));
         let expected = Some(pb::Expected { child: bytes_of(inode), entry_version: 0 });
@@ -243,12 +291,15 @@ mod tests {
             bytes[at] = byte;
             bytes
         };
-        assert!(Note::decode(&changed(0, 3)).is_err(), "another version");
+        assert!(Note::decode(&changed(0, 4)).is_err(), "another version");
         assert!(Note::decode(&changed(17, 3)).is_err(), "too many changes");
         assert!(Note::decode(&changed(18, 2)).is_err(), "no such flag");
         assert!(Note::decode(&changed(19, 2)).is_err(), "no such flag");
-        let older = [&[VERSION_1][..], &good[1..19], &good[20..]].concat();
-        assert_eq!(Note::decode(&older), Note::decode(&good), "as it was written before");
+        assert!(Note::decode(&changed(20, 2)).is_err(), "no such flag");
+        for (version, left) in [(VERSION_1, 19), (VERSION_2, 20)] {
+            let older = [&[version][..], &good[1..left], &good[21..]].concat();
+            assert_eq!(Note::decode(&older), Note::decode(&good), "as it was written before");
+        }
         assert!(Note::decode(&good[..good.len() - 20]).is_err(), "cut off");
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cyx_core::ids::InodeId;
 use cyx_proto::meta::v1 as pb;
 
-use super::note::{Note, holds, loses, operation_of, touches};
+use super::note::{Made, Note, holds, loses, operation_of, touches};
 use super::order::{Footprint, Waiting};
 use super::{Local, State, count_down};
 use crate::journal::{Position, Watch};
@@ -39,6 +39,10 @@ pub(super) struct Item {
     pub(super) behind: Vec<InodeId>,
     /// An earlier run decided it, and may have sent it.
     pub(super) doubtful: bool,
+    /// How often the server refused it, and another mutation took its place.
+    pub(super) refusals: u32,
+    /// What it makes, if something.
+    pub(super) made: Option<Made>,
 }
 
 /// What has to be sent before somebody can go on.
@@ -68,7 +72,7 @@ impl State {
         under: Option<u64>,
     ) -> Option<InodeId> {
         let held = self.hold(holds(&note.mutation));
-        let Note { mutation, changes, after, known, .. } = note;
+        let Note { mutation, changes, after, known, made, .. } = note;
         for inode in touches(&mutation) {
             *self.touched.entry(inode).or_default() += 1;
         }
@@ -77,8 +81,21 @@ impl State {
         }
         let changes = u64::from(changes);
         let (number, notes) = (self.next, vec![note_at]);
-        let (behind, doubtful) = (Vec::new(), false);
-        self.queue.push_back(Item { number, notes, mutation, changes, after, known, watch, under, behind, doubtful });
+        let item = Item {
+            number,
+            notes,
+            mutation,
+            changes,
+            after,
+            known,
+            watch,
+            under,
+            behind: Vec::new(),
+            doubtful: false,
+            refusals: 0,
+            made,
+        };
+        self.queue.push_back(item);
         self.next += 1;
         self.merge(self.queue.len() - 1);
         held
@@ -93,16 +110,15 @@ impl State {
         }
     }
 
-    /// Another mutation for the change at this place.
-    pub(super) fn exchange_mutation(&mut self, place: usize, mutation: pb::Mutation) {
+    /// Another mutation for the change at this place. The file whose content may be committed now, if there is one.
+    pub(super) fn exchange_mutation(&mut self, place: usize, mutation: pb::Mutation) -> Option<InodeId> {
         for inode in touches(&mutation) {
             *self.touched.entry(inode).or_default() += 1;
         }
         self.hold(holds(&mutation));
-        let Some(item) = self.queue.get_mut(place) else { return };
-        let before = std::mem::replace(&mut item.mutation, mutation);
-        self.unhold(holds(&before));
+        let before = std::mem::replace(&mut self.queue.get_mut(place)?.mutation, mutation);
         self.untouch(&before);
+        self.unhold(holds(&before))
     }
 
     pub(super) fn hold(&mut self, held: Option<InodeId>) -> Option<InodeId> {
@@ -122,6 +138,14 @@ impl State {
         for inode in touches(mutation) {
             count_down(&mut self.touched, inode);
         }
+    }
+
+    /// A file is still to be made.
+    pub(super) fn makes(&self, inode: InodeId) -> bool {
+        // Most of what is removed while it is still to be made was made just before.
+        self.queue.iter().rev().any(|item| {
+            matches!(operation_of(&item.mutation), Some(pb::operation::Operation::Create(create)) if create.inode[..] == inode.0)
+        })
     }
 
     fn place(&self, number: u64) -> Option<usize> {
@@ -240,16 +264,16 @@ impl Local {
         self.send.notify_one();
     }
 
-    /// Another mutation takes the place of one that was refused.
-    pub(super) fn replace(&self, number: u64, mutation: pb::Mutation) {
+    /// Another mutation takes the place of one that was refused. The file whose content may be committed now, if there is one.
+    pub(super) fn replace(&self, number: u64, mutation: pb::Mutation) -> Option<InodeId> {
         let mut state = lock(&self.state);
-        let Some(place) = state.place(number) else { return };
-        if loses(&mutation).is_none()
-            && let Some(item) = state.queue.get_mut(place)
-        {
+        let place = state.place(number)?;
+        let item = state.queue.get_mut(place)?;
+        item.refusals += 1;
+        if loses(&mutation).is_none() {
             (item.known, item.watch) = (None, None);
         }
-        state.exchange_mutation(place, mutation);
+        state.exchange_mutation(place, mutation)
     }
 
     /// A change is done with. Where its notes lie, and the file whose content may be committed now.

@@ -3,6 +3,7 @@
 //! | what | becomes |
 //! |---|---|
 //! | something new under a name that is taken, or renamed to one | the same under `name (conflict <host> <date>)`, with all that is in it |
+//! | something new in a directory that was removed | the same, in the nearest directory above it that is there |
 //! | a rename over a file that somebody else has written to since | the same: both are kept |
 //! | the removal of a file that somebody else has written to since | nothing; it is reported |
 //! | what is the case already | nothing |
@@ -25,14 +26,19 @@ use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 
-use super::note::operation_of;
+use super::merge::ASKED;
+use super::note::{Made, operation_of};
 use super::queue::Item;
 use crate::sync::conflicts::conflict_name;
 use crate::vfs::Inner;
-use crate::vfs::node::Opened;
+use crate::vfs::node::{Node, Opened, links, lock};
 
 /// Names that are tried for something new.
 const NAMES: u32 = 100;
+/// No directory lies deeper.
+const DEPTH_MAX: usize = 4096;
+/// How often something else takes the place of a change that is refused. More can only be a mistake of this program, which would not end.
+const REFUSALS: u32 = 32;
 
 /// Whether a change can never apply any more: what it expects is not there.
 fn is_final(code: ErrorCode) -> bool {
@@ -135,8 +141,8 @@ impl Inner {
                 return Ok(Settled::Done);
             }
             match operation {
-                Some(Op::Create(create)) if code == ErrorCode::AlreadyExists => {
-                    self.beside(home, create, &item.mutation).await?
+                Some(Op::Create(create)) if matches!(code, ErrorCode::AlreadyExists | ErrorCode::NotFound) => {
+                    self.beside(home, create, item).await?
                 }
                 Some(Op::Rename(rename)) => self.renamed_beside(home, rename, &item.mutation).await?,
                 _ => None,
@@ -161,8 +167,10 @@ impl Inner {
         instead: Option<pb::Mutation>,
         reason: &str,
     ) -> Settled {
-        if let Some(mutation) = instead {
-            home.local.replace(item.number, mutation);
+        if let Some(mutation) = instead.filter(|_| item.refusals < REFUSALS) {
+            if let Some(kept) = home.local.replace(item.number, mutation) {
+                self.keep_name(home, kept);
+            }
             return Settled::Changed;
         }
         self.report(format!(
@@ -205,9 +213,39 @@ impl Inner {
     }
 
     pub(super) async fn inode_at_server(&self, home: &Opened, inode: &Bytes) -> Result<Option<pb::Inode>> {
-        let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids: vec![inode.clone()] };
-        let answer = home.health.ask(self.client.meta.get_inodes(request)).await?;
-        Ok(answer.inodes.into_iter().find(|found| found.id == inode))
+        let found = self.inodes_at_server(home, &[id(inode, "inode")?]).await?;
+        Ok(found.into_iter().find(|found| found.id == inode))
+    }
+
+    /// Inodes as the server knows them, whatever was decided here since.
+    pub(crate) async fn inodes_at_server(&self, home: &Opened, inodes: &[InodeId]) -> Result<Vec<pb::Inode>> {
+        let mut found = Vec::with_capacity(inodes.len());
+        for some in inodes.chunks(ASKED) {
+            let ids = some.iter().copied().map(bytes_of).collect();
+            let request = pb::GetInodesRequest { bucket: bytes_of(home.id), ids };
+            found.extend(home.health.ask(self.client.meta.get_inodes(request)).await?.inodes);
+        }
+        Ok(found)
+    }
+
+    /// Whether the server has a directory to put something into.
+    async fn is_there(&self, home: &Opened, directory: InodeId) -> Result<bool> {
+        Ok(self.inodes_at_server(home, &[directory]).await?.iter().any(|inode| links(inode) > 0))
+    }
+
+    /// The nearest directory above one that was removed, as far as is known where that was; or the root of the bucket. `None` if the bucket is
+    /// not open any more.
+    pub(crate) async fn nearest_above(&self, home: &Opened, directory: InodeId) -> Result<Option<Arc<Node>>> {
+        let mut at = self.table.by_id(home.id, directory);
+        for _ in 0..DEPTH_MAX {
+            let Some(node) = at else { break };
+            at = lock(&node.file).place.as_ref().and_then(|(above, _)| above.upgrade());
+            match &at {
+                Some(above) if self.is_there(home, above.id).await? => return Ok(at),
+                _ => {}
+            }
+        }
+        Ok(self.buckets.root(home.id))
     }
 
     async fn entry_at_server(
@@ -241,14 +279,14 @@ impl Inner {
         let Some(source) = source.filter(|source| source.child == expected.child) else { return Ok(None) };
         let directory: InodeId = id(&rename.new_directory, "rename.new_directory")?;
         let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
-        if self.inode_at_server(home, &rename.new_directory).await?.is_none_or(|inode| inode.nlink == 0) {
+        if !self.is_there(home, directory).await? {
             return Ok(None);
         }
         let (new_names, wrapped) = (&rename.new_names, &rename.new_wrapped_key);
         let entry = entry_of(&rename.new_directory, new_names, &source.child, source.kind, wrapped);
         let (name, child, key) = keys.open_entry(&entry)?;
         let kind = InodeKind::from_number(source.kind).map_err(Error::decode("the kind of what is renamed"))?;
-        let Some((new_names, beside)) = self.free_name(home, directory, &keys, &name, mutation).await? else {
+        let Some((new_names, beside)) = self.free_name(home, (directory, &keys), &name, true, mutation).await? else {
             return Ok(None);
         };
         let renamed = pb::Rename {
@@ -270,18 +308,20 @@ impl Inner {
         Ok(Some(instead_of(mutation, Op::Rename(renamed))))
     }
 
-    /// The name itself if it is free in a directory, else one that says why it is not; and that one.
+    /// The name itself if it is free in a directory and `plain` enough, else one that says why it is not; and that one.
     async fn free_name(
         &self,
         home: &Opened,
-        directory: InodeId,
-        keys: &DirectoryKeys,
+        (directory, keys): (InodeId, &DirectoryKeys),
         name: &[u8],
+        plain: bool,
         mutation: &pb::Mutation,
     ) -> Result<Option<(Vec<pb::NameToken>, Option<Vec<u8>>)>> {
-        let names = keys.tokens(name)?;
-        if !self.is_taken(home, directory, &names).await? {
-            return Ok(Some((names, None)));
+        if plain {
+            let names = keys.tokens(name)?;
+            if !self.is_taken(home, directory, &names).await? {
+                return Ok(Some((names, None)));
+            }
         }
         let at = mutation.time_ns.unwrap_or_else(crate::vfs::now_ns);
         for number in 1..=NAMES {
@@ -295,31 +335,43 @@ impl Inner {
     }
 
     /// The same under a name that is free and says why. `None` if there is no directory to put it into.
-    async fn beside(
-        &self,
-        home: &Opened,
-        create: &pb::Create,
-        mutation: &pb::Mutation,
-    ) -> Result<Option<pb::Mutation>> {
-        let directory: InodeId = id(&create.directory, "create.directory")?;
-        let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
-        let entry = entry_of(&create.directory, &create.names, &create.inode, create.kind, &create.wrapped_key);
-        let (name, child, key) = keys.open_entry(&entry)?;
+    async fn beside(&self, home: &Opened, create: &pb::Create, item: &Item) -> Result<Option<pb::Mutation>> {
+        let mutation = &item.mutation;
+        let mut directory: InodeId = id(&create.directory, "create.directory")?;
+        let child: InodeId = id(&create.inode, "create.inode")?;
         let kind = InodeKind::from_number(create.kind).map_err(Error::decode("the kind of something new"))?;
-        let Some((names, beside)) = self.free_name(home, directory, &keys, &name, mutation).await? else {
+        let mut known = self.keys_of(home, directory).await?;
+        let made = match (&item.made, &known) {
+            (Some(made), _) => made.clone(),
+            (None, Some(keys)) => {
+                let entry = entry_of(&create.directory, &create.names, &create.inode, create.kind, &create.wrapped_key);
+                let (name, _, key) = keys.open_entry(&entry)?;
+                Made { name, key }
+            }
+            (None, None) => return Ok(None),
+        };
+        let Made { name, key } = made;
+        let is_there = self.is_there(home, directory).await?;
+        if !is_there {
+            let Some(above) = self.nearest_above(home, directory).await? else { return Ok(None) };
+            (directory, known) = (above.id, Some(Arc::new(DirectoryKeys::new(&above.directory())?)));
+        }
+        let Some(keys) = known else { return Ok(None) };
+        let Some((names, beside)) = self.free_name(home, (directory, &keys), &name, is_there, mutation).await? else {
             return Ok(None);
         };
         if let Some(beside) = beside {
+            let why = if is_there { "was made" } else { "lost its directory" };
             self.conflicts.fetch_add(1, Ordering::Relaxed);
             self.report(format!(
-                "{:?} was made elsewhere at the same time; what was made here is kept as {:?}",
+                "{:?} {why} elsewhere at the same time; what was made here is kept as {:?}",
                 String::from_utf8_lossy(&name),
                 String::from_utf8_lossy(&beside)
             ));
         }
         self.doubt_everything(home);
-        let wrapped_key = keys.wrap(&names, child, kind, &key)?.into();
-        Ok(Some(instead_of(mutation, Op::Create(pb::Create { names, wrapped_key, ..create.clone() }))))
+        let (directory, wrapped_key) = (bytes_of(directory), keys.wrap(&names, child, kind, &key)?.into());
+        Ok(Some(instead_of(mutation, Op::Create(pb::Create { directory, names, wrapped_key, ..create.clone() }))))
     }
 
     async fn is_taken(&self, home: &Opened, directory: InodeId, tokens: &[pb::NameToken]) -> Result<bool> {

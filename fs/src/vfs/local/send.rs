@@ -24,6 +24,7 @@ use crate::vfs::Inner;
 use crate::vfs::apply::journal_error;
 use crate::vfs::health::gone;
 use crate::vfs::node::{Opened, lock};
+use crate::vfs::orphans::Links;
 
 /// What is decided is gathered for so long before it is sent behind everybody's back.
 const GATHER: Duration = Duration::from_millis(50);
@@ -220,6 +221,8 @@ impl Inner {
         if answer.results.len() != batch.len() {
             return Err(IntegrityError::Mismatch("a mutation has no result").into());
         }
+        let lost: Vec<InodeId> = batch.iter().filter_map(|item| loses(&item.mutation)).collect();
+        let links = self.links_left(home, &lost).await?;
         for (item, result) in batch.iter().zip(&answer.results) {
             if let Some(fault) = &result.fault
                 && self.refused(home, item, &fault_error(fault), result).await? == Settled::Changed
@@ -227,7 +230,7 @@ impl Inner {
                 // It is sent again, and what comes behind it as well: what of that is done already is not done twice.
                 return Ok(true);
             }
-            self.done(home, item)?;
+            self.done(home, item, &links).await?;
         }
         Ok(true)
     }
@@ -263,7 +266,7 @@ impl Inner {
             };
             if there.zip(item.known).is_some_and(|((version, root), known)| version > known && !made(version, root)) {
                 if self.written_since(home, item).await? == Settled::Done {
-                    self.done(home, item)?;
+                    self.undone(home, item).await?;
                 }
                 // What comes behind it is looked at again.
                 return Ok(Vec::new());
@@ -308,22 +311,42 @@ impl Inner {
         }
     }
 
-    /// A change is done with, in one way or the other.
-    pub(super) fn done(&self, home: &Opened, item: &Item) -> Result<()> {
+    /// A change is given up.
+    pub(super) async fn undone(&self, home: &Opened, item: &Item) -> Result<()> {
+        let lost: Vec<InodeId> = loses(&item.mutation).into_iter().collect();
+        let links = self.links_left(home, &lost).await?;
+        self.done(home, item, &links).await
+    }
+
+    /// A change is done with, in one way or the other. `links`: of what would have lost a name by it.
+    async fn done(&self, home: &Opened, item: &Item, links: &Links) -> Result<()> {
         let Some((notes, freed)) = home.local.take(item.number) else { return Ok(()) };
         if let Some(inode) = freed {
-            self.allow(home, inode);
+            self.free(home, inode, links.get(&inode).copied()).await;
         }
         self.store.journal().finish_all(&notes).map_err(journal_error)
     }
 
-    /// The content of a file may be committed now, unless the file has no name any more.
-    fn allow(&self, home: &Opened, inode: InodeId) {
+    /// Nothing that is to be sent keeps the content of a file from being committed any more.
+    async fn free(&self, home: &Opened, inode: InodeId, links: Option<u32>) {
         let Some(content) = self.store.existing(home.id, inode) else { return };
-        let orphaned = self.table.by_id(home.id, inode).is_some_and(|node| lock(&node.facts).nlink == 0);
-        if !orphaned {
-            home.local.if_free(inode, || content.allow());
+        match links {
+            Some(0) => {
+                content.orphan();
+                self.let_go_of_orphan(home, &content).await;
+            }
+            // It was let go of while nobody else knew of the file.
+            None if content.is_orphaned() => {}
+            None => home.local.if_free(inode, || content.allow()),
+            Some(_) => self.keep_name(home, inode),
         }
+    }
+
+    /// A file that was to lose a name here keeps one.
+    pub(super) fn keep_name(&self, home: &Opened, inode: InodeId) {
+        let Some(content) = self.store.existing(home.id, inode) else { return };
+        home.local.if_free(inode, || content.allow());
+        content.upload_soon();
     }
 
     /// Commits what was written to files that are to take the place of others: many together, before they do.

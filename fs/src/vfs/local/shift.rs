@@ -28,7 +28,7 @@ pub(super) fn length(note: &Record) -> u64 {
 
 /// Moves notes to the end, if one of them lies in this file and they are little: half of the journal at most. Each with its places before, and
 /// their places after that.
-pub(super) fn shift(
+pub(in crate::vfs) fn shift(
     journal: &Journal,
     file: u64,
     notes: &[(Vec<Position>, Record)],
@@ -59,9 +59,9 @@ pub(super) fn shift(
 impl Item {
     /// As it is noted by now.
     pub(super) fn note(&self, bucket: BucketId) -> Note {
-        let Self { mutation, after, known, .. } = self;
+        let Self { mutation, after, known, made, .. } = self;
         let changes = u8::try_from(self.changes).unwrap_or(u8::MAX);
-        Note { bucket, mutation: mutation.clone(), changes, after: *after, known: *known }
+        Note { bucket, mutation: mutation.clone(), changes, after: *after, known: *known, made: made.clone() }
     }
 }
 
@@ -95,6 +95,7 @@ impl Inner {
             failed = root.home.local.shift(root.home.id, journal, file).err().or(failed);
         }
         failed = self.kept.shift(journal, file).err().or(failed);
+        failed = self.shift_orphans(file).err().or(failed);
         // Of buckets that are not open, and those that nothing can be made of.
         for notes in lock(&self.notes).values_mut() {
             let records: Vec<(Vec<Position>, Record)> =
@@ -164,7 +165,7 @@ mod tests {
             let create = pb::Create { inode: bytes_of(InodeId([byte; 16])), ..pb::Create::default() };
             let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
             let mutation = pb::Mutation { txn: txn.clone(), operations, time_ns: Some(1) };
-            let note = Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None };
+            let note = Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None, made: None };
             let record = note.record();
             assert!(local.decide(local.turn(), note, None, || journal.offer(&record), |_| {}).is_ok());
         }

@@ -79,7 +79,7 @@ impl Inner {
         let given_up = lock(&home.local.state).unwritten(&missing);
         for item in given_up {
             self.settle_with(home, &item, None, "what was written to the file is missing in the journal");
-            self.done(home, &item)?;
+            self.undone(home, &item).await?;
         }
         Ok(())
     }
@@ -113,7 +113,7 @@ mod tests {
         };
         let operations = vec![pb::Operation { operation: Some(Op::Rename(rename)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        Note { bucket: BucketId([1; 16]), mutation, changes: 2, after: Some(inode(file)), known: Some(1) }
+        Note { bucket: BucketId([1; 16]), mutation, changes: 2, after: Some(inode(file)), known: Some(1), made: None }
     }
 
     /// Of the saves 2 over 9, 3 over 2 and 4 over 3, the content of some is missing: which files are left to take the place of others.

@@ -262,9 +262,10 @@ impl Model {
     }
 
     fn commit(&mut self, inode: u8, len: u64, stale: bool) -> Outcome {
+        let has_name = self.links(inode) > 0;
         let node = self.nodes.get_mut(&inode).ok_or(ErrorCode::NotFound)?;
         match node.kind {
-            InodeKind::File if stale => Err(ErrorCode::Conflict),
+            InodeKind::File if stale || !has_name => Err(ErrorCode::Conflict),
             InodeKind::File => {
                 (node.size, node.version) = (len, node.version + 1);
                 Ok(())

@@ -125,11 +125,12 @@ async fn unlinking_follows_posix() {
         assert_eq!(code(&tree.one(operation).await), Some(expected));
     }
     tree.check().await;
+    ok(&tree.one(Op::Commit(tree.small(file, 0, 100))).await);
     ok(&tree.one(unlink(dir, "f", file, Mode::File)).await);
     ok(&tree.one(unlink(tree.root, "d", dir, Mode::Directory)).await);
     assert_eq!(tree.inode(tree.root).await.unwrap().nlink, 2);
-    // Unlinked files stay readable and committable for the grace period.
-    ok(&tree.one(Op::Commit(tree.small(file, 0, 100))).await);
+    // Unlinked files stay readable for the grace period, and take no content that nobody could find.
+    assert_eq!(code(&tree.one(Op::Commit(tree.small(file, 1, 100))).await), Some(ErrorCode::Conflict));
     assert_eq!(tree.bytes().await, (0, sealed(100), 0));
     tree.check().await;
     tree.pass_seconds(31 * 24 * 3600);

@@ -1,0 +1,179 @@
+//! Files that lost their last name, and what was written to them and is not committed.
+//!
+//! | who removed the name | what becomes of it |
+//! |---|---|
+//! | this machine | it stays for as long as a program has the file open, and is let go of then; not before the server has done the removal, which may find that somebody else gave the file another name |
+//! | another one | the server refuses the commit, and a conflict copy is made ([`crate::sync::conflicts`]) |
+//!
+//! After a crash nobody has the file open. That it was removed here is noted in the journal for as long as it is open, so that nothing is made
+//! of it then.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::wire::{DecodeError, Reader, Writer};
+
+use super::Inner;
+use super::node::{Node, Opened, lock};
+use crate::content::Content;
+use crate::journal::{FileId, JournalError, Position, Record};
+
+/// The tag of such notes in the journal.
+pub(crate) const TAG: u8 = 2;
+const VERSION: u8 = 1;
+
+/// Names that files have left at the server, of files of which that matters.
+pub(super) type Links = HashMap<InodeId, u32>;
+
+/// A file was removed here, and is still open: `version u8 (1) | bucket 16 | inode 16`.
+pub(crate) fn note(file: FileId) -> Record {
+    let mut writer = Writer::default();
+    writer.u8(VERSION).raw(&file.bucket.0).raw(&file.inode.0);
+    Record::Note { tag: TAG, data: Bytes::from(writer.finish()) }
+}
+
+/// The file that such a note is about.
+///
+/// # Errors
+/// [`DecodeError`].
+pub(crate) fn decode(data: &[u8]) -> Result<FileId, DecodeError> {
+    let mut reader = Reader::bare(data);
+    if reader.u8()? != VERSION {
+        return Err(DecodeError::Invalid("version of a note of a removed file"));
+    }
+    let file = FileId { bucket: BucketId(reader.array()?), inode: InodeId(reader.array()?) };
+    match reader.remaining() {
+        0 => Ok(file),
+        _ => Err(DecodeError::Invalid("note of a removed file")),
+    }
+}
+
+impl Inner {
+    /// The last name was removed here. A program may have found the name just before, and opens what it led to.
+    pub(crate) async fn removed_here(&self, node: &Node) {
+        let Some(content) = self.content_if_any(node) else { return };
+        content.orphan();
+        self.let_go_of_orphan(&node.home, &content).await;
+    }
+
+    /// Nobody has a file open any more that has no name.
+    pub(crate) async fn closed_without_name(&self, node: &Node) {
+        let Some(content) = self.content_if_any(node) else { return };
+        if content.is_orphaned() {
+            self.let_go_of_orphan(&node.home, &content).await;
+        } else {
+            // Somebody else removed it. The server says so when it is committed.
+            content.upload_soon();
+            self.let_go(node);
+        }
+    }
+
+    /// Lets go of what was written to a file that was removed here, if nobody needs it any more.
+    pub(crate) async fn let_go_of_orphan(&self, home: &Opened, content: &Arc<Content>) {
+        let file = content.id();
+        // Another one is to be replaced by it, which is not to be empty for a moment; or the removal may be refused.
+        if home.local.awaits(file.inode) || home.local.may_keep_name(file.inode) {
+            return;
+        }
+        if let Some(node) = self.table.by_id(file.bucket, file.inode) {
+            if lock(&node.file).handles > 0 {
+                self.note_orphan(file);
+                return;
+            }
+            if content.is_dirty() && self.table.is_known(node.ino) {
+                return;
+            }
+            lock(&node.file).content = None;
+        }
+        if content.is_dirty()
+            && let Err(error) = content.discard().await
+        {
+            tracing::warn!(inode = %file.inode, %error, "what was written to a removed file stays in the journal");
+            return;
+        }
+        self.finish_orphan(file);
+    }
+
+    /// How many names these files have left. `None` for those of which nothing is written that is not committed.
+    pub(super) async fn links_left(&self, home: &Opened, files: &[InodeId]) -> cyx_client::Result<Links> {
+        let matters = |inode: &InodeId| {
+            self.store.existing(home.id, *inode).is_some_and(|content| content.is_orphaned() || content.is_dirty())
+        };
+        let files: Vec<InodeId> = files.iter().copied().filter(matters).collect();
+        let mut links: Links = files.iter().map(|inode| (*inode, 0)).collect();
+        for inode in self.inodes_at_server(home, &files).await? {
+            if let Some(left) = InodeId::try_from(&inode.id[..]).ok().and_then(|id| links.get_mut(&id)) {
+                *left = inode.nlink;
+            }
+        }
+        Ok(links)
+    }
+
+    fn note_orphan(&self, file: FileId) {
+        let mut orphans = lock(&self.orphans);
+        if orphans.contains_key(&file) {
+            return;
+        }
+        match self.store.journal().append_now(&note(file)) {
+            Ok(at) => {
+                orphans.insert(file, at);
+            }
+            Err(error) => {
+                tracing::warn!(inode = %file.inode, %error, "the journal does not say that a file is removed");
+            }
+        }
+    }
+
+    fn finish_orphan(&self, file: FileId) {
+        if let Some(at) = lock(&self.orphans).remove(&file)
+            && let Err(error) = self.store.journal().finish(at)
+        {
+            tracing::warn!(inode = %file.inode, %error, "the journal still says that a file is removed");
+        }
+    }
+
+    /// Lets go of what an earlier run wrote to files of a bucket that it had removed, before that goes on.
+    pub(super) async fn forget_orphans(&self, bucket: BucketId) -> crate::content::Result<()> {
+        for file in self.orphans_of(|orphan| orphan == bucket) {
+            self.store.discard_replayed(file).await?;
+            self.finish_orphan(file);
+        }
+        Ok(())
+    }
+
+    /// What is kept of buckets that are not there any more is let go of.
+    pub(super) fn finish_stranded_orphans(&self) {
+        self.orphans_of(|bucket| self.store.is_stranded(bucket)).into_iter().for_each(|file| self.finish_orphan(file));
+    }
+
+    fn orphans_of(&self, wanted: impl Fn(BucketId) -> bool) -> Vec<FileId> {
+        lock(&self.orphans).keys().copied().filter(|file| wanted(file.bucket)).collect()
+    }
+
+    /// Moves such notes to the end of the journal, if one of them lies in this file of it.
+    pub(super) fn shift_orphans(&self, file: u64) -> Result<(), JournalError> {
+        let mut orphans = lock(&self.orphans);
+        let notes: Vec<(Vec<Position>, Record)> = orphans.iter().map(|(id, at)| (vec![*at], note(*id))).collect();
+        if let Some(moved) = super::local::shift(self.store.journal(), file, &notes)? {
+            orphans.values_mut().zip(moved).for_each(|(at, moved)| *at = moved);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_says_which_file_it_is_about() {
+        let file = FileId { bucket: BucketId([3; 16]), inode: InodeId([4; 16]) };
+        let Record::Note { tag, data } = note(file) else { panic!("another record") };
+        assert_eq!((tag, decode(&data).unwrap()), (TAG, file));
+        for wrong in [&data[..32], &[&data[..], &[0]].concat(), &[&[9], &data[1..]].concat(), b""] {
+            decode(wrong).unwrap_err();
+        }
+    }
+}

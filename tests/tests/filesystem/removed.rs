@@ -1,0 +1,219 @@
+//! Files and directories that somebody else removes while something in them is not sent yet: it is kept beside, under a name that says so.
+//! What this machine removed itself nobody misses.
+
+use cyx_fs::vfs::RenameFlags;
+use cyx_fs::{Errno, Filesystem, Ino, Kind};
+
+use super::alone::{alone, names};
+use super::support::{ME, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
+
+const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
+const SHORT: &str = "--write-lease-seconds=3";
+
+/// Kills the server and waits until names are decided without it.
+async fn without_server(world: &World, fs: &Filesystem, root: Ino) {
+    alone(fs, root).await;
+    world.cluster.kill_server();
+    until("the lease is over", async || fs.state().leases == 0).await;
+    until("it is known to be away", async || fs.lookup(root, b"never asked for").await == Err(Errno::ENOENT)).await;
+}
+
+/// The conflict copies of a directory: the names that they are of, their kind, and what is in those that are files.
+async fn copies(fs: &Filesystem, at: Ino) -> Vec<(String, Kind, Vec<u8>)> {
+    let mut found = Vec::new();
+    for (name, kind, attr) in list(fs, at).await {
+        if let Some((of, _)) = name.split_once(" (conflict desk ") {
+            let data = if kind == Kind::File { content(fs, attr.ino).await } else { Vec::new() };
+            found.push((of.to_owned(), kind, data));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+fn file(of: &str, data: &[u8]) -> (String, Kind, Vec<u8>) {
+    (of.to_owned(), Kind::File, data.to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_to_a_file_that_somebody_else_removes_is_kept() {
+    let world = World::new();
+    let there = world.machine(|options| options.host = "elsewhere".to_owned()).await;
+    let here = world.machine(|options| options.store.idle = std::time::Duration::from_secs(3600)).await;
+    let (a, b) = (bucket(&there.fs, "work").await, bucket(&here.fs, "work").await);
+    for name in ["removed", "replaced", "trashed", "seen"] {
+        put(&there.fs, a, name, b"as it was").await;
+    }
+    put(&there.fs, a, "new", b"what replaces it").await;
+    assert_eq!(there.fs.drain(&|_| {}).await, Ok(0));
+    let mut open = Vec::new();
+    for name in ["removed", "replaced", "trashed", "seen"] {
+        let ino = walk(&here.fs, b, name).await.unwrap().ino;
+        let handle = here.fs.open_file(ino, WRITE).await.unwrap();
+        write_at(&here.fs, handle, 3, name.as_bytes()).await;
+        here.fs.fsync(handle, false).await.unwrap();
+        open.push((ino, handle));
+    }
+    there.fs.unlink(a, b"removed").await.unwrap();
+    there.fs.unlink(a, b"seen").await.unwrap();
+    there.fs.rename(a, b"new", a, b"replaced", PLAIN).await.unwrap();
+    assert_eq!(there.fs.drain(&|_| {}).await, Ok(0));
+    world.user.ok(["delete", "work", "trashed"]);
+    until("it is known here", async || here.fs.getattr(open[3].0, None).await.is_ok_and(|attr| attr.nlink == 0)).await;
+    for (_, handle) in &open[..3] {
+        here.fs.release(*handle).await;
+    }
+    here.fs.flush(open[3].1).await.unwrap();
+    let wanted = [
+        file("removed", b"as removed"),
+        file("replaced", b"as replaced"),
+        file("seen", b"as seenas"),
+        file("trashed", b"as trashed"),
+    ];
+    until("copies are made", async || copies(&here.fs, b).await.len() == wanted.len()).await;
+    // Who has it open still reads what was written, and goes on: that is a file without a name then.
+    let (_, handle) = open[3];
+    write_at(&here.fs, handle, 0, b"to").await;
+    assert_eq!(here.fs.read(handle, 0, 100).await.unwrap(), &b"to seenas"[..]);
+    here.fs.release(handle).await;
+    for (ino, _) in &open {
+        here.fs.forget(*ino, 1);
+    }
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    until("they are seen elsewhere", async || copies(&there.fs, a).await == wanted).await;
+    assert_eq!(content(&there.fs, walk(&there.fs, a, "replaced").await.unwrap().ino).await, b"what replaces it");
+    assert_eq!((names(&there.fs, a).await.len(), here.fs.state().conflicts), (5, 4));
+    here.fs.shutdown().await;
+    there.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_removed_here_leaves_nothing_behind_not_even_after_a_crash() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fs = world.open(folder.path(), |_| {}).await;
+    for crash in [false, true] {
+        let work = bucket(&fs, "work").await;
+        put(&fs, work, "file", b"as it was").await;
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        let ino = walk(&fs, work, "file").await.unwrap().ino;
+        let handle = fs.open_file(ino, WRITE).await.unwrap();
+        write_at(&fs, handle, 0, b"before").await;
+        fs.unlink(work, b"file").await.unwrap();
+        write_at(&fs, handle, 0, b"behind").await;
+        fs.fsync(handle, false).await.unwrap();
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        assert_eq!(fs.state().dirty_files, 1, "it is open");
+        assert_eq!(fs.read(handle, 0, 100).await.unwrap(), &b"behindwas"[..]);
+        if crash {
+            fs.shutdown().await;
+            drop(fs);
+            fs = world.open(folder.path(), |_| {}).await;
+        } else {
+            fs.release(handle).await;
+            fs.forget(ino, 3);
+        }
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        until("nothing is dirty", async || fs.state().dirty_files == 0).await;
+        let state = fs.state();
+        assert_eq!((state.conflicts, state.last_error), (0, None));
+        assert_eq!(names(&fs, bucket(&fs, "work").await).await, [] as [&str; 0]);
+    }
+    fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_removal_that_is_refused_gives_back_what_was_written() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    for restart in [true, false] {
+        let fs = world.open(folder.path(), |_| {}).await;
+        let work = bucket(&fs, "work").await;
+        put(&fs, work, "file", b"as it was").await;
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        list(&fs, work).await;
+        without_server(&world, &fs, work).await;
+        let ino = walk(&fs, work, "file").await.unwrap().ino;
+        let handle = fs.open_file(ino, WRITE).await.unwrap();
+        write_at(&fs, handle, 0, b"written").await;
+        fs.release(handle).await;
+        fs.unlink(work, b"file").await.unwrap();
+        fs.shutdown().await;
+        drop(fs);
+
+        world.cluster.up();
+        world.user.ok(["mv", "work", "file", "moved"]);
+        let fs = world.open(folder.path(), |_| {}).await;
+        let work = bucket(&fs, "work").await;
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        until("it is sent", async || world.user.read("work", "moved") == b"writtenas").await;
+        assert_eq!(names(&fs, work).await, ["moved"], "{restart}");
+        fs.unlink(work, b"moved").await.unwrap();
+        assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+        fs.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_new_in_a_directory_that_somebody_else_removed_is_kept_above_it() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    for name in ["removed", "trashed"] {
+        fs.mkdir(work, name.as_bytes(), 0o755, ME).await.unwrap();
+    }
+    put(&fs, work, "plain", b"stays").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    list(&fs, work).await;
+    for name in ["removed", "trashed"] {
+        let ino = walk(&fs, work, name).await.unwrap().ino;
+        list(&fs, ino).await;
+    }
+    without_server(&world, &fs, work).await;
+    for name in ["removed", "trashed"] {
+        let at = walk(&fs, work, name).await.unwrap().ino;
+        put(&fs, at, &format!("written in {name}"), name.as_bytes()).await;
+        put(&fs, at, &format!("empty in {name}"), b"").await;
+        fs.symlink(at, format!("link in {name}").as_bytes(), b"somewhere", ME).await.unwrap();
+        let sub = fs.mkdir(at, format!("sub of {name}").as_bytes(), 0o755, ME).await.unwrap();
+        put(&fs, sub.ino, "below", name.as_bytes()).await;
+    }
+    let trashed = walk(&fs, work, "trashed").await.unwrap().ino;
+    fs.rename(work, b"plain", trashed, b"plain", PLAIN).await.unwrap();
+    fs.shutdown().await;
+    drop(fs);
+
+    world.cluster.up();
+    world.user.ok(["delete", "work", "trashed", "--recursive"]);
+    let other = world.machine(|_| {}).await;
+    let there = bucket(&other.fs, "work").await;
+    other.fs.rmdir(there, b"removed").await.unwrap();
+    assert_eq!(other.fs.drain(&|_| {}).await, Ok(0));
+
+    let fs = world.open(folder.path(), |_| {}).await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let mut wanted = Vec::new();
+    for name in ["removed", "trashed"] {
+        wanted.push(file(&format!("empty in {name}"), b""));
+        wanted.push((format!("link in {name}"), Kind::Symlink, Vec::new()));
+        wanted.push((format!("sub of {name}"), Kind::Directory, Vec::new()));
+        wanted.push(file(&format!("written in {name}"), name.as_bytes()));
+    }
+    wanted.sort_by(|a, b| a.0.cmp(&b.0));
+    until("they are seen elsewhere", async || copies(&other.fs, there).await == wanted).await;
+    for (name, kind, attr) in list(&other.fs, there).await {
+        if kind == Kind::Directory {
+            let of = if name.starts_with("sub of removed") { "removed" } else { "trashed" };
+            assert_eq!(content(&other.fs, walk(&other.fs, attr.ino, "below").await.unwrap().ino).await, of.as_bytes());
+        }
+    }
+    // What was to be moved there stays where it was.
+    assert_eq!(content(&other.fs, walk(&other.fs, there, "plain").await.unwrap().ino).await, b"stays");
+    assert_eq!(names(&other.fs, there).await.len(), 9);
+    let handle = fs.open_file(walk(&fs, bucket(&fs, "work").await, "plain").await.unwrap().ino, READ).await.unwrap();
+    assert_eq!(fs.read(handle, 0, 100).await.unwrap(), &b"stays"[..]);
+    fs.release(handle).await;
+    other.fs.shutdown().await;
+    fs.shutdown().await;
+}
