@@ -7,17 +7,19 @@ mod gateway;
 #[allow(unreachable_pub, reason = "shared by test files")]
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_client::nodes::{Patience, SessionProof as _};
 use cyx_client::transfer::{
-    Condition, OnConflict, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
+    Condition, OnConflict, Patch, PlainSource, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
 };
 use cyx_client::{Bucket, Error, IntegrityError, TreePath};
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::Operations;
+use cyx_core::ids::{Random as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
 use ed25519_dalek::SigningKey;
@@ -519,4 +521,45 @@ async fn a_moment_without_nodes_is_waited_out_and_costs_no_shard() {
     assert_eq!((put.survives(), put.missing_shards()), (Some(4), 0));
     uploads.finish().await;
     assert_eq!(world.get("a").await.unwrap(), plain);
+}
+
+/// What a file in a mount was written over with.
+struct Written;
+
+impl PlainSource for Written {
+    fn read_at(&self, _offset: u64, plain: &mut [u8]) -> std::io::Result<()> {
+        plain.fill(7);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_whose_segment_is_refused_says_why() {
+    let world = World::new(3).await;
+    let (mut patches, names, len) = (Vec::new(), ["a", "b"], 50_000);
+    for name in names {
+        world.put(name, &[1; 50_000], &PutOptions::default()).await.unwrap();
+        let located = world.bucket.resolve(&path(name)).await.unwrap();
+        patches.push(Patch {
+            base: world.engine().open(&world.bucket, &located).await.unwrap(),
+            size: len,
+            data: std::iter::once(0..len).collect(),
+            holes: Vec::new(),
+            shared: Vec::new(),
+            source: Arc::new(Written),
+            ahead: Vec::new(),
+            mtime_ns: 1,
+            changed_ns: 1,
+            txn: TxnId::random(),
+        });
+    }
+    // The files share a segment.
+    let refusal = (ErrorCode::QuotaExceeded, "this month's traffic of the plan is used up");
+    world.gateway.state().storage.refuses_leases = Some(refusal);
+    let results = world.uploads().prepare(patches).await.commit(None).await;
+    let errors: Vec<Error> = results.into_iter().map(|result| result.err().unwrap()).collect();
+    assert_eq!(errors.len(), names.len());
+    for error in errors {
+        assert_eq!((error.code(), error.to_string().as_str()), refusal);
+    }
 }

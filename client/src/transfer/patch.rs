@@ -142,7 +142,7 @@ impl Uploads {
         let carried = match self.ship_all(wanted, begun, total, &mut files).await {
             Ok(carried) => carried,
             Err(error) => {
-                fail_all(&mut files, error);
+                fail_all(&mut files, &error);
                 Vec::new()
             }
         };
@@ -212,7 +212,7 @@ impl Uploads {
             let stored = match joined(done) {
                 Ok(Ok(stored)) => stored,
                 Ok(Err((error, users))) => {
-                    fail(files, &users, error);
+                    fail(files, &users, &error);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -417,17 +417,16 @@ fn rest_of(data: &[Range<u64>], begun: &[OnItsWay]) -> Vec<Range<u64>> {
     rest
 }
 
-fn fail(files: &mut [Building], users: &[usize], error: Error) {
-    let mut error = Some(error);
+/// Each file fails for the reason for which its segment could not be stored.
+fn fail(files: &mut [Building], users: &[usize], error: &Error) {
     for user in users {
         if let Some(file) = files.get_mut(*user).filter(|file| file.error.is_none()) {
-            let error = error.take().unwrap_or(Error::Internal("its segment could not be stored"));
-            file.error = Some(error);
+            file.error = Some(error.repeated());
         }
     }
 }
 
-fn fail_all(files: &mut [Building], error: Error) {
+fn fail_all(files: &mut [Building], error: &Error) {
     let users: Vec<usize> = (0..files.len()).filter(|at| !files[*at].is_inline()).collect();
     fail(files, &users, error);
 }

@@ -22,12 +22,17 @@ pub struct Storage {
     pub placements: HashMap<Bytes, pb::Placement>,
     pub leases: Vec<Bytes>,
     pub leased: u32,
+    /// Why no lease is given.
+    pub refuses_leases: Option<(ErrorCode, &'static str)>,
     /// Blobs by staging transaction.
     pub staged: HashMap<Bytes, Vec<Bytes>>,
 }
 
 impl Storage {
     pub fn lease(&mut self, asked: &pb::LeasePlacementRequest) -> Result<pb::LeasePlacementResponse, Status> {
+        if let Some((code, message)) = self.refuses_leases {
+            return Err(status(code, message));
+        }
         let usable: Vec<pb::NodeAccess> =
             self.nodes.iter().filter(|access| !asked.avoid.contains(&access.node)).cloned().collect();
         let most = asked.at_most.map_or(usize::MAX, |scheme| (scheme.k + scheme.m) as usize);
