@@ -171,9 +171,15 @@ impl<T> MetaStream<T> {
     /// The next message; `None` at the end.
     ///
     /// # Errors
-    /// As every call. The stream is over then.
+    /// As every call. The stream is over then; with the token it was begun with as well, which is transient: the session goes on, and
+    /// whether it does is found out by calling again.
     pub async fn next(&mut self) -> Result<Option<T>> {
-        self.messages.message().await.map_err(|status| self.meta.error(&status))
+        self.messages.message().await.map_err(|status| match error_code(&status) {
+            ErrorCode::TokenExpired => {
+                Error::Network { what: "a stream ended".to_owned(), reason: status.message().to_owned() }
+            }
+            _ => self.meta.error(&status),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::tree::list::Walked;
 use cyx_client::{Bucket, Error, IntegrityError, Located, TreePath};
+use cyx_core::error::ErrorCode;
 use cyx_core::extent::tree::build;
 use cyx_core::extent::{BlobHeader, Extent, PageId};
 use cyx_core::ids::{BlobId, Random as _};
@@ -500,6 +501,26 @@ async fn a_subscription_goes_on_where_it_was() {
     assert_eq!(seen, [4, 5, 6]);
     let asked: Vec<u64> = world.gateway.state().subscriptions.iter().map(|from| from[0].sequence).collect();
     assert_eq!(asked, [3, 5]);
+}
+
+#[tokio::test]
+async fn a_subscription_outlives_its_access_token_and_not_its_session() {
+    use cyx_client::events::Notice;
+    let world = World::new().await;
+    let mut subscription = world.client.subscribe([]);
+    let refreshes = world.gateway.state().refreshes;
+    for _ in 0..2 {
+        world.gateway.state().end_of_subscription = Some(ErrorCode::TokenExpired);
+        assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
+        assert_eq!(subscription.next().await.unwrap(), Notice::Disconnected);
+        world.gateway.state().expire = true;
+    }
+    assert_eq!(subscription.next().await.unwrap(), Notice::Connected);
+    assert_eq!(world.gateway.state().refreshes, refreshes + 2, "the token was renewed");
+
+    subscription.restart();
+    world.gateway.state().ended = true;
+    assert!(matches!(subscription.next().await, Err(Error::NotLoggedIn { ended: true })));
 }
 
 #[tokio::test]

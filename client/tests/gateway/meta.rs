@@ -440,7 +440,8 @@ impl MetaService for Fake {
         tokio::time::sleep(way).await;
         self.call("subscribe", request, |state, asked| {
             state.subscriptions.push(asked.from);
-            let events: Vec<_> = std::mem::take(&mut state.events).into_iter().map(Ok).collect();
+            let mut events: Vec<_> = std::mem::take(&mut state.events).into_iter().map(Ok).collect();
+            events.extend(state.end_of_subscription.take().map(|code| Err(status(code, "as the test wants it"))));
             // The first stream ends behind its events; what was not sent comes on the next one.
             let rest: Answers<pb::Event> = stream_of(events);
             Ok(if state.subscriptions.len() > 1 { Box::pin(rest.chain(futures_util::stream::pending())) } else { rest })

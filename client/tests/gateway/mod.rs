@@ -90,6 +90,8 @@ pub struct State {
     pub break_listing_after: Option<usize>,
     pub events: Vec<pb::Event>,
     pub subscriptions: Vec<Vec<pb::Position>>,
+    /// What the next stream of events ends with.
+    pub end_of_subscription: Option<ErrorCode>,
     /// How long it takes until a subscription is answered.
     pub way_of_subscriptions: std::time::Duration,
     pub storage: storage::Storage,
@@ -147,6 +149,7 @@ impl Gateway {
             break_listing_after: None,
             events: Vec::new(),
             subscriptions: Vec::new(),
+            end_of_subscription: None,
             way_of_subscriptions: std::time::Duration::ZERO,
             storage: storage::Storage::default(),
         }));
