@@ -129,6 +129,9 @@ pub enum Error {
     /// Somebody else changed it first.
     #[error("{0} was changed by somebody else at the same time")]
     Conflict(String),
+    /// A local file was written to each time that it was read.
+    #[error("{0} changed while it was read")]
+    Changing(String),
     /// A file or folder of this machine.
     #[error("{}: {source}", path.display())]
     Local {
@@ -246,7 +249,7 @@ impl Error {
             Self::NotLoggedIn { .. } | Self::ApiKeyRefused => ErrorCode::InvalidCredentials,
             Self::OtherGateway { .. } => ErrorCode::PermissionDenied,
             Self::Gateway { .. } | Self::Config { .. } => ErrorCode::InvalidArgument,
-            Self::IncarnationChanged { .. } | Self::Conflict(_) => ErrorCode::Conflict,
+            Self::IncarnationChanged { .. } | Self::Conflict(_) | Self::Changing(_) => ErrorCode::Conflict,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::AlreadyExists(_) => ErrorCode::AlreadyExists,
             Self::IsDirectory(_) => ErrorCode::IsDirectory,
@@ -293,6 +296,9 @@ impl Error {
             }
             Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
+            Self::Changing(_) => Some(
+                "Upload it when nothing writes to it, or a snapshot of it; what standard input has (`cyx upload -`) is taken as it comes.",
+            ),
             Self::Lost { .. } => Some("Waiting does not bring them back: if there is another copy, upload it again."),
             Self::Server { code, .. } => match code {
                 ErrorCode::QuotaExceeded => Some(
@@ -340,6 +346,7 @@ impl Error {
             Self::IsDirectory(what) => Self::IsDirectory(what.clone()),
             Self::NotDirectory(what) => Self::NotDirectory(what.clone()),
             Self::Conflict(what) => Self::Conflict(what.clone()),
+            Self::Changing(what) => Self::Changing(what.clone()),
             Self::Local { path, source } => {
                 let again = io::Error::new(source.kind(), source.to_string());
                 Self::Local { path: path.clone(), source: again }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use cyx_client::local::{All, DownloadOptions, Filter, Summary, UploadOptions};
 use cyx_client::nodes::SessionProof as _;
-use cyx_client::transfer::{Silent, Transfer, Tuning};
+use cyx_client::transfer::{Progress, Silent, Transfer, Tuning};
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::{Bucket, Error, TreePath};
 use cyx_core::grant::Operations;
@@ -112,6 +112,49 @@ fn describe(root: &Path) -> BTreeMap<String, (String, u32, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     visit(root, root, &mut found);
     found
+}
+
+/// Writes to a file whenever a part of it was sent.
+struct Writes {
+    path: std::path::PathBuf,
+    times: std::sync::atomic::AtomicU32,
+}
+
+impl Progress for Writes {
+    fn bytes(&self, _: u64) {
+        use std::io::Write as _;
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.times.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            fs::File::options().append(true).open(&self.path).unwrap().write_all(b"more").unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_while_it_is_read_is_read_again_and_never_stored_torn() {
+    let (world, folder) = (World::new().await, tempfile::tempdir().unwrap());
+    let path = folder.path().join("log");
+    fs::write(&path, vec![7; 1_200_000]).unwrap();
+    let upload = async |times| {
+        let uploads = world.engine().uploads(&world.bucket);
+        let items = vec![(path.clone(), TreePath::parse("log").unwrap())];
+        let writes = Arc::new(Writes { path: path.clone(), times: std::sync::atomic::AtomicU32::new(times) });
+        let summary = uploads.upload(items, UploadOptions::default(), Arc::new(All), writes).await;
+        uploads.finish().await;
+        summary
+    };
+
+    let mut summary = upload(u32::MAX).await;
+    assert!(matches!(summary.failed.pop().unwrap().error, Error::Changing(name) if name == "log"));
+    assert!(world.bucket.try_resolve(&TreePath::parse("log").unwrap()).await.unwrap().is_none());
+
+    let summary = upload(1).await;
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+    let target = folder.path().join("back");
+    world.down("log", &target, DownloadOptions::default()).await;
+    assert!(fs::read(&target).unwrap() == fs::read(&path).unwrap());
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(time(&target), time(&path), "so the next run finds it unchanged");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 /// Uploads files and directories.
 ///
 /// Replaces what has the same key; who has the old content open or is downloading it can read it to its end, for a day. Skips files whose
-/// size and time are unchanged. Keeps times, permissions and symbolic links. An interrupted upload that is run again sends only what is missing.
+/// size and time are unchanged. Keeps times, permissions and symbolic links. An interrupted upload that is run again sends only what is missing. A file that is written to while it is read is read up to three times, then it fails (exit code 7).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -13,19 +13,19 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
+use self::sending::{Outcome, Outcomes, large, small};
 use super::walk::{Local, LocalKind, below, has_wanted, read_folder};
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::put::Target;
-use crate::transfer::{
-    Condition, FileOutcome, OnConflict, Place, Progress, Put, PutOptions, SmallFile, Source, Uploads,
-};
+use crate::transfer::{Condition, FileOutcome, OnConflict, Place, Progress, Put, PutOptions, Uploads};
 use crate::tree::change::{NewKind, attributes_now, mutation};
 use crate::tree::path::TreePath;
 use crate::tree::types::{Directory, Located};
+
+mod sending;
 
 /// Small files of one batch.
 const BATCH_FILES: usize = 500;
@@ -101,13 +101,6 @@ struct Candidate {
     local: Local,
     size: u64,
     place: Place,
-}
-
-type Outcomes = Vec<(Vec<u8>, u64, Outcome)>;
-
-enum Outcome {
-    Put(Result<Put>),
-    Unchanged,
 }
 
 struct Run {
@@ -511,82 +504,4 @@ fn is_same(candidate: &Candidate) -> bool {
             && located.inode.size == candidate.size
             && located.inode.attributes.as_ref().is_some_and(|there| there.mtime_ns == candidate.local.mtime_ns)
     })
-}
-
-/// A large file, or one that is compared first.
-async fn large(
-    uploads: Uploads,
-    candidate: Candidate,
-    options: PutOptions,
-    compare: bool,
-    progress: Arc<dyn Progress>,
-) -> Result<Outcomes> {
-    let Candidate { path, local, size, place } = candidate;
-    progress.begins(&path, Some(size));
-    if let Some(located) = place.found.as_ref().filter(|_| compare)
-        && let Ok(true) = uploads.has_same_content(located, local.path.clone()).await
-    {
-        return Ok(vec![(path, size, Outcome::Unchanged)]);
-    }
-    let options = PutOptions { mode: Some(local.mode), mtime_ns: Some(local.mtime_ns), ..options };
-    let put = put_file(&uploads, place, &local, size, &options, &*progress).await;
-    Ok(vec![(path, size, Outcome::Put(put))])
-}
-
-async fn put_file(
-    uploads: &Uploads,
-    place: Place,
-    local: &Local,
-    size: u64,
-    options: &PutOptions,
-    progress: &dyn Progress,
-) -> Result<Put> {
-    let path = local.path.clone();
-    let file = blocking(move || std::fs::File::open(&path).map_err(Error::local(&path))).await?;
-    Box::pin(uploads.put(place, Source::File(file), Some(size), options, progress)).await
-}
-
-/// A batch of small files.
-async fn small(
-    uploads: Uploads,
-    batch: Vec<Candidate>,
-    options: PutOptions,
-    progress: Arc<dyn Progress>,
-) -> Result<Outcomes> {
-    let reading = blocking(move || {
-        let read = |candidate: Candidate| {
-            let plain = std::fs::read(&candidate.local.path).map(Zeroizing::new);
-            let plain = plain.map_err(Error::local(&candidate.local.path));
-            (candidate, plain)
-        };
-        Ok(batch.into_iter().map(read).collect::<Vec<_>>())
-    });
-    let (mut outcomes, mut files, mut paths, mut grown) = (Outcomes::new(), Vec::new(), Vec::new(), Vec::new());
-    for (candidate, plain) in reading.await? {
-        match plain {
-            // It grew since it was looked at.
-            Ok(plain) if plain.len() as u64 > PACK_FILE_MAX => grown.push(candidate),
-            Ok(plain) => {
-                let options = PutOptions {
-                    mode: Some(candidate.local.mode),
-                    mtime_ns: Some(candidate.local.mtime_ns),
-                    ..options.clone()
-                };
-                progress.begins(&candidate.path, Some(plain.len() as u64));
-                paths.push((candidate.path, plain.len() as u64));
-                files.push(SmallFile { place: candidate.place, plain, options });
-            }
-            Err(error) => outcomes.push((candidate.path, candidate.size, Outcome::Put(Err(error)))),
-        }
-    }
-    for ((path, size), put) in paths.into_iter().zip(Box::pin(uploads.put_small(files)).await) {
-        if put.is_ok() {
-            progress.bytes(size);
-        }
-        outcomes.push((path, size, Outcome::Put(put)));
-    }
-    for candidate in grown {
-        outcomes.extend(large(uploads.clone(), candidate, options.clone(), false, Arc::clone(&progress)).await?);
-    }
-    Ok(outcomes)
 }

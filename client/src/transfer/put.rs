@@ -65,6 +65,8 @@ pub struct PutOptions {
     pub mtime_ns: Option<i64>,
     /// The upload goes on where an interrupted one was, and is remembered if it is interrupted.
     pub resumable: bool,
+    /// A file that is written to while it is read is not committed.
+    pub steady: bool,
 }
 
 /// Where a file goes, and what was found there.
@@ -119,7 +121,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] and [`Error::Conflict`] as the conditions say, [`Error::IsDirectory`],
-    /// [`Error::TooFewNodes`], quota and network errors, [`Error::Local`] for the source.
+    /// [`Error::TooFewNodes`], quota and network errors, [`Error::Local`] and [`Error::Changing`] for the source.
     pub async fn put(
         &self,
         place: Place,
@@ -179,10 +181,16 @@ impl Uploads {
             progress.notice(&format!("{} goes on after {staged} bytes", shown(&place.name)));
         }
         let resumes = resume.as_ref().is_some_and(|resume| resume.staged_bytes() > 0);
+        let reading = || Error::local(shown(&place.name));
+        let watched = if options.steady { source.watched().map_err(reading())? } else { None };
         let feed = Feed::new(source, shown(&place.name));
         let sending = SendOptions { all_shards: options.all_shards, progress, txn, resume: resume.as_mut() };
         let sent = match self.send(&file.key, feed, known, sending).await {
-            Ok(content) => self.commit(place, target, file, content, options).await,
+            Ok(content) => match watched.map_or(Ok(true), |watched| watched.is_steady()) {
+                Ok(true) => self.commit(place, target, file, content, options).await,
+                Ok(false) => Err(Error::Changing(shown(&place.name))),
+                Err(error) => Err(reading()(error)),
+            },
             Err(error) => Err(error),
         };
         match (&sent, resume) {

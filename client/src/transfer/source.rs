@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read as _, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes};
@@ -40,6 +41,43 @@ impl Source {
             Self::Bytes(bytes) => Some(Again::Bytes(bytes.clone())),
             Self::Stream(_) => None,
         }
+    }
+
+    /// To be looked at when it was read; nothing for what is no file.
+    pub(crate) fn watched(&self) -> io::Result<Option<Watched>> {
+        match self {
+            Self::File(file) => Ok(Some(Watched { file: file.try_clone()?, stamp: Stamp::of(file)? })),
+            Self::Stream(_) | Self::Bytes(_) => Ok(None),
+        }
+    }
+}
+
+/// What changes when somebody writes to a file, as far as its filesystem counts time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) size: u64,
+    pub(crate) mtime_ns: i64,
+}
+
+impl Stamp {
+    /// Of the open file, whatever has its name by now: a file that was replaced is whole.
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        Ok(Self { size: metadata.len(), mtime_ns })
+    }
+}
+
+/// A file as it was when reading it began.
+pub(crate) struct Watched {
+    file: File,
+    stamp: Stamp,
+}
+
+impl Watched {
+    /// Nothing was written to it since.
+    pub(crate) fn is_steady(&self) -> io::Result<bool> {
+        Ok(Stamp::of(&self.file)? == self.stamp)
     }
 }
 
