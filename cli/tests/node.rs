@@ -17,9 +17,14 @@ use serde_json::Value;
 /// How long anything may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The node: it waits, and answers who asks how far its leaving is; the third time it has left.
+/// The node: it waits, and answers who asks how far its leaving is; the third time it has left. It is not leaving while there is a file
+/// `cyx-node.stays`.
 const NODE: &str = r#"#!/bin/sh
 [ "$1" = exit ] || exec sleep 600
+if [ "$2" = --status ] && [ -e "$0.stays" ]; then
+    echo '{"node_id":"ab","leaving":"none","chunks_left":2,"bytes_left":2048,"chunks_moved":0,"bytes_moved":0,"receipt":null}'
+    exit
+fi
 echo >> "$0.asked"
 if [ "$(wc -l < "$0.asked")" -lt 3 ]; then
     echo '{"node_id":"ab","leaving":"exiting","chunks_left":2,"bytes_left":2048,"chunks_moved":1,"bytes_moved":1024,"receipt":null}'
@@ -133,4 +138,22 @@ fn who_waits_for_a_node_to_leave_is_shown_how_far_it_is_once_each_time_and_its_r
     let [first, second, receipt] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
     assert!(first.starts_with("exiting: 2 chunks (") && second.starts_with("The node has left: 3 chunks ("), "{shown}");
     assert_eq!(*receipt, "Receipt: 00");
+}
+
+#[test]
+fn no_node_leaves_for_good_without_a_word() {
+    let machine = Machine::new();
+    let (mut command, _) = machine.start();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    fs::write(machine.dir.path().join("cyx-node.stays"), "").unwrap();
+    let refused = machine.run("node exit");
+    let asked = machine.dir.path().join("cyx-node.asked").exists();
+    let meant = machine.run("node exit --yes --no-wait --json");
+    assert!(machine.run("node stop").status.success());
+    assert_eq!((refused.status.code(), asked), (Some(2), false), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("leaving the network for good has to be confirmed") && said.contains("Use --yes."), "{said}");
+    let progress: Value = serde_json::from_slice(&meant.stdout).unwrap();
+    assert_eq!(progress["leaving"], "exiting");
 }

@@ -1486,6 +1486,8 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--status', '--status', [CompletionResultType]::ParameterName, 'Only shows how far it is')
             [CompletionResult]::new('--cancel', '--cancel', [CompletionResultType]::ParameterName, 'Stays after all; possible until everything is moved')
+            [CompletionResult]::new('-y', '-y', [CompletionResultType]::ParameterName, 'Does not ask whether the node shall leave')
+            [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Does not ask whether the node shall leave')
             [CompletionResult]::new('--no-wait', '--no-wait', [CompletionResultType]::ParameterName, 'Returns at once instead of waiting until everything is moved')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')

@@ -3745,7 +3745,7 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__node__subcmd__exit)
-            opts="-q -v -h -V --home --status --cancel --no-wait --gateway --ca-file --json --quiet --verbose --help --version"
+            opts="-y -q -v -h -V --home --status --cancel --yes --no-wait --gateway --ca-file --json --quiet --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

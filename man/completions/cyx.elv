@@ -1361,6 +1361,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --status 'Only shows how far it is'
             cand --cancel 'Stays after all; possible until everything is moved'
+            cand -y 'Does not ask whether the node shall leave'
+            cand --yes 'Does not ask whether the node shall leave'
             cand --no-wait 'Returns at once instead of waiting until everything is moved'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
             cand -q 'Prints only what was asked for, and errors'

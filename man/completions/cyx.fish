@@ -823,6 +823,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -l status -d 'Only shows how far it is'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -l cancel -d 'Stays after all; possible until everything is moved'
+complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -s y -l yes -d 'Does not ask whether the node shall leave'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -l no-wait -d 'Returns at once instead of waiting until everything is moved'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'
 complete -c cyx -n "__fish_cyx_using_subcommand node; and __fish_seen_subcommand_from exit" -s q -l quiet -d 'Prints only what was asked for, and errors'

@@ -200,7 +200,7 @@ fn a_node_that_leaves_hands_everything_over_while_people_work() {
     cluster.start_node(2);
     wait_until("the stopped node is back", || online() == 4);
     let ended = std::thread::scope(|scope| {
-        let leaving = scope.spawn(|| ada.ok(["node", "exit", "--json"]).json_lines().pop().unwrap());
+        let leaving = scope.spawn(|| ada.ok(["node", "exit", "--yes", "--json"]).json_lines().pop().unwrap());
         for (key, content) in contents.iter().enumerate().skip(6) {
             ada.write("docs", &format!("file-{key}"), content);
         }

@@ -141,12 +141,13 @@ pub struct Status {
 
 /// Leaves the network for good: everything that this machine's node keeps is moved to others, verified, before it may go.
 ///
-/// The node has to go on running meanwhile. At the end the server signs a receipt, and what was held of the pay is paid. `cyx node stop`
-/// is not this: a node that is only stopped counts as lost after some hours.
+/// The node has to go on running meanwhile. At the end the server signs a receipt, and what was held of the pay is paid; from then on the
+/// node cannot come back. `cyx node stop` is not this: a node that is only stopped counts as lost after some hours.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cyx node exit
+  cyx node exit --yes --no-wait --json
   cyx node exit --status --json | jq .bytes_left
   cyx node exit --cancel")]
 pub struct Exit {
@@ -159,6 +160,9 @@ pub struct Exit {
     /// Stays after all; possible until everything is moved.
     #[arg(long, conflicts_with = "status")]
     pub cancel: bool,
+    /// Does not ask whether the node shall leave.
+    #[arg(long, short, conflicts_with_all = ["status", "cancel"])]
+    pub yes: bool,
     /// Returns at once instead of waiting until everything is moved.
     #[arg(long)]
     pub no_wait: bool,

@@ -12,6 +12,7 @@ use crate::commands::leaving::{Look, stands, watch};
 use crate::dev::launch::find_program;
 use crate::error::{Error, Result};
 use crate::output::{human, names};
+use crate::prompt;
 
 /// What `cyx-node exit` prints.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ struct Progress {
 /// Does the command.
 ///
 /// # Errors
-/// [`Error::Node`] if no node was started here, or the server refuses.
+/// [`Error::Node`] if no node was started here, or the server refuses; a usage error if nobody can be asked, or says no.
 pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
     let home = home(context, &args.place)?;
     let state = State::load(&home)?.ok_or(Error::Node {
@@ -40,6 +41,13 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
         (false, true) => Some("--cancel"),
         (false, false) => None,
     };
+    if flag.is_none() && !args.yes {
+        // Who is leaving already has said so, and only wants to see it.
+        let now = ask(&home, &state, Some("--status")).await?;
+        if !matches!(now.leaving.as_str(), "exiting" | "exited") {
+            confirm(&now)?;
+        }
+    }
     let progress = ask(&home, &state, flag).await?;
     let waits = flag.is_none() && !args.no_wait;
     let say = |progress: &Progress, look: &Look| match look {
@@ -52,6 +60,14 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
     };
     let is_over = |progress: &Progress| !waits || progress.leaving != "exiting";
     watch(progress, say, is_over, async || ask(&home, &state, Some("--status")).await).await
+}
+
+/// Asks whether the node shall leave.
+fn confirm(now: &Progress) -> Result<()> {
+    let node = names::escape(now.node_id.as_bytes());
+    let question = format!("Node {node} cannot come back once everything is moved. Let it leave for good? Type yes");
+    let answer = prompt::confirmation("leaving the network for good", &question)?;
+    if answer.eq_ignore_ascii_case("yes") { Ok(()) } else { Err(Error::usage("nothing was changed")) }
 }
 
 fn show(context: &Context, progress: &Progress) -> Result<()> {
