@@ -154,6 +154,9 @@ impl Error {
             Self::Elsewhere { exit_code, .. } => *exit_code,
             Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) => 1,
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
+            Self::Stream { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                ErrorCode::InsufficientStorage.exit_code()
+            }
             Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) | Self::Unhealthy(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
             Self::Partly { .. } => EXIT_PARTLY,
@@ -237,6 +240,11 @@ mod tests {
         assert_eq!(mountpoint(io::ErrorKind::NotADirectory).exit_code(), EXIT_USAGE);
         assert_eq!(mountpoint(io::ErrorKind::NotFound).exit_code(), 3);
         assert_eq!(mountpoint(io::ErrorKind::PermissionDenied).exit_code(), 1);
+    }
+
+    #[test]
+    fn an_output_without_space_says_so() {
+        assert_eq!(Error::stream("write")(io::Error::from(io::ErrorKind::StorageFull)).exit_code(), 5);
     }
 
     #[test]

@@ -257,6 +257,7 @@ impl Error {
             Self::Local { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorCode::NotFound,
                 io::ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::InsufficientStorage,
                 _ => ErrorCode::Internal,
             },
             Self::Partial { .. } | Self::Interrupted | Self::Internal(_) => ErrorCode::Internal,
@@ -435,6 +436,9 @@ mod tests {
         assert_eq!(Error::Integrity(IntegrityError::Writers).exit_code(), 1);
         let quota = Error::Server { code: ErrorCode::QuotaExceeded, message: "full".into(), request_id: None };
         assert_eq!(quota.exit_code(), 5);
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert_eq!(Error::local("/a")(full.into()).exit_code(), 5, "{full}");
+        }
     }
 
     #[test]
