@@ -13,6 +13,7 @@ use cyx_core::error::ErrorCode;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
 use cyx_proto::status::{INCARNATION_KEY, READER_KEY, REQUEST_ID_KEY, error_code, retry_after};
+use cyx_proto::words;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -394,13 +395,7 @@ fn may_repeat(status: &Status) -> bool {
 
 /// The innermost reason: tonic itself says no more than `transport error`.
 fn transport_reason(status: &Status) -> String {
-    let mut source = std::error::Error::source(status);
-    let mut reason = status.message().to_owned();
-    while let Some(error) = source {
-        reason = error.to_string();
-        source = error.source();
-    }
-    reason
+    std::error::Error::source(status).map_or_else(|| status.message().to_owned(), words::reason)
 }
 
 /// A mutation that the server refused.

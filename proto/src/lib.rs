@@ -2,13 +2,15 @@
 //!
 //! The `.proto` files in this crate's folder are the contract and carry its documentation; the modules here are generated
 //! from them. [`convert`] turns foreign fields into checked types of `cyx-core`, [`status`] carries stable error codes over
-//! gRPC, [`tls`] is how a connection to a node is secured, [`socket`] how it is set up below that, and [`bulk`] moves chunk data past the codec.
+//! gRPC, [`tls`] is how a connection to a node is secured, [`socket`] how it is set up below that, [`words`]
+//! why one failed, and [`bulk`] moves chunk data past the codec.
 
 pub mod bulk;
 pub mod convert;
 pub mod socket;
 pub mod status;
 pub mod tls;
+pub mod words;
 
 /// Between clients and storage nodes.
 pub mod chunk {

@@ -272,11 +272,7 @@ fn http_date(text: &str) -> Option<u64> {
 
 /// The innermost reason of an error: the outer ones repeat the address.
 fn reason(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if error.is_timeout() { "no answer in time".into() } else { innermost.to_string() }
+    if error.is_timeout() { "no answer in time".into() } else { cyx_proto::words::reason(error) }
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Wire {
     }
 
     async fn connect(access: &NodeAccess) -> Result<Self, Problem> {
-        let unreachable = |error: std::io::Error| Problem::Unreachable(error.to_string());
+        let unreachable = |error: std::io::Error| Problem::Unreachable(cyx_proto::words::reason(&error));
         let stream = TcpStream::connect(&access.address).await.map_err(unreachable)?;
         cyx_proto::socket::prepare(&stream).map_err(unreachable)?;
         if !access.tls {

@@ -8,6 +8,7 @@ use cyx_core::auth::{self, StretchParams};
 use cyx_core::enrol::{self, CHALLENGE_LEN};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{KeyId, MachineId, random_bytes};
+use cyx_proto::words;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -178,7 +179,11 @@ impl Api {
     ) -> Result<T, Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable {
             at: self.base.clone(),
-            reason: sentence(&error.without_url()),
+            reason: if error.is_timeout() {
+                "no answer in time".to_owned()
+            } else {
+                words::reason(&error.without_url())
+            },
         };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -326,18 +331,6 @@ fn refusal(what: &'static str, status: reqwest::StatusCode, answer: &[u8]) -> Er
         }
         Err(_) => Error::Refused { what, code: by_status, message: format!("it answered {status}") },
     }
-}
-
-/// The whole chain of reasons, in one sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ fn refused(config: &Config, status: &tonic::Status) -> Error {
     if status.metadata().contains_key(cyx_proto::status::CODE_KEY) {
         Error::Refused { what: WHAT, code: error_code(status), message }
     } else {
-        Error::Unreachable { at: config.central.clone(), reason: message }
+        let reason = std::error::Error::source(status).map_or(message, cyx_proto::words::reason);
+        Error::Unreachable { at: config.central.clone(), reason }
     }
 }
 

@@ -116,10 +116,8 @@ impl Caller {
         }
         let own = status.metadata().contains_key(cyx_proto::status::CODE_KEY);
         if !own && matches!(code, cyx_core::error::ErrorCode::Unavailable) {
-            let reason = match std::error::Error::source(&status) {
-                Some(source) => format!("{}: {source}", status.message()),
-                None => status.message().to_owned(),
-            };
+            let reason = std::error::Error::source(&status)
+                .map_or_else(|| status.message().to_owned(), cyx_proto::words::reason);
             return Error::Unreachable { at: self.at.clone(), reason };
         }
         let message = status.message().chars().filter(|c| !c.is_control()).take(300).collect();
