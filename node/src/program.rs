@@ -1,5 +1,6 @@
 //! The command line of `cyx-node`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -113,13 +114,8 @@ pub fn main() -> ExitCode {
         Some(Command::Exit(exit)) => {
             Config::resolve(cli.options).map_err(Error::from).and_then(|config| exit.run(&config))
         }
-        Some(Command::ExampleConfig) => {
-            say(EXAMPLE.trim_end());
-            Ok(())
-        }
-        Some(Command::Man) => manual()
-            .and_then(|page| std::io::Write::write_all(&mut std::io::stdout(), &page))
-            .map_err(|source| Error::File { doing: "write", path: "standard output".to_owned(), source }),
+        Some(Command::ExampleConfig) => print(EXAMPLE.as_bytes()),
+        Some(Command::Man) => manual().map_err(|error| Error::Task(error.to_string())).and_then(|page| print(&page)),
     };
     match result {
         Ok(()) | Err(Error::Ended) => ExitCode::SUCCESS,
@@ -137,9 +133,17 @@ fn manual() -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the program is asked for")]
-fn say(text: &str) {
-    println!("{text}");
+/// Prints what was asked for. Whoever reads it may have enough, as `head` has: that is no failure.
+fn print(text: &[u8]) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|source| Error::File { doing: "write", path: "standard output".to_owned(), source }),
+    }
+}
+
+fn say(line: &str) -> Result<(), Error> {
+    print(format!("{line}\n").as_bytes())
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a program")]
@@ -190,8 +194,7 @@ impl Exit {
             .build()
             .map_err(|error| Error::Task(format!("cannot start the runtime: {error}")))?;
         let progress = runtime.block_on(exit::ask(config, action))?;
-        say(&serde_json::to_string(&progress).map_err(|error| Error::Task(error.to_string()))?);
-        Ok(())
+        say(&serde_json::to_string(&progress).map_err(|error| Error::Task(error.to_string()))?)
     }
 }
 
@@ -209,14 +212,13 @@ impl Trash {
                 say(&format!(
                     "Incarnation {} (began at Unix second {since}) waits for `cyx-node trash confirm`.",
                     held.incarnation
-                ));
+                ))
             }
             (TrashCommand::Confirm, Some(held)) => {
                 upkeep::confirm(&config.storage_path, &held)?;
-                say("Confirmed. A running node takes it within seconds, a stopped one when it starts.");
+                say("Confirmed. A running node takes it within seconds, a stopped one when it starts.")
             }
         }
-        Ok(())
     }
 }
 

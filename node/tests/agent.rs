@@ -435,3 +435,13 @@ fn usage_and_configuration_have_exit_codes_of_their_own() {
     let nothing = run(&["trash", "confirm"]);
     assert_eq!((nothing.status.code(), &nothing.stdout[..]), (Some(0), &b"Nothing waits for a confirmation.\n"[..]));
 }
+
+#[test]
+fn who_stops_reading_what_is_printed_is_no_failure() {
+    for command in ["example-config", "man"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_cyx-node")).arg(command).stdout(writer).output().unwrap();
+        assert!(ended.status.success() && ended.stderr.is_empty(), "{command}: {ended:?}");
+    }
+}

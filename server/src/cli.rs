@@ -110,6 +110,15 @@ type Failure = Box<dyn std::error::Error>;
 /// Exit code of a command about an installation where there is none (`EX_NOINPUT` of `sysexits.h`).
 const NO_INSTALLATION: u8 = 66;
 
+/// Prints what was asked for. Whoever reads it may have enough, as `head` has: that is no failure.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
+    }
+}
+
 fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let no_database = matches!(error.downcast_ref(), Some(DbError::Missing(_)));
     let no_key = matches!(error.downcast_ref(), Some(KeyError::Missing(_)));
@@ -118,18 +127,11 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Some(Command::Config { command: ConfigCommand::Example }) => {
-            std::io::stdout().write_all(example().as_bytes())?;
-            Ok(())
-        }
-        Some(Command::Config { command: ConfigCommand::Man }) => {
-            std::io::stdout().write_all(&manual()?)?;
-            Ok(())
-        }
+        Some(Command::Config { command: ConfigCommand::Example }) => print(example().as_bytes()),
+        Some(Command::Config { command: ConfigCommand::Man }) => print(&manual()?),
         Some(Command::Config { command: ConfigCommand::Check }) => {
             Config::resolve(cli.options)?.try_out()?;
-            writeln!(std::io::stdout(), "the configuration is valid")?;
-            Ok(())
+            print(b"the configuration is valid\n")
         }
         Some(Command::Backup { to }) => {
             maintain(cli.options, async |config| maintenance::run_backup(&config, &to).await)

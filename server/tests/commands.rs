@@ -88,3 +88,19 @@ async fn an_installation_is_worked_on_and_folders_may_be_bare_names() {
     assert!(run(dir.path(), &["check", "--data-dir", "again"]).status.success());
     assert_eq!(names(dir.path()), ["again", "copy", "data"]);
 }
+
+#[test]
+fn who_stops_reading_what_is_printed_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["simulate", "--segments", "0"][..], &["config", "example"], &["config", "man"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let command = Command::new(env!("CARGO_BIN_EXE_cyx-server"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert!(command.status.success() && command.stderr.is_empty(), "{arguments:?}: {command:?}");
+    }
+}

@@ -1,11 +1,10 @@
 //! Commands for whoever runs the server: copies of the database, coming back from them, collecting.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use sqlx::Executor as _;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::app::App;
 use crate::backup::online::backup;
 use crate::backup::restore::restore;
@@ -115,7 +114,7 @@ pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &st
         "json" => serde_json::to_string_pretty(&payouts)? + "\n",
         _ => settle::csv(&payouts),
     };
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    print(text.as_bytes())
 }
 
 /// Opens the database beside a server that may be running; makes none.
@@ -151,7 +150,7 @@ fn parse_time(text: &str) -> Result<u64, Failure> {
 }
 
 fn say(line: &str) -> Result<(), Failure> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
+    print(format!("{line}\n").as_bytes())
 }
 
 #[cfg(test)]

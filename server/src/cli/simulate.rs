@@ -1,12 +1,10 @@
 //! `cyx-server simulate`: how likely a segment is lost.
 
-use std::io::Write as _;
-
 use clap::Args;
 use cyx_core::scheme::Scheme;
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::simulate::{Row, SCHEMES, Settings, show, table};
 
 const YEARS_MAX: f64 = 1000.0;
@@ -86,16 +84,12 @@ impl Simulate {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let settings = self.settings()?;
         let rows = table(&settings);
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            let Settings { years, node_life_days, nodes, seed, .. } = settings;
-            let document = Document { years, node_life_days, nodes, seed, rows: &rows };
-            serde_json::to_writer(&mut out, &document)?;
-            writeln!(out)?;
-        } else {
-            out.write_all(show(&settings, &rows).as_bytes())?;
+        if !self.json {
+            return print(show(&settings, &rows).as_bytes());
         }
-        Ok(())
+        let Settings { years, node_life_days, nodes, seed, .. } = settings;
+        let document = Document { years, node_life_days, nodes, seed, rows: &rows };
+        print(format!("{}\n", serde_json::to_string(&document)?).as_bytes())
     }
 }
 
