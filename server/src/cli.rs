@@ -55,6 +55,9 @@ pub enum Command {
         /// Restore the state of this time (RFC 3339 or Unix seconds) instead of the newest; from shipped logs only
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+        /// Also restore a copy that has no secrets: the server draws new ones
+        #[arg(long)]
+        without_secrets: bool,
     },
     /// Say that the database was restored by other means, so that clients ask and nodes drop nothing
     NewIncarnation,
@@ -107,9 +110,6 @@ pub fn main() -> ExitCode {
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Exit code of a command about an installation where there is none (`EX_NOINPUT` of `sysexits.h`).
-const NO_INSTALLATION: u8 = 66;
-
 /// Prints what was asked for. Whoever reads it may have enough, as `head` has: that is no failure.
 fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
@@ -118,6 +118,9 @@ fn print(text: &[u8]) -> Result<(), Failure> {
         printed => Ok(printed?),
     }
 }
+
+/// Exit code of a command about an installation where there is none (`EX_NOINPUT` of `sysexits.h`).
+const NO_INSTALLATION: u8 = 66;
 
 fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     let no_database = matches!(error.downcast_ref(), Some(DbError::Missing(_)));
@@ -136,9 +139,9 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Backup { to }) => {
             maintain(cli.options, async |config| maintenance::run_backup(&config, &to).await)
         }
-        Some(Command::Restore { from, at }) => {
-            maintain(cli.options, async |config| maintenance::run_restore(&config, &from, at.as_deref()).await)
-        }
+        Some(Command::Restore { from, at, without_secrets }) => maintain(cli.options, async |config| {
+            maintenance::run_restore(&config, &from, at.as_deref(), without_secrets).await
+        }),
         Some(Command::NewIncarnation) => {
             maintain(cli.options, async |config| maintenance::run_new_incarnation(&config).await)
         }

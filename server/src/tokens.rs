@@ -21,7 +21,17 @@ use crate::config::{Config, ConfigError};
 use crate::error::ApiError;
 
 pub use self::codes::{CodeKeys, OTP_DIGITS, make_backup_code};
+pub(crate) use self::secret::FILE as SECRET_FILE;
+
 pub use self::jwt::{Claims, Issued, Subject, UserType};
+
+/// Looks whether the secret can be used, and draws none.
+///
+/// # Errors
+/// [`ConfigError`] if it is too short or its file cannot be used.
+pub fn try_secret(config: &Config) -> Result<(), ConfigError> {
+    secret::find(config).map(drop)
+}
 
 /// Makes and checks tokens.
 pub struct Tokens {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cyx_server::backup::generation::Generation;
-use cyx_server::backup::restore::restore;
+use cyx_server::backup::restore::{Secrets, restore};
 use cyx_server::db::{Db, DbConfig, Location};
 use sqlx::Row as _;
 
@@ -136,7 +136,7 @@ async fn what_was_acknowledged_before_the_last_ship_survives_the_loss_of_the_ser
 
         // The disk of the server is gone; only what was shipped is left.
         let restored_dir = dir.path().join(format!("restored-{round}"));
-        let restored = restore(&dir.path().join("shipped"), None, &restored_dir).await.unwrap();
+        let restored = restore(&dir.path().join("shipped"), None, &restored_dir, Secrets::All).await.unwrap();
         let found = machines(&restored_dir).await;
         for (id, at) in acknowledged.lock().unwrap().iter().filter(|(_, at)| **at < restored.until) {
             assert!(found.contains(id), "machine {id}, acknowledged at {at}, is missing at {}", restored.until);

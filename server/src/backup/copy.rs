@@ -6,9 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::keys::file::FOLDER as KEYS;
+use crate::tokens::SECRET_FILE;
 
 /// Files in the data folder that hold secrets.
-const SECRET_FILES: [&str; 1] = ["jwt.secret"];
+const SECRET_FILES: [&str; 1] = [SECRET_FILE];
 
 /// Copies a file: when this returns, the copy is durable, complete and readable by its owner only. An existing one is replaced.
 ///

@@ -16,7 +16,9 @@ use super::online::{FORMAT, MANIFEST, Manifest};
 use super::replay::{ReplayError, Replayed, replay};
 use super::{DATABASE, copy, online};
 use crate::db::{Db, DbConfig, DbError, Location};
-use crate::keys::new_incarnation;
+use crate::keys::file::must_exist;
+use crate::keys::{KeyError, new_incarnation};
+use crate::tokens::SECRET_FILE;
 
 /// Most problems of a damaged database that are named.
 const PROBLEMS: usize = 10;
@@ -30,6 +32,18 @@ pub enum RestoreError {
     /// The backup is not what its description says.
     #[error("the backup in {} is damaged", .0.display())]
     Damaged(PathBuf),
+    /// The copy has no signing keys.
+    #[error(
+        "{} has no signing keys under secrets/: the server would draw a new one, and nodes take its grants only once they have heard of that; \
+         copy the folder once more, or pass --without-secrets"
+    , .0.display())]
+    NoSigningKeys(PathBuf),
+    /// The copy has no secret behind tokens and codes, and none was given.
+    #[error(
+        "{} has no secrets/jwt.secret: with another one everybody logs in again, and authenticator apps and backup codes are worth nothing; \
+         give JWT_SECRET or --jwt-secret-file if the server had that, or else pass --without-secrets"
+    , .0.display())]
+    NoTokenSecret(PathBuf),
     /// The new data folder exists.
     #[error("{} exists already: a restore makes a new data folder", .0.display())]
     Exists(PathBuf),
@@ -47,12 +61,43 @@ pub enum RestoreError {
     /// The pieces do not fit.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// A signing key is damaged.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The restored database contradicts itself.
     #[error("the restored database is damaged: {0}")]
     Inconsistent(String),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+/// What a copy needs to have beside the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// Signing keys, and the secret behind tokens and codes.
+    All,
+    /// Signing keys; that secret comes from elsewhere.
+    SigningKeys,
+    /// Nothing: what is missing will be drawn anew.
+    Any,
+}
+
+impl Secrets {
+    /// Looks whether everything came along.
+    fn check(self, from: &Path, data_dir: &Path) -> Result<(), RestoreError> {
+        if self == Self::Any {
+            return Ok(());
+        }
+        match must_exist(data_dir) {
+            Err(KeyError::Missing(_)) => return Err(RestoreError::NoSigningKeys(from.to_owned())),
+            other => other?,
+        }
+        if self == Self::All && !data_dir.join(SECRET_FILE).is_file() {
+            return Err(RestoreError::NoTokenSecret(from.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// What was restored.
@@ -70,12 +115,17 @@ pub struct Restored {
 ///
 /// # Errors
 /// [`RestoreError`]; nothing is left behind then.
-pub async fn restore(from: &Path, at: Option<u64>, data_dir: &Path) -> Result<Restored, RestoreError> {
+pub async fn restore(
+    from: &Path,
+    at: Option<u64>,
+    data_dir: &Path,
+    secrets: Secrets,
+) -> Result<Restored, RestoreError> {
     if data_dir.symlink_metadata().is_ok() {
         return Err(RestoreError::Exists(data_dir.to_owned()));
     }
     let unfinished = beside(data_dir);
-    let outcome = restore_into(from, at, &unfinished).await;
+    let outcome = restore_into(from, at, &unfinished, secrets).await;
     match outcome {
         Ok(restored) => {
             std::fs::rename(&unfinished, data_dir)
@@ -103,10 +153,16 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> RestoreError + Clone {
     move |error| RestoreError::File { path: path.clone(), error }
 }
 
-async fn restore_into(from: &Path, at: Option<u64>, data_dir: &Path) -> Result<Restored, RestoreError> {
+async fn restore_into(
+    from: &Path,
+    at: Option<u64>,
+    data_dir: &Path,
+    secrets: Secrets,
+) -> Result<Restored, RestoreError> {
     let (source, target) = (from.to_owned(), data_dir.to_owned());
     let copied = tokio::task::spawn_blocking(move || copy_back(&source, at, &target));
     let (until, replayed) = copied.await.map_err(io::Error::other).map_err(failed(from))??;
+    secrets.check(from, data_dir)?;
     let location = Location::Sqlite(data_dir.join(DATABASE));
     let db = Db::open(&DbConfig { location, connections: 1 }).await?;
     check(&db).await?;

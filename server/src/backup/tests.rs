@@ -8,7 +8,7 @@ use sqlx::{Executor as _, Row as _};
 
 use super::generation::Generation;
 use super::online::{MANIFEST, backup};
-use super::restore::{RestoreError, Restored, restore};
+use super::restore::{RestoreError, Restored, Secrets, restore};
 use super::ship::{ShipOptions, Shipper};
 use super::{DATABASE, piece};
 use crate::db::{Db, DbConfig, DbError, Location};
@@ -40,7 +40,7 @@ impl Server {
 
     async fn restore(&self, from: &str, at: Option<u64>) -> Result<(Restored, BTreeSet<i64>), RestoreError> {
         let target = self.path(&format!("restored-{}", hex::encode(cyx_core::ids::random_bytes::<4>())));
-        let restored = restore(&self.path(from), at, &target).await?;
+        let restored = restore(&self.path(from), at, &target, Secrets::SigningKeys).await?;
         let db = open(&target).await;
         let numbers = numbers(&db).await;
         let keys = ServerKeys::load(&db, &target).await.unwrap();
@@ -108,9 +108,9 @@ async fn a_backup_of_a_running_server_comes_back_as_another_incarnation() {
     let again = backup(&server.db, &server.path("data"), &server.path("copy")).await;
     assert!(again.is_err(), "a backup never overwrites another");
     let target = server.path("with-secret");
-    restore(&server.path("copy"), None, &target).await.unwrap();
+    restore(&server.path("copy"), None, &target, Secrets::All).await.unwrap();
     assert_eq!(std::fs::read(target.join("jwt.secret")).unwrap(), b"the secret of tokens");
-    let twice = restore(&server.path("copy"), None, &target).await;
+    let twice = restore(&server.path("copy"), None, &target, Secrets::All).await;
     assert!(matches!(twice, Err(RestoreError::Exists(_))));
 }
 
@@ -131,6 +131,18 @@ async fn a_damaged_or_incomplete_backup_is_refused_and_leaves_nothing_behind() {
         .filter(|name| name.starts_with("restored"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_copy_without_its_secrets_is_restored_only_if_that_is_meant() {
+    let server = Server::new().await;
+    backup(&server.db, &server.path("data"), &server.path("copy")).await.unwrap();
+    let restored = async |secrets| restore(&server.path("copy"), None, &server.path("again"), secrets).await;
+    assert!(matches!(restored(Secrets::All).await, Err(RestoreError::NoTokenSecret(_))));
+    std::fs::remove_dir_all(server.path("copy/secrets")).unwrap();
+    assert!(matches!(restored(Secrets::SigningKeys).await, Err(RestoreError::NoSigningKeys(_))));
+    assert!(!server.path("again").exists());
+    restored(Secrets::Any).await.unwrap();
 }
 
 #[tokio::test]

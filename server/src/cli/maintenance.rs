@@ -7,7 +7,7 @@ use sqlx::Executor as _;
 use super::{Failure, print};
 use crate::app::App;
 use crate::backup::online::backup;
-use crate::backup::restore::restore;
+use crate::backup::restore::{Secrets, restore};
 use crate::collect::{Pace, collect, resume};
 use crate::config::Config;
 use crate::db::{Backend, Db, DbError, Location};
@@ -26,15 +26,25 @@ pub(super) async fn run_backup(config: &Config, to: &Path) -> Result<(), Failure
     say(&format!("{} bytes in {}", manifest.length, to.display()))
 }
 
-/// `cyx-server restore --from DIR [--at TIME] --data-dir NEW`
-pub(super) async fn run_restore(config: &Config, from: &Path, at: Option<&str>) -> Result<(), Failure> {
+/// `cyx-server restore --from DIR [--at TIME] [--without-secrets] --data-dir NEW`
+pub(super) async fn run_restore(
+    config: &Config,
+    from: &Path,
+    at: Option<&str>,
+    without_secrets: bool,
+) -> Result<(), Failure> {
     if matches!(config.database.location, Location::Postgres(_)) {
         return Err(
             "a PostgreSQL database is restored with its own tools; afterwards run `cyx-server new-incarnation`".into(),
         );
     }
     let at = at.map(parse_time).transpose()?;
-    let restored = restore(from, at, &config.data_dir).await?;
+    let secrets = match &config.jwt.secret {
+        _ if without_secrets => Secrets::Any,
+        Some(_) => Secrets::SigningKeys,
+        None => Secrets::All,
+    };
+    let restored = restore(from, at, &config.data_dir, secrets).await?;
     let until = i64::try_from(restored.until).unwrap_or(0).saturating_mul(1_000_000);
     say(&format!("{} holds the state of {}", config.data_dir.display(), rfc3339(until)))?;
     say("its incarnation is new: clients ask before they go on, and nodes drop nothing")?;

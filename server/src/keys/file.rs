@@ -112,6 +112,14 @@ pub fn must_exist(data_dir: &Path) -> Result<(), KeyError> {
     if load(data_dir)?.is_empty() { Err(KeyError::Missing(data_dir.join(FOLDER))) } else { Ok(()) }
 }
 
+/// Looks whether the keys that a data folder has can be read, and makes none.
+///
+/// # Errors
+/// As [`load_or_create`].
+pub fn look(data_dir: &Path) -> Result<(), KeyError> {
+    load(data_dir).map(drop)
+}
+
 /// The key that signs now: the newest that was announced long enough, or else the oldest. `keys` is not empty and begins with the oldest.
 #[must_use]
 pub fn current(keys: &[KeyFile], now: u64) -> &KeyFile {

@@ -11,28 +11,40 @@ use crate::config::{Config, ConfigError, Secret};
 /// Least bytes of a secret that was given.
 const LEN_MIN: usize = 16;
 /// Name in the data folder.
-const FILE: &str = "jwt.secret";
+pub(crate) const FILE: &str = "jwt.secret";
 
 /// The configured secret, or the one in the data folder, drawn on the first start.
 pub(super) fn load(config: &Config) -> Result<Secret, ConfigError> {
+    if let Some(secret) = find(config)? {
+        return Ok(secret);
+    }
+    let path = config.data_dir.join(FILE);
+    draw(&config.data_dir, &path).map_err(|source| ConfigError::File { path, source })
+}
+
+/// The configured secret, or the one in the data folder, if there is one.
+pub(super) fn find(config: &Config) -> Result<Option<Secret>, ConfigError> {
     if let Some(secret) = &config.jwt.secret {
         if secret.expose().len() < LEN_MIN {
             return Err(ConfigError::Value(format!("JWT_SECRET has fewer than {LEN_MIN} characters")));
         }
-        return Ok(secret.clone());
+        return Ok(Some(secret.clone()));
     }
     let path = config.data_dir.join(FILE);
-    kept(&config.data_dir, &path).map_err(|source| ConfigError::File { path, source })
+    kept(&path).map_err(|source| ConfigError::File { path, source })
 }
 
-fn kept(folder: &Path, path: &Path) -> io::Result<Secret> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+fn kept(path: &Path) -> io::Result<Option<Secret>> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= LEN_MIN => return Ok(Secret::new(text.trim().as_bytes().to_vec())),
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the secret is too short")),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Err(_) => {}
+        Ok(text) if text.trim().len() >= LEN_MIN => Ok(Some(Secret::new(text.trim().as_bytes().to_vec()))),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the secret is too short")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn draw(folder: &Path, path: &Path) -> io::Result<Secret> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Complete under its final name, or not there: a half-written secret would end all sessions on the next start.
     let text = hex::encode(random_bytes::<32>());
     let temporary = path.with_extension("new");
