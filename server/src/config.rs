@@ -6,6 +6,7 @@
 
 mod options;
 mod secrets;
+mod trial;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,7 @@ use crate::audits::round::SLICES_MAX;
 
 use crate::accounts::plan::Plan;
 use crate::accounts::rules;
-use crate::app::StartError;
 use crate::db::{DbConfig, Location};
-use crate::http::tls;
 
 /// Why the server does not start with this configuration.
 #[derive(Debug, Error)]
@@ -313,18 +312,6 @@ impl Config {
         };
         config.check()?;
         Ok(config)
-    }
-
-    /// Looks at what else a start would read, and starts and makes nothing: certificate and key, the addresses of mail server and database.
-    ///
-    /// # Errors
-    /// [`StartError`], as the start would end with.
-    pub fn try_out(&self) -> Result<(), StartError> {
-        self.tls.as_ref().map(tls::load).transpose()?;
-        if let MailRoute::Smtp(smtp) = &self.mail {
-            crate::mail::check_server(smtp)?;
-        }
-        Ok(self.database.check()?)
     }
 
     /// The port where nodes register, as far as this process knows it: not if a proxy stands in front, if others serve nodes, or if the system

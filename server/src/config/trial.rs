@@ -1,0 +1,113 @@
+//! What a start would refuse, found without starting, making or changing anything.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::{Config, ConfigError, MailRoute, Part, invalid};
+use crate::app::StartError;
+use crate::db::Location;
+use crate::http::tls;
+use crate::keys::file::look;
+use crate::{mail, tokens};
+
+impl Config {
+    /// Looks at what else a start would read or make: certificate and key, secrets and signing keys, folders, the addresses of mail server and
+    /// database.
+    ///
+    /// # Errors
+    /// [`StartError`], as the start would end with.
+    pub fn try_out(&self) -> Result<(), StartError> {
+        self.tls.as_ref().map(tls::load).transpose()?;
+        tokens::try_secret(self)?;
+        folder(&self.data_dir)?;
+        if self.part != Part::Identity {
+            look(&self.data_dir)?;
+        }
+        match &self.mail {
+            MailRoute::Outbox(outbox) => folder(outbox)?,
+            MailRoute::Smtp(smtp) => mail::check_server(smtp)?,
+        }
+        if let Some(payouts) = &self.payouts {
+            folder(payouts)?;
+        }
+        match (&self.ship_wal, &self.database.location) {
+            (Some(_), _) if matches!(self.part, Part::Identity | Part::Rebalancer) => {}
+            (Some(shipped), Location::Sqlite(_)) => folder(shipped)?,
+            (Some(_), Location::Postgres(_)) => {
+                return Err(invalid("ship-wal", "is for the embedded database; PostgreSQL has tools of its own").into());
+            }
+            (None, _) => {}
+        }
+        if let Location::Sqlite(path) = &self.database.location {
+            path.parent().map(folder).transpose()?;
+            if path.is_dir() {
+                return Err(file_error(path, io::ErrorKind::IsADirectory.into()).into());
+            }
+        }
+        Ok(self.database.check()?)
+    }
+}
+
+fn file_error(path: &Path, source: io::Error) -> ConfigError {
+    ConfigError::File { path: path.to_owned(), source }
+}
+
+/// A folder that can be written to, or made where there is nothing.
+fn folder(path: &Path) -> Result<(), ConfigError> {
+    // A bare name lies in the present folder, which has an empty path.
+    let there = path.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    for ancestor in there {
+        match std::fs::metadata(ancestor) {
+            Ok(found) if found.is_dir() => {
+                let usable = access(ancestor, Access::WRITE_OK | Access::EXEC_OK);
+                return usable.map_err(|errno| file_error(path, errno.into()));
+            }
+            Ok(_) => return Err(file_error(path, io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file_error(path, error)),
+        }
+    }
+    Err(file_error(path, io::ErrorKind::NotFound.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{JwtConfig, Secret};
+    use super::*;
+    use crate::test_support::config;
+
+    #[test]
+    fn what_a_start_would_refuse_is_found_and_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = config(&dir.path().join("data"));
+        good.try_out().unwrap();
+        let outbox = |path: &str| Config { mail: MailRoute::Outbox(path.into()), ..good.clone() };
+        let jwt = JwtConfig { secret: Some(Secret::new(b"short".to_vec())), ..good.jwt.clone() };
+        for bad in [
+            outbox("/dev/null"),
+            outbox("/dev/null/below"),
+            Config { jwt, ..good.clone() },
+            Config { ship_wal: Some("/dev/null".into()), ..good.clone() },
+            Config { data_dir: "/dev/null/data".into(), ..good.clone() },
+        ] {
+            bad.try_out().unwrap_err();
+        }
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn damaged_secrets_of_the_data_folder_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.jwt.secret = None;
+        config.try_out().unwrap();
+        std::fs::write(dir.path().join("jwt.secret"), "short").unwrap();
+        config.try_out().unwrap_err();
+        std::fs::remove_file(dir.path().join("jwt.secret")).unwrap();
+        std::fs::create_dir(dir.path().join("signing-keys")).unwrap();
+        std::fs::write(dir.path().join("signing-keys/a.key"), "damaged").unwrap();
+        config.try_out().unwrap_err();
+    }
+}
