@@ -45,6 +45,27 @@ fn path(home: &Path) -> PathBuf {
 /// # Errors
 /// [`Error::File`] if the file is there and cannot be used, or can be read by others.
 pub(crate) fn load(home: &Path, gateway: &str) -> Result<Option<Machine>, Error> {
+    let Some(stored) = read(home)? else { return Ok(None) };
+    if stored.gateway != gateway {
+        tracing::warn!(saved = stored.gateway, gateway, "the saved credentials are for another gateway");
+        return Ok(None);
+    }
+    Ok(Some(Machine { id: stored.machine_id, api_key: stored.api_key }))
+}
+
+/// As [`load`], for a machine that has to be enrolled at this gateway.
+///
+/// # Errors
+/// As [`load`]; [`Error::NotEnrolled`], [`Error::OtherGateway`].
+pub(crate) fn of_enrolled(home: &Path, gateway: &str) -> Result<Machine, Error> {
+    let stored = read(home)?.ok_or(Error::NotEnrolled)?;
+    if stored.gateway != gateway {
+        return Err(Error::OtherGateway { saved: stored.gateway, asked: gateway.to_owned() });
+    }
+    Ok(Machine { id: stored.machine_id, api_key: stored.api_key })
+}
+
+fn read(home: &Path) -> Result<Option<Stored>, Error> {
     let path = path(home);
     let metadata = match std::fs::metadata(&path) {
         Ok(metadata) => metadata,
@@ -56,13 +77,7 @@ pub(crate) fn load(home: &Path, gateway: &str) -> Result<Option<Machine>, Error>
         return Err(file("use", &path)(std::io::Error::other(message)));
     }
     let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(file("read", &path))?);
-    let stored: Stored =
-        serde_json::from_str(&text).map_err(|error| file("use", &path)(std::io::Error::other(error)))?;
-    if stored.gateway != gateway {
-        tracing::warn!(saved = stored.gateway, gateway, "the saved credentials are for another gateway");
-        return Ok(None);
-    }
-    Ok(Some(Machine { id: stored.machine_id, api_key: stored.api_key }))
+    serde_json::from_str(&text).map(Some).map_err(|error| file("use", &path)(std::io::Error::other(error)))
 }
 
 /// Saves credentials, in place of any others.
@@ -116,6 +131,9 @@ mod tests {
         let loaded = load(home.path(), "http://a").unwrap().unwrap();
         assert_eq!((loaded.id, loaded.api_key.expose()), (machine.id, "key"));
         assert!(load(home.path(), "http://b").unwrap().is_none());
+        assert!(of_enrolled(home.path(), "http://a").is_ok());
+        let elsewhere = of_enrolled(home.path(), "http://b").err().unwrap().to_string();
+        assert!(elsewhere.contains("enrolled at http://a and not at http://b"), "{elsewhere}");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(load(home.path(), "http://a").is_err());
         forget(home.path()).unwrap();

@@ -65,6 +65,14 @@ pub enum Error {
          or start it once on a terminal"
     )]
     NotEnrolled,
+    /// This machine's credentials are another server's.
+    #[error("this node is enrolled at {saved} and not at {asked}: check the address of the gateway")]
+    OtherGateway {
+        /// The gateway of the credentials.
+        saved: String,
+        /// The one that was named.
+        asked: String,
+    },
     /// A login needs a one-time code and there is nobody to ask.
     #[error("the login needs a one-time code: set CYXWIZ_OTP, or start the node once on a terminal")]
     NoCode,
@@ -154,7 +162,7 @@ impl Error {
             Self::NoNode(_) => 66,
             Self::Config(_) => 78,
             Self::OtherNode { .. } | Self::InsufficientStorage { .. } => 78,
-            Self::NotEnrolled | Self::NoCode | Self::Password(_) => 77,
+            Self::NotEnrolled | Self::OtherGateway { .. } | Self::NoCode | Self::Password(_) => 77,
             Self::Refused { code, .. } => match code {
                 ErrorCode::InsufficientStorage | ErrorCode::InvalidArgument => 78,
                 _ => 77,

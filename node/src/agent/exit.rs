@@ -43,13 +43,13 @@ pub struct Progress {
 /// Asks the server.
 ///
 /// # Errors
-/// [`Error::NotEnrolled`] without credentials or without a node's key; [`Error`].
+/// [`Error::NotEnrolled`] without credentials or without a node's key, [`Error::OtherGateway`] with those of another server; [`Error`].
 pub async fn ask(config: &Config, action: Action) -> Result<Progress, Error> {
     if !Identity::exists(&config.storage_path) {
         return Err(Error::NotEnrolled);
     }
     let node = Identity::open(&config.storage_path)?.id();
-    let machine = credentials::load(&config.home, &config.api_url)?.ok_or(Error::NotEnrolled)?;
+    let machine = credentials::of_enrolled(&config.home, &config.api_url)?;
     let token = Api::new(&config.api_url)?.token(&machine).await?;
     let mut request = Request::new(ExitRequest { node_id: convert::bytes_of(node), action: action.into() });
     let bearer = format!("Bearer {}", token.value.expose()).parse();
