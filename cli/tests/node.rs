@@ -17,9 +17,10 @@ use serde_json::Value;
 /// How long anything may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The node: it waits, and answers who asks how far its leaving is; the third time it has left. It is not leaving while there is a file
+/// The node: it writes down its arguments and waits, and answers who asks how far its leaving is; the third time it has left. It is not leaving while there is a file
 /// `cyx-node.stays`.
 const NODE: &str = r#"#!/bin/sh
+echo "$@" > "$0.typed"
 [ "$1" = exit ] || exec sleep 600
 if [ "$2" = --status ] && [ -e "$0.stays" ]; then
     echo '{"node_id":"ab","leaving":"none","chunks_left":2,"bytes_left":2048,"chunks_moved":0,"bytes_moved":0,"receipt":null}'
@@ -156,4 +157,13 @@ fn no_node_leaves_for_good_without_a_word() {
     assert!(said.contains("leaving the network for good has to be confirmed") && said.contains("Use --yes."), "{said}");
     let progress: Value = serde_json::from_slice(&meant.stdout).unwrap();
     assert_eq!(progress["leaving"], "exiting");
+}
+
+#[test]
+fn a_node_trusts_the_authorities_that_its_starter_trusts() {
+    let machine = Machine::new();
+    let output = machine.run("--gateway https://localhost:1 --ca-file /a/ca.pem node start --timeout 1");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let typed = fs::read_to_string(machine.dir.path().join("cyx-node.typed")).unwrap();
+    assert!(typed.contains(" --ca-file /a/ca.pem"), "{typed}");
 }

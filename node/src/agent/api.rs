@@ -1,5 +1,6 @@
 //! The REST calls of a node: logging in, becoming a machine, signs of life.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 use super::config::Secret;
 use super::error::Error;
 use super::system::Hardware;
+use super::trust;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of an answer.
@@ -147,8 +149,9 @@ impl Api {
     ///
     /// # Errors
     /// [`Error::Task`] if TLS cannot be set up.
-    pub(crate) fn new(base: &str) -> Result<Self, Error> {
+    pub(crate) fn new(base: &str, ca_file: Option<&Path>) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust::settings(base.starts_with("https:"), ca_file)?)
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(10))
             .redirect(reqwest::redirect::Policy::none())

@@ -1,20 +1,20 @@
-//! The connection to the server's port for nodes: TLS with the system's authorities, plain for `http://`.
+//! The connection to the server's port for nodes: TLS, or plain for `http://`.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::Error;
+use super::trust;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,16 +33,12 @@ pub(super) fn host_and_port(base: &str) -> Option<(String, u16, bool)> {
 /// A channel that connects when it is used and again after it broke.
 ///
 /// # Errors
-/// [`Error::Unreachable`] for an address that cannot be one.
-pub(super) fn open(base: &str) -> Result<Channel, Error> {
+/// [`Error::Unreachable`] for an address that cannot be one; those of [`trust::settings`].
+pub(super) fn open(base: &str, ca_file: Option<&Path>) -> Result<Channel, Error> {
     let unusable = |reason: String| Error::Unreachable { at: base.to_owned(), reason };
     let (host, port, tls) = host_and_port(base).ok_or_else(|| unusable("it is not an address".to_owned()))?;
     let connector = if tls {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_platform_verifier())
-            .map_err(|error| unusable(error.to_string()))?
-            .with_no_client_auth();
+        let mut config = trust::settings(true, ca_file)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         let name = ServerName::try_from(host.clone()).map_err(|error| unusable(error.to_string()))?;
         Some((TlsConnector::from(Arc::new(config)), name))

@@ -113,6 +113,9 @@ pub struct Options {
     /// Where nodes register and report [default: http://localhost:50052]
     #[arg(long, env = "CENTRAL_SERVER_ADDR", value_name = "URL")]
     pub central_server: Option<String>,
+    /// PEM file of the certificate authorities to trust for both, instead of the system's
+    #[arg(long, env = "CYXCLOUD_CA_FILE", value_name = "FILE", global = true)]
+    pub ca_file: Option<PathBuf>,
     /// Where clients reach this node, host or host:port; checked by the server [default: the address of the way to the server]
     #[arg(long, env = "PUBLIC_ADDR", value_name = "ADDR")]
     pub public_addr: Option<String>,
@@ -198,6 +201,7 @@ struct FileOptions {
     storage_gb: Option<u64>,
     gateway: Option<String>,
     central_server: Option<String>,
+    ca_file: Option<PathBuf>,
     public_addr: Option<String>,
     grpc_host: Option<IpAddr>,
     grpc_port: Option<u16>,
@@ -237,6 +241,8 @@ pub struct Config {
     pub api_url: String,
     /// Base address of the gRPC service for nodes.
     pub central: String,
+    /// The authorities that vouch for both, if not the system's.
+    pub ca_file: Option<PathBuf>,
     /// Where clients reach the node.
     pub public_addr: Option<String>,
     /// Where chunks are served.
@@ -325,6 +331,7 @@ impl Config {
             },
             api_url: base_url(&api_url, plain)?,
             central: base_url(&central, plain)?,
+            ca_file: options.ca_file.or(file.ca_file).filter(|file| !file.as_os_str().is_empty()),
             public_addr: options.public_addr.or(file.public_addr),
             grpc: SocketAddr::new(grpc_host, options.grpc_port.or(file.grpc_port).unwrap_or(GRPC_PORT)),
             metrics: SocketAddr::new(metrics_host, options.metrics_port.or(file.metrics_port).unwrap_or(METRICS_PORT)),

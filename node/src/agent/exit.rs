@@ -50,14 +50,14 @@ pub async fn ask(config: &Config, action: Action) -> Result<Progress, Error> {
     }
     let node = Identity::open(&config.storage_path)?.id();
     let machine = credentials::of_enrolled(&config.home, &config.api_url)?;
-    let token = Api::new(&config.api_url)?.token(&machine).await?;
+    let token = Api::new(&config.api_url, config.ca_file.as_deref())?.token(&machine).await?;
     let mut request = Request::new(ExitRequest { node_id: convert::bytes_of(node), action: action.into() });
     let bearer = format!("Bearer {}", token.value.expose()).parse();
     let mut bearer: tonic::metadata::AsciiMetadataValue = bearer
         .map_err(|_| Error::Nonsense { what: "this machine's key", reason: "the token is not a token".to_owned() })?;
     bearer.set_sensitive(true);
     request.metadata_mut().insert("authorization", bearer);
-    let mut rpc = NodeServiceClient::new(channel::open(&config.central)?);
+    let mut rpc = NodeServiceClient::new(channel::open(&config.central, config.ca_file.as_deref())?);
     let answer = rpc.exit(request).await.map_err(|status| refused(config, &status))?;
     read(node, answer.into_inner())
 }

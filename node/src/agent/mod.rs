@@ -5,6 +5,7 @@
 //! | [`config`] | flags, environment, `node.toml` |
 //! | [`storage`] | on the disk or in a bucket |
 //! | [`login`], [`session`], [`credentials`], [`api`] | who this machine is at the identity API |
+//! | [`trust`] | the authorities that vouch for the server |
 //! | [`link`], [`channel`] | the server's `NodeService`: register, report, damage |
 //! | [`keep`] | following keep-lists |
 //! | [`orders`] | writing clients' orders down and handing them in |
@@ -28,4 +29,5 @@ mod scrub;
 mod session;
 pub mod storage;
 mod system;
+mod trust;
 pub mod upkeep;

@@ -371,14 +371,14 @@ async fn way_to(host: &str, port: u16) -> std::io::Result<IpAddr> {
 
 /// Enrols and registers, however long the server is away. What the server refuses for good ends it.
 async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Profile) -> Result<(Link, Wish), Error> {
-    let api = Api::new(&config.api_url)?;
+    let api = Api::new(&config.api_url, config.ca_file.as_deref())?;
     let mut pause = PAUSE;
     let mut link: Option<Link> = None;
     loop {
         let attempt = async {
             if link.is_none() {
                 let session = Session::open(api.clone(), Arc::clone(config), clock.clone()).await?;
-                let channel = channel::open(&config.central)?;
+                let channel = channel::open(&config.central, config.ca_file.as_deref())?;
                 let caller = Caller::new(Arc::clone(node), session, channel, config.central.clone());
                 link = Some(Link::new(caller, profile.clone()));
             }

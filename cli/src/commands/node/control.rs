@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
-use super::local::{Ready, State, file, home, make_folder};
+use super::local::{Ready, State, ca_file, file, home, make_folder};
 use crate::args::node::{Start, Stop};
 use crate::commands::Context;
 use crate::dev::launch::{Log, find_program};
@@ -126,6 +126,9 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
         .args(arguments(args, &home, &gateway, &central_server, storage_path.as_deref()))
         .arg("--ready-file")
         .arg(&ready_file);
+    if let Some(file) = ca_file(context)? {
+        command.arg("--ca-file").arg(file);
+    }
     command.args(&args.node_args);
     // A Ctrl-C on this terminal is not meant for the node.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).current_dir(&home).process_group(0);

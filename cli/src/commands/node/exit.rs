@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::local::{State, file, home};
+use super::local::{State, ca_file, file, home};
 use crate::args::node::Exit;
 use crate::commands::Context;
 use crate::commands::leaving::{Look, stands, watch};
@@ -43,12 +43,12 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
     };
     if flag.is_none() && !args.yes {
         // Who is leaving already has said so, and only wants to see it.
-        let now = ask(&home, &state, Some("--status")).await?;
+        let now = ask(context, &home, &state, Some("--status")).await?;
         if !matches!(now.leaving.as_str(), "exiting" | "exited") {
             confirm(&now)?;
         }
     }
-    let progress = ask(&home, &state, flag).await?;
+    let progress = ask(context, &home, &state, flag).await?;
     let waits = flag.is_none() && !args.no_wait;
     let say = |progress: &Progress, look: &Look| match look {
         Look::Moved => show(context, progress),
@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
         }
     };
     let is_over = |progress: &Progress| !waits || progress.leaving != "exiting";
-    watch(progress, say, is_over, async || ask(&home, &state, Some("--status")).await).await
+    watch(progress, say, is_over, async || ask(context, &home, &state, Some("--status")).await).await
 }
 
 /// Asks whether the node shall leave.
@@ -88,12 +88,15 @@ fn show(context: &Context, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-async fn ask(home: &Path, state: &State, flag: Option<&'static str>) -> Result<Progress> {
+async fn ask(context: &Context, home: &Path, state: &State, flag: Option<&'static str>) -> Result<Progress> {
     let program = find_program("cyx-node")?;
     let mut command = Command::new(&program);
     command.arg("exit").args(flag).arg("--home").arg(home);
     if let Some(path) = &state.storage_path {
         command.arg("--storage-path").arg(path);
+    }
+    if let Some(file) = ca_file(context)? {
+        command.arg("--ca-file").arg(file);
     }
     command.env("CYXWIZ_API_URL", &state.gateway).env("CENTRAL_SERVER_ADDR", &state.central_server);
     command.current_dir(home).stdin(Stdio::null());

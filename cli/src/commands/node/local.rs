@@ -88,6 +88,12 @@ pub(super) fn home(context: &Context, place: &Place) -> Result<PathBuf> {
     std::path::absolute(&home).map_err(file("find", &home))
 }
 
+/// The authorities that vouch for the server, for a node that runs in another folder.
+pub(super) fn ca_file(context: &Context) -> Result<Option<PathBuf>> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(file("find", path));
+    context.config.ca_file.as_ref().map(absolute).transpose()
+}
+
 /// An error about a file.
 pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.display().to_string();
