@@ -125,6 +125,8 @@ fn who_gives_arguments_to_what_runs_already_is_told_that_they_wait() {
     assert!(said.starts_with("cyx: warning: nodes run already, and get --node-arg at the next"), "{said}");
     dev.run(&["down"]);
     assert_eq!(up(&["--server-arg=--job-seconds=78", "--node-arg=--tls"]), "", "they are started with them");
+    let said = up(&["--server-arg=", "--node-arg="]);
+    assert!(said.contains("get --server-arg and --node-arg at the next"), "what they have is taken away: {said}");
 }
 
 #[test]

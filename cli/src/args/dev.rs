@@ -52,10 +52,11 @@ pub struct Up {
     /// Seconds to wait for the cluster to become ready.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
-    /// Passes an argument to cyx-server, now and at later starts; may be repeated.
+    /// Passes an argument to cyx-server, now and at later starts; may be repeated. Takes the place of all that were given to an earlier `up`; an
+    /// empty one gives none.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
-    /// Passes an argument to every cyx-node, now and at later starts; may be repeated.
+    /// Passes an argument to every cyx-node, as --server-arg does to the server.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub node_arg: Vec<String>,
 }

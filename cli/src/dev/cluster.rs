@@ -78,10 +78,10 @@ impl Manager {
             }
         }
         if !args.server_arg.is_empty() {
-            cluster.server_args.clone_from(&args.server_arg);
+            cluster.server_args = meant(&args.server_arg);
         }
         if !args.node_arg.is_empty() {
-            cluster.node_args.clone_from(&args.node_arg);
+            cluster.node_args = meant(&args.node_arg);
         }
         folder.save(&cluster)?;
         Ok(Self { folder, cluster, _lock: lock })
@@ -315,6 +315,11 @@ impl Manager {
         self.cluster.server = None;
         self.folder.save(&self.cluster)
     }
+}
+
+/// What is to be passed on. An empty argument stands for none, so that what was kept can be taken away.
+fn meant(typed: &[String]) -> Vec<String> {
+    typed.iter().filter(|argument| !argument.is_empty()).cloned().collect()
 }
 
 fn new_cluster(args: &Up) -> Result<Cluster> {
