@@ -295,7 +295,8 @@ fn help_offers_every_command_and_nothing_of_the_build() {
     for offered in ["upload", "verify", "node", "rotate", "mount", "admin"] {
         assert!(help.contains(&format!("\n  {offered} ")), "{offered} is not offered: {help}");
     }
-    assert!(!help.contains("_generate"));
+    let completions = text(&Program::new().run(&["completions", "bash"]).stdout);
+    assert!(!completions.contains("generate"), "a command of the build is offered");
 }
 
 #[test]

@@ -66,7 +66,6 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('node', 'node', [CompletionResultType]::ParameterValue, 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
-            [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -1592,8 +1591,8 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--nodes', '--nodes', [CompletionResultType]::ParameterName, 'Number of storage nodes; default 14, or as many as the folder has')
             [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Port of the server; default: a free one')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Seconds to wait for the cluster to become ready')
-            [CompletionResult]::new('--server-arg', '--server-arg', [CompletionResultType]::ParameterName, 'Passes an argument to cyx-server, now and at later starts; may be repeated')
-            [CompletionResult]::new('--node-arg', '--node-arg', [CompletionResultType]::ParameterName, 'Passes an argument to every cyx-node, now and at later starts; may be repeated')
+            [CompletionResult]::new('--server-arg', '--server-arg', [CompletionResultType]::ParameterName, 'Passes an argument to cyx-server, now and at later starts; may be repeated. Takes the place of all that were given to an earlier `up`; an empty one gives none')
+            [CompletionResult]::new('--node-arg', '--node-arg', [CompletionResultType]::ParameterName, 'Passes an argument to every cyx-node, as --server-arg does to the server')
             [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
@@ -1711,20 +1710,6 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
-        'cyx;_generate' {
-            [CompletionResult]::new('--gateway', '--gateway', [CompletionResultType]::ParameterName, 'Address of the server')
-            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'PEM file of the certificate authorities to trust instead of the operating system''s')
-            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Prints JSON on standard output: one document, or one per line for lists')
-            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
-            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Prints only what was asked for, and errors')
-            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
-            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Says more on standard error; twice for debugging, three times for everything')
-            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
-            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
-            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
-            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
-            break
-        }
         'cyx;help' {
             [CompletionResult]::new('register', 'register', [CompletionResultType]::ParameterValue, 'Creates an account')
             [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Logs this machine in: password, then a one-time code; or a wallet')
@@ -1760,7 +1745,6 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             [CompletionResult]::new('node', 'node', [CompletionResultType]::ParameterValue, 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns')
             [CompletionResult]::new('dev', 'dev', [CompletionResultType]::ParameterValue, 'Runs a whole cluster on this machine: one server and several storage nodes')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Prints a completion script for a shell')
-            [CompletionResult]::new('_generate', '_generate', [CompletionResultType]::ParameterValue, 'Writes the man pages and completions that are kept in the repository')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -2044,9 +2028,6 @@ Register-ArgumentCompleter -Native -CommandName 'cyx' -ScriptBlock {
             break
         }
         'cyx;help;completions' {
-            break
-        }
-        'cyx;help;_generate' {
             break
         }
         'cyx;help;help' {

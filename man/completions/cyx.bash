@@ -16,9 +16,6 @@ _cyx() {
             ",$1")
                 cmd="cyx"
                 ;;
-            cyx,_generate)
-                cmd="cyx__subcmd___generate"
-                ;;
             cyx,account)
                 cmd="cyx__subcmd__account"
                 ;;
@@ -312,9 +309,6 @@ _cyx() {
                 ;;
             cyx__subcmd__dev__subcmd__help,up)
                 cmd="cyx__subcmd__dev__subcmd__help__subcmd__up"
-                ;;
-            cyx__subcmd__help,_generate)
-                cmd="cyx__subcmd__help__subcmd___generate"
                 ;;
             cyx__subcmd__help,account)
                 cmd="cyx__subcmd__help__subcmd__account"
@@ -713,30 +707,8 @@ _cyx() {
 
     case "${cmd}" in
         cyx)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help"
+            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --gateway)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        cyx__subcmd___generate)
-            opts="-q -v -h -V --gateway --ca-file --json --quiet --verbose --help --version"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2273,22 +2245,8 @@ _cyx() {
             return 0
             ;;
         cyx__subcmd__help)
-            opts="register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions _generate help"
+            opts="register login logout whoami quota status passwd recover otp wallet sessions apikey rotate account audit admin bucket upload download list delete stat verify cat cp mv mkdir mount umount mounts trash node dev completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        cyx__subcmd__help__subcmd___generate)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

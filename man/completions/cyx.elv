@@ -63,7 +63,6 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand node 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
-            cand _generate 'Writes the man pages and completions that are kept in the repository'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;register'= {
@@ -1454,8 +1453,8 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand --nodes 'Number of storage nodes; default 14, or as many as the folder has'
             cand --port 'Port of the server; default: a free one'
             cand --timeout 'Seconds to wait for the cluster to become ready'
-            cand --server-arg 'Passes an argument to cyx-server, now and at later starts; may be repeated'
-            cand --node-arg 'Passes an argument to every cyx-node, now and at later starts; may be repeated'
+            cand --server-arg 'Passes an argument to cyx-server, now and at later starts; may be repeated. Takes the place of all that were given to an earlier `up`; an empty one gives none'
+            cand --node-arg 'Passes an argument to every cyx-node, as --server-arg does to the server'
             cand --gateway 'Address of the server'
             cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
             cand --json 'Prints JSON on standard output: one document, or one per line for lists'
@@ -1560,19 +1559,6 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
-        &'cyx;_generate'= {
-            cand --gateway 'Address of the server'
-            cand --ca-file 'PEM file of the certificate authorities to trust instead of the operating system''s'
-            cand --json 'Prints JSON on standard output: one document, or one per line for lists'
-            cand -q 'Prints only what was asked for, and errors'
-            cand --quiet 'Prints only what was asked for, and errors'
-            cand -v 'Says more on standard error; twice for debugging, three times for everything'
-            cand --verbose 'Says more on standard error; twice for debugging, three times for everything'
-            cand -h 'Print help (see more with ''--help'')'
-            cand --help 'Print help (see more with ''--help'')'
-            cand -V 'Print version'
-            cand --version 'Print version'
-        }
         &'cyx;help'= {
             cand register 'Creates an account'
             cand login 'Logs this machine in: password, then a one-time code; or a wallet'
@@ -1608,7 +1594,6 @@ set edit:completion:arg-completer[cyx] = {|@words|
             cand node 'Offers disk space to a network, looks after the storage node of this machine, and shows what it earns'
             cand dev 'Runs a whole cluster on this machine: one server and several storage nodes'
             cand completions 'Prints a completion script for a shell'
-            cand _generate 'Writes the man pages and completions that are kept in the repository'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'cyx;help;register'= {
@@ -1813,8 +1798,6 @@ set edit:completion:arg-completer[cyx] = {|@words|
         &'cyx;help;dev;down'= {
         }
         &'cyx;help;completions'= {
-        }
-        &'cyx;help;_generate'= {
         }
         &'cyx;help;help'= {
         }

@@ -135,8 +135,6 @@ pub enum Command {
     #[command(subcommand)]
     Dev(dev::Dev),
     Completions(Completions),
-    #[command(name = "_generate", hide = true)]
-    Generate(Generate),
 }
 
 /// Prints a completion script for a shell.
@@ -165,13 +163,6 @@ pub enum Shell {
     Powershell,
     /// Z shell.
     Zsh,
-}
-
-/// Writes the man pages and completions that are kept in the repository.
-#[derive(Debug, Args)]
-pub struct Generate {
-    /// Folder to write to; gets `*.1` and `completions/`.
-    pub dir: std::path::PathBuf,
 }
 
 #[cfg(test)]

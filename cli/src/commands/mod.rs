@@ -100,7 +100,6 @@ fn overrides(global: &Global) -> Overrides {
 pub fn run(cli: Cli, output: Output) -> Result<()> {
     match cli.command {
         Command::Completions(args) => completions::run(&args),
-        Command::Generate(args) => completions::generate(&args),
         Command::Dev(command) => dev::run(command, &output),
         Command::Mount(args) => {
             cyx_core::erasure::check_cpu()?;
@@ -156,7 +155,7 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Trash(command) => trash::run(&context, command).await,
         // Done before a server is looked for, or by the caller.
         Command::Upload(_) | Command::Download(_) | Command::Mount(_) => Ok(()),
-        Command::Completions(_) | Command::Generate(_) | Command::Dev(_) => Ok(()),
+        Command::Completions(_) | Command::Dev(_) => Ok(()),
     }
 }
 
