@@ -13,6 +13,7 @@ pub struct Bar {
     shown: Shown,
     notices: Mutex<Vec<String>>,
     planned: Option<Mutex<Vec<Vec<u8>>>>,
+    names_skipped: bool,
 }
 
 impl Bar {
@@ -25,13 +26,21 @@ impl Bar {
             shown: Shown::new(output, total),
             notices: Mutex::default(),
             planned: dry_run.then(Mutex::default),
+            names_skipped: false,
         }
+    }
+
+    /// Names what is left out, also without `-v`: for an upload, after which somebody may rely on everything being there.
+    #[must_use]
+    pub fn naming_skipped(self) -> Self {
+        Self { names_skipped: true, ..self }
     }
 
     /// A bar for a number of bytes.
     #[must_use]
     pub fn of_bytes(output: &Output, bytes: u64) -> Self {
-        Self { output: *output, shown: Shown::new(output, Some(bytes)), notices: Mutex::default(), planned: None }
+        let shown = Shown::new(output, Some(bytes));
+        Self { output: *output, shown, notices: Mutex::default(), planned: None, names_skipped: false }
     }
 
     /// A dry run would transfer this.
@@ -72,6 +81,12 @@ impl Progress for Bar {
     fn ends(&self, path: &[u8], outcome: &FileOutcome) {
         if *outcome == FileOutcome::Done {
             self.plan(path);
+        }
+        if let FileOutcome::Skipped(why) = outcome
+            && self.names_skipped
+        {
+            self.shown.suspend(|| self.output.warn(format!("{} is left out: {why}", names::escape(path))));
+            return;
         }
         if !self.output.verbose() {
             return;

@@ -37,7 +37,7 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
     if args.abort {
         return until_interrupted(false, abort(context, &uploads, items, &filter)).await;
     }
-    let bar = Arc::new(Bar::new(&context.output, from_stdin, args.dry_run));
+    let bar = Arc::new(Bar::new(&context.output, from_stdin, args.dry_run).naming_skipped());
     let work = async {
         if from_stdin {
             stdin(args, &uploads, &items[0].1, &bar).await
