@@ -148,6 +148,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file in which this machine remembers something of a server cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Some of many items failed; the others are done.
     #[error("{failed} of {total} failed")]
     Partial {
@@ -260,7 +268,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::InsufficientStorage,
                 _ => ErrorCode::Internal,
             },
-            Self::Partial { .. } | Self::Interrupted | Self::Internal(_) => ErrorCode::Internal,
+            Self::Memory { .. } | Self::Partial { .. } | Self::Interrupted | Self::Internal(_) => ErrorCode::Internal,
         }
     }
 
@@ -297,6 +305,9 @@ impl Error {
             }
             Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),
+            Self::Memory { .. } => Some(
+                "By it a server cannot go back unnoticed. If you trust the server, remove the file: what is missing is remembered anew.",
+            ),
             Self::Changing(_) => Some(
                 "Upload it when nothing writes to it, or a snapshot of it; what standard input has (`cyx upload -`) is taken as it comes.",
             ),
@@ -353,6 +364,7 @@ impl Error {
                 Self::Local { path: path.clone(), source: again }
             }
             Self::Config { path, reason } => Self::Config { path: path.clone(), reason: reason.clone() },
+            Self::Memory { path, reason } => Self::Memory { path: path.clone(), reason: reason.clone() },
             Self::Interrupted => Self::Interrupted,
             Self::Internal(what) => Self::Internal(what),
             // The others stop everything, so that nothing is left that could fail together with them.

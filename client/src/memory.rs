@@ -63,7 +63,7 @@ impl Memory {
     /// Opens or begins the memory of a gateway and account.
     ///
     /// # Errors
-    /// [`Error::Local`] or [`Error::Config`].
+    /// [`Error::Local`] or [`Error::Memory`].
     pub fn open(home: &Path, gateway: &str, account: AccountId) -> Result<Self> {
         let key = [gateway.as_bytes(), b"\0", account.as_bytes()].concat();
         let folder = home.join("state").join(hex::encode(cyx_core::ids::derive(FOLDER_CONTEXT, &key)));
@@ -200,7 +200,7 @@ impl Memory {
         let known = || -> Result<u32> {
             let Some(content) = files::read_private(&path)? else { return Ok(0) };
             let number = std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse().ok());
-            number.ok_or_else(|| Error::Config { path: path.clone(), reason: "it is not a number".into() })
+            number.ok_or_else(|| Error::Memory { path: path.clone(), reason: "it is not a number".into() })
         };
         let seen = known()?;
         if epoch < seen {
@@ -345,7 +345,7 @@ fn key(gateway: &str, email: &str) -> String {
 
 fn read_json<T: Default + serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let Some(content) = files::read_private(path)? else { return Ok(T::default()) };
-    serde_json::from_slice(&content).map_err(|error| Error::Config {
+    serde_json::from_slice(&content).map_err(|error| Error::Memory {
         path: path.to_owned(),
         reason: format!("it is damaged at line {}", error.line()),
     })

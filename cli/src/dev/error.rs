@@ -105,6 +105,9 @@ impl Error {
             Self::ProgramMissing { .. } => {
                 Some("Build all programs with `cargo build --release`, or install them together.")
             }
+            Self::State { .. } => {
+                Some("If none of its programs run any more, remove the folder and begin with `cyx dev up`.")
+            }
             Self::Ended { .. } => Some("The folder logs/ of the cluster has more."),
             _ => None,
         }

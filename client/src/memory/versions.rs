@@ -99,7 +99,7 @@ impl Versions {
     /// Reads the file, which need not exist, and rewrites it if it has grown.
     ///
     /// # Errors
-    /// [`Error::Local`], or [`Error::Config`] for a file that is something else.
+    /// [`Error::Local`], or [`Error::Memory`] for a file that is something else.
     pub fn open(path: &Path) -> Result<Self> {
         let memory = Self { path: path.to_owned(), table: Mutex::new(Table::default()), file: Mutex::new(None) };
         let _lock = memory.lock()?;
@@ -143,7 +143,7 @@ impl Versions {
         // Less than a header is what a full disk leaves of a new file.
         if header.len() == RECORD_LEN && header != HEADER {
             let reason = "it is not a memory of versions that this program knows".into();
-            return Err(Error::Config { path: self.path.clone(), reason });
+            return Err(Error::Memory { path: self.path.clone(), reason });
         }
         Ok(content)
     }
@@ -380,7 +380,7 @@ mod tests {
         let mut other = HEADER;
         other[4] = 2;
         std::fs::write(&path, other).unwrap();
-        assert!(matches!(Versions::open(&path), Err(Error::Config { .. })));
+        assert!(matches!(Versions::open(&path), Err(Error::Memory { .. })));
     }
 
     #[test]
