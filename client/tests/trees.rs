@@ -99,7 +99,7 @@ fn describe(root: &Path) -> BTreeMap<String, (String, u32, i64, Vec<u8>)> {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             let mode = metadata.mode() & 0o7777;
             let value = if metadata.is_symlink() {
-                ("link".to_owned(), 0, 0, fs::read_link(&path).unwrap().to_str().unwrap().as_bytes().to_vec())
+                ("link".to_owned(), 0, time, fs::read_link(&path).unwrap().to_str().unwrap().as_bytes().to_vec())
             } else if metadata.is_dir() {
                 visit(root, &path, found);
                 ("directory".to_owned(), mode, time, Vec::new())
@@ -167,6 +167,8 @@ async fn a_tree_comes_back_with_modes_times_and_links() {
     assert_eq!((summary.files, summary.directories, summary.skipped), (7, 4, 1));
     let summary = world.down("tree", &target.path().join("new"), DownloadOptions::default()).await;
     assert!(summary.failed.is_empty() && summary.stopped.is_none(), "{:?}", summary.failed);
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(time(&target.path().join("new")), time(source.path()));
     fs::remove_file(source.path().join("socket")).unwrap();
     assert_eq!(describe(&target.path().join("new")), describe(source.path()));
 }

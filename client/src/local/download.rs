@@ -199,15 +199,20 @@ impl Run {
     }
 
     async fn tree(&mut self, directory: Directory, to: &Path) -> Result<()> {
+        // A directory that was there before keeps what it has.
+        let (mut is_new, attributes) = (false, directory.attributes);
         let root = if self.options.dry_run {
             None
         } else {
             let to = to.to_owned();
             let made = blocking(move || {
+                let is_new = !to.exists();
                 std::fs::create_dir_all(&to).map_err(Error::local(&to))?;
-                Folder::open(&to)
+                Ok((Folder::open(&to)?, is_new))
             });
-            Some(made.await?)
+            let (folder, made) = made.await?;
+            is_new = made;
+            Some(folder)
         };
         let target = Arc::new(Target { above: None, folder: OnceCell::from(root.clone()) });
         let mut waiting = vec![Waiting { directory, target, names: Vec::new() }];
@@ -228,8 +233,9 @@ impl Run {
             std::mem::take(&mut self.folders).into_iter().filter(|folder| folder.target.is_open()).collect();
         self.summary.directories += folders.len() as u64;
         if let Some(root) = root {
-            let folders: Vec<_> =
+            let mut folders: Vec<_> =
                 folders.into_iter().filter_map(|folder| Some((folder.names, folder.attributes?))).collect();
+            folders.extend(attributes.filter(|_| is_new).map(|attributes| (Vec::new(), attributes)));
             let special = folders.iter().filter(|(_, attributes)| is_special(attributes.mode));
             self.summary.special_modes += special.count() as u64;
             let failed = blocking(move || Ok(set_folders(&root, folders))).await?;

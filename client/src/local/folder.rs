@@ -136,12 +136,15 @@ impl Folder {
         renamed.map_err(self.error(name))
     }
 
-    /// Makes a symbolic link, in the place of a file or link that has the name.
-    pub(crate) fn link(&self, name: &[u8], target: &[u8]) -> Result<()> {
+    /// Makes a symbolic link with a time, in the place of a file or link that has the name.
+    pub(crate) fn link(&self, name: &[u8], target: &[u8], mtime_ns: Option<i64>) -> Result<()> {
         let target = CString::new(target).map_err(|_| Error::invalid("a link's target has a NUL byte"))?;
         let unique = format!(".{}{PARTIAL}", hex::encode(random_bytes::<8>())).into_bytes();
         let error = self.error(name);
         let made = rustix::fs::symlinkat(&*target, &*self.fd, component(&unique)?).and_then(|()| {
+            if let Some(mtime_ns) = mtime_ns {
+                self.set_link_time(&unique, mtime_ns)?;
+            }
             let to = component_checked(name)?;
             rustix::fs::renameat(&*self.fd, component_checked(&unique)?, &*self.fd, to)
         });
@@ -149,6 +152,15 @@ impl Folder {
             self.discard(&unique);
         }
         made.map_err(error)
+    }
+
+    /// Not every filesystem keeps times of links; such a link is still one.
+    fn set_link_time(&self, name: &[u8], mtime_ns: i64) -> std::result::Result<(), Errno> {
+        let times = timestamps(mtime_ns);
+        match rustix::fs::utimensat(&*self.fd, component_checked(name)?, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
+            set => set,
+        }
     }
 
     /// Whether a symbolic link of this name leads exactly there.
@@ -310,7 +322,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         let folder = Folder::open(temp.path()).unwrap();
-        folder.link(b"link", outside.path().as_os_str().as_bytes()).unwrap();
+        folder.link(b"link", outside.path().as_os_str().as_bytes(), Some(-1)).unwrap();
+        let times = std::fs::symlink_metadata(temp.path().join("link")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::mtime_nsec(&times), 999_999_999, "just before 1970");
         assert!(folder.links_to(b"link", outside.path().as_os_str().as_bytes()));
         assert!(matches!(folder.enter(b"link"), Err(Error::NotDirectory(_))));
         assert!(folder.reopen(b"link").is_none());

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::InodeId;
 use cyx_core::units::PACK_FILE_MAX;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -73,6 +75,7 @@ impl Uploads {
             batch_bytes: 0,
             jobs: JoinSet::new(),
             open: BTreeSet::new(),
+            times: Vec::new(),
         };
         let named: Vec<PathBuf> = items.iter().map(|(path, _)| path.clone()).collect();
         let mut through = 0;
@@ -114,6 +117,15 @@ struct Run {
     jobs: JoinSet<Result<Outcomes>>,
     /// Files that were found and have no outcome yet.
     open: BTreeSet<Vec<u8>>,
+    /// Directories whose time is set at the end: whatever is made in one changes it.
+    times: Vec<FolderTime>,
+}
+
+struct FolderTime {
+    /// Shown to people.
+    path: Vec<u8>,
+    id: InodeId,
+    mtime_ns: i64,
 }
 
 /// A directory of which the bucket has, or will have, the same.
@@ -125,6 +137,8 @@ struct Pair {
     /// `None` in a dry run for a directory that does not exist.
     remote: Option<Directory>,
     is_new: bool,
+    /// When the local one was changed; `None` for a bucket's root, which has no time of its own.
+    mtime_ns: Option<i64>,
 }
 
 /// What operations make.
@@ -157,6 +171,28 @@ impl Run {
         while let Some(done) = self.jobs.join_next().await {
             self.absorb(joined(done)?)?;
         }
+        self.set_times().await
+    }
+
+    /// Gives directories the times of the local ones.
+    async fn set_times(&mut self) -> Result<()> {
+        let times = std::mem::take(&mut self.times);
+        if times.is_empty() {
+            return Ok(());
+        }
+        let change = |time: &FolderTime| {
+            let (inode, mtime_ns) = (bytes_of(time.id), Some(time.mtime_ns));
+            let change = pb::SetAttributes { inode, mtime_ns, ..pb::SetAttributes::default() };
+            mutation(vec![pb::Operation { operation: Some(Op::SetAttributes(change)) }])
+        };
+        let done = self.uploads.bucket().apply(times.iter().map(change).collect()).await?;
+        for (time, result) in times.into_iter().zip(done) {
+            match result {
+                // Somebody deleted it meanwhile.
+                Err(error) if error.code() == ErrorCode::NotFound => {}
+                result => result.map(drop).or_else(|error| self.fail(time.path, error))?,
+            }
+        }
         Ok(())
     }
 
@@ -187,7 +223,8 @@ impl Run {
         } else {
             (Some(bucket.make_directories(target).await?), false)
         };
-        let mut waiting = vec![Pair { local: local.path, shown, relative: Vec::new(), remote, is_new }];
+        let mtime_ns = (!target.is_root()).then_some(local.mtime_ns);
+        let mut waiting = vec![Pair { local: local.path, shown, relative: Vec::new(), remote, is_new, mtime_ns }];
         while let Some(pair) = waiting.pop() {
             let shown = pair.shown.clone();
             match self.directory(pair).await {
@@ -206,6 +243,7 @@ impl Run {
         let mut there = self.there(&pair).await?;
         let mut below_it = Vec::new();
         let mut operations: Vec<(Vec<u8>, Vec<pb::Operation>, New)> = Vec::new();
+        let mut gains = false;
         for entry in entries {
             let local = match entry {
                 Ok(local) => local,
@@ -248,6 +286,7 @@ impl Run {
                 LocalKind::File { size } => {
                     let size = *size;
                     let directory = pair.remote.clone().unwrap_or_else(|| self.uploads.bucket().root_directory());
+                    gains |= found.as_ref().is_none_or(|found| found.kind() != pb::InodeKind::File);
                     let place = Place { directory, name: local.name.clone(), found };
                     if let Err(error) = self.file(Candidate { path: shown.clone(), size, local, place }).await {
                         self.fail(shown, error)?;
@@ -259,9 +298,19 @@ impl Run {
                 }
             }
         }
+        self.remember_time(&pair, gains || !operations.is_empty());
         self.make(operations, &mut below_it).await?;
         below_it.sort_by(|a, b| a.relative.cmp(&b.relative));
         Ok(below_it)
+    }
+
+    /// Has the time of a directory set at the end, unless it has it and `gains` nothing.
+    fn remember_time(&mut self, pair: &Pair, gains: bool) {
+        let (Some(remote), Some(mtime_ns), false) = (&pair.remote, pair.mtime_ns, self.options.dry_run) else { return };
+        let has = pair.is_new || remote.attributes.is_some_and(|attributes| attributes.mtime_ns == mtime_ns);
+        if gains || !has {
+            self.times.push(FolderTime { path: pair.shown.clone(), id: remote.id, mtime_ns });
+        }
     }
 
     /// What the bucket has in a directory, by name.
@@ -291,7 +340,8 @@ impl Run {
         shown: Vec<u8>,
         relative: Vec<u8>,
     ) -> Result<(Option<pb::Operation>, Pair)> {
-        let known = |remote, is_new| Pair { local: local.path.clone(), shown, relative, remote, is_new };
+        let mtime_ns = Some(local.mtime_ns);
+        let known = |remote, is_new| Pair { local: local.path.clone(), shown, relative, remote, is_new, mtime_ns };
         match (found, &pair.remote) {
             (Some(located), _) => match located.directory() {
                 Some(directory) => Ok((None, known(Some(directory), false))),

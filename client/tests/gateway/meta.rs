@@ -21,6 +21,9 @@ pub fn service(state: Shared) -> MetaServiceServer<Fake> {
     MetaServiceServer::new(Fake { state }).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20)
 }
 
+/// When directories change, in Unix nanoseconds.
+const MADE_AT: i64 = 1_600_000_000_000_000_000;
+
 pub struct Fake {
     state: Shared,
 }
@@ -97,6 +100,8 @@ impl State {
                     ..pb::Inode::default()
                 };
                 self.inodes.insert(create.inode.clone(), inode);
+                let above = self.inodes.get_mut(&create.directory).and_then(|above| above.attributes.as_mut());
+                above.into_iter().for_each(|above| above.mtime_ns = MADE_AT);
                 self.entries.push(pb::Entry {
                     directory: create.directory,
                     name: create.names.last().cloned(),
@@ -133,8 +138,9 @@ impl State {
             }
             Op::SetAttributes(change) => {
                 let inode = self.inodes.get_mut(&change.inode).ok_or(ErrorCode::NotFound)?;
-                if let (Some(attributes), Some(mode)) = (&mut inode.attributes, change.mode) {
-                    attributes.mode = mode;
+                if let Some(attributes) = &mut inode.attributes {
+                    attributes.mode = change.mode.unwrap_or(attributes.mode);
+                    attributes.mtime_ns = change.mtime_ns.unwrap_or(attributes.mtime_ns);
                 }
             }
             Op::Rename(rename) => {

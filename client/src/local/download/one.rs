@@ -189,11 +189,12 @@ impl One {
         }
         if self.located.kind() == pb::InodeKind::Symlink {
             let (folder, name, target) = (self.folder.clone(), self.name.clone(), self.located.link_target()?);
+            let mtime_ns = self.located.inode.attributes.map(|attributes| attributes.mtime_ns);
             return blocking(move || {
                 if folder.links_to(&name, &target) {
                     return Ok(FileOutcome::Unchanged);
                 }
-                folder.link(&name, &target)?;
+                folder.link(&name, &target, mtime_ns)?;
                 Ok(FileOutcome::Done)
             })
             .await;
