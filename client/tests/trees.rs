@@ -469,3 +469,13 @@ async fn an_interrupted_download_fetches_only_what_is_missing() {
     assert!(fs::read(&to).unwrap() == fs::read(source.path().join("deep/er/alone")).unwrap());
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_is_not_said_to_be_where_it_shall_go() {
+    let world = World::new().await;
+    let (from, root) = (TreePath::parse("nope").unwrap(), TreePath::root());
+    for to in [root, from.clone(), from.clone().join(b"below").unwrap()] {
+        let refused = world.bucket.move_to(&from, &to, false).await.unwrap_err();
+        assert!(matches!(&refused, Error::NotFound(name) if name == "nope"), "{to}: {refused}");
+    }
+}

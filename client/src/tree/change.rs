@@ -257,6 +257,10 @@ impl Bucket {
         let root = || Error::invalid("the root of a bucket cannot be renamed");
         let (from_above, from_name) = from.split().ok_or_else(root)?;
         let (to_above, to_name) = to.split().ok_or_else(root)?;
+        if to.starts_with(from) {
+            // Of nothing it would be said that it is where it shall go.
+            self.resolve(from).await?;
+        }
         if to.starts_with(from) && to != from {
             return Err(Error::Invalid {
                 code: ErrorCode::Loop,
