@@ -11,6 +11,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::extent::TreeError;
 use cyx_core::wire::DecodeError;
 use cyx_proto::convert::InvalidField;
+use cyx_proto::words::UNTRUSTED;
 use thiserror::Error;
 
 /// Short for results of this crate.
@@ -302,6 +303,9 @@ impl Error {
             ),
             Self::Integrity(IntegrityError::RolledBack { .. } | IntegrityError::Forked { .. }) => {
                 Some("The server or somebody on it may be hiding newer data; do not overwrite the file.")
+            }
+            Self::Network { reason, .. } if reason == UNTRUSTED => {
+                Some("If the server's authority is a private one, name its certificate with --ca-file.")
             }
             Self::Network { .. } => Some("Check the connection and the gateway's address, then try again."),
             Self::TooFewNodes { .. } => Some("Try again later, when more storage nodes are online."),

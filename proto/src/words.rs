@@ -5,6 +5,9 @@ use std::io;
 
 use rustls::CertificateError as Certificate;
 
+/// What is said of a certificate that no trusted authority signed.
+pub const UNTRUSTED: &str = "its certificate is of an authority that is not trusted here";
+
 /// The innermost reason of an error, which the outer ones only repeat or hide. TLS is said in plain words.
 #[must_use]
 pub fn reason(error: &(dyn Error + 'static)) -> String {
@@ -33,7 +36,7 @@ fn tls_reason(error: &rustls::Error) -> String {
     use rustls::Error as Tls;
     let words = match error {
         Tls::InvalidCertificate(certificate) => match certificate {
-            Certificate::UnknownIssuer => "its certificate is of an authority that is not trusted here",
+            Certificate::UnknownIssuer => UNTRUSTED,
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
                 "its certificate has expired, unless this machine's clock is wrong"
             }
@@ -70,10 +73,7 @@ mod tests {
     #[test]
     fn tls_is_said_in_words_however_deep_it_lies() {
         let certificate = |error| reason(&wrapped(rustls::Error::InvalidCertificate(error)));
-        assert_eq!(
-            certificate(Certificate::UnknownIssuer),
-            "its certificate is of an authority that is not trusted here"
-        );
+        assert_eq!(certificate(Certificate::UnknownIssuer), UNTRUSTED);
         assert_eq!(certificate(Certificate::BadEncoding), "its certificate is not valid");
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert_eq!(reason(&wrapped(plain)), "it does not speak TLS");
