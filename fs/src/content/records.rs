@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::changes::Kind;
 use super::error::{ContentError, Result};
-use super::store::Shared;
+use super::store::{Shared, Store, lock};
 use super::{Content, Inner, InodeFacts, Origin};
 use crate::journal::format::WRITE_DATA_AT;
 use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile, Room, Share};
@@ -71,6 +71,17 @@ impl Inner {
             Change::Time { mtime_ns } => self.mtime_ns = mtime_ns,
         }
         self.newest = self.newest.max(sequence);
+    }
+}
+
+impl Store {
+    /// Lets go of what an earlier run wrote to a file, if that does not go on yet.
+    ///
+    /// # Errors
+    /// If what is in the journal makes no sense; if its disk failed.
+    pub(crate) async fn discard_replayed(&self, file: FileId) -> Result<()> {
+        let Some(replayed) = lock(&self.shared.replayed).remove(&file) else { return Ok(()) };
+        Content::replay(&self.shared, file, replayed)?.discard().await
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) struct Shared {
     dirty: Mutex<HashMap<FileId, Arc<Content>>>,
     /// Files with pieces to be sent ahead.
     streams: Mutex<HashSet<FileId>>,
-    replayed: Mutex<HashMap<FileId, ReplayedFile>>,
+    pub(super) replayed: Mutex<HashMap<FileId, ReplayedFile>>,
     /// Buckets that are not there any more.
     pub(super) gone: Mutex<HashSet<BucketId>>,
     /// Bytes of what else is kept of them.
@@ -269,15 +269,6 @@ impl Store {
         }
         self.shared.wake.notify_one();
         Ok(contents)
-    }
-
-    /// Lets go of what an earlier run wrote to a file, if that does not go on yet.
-    ///
-    /// # Errors
-    /// If what is in the journal makes no sense; if its disk failed.
-    pub(crate) async fn discard_replayed(&self, file: FileId) -> Result<()> {
-        let Some(replayed) = lock(&self.shared.replayed).remove(&file) else { return Ok(()) };
-        Content::replay(&self.shared, file, replayed)?.discard().await
     }
 
     /// The content of a file of a bucket. As long as somebody holds it, or it has changes, it is the same one.
