@@ -264,7 +264,8 @@ impl Filesystem {
     pub fn forget(&self, ino: Ino, lookups: u64) {
         let Some(node) = self.inner.table.forget(ino, lookups) else { return };
         let has_name = node.is_directory() || lock(&node.facts).nlink > 0;
-        if !has_name && self.inner.is_dirty(&node) {
+        let content = self.inner.content_if_any(&node);
+        if content.is_some_and(|content| content.is_dirty() && (!has_name || content.is_orphaned())) {
             self.inner.begin(|inner| async move { inner.closed_without_name(&node).await });
         }
     }

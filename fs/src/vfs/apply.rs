@@ -15,7 +15,7 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::Inner;
-use super::local::note::{Made, Note};
+use super::local::note::{Named, Note};
 use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
 use crate::attributes::Kind;
@@ -32,6 +32,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Known {
     /// Its newest version.
     version: u64,
+    /// It has no other name.
+    last: bool,
     /// Which later ones are its own.
     watch: Arc<Watch>,
 }
@@ -49,14 +51,14 @@ pub(crate) struct Change {
     pub(crate) loses: Option<Known>,
     /// What the server was asked for before, and did not answer: it may be done.
     pub(crate) asked: Option<pb::Mutation>,
-    /// What is made, if something is.
-    pub(crate) made: Option<Made>,
+    /// What gets a name.
+    pub(crate) named: Option<Named>,
 }
 
 impl Change {
     /// A change that takes one sequence number and waits for nothing.
     pub(crate) fn new(operation: Op, stamp: i64) -> Self {
-        Self { operation, stamp, changes: 1, after: None, loses: None, asked: None, made: None }
+        Self { operation, stamp, changes: 1, after: None, loses: None, asked: None, named: None }
     }
 
     /// What is sent. If the same was asked for before, that: one transaction is not done twice.
@@ -133,7 +135,7 @@ impl Inner {
         let watch = Arc::new(self.store.journal().watch(FileId { bucket: node.home.id, inode: node.id }));
         let content = self.content_if_any(node).and_then(|content| content.version());
         let version = lock(&node.facts).version.max(content.map_or(0, |known| known.version));
-        Some(Known { version, watch })
+        Some(Known { version, last: lock(&node.facts).nlink <= 1, watch })
     }
 
     /// Makes a change: here, if it is this machine's turn, else there. `asked` is what the server was asked for in vain, if it is to be decided
@@ -148,9 +150,9 @@ impl Inner {
         // Of these the server would find out more than is looked at for its sake.
         let is_judged = matches!(change.operation, Op::Unlink(_) | Op::Rename(_));
         let mutation = change.mutation();
-        let Change { changes, after, loses, made, .. } = change;
-        let known = loses.as_ref().map(|known| known.version);
-        let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known, made };
+        let Change { changes, after, loses, named, .. } = change;
+        let (known, last) = (loses.as_ref().map(|known| known.version), loses.as_ref().is_some_and(|known| known.last));
+        let note = Note { bucket: home.id, mutation: mutation.clone(), changes, after, known, last, named };
         let watch = loses.map(|known| known.watch);
         if turn.is_here() && self.decide(home, turn, &note, watch.as_ref()).await? {
             return Ok(Applied::Here);

@@ -134,7 +134,7 @@ impl Filesystem {
         if !last {
             return;
         }
-        if lock(&file.node.facts).nlink == 0 {
+        if lock(&file.node.facts).nlink == 0 || file.content.is_orphaned() {
             inner.closed_without_name(&file.node).await;
         } else {
             file.content.upload_soon();

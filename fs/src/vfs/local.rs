@@ -30,15 +30,17 @@
 //! | `send` | sends it |
 //! | `shift` | notes that keep a full journal full |
 //! | `unwritten` | what waits for content that a damaged journal does not have |
-//! | `refused`, `reseal` | what the server does not take |
+//! | `refused`, `beside`, `redirect`, `reseal` | what the server does not take, and what becomes of it |
 //! | `kept` | what it never can: the bucket is not there any more |
 
+mod beside;
 pub(crate) mod kept;
 pub(crate) mod lease;
 mod merge;
 pub(crate) mod note;
 mod order;
 mod queue;
+mod redirect;
 mod refused;
 mod reseal;
 mod send;
@@ -421,7 +423,7 @@ mod tests {
         let create = pb::Create { inode: bytes_of(inode), ..pb::Create::default() };
         let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after, known: None, made: None }
+        Note { bucket: BucketId([1; 16]), mutation, changes: 1, after, known: None, last: false, named: None }
     }
 
     fn held(fencing: u64, active: bool) -> Held {

@@ -13,7 +13,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::{Applied, Change, DECISIONS};
 use super::local::Turn;
-use super::local::note::Made;
+use super::local::note::Named;
 use super::node::{Node, Seen, lock};
 use super::{ANY_VERSION, Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
@@ -171,7 +171,9 @@ impl Inner {
         };
         let stamp = directory.home.stamp();
         let (names_moved, moved) = (directory.names_moved(), node.facts_moved());
-        let version = match self.apply(&directory.home, turn, Change::new(Op::Link(link), stamp), &mut None).await {
+        let named = Named { kind: node.kind, key, name: new_name.to_vec() };
+        let change = Change { named: Some(named), ..Change::new(Op::Link(link), stamp) };
+        let version = match self.apply(&directory.home, turn, change, &mut None).await {
             Ok(Applied::There(done)) => self.take_results(node, &done, moved),
             Ok(Applied::Here) => {
                 node.gain_link(stamp);
@@ -267,8 +269,8 @@ impl Inner {
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
         let made = new_inode(&create);
         let mut is_here = false;
-        let made_here = Made { name: name.to_vec(), key: key.clone() };
-        let change = Change { made: Some(made_here), ..Change::new(Op::Create(create), stamp) };
+        let named = Named { kind: new.kind, key: key.clone(), name: name.to_vec() };
+        let change = Change { named: Some(named), ..Change::new(Op::Create(create), stamp) };
         let (inode, version) = match self.apply(&directory.home, turn, change, &mut None).await {
             Ok(Applied::Here) => {
                 is_here = true;

@@ -15,6 +15,7 @@ use tokio::sync::MutexGuard;
 
 use super::apply::{Applied, Change, DECISIONS, decide_again, expected};
 use super::local::Turn;
+use super::local::note::Named;
 use super::node::{Edge, Node, lock};
 use super::{ANY_VERSION, Filesystem, Found, Inner, RenameFlags, check_length, check_new_name};
 use crate::attributes::{Ino, Kind};
@@ -138,7 +139,9 @@ impl Inner {
             let replaced = target.as_ref().filter(|_| !flags.exchange);
             let loses = replaced.and_then(|target| self.known_of(&target.node, turn));
             let after = waits.then_some(source.node.id);
-            let change = Change { changes, after, loses, asked: asked.take(), ..Change::new(operation, stamp) };
+            let moved = &source.node;
+            let named = Some(Named { kind: moved.kind, key: moved.key(), name: new_name.to_vec() });
+            let change = Change { named, changes, after, loses, asked: asked.take(), ..Change::new(operation, stamp) };
             match self.apply(&old.home, turn, change, &mut asked).await {
                 Ok(applied) => {
                     let version = match applied {

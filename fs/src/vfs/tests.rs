@@ -75,7 +75,8 @@ impl Tree {
         let set = pb::SetAttributes { inode: bytes_of(inode), ..pb::SetAttributes::default() };
         let operations = vec![pb::Operation { operation: Some(Op::SetAttributes(set)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        let note = Note { bucket: self.home.id, mutation, changes: 1, after: None, known: None, made: None };
+        let note =
+            Note { bucket: self.home.id, mutation, changes: 1, after: None, known: None, last: false, named: None };
         let (local, at) = (&self.home.local, Some(Position::for_tests(1)));
         self.home.health.set(false);
         self.home.health.set_offline();

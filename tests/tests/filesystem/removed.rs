@@ -217,3 +217,119 @@ async fn what_is_new_in_a_directory_that_somebody_else_removed_is_kept_above_it(
     other.fs.shutdown().await;
     fs.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_still_had_a_name_here_is_kept() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    for name in ["one", "linked", "saved", "gone", "old"] {
+        put(&fs, work, name, b"as it was").await;
+    }
+    for (name, second) in [("one", "other"), ("gone", "gone too")] {
+        let ino = walk(&fs, work, name).await.unwrap().ino;
+        fs.link(ino, work, second.as_bytes()).await.unwrap();
+    }
+    let dir = fs.mkdir(work, b"dir", 0o755, ME).await.unwrap();
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    list(&fs, work).await;
+    list(&fs, dir.ino).await;
+    without_server(&world, &fs, work).await;
+    let write = async |name: &str| {
+        let ino = walk(&fs, work, name).await.unwrap().ino;
+        let handle = fs.open_file(ino, WRITE).await.unwrap();
+        write_at(&fs, handle, 0, b"here").await;
+        fs.release(handle).await;
+        ino
+    };
+    // One of two names is removed here, the other one elsewhere.
+    write("one").await;
+    fs.unlink(work, b"one").await.unwrap();
+    // A file is named anew by a link, as mail programs do, and the name is taken; or the directory is gone.
+    let linked = write("linked").await;
+    fs.link(linked, work, b"mail").await.unwrap();
+    fs.unlink(work, b"linked").await.unwrap();
+    let saved = write("saved").await;
+    fs.link(saved, dir.ino, b"mail").await.unwrap();
+    fs.unlink(work, b"saved").await.unwrap();
+    let old = walk(&fs, work, "old").await.unwrap().ino;
+    fs.link(old, work, b"post").await.unwrap();
+    fs.unlink(work, b"old").await.unwrap();
+    // All names are removed here.
+    write("gone").await;
+    fs.unlink(work, b"gone").await.unwrap();
+    fs.unlink(work, b"gone too").await.unwrap();
+    fs.shutdown().await;
+    drop(fs);
+
+    world.cluster.up();
+    for path in ["other", "dir"] {
+        world.user.ok(["delete", "work", path, "--recursive"]);
+    }
+    for name in ["mail", "post"] {
+        world.user.write("work", name, b"theirs");
+    }
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let mut kept: Vec<Vec<u8>> = copies(&fs, work).await.into_iter().map(|(_, _, data)| data).collect();
+    kept.sort();
+    assert_eq!(kept, [b"as it was", b"heret was", b"heret was", b"heret was"], "{:?}", names(&fs, work).await);
+    assert_eq!(names(&fs, work).await.len(), 6);
+    assert_eq!(copies(&fs, work).await.iter().filter(|(name, ..)| name == "mail").count(), 2);
+    assert_eq!(fs.state().dirty_files, 0);
+    fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_done_to_something_that_got_another_name_is_done_to_it() {
+    let world = World::with(&[SHORT]);
+    let folder = tempfile::tempdir().unwrap();
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    let dir = fs.mkdir(work, b"dir", 0o755, ME).await.unwrap();
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    list(&fs, work).await;
+    list(&fs, dir.ino).await;
+    without_server(&world, &fs, work).await;
+    // Made and removed again, where the name is taken or the directory is gone.
+    for at in [work, dir.ino] {
+        put(&fs, at, "brief", b"brief").await;
+        fs.unlink(at, b"brief").await.unwrap();
+        fs.mkdir(at, b"short", 0o755, ME).await.unwrap();
+        fs.rmdir(at, b"short").await.unwrap();
+        // Saved as editors do, four times.
+        for save in 0..4 {
+            put(&fs, at, ".doc.tmp", format!("saved {save}").as_bytes()).await;
+            fs.rename(at, b".doc.tmp", at, b"doc", PLAIN).await.unwrap();
+        }
+    }
+    // Named on, to where nothing is.
+    put(&fs, work, "first", b"named on").await;
+    fs.rename(work, b"first", work, b"last", PLAIN).await.unwrap();
+    put(&fs, dir.ino, "inside", b"moved out").await;
+    fs.rename(dir.ino, b"inside", work, b"outside", PLAIN).await.unwrap();
+    // Saved over by something that is made later.
+    put(&fs, work, "taken", b"").await;
+    put(&fs, work, "taken.new", b"saved over").await;
+    fs.rename(work, b"taken.new", work, b"taken", PLAIN).await.unwrap();
+    fs.shutdown().await;
+    drop(fs);
+
+    world.cluster.up();
+    world.user.ok(["delete", "work", "dir", "--recursive"]);
+    for name in ["brief", "short", "doc", "first", "taken"] {
+        world.user.write("work", name, b"theirs");
+    }
+    let fs = world.open(folder.path(), |_| {}).await;
+    let work = bucket(&fs, "work").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let doc = file("doc", b"saved 3");
+    assert_eq!(copies(&fs, work).await, [doc.clone(), doc, file("taken", b"saved over")]);
+    for (name, data) in [("last", &b"named on"[..]), ("outside", b"moved out"), ("first", b"theirs")] {
+        assert_eq!(content(&fs, walk(&fs, work, name).await.unwrap().ino).await, data);
+    }
+    assert_eq!(names(&fs, work).await.len(), 5 + 2 + 3, "{:?}", names(&fs, work).await);
+    fs.shutdown().await;
+}

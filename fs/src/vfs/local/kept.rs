@@ -141,7 +141,7 @@ mod tests {
         let create = pb::Create { inode: bytes_of(InodeId([byte; 16])), ..pb::Create::default() };
         let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(1) };
-        let note = Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None, made: None };
+        let note = Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None, last: false, named: None };
         let record = note.record();
         local.decide(local.turn(), note, None, || journal.offer(&record), |_| {}).unwrap()
     }

@@ -116,13 +116,14 @@ impl State {
         let awaited = earlier.after.take();
         earlier.changes = 1;
         let notes = std::mem::take(&mut earlier.notes);
-        let (known, watch) = (earlier.known.take(), earlier.watch.take());
+        let (known, watch, last_name) = (earlier.known.take(), earlier.watch.take(), earlier.last);
         let later = self.queue.get_mut(last)?;
         later.notes.splice(0..0, notes);
         later.behind.extend(awaited);
         let (known, watch) = (std::mem::replace(&mut later.known, known), std::mem::replace(&mut later.watch, watch));
+        let last_name = std::mem::replace(&mut later.last, last_name);
         if let Some(earlier) = self.queue.get_mut(first) {
-            (earlier.known, earlier.watch) = (known, watch);
+            (earlier.known, earlier.watch, earlier.last) = (known, watch, last_name);
         }
         let lost = awaited?;
         count_down(&mut self.awaited, lost);
@@ -257,7 +258,8 @@ mod tests {
             changes: 1 + u8::from(known.is_some()),
             after: after.map(id),
             known,
-            made: None,
+            last: true,
+            named: None,
         }
     }
 

@@ -3,10 +3,11 @@
 //! ```text
 //! note: version u8 (3) | bucket 16 | changes u8 | 0, or 1 and the inode 16 of a file that must be committed before
 //!       | 0, or 1 and the version u64 of the file that loses a name
-//!       | 0, or 1 and of something new the epoch u32 and the 32 bytes of its key, the length u16 of its name, the name
+//!       | 1 if that is the last name that it has here, else 0
+//!       | 0, or 1 and of what gets a name its kind u8, the epoch u32 and the 32 bytes of its key, the length u16 of the name, the name
 //!       | mutation
 //! ```
-//! In version 1 nothing is said of what loses a name, before version 3 nothing of what is new.
+//! In version 1 nothing is said of what loses a name, before version 3 nothing of last names and of what gets one.
 //! The mutation is that of the protocol, as it will be sent: encrypted names and wrapped keys, and a transaction, so that one that was
 //! sent before a crash is not done twice.
 
@@ -15,6 +16,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use cyx_core::ids::{BucketId, InodeId};
+use cyx_core::inode::InodeKind;
 use cyx_core::wire::{DecodeError, Reader, Writer};
 use cyx_crypto::keys::InodeKey;
 use cyx_proto::meta::v1 as pb;
@@ -27,7 +29,7 @@ use crate::vfs::orphans;
 /// The tag of such notes in the journal.
 pub(crate) const TAG: u8 = 1;
 const VERSION: u8 = 3;
-/// Without what is new.
+/// Without last names and what gets a name.
 const VERSION_2: u8 = 2;
 /// Without what is known of what loses a name, either.
 const VERSION_1: u8 = 1;
@@ -46,20 +48,23 @@ pub(crate) struct Note {
     pub(crate) after: Option<InodeId>,
     /// The newest version here of the file that loses a name to it, or by it. One that somebody else wrote since must not be lost.
     pub(crate) known: Option<u64>,
-    /// What is made, if something is.
-    pub(crate) made: Option<Made>,
+    /// The file that loses a name has no other one here.
+    pub(crate) last: bool,
+    /// What gets a name.
+    pub(crate) named: Option<Named>,
 }
 
-/// Something new, as whoever has no key of its directory cannot tell: that may be gone when it is sent.
+/// What gets a name, as whoever has no key of the directory cannot tell: that may be gone when it is sent.
 #[derive(Clone, PartialEq)]
-pub(crate) struct Made {
-    pub(crate) name: Vec<u8>,
+pub(crate) struct Named {
+    pub(crate) kind: InodeKind,
     pub(crate) key: InodeKey,
+    pub(crate) name: Vec<u8>,
 }
 
-impl fmt::Debug for Made {
+impl fmt::Debug for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Made").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Named").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -76,10 +81,11 @@ impl Note {
             Some(version) => writer.u8(1).u64(version),
             None => writer.u8(0),
         };
-        match &self.made {
-            Some(Made { name, key }) => {
+        writer.u8(u8::from(self.last));
+        match &self.named {
+            Some(Named { kind, key, name }) => {
                 let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
-                writer.u8(1).u32(key.epoch()).raw(key.expose()).u16(len).raw(name)
+                writer.u8(1).u8(kind.number()).u32(key.epoch()).raw(key.expose()).u16(len).raw(name)
             }
             None => writer.u8(0),
         };
@@ -111,25 +117,36 @@ impl Note {
                 _ => return Err(DecodeError::Invalid("what is known of what loses a name")),
             },
         };
-        let made = match layout {
-            VERSION_1 | VERSION_2 => None,
-            _ => match reader.u8()? {
-                0 => None,
-                1 => {
-                    let key = InodeKey::from_parts(reader.u32()?, reader.array()?);
-                    let len = usize::from(reader.u16()?);
-                    Some(Made { name: reader.take(len)?.to_vec(), key })
-                }
-                _ => return Err(DecodeError::Invalid("what is new by a change of names")),
-            },
+        let (last, named) = match layout {
+            VERSION_1 | VERSION_2 => (false, None),
+            _ => (take_flag(&mut reader)?, take_named(&mut reader)?),
         };
         let mutation = pb::Mutation::decode(reader.take(reader.remaining())?)
             .map_err(|_| DecodeError::Invalid("mutation of a change of names"))?;
         if changes > CHANGES_MAX || mutation.txn.len() != 16 || subject(&mutation).is_none() {
             return Err(DecodeError::Invalid("change of names"));
         }
-        Ok(Self { bucket, mutation, changes, after, known, made })
+        Ok(Self { bucket, mutation, changes, after, known, last, named })
     }
+}
+
+fn take_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Invalid("flag of a change of names")),
+    }
+}
+
+fn take_named(reader: &mut Reader<'_>) -> Result<Option<Named>, DecodeError> {
+    if !take_flag(reader)? {
+        return Ok(None);
+    }
+    let kind = InodeKind::from_number(i32::from(reader.u8()?))
+        .map_err(|_| DecodeError::Invalid("kind of what gets a name"))?;
+    let key = InodeKey::from_parts(reader.u32()?, reader.array()?);
+    let len = usize::from(reader.u16()?);
+    Ok(Some(Named { kind, key, name: reader.take(len)?.to_vec() }))
 }
 
 /// What an earlier run noted.
@@ -244,7 +261,15 @@ mod tests {
     fn note(operation: Op, after: Option<InodeId>) -> Note {
         let operations = vec![pb::Operation { operation: Some(operation) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: Some(-5) };
-        Note { bucket: BucketId([7; 16]), mutation, changes: 2, after, known: after.map(|_| 5), made: None }
+        Note {
+            bucket: BucketId([7; 16]),
+            mutation,
+            changes: 2,
+            after,
+            known: after.map(|_| 5),
+            last: true,
+            named: None,
+        }
     }
 
     fn data(note: &Note) -> Bytes {
@@ -259,8 +284,8 @@ mod tests {
         let inode = InodeId([9; 16]);
         let create =
             pb::Create { inode: bytes_of(inode), wrapped_key: Bytes::from_static(b"key"), ..Default::default() };
-        let new = Made { name: b"new".to_vec(), key: InodeKey::from_parts(3, [8; 32]) };
-        let made = Note { made: Some(new), ..note(Op::Create(create), None) };
+        let new = Named { kind: InodeKind::Symlink, key: InodeKey::from_parts(3, [8; 32]), name: b"new".to_vec() };
+        let made = Note { named: Some(new), ..note(Op::Create(create), None) };
         assert_eq!(Note::decode(&data(&made)), Ok(made.clone()));
         assert_eq!((subject(&made.mutation), holds(&made.mutation)), (Some(inode), Some(inode)));
         let expected = Some(pb::Expected { child: bytes_of(inode), entry_version: 0 });
@@ -296,9 +321,11 @@ mod tests {
         assert!(Note::decode(&changed(18, 2)).is_err(), "no such flag");
         assert!(Note::decode(&changed(19, 2)).is_err(), "no such flag");
         assert!(Note::decode(&changed(20, 2)).is_err(), "no such flag");
+        assert!(Note::decode(&changed(21, 2)).is_err(), "no such flag");
+        let plain = Note { last: false, ..Note::decode(&good).unwrap() };
         for (version, left) in [(VERSION_1, 19), (VERSION_2, 20)] {
-            let older = [&[version][..], &good[1..left], &good[21..]].concat();
-            assert_eq!(Note::decode(&older), Note::decode(&good), "as it was written before");
+            let older = [&[version][..], &good[1..left], &good[22..]].concat();
+            assert_eq!(Note::decode(&older).as_ref(), Ok(&plain), "as it was written before");
         }
         assert!(Note::decode(&good[..good.len() - 20]).is_err(), "cut off");
     }

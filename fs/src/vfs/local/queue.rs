@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use cyx_client::tree::names::DirectoryKeys;
 use cyx_core::ids::InodeId;
 use cyx_proto::meta::v1 as pb;
+use pb::operation::Operation as Op;
 
-use super::note::{Made, Note, holds, loses, operation_of, touches};
+use super::note::{Named, Note, holds, loses, operation_of, touches};
 use super::order::{Footprint, Waiting};
+use super::redirect::Link;
 use super::{Local, State, count_down};
 use crate::journal::{Position, Watch};
 use crate::vfs::node::lock;
@@ -41,8 +44,12 @@ pub(super) struct Item {
     pub(super) doubtful: bool,
     /// How often the server refused it, and another mutation took its place.
     pub(super) refusals: u32,
-    /// What it makes, if something.
-    pub(super) made: Option<Made>,
+    /// What it is about lies somewhere else than where this machine put it.
+    pub(super) redirected: bool,
+    /// What loses a name by it has no other one here.
+    pub(super) last: bool,
+    /// What gets a name by it.
+    pub(super) named: Option<Named>,
 }
 
 /// What has to be sent before somebody can go on.
@@ -72,7 +79,7 @@ impl State {
         under: Option<u64>,
     ) -> Option<InodeId> {
         let held = self.hold(holds(&note.mutation));
-        let Note { mutation, changes, after, known, made, .. } = note;
+        let Note { mutation, changes, after, known, last, named, .. } = note;
         for inode in touches(&mutation) {
             *self.touched.entry(inode).or_default() += 1;
         }
@@ -93,7 +100,9 @@ impl State {
             behind: Vec::new(),
             doubtful: false,
             refusals: 0,
-            made,
+            redirected: false,
+            last,
+            named,
         };
         self.queue.push_back(item);
         self.next += 1;
@@ -143,19 +152,29 @@ impl State {
     /// A file is still to be made.
     pub(super) fn makes(&self, inode: InodeId) -> bool {
         // Most of what is removed while it is still to be made was made just before.
-        self.queue.iter().rev().any(|item| {
-            matches!(operation_of(&item.mutation), Some(pb::operation::Operation::Create(create)) if create.inode[..] == inode.0)
-        })
+        self.queue
+            .iter()
+            .rev()
+            .any(|item| matches!(operation_of(&item.mutation), Some(Op::Create(create)) if create.inode[..] == inode.0))
     }
 
     fn place(&self, number: u64) -> Option<usize> {
         self.queue.binary_search_by_key(&number, |item| item.number).ok()
     }
 
-    /// The changes that can be sent in one call, in order: those that wait for content are left out, and what is built on them.
+    /// The changes that can be sent in one call, in order: those that wait for content are left out, and what is built on them. So is what takes a
+    /// name from a file that gets another one in the same call: that may be refused.
     pub(super) fn ready(&self, most: usize) -> Vec<Item> {
         let (mut ready, mut bytes, mut waiting) = (Vec::new(), 0, Waiting::default());
+        let mut linked = HashSet::new();
         for item in &self.queue {
+            if let Some(Op::Link(link)) = operation_of(&item.mutation) {
+                linked.insert(&link.inode[..]);
+            }
+            if !linked.is_empty() && loses(&item.mutation).is_some_and(|lost| linked.contains(&lost.0[..])) {
+                waiting.add(item.footprint(), true);
+                continue;
+            }
             if item.after.is_none() && waiting.is_empty() {
                 // The usual case: nothing waits.
             } else {
@@ -178,7 +197,7 @@ impl State {
     pub(super) fn awaiting(&self) -> Vec<(u64, InodeId)> {
         let (mut found, mut made) = (Vec::new(), HashSet::new());
         for item in &self.queue {
-            if let Some(pb::operation::Operation::Create(_)) = operation_of(&item.mutation) {
+            if let Some(Op::Create(_)) = operation_of(&item.mutation) {
                 made.extend(holds(&item.mutation));
             }
             if let Some(inode) = item.after.filter(|inode| !made.contains(inode)) {
@@ -264,8 +283,9 @@ impl Local {
         self.send.notify_one();
     }
 
-    /// Another mutation takes the place of one that was refused. The file whose content may be committed now, if there is one.
-    pub(super) fn replace(&self, number: u64, mutation: pb::Mutation) -> Option<InodeId> {
+    /// Another mutation takes the place of one that was refused. What gets another name by it, under these keys, has that for what comes behind as
+    /// well. The file whose content may be committed now, if there is one.
+    pub(super) fn replace(&self, number: u64, mutation: pb::Mutation, keys: Option<&DirectoryKeys>) -> Option<InodeId> {
         let mut state = lock(&self.state);
         let place = state.place(number)?;
         let item = state.queue.get_mut(place)?;
@@ -273,7 +293,12 @@ impl Local {
         if loses(&mutation).is_none() {
             (item.known, item.watch) = (None, None);
         }
-        state.exchange_mutation(place, mutation)
+        let names = Link::made_by(&item.mutation).zip(Link::made_by(&mutation));
+        let freed = state.exchange_mutation(place, mutation);
+        if let Some((before, now)) = names.filter(|(before, now)| before != now) {
+            state.redirect(place + 1, &before, &now, keys);
+        }
+        freed
     }
 
     /// A change is done with. Where its notes lie, and the file whose content may be committed now.

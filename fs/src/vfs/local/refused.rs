@@ -2,8 +2,9 @@
 //!
 //! | what | becomes |
 //! |---|---|
-//! | something new under a name that is taken, or renamed to one | the same under `name (conflict <host> <date>)`, with all that is in it |
+//! | something new under a name that is taken, linked or renamed to one | the same under `name (conflict <host> <date>)`, with all that is in it ([`super::beside`]) |
 //! | something new in a directory that was removed | the same, in the nearest directory above it that is there |
+//! | what was done here to something that has got another name so | the same under that one ([`super::redirect`]) |
 //! | a rename over a file that somebody else has written to since | the same: both are kept |
 //! | the removal of a file that somebody else has written to since | nothing; it is reported |
 //! | what is the case already | nothing |
@@ -13,30 +14,22 @@
 //! | a failure that may pass | is tried again |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use cyx_client::tree::list::Walked;
 use cyx_client::tree::names::DirectoryKeys;
-use cyx_client::{Directory, Error, Result, TreePath};
+use cyx_client::{Error, Result};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, Random as _, TxnId};
-use cyx_core::inode::InodeKind;
 use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 
 use super::merge::ASKED;
-use super::note::{Made, operation_of};
+use super::note::operation_of;
 use super::queue::Item;
-use crate::sync::conflicts::conflict_name;
 use crate::vfs::Inner;
-use crate::vfs::node::{Node, Opened, links, lock};
+use crate::vfs::node::Opened;
 
-/// Names that are tried for something new.
-const NAMES: u32 = 100;
-/// No directory lies deeper.
-const DEPTH_MAX: usize = 4096;
 /// How often something else takes the place of a change that is refused. More can only be a mistake of this program, which would not end.
 const REFUSALS: u32 = 32;
 
@@ -79,15 +72,16 @@ pub(super) enum Settled {
     Changed,
 }
 
-/// An entry that does not exist on the server, to be opened with the keys of its directory.
-fn entry_of(directory: &Bytes, names: &[pb::NameToken], child: &Bytes, kind: i32, wrapped_key: &Bytes) -> pb::Entry {
-    pb::Entry {
-        directory: directory.clone(),
-        name: names.last().cloned(),
-        child: child.clone(),
-        kind,
-        wrapped_key: wrapped_key.clone(),
-        version: 0,
+/// What takes the place of a change.
+pub(super) struct Instead {
+    mutation: pb::Mutation,
+    /// Of the directory in which it gives something a name.
+    keys: Option<Arc<DirectoryKeys>>,
+}
+
+impl Instead {
+    pub(super) const fn named(mutation: pb::Mutation, keys: Arc<DirectoryKeys>) -> Self {
+        Self { mutation, keys: Some(keys) }
     }
 }
 
@@ -124,7 +118,8 @@ impl Inner {
         let operation = operation_of(&item.mutation);
         let instead = if code == ErrorCode::StaleKey {
             home.doubt_keys();
-            self.resealed(home, &item.mutation).await?
+            let resealed = self.resealed(home, &item.mutation).await?;
+            resealed.map(|mutation| Instead { mutation, keys: None })
         } else {
             let is_done = match operation {
                 Some(Op::Create(create)) if code == ErrorCode::AlreadyExists => {
@@ -142,9 +137,10 @@ impl Inner {
             }
             match operation {
                 Some(Op::Create(create)) if matches!(code, ErrorCode::AlreadyExists | ErrorCode::NotFound) => {
-                    self.beside(home, create, item).await?
+                    self.created_beside(home, create, item).await?
                 }
-                Some(Op::Rename(rename)) => self.renamed_beside(home, rename, &item.mutation).await?,
+                Some(Op::Link(link)) => self.linked_beside(home, link, item).await?,
+                Some(Op::Rename(rename)) => self.renamed_beside(home, rename, item).await?,
                 _ => None,
             }
         };
@@ -154,21 +150,15 @@ impl Inner {
     /// Somebody else wrote to the file that loses a name by a change, since that was decided.
     pub(super) async fn written_since(&self, home: &Opened, item: &Item) -> Result<Settled> {
         let instead = match operation_of(&item.mutation) {
-            Some(Op::Rename(rename)) => self.renamed_beside(home, rename, &item.mutation).await?,
+            Some(Op::Rename(rename)) => self.renamed_beside(home, rename, item).await?,
             _ => None,
         };
         Ok(self.settle_with(home, item, instead, "the file was written to elsewhere since"))
     }
 
-    pub(super) fn settle_with(
-        &self,
-        home: &Opened,
-        item: &Item,
-        instead: Option<pb::Mutation>,
-        reason: &str,
-    ) -> Settled {
-        if let Some(mutation) = instead.filter(|_| item.refusals < REFUSALS) {
-            if let Some(kept) = home.local.replace(item.number, mutation) {
+    pub(super) fn settle_with(&self, home: &Opened, item: &Item, instead: Option<Instead>, reason: &str) -> Settled {
+        if let Some(Instead { mutation, keys }) = instead.filter(|_| item.refusals < REFUSALS) {
+            if let Some(kept) = home.local.replace(item.number, mutation, keys.as_deref()) {
                 self.keep_name(home, kept);
             }
             return Settled::Changed;
@@ -183,7 +173,7 @@ impl Inner {
     }
 
     /// What is known of the bucket came from decisions that did not hold.
-    fn doubt_everything(&self, home: &Opened) {
+    pub(super) fn doubt_everything(&self, home: &Opened) {
         match self.buckets.root(home.id) {
             Some(root) => self.resync(&root),
             None => home.forget_all(),
@@ -228,27 +218,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// Whether the server has a directory to put something into.
-    async fn is_there(&self, home: &Opened, directory: InodeId) -> Result<bool> {
-        Ok(self.inodes_at_server(home, &[directory]).await?.iter().any(|inode| links(inode) > 0))
-    }
-
-    /// The nearest directory above one that was removed, as far as is known where that was; or the root of the bucket. `None` if the bucket is
-    /// not open any more.
-    pub(crate) async fn nearest_above(&self, home: &Opened, directory: InodeId) -> Result<Option<Arc<Node>>> {
-        let mut at = self.table.by_id(home.id, directory);
-        for _ in 0..DEPTH_MAX {
-            let Some(node) = at else { break };
-            at = lock(&node.file).place.as_ref().and_then(|(above, _)| above.upgrade());
-            match &at {
-                Some(above) if self.is_there(home, above.id).await? => return Ok(at),
-                _ => {}
-            }
-        }
-        Ok(self.buckets.root(home.id))
-    }
-
-    async fn entry_at_server(
+    pub(super) async fn entry_at_server(
         &self,
         home: &Opened,
         directory: &Bytes,
@@ -264,141 +234,6 @@ impl Inner {
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// A rename to the name that it was to have, if that is free by now, or to one that is free and says why. `None` if what was to be renamed is
-    /// not where it was, or there is no directory to put it into.
-    async fn renamed_beside(
-        &self,
-        home: &Opened,
-        rename: &pb::Rename,
-        mutation: &pb::Mutation,
-    ) -> Result<Option<pb::Mutation>> {
-        let Some(expected) = rename.expected.as_ref().filter(|_| !rename.exchange) else { return Ok(None) };
-        let source = self.entry_at_server(home, &rename.directory, &rename.names).await?;
-        let Some(source) = source.filter(|source| source.child == expected.child) else { return Ok(None) };
-        let directory: InodeId = id(&rename.new_directory, "rename.new_directory")?;
-        let Some(keys) = self.keys_of(home, directory).await? else { return Ok(None) };
-        if !self.is_there(home, directory).await? {
-            return Ok(None);
-        }
-        let (new_names, wrapped) = (&rename.new_names, &rename.new_wrapped_key);
-        let entry = entry_of(&rename.new_directory, new_names, &source.child, source.kind, wrapped);
-        let (name, child, key) = keys.open_entry(&entry)?;
-        let kind = InodeKind::from_number(source.kind).map_err(Error::decode("the kind of what is renamed"))?;
-        let Some((new_names, beside)) = self.free_name(home, (directory, &keys), &name, true, mutation).await? else {
-            return Ok(None);
-        };
-        let renamed = pb::Rename {
-            expected: Some(pb::Expected { child: source.child.clone(), entry_version: source.version }),
-            new_wrapped_key: keys.wrap(&new_names, child, kind, &key)?.into(),
-            new_names,
-            replaced: None,
-            ..rename.clone()
-        };
-        if let Some(beside) = beside {
-            self.conflicts.fetch_add(1, Ordering::Relaxed);
-            self.report(format!(
-                "{:?} was made or changed elsewhere at the same time; what was to take its place here is kept as {:?}",
-                String::from_utf8_lossy(&name),
-                String::from_utf8_lossy(&beside)
-            ));
-        }
-        self.doubt_everything(home);
-        Ok(Some(instead_of(mutation, Op::Rename(renamed))))
-    }
-
-    /// The name itself if it is free in a directory and `plain` enough, else one that says why it is not; and that one.
-    async fn free_name(
-        &self,
-        home: &Opened,
-        (directory, keys): (InodeId, &DirectoryKeys),
-        name: &[u8],
-        plain: bool,
-        mutation: &pb::Mutation,
-    ) -> Result<Option<(Vec<pb::NameToken>, Option<Vec<u8>>)>> {
-        if plain {
-            let names = keys.tokens(name)?;
-            if !self.is_taken(home, directory, &names).await? {
-                return Ok(Some((names, None)));
-            }
-        }
-        let at = mutation.time_ns.unwrap_or_else(crate::vfs::now_ns);
-        for number in 1..=NAMES {
-            let wanted = conflict_name(name, &self.options.host, at, number);
-            let names = keys.tokens(&wanted)?;
-            if !self.is_taken(home, directory, &names).await? {
-                return Ok(Some((names, Some(wanted))));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The same under a name that is free and says why. `None` if there is no directory to put it into.
-    async fn beside(&self, home: &Opened, create: &pb::Create, item: &Item) -> Result<Option<pb::Mutation>> {
-        let mutation = &item.mutation;
-        let mut directory: InodeId = id(&create.directory, "create.directory")?;
-        let child: InodeId = id(&create.inode, "create.inode")?;
-        let kind = InodeKind::from_number(create.kind).map_err(Error::decode("the kind of something new"))?;
-        let mut known = self.keys_of(home, directory).await?;
-        let made = match (&item.made, &known) {
-            (Some(made), _) => made.clone(),
-            (None, Some(keys)) => {
-                let entry = entry_of(&create.directory, &create.names, &create.inode, create.kind, &create.wrapped_key);
-                let (name, _, key) = keys.open_entry(&entry)?;
-                Made { name, key }
-            }
-            (None, None) => return Ok(None),
-        };
-        let Made { name, key } = made;
-        let is_there = self.is_there(home, directory).await?;
-        if !is_there {
-            let Some(above) = self.nearest_above(home, directory).await? else { return Ok(None) };
-            (directory, known) = (above.id, Some(Arc::new(DirectoryKeys::new(&above.directory())?)));
-        }
-        let Some(keys) = known else { return Ok(None) };
-        let Some((names, beside)) = self.free_name(home, (directory, &keys), &name, is_there, mutation).await? else {
-            return Ok(None);
-        };
-        if let Some(beside) = beside {
-            let why = if is_there { "was made" } else { "lost its directory" };
-            self.conflicts.fetch_add(1, Ordering::Relaxed);
-            self.report(format!(
-                "{:?} {why} elsewhere at the same time; what was made here is kept as {:?}",
-                String::from_utf8_lossy(&name),
-                String::from_utf8_lossy(&beside)
-            ));
-        }
-        self.doubt_everything(home);
-        let (directory, wrapped_key) = (bytes_of(directory), keys.wrap(&names, child, kind, &key)?.into());
-        Ok(Some(instead_of(mutation, Op::Create(pb::Create { directory, names, wrapped_key, ..create.clone() }))))
-    }
-
-    async fn is_taken(&self, home: &Opened, directory: InodeId, tokens: &[pb::NameToken]) -> Result<bool> {
-        Ok(self.entry_at_server(home, &bytes_of(directory), tokens).await?.is_some())
-    }
-
-    /// The keys of a directory that the server has. Not by way of what is known here, which waits for the queue.
-    async fn keys_of(&self, home: &Opened, directory: InodeId) -> Result<Option<Arc<DirectoryKeys>>> {
-        if let Some(node) = self.table.by_id(home.id, directory) {
-            let known = node.directory();
-            return Ok(Some(Arc::new(DirectoryKeys::new(&known)?)));
-        }
-        let mut walk = home.bucket.walk(&TreePath::root(), true).await?;
-        while let Some(found) = walk.next().await {
-            let Walked::Item(item) = found else { continue };
-            if item.located.id == directory {
-                let located = item.located;
-                let known = Directory {
-                    id: located.id,
-                    key: located.key.clone(),
-                    key_history: located.inode.key_history,
-                    attributes: None,
-                };
-                return Ok(Some(Arc::new(DirectoryKeys::new(&known)?)));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -321,6 +321,10 @@ impl Inner {
     /// A change is done with, in one way or the other. `links`: of what would have lost a name by it.
     async fn done(&self, home: &Opened, item: &Item, links: &Links) -> Result<()> {
         let Some((notes, freed)) = home.local.take(item.number) else { return Ok(()) };
+        let lost = loses(&item.mutation).filter(|lost| item.last && links.get(lost) == Some(&0));
+        if let Some(content) = lost.and_then(|lost| self.store.existing(home.id, lost)) {
+            content.orphan();
+        }
         if let Some(inode) = freed {
             self.free(home, inode, links.get(&inode).copied()).await;
         }
@@ -330,15 +334,13 @@ impl Inner {
     /// Nothing that is to be sent keeps the content of a file from being committed any more.
     async fn free(&self, home: &Opened, inode: InodeId, links: Option<u32>) {
         let Some(content) = self.store.existing(home.id, inode) else { return };
-        match links {
-            Some(0) => {
-                content.orphan();
-                self.let_go_of_orphan(home, &content).await;
-            }
-            // It was let go of while nobody else knew of the file.
-            None if content.is_orphaned() => {}
-            None => home.local.if_free(inode, || content.allow()),
-            Some(_) => self.keep_name(home, inode),
+        if content.is_orphaned() && links.is_none_or(|links| links == 0) {
+            self.let_go_of_orphan(home, &content).await;
+        } else if links.is_some() {
+            // Should somebody else have removed its last name, its commit finds that out.
+            self.keep_name(home, inode);
+        } else {
+            home.local.if_free(inode, || content.allow());
         }
     }
 

@@ -59,9 +59,17 @@ pub(in crate::vfs) fn shift(
 impl Item {
     /// As it is noted by now.
     pub(super) fn note(&self, bucket: BucketId) -> Note {
-        let Self { mutation, after, known, made, .. } = self;
+        let Self { mutation, after, known, last, named, .. } = self;
         let changes = u8::try_from(self.changes).unwrap_or(u8::MAX);
-        Note { bucket, mutation: mutation.clone(), changes, after: *after, known: *known, made: made.clone() }
+        Note {
+            bucket,
+            mutation: mutation.clone(),
+            changes,
+            after: *after,
+            known: *known,
+            last: *last,
+            named: named.clone(),
+        }
     }
 }
 
@@ -165,7 +173,8 @@ mod tests {
             let create = pb::Create { inode: bytes_of(InodeId([byte; 16])), ..pb::Create::default() };
             let operations = vec![pb::Operation { operation: Some(Op::Create(create)) }];
             let mutation = pb::Mutation { txn: txn.clone(), operations, time_ns: Some(1) };
-            let note = Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None, made: None };
+            let note =
+                Note { bucket: BUCKET, mutation, changes: 1, after: None, known: None, last: false, named: None };
             let record = note.record();
             assert!(local.decide(local.turn(), note, None, || journal.offer(&record), |_| {}).is_ok());
         }

@@ -113,7 +113,15 @@ mod tests {
         };
         let operations = vec![pb::Operation { operation: Some(Op::Rename(rename)) }];
         let mutation = pb::Mutation { txn: bytes_of(TxnId::random()), operations, time_ns: None };
-        Note { bucket: BucketId([1; 16]), mutation, changes: 2, after: Some(inode(file)), known: Some(1), made: None }
+        Note {
+            bucket: BucketId([1; 16]),
+            mutation,
+            changes: 2,
+            after: Some(inode(file)),
+            known: Some(1),
+            last: true,
+            named: None,
+        }
     }
 
     /// Of the saves 2 over 9, 3 over 2 and 4 over 3, the content of some is missing: which files are left to take the place of others.
