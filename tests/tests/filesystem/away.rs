@@ -7,11 +7,11 @@ use cyx_fs::{Errno, Filesystem, Ino, SetAttr};
 use super::alone::{alone, names};
 use super::support::{ME, NEW, World, bucket, content, list, put, until, walk, write_at};
 
-const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
-const SHORT: &str = "--write-lease-seconds=3";
+pub(crate) const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
+pub(crate) const SHORT: &str = "--write-lease-seconds=3";
 
 /// Kills the server and waits until names are not decided under a lease any more.
-async fn without_server(world: &World, fs: &Filesystem, root: Ino) {
+pub(crate) async fn without_server(world: &World, fs: &Filesystem, root: Ino) {
     alone(fs, root).await;
     world.cluster.kill_server();
     until("the lease is over", async || fs.state().leases == 0).await;

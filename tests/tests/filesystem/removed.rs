@@ -1,22 +1,11 @@
 //! Files and directories that somebody else removes while something in them is not sent yet: it is kept beside, under a name that says so.
 //! What this machine removed itself nobody misses.
 
-use cyx_fs::vfs::RenameFlags;
-use cyx_fs::{Errno, Filesystem, Ino, Kind};
+use cyx_fs::{Filesystem, Ino, Kind};
 
-use super::alone::{alone, names};
+use super::alone::names;
+use super::away::{PLAIN, SHORT, without_server};
 use super::support::{ME, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
-
-const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
-const SHORT: &str = "--write-lease-seconds=3";
-
-/// Kills the server and waits until names are decided without it.
-async fn without_server(world: &World, fs: &Filesystem, root: Ino) {
-    alone(fs, root).await;
-    world.cluster.kill_server();
-    until("the lease is over", async || fs.state().leases == 0).await;
-    until("it is known to be away", async || fs.lookup(root, b"never asked for").await == Err(Errno::ENOENT)).await;
-}
 
 /// The conflict copies of a directory: the names that they are of, their kind, and what is in those that are files.
 async fn copies(fs: &Filesystem, at: Ino) -> Vec<(String, Kind, Vec<u8>)> {
