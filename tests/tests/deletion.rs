@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cyx_tests::{Cluster, noise, program, wait_until};
 
@@ -61,7 +62,14 @@ fn await_round(data_dir: &Path) {
     // A round begins for a node only when its last one is finished: the second time that rounds begin for all, those that began
     // the first time are.
     for _ in 0..2 {
-        wait_until("rounds begin for all nodes", || collect_young(data_dir).contains("keep-lists for 3 nodes"));
+        wait_until("rounds begin for all nodes", || {
+            let all = collect_young(data_dir).contains("keep-lists for 3 nodes");
+            if !all {
+                // Begun again at once, a node that is slower than the others would be out of step with them for ever.
+                std::thread::sleep(Duration::from_secs(3));
+            }
+            all
+        });
     }
 }
 

@@ -99,16 +99,17 @@ impl Inner {
             Ok(()) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+        // Not as it is known here, where it may have another name by something that is not sent.
+        let found = self.inodes_at_server(&node.home, &[node.id]).await?;
         self.copy_beside(node, content).await?;
         lock(&node.facts).disbelieve();
-        let found = self.fresh(node).await;
-        if found.is_ok() && lock(&node.facts).nlink == 0 {
+        if found.iter().all(|inode| inode.nlink == 0) {
             // Who has it open goes on with what is there.
             self.removed_here(node).await;
         } else {
             content.discard().await?;
             lock(&node.facts).written = None;
-            match found {
+            match self.fresh(node).await {
                 Ok(()) => {
                     content.refresh().await?;
                 }

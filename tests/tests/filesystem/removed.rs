@@ -213,10 +213,10 @@ async fn what_still_had_a_name_here_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let fs = world.open(folder.path(), |_| {}).await;
     let work = bucket(&fs, "work").await;
-    for name in ["one", "linked", "saved", "gone", "old"] {
+    for name in ["one", "linked", "saved", "gone", "old", "first"] {
         put(&fs, work, name, b"as it was").await;
     }
-    for (name, second) in [("one", "other"), ("gone", "gone too")] {
+    for (name, second) in [("one", "other"), ("gone", "gone too"), ("first", "second")] {
         let ino = walk(&fs, work, name).await.unwrap().ino;
         fs.link(ino, work, second.as_bytes()).await.unwrap();
     }
@@ -235,6 +235,8 @@ async fn what_still_had_a_name_here_is_kept() {
     // One of two names is removed here, the other one elsewhere.
     write("one").await;
     fs.unlink(work, b"one").await.unwrap();
+    // The same, of content that is committed.
+    fs.unlink(work, b"first").await.unwrap();
     // A file is named anew by a link, as mail programs do, and the name is taken; or the directory is gone.
     let linked = write("linked").await;
     fs.link(linked, work, b"mail").await.unwrap();
@@ -253,7 +255,7 @@ async fn what_still_had_a_name_here_is_kept() {
     drop(fs);
 
     world.cluster.up();
-    for path in ["other", "dir"] {
+    for path in ["other", "dir", "second"] {
         world.user.ok(["delete", "work", path, "--recursive"]);
     }
     for name in ["mail", "post"] {
@@ -264,8 +266,12 @@ async fn what_still_had_a_name_here_is_kept() {
     assert_eq!(fs.drain(&|_| {}).await, Ok(0));
     let mut kept: Vec<Vec<u8>> = copies(&fs, work).await.into_iter().map(|(_, _, data)| data).collect();
     kept.sort();
-    assert_eq!(kept, [b"as it was", b"heret was", b"heret was", b"heret was"], "{:?}", names(&fs, work).await);
-    assert_eq!(names(&fs, work).await.len(), 6);
+    assert_eq!(kept, [b"as it was", b"heret was", b"heret was"], "{:?}", names(&fs, work).await);
+    assert_eq!(names(&fs, work).await.len(), 7);
+    // These keep the name that was to go: nothing else leads to what is in them.
+    for (name, data) in [("first", b"as it was"), ("one", b"heret was")] {
+        assert_eq!(content(&fs, walk(&fs, work, name).await.unwrap().ino).await, data);
+    }
     assert_eq!(copies(&fs, work).await.iter().filter(|(name, ..)| name == "mail").count(), 2);
     assert_eq!(fs.state().dirty_files, 0);
     fs.shutdown().await;

@@ -49,7 +49,7 @@ fn over(mutation: &pb::Mutation) -> Option<&pb::Rename> {
 }
 
 /// Where a change takes a name from a file.
-fn taken(mutation: &pb::Mutation) -> Option<(&Bytes, &[pb::NameToken])> {
+pub(super) fn taken(mutation: &pb::Mutation) -> Option<(&Bytes, &[pb::NameToken])> {
     match operation_of(mutation)? {
         Op::Unlink(unlink) => Some((&unlink.directory, &unlink.names)),
         Op::Rename(rename) => Some((&rename.new_directory, &rename.new_names)),

@@ -118,7 +118,7 @@ impl Note {
             },
         };
         let (last, named) = match layout {
-            VERSION_1 | VERSION_2 => (false, None),
+            VERSION_1 | VERSION_2 => (true, None),
             _ => (take_flag(&mut reader)?, take_named(&mut reader)?),
         };
         let mutation = pb::Mutation::decode(reader.take(reader.remaining())?)
@@ -322,7 +322,7 @@ mod tests {
         assert!(Note::decode(&changed(19, 2)).is_err(), "no such flag");
         assert!(Note::decode(&changed(20, 2)).is_err(), "no such flag");
         assert!(Note::decode(&changed(21, 2)).is_err(), "no such flag");
-        let plain = Note { last: false, ..Note::decode(&good).unwrap() };
+        let plain = Note::decode(&good).unwrap();
         for (version, left) in [(VERSION_1, 19), (VERSION_2, 20)] {
             let older = [&[version][..], &good[1..left], &good[22..]].concat();
             assert_eq!(Note::decode(&older).as_ref(), Ok(&plain), "as it was written before");

@@ -193,6 +193,11 @@ impl State {
         ready
     }
 
+    /// The last name that a file has here goes by a change.
+    pub(super) fn lets_go_of(&self, inode: InodeId) -> bool {
+        self.queue.iter().any(|item| item.last && loses(&item.mutation) == Some(inode))
+    }
+
     /// The changes that wait for the content of a file which the server knows, and the files.
     pub(super) fn awaiting(&self) -> Vec<(u64, InodeId)> {
         let (mut found, mut made) = (Vec::new(), HashSet::new());
@@ -246,6 +251,11 @@ impl Local {
 
     pub(super) fn is_reached(&self, goal: &Goal<'_>, end: u64) -> bool {
         lock(&self.state).is_reached(goal, end)
+    }
+
+    /// See [`State::lets_go_of`].
+    pub(super) fn lets_go_of(&self, inode: InodeId) -> bool {
+        lock(&self.state).lets_go_of(inode)
     }
 
     /// What can be sent in one call.

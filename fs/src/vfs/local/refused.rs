@@ -7,6 +7,7 @@
 //! | what was done here to something that has got another name so | the same under that one ([`super::redirect`]) |
 //! | a rename over a file that somebody else has written to since | the same: both are kept |
 //! | the removal of a file that somebody else has written to since | nothing; it is reported |
+//! | the removal of a name of a file whose other names, which it has here, somebody else removed | the same |
 //! | what is the case already | nothing |
 //! | a rename over a file, if the content that takes its place is missing in a damaged journal | nothing; it is reported (`unwritten`) |
 //! | a change under a key that was replaced | the same under the newest one |
@@ -147,13 +148,13 @@ impl Inner {
         Ok(self.settle_with(home, item, instead, &error.to_string()))
     }
 
-    /// Somebody else wrote to the file that loses a name by a change, since that was decided.
-    pub(super) async fn written_since(&self, home: &Opened, item: &Item) -> Result<Settled> {
+    /// The file must not lose its name by a change, because of what somebody else did since that was decided.
+    pub(super) async fn is_needed(&self, home: &Opened, item: &Item, why: &str) -> Result<Settled> {
         let instead = match operation_of(&item.mutation) {
             Some(Op::Rename(rename)) => self.renamed_beside(home, rename, item).await?,
             _ => None,
         };
-        Ok(self.settle_with(home, item, instead, "the file was written to elsewhere since"))
+        Ok(self.settle_with(home, item, instead, why))
     }
 
     pub(super) fn settle_with(&self, home: &Opened, item: &Item, instead: Option<Instead>, reason: &str) -> Settled {

@@ -13,7 +13,7 @@ use cyx_core::ids::InodeId;
 use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 
-use super::merge::ASKED;
+use super::merge::{ASKED, taken};
 use super::note::loses;
 use super::order::Footprint;
 use super::queue::{Goal, Item};
@@ -235,7 +235,8 @@ impl Inner {
         Ok(true)
     }
 
-    /// Leaves out what would take the last trace of a version that somebody else wrote since it was decided: that is settled here. Under the
+    /// Leaves out what would take the last trace of a version that somebody else wrote since it was decided, or of a file that was to keep another name,
+    /// which somebody else has removed: that is settled here. Under the
     /// lease under which something was decided nobody else writes; versions that this machine made since are its own.
     async fn unless_lost(&self, home: &Opened, batch: Vec<Item>) -> Result<Vec<Item>> {
         let under = home.local.pair().map(|lease| lease.fencing);
@@ -254,18 +255,30 @@ impl Inner {
             for inode in home.health.ask(self.client.meta.get_inodes(request)).await?.inodes {
                 let found: InodeId = id(&inode.id, "inode.id")?;
                 // What keeps another name is not lost.
-                if losses.get(&found).is_some_and(|losses| inode.nlink <= *losses) {
+                if inode.nlink > 0 && losses.get(&found).is_some_and(|losses| inode.nlink <= *losses) {
                     newest.insert(found, (inode.version, inode.root_page[..].try_into().ok().map(PageId)));
                 }
             }
         }
         for item in batch.iter().filter(|item| behind(item)) {
-            let there = loses(&item.mutation).and_then(|inode| newest.get(&inode)).copied();
+            let lost = loses(&item.mutation);
+            let there = lost.and_then(|inode| newest.get(&inode)).copied();
             let made = |version, root: Option<PageId>| {
                 item.watch.as_ref().zip(root).is_some_and(|(watch, root)| watch.made(version, root))
             };
-            if there.zip(item.known).is_some_and(|((version, root), known)| version > known && !made(version, root)) {
-                if self.written_since(home, item).await? == Settled::Done {
+            let written =
+                there.zip(item.known).is_some_and(|((version, root), known)| version > known && !made(version, root));
+            let alone = !item.last
+                && there.is_some()
+                && lost.is_some_and(|lost| !home.local.lets_go_of(lost))
+                && self.is_to_be_taken(home, item).await?;
+            if written || alone {
+                let why = if written {
+                    "the file was written to elsewhere since"
+                } else {
+                    "its other names were removed elsewhere"
+                };
+                if self.is_needed(home, item, why).await? == Settled::Done {
                     self.undone(home, item).await?;
                 }
                 // What comes behind it is looked at again.
@@ -273,6 +286,13 @@ impl Inner {
             }
         }
         Ok(batch)
+    }
+
+    /// Whether what is to lose a name has it still: an attempt that had no answer may have taken it.
+    async fn is_to_be_taken(&self, home: &Opened, item: &Item) -> Result<bool> {
+        let Some((directory, names)) = taken(&item.mutation) else { return Ok(false) };
+        let there = self.entry_at_server(home, directory, names).await?;
+        Ok(there.is_some_and(|entry| loses(&item.mutation).is_some_and(|lost| entry.child[..] == lost.0)))
     }
 
     /// One call that changes a bucket, under the lease if it is there. `None`: it was under one that is over, and nothing was done.
