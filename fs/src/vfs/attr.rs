@@ -187,6 +187,8 @@ impl Inner {
         };
         self.ready(node, &content).await?;
         content.set_len(size).await?;
+        // An earlier commit of which is only now taken note of may have let go of it: the length would be that of before.
+        lock(&node.file).content.get_or_insert_with(|| Arc::clone(&content));
         match file {
             Some(file) => content_changed(file),
             None => node.note_times(&content),

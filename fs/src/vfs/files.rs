@@ -261,7 +261,12 @@ impl Inner {
             content.set_len(0).await?;
             node.note_times(&content);
         }
-        lock(&node.file).handles += 1;
+        {
+            let mut state = lock(&node.file);
+            state.handles += 1;
+            // An earlier commit of which is only now taken note of may have let go of it.
+            state.content.get_or_insert_with(|| Arc::clone(&content));
+        }
         drop(writing);
         let file = OpenFile { node: Arc::clone(node), content, flags, wrote: AtomicBool::new(cuts) };
         Ok(self.keep(Open::File(file)))
