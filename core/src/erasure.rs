@@ -127,16 +127,27 @@ impl Coder {
     /// # Errors
     /// [`CodingError::WrongLength`] unless the length is a multiple of n.
     pub fn encode_in_place(&self, shards: &mut [u8]) -> Result<(), CodingError> {
-        if !shards.len().is_multiple_of(self.scheme.n()) {
+        let columns = 0..shards.len() / self.scheme.n();
+        self.encode_columns(shards, columns)
+    }
+
+    /// As [`Self::encode_in_place`], but only these columns of the shards: who has something else to do with every byte does it to what the
+    /// processor still has at hand.
+    ///
+    /// # Errors
+    /// [`CodingError::WrongLength`] unless the length is a multiple of n and the shards have these columns; then nothing was written.
+    pub fn encode_columns(&self, shards: &mut [u8], columns: Range<usize>) -> Result<(), CodingError> {
+        let shard_len = shards.len() / self.scheme.n();
+        if !shards.len().is_multiple_of(self.scheme.n()) || columns.start > columns.end || columns.end > shard_len {
             return Err(CodingError::WrongLength);
         }
-        let shard_len = shards.len() / self.scheme.n();
-        if shard_len == 0 {
+        if columns.is_empty() {
             return Ok(());
         }
         let (data, parity) = shards.split_at_mut(shard_len * self.scheme.k());
-        let data: Vec<&[u8]> = data.chunks_exact(shard_len).collect();
-        let mut parity: Vec<&mut [u8]> = parity.chunks_exact_mut(shard_len).collect();
+        let data: Vec<&[u8]> = data.chunks_exact(shard_len).map(|shard| &shard[columns.clone()]).collect();
+        let mut parity: Vec<&mut [u8]> =
+            parity.chunks_exact_mut(shard_len).map(|shard| &mut shard[columns.clone()]).collect();
         self.encode(&data, &mut parity)
     }
 

@@ -13,6 +13,7 @@
 //! | [`wrap`] | every key and every small secret that is stored under another key |
 //! | [`names`] | names of entries and buckets |
 //! | [`frames`] | content: a blob sealed frame by frame |
+//! | [`segment`] | a blob sealed, coded and hashed in one go |
 //! | [`mount`] | records of a mount's journal |
 //! | [`fingerprint`] | a keyed hash that tells whether a resumed upload still has the same bytes |
 //!
@@ -29,6 +30,7 @@ pub mod keys;
 pub mod mount;
 pub mod names;
 pub mod recovery;
+pub mod segment;
 pub mod wrap;
 
 use thiserror::Error;

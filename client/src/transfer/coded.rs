@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cyx_core::chunk::{Root, chunk_id, root};
+use cyx_core::chunk::{Root, chunk_id};
 use cyx_core::erasure::Coder;
 use cyx_core::ids::{Random as _, SegmentId};
 use cyx_core::scheme::Scheme;
-use cyx_core::segment::shard_len;
+use cyx_core::segment::{self, shard_len};
+use cyx_crypto::frames::BlobCipher;
+use cyx_crypto::segment::seal_and_code;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
@@ -49,26 +51,51 @@ pub(crate) fn buffer_len(scheme: Scheme, length: u64) -> Result<usize> {
     shards.ok_or(Error::Internal("a segment fits memory"))
 }
 
+/// The part of a buffer that is its segment.
+fn shards_of(buffer: &mut Lent, scheme: Scheme, length: u64) -> Result<&mut [u8]> {
+    let used = buffer_len(scheme, length)?;
+    buffer.bytes.get_mut(..used).ok_or(Error::Internal("a buffer is large enough for its segment"))
+}
+
 impl Coded {
     /// Codes the first `length` bytes of a buffer as a new segment. Takes a while: not for an async thread.
     pub(crate) fn code(coder: &Coder, mut buffer: Lent, length: u64) -> Result<Self> {
         let scheme = coder.scheme();
-        let used = buffer_len(scheme, length)?;
-        let shard_len = used / scheme.n();
+        let shards = shards_of(&mut buffer, scheme, length)?;
         let filled = usize::try_from(length).map_err(|_| Error::Internal("a segment fits memory"))?;
-        let shards = buffer.bytes.get_mut(..used).ok_or(Error::Internal("a buffer is large enough for its segment"))?;
-        shards[filled..shard_len * scheme.k()].fill(0);
-        coder.encode_in_place(shards).map_err(|_| Error::Internal("shards have equal lengths"))?;
-        let roots = shards.chunks_exact(shard_len).map(root).collect();
-        Ok(Self { id: SegmentId::random(), scheme, length, shard_len, buffer: buffer.shelve(), roots })
+        let data_len = shards.len() / scheme.n() * scheme.k();
+        shards[filled..data_len].fill(0);
+        let roots =
+            segment::code(coder, shards, |_, _| {}).map_err(|_| Error::Internal("shards have equal lengths"))?;
+        Ok(Self::new(scheme, length, buffer, roots))
+    }
+
+    /// Seals the one blob of a buffer and codes it as a new segment. Takes a while too.
+    pub(crate) fn seal(coder: &Coder, mut buffer: Lent, cipher: &BlobCipher) -> Result<Self> {
+        let (scheme, length) = (coder.scheme(), cipher.header().sealed_len());
+        let shards = shards_of(&mut buffer, scheme, length)?;
+        let roots = seal_and_code(cipher, coder, shards)
+            .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+        Ok(Self::new(scheme, length, buffer, roots))
+    }
+
+    fn new(scheme: Scheme, length: u64, buffer: Lent, roots: Vec<Root>) -> Self {
+        let shard_len = usize::try_from(shard_len(scheme, length)).unwrap_or(usize::MAX);
+        Self { id: SegmentId::random(), scheme, length, shard_len, buffer: buffer.shelve(), roots }
+    }
+
+    /// The sealed bytes.
+    pub(crate) fn sealed(&self) -> &[u8] {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        self.buffer.get(..length).unwrap_or_default()
     }
 
     /// The same sealed bytes as a new segment of another scheme.
     pub(crate) async fn recode(&self, budget: &Budget, coder: Arc<Coder>) -> Result<Self> {
         let length = self.length;
         let mut buffer = budget.lend_beside(buffer_len(coder.scheme(), length)?);
-        let filled = usize::try_from(length).map_err(|_| Error::Internal("a segment fits memory"))?;
-        buffer.bytes[..filled].copy_from_slice(&self.buffer[..filled]);
+        let sealed = self.sealed();
+        buffer.bytes[..sealed.len()].copy_from_slice(sealed);
         blocking(move || Self::code(&coder, buffer, length)).await
     }
 
@@ -114,6 +141,7 @@ pub(crate) fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cyx_core::chunk::root;
     use cyx_core::units::MIB;
 
     async fn coded(scheme: Scheme, length: usize) -> Coded {

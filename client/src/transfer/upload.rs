@@ -115,14 +115,18 @@ impl Uploads {
             .await
     }
 
-    /// Codes and places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a
-    /// narrower segment.
+    /// Codes and places one segment.
     pub(crate) async fn ship(&self, buffer: Lent, length: u64, scheme: Scheme, wish: Wish) -> Result<Shipped> {
+        let lease = self.shared.leases.take(length, wish.coming).await?;
+        let coder = self.shared.transfer.coder(scheme);
+        let coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
+        self.ship_coded(coded, lease, wish).await
+    }
+
+    /// Places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a narrower segment.
+    async fn ship_coded(&self, mut coded: Coded, mut lease: Arc<Lease>, wish: Wish) -> Result<Shipped> {
         let Shared { transfer, leases, .. } = &*self.shared;
-        let (pool, tuning) = (transfer.pool(), transfer.tuning());
-        let mut lease = leases.take(length, wish.coming).await?;
-        let coder = transfer.coder(scheme);
-        let mut coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
+        let (pool, tuning, length) = (transfer.pool(), transfer.tuning(), coded.length);
         let (mut renewed, mut waiting) = (0, transfer.outage().waiting(tuning.outage));
         loop {
             if lease.scheme != coded.scheme {
@@ -316,18 +320,16 @@ impl Sending<'_> {
         let fingerprints = self.options.resume.as_ref().map(|resume| resume.fingerprints());
         self.jobs.spawn(async move {
             let blob = SealedBlob::draw(filled)?;
+            let lease = uploads.shared.leases.take(blob.header.sealed_len(), wish.coming).await?;
+            let coder = uploads.shared.transfer.coder(scheme);
             let sealing = blocking(move || {
-                let mut buffer = buffer;
-                let length =
-                    usize::try_from(blob.header.sealed_len()).map_err(|_| Error::Internal("a blob fits memory"))?;
-                let frames = buffer.bytes.get_mut(..length).ok_or(Error::Internal("a buffer holds its blob"))?;
                 let cipher = BlobCipher::new(&blob.key, blob.id, blob.header);
-                cipher.seal_in_place(0, frames).map_err(|_| Error::Internal("a blob is as long as its header says"))?;
-                let fingerprint = fingerprints.map(|fingerprints| fingerprints.of_sealed(&cipher, blob.id, frames));
-                Ok((buffer, blob, fingerprint))
+                let coded = Coded::seal(&coder, buffer, &cipher)?;
+                let fingerprint = fingerprints.map(|it| it.of_sealed(&cipher, blob.id, coded.sealed()));
+                Ok((coded, blob, fingerprint))
             });
-            let (buffer, blob, fingerprint) = sealing.await?;
-            let shipped = uploads.ship(buffer, blob.header.sealed_len(), scheme, wish).await?;
+            let (coded, blob, fingerprint) = sealing.await?;
+            let shipped = uploads.ship_coded(coded, lease, wish).await?;
             let segment = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
             let outcome = SegmentOutcome { scheme: shipped.scheme, present: shipped.placed.present };
             let finished = fingerprint.map(|fingerprint| Finished::new(&blob, offset, fingerprint, outcome));

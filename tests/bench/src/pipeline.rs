@@ -1,7 +1,6 @@
 //! The client's work on content that is uploaded, on one core and without any disk or network.
 
 use bytes::BytesMut;
-use cyx_core::chunk::root;
 use cyx_core::erasure::Coder;
 use cyx_core::extent::BlobHeader;
 use cyx_core::ids::{BlobId, Random as _};
@@ -9,6 +8,7 @@ use cyx_core::scheme::Scheme;
 use cyx_core::units::{FRAME_PLAIN, FRAME_SEALED, FRAMES_PER_SHARD};
 use cyx_crypto::frames::BlobCipher;
 use cyx_crypto::keys::BlobKey;
+use cyx_crypto::segment::seal_and_code;
 
 use crate::report::{Budget, Figure, Report};
 use crate::{Plan, Result, raw, say};
@@ -34,14 +34,10 @@ fn segments(plan: &Plan, frames_per_shard: u64) -> Result<f64> {
     let mut buffer = BytesMut::zeroed(shard * scheme.n());
     let plain = frames * FRAME_PLAIN;
     let header = BlobHeader::new(plain)?;
-    let sealed = usize::try_from(header.sealed_len())?;
     let mut failed = false;
     let rate = raw::rate(plan.raw_time * 2, plain, || {
         let cipher = BlobCipher::new(&BlobKey::make(), BlobId::random(), header);
-        failed |= cipher.seal_in_place(0, &mut buffer[..sealed]).is_err();
-        failed |= coder.encode_in_place(&mut buffer).is_err();
-        let roots: Vec<_> = buffer.chunks_exact(shard).map(root).collect();
-        std::hint::black_box(roots);
+        failed |= std::hint::black_box(seal_and_code(&cipher, &coder, &mut buffer)).is_err();
     });
     if failed { Err("the pipeline refuses to work".into()) } else { Ok(rate) }
 }
