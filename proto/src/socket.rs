@@ -1,14 +1,48 @@
 //! How connections are set up that much content passes over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Takes the loss of a packet for a full queue, so that on a long way where one of a hundred is lost by chance a twentieth of the way is used.
 const LOSS_BASED: [&[u8]; 2] = [b"cubic", b"reno"];
-/// Looks at the rate at which packets arrive instead.
+/// Looks at the rate at which packets arrive instead, and lets a timer space what is sent.
 const RATE_BASED: &[u8] = b"bbr";
+
+/// Connects to a node by its address, and sets the connection up as [`prepare`] does.
+///
+/// # Errors
+/// The error of the last address that its name has.
+pub async fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut last = None;
+    for address in tokio::net::lookup_host(address).await? {
+        match connect_to(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if is_this_machine(&address) {
+        without_timers(&socket);
+    }
+    let stream = socket.connect(address).await?;
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+/// Whoever takes connections calls this before it takes the first one, and [`prepare`] with each.
+pub fn without_timers(socket: &impl AsFd) {
+    // Inside one machine nothing gets lost, and the timers are half of what sending costs. A connection that had them once keeps them, so
+    // they are left out from the beginning, and only what leads elsewhere gets them.
+    replace(&SockRef::from(socket), &[RATE_BASED], &LOSS_BASED);
+}
 
 /// Sets up a connection to a node, on either side of it: small packets are not held back, and if it leads to another machine and the system
 /// has a congestion control that copes with chance losses, that is used instead of the usual ones, which do not. Others stay, and so do
@@ -19,19 +53,22 @@ const RATE_BASED: &[u8] = b"bbr";
 pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    let peer = socket.peer_addr()?.as_socket();
-    if peer.is_some_and(|peer| !peer.ip().to_canonical().is_loopback()) {
-        prefer_rate(&socket);
+    if socket.peer_addr()?.as_socket().is_some_and(|peer| !is_this_machine(&peer)) {
+        replace(&socket, &LOSS_BASED, &[RATE_BASED]);
     }
     Ok(())
 }
 
-fn prefer_rate(socket: &SockRef<'_>) {
+fn is_this_machine(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Uses the first of `others` that the kernel has, if one of `these` is used now.
+fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) {
     let Ok(name) = socket.tcp_congestion() else { return };
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    if LOSS_BASED.contains(&name) {
-        // Not every kernel has it.
-        let _ = socket.set_tcp_congestion(RATE_BASED);
+    if these.contains(&name) {
+        let _ = others.iter().any(|other| socket.set_tcp_congestion(other).is_ok());
     }
 }
 
@@ -39,9 +76,9 @@ fn prefer_rate(socket: &SockRef<'_>) {
 mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-    use super::*;
+    use super::{AsFd, LOSS_BASED, RATE_BASED, SockRef, connect, prepare, replace, without_timers};
 
-    fn congestion(stream: &TcpStream) -> Vec<u8> {
+    fn congestion(stream: &impl AsFd) -> Vec<u8> {
         let name = SockRef::from(stream).tcp_congestion().unwrap();
         name.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
     }
@@ -55,6 +92,10 @@ mod tests {
         (stream, listener.accept().unwrap().0)
     }
 
+    fn has_rate_based() -> bool {
+        SockRef::from(&connection().0).set_tcp_congestion(RATE_BASED).is_ok()
+    }
+
     #[test]
     fn on_this_machine_only_delays_are_switched_off() {
         let (stream, _other) = connection();
@@ -63,11 +104,27 @@ mod tests {
         assert_eq!(congestion(&stream), b"reno");
     }
 
+    #[tokio::test]
+    async fn inside_a_machine_nothing_waits_for_a_timer() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        if has_rate_based() {
+            SockRef::from(&listener).set_tcp_congestion(RATE_BASED).unwrap();
+        }
+        without_timers(&listener);
+        let here = connect(&listener.local_addr().unwrap().to_string()).await.unwrap();
+        let (there, _) = listener.accept().await.unwrap();
+        prepare(&there).unwrap();
+        assert!(here.nodelay().unwrap() && there.nodelay().unwrap());
+        assert_ne!(congestion(&here), RATE_BASED);
+        assert_ne!(congestion(&there), RATE_BASED);
+        drop(listener);
+        assert!(connect("127.0.0.1:1").await.is_err());
+    }
+
     #[test]
     fn what_copes_with_loss_is_used_where_there_is_such_a_thing() {
-        let offered = SockRef::from(&connection().0).set_tcp_congestion(RATE_BASED).is_ok();
         let (stream, _other) = connection();
-        prefer_rate(&SockRef::from(&stream));
-        assert_eq!(congestion(&stream), if offered { RATE_BASED } else { b"reno" });
+        replace(&SockRef::from(&stream), &LOSS_BASED, &[RATE_BASED]);
+        assert_eq!(congestion(&stream), if has_rate_based() { RATE_BASED } else { b"reno" });
     }
 }

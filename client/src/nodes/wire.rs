@@ -20,7 +20,6 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::body::Body;
@@ -82,8 +81,7 @@ impl Wire {
 
     async fn connect(access: &NodeAccess) -> Result<Self, Problem> {
         let unreachable = |error: std::io::Error| Problem::Unreachable(cyx_proto::words::reason(&error));
-        let stream = TcpStream::connect(&access.address).await.map_err(unreachable)?;
-        cyx_proto::socket::prepare(&stream).map_err(unreachable)?;
+        let stream = cyx_proto::socket::connect(&access.address).await.map_err(unreachable)?;
         if !access.tls {
             let peer = stream.peer_addr().map_err(unreachable)?;
             if !peer.ip().to_canonical().is_loopback() {

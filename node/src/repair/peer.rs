@@ -28,7 +28,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::body::Body;
@@ -236,8 +235,7 @@ fn proof_len_max(range: &Range<u64>) -> usize {
 
 async fn connect(peer: &Peer) -> Result<Wire, Failure> {
     let unreachable = |error: std::io::Error| Failure::Unreachable(error.to_string());
-    let stream = TcpStream::connect(&peer.address).await.map_err(unreachable)?;
-    cyx_proto::socket::prepare(&stream).map_err(unreachable)?;
+    let stream = cyx_proto::socket::connect(&peer.address).await.map_err(unreachable)?;
     if !peer.tls {
         let there = stream.peer_addr().map_err(unreachable)?;
         if !there.ip().to_canonical().is_loopback() {

@@ -127,6 +127,7 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
     let (ready, accepted) = mpsc::channel(16);
     let tls = tls.map(TlsAcceptor::from);
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    cyx_proto::socket::without_timers(&listener);
     tokio::spawn(async move {
         loop {
             let stream = tokio::select! {

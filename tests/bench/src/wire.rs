@@ -2,7 +2,7 @@
 //! receiver that throws everything away.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use bytes::Bytes;
 use cyx_core::units::PIECE;
@@ -12,9 +12,11 @@ use cyx_proto::chunk::v1::chunk_service_server::{ChunkService, ChunkServiceServe
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use hyper_util::rt::TokioIo;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::{Endpoint, Server, Uri};
 use tonic::{Request, Response, Status, Streaming};
+use tower::service_fn;
 
 use crate::Result;
 use crate::raw::process_cost;
@@ -36,7 +38,8 @@ pub(crate) fn tcp(bytes: u64) -> Result<f64> {
                 while stream.read(&mut buffer)? > 0 {}
                 Ok(())
             });
-            let mut stream = TcpStream::connect(address)?;
+            // The other end gives nothing back, so only this one matters.
+            let mut stream = connected(address)?;
             let piece = vec![1; PIECE];
             for _ in 0..bytes / PIECE as u64 {
                 stream.write_all(&piece)?;
@@ -67,7 +70,9 @@ async fn stream(bytes: u64) -> Result<()> {
     let channel = Endpoint::from_shared(format!("http://{address}"))?
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .connect()
+        .connect_with_connector(service_fn(move |_: Uri| async move {
+            cyx_proto::socket::connect(&address.to_string()).await.map(TokioIo::new)
+        }))
         .await?;
     let piece = Bytes::from(vec![1; PIECE]);
     let count = usize::try_from(bytes)? / PIECE;
@@ -77,6 +82,14 @@ async fn stream(bytes: u64) -> Result<()> {
     while answers.message().await?.is_some() {}
     server.abort();
     Ok(())
+}
+
+/// A blocking connection as the client sets it up.
+fn connected(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(cyx_proto::socket::connect(&address.to_string()))?.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// Takes a stream and throws it away.
