@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Takes the loss of a packet for a full queue, so that on a long way where one of a hundred is lost by chance a twentieth of the way is used.
 const LOSS_BASED: [&[u8]; 2] = [b"cubic", b"reno"];
@@ -38,9 +38,20 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Whoever takes connections calls this before it takes the first one, and [`prepare`] with each.
-pub fn without_timers(socket: &impl AsFd) {
+///
+/// # Errors
+/// If the listener is broken.
+pub fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
+    // Where others may come from too, all connections begin as the system has it: one that gets the timers only later is slow on a long way.
+    if is_this_machine(&listener.local_addr()?) {
+        without_timers(listener);
+    }
+    Ok(())
+}
+
+fn without_timers(socket: &impl AsFd) {
     // Inside one machine nothing gets lost, and the timers are half of what sending costs. A connection that had them once keeps them, so
-    // they are left out from the beginning, and only what leads elsewhere gets them.
+    // they are left out from the beginning.
     replace(&SockRef::from(socket), &[RATE_BASED], &LOSS_BASED);
 }
 
@@ -76,7 +87,7 @@ fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) {
 mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-    use super::{AsFd, LOSS_BASED, RATE_BASED, SockRef, connect, prepare, replace, without_timers};
+    use super::{AsFd, LOSS_BASED, RATE_BASED, SockRef, connect, prepare, prepare_listener, replace};
 
     fn congestion(stream: &impl AsFd) -> Vec<u8> {
         let name = SockRef::from(stream).tcp_congestion().unwrap();
@@ -110,7 +121,7 @@ mod tests {
         if has_rate_based() {
             SockRef::from(&listener).set_tcp_congestion(RATE_BASED).unwrap();
         }
-        without_timers(&listener);
+        prepare_listener(&listener).unwrap();
         let here = connect(&listener.local_addr().unwrap().to_string()).await.unwrap();
         let (there, _) = listener.accept().await.unwrap();
         prepare(&there).unwrap();

@@ -127,7 +127,9 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
     let (ready, accepted) = mpsc::channel(16);
     let tls = tls.map(TlsAcceptor::from);
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    cyx_proto::socket::without_timers(&listener);
+    if let Err(error) = cyx_proto::socket::prepare_listener(&listener) {
+        tracing::debug!(%error, "connections stay as the system has them");
+    }
     tokio::spawn(async move {
         loop {
             let stream = tokio::select! {
