@@ -219,6 +219,16 @@ impl NodePool {
         self.inner.orders.begin(&self.inner.session, (access.node, access.grant()?), bytes, reads)
     }
 
+    /// Whether a grant still allows this program a read of so many bytes.
+    pub(crate) fn allows(&self, grant: &access::AccessGrant, bytes: u64) -> bool {
+        self.inner.orders.allows(grant, bytes)
+    }
+
+    /// Whether half of what a grant allows was moved by this program.
+    pub(crate) fn is_half_spent(&self, grant: &access::AccessGrant) -> bool {
+        self.inner.orders.is_half_spent(grant)
+    }
+
     /// Sees to it that there are connections to nodes that will be used soon. What fails is found out when they are.
     pub(crate) async fn prepare(&self, nodes: &[NodeAccess]) {
         futures_util::future::join_all(nodes.iter().map(|node| self.wire(node))).await;

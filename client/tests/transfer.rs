@@ -483,7 +483,9 @@ async fn what_nodes_lost_is_counted() {
     world.nodes[0].behave(Manner::Forgets);
     world.nodes[1].kill();
     let located = world.bucket.resolve(&path("file")).await.unwrap();
-    let health = world.engine().open(&world.bucket, &located).await.unwrap().check(false).await.unwrap();
+    let reader = world.engine().open_to_check(&world.bucket, &located).await.unwrap();
+    let health = reader.check(false).await.unwrap();
+    assert_eq!(world.gateway.state().asked_only, [true], "no traffic is asked for");
     assert_eq!((health.scheme, health.shards_healthy, health.survives), (Some(Scheme::DEFAULT), 12, Some(2)));
     assert_eq!((health.faulty, health.unreachable), (vec![world.nodes[0].id()], vec![world.nodes[1].id()]));
 }

@@ -489,8 +489,11 @@ pub async fn revoke(connection: &mut crate::db::Conn, session: SessionId) -> Res
         .bind(now_ns())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM refresh_token WHERE session = $1").bind(session.to_vec()).execute(connection).await?;
-    Ok(())
+    sqlx::query("DELETE FROM refresh_token WHERE session = $1")
+        .bind(session.to_vec())
+        .execute(&mut *connection)
+        .await?;
+    crate::orders::release_reads_of(connection, session, crate::time::now_seconds()).await
 }
 
 #[cfg(test)]

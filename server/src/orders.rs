@@ -3,8 +3,8 @@
 //! Every grant is written down when it is issued ([`promise`]), with what may be moved under it. Clients sign orders for what they
 //! move (`cyx_core::order`), nodes hand them in ([`hand_in`]), and the highest order of a grant is its *settled* traffic. It is added to the
 //! account's month and the node's month in the same transaction, so the two sums come from the same facts; the order
-//! itself is kept beside ([`crate::ledger`]), as what the node is paid by. What a living grant still
-//! allows is *promised*. New grants are refused when settled and promised traffic reach the plan's limit.
+//! itself is kept beside ([`crate::ledger`]), as what the node is paid by. What living grants still
+//! allow is *promised*: [`limit`] says what of it counts, and that new grants are refused when the plan's limit is reached.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -20,8 +20,8 @@ pub mod rows;
 mod tests;
 
 pub use self::hand_in::hand_in;
-pub use self::limit::{Promise, check, exceeded, promise, read_share};
-pub use self::rows::{Traffic, forget_grants, lock, of_account, release_ended, release_spent};
+pub use self::limit::{Promise, ReadWish, Traffic, check, exceeded, promise, read_allowances};
+pub use self::rows::{allowances_of, forget_grants, lock, of_account, release_ended, release_reads, release_reads_of};
 
 /// A month as the sums have it: year × 100 + month, UTC.
 #[must_use]

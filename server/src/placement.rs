@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cyx_core::ids::{NodeId, PlacementId};
 use cyx_core::scheme::Scheme;
 
-pub use self::grants::ReaderOf;
+pub use self::grants::{ReadFrom, ReaderOf};
 pub use self::lease::{LeaseError, LeaseRequest, Session};
 pub use self::rows::{IDLE_SECONDS, Lease, consume, nodes, pending_bytes};
 
 use self::choice::Diversity;
-use self::grants::{Newest, ReadGrants};
+use self::grants::ReadGrants;
 use self::pool::Pool;
 use crate::db::{Db, DbError};
 use crate::keys::ServerKeys;
@@ -56,7 +56,6 @@ pub struct Placements {
     options: NetworkOptions,
     pool: Mutex<Pool>,
     reads: Mutex<ReadGrants>,
-    newest_reads: Newest,
 }
 
 impl Placements {
@@ -72,8 +71,7 @@ impl Placements {
     ) -> Result<Self, DbError> {
         let open = rows::load_open(&mut *db.read().await?).await?;
         let (pool, reads) = (Mutex::new(Pool::new(open)), Mutex::new(ReadGrants::default()));
-        let newest_reads = Newest::default();
-        Ok(Self { db, keys, registry, options, pool, reads, newest_reads })
+        Ok(Self { db, keys, registry, options, pool, reads })
     }
 
     fn diversity(&self) -> Diversity {

@@ -154,7 +154,7 @@ pub async fn of_account(conn: &mut Conn, account: AccountId, now: i64) -> Result
         plan: row.try_get(3)?,
         traffic_limit_bytes: traffic.limit,
         traffic_used_bytes: traffic.settled,
-        traffic_pending_bytes: traffic.promised,
+        traffic_pending_bytes: traffic.reserved(),
         measured_bytes: measured.map_or(0, |measured| measured.used_bytes),
         measured_ns: measured.map_or(0, |measured| measured.time_ns),
         pending_bytes: u64::try_from(pending(conn, account, now).await?.total()).unwrap_or(0),

@@ -101,7 +101,7 @@ async fn describe(
     };
     if document.kind == "file" {
         let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
-        let reader = transfer.open(bucket, located).await?;
+        let reader = transfer.open_to_check(bucket, located).await?;
         // What was signed, not what the listing said.
         (document.size, document.version) = (reader.size(), reader.version().version());
         document.content = Some(reader.check(scrub).await?.into());

@@ -134,7 +134,7 @@ impl Job<'_> {
         self.failures.count();
         self.bar.begins(&item.path, Some(item.located.inode.size));
         let verified = async {
-            let reader = transfer.open(bucket, &item.located).await?;
+            let reader = transfer.open_to_check(bucket, &item.located).await?;
             Ok((reader.size(), self.verifier.file(&reader, &self.bar).await?))
         };
         let (size, verified) = match verified.await {

@@ -92,6 +92,17 @@ impl Orders {
         Ok(Counted { orders: self, grant: grant.id, bytes, order })
     }
 
+    /// Whether a grant still allows a read of so many bytes.
+    pub(crate) fn allows(&self, grant: &AccessGrant, bytes: u64) -> bool {
+        let moved = self.accounts().get(&grant.id).map_or(0, |account| account.moved);
+        moved.saturating_add(bytes) <= grant.allowance
+    }
+
+    /// Whether half of what a grant allows was moved.
+    pub(crate) fn is_half_spent(&self, grant: &AccessGrant) -> bool {
+        self.accounts().get(&grant.id).is_some_and(|account| account.moved >= grant.allowance / 2)
+    }
+
     fn accounts(&self) -> MutexGuard<'_, HashMap<GrantId, Account>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,6 +176,7 @@ mod tests {
         let (orders, session, grant) = (Orders::default(), session(), grant(100));
         drop(orders.begin(&session, (NODE, &grant), 60, true).unwrap());
         assert!(matches!(orders.begin(&session, (NODE, &grant), 41, true), Err(Problem::UsedUp)));
+        assert!(orders.is_half_spent(&grant) && orders.allows(&grant, 40) && !orders.allows(&grant, 41));
         drop(orders.begin(&session, (NODE, &grant), 40, true).unwrap());
         let resent = orders.begin(&session, (NODE, &grant), ORDER_SLACK, false).unwrap();
         assert!(read(&resent.order, 100) <= 100);

@@ -47,7 +47,7 @@ impl FileReader {
         let mut questions: HashMap<NodeId, Vec<(usize, ChunkRef)>> = HashMap::new();
         let mut access = AccessMap::new();
         for (number, segment) in segments.iter().enumerate() {
-            access.extend(self.access(segment).await?);
+            access.extend(self.access(segment, 0).await?);
             for (shard, holder) in segment.holders.iter().enumerate() {
                 if let Some(node) = holder {
                     questions.entry(*node).or_default().push((number, segment.chunk(shard)));

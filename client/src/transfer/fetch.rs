@@ -61,8 +61,8 @@ pub(crate) struct TooFew {
     pub(crate) needed: usize,
     /// Shards that are nowhere any more, or not as they were stored.
     pub(crate) lost: usize,
-    /// New grants may help.
-    pub(crate) stale_grant: bool,
+    /// Nodes for which new grants may help.
+    pub(crate) stale: HashSet<NodeId>,
     pub(crate) last: Option<NodeError>,
 }
 
@@ -265,7 +265,7 @@ struct Fetching<'a> {
     failed: HashSet<usize>,
     /// Those of them whose nodes do not have them any more, or not as they were stored.
     lost: HashSet<usize>,
-    stale_grant: bool,
+    stale: HashSet<NodeId>,
     last: Option<NodeError>,
     /// Whether small reads that are waited for are asked for again, and were.
     repeats: bool,
@@ -285,7 +285,7 @@ impl<'a> Fetching<'a> {
             asked: Vec::new(),
             failed: HashSet::new(),
             lost: HashSet::new(),
-            stale_grant: false,
+            stale: HashSet::new(),
             last: None,
             repeats: false,
         }
@@ -412,7 +412,7 @@ impl<'a> Fetching<'a> {
             }
             (purpose, Err(error)) => {
                 tracing::debug!(%error, "a shard was not read");
-                self.stale_grant |= error.problem.is_stale_grant();
+                self.stale.extend(error.problem.is_stale_grant().then_some(error.node));
                 let shard = match &purpose {
                     Purpose::Direct(part) => parts[*part].shard,
                     Purpose::Extra(shard, _) => *shard,
@@ -567,7 +567,7 @@ impl<'a> Fetching<'a> {
         let is_nowhere = |holder: &Option<NodeId>| holder.is_none_or(|node| self.excluded.contains(&node));
         let nowhere = (0..).zip(&self.segment.holders).filter(|(_, holder)| is_nowhere(holder)).map(|(shard, _)| shard);
         let lost = self.lost.iter().copied().chain(nowhere).collect::<HashSet<usize>>().len();
-        TooFew { reachable, needed: self.segment.scheme.k(), lost, stale_grant: self.stale_grant, last: self.last }
+        TooFew { reachable, needed: self.segment.scheme.k(), lost, stale: self.stale, last: self.last }
     }
 }
 

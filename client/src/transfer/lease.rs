@@ -4,7 +4,7 @@
 //! segments are committed. After a failure of one of its nodes a lease is exchanged for one without it.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -23,7 +23,10 @@ use crate::nodes::{NodeAccess, NodePool};
 /// A lease is not used any more this many seconds before it ends, so that what is under way can finish; but for three quarters
 /// of its life at least.
 const MARGIN_SECONDS: u64 = 120;
-/// Asked for at least, so that many small files share one.
+/// Asked for at least, so that many small files share one: twice as much with each further lease, up to [`LEAST`]. What a lease that is given
+/// back still allows is not free for others at once, so a program that stores one small file must not ask for much.
+const LEAST_FIRST: u64 = 4 * MIB;
+/// See [`LEAST_FIRST`].
 const LEAST: u64 = 64 * MIB;
 /// Asked for at most, so that an upload that breaks off does not block much of the quota.
 const MOST: u64 = 1024 * MIB;
@@ -117,11 +120,20 @@ pub(crate) struct Leases {
     current: tokio::sync::Mutex<Option<Arc<Lease>>>,
     /// All that were taken and not given back.
     taken: Mutex<Vec<Arc<Lease>>>,
+    /// How many were asked for to store what is to come.
+    asked: AtomicU32,
 }
 
 impl Leases {
     pub(crate) fn new(meta: Meta, pool: NodePool, bucket: BucketId) -> Self {
-        Self { meta, pool, bucket, current: tokio::sync::Mutex::default(), taken: Mutex::default() }
+        Self {
+            meta,
+            pool,
+            bucket,
+            current: tokio::sync::Mutex::default(),
+            taken: Mutex::default(),
+            asked: AtomicU32::new(0),
+        }
     }
 
     /// A lease under which a segment of `bytes` sealed bytes may be stored, which are counted as used. When the server knows the
@@ -132,7 +144,7 @@ impl Leases {
         if let Some(lease) = current.as_ref().filter(|lease| lease.take(bytes)) {
             return Ok(Arc::clone(lease));
         }
-        let wanted = bytes.saturating_add(coming).clamp(LEAST, MOST).max(bytes);
+        let wanted = bytes.saturating_add(coming).clamp(self.least(), MOST).max(bytes);
         let lease = self.ask(wanted, bytes, None).await?;
         *current = Some(Arc::clone(&lease));
         Ok(lease)
@@ -144,7 +156,7 @@ impl Leases {
         if let Some(lease) = current.as_ref().filter(|lease| lease.take(0)) {
             return Ok(lease.scheme);
         }
-        let lease = self.ask(coming.clamp(LEAST, MOST), 0, None).await?;
+        let lease = self.ask(coming.clamp(self.least(), MOST), 0, None).await?;
         let scheme = lease.scheme;
         *current = Some(lease);
         Ok(scheme)
@@ -230,6 +242,11 @@ impl Leases {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Least bytes of the next lease.
+    fn least(&self) -> u64 {
+        least(self.asked.fetch_add(1, Ordering::Relaxed))
+    }
+
     async fn ask(&self, wanted: u64, needed: u64, at_most: Option<Scheme>) -> Result<Arc<Lease>> {
         let mut avoided = self.pool.health().avoided();
         let request = |bytes, avoided: &[NodeId]| pb::LeasePlacementRequest {
@@ -264,6 +281,11 @@ impl Leases {
     }
 }
 
+/// Least bytes of a lease when so many were asked for before.
+fn least(asked: u32) -> u64 {
+    LEAST_FIRST.saturating_mul(1_u64.checked_shl(asked).unwrap_or(u64::MAX)).min(LEAST)
+}
+
 fn use_until(expires: u64, now: u64) -> u64 {
     expires - MARGIN_SECONDS.min(expires.saturating_sub(now) / 4)
 }
@@ -286,6 +308,11 @@ mod tests {
             scheme = next;
         }
         assert_eq!(steps, ["10+4", "6+3", "4+2", "2+1", "1+1", "1+0"]);
+    }
+
+    #[test]
+    fn leases_for_what_comes_in_small_pieces_grow() {
+        assert_eq!([0, 1, 3, 4, 5, 63, 64, u32::MAX].map(|asked| least(asked) / MIB), [4, 8, 32, 64, 64, 64, 64, 64]);
     }
 
     #[test]

@@ -21,11 +21,12 @@ use super::budget::{Lent, Shelved};
 use super::coded::blocking;
 use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
-use crate::clock::unix_seconds;
 use crate::error::{Error, IntegrityError, Result};
 use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located, VerifiedVersion};
+use crate::tree::version::Purpose;
 
+mod access;
 mod cached;
 mod edit;
 mod many;
@@ -33,18 +34,14 @@ mod map;
 mod opening;
 mod pages;
 
+pub(crate) use access::RENEWALS_MAX;
 pub(crate) use cached::keep_frames;
 pub use cached::{FrameCache, KnownVersion};
 pub(crate) use edit::Edit;
-use map::access_of;
 use opening::{Job, Opening};
 
-/// Grants that end within so many seconds are renewed first.
-const GRANT_MARGIN_SECONDS: u64 = 60;
 /// Blobs asked for in one call.
 const BLOBS_PER_CALL: usize = 1024;
-/// Nodes asked for in one call.
-const NODES_PER_CALL: usize = 256;
 /// Ranges of at most this many sealed bytes are opened where they are; larger ones on a thread of their own.
 const SMALL: usize = 256 * 1024;
 /// How often a range is read again without the nodes that lied.
@@ -60,6 +57,7 @@ struct Shared {
     transfer: Transfer,
     bucket: Bucket,
     version: VerifiedVersion,
+    purpose: Purpose,
     keys: InodeKeyring,
     what: String,
     /// Shared by the readers of all versions of a file: pages and blobs are found by ids that never change their meaning.
@@ -153,23 +151,42 @@ impl Transfer {
         self.open_at(bucket, located, 0..u64::MAX).await
     }
 
+    /// As [`Self::open`], to look after the file and not to read it: traffic is reserved only for what is read all the same.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_to_check(&self, bucket: &Bucket, located: &Located) -> Result<FileReader> {
+        self.open_for(bucket, located, 0..u64::MAX, Purpose::Look).await
+    }
+
     /// As [`Self::open`], when only a part will be read: the first answer is no larger than that needs.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_at(&self, bucket: &Bucket, located: &Located, range: Range<u64>) -> Result<FileReader> {
+        self.open_for(bucket, located, range, Purpose::Read).await
+    }
+
+    async fn open_for(
+        &self,
+        bucket: &Bucket,
+        located: &Located,
+        range: Range<u64>,
+        purpose: Purpose,
+    ) -> Result<FileReader> {
         let what = shown(&located.name);
         match located.kind() {
             pb::InodeKind::File => {}
             pb::InodeKind::Directory => return Err(Error::IsDirectory(what)),
             _ => return Err(Error::invalid(format!("{what} is not a file"))),
         }
-        let (version, pages, answer) = bucket.fetch_file(located.id, range, &what).await?;
+        let (version, pages, answer) = bucket.fetch_file_for(located.id, range, &what, purpose).await?;
         let keys = bucket.keyring_of(located.id, &located.key, answer.inode.as_ref(), &what).await?;
         let shared = Shared {
             transfer: self.clone(),
             bucket: bucket.clone(),
             version,
+            purpose,
             keys,
             what,
             map: Arc::new(Mutex::new(Map { pages, ..Map::default() })),
@@ -283,6 +300,7 @@ impl FileReader {
             let request = pb::GetBlobsRequest {
                 bucket: bytes_of(self.shared.bucket.id),
                 ids: blobs.iter().copied().map(bytes_of).collect(),
+                no_access: self.shared.purpose == Purpose::Look,
             };
             let answer = self.shared.bucket.client().meta.get_blobs(request).await?;
             self.take(answer.blobs, answer.segments, answer.nodes, answer.placements)?;
@@ -404,9 +422,11 @@ impl FileReader {
 
     async fn fetch(&self, segment: &Arc<SegmentAt>, range: Range<u64>, buffer: &mut Lent) -> Result<Fetched> {
         let transfer = &self.shared.transfer;
-        let (mut renewed, mut waiting) = (false, transfer.outage().waiting(transfer.tuning().outage));
+        let (mut renewals, mut waiting) = (0, transfer.outage().waiting(transfer.tuning().outage));
+        let mut worn = HashSet::new();
+        let most = (range.end - range.start).min(segment.shard_len);
         loop {
-            let access = self.access_to(segment, renewed).await?;
+            let access = self.access_to(segment, &worn, most, segment.shard_len).await?;
             let excluded = lock(&self.shared.excluded).clone();
             let means = Means { pool: transfer.pool(), tuning: transfer.tuning(), reserve: transfer.reserve() };
             let fetching = fetch(means, segment, &access, &excluded, range.clone(), &mut buffer.bytes);
@@ -415,7 +435,10 @@ impl FileReader {
                     transfer.outage().is_over();
                     return Ok(fetched);
                 }
-                Err(TooFew { stale_grant: true, .. }) if !renewed => renewed = true,
+                Err(TooFew { stale, .. }) if !stale.is_empty() && renewals < RENEWALS_MAX => {
+                    renewals += 1;
+                    worn = self.worn(&access, &stale);
+                }
                 Err(TooFew { reachable, needed, lost, last, .. }) => {
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
@@ -441,44 +464,6 @@ impl FileReader {
                 }
             }
         }
-    }
-
-    /// Grants for the nodes of a segment, good for some time to come.
-    async fn access_to(&self, segment: &SegmentAt, anew: bool) -> Result<AccessMap> {
-        let good_until = unix_seconds() + GRANT_MARGIN_SECONDS;
-        let holders: Vec<NodeId> = segment.holders.iter().flatten().copied().collect();
-        let missing: Vec<NodeId> = {
-            let known = lock(&self.shared.access);
-            let is_good = |node: &NodeId| {
-                let grant = known.get(node).and_then(|access| access.grant.as_ref());
-                !anew && grant.is_some_and(|grant| grant.expires > good_until)
-            };
-            holders.iter().copied().filter(|node| !is_good(node)).collect()
-        };
-        for nodes in missing.chunks(NODES_PER_CALL) {
-            let spent = if anew {
-                let known = lock(&self.shared.access);
-                let grant = |node| Some(bytes_of(known.get(node)?.grant.as_ref()?.id));
-                nodes.iter().filter_map(grant).collect()
-            } else {
-                Vec::new()
-            };
-            let request = pb::GetReadAccessRequest {
-                bucket: bytes_of(self.shared.bucket.id),
-                nodes: nodes.iter().copied().map(bytes_of).collect(),
-                spent,
-            };
-            let answer = self.shared.bucket.client().meta.get_read_access(request).await?;
-            self.take_access(answer.nodes)?;
-        }
-        let known = lock(&self.shared.access);
-        Ok(holders.iter().filter_map(|node| Some((*node, known.get(node)?.clone()))).collect())
-    }
-
-    fn take_access(&self, nodes: Vec<pb::NodeAccess>) -> Result<()> {
-        let nodes = access_of(nodes)?;
-        lock(&self.shared.access).extend(nodes);
-        Ok(())
     }
 
     /// Takes over what the server says, checked as far as it can be.
@@ -534,16 +519,6 @@ impl FileReader {
         };
         let pieces = self.plan(range).await?;
         Ok(pieces.into_iter().filter_map(segment).filter(|segment| seen.insert(segment.id)).collect())
-    }
-
-    /// Grants for the nodes of a segment.
-    pub(crate) async fn access(&self, segment: &SegmentAt) -> Result<AccessMap> {
-        self.access_to(segment, false).await
-    }
-
-    /// Other grants for them: those at hand are used up or not honoured.
-    pub(crate) async fn access_anew(&self, segment: &SegmentAt) -> Result<AccessMap> {
-        self.access_to(segment, true).await
     }
 }
 

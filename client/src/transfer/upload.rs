@@ -86,7 +86,7 @@ impl Uploads {
     /// Says that about so many bytes for nodes will follow soon: asks for a lease and connects to its nodes meanwhile.
     pub fn expect(&self, bytes: u64) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.leases.prepare(bytes).await });
+        tokio::spawn(async move { shared.leases.prepare(sealed_about(bytes)).await });
     }
 
     /// Gives leases back that are not needed any more. Everything has to be committed by now.
@@ -234,7 +234,8 @@ impl Sending<'_> {
                 self.absorb(joined(done)?).await?;
             }
             let left = self.known.map(|known| known.saturating_sub(offset));
-            let coming = left.unwrap_or(offset.max(transfer.tuning().large_file));
+            // Of a stream as much again as came already, and a first segment.
+            let coming = left.unwrap_or(offset.max(transfer.tuning().frames * FRAME_PLAIN));
             let scheme = leases.scheme(sealed_about(coming)).await?;
             if let Some(resume) = self.options.resume.as_deref_mut()
                 && let Some(lease) = leases.current().await

@@ -17,7 +17,7 @@ use futures_util::stream::{StreamExt as _, iter};
 use super::check::FileHealth;
 use super::fetch::{AccessMap, SegmentAt};
 use super::progress::Progress;
-use super::reader::FileReader;
+use super::reader::{FileReader, RENEWALS_MAX};
 use crate::error::Result;
 use crate::nodes::read::{ChunkHealth, ChunkRef};
 use crate::nodes::{NodeAccess, NodeError, NodePool, Problem};
@@ -154,15 +154,21 @@ async fn verify(reader: &FileReader, segment: &SegmentAt, depth: Depth) -> Resul
     let pool = reader.transfer().pool();
     let holders: Vec<(usize, NodeId)> =
         segment.holders.iter().enumerate().filter_map(|(shard, holder)| Some((shard, (*holder)?))).collect();
-    let mut access: AccessMap = reader.access(segment).await?;
+    let bytes = match depth {
+        Depth::Slices => GROUP.min(segment.shard_len),
+        Depth::Whole => segment.shard_len,
+    };
+    let mut access: AccessMap = reader.access(segment, bytes).await?;
     let mut found = ask(pool, segment, &access, &holders, depth).await;
-    let stale: Vec<(usize, NodeId)> = holders
-        .iter()
-        .filter(|(shard, _)| found.iter().any(|(known, state)| known == shard && matches!(state, Shard::Stale)))
-        .copied()
-        .collect();
-    if !stale.is_empty() {
-        access = reader.access_anew(segment).await?;
+    for _ in 0..RENEWALS_MAX {
+        let is_stale =
+            |shard: &usize| found.iter().any(|(known, state)| known == shard && matches!(state, Shard::Stale));
+        let stale: Vec<(usize, NodeId)> = holders.iter().filter(|(shard, _)| is_stale(shard)).copied().collect();
+        if stale.is_empty() {
+            break;
+        }
+        let nodes = stale.iter().map(|(_, node)| *node).collect();
+        access = reader.access_anew(segment, (&access, &nodes), bytes).await?;
         found.retain(|(_, state)| !matches!(state, Shard::Stale));
         found.extend(ask(pool, segment, &access, &stale, depth).await);
     }

@@ -12,6 +12,7 @@ use crate::tree::change::{NewKind, attributes_now, decide_again, is_stale, mutat
 use crate::tree::list::Walked;
 use crate::tree::path::{TreePath, shown};
 use crate::tree::types::{Bucket, Directory, Located};
+use crate::tree::version::Purpose;
 
 /// Times that a copy is decided again because somebody else was faster.
 const DECISIONS: u32 = 8;
@@ -177,7 +178,7 @@ impl Bucket {
             _ => return Err(Error::invalid(format!("{what} is neither a file nor a symbolic link"))),
         }
 
-        let (version, mut pages, _) = self.fetch_file(source.id, 0..u64::MAX, &what).await?;
+        let (version, mut pages, _) = self.fetch_file_for(source.id, 0..u64::MAX, &what, Purpose::Look).await?;
         let (operations, id, key, base) = match existing {
             None => {
                 let new = self.prepare(directory, name, NewKind::File, attributes)?;

@@ -162,12 +162,27 @@ impl Bucket {
         range: std::ops::Range<u64>,
         what: &str,
     ) -> Result<(VerifiedVersion, PageMap, pb::GetFileResponse)> {
+        self.fetch_file_for(file, range, what, Purpose::Read).await
+    }
+
+    /// As [`Self::fetch_file`]; who only looks gets no access to nodes.
+    ///
+    /// # Errors
+    /// As [`Self::fetch_file`].
+    pub(crate) async fn fetch_file_for(
+        &self,
+        file: InodeId,
+        range: std::ops::Range<u64>,
+        what: &str,
+        purpose: Purpose,
+    ) -> Result<(VerifiedVersion, PageMap, pb::GetFileResponse)> {
         let request = pb::GetFileRequest {
             bucket: bytes_of(self.id),
             inode: bytes_of(file),
             version: 0,
             offset: range.start,
             length: if range.end == u64::MAX { 0 } else { range.end.saturating_sub(range.start).max(1) },
+            no_access: purpose == Purpose::Look,
         };
         let before = self.client.memory().versions().seen(self.id, file);
         let mut answer = self.client.meta.get_file(request).await.map_err(|error| match error {
@@ -183,6 +198,15 @@ impl Bucket {
         take_pages(std::mem::take(&mut answer.pages), &mut pages)?;
         Ok((version, pages, answer))
     }
+}
+
+/// What is wanted of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To read it from nodes, for which the server reserves traffic.
+    Read,
+    /// To know where it lies.
+    Look,
 }
 
 /// A file among many that were asked for.

@@ -372,7 +372,8 @@ impl MetaService for Fake {
             // A file whose root is a leaf comes with all that is needed.
             let root = state.pages.get(&inode.root_page).and_then(|page| Page::decode(&page.content).ok());
             let blobs: Vec<Bytes> = root.iter().flat_map(Page::blobs).map(|id| Bytes::copy_from_slice(&id.0)).collect();
-            let pb::GetBlobsResponse { blobs, segments, nodes, placements } = state.storage.blobs_answer(&blobs);
+            let pb::GetBlobsResponse { blobs, segments, mut nodes, placements } = state.storage.blobs_answer(&blobs);
+            nodes.retain(|_| !asked.no_access);
             Ok(pb::GetFileResponse {
                 blobs,
                 segments,
@@ -466,7 +467,11 @@ impl MetaService for Fake {
     }
 
     async fn get_blobs(&self, request: Request<pb::GetBlobsRequest>) -> Result<Response<pb::GetBlobsResponse>, Status> {
-        self.call("get_blobs", request, |state, asked| Ok(state.storage.blobs_answer(&asked.ids)))
+        self.call("get_blobs", request, |state, asked| {
+            let mut answer = state.storage.blobs_answer(&asked.ids);
+            answer.nodes.retain(|_| !asked.no_access);
+            Ok(answer)
+        })
     }
 
     async fn lease_placement(
@@ -491,6 +496,7 @@ impl MetaService for Fake {
         request: Request<pb::GetReadAccessRequest>,
     ) -> Result<Response<pb::GetReadAccessResponse>, Status> {
         self.call("get_read_access", request, |state, asked| {
+            state.asked_only.push(asked.asks_only);
             let wanted = |access: &&pb::NodeAccess| asked.nodes.contains(&access.node);
             Ok(pb::GetReadAccessResponse { nodes: state.storage.nodes.iter().filter(wanted).cloned().collect() })
         })

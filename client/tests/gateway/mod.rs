@@ -95,6 +95,8 @@ pub struct State {
     /// How long it takes until a subscription is answered.
     pub way_of_subscriptions: std::time::Duration,
     pub storage: storage::Storage,
+    /// Of each question for access to read, whether nothing was to be read.
+    pub asked_only: Vec<bool>,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -152,6 +154,7 @@ impl Gateway {
             end_of_subscription: None,
             way_of_subscriptions: std::time::Duration::ZERO,
             storage: storage::Storage::default(),
+            asked_only: Vec::new(),
         }));
         let rest = Router::new()
             .route("/api/auth/register", post(register))

@@ -104,7 +104,11 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = file::file(&mut read, bucket.id, inode, question.version, range).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
+        if question.no_access {
+            return Ok(found.answer);
+        }
+        let length = if question.length == 0 { u64::MAX } else { question.length };
+        let nodes = self.first_access(caller, bucket.id, found.nodes, length).await?;
         Ok(pb::GetFileResponse { nodes, ..found.answer })
     }
 
@@ -121,7 +125,7 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = file::files(&mut read, bucket.id, &ids).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
+        let nodes = self.first_access(caller, bucket.id, found.nodes, u64::MAX).await?;
         Ok(pb::GetFilesResponse { nodes, ..found.answer })
     }
 
@@ -151,7 +155,11 @@ impl MetaServer {
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = file::locate(&mut read, bucket.id, &ids).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &found.nodes, &[]).await?;
+        let nodes = if question.no_access {
+            Vec::new()
+        } else {
+            self.first_access(caller, bucket.id, found.nodes, u64::MAX).await?
+        };
         Ok(pb::GetBlobsResponse {
             blobs: found.blobs.iter().map(crate::tree::model::BlobRow::to_pb).collect(),
             segments: found.segments,

@@ -26,7 +26,8 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint, Server};
 
 use super::MetaServer;
-use crate::nodes::testing::{node, node_key, server_with};
+use crate::nodes::testing::{node, node_key, number, server_with};
+use crate::orders::limit::FIRST_MIN;
 use crate::test_support::TestApp;
 use crate::time::now_seconds;
 use crate::tree::check::check;
@@ -227,7 +228,7 @@ async fn a_file_is_uploaded_under_a_lease_and_read_back() {
     let request = client.request(question);
     let found = client.meta.get_file(request).await.unwrap().into_inner();
     assert!(found.complete);
-    assert_eq!((found.blobs, found.segments), (vec![blob], vec![segment.segment.unwrap()]));
+    assert_eq!((&found.blobs, &found.segments), (&vec![blob], &vec![segment.segment.unwrap()]));
     assert_eq!(found.placements.len(), 1);
     let nodes: HashSet<Bytes> = found.nodes.iter().map(|access| access.node.clone()).collect();
     assert_eq!(nodes.len(), 14);
@@ -236,11 +237,45 @@ async fn a_file_is_uploaded_under_a_lease_and_read_back() {
         assert!(grant.operations.allows(Operations::READ) && !grant.operations.allows(Operations::STORE));
         assert_eq!(grant.node, id::<NodeId>(&access.node, "node").unwrap());
     }
+    nothing_is_reserved_for_who_only_looks(&mut client, &found).await;
     let request = client.request(pb::GetQuotaRequest {});
     let quota = client.meta.get_quota(request).await.unwrap().into_inner().quota.unwrap();
     assert_eq!((quota.used_bytes, quota.pending_bytes), (length, 0));
     let findings = check(&mut client.test.app.db.read().await.unwrap()).await.unwrap();
     assert!(findings.is_empty(), "{findings:?}");
+}
+
+/// Asks for the same file once more, and about its chunks, without reading.
+async fn nothing_is_reserved_for_who_only_looks(client: &mut Client, found: &pb::GetFileResponse) {
+    let rows = "SELECT CAST(COUNT(*) AS BIGINT) FROM traffic_grant";
+    let before = number(&client.test, rows).await;
+    let bucket = bytes_of(client.bucket);
+    // It is another program, for which there are no grants yet.
+    let program = |mut request: tonic::Request<pb::GetFileRequest>| {
+        request.metadata_mut().insert("cyx-reader", "ab".repeat(16).parse().unwrap());
+        request
+    };
+    let inode = found.inode.as_ref().unwrap().id.clone();
+    let looks = pb::GetFileRequest { bucket: bucket.clone(), inode, no_access: true, ..Default::default() };
+    let request = program(client.request(looks.clone()));
+    let looked = client.meta.get_file(request).await.unwrap().into_inner();
+    assert_eq!(looked, pb::GetFileResponse { nodes: Vec::new(), ..found.clone() });
+    let ids = found.blobs.iter().map(|blob| blob.id.clone()).collect();
+    let request = client.request(pb::GetBlobsRequest { bucket: bucket.clone(), ids, no_access: true });
+    let blobs = client.meta.get_blobs(request).await.unwrap().into_inner();
+    assert_eq!((blobs.nodes.len(), blobs.segments), (0, found.segments.clone()));
+    let nodes = found.nodes.iter().map(|access| access.node.clone()).collect();
+    let asks = pb::GetReadAccessRequest { bucket, nodes, asks_only: true, ..Default::default() };
+    let mut request = client.request(asks);
+    request.metadata_mut().insert("cyx-reader", "ab".repeat(16).parse().unwrap());
+    let answer = client.meta.get_read_access(request).await.unwrap().into_inner();
+    let allowance = |access: &pb::NodeAccess| Grant::read_unchecked(&access.grant).unwrap().allowance;
+    assert_eq!(answer.nodes.iter().map(allowance).collect::<Vec<u64>>(), [0; 14]);
+    assert_eq!(number(&client.test, rows).await, before);
+    // Who reads a little of it reserves as little.
+    let request = program(client.request(pb::GetFileRequest { no_access: false, length: 1, ..looks }));
+    let read = client.meta.get_file(request).await.unwrap().into_inner();
+    assert_eq!(read.nodes.iter().map(allowance).collect::<Vec<u64>>(), [FIRST_MIN; 14]);
 }
 
 #[tokio::test]

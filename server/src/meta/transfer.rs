@@ -1,13 +1,16 @@
 //! Leases of placements, read access, quota, cluster.
 
-use cyx_core::ids::{BucketId, GrantId, LeaseId, NodeId};
-use cyx_proto::convert;
+use bytes::Bytes;
+use cyx_core::ids::{BucketId, GrantId, LeaseId};
+use cyx_core::units::{CHUNK_MAX, MIB};
+use cyx_proto::convert::{self, InvalidField};
 use cyx_proto::meta::v1 as pb;
 
 use super::{MetaServer, too_many};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::placement::{LeaseRequest, Session};
+use crate::orders::limit::FIRST_MAX;
+use crate::placement::{LeaseRequest, ReadFrom, Session};
 use crate::quota;
 use crate::time::now_ns;
 
@@ -15,6 +18,8 @@ use crate::time::now_ns;
 const NODES_MAX: usize = 256;
 /// Most leases that are ended by one call.
 const LEASES_MAX: usize = 64;
+/// Taken for what will be read from a node if the client does not say.
+const UNKNOWN_READ: u64 = 4 * MIB;
 
 impl MetaServer {
     pub(super) async fn lease(
@@ -56,23 +61,32 @@ impl MetaServer {
         }
         let spent: Vec<GrantId> =
             request.spent.iter().map(|grant| convert::id(grant, "spent")).collect::<Result<_, _>>()?;
-        let nodes: Vec<NodeId> =
-            request.nodes.iter().map(|node| convert::id(node, "nodes")).collect::<Result<_, _>>()?;
+        let bytes = match request.bytes {
+            _ if request.asks_only => 0,
+            0 => UNKNOWN_READ,
+            said => said.min(CHUNK_MAX),
+        };
+        let from = |node: &Bytes| Ok::<_, InvalidField>(ReadFrom { node: convert::id(node, "nodes")?, bytes });
+        let nodes: Vec<ReadFrom> = request.nodes.iter().map(from).collect::<Result<_, _>>()?;
         let (read, bucket) = self.open(caller, convert::id(&request.bucket, "bucket")?).await?;
         drop(read);
-        let nodes = self.read_grants(caller, bucket.id, &nodes, &spent).await?;
+        let nodes = self.app.network.placements.read_access(caller.into(), bucket.id, &nodes, &spent).await?;
         Ok(pb::GetReadAccessResponse { nodes })
     }
 
-    /// Access to nodes, with grants to read that are not among the spent ones.
-    pub(super) async fn read_grants(
+    /// Access to the nodes of what a question led to, of which `length` bytes will be read at most. Of much the client may want little, and
+    /// asks for more when it reads on.
+    pub(super) async fn first_access(
         &self,
         caller: &Caller,
         bucket: BucketId,
-        nodes: &[NodeId],
-        spent: &[GrantId],
+        nodes: Vec<ReadFrom>,
+        length: u64,
     ) -> Result<Vec<pb::NodeAccess>, ApiError> {
-        self.app.network.placements.read_access(caller.into(), bucket, nodes, spent).await
+        let most = length.min(FIRST_MAX / 2);
+        let nodes: Vec<ReadFrom> =
+            nodes.into_iter().map(|ReadFrom { node, bytes }| ReadFrom { node, bytes: bytes.min(most) }).collect();
+        self.app.network.placements.read_access(caller.into(), bucket, &nodes, &[]).await
     }
 
     pub(super) async fn quota(

@@ -1,9 +1,13 @@
 //! Grants and sums in the database.
 
+use std::collections::HashMap;
+
 use cyx_core::ids::{AccountId, GrantId, LeaseId, NodeId, SessionId};
 use cyx_core::order::Terms;
+use cyx_core::units::GRANT_LIFETIME_SECONDS;
 use sqlx::Row as _;
 
+use super::limit::Traffic;
 use super::month;
 use crate::db::{Backend, Conn, DbError, insert_many};
 use crate::tree::sql;
@@ -37,25 +41,6 @@ pub struct NewGrant {
     pub expires: u64,
 }
 
-/// An account's traffic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Bytes that the plan allows in a month.
-    pub limit: u64,
-    /// Bytes that clients signed for this month.
-    pub settled: u64,
-    /// Bytes that living grants still allow.
-    pub promised: u64,
-}
-
-impl Traffic {
-    /// Bytes that may still be promised.
-    #[must_use]
-    pub const fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.settled).saturating_sub(self.promised)
-    }
-}
-
 /// Writes issued grants down.
 pub(super) async fn insert(
     conn: &mut Conn,
@@ -87,19 +72,48 @@ pub(super) async fn insert(
 pub async fn of_account(conn: &mut Conn, account: AccountId, now: u64) -> Result<Traffic, DbError> {
     let row = sqlx::query(
         "SELECT traffic_limit_bytes, \
-         CAST(COALESCE((SELECT bytes FROM traffic_account WHERE account = $1 AND month = $2), 0) AS BIGINT), \
-         CAST(COALESCE((SELECT SUM(allowance - settled) FROM traffic_grant WHERE account = $1 AND promised_until > $3), 0) \
-         AS BIGINT) FROM account WHERE id = $1",
+         CAST(COALESCE((SELECT bytes FROM traffic_account WHERE account = $1 AND month = $2), 0) AS BIGINT) \
+         FROM account WHERE id = $1",
     )
     .bind(&account.0[..])
     .bind(month(now))
-    .bind(signed(now))
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
     let row = row.ok_or(DbError::Corrupt("an account does not exist"))?;
-    let bytes =
-        |column: usize| -> Result<u64, DbError> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
-    Ok(Traffic { limit: bytes(0)?, settled: bytes(1)?, promised: bytes(2)? })
+    // No grant outlives its promise by more than its life: by that the index leads to the living ones.
+    let living = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN length(lease) > 0 AND promised_until > $2 THEN allowance - settled ELSE 0 END), 0) AS BIGINT), \
+         CAST(COALESCE(SUM(CASE WHEN length(lease) = 0 AND promised_until > $2 THEN allowance - settled ELSE 0 END), 0) AS BIGINT), \
+         CAST(COALESCE(SUM(CASE WHEN promised_until <= $2 THEN allowance - settled ELSE 0 END), 0) AS BIGINT) \
+         FROM traffic_grant WHERE account = $1 AND promised_until > $3 AND expires > $2",
+    )
+    .bind(&account.0[..])
+    .bind(signed(now))
+    .bind(signed(now.saturating_sub(GRANT_LIFETIME_SECONDS)))
+    .fetch_one(conn)
+    .await?;
+    let (limit, settled) = (sql::uint(&row, 0)?, sql::uint(&row, 1)?);
+    let (leased, reads, given_back) = (sql::uint(&living, 0)?, sql::uint(&living, 1)?, sql::uint(&living, 2)?);
+    Ok(Traffic { limit, settled, leased, reads, given_back })
+}
+
+/// Allowances of grants to read that their session says are spent, by node: the largest of each.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn allowances_of(
+    conn: &mut Conn,
+    session_key: [u8; 32],
+    grants: &[GrantId],
+) -> Result<HashMap<NodeId, u64>, DbError> {
+    let head = "SELECT node, allowance FROM traffic_grant WHERE session_key = $1 AND length(lease) = 0 AND id IN (";
+    let ids: Vec<[u8; 16]> = grants.iter().map(|grant| grant.0).collect();
+    let mut found = HashMap::new();
+    for row in &sql::fetch_in(conn, head, ")", &[sql::Value::Bytes(&session_key)], &ids).await? {
+        let largest: &mut u64 = found.entry(sql::id(row, 0)?).or_default();
+        *largest = sql::uint::<u64>(row, 1)?.max(*largest);
+    }
+    Ok(found)
 }
 
 /// Keeps others from promising traffic of an account until the transaction ends.
@@ -113,7 +127,7 @@ pub async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Resu
     Ok(())
 }
 
-/// What a session's leases that were ended at `now` still allowed is no longer promised. What is signed for it all the same counts.
+/// What a session's leases that were ended at `now` still allow counts as given back. What is signed for it all the same counts.
 ///
 /// # Errors
 /// [`DbError`].
@@ -129,22 +143,40 @@ pub async fn release_ended(conn: &mut Conn, session: SessionId, now: u64) -> Res
     Ok(())
 }
 
-/// What grants to read still allowed, which their session says are spent or which newer ones replace, is no longer promised.
+/// What a session's grants to read still allow counts as given back from `now` on: newer ones follow. What is signed for them all the same
+/// counts; they may be those of another program of the session that goes on reading.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn release_spent(conn: &mut Conn, session_key: [u8; 32], spent: &[GrantId], now: u64) -> Result<(), DbError> {
-    for grant in spent {
-        sqlx::query(
-            "UPDATE traffic_grant SET promised_until = $1 WHERE id = $2 AND session_key = $3 AND promised_until > $1",
-        )
-        .bind(signed(now))
-        .bind(grant.to_vec())
-        .bind(session_key.to_vec())
-        .execute(&mut *conn)
-        .await?;
-    }
+pub async fn release_reads(
+    conn: &mut Conn,
+    account: AccountId,
+    session_key: [u8; 32],
+    now: u64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE traffic_grant SET promised_until = $1 \
+         WHERE account = $2 AND promised_until > $1 AND session_key = $3 AND length(lease) = 0",
+    )
+    .bind(signed(now))
+    .bind(&account.0[..])
+    .bind(&session_key[..])
+    .execute(conn)
+    .await?;
     Ok(())
+}
+
+/// As [`release_reads`], for a session that ends: nobody reads on who keeps to it.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn release_reads_of(conn: &mut Conn, session: SessionId, now: u64) -> Result<(), DbError> {
+    let row = sqlx::query("SELECT account, public_key FROM session WHERE id = $1")
+        .bind(&session.0[..])
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    release_reads(conn, sql::id(&row, 0)?, sql::array(&row, 1)?, now).await
 }
 
 /// A grant that was issued, locked until the transaction ends.

@@ -71,7 +71,7 @@ async fn the_highest_order_counts_once_for_the_account_and_the_node() {
     assert_eq!(results(&test, node_id(1), &orders[4..]).await, [result("already_counted", 100)]);
     assert_eq!(sums(&test).await, [100, 100]);
     let traffic = of_account(&mut test.app.db.read().await.unwrap(), OWNER, now_seconds()).await.unwrap();
-    assert_eq!((traffic.settled, traffic.promised), (100, 0));
+    assert_eq!((traffic.settled, traffic.reads), (100, 0));
 }
 
 #[tokio::test]
@@ -115,13 +115,13 @@ async fn a_call_is_bounded() {
 async fn what_is_settled_is_no_longer_promised_and_stays_when_the_grant_is_forgotten() {
     let test = server().await;
     let traffic = async || of_account(&mut test.app.db.read().await.unwrap(), OWNER, now_seconds()).await.unwrap();
-    assert_eq!((traffic().await.settled, traffic().await.promised), (0, 100));
+    assert_eq!((traffic().await.settled, traffic().await.reads), (0, 100));
     results(&test, node_id(1), &[order(node_id(1), GRANT, 30)]).await;
-    assert_eq!((traffic().await.settled, traffic().await.promised), (30, 70));
+    assert_eq!((traffic().await.settled, traffic().await.reads), (30, 70));
     let later = now_seconds() + 61 + HAND_IN_SECONDS;
     let forgotten = test.app.db.write(move |conn| Box::pin(forget_grants(conn, later))).await.unwrap();
     assert_eq!(forgotten, 1);
-    assert_eq!((traffic().await.settled, traffic().await.promised), (30, 0));
+    assert_eq!((traffic().await.settled, traffic().await.reads), (30, 0));
     assert_eq!(results(&test, node_id(1), &[order(node_id(1), GRANT, 40)]).await, [result("unknown_grant", 0)]);
 }
 
@@ -130,12 +130,73 @@ fn months_are_those_of_utc() {
     assert_eq!([0, 1_700_000_000, 1_704_067_199, 1_704_067_200].map(month), [197_001, 202_311, 202_312, 202_401]);
 }
 
+fn first(bytes: u64) -> ReadWish {
+    ReadWish { bytes, spent: None }
+}
+
+#[test]
+fn first_grants_are_for_what_is_read_and_later_ones_grow() {
+    let traffic = Traffic { limit: 1 << 50, ..Traffic::default() };
+    let allowance = |wish: ReadWish| read_allowances(&traffic, &[wish]).unwrap()[0];
+    assert_eq!([1, MIB / 2, MIB].map(|bytes| allowance(first(bytes))), [limit::FIRST_MIN, MIB, limit::FIRST_MAX]);
+    assert_eq!(allowance(first(6 * MIB)), 6 * MIB, "who says so gets enough for a chunk at once");
+    let (mut spent, mut sizes) = (limit::FIRST_MIN, Vec::new());
+    while spent < 1024 * MIB {
+        spent = allowance(ReadWish { bytes: MIB, spent: Some(spent) });
+        sizes.push(spent / MIB);
+    }
+    assert_eq!(sizes, [2, 8, 16, 32, 64, 128, 256, 512, 1024], "few questions until they are large");
+    assert_eq!(allowance(ReadWish { bytes: MIB, spent: Some(u64::MAX) }), 1024 * MIB);
+    assert_eq!(allowance(ReadWish { bytes: 60 * MIB, spent: Some(MIB) }), 120 * MIB, "it has to suffice for a chunk");
+    // Who only asks needs no traffic, whatever there is of it.
+    let used_up = Traffic { limit: 1, settled: 1, ..Traffic::default() };
+    assert_eq!(read_allowances(&used_up, &[first(0), ReadWish { bytes: 0, spent: Some(MIB) }]), Some(vec![0, 0]));
+}
+
 #[test]
 fn readers_share_what_is_left() {
-    let left = |limit| Traffic { limit, settled: 0, promised: 0 };
-    assert_eq!(read_share(&left(1000 * MIB), 10), Some(25 * MIB));
-    assert_eq!(read_share(&left(u64::MAX), 10), Some(1024 * MIB));
-    assert_eq!(read_share(&left(1), 10), Some(limit::READ_MIN), "the last grants may exceed the limit a little");
-    assert_eq!(read_share(&left(0), 10), None);
-    assert_eq!(read_share(&Traffic { limit: 10, settled: 8, promised: 5 }, 1), None);
+    let of = |limit, settled| Traffic { limit, settled, ..Traffic::default() };
+    let large = [ReadWish { bytes: 1, spent: Some(1024 * MIB) }; 10];
+    assert_eq!(read_allowances(&of(1000 * MIB, 0), &large), Some(vec![25 * MIB; 10]));
+    let last = limit::READ_MIN;
+    assert_eq!(read_allowances(&of(1000 * MIB, 999 * MIB), &large), Some(vec![last; 10]), "a little beyond the limit");
+    assert_eq!(read_allowances(&of(1000 * MIB, 1000 * MIB), &[first(1)]), None);
+    assert_eq!(read_allowances(&of(100 * MIB, 99 * MIB), &large), None, "not beyond the slack");
+}
+
+#[test]
+fn reading_does_not_keep_an_account_from_storing() {
+    let mut traffic = Traffic { limit: 1000 * MIB, settled: 200 * MIB, leased: 100 * MIB, ..Traffic::default() };
+    traffic.reads = traffic.read_slack();
+    assert_eq!((traffic.left(), traffic.reserved()), (700 * MIB, 100 * MIB), "the slack does not count");
+    while let Some(allowances) = read_allowances(&traffic, &[ReadWish { bytes: 1, spent: Some(1024 * MIB) }]) {
+        traffic.reads += allowances[0];
+    }
+    assert!(traffic.left() >= 350 * MIB, "{traffic:?}");
+    // Nor do leases that fill the plan keep it from reading.
+    let stored = Traffic { limit: 1000 * MIB, leased: 1000 * MIB, ..Traffic::default() };
+    assert!(read_allowances(&stored, &[first(MIB)]).is_some());
+}
+
+#[test]
+fn what_goes_from_reads_to_given_back_reserves_nothing_more() {
+    let limit = 1000 * MIB;
+    for given_back in [0, 600 * MIB, limit, 1200 * MIB, 1600 * MIB] {
+        for reads in [0, 100 * MIB, 250 * MIB, 400 * MIB] {
+            let before = Traffic { limit, reads, given_back, ..Traffic::default() };
+            let after = Traffic { reads: 0, given_back: given_back + reads, ..before };
+            assert!(after.reserved() <= before.reserved(), "{before:?}");
+            // What is not reserved is within the slacks.
+            let most = before.reserved() + before.read_slack() + before.given_back_slack();
+            assert!(reads + given_back <= most, "{before:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_says_what_is_used_and_reserved() {
+    let used_up = exceeded(&Traffic { limit: 10, settled: 10, reads: 5, ..Traffic::default() });
+    assert_eq!(used_up.message, "this month's traffic of the plan is used up: 10 of 10 bytes");
+    let reserved = exceeded(&Traffic { limit: 10, settled: 4, leased: 5, reads: 2, ..Traffic::default() });
+    assert!(reserved.message.contains("4 of 10 bytes are used and 7 are reserved"), "{}", reserved.message);
 }

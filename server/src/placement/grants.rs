@@ -6,11 +6,14 @@
 //!
 //! Two programs of a session never get the same grant: traffic is counted per grant, by the node and by whoever signs for it, and programs
 //! do not know of each other. What may be read under a grant is promised out of the reader's traffic when the grant is signed: see
-//! [`crate::orders`]. Of a session's grants for the same node and bucket only the newest is promised, so that many short-lived programs
-//! do not lock up the plan's traffic; what the others move counts all the same.
+//! [`crate::orders::limit`]. The first one for a node is for little more than the files that were asked for, and each that is spent is
+//! followed by a larger one, so what is promised stays in proportion to what is read. How large the spent one was is looked up in the
+//! database: another server may have given it. Whatever a session's older grants still allow counts as given back when it gets new ones.
+//!
+//! Who only asks about chunks gets a grant that allows no bytes. It is neither written down nor handed out again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
@@ -23,11 +26,20 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::keys::ServerKeys;
 use crate::nodes::{Liveness, NodeRecord};
-use crate::orders::{self, Promise, rows::NewGrant};
+use crate::orders::{self, Promise, ReadWish, rows::NewGrant};
 use crate::time::now_seconds;
 
 /// Most read grants that are remembered: some 30 MB.
 const REMEMBERED_MAX: usize = 65_536;
+
+/// A node from which a caller wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// The node.
+    pub node: NodeId,
+    /// Bytes of chunks that will probably be read from it; 0 for who only asks about them.
+    pub bytes: u64,
+}
 
 /// A session that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,28 +66,6 @@ type Key = ([u8; 32], NodeId, BucketId);
 pub struct ReadGrants {
     /// By what they are for and the program that has them.
     signed: HashMap<(Key, [u8; 16]), SignedGrant>,
-}
-
-/// The newest read grants of all programs of a session, with their ends: those that are promised.
-#[derive(Default, Clone)]
-pub(super) struct Newest(Arc<Mutex<HashMap<Key, (GrantId, u64)>>>);
-
-impl Newest {
-    fn get(&self, session_key: [u8; 32], bucket: BucketId, nodes: &[(NodeId, GrantId)]) -> Vec<GrantId> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.iter().filter_map(|(node, _)| Some(known.get(&(session_key, *node, bucket))?.0)).collect()
-    }
-
-    fn replace(&self, session_key: [u8; 32], bucket: BucketId, grants: &[NewGrant], now: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED_MAX {
-            known.retain(|_, (_, expires)| *expires > now);
-            if known.len() >= REMEMBERED_MAX {
-                known.clear();
-            }
-        }
-        known.extend(grants.iter().map(|grant| ((session_key, grant.node, bucket), (grant.id, grant.expires))));
-    }
 }
 
 #[derive(Clone)]
@@ -141,7 +131,7 @@ pub(super) fn access(node: &NodeRecord, tag: BucketTag, grant: Bytes) -> pb::Nod
 
 impl Placements {
     /// Access to read a bucket's chunks on nodes. The caller has checked that the session may read the bucket. Nodes that do not exist
-    /// are left out. Grants that are `spent` are not handed out again, and what they still allow is no longer promised.
+    /// are left out. Grants that are `spent` are not handed out again; those that take their place are larger.
     ///
     /// # Errors
     /// [`cyx_core::error::ErrorCode::QuotaExceeded`] if new grants are needed and nothing is left of the reader's traffic.
@@ -149,11 +139,11 @@ impl Placements {
         &self,
         reader: ReaderOf,
         bucket: BucketId,
-        nodes: &[NodeId],
+        nodes: &[ReadFrom],
         spent: &[GrantId],
     ) -> Result<Vec<pb::NodeAccess>, ApiError> {
         let (now, life) = (now_seconds(), self.options.grant_seconds);
-        let records: Vec<NodeRecord> = nodes.iter().filter_map(|node| self.registry.get(*node)).collect();
+        let records: Vec<NodeRecord> = nodes.iter().filter_map(|from| self.registry.get(from.node)).collect();
         let key = |node: NodeId| (reader.session_key, node, bucket);
         let mut grants: HashMap<NodeId, Bytes> = {
             let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,11 +151,11 @@ impl Placements {
                 |node: &NodeRecord| Some((node.id, reads.get(&(key(node.id), reader.program), spent, now, life)?));
             records.iter().filter_map(good).collect()
         };
-        let mut missing: Vec<NodeId> =
-            records.iter().map(|node| node.id).filter(|node| !grants.contains_key(node)).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        for new in self.promise_reads(reader, bucket, &missing, spent, now + life).await? {
+        let is_missing = |node: NodeId| !grants.contains_key(&node) && records.iter().any(|record| record.id == node);
+        let mut missing: Vec<ReadFrom> = nodes.iter().copied().filter(|from| is_missing(from.node)).collect();
+        missing.sort_unstable_by_key(|from| from.node);
+        missing.dedup_by_key(|from| from.node);
+        for new in self.promise_reads(reader, &missing, spent, now + life).await? {
             let grant = Grant {
                 key: self.keys.id(),
                 id: new.id,
@@ -178,9 +168,10 @@ impl Placements {
                 tags: vec![self.keys.tag(new.node, bucket)],
             };
             let bytes = Bytes::from(self.keys.sign_grant(&grant));
-            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            reads.remember((key(new.node), reader.program), &grant, &bytes, life);
-            drop(reads);
+            if grant.allowance > 0 {
+                let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+                reads.remember((key(new.node), reader.program), &grant, &bytes, life);
+            }
             grants.insert(new.node, bytes);
         }
         let answer = |node: &NodeRecord| {
@@ -190,45 +181,41 @@ impl Placements {
         Ok(records.iter().map(answer).collect())
     }
 
-    /// Promises traffic for grants to read on these nodes, instead of those that are spent and those that were the newest, and
-    /// writes the grants down.
+    /// Promises traffic for grants to read on these nodes, and writes those down that allow some.
     async fn promise_reads(
         &self,
         reader: ReaderOf,
-        bucket: BucketId,
-        nodes: &[NodeId],
+        nodes: &[ReadFrom],
         spent: &[GrantId],
         expires: u64,
     ) -> Result<Vec<NewGrant>, ApiError> {
-        if nodes.is_empty() {
-            return Ok(Vec::new());
+        let new = move |from: &ReadFrom, allowance: u64| {
+            let (id, node) = (GrantId::random(), from.node);
+            NewGrant { id, node, lease: None, allowance, expires }
+        };
+        // Who asks about one node only asks about all of them.
+        if nodes.iter().all(|from| from.bytes == 0) {
+            return Ok(nodes.iter().map(|from| new(from, 0)).collect());
         }
         let backend = self.db.backend();
-        let new = nodes.iter().map(|node| (*node, GrantId::random()));
-        let new: Arc<[(NodeId, GrantId)]> = new.collect();
-        let spent: Arc<[GrantId]> = spent.into();
-        let newest = self.newest_reads.clone();
+        let (nodes, spent): (Arc<[ReadFrom]>, Arc<[GrantId]>) = (nodes.into(), spent.into());
         self.db
             .write(move |conn| {
-                let (new, spent, newest) = (Arc::clone(&new), Arc::clone(&spent), newest.clone());
+                let (nodes, spent) = (Arc::clone(&nodes), Arc::clone(&spent));
                 Box::pin(async move {
                     let now = now_seconds();
                     orders::lock(conn, backend, reader.account).await?;
-                    // Others who promise for this account wait, so none of them is overlooked.
-                    let older = newest.get(reader.session_key, bucket, &new);
-                    orders::release_spent(conn, reader.session_key, &spent, now).await?;
-                    orders::release_spent(conn, reader.session_key, &older, now).await?;
+                    orders::release_reads(conn, reader.account, reader.session_key, now).await?;
                     let traffic = orders::check(conn, backend, reader.account, now).await?;
-                    let Some(allowance) = orders::read_share(&traffic, new.len()) else {
+                    let spent = orders::allowances_of(conn, reader.session_key, &spent).await?;
+                    let wish = |from: &ReadFrom| ReadWish { bytes: from.bytes, spent: spent.get(&from.node).copied() };
+                    let wishes: Vec<ReadWish> = nodes.iter().map(wish).collect();
+                    let Some(allowances) = orders::read_allowances(&traffic, &wishes) else {
                         return Err(orders::exceeded(&traffic));
                     };
-                    let grants: Vec<NewGrant> = new
-                        .iter()
-                        .map(|(node, id)| NewGrant { id: *id, node: *node, lease: None, allowance, expires })
-                        .collect();
+                    let grants = nodes.iter().zip(allowances).map(|(from, allowance)| new(from, allowance)).collect();
                     let promise = Promise { account: reader.account, session_key: reader.session_key, grants };
                     orders::promise(conn, &promise).await?;
-                    newest.replace(reader.session_key, bucket, &promise.grants, now);
                     Ok(promise.grants)
                 })
             })
@@ -247,3 +234,6 @@ impl Placements {
         self.keys.store_grant_id(lease, node)
     }
 }
+
+#[cfg(test)]
+mod tests;

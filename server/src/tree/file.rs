@@ -1,13 +1,14 @@
 //! All that is needed to read a file, from one snapshot: pages from the root to the leaves of the range, the blobs that touch it, their
 //! segments, and who holds their shards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
 use cyx_core::extent::{OFFSET_MAX, Page, PageId};
 use cyx_core::ids::{BlobId, BucketId, InodeId, NodeId, PlacementId, SegmentId};
 use cyx_core::scheme::Scheme;
+use cyx_core::segment::shard_len;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
@@ -17,7 +18,7 @@ use super::model::{BlobRow, Place, VersionRow};
 use super::namespace::{inode, inodes};
 use super::sql::{self, Value};
 use crate::db::{Conn, DbError};
-use crate::placement::{self, Placement};
+use crate::placement::{self, Placement, ReadFrom};
 
 /// Bytes of pages in one answer.
 const PAGES_BYTES: usize = 1024 * 1024;
@@ -44,8 +45,8 @@ pub struct Located {
     pub segments: Vec<pb::Segment>,
     /// The segments' placements.
     pub placements: Vec<pb::Placement>,
-    /// Every node that holds one of the shards.
-    pub nodes: Vec<NodeId>,
+    /// Every node that holds one of the shards, with the bytes of those that it holds.
+    pub nodes: Vec<ReadFrom>,
 }
 
 /// A file, as far as one answer goes.
@@ -54,7 +55,7 @@ pub struct File {
     /// The answer; the nodes are still missing.
     pub answer: pb::GetFileResponse,
     /// The nodes that the caller needs access to.
-    pub nodes: Vec<NodeId>,
+    pub nodes: Vec<ReadFrom>,
 }
 
 /// Reads a file.
@@ -113,7 +114,7 @@ pub struct Files {
     /// The answer; the nodes are still missing.
     pub answer: pb::GetFilesResponse,
     /// The nodes that the caller needs access to.
-    pub nodes: Vec<NodeId>,
+    pub nodes: Vec<ReadFrom>,
 }
 
 /// Reads the newest versions of files: of each as much as its root page leads to. The questions are asked once for all of them.
@@ -285,7 +286,13 @@ pub async fn locate(conn: &mut Conn, bucket: BucketId, ids: &[BlobId]) -> Result
             vacant.insert(found.ok_or(DbError::Corrupt("a placement is missing"))?);
         }
     }
-    let nodes = sql::distinct(segments.iter().flat_map(|segment| holders(segment, &placements)));
+    let mut bytes: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for segment in &segments {
+        for node in holders(segment, &placements) {
+            *bytes.entry(node).or_default() += shard_len(segment.scheme, segment.length);
+        }
+    }
+    let nodes = bytes.into_iter().map(|(node, bytes)| ReadFrom { node, bytes }).collect();
     let mut placements: Vec<&Placement> = placements.values().collect();
     placements.sort_by_key(|placement| placement.id);
     let placements = placements.into_iter().map(placement_pb).collect();

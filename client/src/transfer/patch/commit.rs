@@ -216,6 +216,7 @@ impl Uploads {
             version: version.version,
             offset: 0,
             length: 1,
+            no_access: true,
         };
         let answer = match bucket.client().meta.get_file(request).await {
             Ok(answer) => answer,

@@ -16,6 +16,7 @@ use super::{BlobAt, FileReader, Piece, Shared};
 use crate::error::{Error, Result};
 use crate::transfer::Transfer;
 use crate::tree::types::{Bucket, VerifiedVersion};
+use crate::tree::version::Purpose;
 
 /// Pieces of one read that are fetched from nodes at a time.
 const PIECES_AT_ONCE: usize = 8;
@@ -103,6 +104,7 @@ impl Transfer {
             transfer: self.clone(),
             bucket: bucket.clone(),
             version: known.into(),
+            purpose: Purpose::Read,
             keys,
             what,
             map: Arc::default(),
@@ -278,6 +280,7 @@ impl FileReader {
             transfer: before.transfer.clone(),
             bucket: before.bucket.clone(),
             version,
+            purpose: before.purpose,
             keys: before.keys.clone(),
             what: before.what.clone(),
             map: Arc::clone(&before.map),

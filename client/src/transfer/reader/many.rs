@@ -13,7 +13,7 @@ use crate::transfer::Transfer;
 use crate::transfer::fetch::{AccessMap, SegmentAt};
 use crate::tree::path::shown;
 use crate::tree::types::{Bucket, Located};
-use crate::tree::version::FetchedFile;
+use crate::tree::version::{FetchedFile, Purpose};
 
 /// Files asked for in one call.
 const FILES_PER_CALL: usize = 256;
@@ -70,6 +70,7 @@ impl Transfer {
             transfer: self.clone(),
             bucket: bucket.clone(),
             version,
+            purpose: Purpose::Read,
             keys,
             what,
             map: Arc::new(Mutex::new(map)),

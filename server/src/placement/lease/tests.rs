@@ -1,11 +1,10 @@
 use std::time::Duration;
 
 use cyx_core::grant::{Grant, Operations};
-use cyx_core::ids::{AccountId, GrantId};
+use cyx_core::ids::AccountId;
 
 use super::*;
 use crate::nodes::testing::{account, execute, node, number, server_with};
-use crate::placement::ReaderOf;
 use crate::test_support::TestApp;
 
 const OWNER: AccountId = AccountId([7; 16]);
@@ -206,104 +205,27 @@ async fn leases_end_with_their_grants() {
     assert!(lease.expires_at.abs_diff(now_seconds() + 100) <= 5);
 }
 
-const READER: ReaderOf = ReaderOf { account: OWNER, session_key: SESSION.key, program: [1; 16] };
-
-async fn reads(
-    test: &TestApp,
-    reader: ReaderOf,
-    bucket: BucketId,
-    spent: &[GrantId],
-) -> Result<Vec<pb::NodeAccess>, ApiError> {
-    let nodes = [node(1).id, node(2).id, NodeId([0; 16])];
-    test.app.network.placements.read_access(reader, bucket, &nodes, spent).await
-}
-
-#[tokio::test]
-async fn read_grants_are_signed_once_per_session_bucket_and_node() {
-    let test = cluster(3, 1).await;
-    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
-    assert_eq!(first.len(), 2, "unknown nodes are left out");
-    let grant = Grant::read_unchecked(&first[0].grant).unwrap();
-    assert_eq!((grant.operations, grant.allowance), (Operations::READ, GIB));
-    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), first);
-    let other_session = ReaderOf { session_key: [9; 32], ..READER };
-    assert_ne!(reads(&test, other_session, BUCKET, &[]).await.unwrap()[0].grant, first[0].grant);
-    assert_ne!(reads(&test, READER, BucketId([1; 16]), &[]).await.unwrap()[0].grant, first[0].grant);
-    assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM traffic_grant").await, 6);
-}
-
-#[tokio::test]
-async fn each_program_of_a_session_has_grants_of_its_own_and_only_the_newest_are_promised() {
-    let test = cluster(3, 1).await;
-    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
-    let promised = traffic(&test).await.promised;
-    for program in 2..10 {
-        let other = ReaderOf { program: [program; 16], ..READER };
-        let grants = reads(&test, other, BUCKET, &[]).await.unwrap();
-        assert!(grants.iter().zip(&first).all(|(one, two)| grant_of(one).id != grant_of(two).id));
-        assert_eq!(reads(&test, other, BUCKET, &[]).await.unwrap(), grants);
-        assert_eq!(traffic(&test).await.promised, promised);
-    }
-    // They do not take each other's away.
-    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), first);
-}
-
-fn grant_of(access: &pb::NodeAccess) -> Grant {
-    Grant::read_unchecked(&access.grant).unwrap()
-}
-
-#[tokio::test]
-async fn spent_read_grants_are_replaced_and_promise_nothing_more() {
-    let test = cluster(3, 1).await;
-    let first = reads(&test, READER, BUCKET, &[]).await.unwrap();
-    let promised = traffic(&test).await.promised;
-    // Somebody else's word about them does not count.
-    let other = ReaderOf { session_key: [9; 32], ..READER };
-    let spent: Vec<GrantId> = first.iter().map(|access| grant_of(access).id).collect();
-    reads(&test, other, BucketId([1; 16]), &spent).await.unwrap();
-    assert_eq!(traffic(&test).await.promised, promised * 2);
-    // Of two only one is spent.
-    let second = reads(&test, READER, BUCKET, &spent[..1]).await.unwrap();
-    assert_ne!(second[0].grant, first[0].grant);
-    assert_eq!(second[1].grant, first[1].grant);
-    assert_eq!(traffic(&test).await.promised, promised * 2);
-    // A second reader that finds out the same gets what the first one got.
-    assert_eq!(reads(&test, READER, BUCKET, &spent[..1]).await.unwrap(), second);
-    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), second);
-}
-
-async fn set_traffic_limit(test: &TestApp, bytes: u64) {
-    execute(test, &[format!("UPDATE account SET traffic_limit_bytes = {bytes}")]).await;
-}
-
 async fn traffic(test: &TestApp) -> orders::Traffic {
     orders::of_account(&mut test.app.db.read().await.unwrap(), OWNER, now_seconds()).await.unwrap()
 }
 
 #[tokio::test]
-async fn grants_are_promised_out_of_the_plans_traffic() {
+async fn leases_are_promised_out_of_the_plans_traffic() {
     let test = cluster(3, 1 << 40).await;
     // 2+1 on three nodes: each may get half of a lease, an eighth of that and 1 MiB more.
-    let each = 8 * MIB + MIB + MIB;
-    set_traffic_limit(&test, 7 * each).await;
+    let each = 3 * (8 * MIB + MIB + MIB);
+    let limit = 2 * each + MIB;
+    execute(&test, &[format!("UPDATE account SET traffic_limit_bytes = {limit}")]).await;
     let leases = lease(&test, &request(16 * MIB, 3)).await.unwrap();
     assert_eq!(leases.len(), 2, "as many as fit");
-    assert_eq!(traffic(&test).await, orders::Traffic { limit: 7 * each, settled: 0, promised: 6 * each });
+    assert_eq!(traffic(&test).await, orders::Traffic { limit, leased: 2 * each, ..Default::default() });
     let refused = lease(&test, &request(16 * MIB, 1)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::QuotaExceeded);
     assert!(refused.message.contains("traffic"), "{}", refused.message);
-    // What remains is shared by those who read; then nothing is left for them either.
-    let grants = reads(&test, READER, BUCKET, &[]).await.unwrap();
-    assert_eq!(grant_of(&grants[0]).allowance, orders::limit::READ_MIN);
-    assert_eq!(traffic(&test).await.left(), 0);
-    let refused = reads(&test, READER, BucketId([1; 16]), &[]).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::QuotaExceeded);
-    assert_eq!(reads(&test, READER, BUCKET, &[]).await.unwrap(), grants, "promised is promised");
     // Leases that are given back unused release what they held.
     test.app.network.placements.release(SESSION.id, vec![id_of(&leases[0])]).await.unwrap();
-    assert_eq!(traffic(&test).await.left(), 4 * each - 2 * orders::limit::READ_MIN);
-    assert_eq!(lease(&test, &request(16 * MIB, 1)).await.unwrap_err().code, ErrorCode::QuotaExceeded);
-    test.app.network.placements.release(SESSION.id, vec![id_of(&leases[1])]).await.unwrap();
+    let given_back = orders::Traffic { limit, leased: each, given_back: each, ..Default::default() };
+    assert_eq!(traffic(&test).await, given_back);
     assert_eq!(lease(&test, &request(16 * MIB, 1)).await.unwrap().len(), 1);
 }
 
@@ -313,8 +235,8 @@ async fn promises_end_with_their_grants() {
     lease(&test, &request(MIB, 1)).await.unwrap();
     let later = now_seconds() + 3601;
     let found = orders::of_account(&mut test.app.db.read().await.unwrap(), OWNER, later).await.unwrap();
-    assert_eq!(found.promised, 0);
-    assert!(traffic(&test).await.promised > 0);
+    assert_eq!((found.leased, found.given_back), (0, 0));
+    assert!(traffic(&test).await.leased > 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::extent::Extent;
 use cyx_core::ids::{InodeId, NodeId, Random as _, SegmentId, TxnId};
 use cyx_core::scheme::Scheme;
+use cyx_core::segment::shard_len;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
@@ -12,6 +13,7 @@ use pb::unlink::Mode;
 
 use super::support::*;
 use crate::nodes::NodeRecord;
+use crate::placement::ReadFrom;
 use crate::tree::model::InodeKind::File;
 use crate::tree::{collect, file, staging};
 
@@ -75,11 +77,10 @@ async fn a_proven_segment_is_committed_and_found_again() {
     assert_eq!(found.answer.blobs, std::slice::from_ref(&upload.blob));
     assert_eq!(found.answer.segments, [upload.segment.segment.clone().unwrap()]);
     assert_eq!(found.answer.placements[0].nodes.len(), 6);
-    let mut nodes = found.nodes;
-    nodes.sort();
-    let mut holders: Vec<NodeId> = [0, 1, 2, 3, 5].map(|shard| upload.lease.nodes[shard]).to_vec();
-    holders.sort();
-    assert_eq!(nodes, holders);
+    let bytes = shard_len(upload.lease.scheme, found.answer.segments[0].length);
+    let mut holders = [0, 1, 2, 3, 5].map(|shard| ReadFrom { node: upload.lease.nodes[shard], bytes });
+    holders.sort_by_key(|holder| holder.node);
+    assert_eq!(found.nodes, holders);
     // What is missing waits to be repaired.
     let row = sqlx::query("SELECT shard FROM repair").fetch_all(&mut *read).await.unwrap();
     let shards: Vec<i64> = row.iter().map(|row| sqlx::Row::get(row, 0)).collect();
