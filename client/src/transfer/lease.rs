@@ -23,9 +23,9 @@ use crate::nodes::{NodeAccess, NodePool};
 /// A lease is not used any more this many seconds before it ends, so that what is under way can finish; but for three quarters
 /// of its life at least.
 const MARGIN_SECONDS: u64 = 120;
-/// Asked for at least, so that many small files share one: twice as much with each further lease, up to [`LEAST`]. What a lease that is given
+/// Asked for at least, so that many small files share one: four times as much with each further lease, up to [`LEAST`]. What a lease that is given
 /// back still allows is not free for others at once, so a program that stores one small file must not ask for much.
-const LEAST_FIRST: u64 = 4 * MIB;
+const LEAST_FIRST: u64 = MIB / 4;
 /// See [`LEAST_FIRST`].
 const LEAST: u64 = 64 * MIB;
 /// Asked for at most, so that an upload that breaks off does not block much of the quota.
@@ -283,7 +283,7 @@ impl Leases {
 
 /// Least bytes of a lease when so many were asked for before.
 fn least(asked: u32) -> u64 {
-    LEAST_FIRST.saturating_mul(1_u64.checked_shl(asked).unwrap_or(u64::MAX)).min(LEAST)
+    LEAST_FIRST.saturating_mul(4_u64.saturating_pow(asked)).min(LEAST)
 }
 
 fn use_until(expires: u64, now: u64) -> u64 {
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn leases_for_what_comes_in_small_pieces_grow() {
-        assert_eq!([0, 1, 3, 4, 5, 63, 64, u32::MAX].map(|asked| least(asked) / MIB), [4, 8, 32, 64, 64, 64, 64, 64]);
+        assert_eq!([0, 1, 3, 4, 5, u32::MAX].map(|asked| 4 * least(asked) / MIB), [1, 4, 64, 256, 256, 256]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, LeaseId, NodeId, Random as _, SessionId};
 use cyx_core::scheme::Scheme;
-use cyx_core::units::{GIB, MIB};
+use cyx_core::units::{GIB, KIB, MIB};
 use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::meta::v1 as pb;
 use thiserror::Error;
@@ -32,6 +32,8 @@ pub const ALLOWANCE_MAX: u64 = 16 * GIB;
 const COUNT_MAX: u32 = 8;
 /// Most leases that a session may hold; a further one ends the oldest.
 const HELD_MAX: usize = 16;
+/// Least bytes that one node may get beyond its part, for what is begun again.
+const AGAIN_MIN: u64 = 64 * KIB;
 /// Spares of a lease.
 const SPARES: usize = 4;
 /// Most nodes that a client may avoid: more are not believed.
@@ -315,10 +317,11 @@ fn fits(left: &mut u64, grants: &[NewGrant]) -> Option<()> {
 }
 
 /// Bytes of chunks that one node may get under a lease of `bytes` sealed bytes: its part, and an eighth and 1 MiB more for padding and for
-/// segments that are begun again.
+/// segments that are begun again. Of a small lease all may be begun again once, and no more than that: what is left of it in the end counts
+/// as given back, so many uploads of one small file each must not leave much.
 fn node_allowance(scheme: Scheme, bytes: u64) -> u64 {
     let part = bytes.div_ceil(scheme.k() as u64);
-    part + part / 8 + MIB
+    part + part / 8 + part.clamp(AGAIN_MIN, MIB)
 }
 
 /// What can be lost, if it is less than the bucket asks for. Empty otherwise.

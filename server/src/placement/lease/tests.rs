@@ -229,6 +229,15 @@ async fn leases_are_promised_out_of_the_plans_traffic() {
     assert_eq!(lease(&test, &request(16 * MIB, 1)).await.unwrap().len(), 1);
 }
 
+#[test]
+fn small_leases_leave_little_when_they_are_given_back() {
+    let of_node = |bytes| node_allowance(Scheme::DEFAULT, bytes);
+    assert_eq!([0, 10 * MIB, 100 * MIB].map(of_node), [64 * KIB, 2 * MIB + MIB / 8, 12 * MIB + MIB / 4]);
+    // Thousands of uploads of one small file each in an hour stay below what may be given back without counting, the traffic of the plan free.
+    let nodes = (Scheme::DEFAULT.n() + SPARES) as u64;
+    assert!(5000 * nodes * of_node(256 * KIB) < 10_000_000_000);
+}
+
 #[tokio::test]
 async fn promises_end_with_their_grants() {
     let test = cluster(3, 1 << 40).await;
