@@ -1,7 +1,7 @@
 //! How connections are set up that much content passes over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
@@ -29,7 +29,7 @@ pub async fn connect(address: &str) -> io::Result<TcpStream> {
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if is_this_machine(&address) {
+    if is_own(address) {
         without_timers(&socket);
     }
     let stream = socket.connect(address).await?;
@@ -43,7 +43,7 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 /// If the listener is broken.
 pub fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
     // Where others may come from too, all connections begin as the system has it: one that gets the timers only later is slow on a long way.
-    if is_this_machine(&listener.local_addr()?) {
+    if listener.local_addr()?.ip().to_canonical().is_loopback() {
         without_timers(listener);
     }
     Ok(())
@@ -64,14 +64,23 @@ fn without_timers(socket: &impl AsFd) {
 pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    if socket.peer_addr()?.as_socket().is_some_and(|peer| !is_this_machine(&peer)) {
+    let (here, there) = (socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket());
+    if here.map(|here| here.ip()) != there.map(|there| there.ip()) {
         replace(&socket, &LOSS_BASED, &[RATE_BASED]);
     }
     Ok(())
 }
 
-fn is_this_machine(address: &SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
+/// Whether this is an address of this machine: what is sent there comes from there. One of the loopback may lead elsewhere all the same, if
+/// the machine is one end of a tunnel.
+fn is_own(address: SocketAddr) -> bool {
+    let any = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    // Connecting sends no datagram, it only looks the way up.
+    let begins = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    begins.is_ok_and(|begins| begins.ip() == address.ip())
 }
 
 /// Uses the first of `others` that the kernel has, if one of `these` is used now.
@@ -85,9 +94,9 @@ fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::net::{TcpListener, TcpStream};
 
-    use super::{AsFd, LOSS_BASED, RATE_BASED, SockRef, connect, prepare, prepare_listener, replace};
+    use super::*;
 
     fn congestion(stream: &impl AsFd) -> Vec<u8> {
         let name = SockRef::from(stream).tcp_congestion().unwrap();
@@ -117,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn inside_a_machine_nothing_waits_for_a_timer() {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = super::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         if has_rate_based() {
             SockRef::from(&listener).set_tcp_congestion(RATE_BASED).unwrap();
         }
@@ -134,8 +143,17 @@ mod tests {
 
     #[test]
     fn what_copes_with_loss_is_used_where_there_is_such_a_thing() {
-        let (stream, _other) = connection();
-        replace(&SockRef::from(&stream), &LOSS_BASED, &[RATE_BASED]);
-        assert_eq!(congestion(&stream), if has_rate_based() { RATE_BASED } else { b"reno" });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        // The other end of a way has another address, also where both are of the loopback.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.set_tcp_congestion(b"reno").unwrap();
+        socket.connect(&address.into()).unwrap();
+        prepare(&socket).unwrap();
+        assert_eq!(congestion(&socket), if has_rate_based() { RATE_BASED } else { b"reno" });
+        assert!(is_own(address));
+        // Nobody has this one (RFC 5737).
+        assert!(!is_own(SocketAddr::from(([192, 0, 2, 1], 80))));
     }
 }
