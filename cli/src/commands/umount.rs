@@ -85,10 +85,8 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
         bar
     });
     let said = Mutex::new(false);
-    let kept = Mutex::new(None);
     let before = OnceLock::new();
     let progress = |status: &Status| {
-        *kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deleted(status);
         if status.dirty_bytes == 0 && status.dirty_files == 0 {
             return;
         }
@@ -113,8 +111,8 @@ async fn ask(context: &Context, live: &Live, force: bool, shown: &str) -> Result
     }
     let stays = |message: String, advice: &'static str| Err(Error::Stays { message, advice });
     match reply {
-        Ok(Reply::Gone { pending_files }) => {
-            if let Some(kept) = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        Ok(Reply::Gone { pending_files, end }) => {
+            if let Some(kept) = deleted(&end) {
                 context.output.warn(kept);
             }
             Ok(Some(pending_files))

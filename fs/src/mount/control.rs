@@ -138,6 +138,9 @@ pub enum Reply {
     Gone {
         /// Files that are not committed.
         pending_files: u64,
+        /// How it was in the end: it may be off before it said anything else.
+        #[serde(default)]
+        end: Box<Status>,
     },
     /// It stays.
     Refused {
@@ -439,7 +442,7 @@ mod tests {
             Box::pin(async move {
                 let _ = replies.send(Reply::Ending(Box::default())).await;
                 let last = if force {
-                    Reply::Gone { pending_files: 3 }
+                    Reply::Gone { pending_files: 3, end: Box::new(self.status()) }
                 } else {
                     Reply::Refused { reason: Refusal::Busy, pending_files: 0 }
                 };
@@ -462,7 +465,8 @@ mod tests {
         let count = |_: &Status| {
             told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         };
-        assert_eq!(live.unmount(true, count).await.unwrap(), Reply::Gone { pending_files: 3 });
+        let gone = live.unmount(true, count).await.unwrap();
+        assert_eq!(gone, Reply::Gone { pending_files: 3, end: Box::new(Fake.status()) });
         let refused = live.unmount(false, count).await.unwrap();
         assert_eq!(refused, Reply::Refused { reason: Refusal::Busy, pending_files: 0 });
         assert_eq!(told.into_inner(), 2);

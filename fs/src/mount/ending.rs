@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,6 +65,8 @@ pub(super) struct Ending {
     released: watch::Receiver<bool>,
     /// It is off, with so many files pending.
     done: watch::Sender<Option<u64>>,
+    /// How it was before it let go of everything.
+    end: OnceLock<Status>,
 }
 
 impl Ending {
@@ -84,6 +86,7 @@ impl Ending {
             requests: TaskTracker::new(),
             released: receiver,
             done,
+            end: OnceLock::new(),
         }
     }
 
@@ -92,7 +95,7 @@ impl Ending {
         if let Err(error) = self.take_off(true).await {
             tracing::warn!(%error, "the mount could not be taken off");
         }
-        self.fs.shutdown().await;
+        self.shut_down().await;
     }
 
     /// Waits until the mount ends, by whatever means. Returns the number of files that stay in the journal.
@@ -139,7 +142,7 @@ impl Ending {
         if let Err(error) = self.take_off(true).await {
             tracing::warn!(%error, "the mount could not be taken off");
         }
-        self.fs.shutdown().await;
+        self.shut_down().await;
         if pending > 0 {
             tracing::warn!(
                 files = pending,
@@ -205,7 +208,7 @@ impl Ending {
         let _turn = tokio::select! {
             biased;
             Ok(pending) = done.wait_for(Option::is_some) => {
-                return Reply::Gone { pending_files: pending.unwrap_or_default() };
+                return self.gone(pending.unwrap_or_default());
             }
             turn = turn => turn,
         };
@@ -213,10 +216,19 @@ impl Ending {
             Ok(pending_files) => {
                 // Before anybody else has a turn.
                 self.done.send_replace(Some(pending_files));
-                Reply::Gone { pending_files }
+                self.gone(pending_files)
             }
             Err((reason, pending_files)) => Reply::Refused { reason, pending_files },
         }
+    }
+
+    fn gone(&self, pending_files: u64) -> Reply {
+        Reply::Gone { pending_files, end: Box::new(self.end.get().cloned().unwrap_or_default()) }
+    }
+
+    async fn shut_down(&self) {
+        self.end.get_or_init(|| self.status());
+        self.fs.shutdown().await;
     }
 
     async fn send_and_take_off(&self, force: bool) -> Result<u64, (Refusal, u64)> {
@@ -238,7 +250,7 @@ impl Ending {
         } else if !force {
             pending = 0;
         }
-        self.fs.shutdown().await;
+        self.shut_down().await;
         Ok(pending)
     }
 
