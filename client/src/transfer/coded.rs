@@ -15,7 +15,7 @@ use cyx_core::ids::{Random as _, SegmentId};
 use cyx_core::scheme::Scheme;
 use cyx_core::segment::{self, shard_len};
 use cyx_crypto::frames::BlobCipher;
-use cyx_crypto::segment::seal_and_code;
+use cyx_crypto::segment::{seal_and_code, seal_pieces_and_code};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
@@ -75,6 +75,15 @@ impl Coded {
         let (scheme, length) = (coder.scheme(), cipher.header().sealed_len());
         let shards = shards_of(&mut buffer, scheme, length)?;
         let roots = seal_and_code(cipher, coder, shards)
+            .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
+        Ok(Self::new(scheme, length, buffer, roots))
+    }
+
+    /// The same of a blob whose plain bytes lie in pieces elsewhere.
+    pub(crate) fn seal_pieces(coder: &Coder, mut buffer: Lent, cipher: &BlobCipher, pieces: &[Bytes]) -> Result<Self> {
+        let (scheme, length) = (coder.scheme(), cipher.header().sealed_len());
+        let shards = shards_of(&mut buffer, scheme, length)?;
+        let roots = seal_pieces_and_code(cipher, coder, shards, pieces)
             .map_err(|_| Error::Internal("a blob is as long as its header says"))?;
         Ok(Self::new(scheme, length, buffer, roots))
     }

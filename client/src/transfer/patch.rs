@@ -24,7 +24,7 @@ use cyx_proto::meta::v1 as pb;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::coded::{blocking, buffer_len, joined};
+use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::SealedBlob;
 use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
 use super::upload::{Shipped, Uploads, Wish};
@@ -53,6 +53,13 @@ pub trait PlainSource: Send + Sync + 'static {
     /// # Errors
     /// What the operating system says.
     fn read_at(&self, offset: u64, plain: &mut [u8]) -> io::Result<()>;
+
+    /// The file's bytes of a range as they lie in memory, in order, if all of them do. They need not be there for long: whoever asks takes
+    /// them now.
+    fn take_held(&self, range: Range<u64>) -> Option<Vec<Bytes>> {
+        let _ = range;
+        None
+    }
 }
 
 /// Changes of one file.
@@ -279,7 +286,19 @@ impl Uploads {
         let is_long = wanted.iter().any(|piece| piece.range.end - piece.range.start > short);
         let cache = self.shared.transfer.cache().filter(|_| !is_long).cloned();
         let mut buffer = self.shared.transfer.budget().lend(buffer_len(scheme, sealed)?).await;
+        let lease = match self.shared.leases.take(sealed, coming).await {
+            Ok(lease) => lease,
+            Err(error) => return Ok(Err((error, users))),
+        };
+        let coder = self.shared.transfer.coder(scheme);
         let sealing = blocking(move || {
+            if let ([piece], [only], None) = (&wanted[..], &made[..], &cache)
+                && let Some(pieces) = piece.source.take_held(piece.range.clone())
+            {
+                let cipher = BlobCipher::new(&only.blob.key, only.blob.id, only.blob.header);
+                let coded = Coded::seal_pieces(&coder, buffer, &cipher, &pieces)?;
+                return Ok((coded, made));
+            }
             for (piece, made) in wanted.iter().zip(&made) {
                 let at = usize::try_from(made.at).unwrap_or(usize::MAX);
                 let len = usize::try_from(made.blob.header.sealed_len()).unwrap_or(usize::MAX);
@@ -287,13 +306,16 @@ impl Uploads {
                 let room = room.ok_or(Error::Internal("a segment is large enough for its blobs"))?;
                 seal(piece, &made.blob, room, cache.as_deref())?;
             }
-            Ok((buffer, made))
+            Ok((Coded::code(&coder, buffer, sealed)?, made))
         });
-        let (buffer, made) = match sealing.await {
-            Ok(sealed) => sealed,
-            Err(error) => return Ok(Err((error, users))),
+        let (coded, made) = match sealing.await {
+            Ok(coded) => coded,
+            Err(error) => {
+                lease.settled();
+                return Ok(Err((error, users)));
+            }
         };
-        match self.ship(buffer, sealed, scheme, Wish { all_shards: false, coming }).await {
+        match self.ship_coded(coded, lease, Wish { all_shards: false, coming }).await {
             Ok(shipped) => Ok(Ok((shipped, made))),
             Err(error) => Ok(Err((error, users))),
         }

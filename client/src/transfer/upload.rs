@@ -124,7 +124,7 @@ impl Uploads {
     }
 
     /// Places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a narrower segment.
-    async fn ship_coded(&self, mut coded: Coded, mut lease: Arc<Lease>, wish: Wish) -> Result<Shipped> {
+    pub(crate) async fn ship_coded(&self, mut coded: Coded, mut lease: Arc<Lease>, wish: Wish) -> Result<Shipped> {
         let Shared { transfer, leases, .. } = &*self.shared;
         let (pool, tuning, length) = (transfer.pool(), transfer.tuning(), coded.length);
         let (mut renewed, mut waiting) = (0, transfer.outage().waiting(tuning.outage));

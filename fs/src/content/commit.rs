@@ -10,9 +10,11 @@
 //! | the network failed | they stay, it is tried again; whether it was committed after all shows in the version that is found then |
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cyx_client::Error;
 use cyx_client::transfer::{KnownVersion, PlainSource};
 use cyx_core::error::ErrorCode;
@@ -87,6 +89,24 @@ impl PlainSource for Written {
             copy_out(&record, skip, room).map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    fn take_held(&self, range: Range<u64>) -> Option<Vec<Bytes>> {
+        let parts = self.changes.parts(range).into_iter();
+        let held = parts.map(|part| {
+            let Some(Kind::Data { position, skip }) = part.kind else { return None };
+            let len = part.range.end - part.range.start;
+            let data = self.journal.recently_written(position, false)?;
+            let (from, to) = (usize::try_from(skip).ok()?, usize::try_from(skip + len).ok()?);
+            let whole = (skip == 0 && len == position.written()).then_some(position);
+            (to <= data.len()).then(|| (data.slice(from..to), whole))
+        });
+        let held = held.collect::<Option<Vec<_>>>()?;
+        // Not before all are there: what is read from the journal is taken from here piece by piece.
+        held.iter().filter_map(|(_, whole)| *whole).for_each(|position| {
+            let _ = self.journal.recently_written(position, true);
+        });
+        Some(held.into_iter().map(|(bytes, _)| bytes).collect())
     }
 }
 

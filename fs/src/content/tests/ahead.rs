@@ -89,3 +89,31 @@ async fn a_piece_that_cannot_be_stored_is_sent_with_the_rest() {
     content.commit().await.unwrap();
     assert_eq!((remote.content(file(1)), remote.used()), ([&[1; 240][..], &[2; 400]].concat(), 0));
 }
+
+#[tokio::test]
+async fn what_was_written_just_now_is_sent_from_where_it_lies() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = quiet(folder.path());
+    options.journal.recent = 1 << 20;
+    (options.ahead_from, options.ahead_least, options.ahead_piece) = (100_000, 100_000, 150_000);
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    for part in bytes[..600_000].chunks(70_001) {
+        content.append(Bytes::copy_from_slice(part)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    append(&remote, &content, &[], 3).await;
+    assert!(remote.held() > 0);
+    // Short writes are not kept in memory.
+    let held = remote.held();
+    append(&remote, &content, &bytes[600_000..600_340], 0).await;
+    for part in bytes[600_340..].chunks(70_001) {
+        content.append(Bytes::copy_from_slice(part)).await.unwrap();
+    }
+    append(&remote, &content, &[], 6).await;
+    assert!(remote.held() > held && remote.held() < remote.ahead(), "{} of {}", remote.held(), remote.ahead());
+    content.commit().await.unwrap();
+    assert_eq!(remote.content(file(1)), bytes);
+}

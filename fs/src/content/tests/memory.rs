@@ -45,6 +45,8 @@ struct State {
     sent: Vec<Ranges>,
     /// Pieces that were stored ahead of a commit, those that were refused, and those that commits have used.
     ahead: usize,
+    /// Of these, those whose bytes were still in memory.
+    held: usize,
     refused: usize,
     used: usize,
 }
@@ -107,6 +109,10 @@ impl MemoryRemote {
 
     pub(super) fn sent(&self) -> Vec<Ranges> {
         self.state().sent.clone()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.state().held
     }
 
     pub(super) fn ahead(&self) -> usize {
@@ -233,9 +239,14 @@ impl Remote for MemoryRemote {
         let state = Arc::clone(&self.state);
         async move {
             tokio::task::yield_now().await;
+            let held = source.take_held(range.clone());
             let mut plain = vec![0; usize::try_from(range.end - range.start).unwrap()];
             source.read_at(range.start, &mut plain).map_err(|_| network())?;
             let mut state = state.lock().unwrap();
+            if let Some(pieces) = held {
+                assert_eq!(pieces.concat(), plain);
+                state.held += 1;
+            }
             if state.behaviour == Behaviour::Refuses {
                 state.refused += 1;
                 return Err(network());
