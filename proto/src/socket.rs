@@ -71,6 +71,17 @@ pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a connection that lags find its rate anew. `bbr` takes losses that go on for a while for a limit that somebody set, and keeps to the rate
+/// of that moment for 48 round trips, also if the way is empty by then (`lt_bw` in `net/ipv4/tcp_bbr.c` of Linux). Nothing but beginning anew
+/// makes it try more before.
+pub fn find_rate_anew(stream: &impl AsFd) {
+    let socket = SockRef::from(stream);
+    // Setting what is set already changes nothing.
+    if replace(&socket, &[RATE_BASED], &LOSS_BASED) {
+        let _ = socket.set_tcp_congestion(RATE_BASED);
+    }
+}
+
 /// Whether this is an address of this machine: what is sent there comes from there. One of the loopback may lead elsewhere all the same, if
 /// the machine is one end of a tunnel.
 fn is_own(address: SocketAddr) -> bool {
@@ -83,13 +94,11 @@ fn is_own(address: SocketAddr) -> bool {
     begins.is_ok_and(|begins| begins.ip() == address.ip())
 }
 
-/// Uses the first of `others` that the kernel has, if one of `these` is used now.
-fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) {
-    let Ok(name) = socket.tcp_congestion() else { return };
+/// Uses the first of `others` that the kernel has, if one of `these` is used now. Whether it does.
+fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) -> bool {
+    let Ok(name) = socket.tcp_congestion() else { return false };
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    if these.contains(&name) {
-        let _ = others.iter().any(|other| socket.set_tcp_congestion(other).is_ok());
-    }
+    these.contains(&name) && others.iter().any(|other| socket.set_tcp_congestion(other).is_ok())
 }
 
 #[cfg(test)]
@@ -122,6 +131,8 @@ mod tests {
         prepare(&stream).unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!(congestion(&stream), b"reno");
+        find_rate_anew(&stream);
+        assert_eq!(congestion(&stream), b"reno");
     }
 
     #[tokio::test]
@@ -151,7 +162,10 @@ mod tests {
         socket.set_tcp_congestion(b"reno").unwrap();
         socket.connect(&address.into()).unwrap();
         prepare(&socket).unwrap();
-        assert_eq!(congestion(&socket), if has_rate_based() { RATE_BASED } else { b"reno" });
+        let wanted: &[u8] = if has_rate_based() { RATE_BASED } else { b"reno" };
+        assert_eq!(congestion(&socket), wanted);
+        find_rate_anew(&socket);
+        assert_eq!(congestion(&socket), wanted);
         assert!(is_own(address));
         // Nobody has this one (RFC 5737).
         assert!(!is_own(SocketAddr::from(([192, 0, 2, 1], 80))));

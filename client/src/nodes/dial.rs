@@ -4,6 +4,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use cyx_core::ids::NodeId;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 
@@ -101,6 +102,14 @@ impl NodePool {
             *slot = Slot { wire: opened.as_ref().ok().cloned(), dial: None };
         }
         opened.map_err(|problem| access.error(problem))
+    }
+
+    /// Others wait for what is stored on a node, and nobody else needs the way.
+    pub(crate) fn lags(&self, node: NodeId) {
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wire) = slots.get(&node).and_then(|slot| slot.wire.as_ref()) {
+            wire.lags();
+        }
     }
 
     /// A node lets a read wait. If nothing was heard of it since, the others that read ask it last until it says something; it has as long

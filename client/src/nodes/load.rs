@@ -61,6 +61,11 @@ impl Loads {
         Turn::of(&self.of(node).reads, bytes).await
     }
 
+    /// Whether nothing of what is large is stored there now.
+    pub(crate) fn is_idle(&self, node: NodeId) -> bool {
+        self.of(node).stores.available_permits() == AT_A_TIME as usize
+    }
+
     /// A connection has taken bytes for a node.
     pub(super) fn sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);

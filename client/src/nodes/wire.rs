@@ -3,11 +3,12 @@
 //! This is not a `tonic` channel, because a channel reconnects by itself, and the node would then face a connection on
 //! which nothing was proven.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cyx_core::ids::NodeId;
 use cyx_core::units::MIB;
@@ -20,6 +21,8 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 use tonic::body::Body;
@@ -40,6 +43,9 @@ pub(super) const MESSAGE_MAX: usize = 4 << 20;
 /// A connection on which nothing moved for this long may have died unnoticed.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
+/// A connection that lags has so long until it is told so again: over a long way it takes a second to find its rate.
+const LAGS_AGAIN: Duration = Duration::from_secs(3);
+
 /// The client that requests are made with.
 pub(crate) type NodeClient = ChunkServiceClient<Wire>;
 
@@ -59,6 +65,9 @@ struct Shared {
     was_idle: AtomicBool,
     retired: AtomicBool,
     heard: Arc<Heard>,
+    lags: Arc<Notify>,
+    /// Milliseconds after `opened` at which it was told so last.
+    told: AtomicU64,
 }
 
 impl Wire {
@@ -82,18 +91,19 @@ impl Wire {
     async fn connect(access: &NodeAccess) -> Result<Self, Problem> {
         let unreachable = |error: std::io::Error| Problem::Unreachable(cyx_proto::words::reason(&error));
         let stream = cyx_proto::socket::connect(&access.address).await.map_err(unreachable)?;
+        let line = stream.as_fd().try_clone_to_owned().map_err(unreachable)?;
         if !access.tls {
             let peer = stream.peer_addr().map_err(unreachable)?;
             if !peer.ip().to_canonical().is_loopback() {
                 return Err(Problem::PlainText);
             }
-            return Self::handshake(access, stream).await;
+            return Self::handshake(access, stream, line).await;
         }
         let config = pinned_config(access.public_key).map_err(|error| Problem::Unreachable(error.to_string()))?;
         // The name is not checked: the key is. Nodes are found by address, and some have no name at all.
         let name = ServerName::try_from("node.cyx.invalid").map_err(|_| Problem::Impostor("its name"))?;
         match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
-            Ok(stream) => Self::handshake(access, stream).await,
+            Ok(stream) => Self::handshake(access, stream, line).await,
             Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(rustls::Error::InvalidCertificate(_)) => Err(Problem::Impostor("its TLS key is another")),
                 _ => Err(unreachable(error)),
@@ -101,7 +111,8 @@ impl Wire {
         }
     }
 
-    async fn handshake<S>(access: &NodeAccess, stream: S) -> Result<Self, Problem>
+    /// `line` is what lies below the stream.
+    async fn handshake<S>(access: &NodeAccess, stream: S, line: OwnedFd) -> Result<Self, Problem>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -119,9 +130,18 @@ impl Wire {
             .await
             .map_err(broken)?;
         let node = access.node;
+        let lags = Arc::new(Notify::new());
+        let told = Arc::clone(&lags);
         // Ends when the last sender is dropped or the connection breaks.
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = std::pin::pin!(connection);
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut connection => break ended,
+                    () = told.notified() => cyx_proto::socket::find_rate_anew(&line),
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%node, %error, "connection to a storage node ended");
             }
         });
@@ -132,6 +152,8 @@ impl Wire {
             was_idle: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             heard,
+            lags,
+            told: AtomicU64::new(0),
         };
         Ok(Self { sender, shared: Arc::new(shared) })
     }
@@ -162,7 +184,7 @@ impl Wire {
     }
 
     /// Whether a byte arrived since then, of whatever was asked for.
-    pub(super) fn heard_since(&self, since: Instant) -> bool {
+    pub(super) fn heard_since(&self, since: std::time::Instant) -> bool {
         self.shared.heard.since(since)
     }
 
@@ -196,10 +218,30 @@ impl Wire {
         !self.shared.retired.swap(true, Ordering::Relaxed)
     }
 
+    /// Others wait for what is sent over it, and the way could take more.
+    pub(super) fn lags(&self) {
+        let (now, told) = (self.shared.age(), self.shared.told.load(Ordering::Relaxed));
+        if now.saturating_sub(told) >= millis(LAGS_AGAIN) {
+            self.shared.told.store(now, Ordering::Relaxed);
+            self.shared.lags.notify_one();
+        }
+    }
+
     /// Whether the newest request began after a pause, so that a break says nothing about the node.
     pub(crate) fn was_idle(&self) -> bool {
         self.shared.was_idle.load(Ordering::Relaxed)
     }
+}
+
+impl Shared {
+    /// In milliseconds.
+    fn age(&self) -> u64 {
+        millis(self.opened.elapsed())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl tower::Service<http::Request<Body>> for Wire {
@@ -212,10 +254,9 @@ impl tower::Service<http::Request<Body>> for Wire {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let now = u64::try_from(self.shared.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.shared.age();
         let last = self.shared.last_used.swap(now, Ordering::Relaxed);
-        let idle_ms = u64::try_from(IDLE_AFTER.as_millis()).unwrap_or(u64::MAX);
-        self.shared.was_idle.store(now.saturating_sub(last) > idle_ms, Ordering::Relaxed);
+        self.shared.was_idle.store(now.saturating_sub(last) > millis(IDLE_AFTER), Ordering::Relaxed);
         Box::pin(self.sender.send_request(request))
     }
 }
@@ -237,3 +278,33 @@ pub(crate) fn clean(message: &str) -> String {
 }
 
 const _: () = assert!(MESSAGE_MAX as u64 >= MIB);
+
+#[cfg(test)]
+mod tests {
+    use cyx_core::scheme::Scheme;
+
+    use super::*;
+    use crate::test_nodes::Cluster;
+
+    #[tokio::test]
+    async fn a_connection_that_lags_is_told_so_now_and_then_and_goes_on() {
+        let cluster = Cluster::start(1).await;
+        let (pool, lease) = (cluster.pool(), cluster.lease(Scheme::SINGLE, 0));
+        let access = &lease.nodes[0];
+        let wire = pool.wire(access).await.ok().unwrap();
+        let told = || wire.shared.told.load(Ordering::Relaxed);
+        pool.lags(access.node);
+        assert_eq!(told(), 0, "it is young");
+        tokio::time::pause();
+        tokio::time::advance(LAGS_AGAIN).await;
+        tokio::time::resume();
+        pool.lags(access.node);
+        let first = told();
+        assert!(first > 0);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        pool.lags(access.node);
+        assert_eq!(told(), first, "it was told just now");
+        wire.client().get_challenge(GetChallengeRequest {}).await.unwrap();
+        assert!(pool.wire(access).await.ok().unwrap().is_usable_for(access) && !wire.is_closed());
+    }
+}

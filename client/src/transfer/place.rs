@@ -5,6 +5,7 @@
 //! |---|---|
 //! | a node fails | its shard goes to a spare |
 //! | half of the shards are stored and some time passed | spares get the missing shards as well; whoever is first counts |
+//! | the write quorum is reached and most nodes have nothing to do | the connections of the rest look for more room |
 //! | the write quorum is reached and the tail is over | done; what is missing is left to repair, and who lagged is passed over for a while |
 //! | so too, but one of the rest stores for others about as much as they do | it has longer, because what it does first is what takes long |
 //! | the write quorum is reached and all others lagged elsewhere meanwhile | done at once |
@@ -69,11 +70,14 @@ pub(crate) async fn place(
     let mut end: Option<Instant> = None;
     let mut last: Option<Instant> = None;
     loop {
-        if end.is_some() && placing.waits_for_laggards() {
-            // Another segment has found out that it waits for them in vain.
-            late = late.map(|late| late.min(Instant::now()));
-            if placing.spares.is_empty() {
-                break;
+        if end.is_some() {
+            placing.hurry();
+            if placing.waits_for_laggards() {
+                // Another segment has found out that it waits for them in vain.
+                late = late.map(|late| late.min(Instant::now()));
+                if placing.spares.is_empty() {
+                    break;
+                }
             }
         }
         let look = end.is_some().then(|| Instant::now() + LOOK_AGAIN);
@@ -264,6 +268,16 @@ impl<'a> Placing<'a> {
         let sent = waiting.into_iter().filter(|shard| self.attempt_spare(*shard)).count();
         self.poor |= sent > 0;
         sent > 0
+    }
+
+    /// Has the connections of nodes that are still busy look for more room, if most others have nothing to do: the way may be theirs then.
+    fn hurry(&self) {
+        let nodes = &self.lease.nodes;
+        let idle = nodes.iter().filter(|node| self.pool.loads().is_idle(node.node)).count();
+        if idle * 2 > nodes.len() {
+            let busy = self.shards.iter().filter(|shard| shard.stored.is_none()).flat_map(|shard| &shard.under_way);
+            busy.for_each(|node| self.pool.lags(*node));
+        }
     }
 
     /// Whether every node that is still busy has lagged by now.
