@@ -74,7 +74,7 @@ pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
 /// Lets a connection that lags find its rate anew. `bbr` takes losses that go on for a while for a limit that somebody set, and keeps to the rate
 /// of that moment for 48 round trips, also if the way is empty by then (`lt_bw` in `net/ipv4/tcp_bbr.c` of Linux). Nothing but beginning anew
 /// makes it try more before.
-pub fn find_rate_anew(stream: &impl AsFd) {
+pub fn probe_bandwidth(stream: &impl AsFd) {
     let socket = SockRef::from(stream);
     // Setting what is set already changes nothing.
     if replace(&socket, &[RATE_BASED], &LOSS_BASED) {
@@ -131,7 +131,7 @@ mod tests {
         prepare(&stream).unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!(congestion(&stream), b"reno");
-        find_rate_anew(&stream);
+        probe_bandwidth(&stream);
         assert_eq!(congestion(&stream), b"reno");
     }
 
@@ -164,7 +164,7 @@ mod tests {
         prepare(&socket).unwrap();
         let wanted: &[u8] = if has_rate_based() { RATE_BASED } else { b"reno" };
         assert_eq!(congestion(&socket), wanted);
-        find_rate_anew(&socket);
+        probe_bandwidth(&socket);
         assert_eq!(congestion(&socket), wanted);
         assert!(is_own(address));
         // Nobody has this one (RFC 5737).

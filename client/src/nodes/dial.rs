@@ -104,22 +104,29 @@ impl NodePool {
         opened.map_err(|problem| access.error(problem))
     }
 
-    /// Others wait for what is stored on a node, and nobody else needs the way.
-    pub(crate) fn lags(&self, node: NodeId) {
-        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wire) = slots.get(&node).and_then(|slot| slot.wire.as_ref()) {
-            wire.lags();
+    /// What is sent to a node is waited for, and nobody else needs the way: its connection looks for more room.
+    pub(crate) fn send_faster(&self, node: NodeId) {
+        if let Some(wire) = self.wire_of(node) {
+            wire.probe_bandwidth();
         }
+    }
+
+    /// The same of what a node sends.
+    pub(crate) fn read_faster(&self, node: NodeId) {
+        if let Some(wire) = self.wire_of(node) {
+            wire.ask_to_probe_bandwidth();
+        }
+    }
+
+    fn wire_of(&self, node: NodeId) -> Option<Wire> {
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&node).and_then(|slot| slot.wire.clone())
     }
 
     /// A node lets a read wait. If nothing was heard of it since, the others that read ask it last until it says something; it has as long
     /// as nodes may take.
     pub(crate) fn doubt(&self, access: &NodeAccess, since: Instant) {
-        let wire = {
-            let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.get(&access.node).and_then(|slot| slot.wire.clone())
-        };
-        if wire.is_some_and(|wire| wire.heard_since(since)) || !self.health().doubt(access.node) {
+        if self.wire_of(access.node).is_some_and(|wire| wire.heard_since(since)) || !self.health().doubt(access.node) {
             return;
         }
         let (pool, access) = (self.clone(), access.clone());

@@ -62,8 +62,13 @@ impl Loads {
     }
 
     /// Whether nothing of what is large is stored there now.
-    pub(crate) fn is_idle(&self, node: NodeId) -> bool {
+    pub(crate) fn stores_nothing(&self, node: NodeId) -> bool {
         self.of(node).stores.available_permits() == AT_A_TIME as usize
+    }
+
+    /// Whether nothing of what is large is read there now.
+    pub(crate) fn reads_nothing(&self, node: NodeId) -> bool {
+        self.of(node).reads.available_permits() == AT_A_TIME as usize
     }
 
     /// A connection has taken bytes for a node.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cyx_core::ids::NodeId;
 use cyx_core::units::MIB;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
-use cyx_proto::chunk::v1::{GetChallengeRequest, ProvePossessionRequest};
+use cyx_proto::chunk::v1::{GetChallengeRequest, ProbeBandwidthRequest, ProvePossessionRequest};
 use cyx_proto::status::error_code;
 use cyx_proto::tls::pinned_config;
 use hyper::body::Incoming;
@@ -43,8 +43,8 @@ pub(super) const MESSAGE_MAX: usize = 4 << 20;
 /// A connection on which nothing moved for this long may have died unnoticed.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// A connection that lags has so long until it is told so again: over a long way it takes a second to find its rate.
-const LAGS_AGAIN: Duration = Duration::from_secs(3);
+/// A connection has so long to find its rate until it looks for it again: over a long way that takes a second.
+const PROBES_AGAIN: Duration = Duration::from_secs(3);
 
 /// The client that requests are made with.
 pub(crate) type NodeClient = ChunkServiceClient<Wire>;
@@ -65,9 +65,9 @@ struct Shared {
     was_idle: AtomicBool,
     retired: AtomicBool,
     heard: Arc<Heard>,
-    lags: Arc<Notify>,
-    /// Milliseconds after `opened` at which it was told so last.
-    told: AtomicU64,
+    probe: Arc<Notify>,
+    /// Milliseconds after `opened` at which either side was asked to look for its rate last.
+    probed: AtomicU64,
 }
 
 impl Wire {
@@ -130,15 +130,15 @@ impl Wire {
             .await
             .map_err(broken)?;
         let node = access.node;
-        let lags = Arc::new(Notify::new());
-        let told = Arc::clone(&lags);
+        let probe = Arc::new(Notify::new());
+        let asked = Arc::clone(&probe);
         // Ends when the last sender is dropped or the connection breaks.
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
             let ended = loop {
                 tokio::select! {
                     ended = &mut connection => break ended,
-                    () = told.notified() => cyx_proto::socket::find_rate_anew(&line),
+                    () = asked.notified() => cyx_proto::socket::probe_bandwidth(&line),
                 }
             };
             if let Err(error) = ended {
@@ -152,8 +152,8 @@ impl Wire {
             was_idle: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             heard,
-            lags,
-            told: AtomicU64::new(0),
+            probe,
+            probed: AtomicU64::new(0),
         };
         Ok(Self { sender, shared: Arc::new(shared) })
     }
@@ -218,12 +218,18 @@ impl Wire {
         !self.shared.retired.swap(true, Ordering::Relaxed)
     }
 
-    /// Others wait for what is sent over it, and the way could take more.
-    pub(super) fn lags(&self) {
-        let (now, told) = (self.shared.age(), self.shared.told.load(Ordering::Relaxed));
-        if now.saturating_sub(told) >= millis(LAGS_AGAIN) {
-            self.shared.told.store(now, Ordering::Relaxed);
-            self.shared.lags.notify_one();
+    /// Has it look for the rate anew at which it can send, unless it did just now.
+    pub(super) fn probe_bandwidth(&self) {
+        if self.shared.may_probe() {
+            self.shared.probe.notify_one();
+        }
+    }
+
+    /// Has the node do so. One that is too old to know how goes on as it was.
+    pub(super) fn ask_to_probe_bandwidth(&self) {
+        if self.shared.may_probe() {
+            let mut client = self.client();
+            tokio::spawn(async move { drop(client.probe_bandwidth(ProbeBandwidthRequest {}).await) });
         }
     }
 
@@ -237,6 +243,15 @@ impl Shared {
     /// In milliseconds.
     fn age(&self) -> u64 {
         millis(self.opened.elapsed())
+    }
+
+    fn may_probe(&self) -> bool {
+        let (now, probed) = (self.age(), self.probed.load(Ordering::Relaxed));
+        let may = now.saturating_sub(probed) >= millis(PROBES_AGAIN);
+        if may {
+            self.probed.store(now, Ordering::Relaxed);
+        }
+        may
     }
 }
 
@@ -284,27 +299,27 @@ mod tests {
     use cyx_core::scheme::Scheme;
 
     use super::*;
+    use crate::nodes::NodePool;
     use crate::test_nodes::Cluster;
 
     #[tokio::test]
-    async fn a_connection_that_lags_is_told_so_now_and_then_and_goes_on() {
+    async fn a_connection_looks_for_its_rate_now_and_then_and_goes_on() {
         let cluster = Cluster::start(1).await;
         let (pool, lease) = (cluster.pool(), cluster.lease(Scheme::SINGLE, 0));
         let access = &lease.nodes[0];
         let wire = pool.wire(access).await.ok().unwrap();
-        let told = || wire.shared.told.load(Ordering::Relaxed);
-        pool.lags(access.node);
-        assert_eq!(told(), 0, "it is young");
-        tokio::time::pause();
-        tokio::time::advance(LAGS_AGAIN).await;
-        tokio::time::resume();
-        pool.lags(access.node);
-        let first = told();
-        assert!(first > 0);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        pool.lags(access.node);
-        assert_eq!(told(), first, "it was told just now");
-        wire.client().get_challenge(GetChallengeRequest {}).await.unwrap();
-        assert!(pool.wire(access).await.ok().unwrap().is_usable_for(access) && !wire.is_closed());
+        let probed = || wire.shared.probed.load(Ordering::Relaxed);
+        for ask in [NodePool::send_faster, NodePool::read_faster] {
+            let before = probed();
+            ask(&pool, access.node);
+            assert_eq!(probed(), before, "it is young, or did so just now");
+            tokio::time::pause();
+            tokio::time::advance(PROBES_AGAIN).await;
+            tokio::time::resume();
+            ask(&pool, access.node);
+            assert!(probed() > before);
+            wire.client().get_challenge(GetChallengeRequest {}).await.unwrap();
+            assert!(pool.wire(access).await.ok().unwrap().is_usable_for(access) && !wire.is_closed());
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! | at once | each data shard that the range touches is read, only the touched bytes; a node that failed lately or is silent is passed over |
 //! | a node fails | more shards are read in the same columns, until k are there; nodes that stalled before are asked all at once, and not counted on |
 //! | a small read is late | it is asked for again over the same connection: a lost packet is noticed sooner |
+//! | a large one is late, and most of the other nodes have nothing to send | the node looks for more room on the way |
 //! | it is later still, or was large | more shards are read beside it; whoever is complete first counts; whether the late node is there is found out beside |
 //! | everything is there | what is still under way is dropped; missing bytes are computed |
 //!
@@ -28,6 +29,11 @@ use super::budget::{Budget, Lent, Room};
 use super::tuning::Tuning;
 use crate::nodes::read::ChunkRef;
 use crate::nodes::{NodeAccess, NodeError, NodePool, Problem, Work};
+
+mod late;
+
+/// How often is looked whether the way is left to a few.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A segment and where its shards are.
 pub(crate) struct SegmentAt {
@@ -349,7 +355,7 @@ impl<'a> Fetching<'a> {
         let known = self.pool.health().p95(Work::read(largest));
         let pause = known.map_or(tuning.hedge_unknown, |p95| (p95 * 3 / 2).max(tuning.hedge_min));
         let began = Instant::now();
-        let mut hedge_at = began + pause;
+        let (mut hedge_at, mut look_at) = (began + pause, began + LOOK_AGAIN);
         let is_small = Work::read(largest) == Work::SmallRead && parts.len() <= 2;
         let repeat = self.pool.health().repeat_after(Work::SmallRead).filter(|_| is_small);
         let repeat_at = repeat.map(|after| began + after).filter(|at| *at < hedge_at);
@@ -373,6 +379,10 @@ impl<'a> Fetching<'a> {
                     self.repeats = true;
                     // What a lost packet holds up is there a little later; other shards would come no sooner.
                     hedge_at = Instant::now() + pause;
+                }
+                () = tokio::time::sleep_until(look_at), if !is_small => {
+                    look_at = Instant::now() + LOOK_AGAIN;
+                    self.hurry(parts);
                 }
                 () = tokio::time::sleep_until(hedge_at) => {
                     hedge_at = Instant::now() + pause;
@@ -511,21 +521,6 @@ impl<'a> Fetching<'a> {
         };
         let candidates = || (0..self.segment.scheme.n()).filter(open);
         candidates().find(|shard| self.is_good(*shard)).or_else(|| candidates().next())
-    }
-
-    /// Has those looked at that said nothing for so long.
-    fn doubt(&self, parts: &[Part], pause: Duration) {
-        let direct = parts.iter().filter(|part| matches!(part.state, State::Waiting | State::Late));
-        let read = |shard: usize, columns: &Range<u64>| {
-            self.extras.iter().any(|extra| extra.shard == shard && extra.columns == *columns)
-        };
-        let beside = self.asked.iter().filter(|(shard, columns)| !read(*shard, columns));
-        let since = std::time::Instant::now().checked_sub(pause);
-        for shard in direct.map(|part| part.shard).chain(beside.map(|(shard, _)| *shard)) {
-            if let (Some(access), Some(since)) = (self.holder(shard), since) {
-                self.pool.doubt(access, since);
-            }
-        }
     }
 
     /// What is still waited for is late: others are asked as well, one more each time.

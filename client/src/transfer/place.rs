@@ -273,10 +273,10 @@ impl<'a> Placing<'a> {
     /// Has the connections of nodes that are still busy look for more room, if most others have nothing to do: the way may be theirs then.
     fn hurry(&self) {
         let nodes = &self.lease.nodes;
-        let idle = nodes.iter().filter(|node| self.pool.loads().is_idle(node.node)).count();
+        let idle = nodes.iter().filter(|node| self.pool.loads().stores_nothing(node.node)).count();
         if idle * 2 > nodes.len() {
             let busy = self.shards.iter().filter(|shard| shard.stored.is_none()).flat_map(|shard| &shard.under_way);
-            busy.for_each(|node| self.pool.lags(*node));
+            busy.for_each(|node| self.pool.send_faster(*node));
         }
     }
 

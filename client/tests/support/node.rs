@@ -466,6 +466,13 @@ impl ChunkService for Service {
         Ok(Response::new(pb::VerifyChunkResponse { states: states.collect() }))
     }
 
+    async fn probe_bandwidth(
+        &self,
+        _request: Request<pb::ProbeBandwidthRequest>,
+    ) -> Result<Response<pb::ProbeBandwidthResponse>, Status> {
+        Ok(Response::new(pb::ProbeBandwidthResponse {}))
+    }
+
     async fn delete_chunk(
         &self,
         _request: Request<pb::DeleteChunkRequest>,

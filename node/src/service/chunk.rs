@@ -11,8 +11,9 @@ use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::{
     ChunkState as ChunkStateMessage, DeleteChunkRequest, DeleteChunkResponse, GetChallengeRequest,
-    GetChallengeResponse, GetChunkRequest, GetChunkResponse, ProvePossessionRequest, ProvePossessionResponse,
-    StoreChunkRequest, StoreChunkResponse, VerifyChunkRequest, VerifyChunkResponse,
+    GetChallengeResponse, GetChunkRequest, GetChunkResponse, ProbeBandwidthRequest, ProbeBandwidthResponse,
+    ProvePossessionRequest, ProvePossessionResponse, StoreChunkRequest, StoreChunkResponse, VerifyChunkRequest,
+    VerifyChunkResponse,
 };
 use cyx_proto::convert;
 use cyx_proto::status::status;
@@ -88,6 +89,19 @@ impl ChunkService for ChunkApi {
         let key = convert::array(&proof.session_key, "session_key")?;
         self.node.access.prove(&connection, key, &proof.signature)?;
         Ok(Response::new(ProvePossessionResponse {}))
+    }
+
+    async fn probe_bandwidth(
+        &self,
+        request: Request<ProbeBandwidthRequest>,
+    ) -> Result<Response<ProbeBandwidthResponse>, Status> {
+        count_request("ProbeBandwidth");
+        let connection = connection(&request)?;
+        if !connection.is_proven() {
+            return Err(status(ErrorCode::InvalidCredentials, "nothing was proven on this connection"));
+        }
+        connection.probe_bandwidth();
+        Ok(Response::new(ProbeBandwidthResponse {}))
     }
 
     type StoreChunkStream = ReceiverStream<Result<StoreChunkResponse, Status>>;

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +20,8 @@ use tonic::transport::server::Connected;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// TLS handshakes at the same time.
 const HANDSHAKES_MAX: usize = 64;
+/// No connection looks for its rate more often.
+const PROBES_AGAIN: Duration = Duration::from_secs(2);
 /// Session keys that one connection may prove.
 const PROVEN_MAX: usize = 16;
 
@@ -27,11 +30,19 @@ const PROVEN_MAX: usize = 16;
 pub struct Connection {
     challenge: [u8; 32],
     proven: Mutex<Vec<[u8; 32]>>,
+    /// Whether its rate is to be looked for anew, and when that was asked for last.
+    probes: AtomicBool,
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Connection {
     fn new() -> Self {
-        Self { challenge: random_bytes(), proven: Mutex::default() }
+        Self {
+            challenge: random_bytes(),
+            proven: Mutex::default(),
+            probes: AtomicBool::new(false),
+            asked: Mutex::default(),
+        }
     }
 
     /// What has to be signed on this connection.
@@ -48,6 +59,20 @@ impl Connection {
                 proven.remove(0);
             }
             proven.push(session_key);
+        }
+    }
+
+    /// Whether anybody's possession of a session key was proved on it.
+    pub(super) fn is_proven(&self) -> bool {
+        !self.proven.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Has its rate looked for anew with what is sent next, unless that was asked for just now.
+    pub(super) fn probe_bandwidth(&self) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.is_none_or(|asked| asked.elapsed() >= PROBES_AGAIN) {
+            *asked = Some(Instant::now());
+            self.probes.store(true, Ordering::Relaxed);
         }
     }
 
@@ -97,8 +122,20 @@ impl AsyncRead for Wire {
     }
 }
 
+impl Wire {
+    fn prepare_to_send(&self) {
+        if self.connection.probes.load(Ordering::Relaxed) && self.connection.probes.swap(false, Ordering::Relaxed) {
+            match &self.io {
+                Io::Plain(stream) => cyx_proto::socket::probe_bandwidth(stream),
+                Io::Tls(stream) => cyx_proto::socket::probe_bandwidth(stream.get_ref().0),
+            }
+        }
+    }
+}
+
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.prepare_to_send();
         each!(self, io => io.poll_write(cx, buf))
     }
     fn poll_write_vectored(
@@ -106,6 +143,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.prepare_to_send();
         each!(self, io => io.poll_write_vectored(cx, bufs))
     }
     fn is_write_vectored(&self) -> bool {
@@ -204,5 +242,23 @@ mod tests {
             one.prove([key; 32]);
         }
         assert!(!one.has_proven(&[1; 32]), "the oldest of too many is forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_looked_for_with_what_is_sent_next_and_not_all_the_time() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = wire(Io::Plain(listener.accept().await.unwrap().0));
+        let connection = wire.connect_info();
+        assert!(!connection.is_proven());
+        connection.prove([1; 32]);
+        assert!(connection.is_proven());
+        connection.probe_bandwidth();
+        assert!(connection.probes.load(Ordering::Relaxed));
+        wire.write_all(b"next").await.unwrap();
+        assert!(!connection.probes.load(Ordering::Relaxed));
+        connection.probe_bandwidth();
+        assert!(!connection.probes.load(Ordering::Relaxed), "it did so just now");
     }
 }

@@ -138,6 +138,13 @@ impl ChunkService for Sink {
         unused()
     }
 
+    async fn probe_bandwidth(
+        &self,
+        _: Request<pb::ProbeBandwidthRequest>,
+    ) -> Result<Response<pb::ProbeBandwidthResponse>, Status> {
+        unused()
+    }
+
     async fn delete_chunk(
         &self,
         _: Request<pb::DeleteChunkRequest>,

@@ -215,6 +215,13 @@ impl ChunkService for Service {
         Err(Status::unimplemented("nobody is believed"))
     }
 
+    async fn probe_bandwidth(
+        &self,
+        _: Request<ProbeBandwidthRequest>,
+    ) -> Result<Response<ProbeBandwidthResponse>, Status> {
+        Err(Status::unimplemented("nothing is sent here"))
+    }
+
     async fn delete_chunk(&self, _: Request<DeleteChunkRequest>) -> Result<Response<DeleteChunkResponse>, Status> {
         Err(Status::unimplemented("nothing is deleted here"))
     }

@@ -63,6 +63,13 @@ impl ChunkService for Answering {
         Err(Status::unimplemented(""))
     }
 
+    async fn probe_bandwidth(
+        &self,
+        _: Request<chunk::ProbeBandwidthRequest>,
+    ) -> Result<Response<chunk::ProbeBandwidthResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn delete_chunk(
         &self,
         _: Request<chunk::DeleteChunkRequest>,
