@@ -9,6 +9,7 @@
 //! | [`changes`] | which ranges were changed, and where in the journal their bytes are |
 //! | [`remote`] | versions: read, and committed |
 //! | [`commit`] | changes become versions |
+//! | [`due`] | when they do, and when again if that failed |
 //! | [`ahead`] | long files are sent while they are written |
 //! | [`prefetch`] | reading ahead |
 //! | [`options`] | where everything lies, and what it may take |
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 mod ahead;
 pub mod changes;
 mod commit;
+mod due;
 pub mod error;
 mod gone;
 pub mod options;
@@ -49,6 +51,7 @@ pub use store::{Recovered, Status, Store, StoreEvent};
 use crate::journal::{FileId, Pins, PlainRecord};
 use ahead::Stream;
 use changes::Changes;
+use due::Pause;
 use prefetch::Prefetch;
 use remote::Version;
 use store::Shared;
@@ -127,7 +130,7 @@ struct Inner {
     failed: Option<String>,
     /// Somebody was told why it is not committed.
     told: bool,
-    retry_at: Option<Instant>,
+    pause: Option<Pause>,
 }
 
 impl Inner {
@@ -170,7 +173,7 @@ impl Content {
             failures: 0,
             failed: None,
             told: false,
-            retry_at: None,
+            pause: None,
         };
         Self {
             id,

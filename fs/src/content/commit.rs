@@ -12,7 +12,6 @@
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_client::Error;
@@ -24,16 +23,12 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::changes::{Changes, Kind, Runs};
-use super::error::{ContentError, Result};
+use super::error::{ContentError, Result, is_outage};
 use super::records::{copy_from, copy_out};
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, Store, StoreEvent};
 use super::{Content, Inner};
 use crate::journal::{FileId, Intent, Journal, JournalError, Pins, PlainRecord, Position};
-
-/// First pause after a failure; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The changes of a content at one moment.
 struct Frozen {
@@ -110,15 +105,6 @@ impl PlainSource for Written {
     }
 }
 
-impl Inner {
-    /// Something failed, and is tried again after a pause.
-    pub(super) fn pause(&mut self) {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(Instant::now() + pause);
-    }
-}
-
 impl Content {
     /// Freezes the changes there are; `None` if there are none, or they must not be committed.
     async fn freeze(self: &Arc<Self>) -> Option<Result<(Frozen, Change)>> {
@@ -179,7 +165,7 @@ impl Content {
         inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
         inner.intents.retain(|(intent, _)| *intent > upto);
-        (inner.failures, inner.retry_at, inner.failed) = (0, None, None);
+        (inner.failures, inner.pause, inner.failed) = (0, None, None);
         if !inner.is_dirty() {
             return self.clean(inner);
         }
@@ -258,8 +244,15 @@ async fn work(
         }
     }
     let mut results = Vec::with_capacity(frozen.len());
+    let mut is_over = false;
     for ((at, one), outcome) in frozen.into_iter().zip(outcomes) {
-        results.push((at, settle(store, one, outcome).await));
+        let had_failed = one.content.inner().is_outage();
+        let result = settle(store, one, outcome).await;
+        is_over |= had_failed && result.is_ok();
+        results.push((at, result));
+    }
+    if is_over {
+        store.try_again();
     }
     results
 }
@@ -302,7 +295,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 // Everybody can see the version all the same.
                 Err(error) => {
                     tracing::warn!(file = %id.inode, %error, "the journal does not say yet what was committed");
-                    content.inner().pause();
+                    content.inner().pause(false);
                     store.wake.notify_one();
                 }
             }
@@ -340,7 +333,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
                 if renewed {
                     (inner.failures, inner.soon) = (0, true);
                 }
-                inner.pause();
+                inner.pause(is_outage(&error));
                 inner.failed = Some(error.to_string());
                 let is_news = !renewed && !lacks_shared && !inner.told && inner.failures >= patience(&error);
                 inner.told |= is_news;
@@ -358,7 +351,7 @@ async fn settle(store: &Arc<Shared>, one: Frozen, outcome: Result<Outcome, Error
 
 /// After so many failures in a row somebody is told: what passes by itself mostly has by then.
 fn patience(error: &Error) -> u32 {
-    if error.is_transient() || error.code() == ErrorCode::TooFewNodes { 4 } else { 1 }
+    if is_outage(error) { 4 } else { 1 }
 }
 
 impl Content {

@@ -1,5 +1,6 @@
 //! What can go wrong with content, and which number a program gets.
 
+use cyx_core::error::ErrorCode;
 use thiserror::Error;
 
 use crate::errno::Errno;
@@ -54,6 +55,11 @@ impl From<ContentError> for Errno {
         }
         errno
     }
+}
+
+/// Whether server or nodes were away: what failed so may succeed a moment later.
+pub(crate) fn is_outage(error: &cyx_client::Error) -> bool {
+    error.is_transient() || error.code() == ErrorCode::TooFewNodes
 }
 
 /// Short for results of this module.

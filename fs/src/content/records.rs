@@ -198,7 +198,7 @@ impl Content {
         let mut pins = std::mem::take(&mut inner.pins);
         pins.add(note);
         (inner.lost, inner.soon, inner.failures, inner.told) = (false, false, 0, false);
-        (inner.since, inner.latest, inner.retry_at, inner.failed) = (None, None, None, None);
+        (inner.since, inner.latest, inner.pause, inner.failed) = (None, None, None, None);
         inner.intents.clear();
         self.store.journal.intended(self.id, u64::MAX);
         Ok(pins)
@@ -211,7 +211,7 @@ impl Content {
             if inner.is_dirty() || inner.is_settled() {
                 return Ok(());
             }
-            self.clean(&mut inner).inspect_err(|_| inner.pause())?
+            self.clean(&mut inner).inspect_err(|_| inner.pause(false))?
         };
         self.store.mark_clean(self.id);
         self.store.journal.release(pins);

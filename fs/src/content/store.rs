@@ -119,7 +119,7 @@ pub(crate) struct Shared {
     cache: Option<Arc<FrameStore>>,
     pub(super) options: StoreOptions,
     contents: Mutex<HashMap<FileId, Weak<Content>>>,
-    dirty: Mutex<HashMap<FileId, Arc<Content>>>,
+    pub(super) dirty: Mutex<HashMap<FileId, Arc<Content>>>,
     /// Files with pieces to be sent ahead.
     streams: Mutex<HashSet<FileId>>,
     pub(super) replayed: Mutex<HashMap<FileId, ReplayedFile>>,
@@ -131,7 +131,7 @@ pub(crate) struct Shared {
     pub(super) prefetch: Arc<Semaphore>,
     events: mpsc::UnboundedSender<StoreEvent>,
     uploads: Arc<Semaphore>,
-    busy: Mutex<HashSet<FileId>>,
+    pub(super) busy: Mutex<HashSet<FileId>>,
     abandoned: AtomicBool,
 }
 
@@ -470,35 +470,6 @@ impl Shared {
     pub(super) fn tell(&self, event: StoreEvent) {
         // Nobody may listen any more.
         let _ = self.events.send(event);
-    }
-
-    /// Contents whose changes should be committed now, and when the next ones should be.
-    fn due(&self, all: bool) -> (Vec<Arc<Content>>, Option<Instant>) {
-        let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        let mut due = Vec::new();
-        let busy = lock(&self.busy);
-        for (file, content) in &*lock(&self.dirty) {
-            let inner = content.inner();
-            if inner.held || inner.lost || busy.contains(file) || inner.is_settled() || self.is_gone(file.bucket) {
-                continue;
-            }
-            let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
-            let mut at = (latest + self.options.idle).min(since + self.options.age);
-            if inner.soon || all || inner.grown >= self.options.grown {
-                at = now;
-            }
-            if let Some(retry) = inner.retry_at {
-                at = at.max(retry);
-            }
-            drop(inner);
-            if at <= now {
-                due.push(Arc::clone(content));
-            } else {
-                next = Some(next.map_or(at, |next| next.min(at)));
-            }
-        }
-        (due, next)
     }
 
     /// Moves what keeps the oldest file of a full journal to its end, if that is little.

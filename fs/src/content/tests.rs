@@ -1,6 +1,7 @@
 //! Contents against a plain vector of bytes, over a server that lives in memory and can be made to fail.
 
 mod ahead;
+mod due;
 mod failing;
 mod gone;
 mod memory;

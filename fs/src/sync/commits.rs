@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cyx_core::error::ErrorCode;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::progress::Progress;
+use crate::content::error::is_outage;
 use crate::content::{Content, ContentError, StoreEvent};
 use crate::errno::Errno;
 use crate::journal::FileId;
@@ -199,7 +199,7 @@ impl Inner {
             match health.try_to(async { Ok(content.commit().await) }).await? {
                 Ok(()) => return Ok(()),
                 Err(ContentError::Lost) => return self.keep_both(node, &content).await,
-                Err(ContentError::Client(error)) if may_pass(&error) && Instant::now() + pause < until => {
+                Err(ContentError::Client(error)) if is_outage(&error) && Instant::now() + pause < until => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(AGAIN_MAX);
                 }
@@ -216,9 +216,4 @@ impl Inner {
     pub(crate) fn content_if_any(&self, node: &Node) -> Option<Arc<Content>> {
         node.content().or_else(|| self.store.existing(node.home.id, node.id))
     }
-}
-
-/// Whether what could not be stored can be a moment later.
-fn may_pass(error: &cyx_client::Error) -> bool {
-    error.is_transient() || error.code() == ErrorCode::TooFewNodes
 }

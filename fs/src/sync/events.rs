@@ -152,6 +152,7 @@ impl Inner {
                     }
                 }
                 self.health.set(true);
+                self.store.connected();
             }
             Notice::Disconnected => self.health.set(false),
             Notice::Beat => {}

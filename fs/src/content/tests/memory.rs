@@ -49,6 +49,8 @@ struct State {
     held: usize,
     refused: usize,
     used: usize,
+    /// Changes that were to be committed.
+    tried: usize,
 }
 
 pub(super) struct MemoryRemote {
@@ -125,6 +127,10 @@ impl MemoryRemote {
 
     pub(super) fn used(&self) -> usize {
         self.state().used
+    }
+
+    pub(super) fn tried(&self) -> usize {
+        self.state().tried
     }
 
     pub(super) fn times(&self, file: FileId) -> (i64, i64) {
@@ -275,6 +281,7 @@ impl Remote for MemoryRemote {
                 .collect();
             let remembered = changes.iter().zip(&intents).map(|(change, next)| Some((change.txn, *next))).collect();
             remember(remembered).await.unwrap();
+            self.state().tried += changes.len();
             self.arrived.notify_one();
             let _open = Arc::clone(&self.gate).acquire_owned().await.unwrap();
             let mut results = Vec::new();

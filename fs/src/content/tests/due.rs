@@ -1,0 +1,81 @@
+//! When what could not be committed is tried again.
+
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const FILES: u8 = 20;
+/// For how long is looked how often they are tried.
+const SECONDS: u16 = 600;
+
+/// Files that could not be committed for long, and were all tried at one moment, so that no pause ends soon.
+async fn waiting(remote: &Arc<MemoryRemote>, behaviour: Behaviour) -> Mount {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { idle: Duration::ZERO, ..quiet(folder.path()) };
+    let (mut mount, _) = open(remote, &options).await;
+    mount._folder = Some(folder);
+    remote.behave(behaviour);
+    for number in 1..=FILES {
+        mount.store.content_of(file(number), facts(number)).write(0, Bytes::from_static(b"a")).await.unwrap();
+    }
+    for _ in 0..10 {
+        mount.store.commit_all(None).await.unwrap_err();
+    }
+    mount
+}
+
+/// How long it takes until nothing is left to be committed.
+async fn done(mount: &Mount) -> Duration {
+    let began = Instant::now();
+    while mount.store.status().dirty_files > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_server_is_tried_as_soon_as_that_is_connected_and_not_each_time() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = waiting(&remote, Behaviour::Refuses).await;
+    sleep(Duration::from_secs(6)).await;
+    remote.behave(Behaviour::Works);
+    mount.store.connected();
+    assert!(done(&mount).await < Duration::from_secs(1));
+
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = waiting(&remote, Behaviour::Refuses).await;
+    let before = remote.tried();
+    for _ in 0..SECONDS {
+        mount.store.connected();
+        sleep(Duration::from_secs(1)).await;
+    }
+    let most = usize::from(FILES) * usize::from(SECONDS) / 5;
+    assert!(remote.tried() - before <= most, "a connection that comes and goes is no reason to try all the time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_all_that_wait_for_nodes_one_finds_out_that_they_are_back() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = waiting(&remote, Behaviour::Refuses).await;
+    remote.behave(Behaviour::Works);
+    assert!(done(&mount).await < Duration::from_secs(12));
+
+    let remote = Arc::new(MemoryRemote::default());
+    let _mount = waiting(&remote, Behaviour::Refuses).await;
+    let before = remote.tried();
+    sleep(Duration::from_secs(SECONDS.into())).await;
+    let each_minute = usize::from(FILES) + 6;
+    let most = each_minute * usize::from(SECONDS) / 60;
+    assert!(remote.tried() - before <= most, "the others wait meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_a_reason_of_its_own_has_its_pause() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = waiting(&remote, Behaviour::IsFull).await;
+    sleep(Duration::from_secs(6)).await;
+    let before = remote.tried();
+    mount.store.connected();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(remote.tried(), before);
+}
