@@ -361,6 +361,15 @@ impl Inner {
         }
         *lock(&self.last_error) = Some(what);
     }
+
+    /// Two versions of something are both kept. Nothing went wrong, but somebody has to look at them.
+    pub(crate) fn report_conflict(&self, what: String) {
+        self.conflicts.fetch_add(1, Ordering::Relaxed);
+        if is_news(&what) {
+            tracing::warn!("{what}");
+        }
+        *lock(&self.last_error) = Some(what);
+    }
 }
 
 /// How long a name in a directory is believed of which everything else is believed for so long.

@@ -3,7 +3,6 @@
 //! Nothing is ever discarded. The file itself becomes the version that won, as every other machine sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cyx_client::TreePath;
@@ -159,8 +158,7 @@ impl Inner {
         // Durable before the original is given up; the upload may take as long as it likes.
         copied.sync_local().await?;
         copied.upload_soon();
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
-        self.report(format!(
+        self.report_conflict(format!(
             "{:?} was changed elsewhere at the same time; what was written here is kept as {:?}",
             String::from_utf8_lossy(&original),
             String::from_utf8_lossy(&name)

@@ -185,6 +185,14 @@ fn of_two_that_write_the_same_file_both_are_kept() {
     let both = ["from a".to_owned(), "from b".to_owned()];
     let conflicts = || [&a, &b].map(|mount| mount.status()["conflicts"].as_u64().unwrap()).iter().sum::<u64>();
     wait_until("both are kept, one of them as a conflict", || texts() == both && conflicts() == 1);
+    let logs: Vec<fs::DirEntry> = [&user, &there]
+        .into_iter()
+        .flat_map(|user| fs::read_dir(user.home().join("mounts")).unwrap().map(Result::unwrap))
+        .filter(|entry| entry.path().extension() == Some(OsStr::new("log")))
+        .collect();
+    let log: String = logs.iter().map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("is kept as")).collect();
+    assert!(matches!(told[..], [line] if line.contains("WARN")), "nothing went wrong: {log}");
     a.unmount();
     b.unmount();
 }

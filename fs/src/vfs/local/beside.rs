@@ -2,7 +2,6 @@
 //! If its directory was removed, in the nearest one above that is there.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use cyx_client::tree::list::Walked;
@@ -132,8 +131,9 @@ impl Inner {
             } else {
                 "lost its directory, which was removed elsewhere"
             };
-            self.conflicts.fetch_add(1, Ordering::Relaxed);
-            self.report(format!("{name:?} {why} at the same time; what has that name here is kept as {beside:?}"));
+            self.report_conflict(format!(
+                "{name:?} {why} at the same time; what has that name here is kept as {beside:?}"
+            ));
         }
         self.doubt_everything(home);
         let wrapped_key = keys.wrap(&names, child, kind, &key)?.into();
