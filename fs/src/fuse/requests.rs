@@ -408,10 +408,11 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let caller = caller(req, 0);
         self.serve(
             req,
             SHORT,
-            |fs| async move { fs.listxattr(ino.0).await.map(Plain) },
+            move |fs| async move { fs.listxattr(ino.0, caller).await.map(Plain) },
             move |_, result| reply_xattr(size, reply, result.map(|Plain(data)| data)),
         );
     }

@@ -66,7 +66,7 @@ impl Filesystem {
         let mut entries = Vec::new();
         for (at, name) in [(1, &b"."[..]), (DOTS, b"..")] {
             if cookie < at && entries.len() < max {
-                let ino = if at == 1 { directory.ino } else { ROOT_INO };
+                let ino = if at == 1 { directory.ino } else { inner.above(directory.ino) };
                 entries.push(DirEntry { ino, kind: Kind::Directory, name: name.to_vec(), cookie: at, attr: None });
             }
         }
@@ -149,6 +149,13 @@ fn behind(listing: &[Entry], cookie: u64) -> &[Entry] {
 }
 
 impl Inner {
+    /// The directory above one, as far as is known.
+    fn above(&self, ino: Ino) -> Ino {
+        let Ok(Found::Node(node)) = self.found(ino) else { return ROOT_INO };
+        let above = lock(&node.file).place.as_ref().and_then(|(above, _)| above.upgrade());
+        above.map_or(ROOT_INO, |above| above.ino)
+    }
+
     async fn entries(&self, open: &OpenDirectory, from_beginning: bool) -> Result<Vec<Entry>, Errno> {
         match self.found(open.ino)? {
             Found::Top => {

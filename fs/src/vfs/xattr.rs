@@ -14,22 +14,24 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use super::apply::{Applied, Change, DECISIONS, decide_again};
 use super::node::{Node, lock};
 use super::{Filesystem, Found, Inner, SetXattr};
-use crate::attributes::Ino;
+use crate::attributes::{Caller, Ino};
 use crate::errno::Errno;
 
 /// Attributes of an inode, and what else is sealed with them.
 pub(crate) type Xattrs = Meta;
+
+/// What these begin with is for those who may administrate the system. The kernel keeps others from it, but does not look through lists of names.
+const TRUSTED: &[u8] = b"trusted.";
 
 /// Where programs may keep attributes. ACLs (`system.`) would have to be understood, and are not.
 fn check_name(name: &[u8]) -> Result<(), Errno> {
     if name.len() > NAME_MAX {
         return Err(Errno::ERANGE);
     }
-    let known = [&b"user."[..], b"trusted.", b"security."];
-    if known.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix)) {
-        Ok(())
-    } else {
-        Err(Errno::EOPNOTSUPP)
+    match [&b"user."[..], TRUSTED, b"security."].iter().find_map(|prefix| name.strip_prefix(*prefix)) {
+        Some(b"") => Err(Errno::EINVAL),
+        Some(_) => Ok(()),
+        None => Err(Errno::EOPNOTSUPP),
     }
 }
 
@@ -37,7 +39,7 @@ impl Filesystem {
     /// Value of an extended attribute.
     ///
     /// # Errors
-    /// `ENODATA`; `EOPNOTSUPP` for a kind of attribute that there is not here.
+    /// `ENODATA`; `EOPNOTSUPP` for a kind of attribute that there is not here, `EINVAL` for a kind without a name.
     pub async fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Bytes, Errno> {
         check_name(name)?;
         let Found::Node(node) = self.inner.found(ino)? else { return Err(Errno::ENODATA) };
@@ -67,15 +69,16 @@ impl Filesystem {
             .await
     }
 
-    /// Names of the extended attributes, each with a NUL behind it.
+    /// Names of the extended attributes, each with a NUL behind it. Those that begin with `trusted.` are root's alone: who else may administrate
+    /// the system is not known here.
     ///
     /// # Errors
     /// `EIO`.
-    pub async fn listxattr(&self, ino: Ino) -> Result<Bytes, Errno> {
+    pub async fn listxattr(&self, ino: Ino, caller: Caller) -> Result<Bytes, Errno> {
         let Found::Node(node) = self.inner.found(ino)? else { return Ok(Bytes::new()) };
         let xattrs = self.inner.xattrs(&node).await?;
         let mut names = Vec::new();
-        for name in xattrs.attributes.keys() {
+        for name in xattrs.attributes.keys().filter(|name| caller.uid == 0 || !name.starts_with(TRUSTED)) {
             names.extend_from_slice(name);
             names.push(0);
         }

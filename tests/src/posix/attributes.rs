@@ -150,6 +150,7 @@ fn extended_attributes_are_kept(dir: &Path) {
     fails(getxattr(&file, "user.absent", &mut buffer[..]), Errno::NODATA, "get of none");
     fails(removexattr(&file, "user.absent"), Errno::NODATA, "remove of none");
     fails(setxattr(&file, "user.a", b"1", XattrFlags::REPLACE), Errno::NODATA, "replace of none");
+    fails(setxattr(&file, "user.", b"1", XattrFlags::empty()), Errno::INVAL, "a kind without a name");
     let value = crate::noise(5, 2000);
     setxattr(&file, "user.a", &value, XattrFlags::CREATE).unwrap();
     fails(setxattr(&file, "user.a", b"1", XattrFlags::CREATE), Errno::EXIST, "create of one");

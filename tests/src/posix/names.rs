@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
+use rustix::fs::{CWD, Dir, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
 use rustix::io::Errno;
 
 use super::{checks, fails};
@@ -28,6 +28,7 @@ checks![
     every_kind_of_node_can_be_made,
     paths_can_be_deep,
     listings_are_complete_and_survive_removals,
+    dots_are_the_directory_and_the_one_above,
     an_unlinked_file_lives_while_it_is_open,
     a_file_saved_by_rename_is_never_missing,
 ];
@@ -253,6 +254,17 @@ fn listings_are_complete_and_survive_removals(dir: &Path) {
     }
     assert_eq!(seen.len(), MANY);
     assert_eq!(fs::read_dir(dir).unwrap().count(), MANY / 2);
+}
+
+fn dots_are_the_directory_and_the_one_above(dir: &Path) {
+    let below = dir.join("below");
+    fs::create_dir(&below).unwrap();
+    let number = |path: &Path| fs::metadata(path).unwrap().ino();
+    let listed = Dir::new(File::open(&below).unwrap()).unwrap().map(Result::unwrap);
+    let mut dots: Vec<(Vec<u8>, u64)> =
+        listed.map(|entry| (entry.file_name().to_bytes().to_vec(), entry.ino())).collect();
+    dots.sort_unstable();
+    assert_eq!(dots, [(b".".to_vec(), number(&below)), (b"..".to_vec(), number(dir))]);
 }
 
 fn an_unlinked_file_lives_while_it_is_open(dir: &Path) {

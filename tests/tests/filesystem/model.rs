@@ -377,7 +377,9 @@ pub(super) async fn dump(fs: &Filesystem, root: Ino) -> Vec<String> {
         for (name, kind, attr) in list(fs, at).await {
             let path = format!("{path}/{name}");
             let mut xattrs = Vec::new();
-            for name in fs.listxattr(attr.ino).await.unwrap().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            for name in
+                fs.listxattr(attr.ino, ME).await.unwrap().split(|byte| *byte == 0).filter(|name| !name.is_empty())
+            {
                 let value = fs.getxattr(attr.ino, name).await.unwrap();
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 xattrs.push(format!("{}={}", text(name), text(&value)));

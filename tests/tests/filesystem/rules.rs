@@ -1,7 +1,7 @@
 //! What single operations promise: numbers of errors, times, counts, what open files see.
 
 use cyx_fs::vfs::{RenameFlags, Seek, SetXattr};
-use cyx_fs::{Errno, Kind, ROOT_INO, SetAttr, SetTime};
+use cyx_fs::{Caller, Errno, Kind, ROOT_INO, SetAttr, SetTime};
 
 use super::support::{ME, NEW, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
@@ -134,7 +134,11 @@ async fn every_rule_of_names_and_open_files_is_kept() {
     fs.setxattr(timed.ino, b"user.a", b"2", SetXattr::Any).await.unwrap();
     fs.setxattr(timed.ino, b"user.b", b"", SetXattr::Any).await.unwrap();
     assert_eq!(of(b"user.a").await.unwrap(), &b"2"[..]);
-    assert_eq!(fs.listxattr(timed.ino).await.unwrap(), &b"user.a\0user.b\0"[..]);
+    fs.setxattr(timed.ino, b"trusted.a", b"1", SetXattr::Any).await.unwrap();
+    assert_eq!(fs.listxattr(timed.ino, ME).await.unwrap(), &b"user.a\0user.b\0"[..]);
+    let root = Caller { uid: 0, ..ME };
+    assert_eq!(fs.listxattr(timed.ino, root).await.unwrap(), &b"trusted.a\0user.a\0user.b\0"[..]);
+    fs.removexattr(timed.ino, b"trusted.a").await.unwrap();
     assert_eq!(fs.setxattr(timed.ino, b"user.c", &vec![0; 65_537], SetXattr::Any).await, Err(Errno::E2BIG));
     assert_eq!(fs.setxattr(timed.ino, b"system.posix_acl_access", b"", SetXattr::Any).await, Err(Errno::EOPNOTSUPP));
     fs.removexattr(timed.ino, b"user.a").await.unwrap();
