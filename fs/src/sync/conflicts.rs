@@ -140,21 +140,21 @@ impl Inner {
         let mut made = None;
         for number in 1..=NAMES {
             let name = conflict_name(&original, &self.options.host, at, number);
-            match self.make_in(&directory, &name, &new, caller).await {
-                Ok(copy) => {
-                    made = Some((name, copy));
-                    break;
-                }
-                Err(Errno::EEXIST) => {}
+            let copy = match self.make_in(&directory, &name, &new, caller).await {
+                Ok(copy) => copy,
+                // An attempt that was cut off, as by the end of the process, may have come so far and no farther.
+                Err(Errno::EEXIST) => match self.find(&directory, &name).await? {
+                    Some(edge) if edge.node.kind == Kind::File => edge.node,
+                    _ => continue,
+                },
                 Err(errno) => return Err(errno),
+            };
+            if let Some(copied) = self.fill(&copy, content, at).await? {
+                made = Some((name, copied));
+                break;
             }
         }
-        let (name, copy) = made.ok_or(Errno::EEXIST)?;
-        let copied = self.content_of(&copy).await?;
-        let len = content.len();
-        copied.clone_range(content, 0..len, 0).await?;
-        copied.set_mtime(at).await?;
-        copy.note_times(&copied);
+        let (name, copied) = made.ok_or(Errno::EEXIST)?;
         // Durable before the original is given up; the upload may take as long as it likes.
         copied.sync_local().await?;
         copied.upload_soon();
@@ -168,6 +168,32 @@ impl Inner {
             invalidator.inode(directory.ino, 0..u64::MAX);
         }
         Ok(())
+    }
+
+    /// Puts content into a file; `None` if anybody has ever written to that. Who does so meanwhile on another machine gets a copy too: only one
+    /// version can be the first.
+    async fn fill(
+        &self,
+        copy: &Arc<Node>,
+        content: &Arc<Content>,
+        mtime_ns: i64,
+    ) -> Result<Option<Arc<Content>>, Errno> {
+        let _writing = copy.writing.lock().await;
+        let copied = self.content_of(copy).await?;
+        if lock(&copy.facts).version > 0 || copied.is_dirty() || !copied.is_empty() {
+            return Ok(None);
+        }
+        let filled = async {
+            copied.clone_range(content, 0..content.len(), 0).await?;
+            copied.set_mtime(mtime_ns).await
+        };
+        if let Err(error) = filled.await {
+            // A part of it would be kept as a copy of its own when this is tried again.
+            copied.discard().await?;
+            return Err(error.into());
+        }
+        copy.note_times(&copied);
+        Ok(Some(copied))
     }
 
     /// A directory and a name by which the file was last known. Of what an earlier run wrote only the inode is known: then the

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cyx_fs::vfs::{Done, Invalidator, OpenFlags, RenameFlags};
-use cyx_fs::{Errno, Ino, SetAttr};
+use cyx_fs::vfs::{Done, Invalidator, OpenFlags, Options, RenameFlags};
+use cyx_fs::{Errno, Ino, SetAttr, SetTime};
 
+use super::alone::names;
 use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
 /// Remembers what the kernel was told.
@@ -249,4 +250,60 @@ async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_nam
     assert_eq!(here.fs.getattr(file, None).await.unwrap().size, 7);
     drop(frozen);
     until("the cut is committed", async || world.user.read("work", "file") == [0; 7]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_copy_that_a_killed_mount_did_not_come_to_write_is_gone_on_with_unless_somebody_wrote_to_it() {
+    const COPY: &str = "notes.txt (conflict desk 2026-11-26 221530)";
+    const SECOND: &str = "notes.txt (conflict desk 2026-11-26 221530 2)";
+    let world = World::new();
+    let fast = world.machine(|_| {}).await;
+    let b = bucket(&fast.fs, "work").await;
+    let dir = fast.fs.mkdir(b, b"dir", 0o755, ME).await.unwrap().ino;
+    for theirs in [&b""[..], b"somebody's"] {
+        let folder = tempfile::tempdir().unwrap();
+        let late = |options: &mut Options| {
+            options.store.idle = Duration::from_secs(3600);
+            options.store.age = Duration::from_secs(3600);
+        };
+        let original = put(&fast.fs, dir, "notes.txt", b"common").await;
+        assert_eq!(fast.fs.drain(&|_| {}).await, Ok(0));
+        let slow = world.open(folder.path(), late).await;
+        let mine = walk(&slow, bucket(&slow, "work").await, "dir/notes.txt").await.unwrap().ino;
+        let handle = slow.open_file(mine, WRITE).await.unwrap();
+        write_at(&slow, handle, 0, b"written by the slow one").await;
+        // The name of the copy tells when it was written.
+        let mtime = Some(SetTime::At(1_795_731_330_000_000_000));
+        slow.setattr(mine, SetAttr { mtime, ..SetAttr::default() }, ME).await.unwrap();
+        slow.fsync(handle, false).await.unwrap();
+        slow.shutdown().await;
+        drop(slow);
+
+        let handle = fast.fs.open_file(original, WRITE).await.unwrap();
+        write_at(&fast.fs, handle, 0, b"written by the fast one").await;
+        fast.fs.release(handle).await;
+        put(&fast.fs, dir, COPY, theirs).await;
+        assert_eq!(fast.fs.drain(&|_| {}).await, Ok(0));
+
+        let slow = world.open(folder.path(), |_| {}).await;
+        assert_eq!(slow.drain(&|_| {}).await, Ok(0));
+        let work = bucket(&slow, "work").await;
+        assert_eq!(names(&slow, work).await, ["dir"]);
+        let mut wanted = vec![("notes.txt", &b"written by the fast one"[..])];
+        if theirs.is_empty() {
+            wanted.push((COPY, b"written by the slow one"));
+        } else {
+            wanted.extend([(SECOND, &b"written by the slow one"[..]), (COPY, theirs)]);
+        }
+        let found = names(&slow, walk(&slow, work, "dir").await.unwrap().ino).await;
+        assert_eq!(found, wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        for (name, data) in wanted {
+            let path = format!("dir/{name}");
+            assert_eq!(content(&slow, walk(&slow, work, &path).await.unwrap().ino).await, data, "{path}");
+            slow.unlink(walk(&slow, work, "dir").await.unwrap().ino, name.as_bytes()).await.unwrap();
+        }
+        assert_eq!(slow.drain(&|_| {}).await, Ok(0));
+        slow.shutdown().await;
+    }
+    fast.fs.shutdown().await;
 }
