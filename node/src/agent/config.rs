@@ -1,7 +1,9 @@
 //! What a node is told to do: flags over environment over `node.toml` over defaults.
 
 use std::fmt;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +73,12 @@ pub enum ConfigError {
         path: PathBuf,
         /// Where and why.
         message: String,
+    },
+    /// The file holds a secret that others can read.
+    #[error("{path} holds a password or an enrolment token and can be read by others: run chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no home folder.
     #[error("there is no home folder: set CYXCLOUD_HOME or pass --home")]
@@ -381,12 +389,22 @@ impl Options {
 }
 
 fn read_file(path: &Path) -> Result<FileOptions, ConfigError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FileOptions::default()),
-        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileOptions::default()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mode = file.metadata().map_err(failed)?.mode();
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
+    let options: FileOptions = toml::from_str(&text)
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+    let secrets = [&options.password, &options.enroll_token];
+    if mode & 0o077 != 0 && secrets.into_iter().flatten().any(|secret| !secret.expose().is_empty()) {
+        return Err(ConfigError::Exposed { path: path.to_owned() });
     }
+    Ok(options)
 }
 
 /// A base address without a slash at its end. Credentials do not travel in plain text between machines unless asked to.
@@ -414,11 +432,19 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn resolve(options: Options, file: &str) -> Result<Config, ConfigError> {
+        resolve_mode(options, file, 0o600)
+    }
+
+    fn resolve_mode(options: Options, file: &str, mode: u32) -> Result<Config, ConfigError> {
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join(FILE), file).unwrap();
+        let path = home.path().join(FILE);
+        std::fs::write(&path, file).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         Config::resolve(Options { home: Some(home.path().to_owned()), ..options })
     }
 
@@ -474,6 +500,20 @@ mod tests {
             ("localhost:8080", true, false),
         ] {
             assert_eq!(base_url(url, plain).is_ok(), good, "{url} {plain}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_for_its_owner_alone() {
+        for secret in ["password = 'hunter2'", "enroll_token = 'tokentoken'"] {
+            for mode in [0o644, 0o640, 0o604] {
+                let error = resolve_mode(Options::default(), secret, mode).err().unwrap().to_string();
+                assert!(error.contains("node.toml") && error.contains("chmod 600"), "{error}");
+            }
+            assert!(resolve_mode(Options::default(), secret, 0o400).is_ok());
+        }
+        for harmless in ["storage_gb = 5", "password = ''", EXAMPLE] {
+            assert!(resolve_mode(Options::default(), harmless, 0o644).is_ok(), "{harmless}");
         }
     }
 
