@@ -82,8 +82,9 @@ async fn an_enrolment_token_makes_a_machine_that_reports_to_both_services() {
         let usage = node.node().store.usage();
         assert_eq!(usage.capacity_bytes, 3 * GIB - NODE_RESERVED);
     }
-    let credentials = folder.path().join("home/node_credentials.json");
-    assert_eq!(credentials.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mode = |path: &str| folder.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("home"), mode("home/node_credentials.json")), (0o700, 0o600));
+    assert_eq!((mode("data"), mode("data/node.key")), (0o700, 0o600));
     let id = node.id();
     node.stop().await.unwrap();
     // The saved credentials are enough from now on, and nothing is enrolled twice.

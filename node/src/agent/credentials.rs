@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cyx_core::ids::MachineId;
@@ -85,7 +85,7 @@ fn read(home: &Path) -> Result<Option<Stored>, Error> {
 /// # Errors
 /// [`Error::File`].
 pub(crate) fn save(home: &Path, gateway: &str, machine: &Machine) -> Result<(), Error> {
-    std::fs::create_dir_all(home).map_err(file("make", home))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(file("make", home))?;
     let path = path(home);
     let stored = ToStore { gateway, machine_id: machine.id, api_key: machine.api_key.expose() };
     let text =

@@ -1,6 +1,7 @@
 //! From the start of a node to its orderly end.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -258,7 +259,8 @@ async fn open(config: &Arc<Config>, clock: &Clock) -> Result<(Arc<Node>, u64), E
     http::install_metrics();
     let path = &config.storage_path;
     let failed = |source| Error::File { doing: "make", path: path.display().to_string(), source };
-    std::fs::create_dir_all(path).map_err(failed)?;
+    // Other people's chunks and the node's key are nobody's on this machine. A folder that is there has the mode that somebody chose.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let identity = Identity::open(path)?;
     if let Some(expected) = config.node_id.filter(|expected| *expected != identity.id()) {
         return Err(Error::OtherNode { path: path.display().to_string(), found: identity.id(), expected });

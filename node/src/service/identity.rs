@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +57,7 @@ impl Identity {
         let path = directory.join(KEY_FILE);
         match std::fs::File::open(&path) {
             Ok(file) => {
+                keep_private(&file);
                 let mut bytes = Zeroizing::new(Vec::with_capacity(64));
                 file.take(33).read_to_end(&mut bytes)?;
                 let seed = Zeroizing::new(<[u8; 32]>::try_from(&bytes[..]).map_err(|_| IdentityError::NotAKey)?);
@@ -130,10 +131,17 @@ impl Identity {
     }
 }
 
+/// Takes the key away from others who can read it, as after a copy. A filesystem without modes says no, and the node runs all the same.
+fn keep_private(file: &std::fs::File) {
+    let exposed = file.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
+    if exposed && let Err(error) = file.set_permissions(std::fs::Permissions::from_mode(0o600)) {
+        tracing::warn!(%error, "others on this machine can read {KEY_FILE}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn the_key_is_made_once_and_is_private() {
@@ -142,8 +150,12 @@ mod tests {
         let second = Identity::open(folder.path()).unwrap();
         assert_eq!(first.id(), second.id());
         assert_eq!(first.id(), NodeId::from_public_key(&first.public_key()));
-        let mode = folder.path().join(KEY_FILE).metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let path = folder.path().join(KEY_FILE);
+        let mode = || path.metadata().unwrap().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Identity::open(folder.path()).unwrap().id(), first.id());
+        assert_eq!(mode(), 0o600, "of a key that others could read");
     }
 
     #[test]
