@@ -197,6 +197,36 @@ async fn orders_are_handed_in_once_and_again_after_more_traffic() {
     node.stop().await.unwrap();
 }
 
+/// It ends with a code after which systemd does not start it again, and not before it has handed in what it is still to be paid for.
+#[tokio::test]
+async fn a_node_that_has_left_does_not_start_again_and_loses_no_pay() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let patient = Config { heartbeat: Some(Duration::from_secs(3600)), ..enrolled(&server, folder.path()) };
+    let node = start(patient, pending()).await.unwrap();
+    let session = SigningKey::from_bytes(&[42; 32]);
+    let grant = Grant {
+        key: sign::key_id(&key().verifying_key().to_bytes()),
+        id: GrantId::random(),
+        node: node.id(),
+        session_key: session.verifying_key().to_bytes(),
+        operations: Operations::READ,
+        allowance: 100,
+        not_before: 0,
+        expires: u64::MAX,
+        tags: vec![],
+    };
+    let order = Bytes::from(Order { node: grant.node, grant: grant.id, traffic: 40 }.sign(&session));
+    node.node().ledger.orders().take(&grant, &order).await.unwrap();
+    node.stop().await.unwrap();
+    server.book().refuse_registration = Some(ErrorCode::Conflict);
+    let error = start(enrolled(&server, folder.path()), pending()).await.err().unwrap();
+    assert_eq!(error.exit_code(), 77, "{error}");
+    assert_eq!(server.book().orders, [order]);
+    let unit = include_str!("../../deploy/cyx-node.service");
+    let prevented = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
+    assert!(prevented.split(' ').any(|code| code == "77"), "{prevented}");
+}
+
 #[tokio::test]
 async fn an_operator_logs_in_with_password_and_code() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());

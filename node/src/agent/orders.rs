@@ -41,7 +41,11 @@ pub(crate) async fn hand_in(mut caller: Caller, interval: Duration) {
     }
 }
 
-async fn hand_in_now(caller: &mut Caller) -> Result<(), Error> {
+/// Hands in what waits.
+///
+/// # Errors
+/// [`Error`].
+pub(crate) async fn hand_in_now(caller: &mut Caller) -> Result<(), Error> {
     let what = "orders for traffic";
     loop {
         let waiting = caller.node.ledger.orders().waiting(BATCH);

@@ -398,7 +398,15 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
                 None => return Err(Error::Ended),
             },
             Err(error) if error.is_passing() => tracing::warn!(%error, "not registered yet, trying again"),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // A node that has left does not register any more, and is paid for what it moved before.
+                if let (Error::Refused { code: ErrorCode::Conflict, .. }, Some(link)) = (&error, &link)
+                    && let Err(error) = orders::hand_in_now(&mut link.caller().clone()).await
+                {
+                    tracing::warn!(%error, "orders were not handed in");
+                }
+                return Err(error);
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

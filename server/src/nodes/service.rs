@@ -103,6 +103,7 @@ impl NodeServer {
     async fn register(&self, machine: Machine, request: pb::RegisterNodeRequest) -> Result<NodeRecord, ApiError> {
         let public_key = check_identity(&request, machine.id)?;
         joining::check_payout(&request.payout_address)?;
+        self.check_stays(NodeId::from_public_key(&public_key)).await?;
         let payout = request.payout_address.clone();
         let record = self.locate(machine, public_key, request).await?;
         let row = record.clone();
@@ -119,6 +120,13 @@ impl NodeServer {
         let record = self.network().registry.register(record, Instant::now());
         tracing::info!(node = %record.id, address = %record.address, operator = %record.operator, "a node registered");
         Ok(record)
+    }
+
+    /// A node that has exited would idle for ever if it registered, as after a restart of its machine. Which have, the database knows first.
+    async fn check_stays(&self, node: NodeId) -> Result<(), ApiError> {
+        let known = rows::load(&mut *self.app.db.read().await?, &[node]).await?.pop();
+        let has_exited = known.is_some_and(|known| known.leaving == Leaving::Exited);
+        if has_exited { Err(repair::leave::has_exited()) } else { Ok(()) }
     }
 
     /// Dials back and puts together what is known of the node.

@@ -65,6 +65,14 @@ pub async fn set(app: &App, node: NodeId, leaving: Leaving, now: i64) -> Result<
     progress(app, node).await
 }
 
+/// What a node is told that has exited and wants to be part of the network again.
+#[must_use]
+pub fn has_exited() -> ApiError {
+    let message =
+        "this node has exited for good; it can come back as a new one, with a new key in an empty data directory";
+    ApiError::new(cyx_core::error::ErrorCode::Conflict, message)
+}
+
 /// The operator takes the exit of a node back. What an administrator drains goes on being drained.
 ///
 /// # Errors
@@ -92,8 +100,7 @@ async fn set_row(
         return Ok(present);
     }
     if present == Leaving::Exited {
-        let message = "this node has exited for good; it can come back as a new one, with a new key";
-        return Err(ApiError::new(cyx_core::error::ErrorCode::Conflict, message));
+        return Err(has_exited());
     }
     // A node that is drained and then exits has one beginning.
     let goes_on = present != Leaving::None && wanted != Leaving::None;

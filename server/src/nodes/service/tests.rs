@@ -340,6 +340,21 @@ async fn nobody_registers_for_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_node_that_has_exited_does_not_register_again() {
+    let cluster = Cluster::new().await;
+    let (node, address) = cluster.join(&node_key(1)).await;
+    let again = || cluster.register(registration(&node_key(1), cluster.machine, &address));
+    let id = literal(&cluster.test, &node.0);
+    let set = |leaving: &str| format!("UPDATE node SET leaving = '{leaving}' WHERE id = {id}");
+    execute(&cluster.test, &[set("exiting")]).await;
+    again().await.unwrap();
+    execute(&cluster.test, &[set("exited")]).await;
+    let refused = again().await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::Conflict);
+    assert!(refused.message().contains("exited for good"), "{refused}");
+}
+
+#[tokio::test]
 async fn impossible_registrations_say_why() {
     let cluster = Cluster::new().await;
     let address = answer_as(&node_key(1), None).await;
