@@ -68,11 +68,14 @@ struct Exit {
     /// Stay after all; possible until everything is moved
     #[arg(long, conflicts_with = "status")]
     cancel: bool,
+    /// Do not ask whether the node shall leave
+    #[arg(long, short, conflicts_with_all = ["status", "cancel"])]
+    yes: bool,
 }
 
 const EXIT_HELP: &str = "\
 The node has to go on running until `leaving` is `exited`: others copy from it. Then `receipt` is the server's signed word that it owes \
-nothing, and what was held of its pay is paid with the next epoch. Servers are named by CYXWIZ_API_URL and CENTRAL_SERVER_ADDR, or by \
+nothing, and what was held of its pay is paid with the next epoch. It asks first; where nobody can be asked it needs --yes. Servers are named by CYXWIZ_API_URL and CENTRAL_SERVER_ADDR, or by \
 node.toml. Prints one JSON line.";
 
 #[derive(Subcommand)]
@@ -193,6 +196,13 @@ impl Exit {
             .enable_all()
             .build()
             .map_err(|error| Error::Task(format!("cannot start the runtime: {error}")))?;
+        if action == Action::Begin && !self.yes {
+            // Who is leaving already has said so, and only wants to see it.
+            let now = runtime.block_on(exit::ask(config, Action::Unspecified))?;
+            if !matches!(now.leaving.as_str(), "exiting" | "exited") {
+                runtime.block_on(exit::confirm(&now))?;
+            }
+        }
         let progress = runtime.block_on(exit::ask(config, action))?;
         say(&serde_json::to_string(&progress).map_err(|error| Error::Task(error.to_string()))?)
     }

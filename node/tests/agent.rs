@@ -22,6 +22,7 @@ use cyx_core::units::{GIB, NODE_RESERVED};
 use cyx_node::store::{ChunkState, NewChunk};
 use cyx_node::{Config, Error, Options, Running, start};
 use cyx_proto::node::v1::KeepListPart;
+use cyx_proto::node::v1::exit_request::Action;
 use ed25519_dalek::SigningKey;
 use server::{CODE, EMAIL, ENROLMENT, PASSWORD, Server, identity, key};
 
@@ -225,6 +226,29 @@ async fn a_node_that_has_left_does_not_start_again_and_loses_no_pay() {
     let unit = include_str!("../../deploy/cyx-node.service");
     let prevented = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap();
     assert!(prevented.split(' ').any(|code| code == "77"), "{prevented}");
+}
+
+#[tokio::test]
+async fn no_node_leaves_for_good_without_a_word() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    start(enrolled(&server, folder.path()), pending()).await.unwrap().stop().await.unwrap();
+    let (data, home) = (folder.path().join("data"), folder.path().join("home"));
+    let (gateway, central) = (format!("http://{}", server.rest), format!("http://{}", server.grpc));
+    let exit = async |flag: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cyx-node"));
+        command.arg("exit").args(flag).env("CYXCLOUD_HOME", &home).env("STORAGE_PATH", &data).stdin(Stdio::null());
+        command.env("CYXWIZ_API_URL", &gateway).env("CENTRAL_SERVER_ADDR", &central);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    };
+    let refused = exit(None).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(64), "{said}");
+    assert!(said.contains("has to be confirmed") && said.contains("--yes"), "{said}");
+    let begin = i32::from(Action::Begin);
+    assert!(!server.book().exits.contains(&begin));
+    let meant = exit(Some("--yes")).await;
+    assert!(meant.status.success(), "{meant:?}");
+    assert!(server.book().exits.contains(&begin));
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ fn a_drained_node_is_emptied_and_an_exiting_one_gets_its_receipt() {
     assert!(is_whole(&user, "file"), "nothing of it was on the drained node any more");
 
     assert_eq!(exit(&cluster, 1, Some("--status"))["leaving"], "none");
-    assert_eq!(exit(&cluster, 1, None)["leaving"], "exiting");
+    assert_eq!(exit(&cluster, 1, Some("--yes"))["leaving"], "exiting");
     wait_until("the node has left", || exit(&cluster, 1, Some("--status"))["leaving"] == "exited");
     let ended = exit(&cluster, 1, Some("--status"));
     assert_eq!(ended["chunks_left"], 0, "{ended}");

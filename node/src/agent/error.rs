@@ -73,6 +73,9 @@ pub enum Error {
         /// The one that was named.
         asked: String,
     },
+    /// What cannot be undone was not confirmed.
+    #[error("{0}")]
+    Unconfirmed(&'static str),
     /// A login needs a one-time code and there is nobody to ask.
     #[error("the login needs a one-time code: set CYXWIZ_OTP, or start the node once on a terminal")]
     NoCode,
@@ -159,6 +162,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Unconfirmed(_) => 64,
             Self::NoNode(_) => 66,
             Self::Config(_) => 78,
             Self::OtherNode { .. } | Self::InsufficientStorage { .. } => 78,

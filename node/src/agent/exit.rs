@@ -14,7 +14,7 @@ use tonic::Request;
 use super::api::Api;
 use super::config::Config;
 use super::error::Error;
-use super::{channel, credentials};
+use super::{channel, credentials, login};
 use crate::service::identity::Identity;
 
 const WHAT: &str = "the exit of this node";
@@ -60,6 +60,22 @@ pub async fn ask(config: &Config, action: Action) -> Result<Progress, Error> {
     let mut rpc = NodeServiceClient::new(channel::open(&config.central, config.ca_file.as_deref())?);
     let answer = rpc.exit(request).await.map_err(|status| refused(config, &status))?;
     read(node, answer.into_inner())
+}
+
+/// Asks whether the node shall leave.
+///
+/// # Errors
+/// [`Error::Unconfirmed`] if nobody can be asked, or says no.
+pub async fn confirm(now: &Progress) -> Result<(), Error> {
+    if !login::on_a_terminal() {
+        return Err(Error::Unconfirmed(
+            "leaving the network for good has to be confirmed, and there is no terminal to ask on: use --yes",
+        ));
+    }
+    let node = now.node_id;
+    let question = format!("Node {node} cannot come back once everything is moved. Let it leave for good? Type yes");
+    let answer = login::ask(question).await?;
+    if answer.eq_ignore_ascii_case("yes") { Ok(()) } else { Err(Error::Unconfirmed("nothing was changed")) }
 }
 
 fn refused(config: &Config, status: &tonic::Status) -> Error {

@@ -71,10 +71,10 @@ pub(crate) fn fingerprint(token: &Secret) -> Option<KeyId> {
 }
 
 async fn login(api: &Api, config: &Config, hostname: &str) -> Result<Token, Error> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let terminal = on_a_terminal();
     let email = match &config.email {
         Some(email) => email.clone(),
-        None if terminal => ask("Email of the operator's account").await?,
+        None if terminal => ask("Email of the operator's account".to_owned()).await?,
         None => return Err(Error::NotEnrolled),
     };
     let password = match &config.password {
@@ -85,7 +85,7 @@ async fn login(api: &Api, config: &Config, hostname: &str) -> Result<Token, Erro
     let pending = api.begin_login(&email, &password, &format!("cyx-node on {hostname}")).await?;
     let otp = match &config.otp {
         Some(otp) => otp.clone(),
-        None if terminal => ask("One-time code").await?.into(),
+        None if terminal => ask("One-time code".to_owned()).await?.into(),
         None => return Err(Error::NoCode),
     };
     // A session needs a key; this one is never used to open anything.
@@ -97,7 +97,12 @@ fn failed(source: std::io::Error) -> Error {
     Error::File { doing: "read from", path: "the terminal".to_owned(), source }
 }
 
-async fn ask(question: &'static str) -> Result<String, Error> {
+/// Whether somebody can be asked.
+pub(super) fn on_a_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+pub(super) async fn ask(question: String) -> Result<String, Error> {
     let read = move || {
         let mut out = std::io::stderr().lock();
         write!(out, "{question}: ")?;

@@ -56,6 +56,7 @@ pub(crate) struct Book {
     pub(crate) heartbeats: Vec<HeartbeatRequest>,
     pub(crate) known: bool,
     pub(crate) refuse_registration: Option<ErrorCode>,
+    pub(crate) exits: Vec<i32>,
     pub(crate) incarnation: Incarnation,
     pub(crate) sequence: u64,
     pub(crate) lists: Vec<KeepListPart>,
@@ -114,6 +115,7 @@ impl Server {
             heartbeats: Vec::new(),
             known: false,
             refuse_registration: None,
+            exits: Vec::new(),
             incarnation: Incarnation { time: 5, random: 6 },
             sequence: 0,
             lists: Vec::new(),
@@ -394,6 +396,7 @@ impl NodeService for Server {
 
     async fn exit(&self, request: Request<ExitRequest>) -> Result<Response<ExitResponse>, Status> {
         self.check(&request)?;
+        self.book().exits.push(request.get_ref().action);
         Ok(Response::new(ExitResponse { leaving: "none".to_owned(), ..ExitResponse::default() }))
     }
 }

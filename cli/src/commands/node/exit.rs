@@ -37,19 +37,20 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
         advice: Some("A node that systemd or a container runs is asked with `cyx-node exit`."),
     })?;
     let flag = match (args.status, args.cancel) {
-        (true, _) => Some("--status"),
-        (false, true) => Some("--cancel"),
-        (false, false) => None,
+        (true, _) => "--status",
+        (false, true) => "--cancel",
+        (false, false) => "--yes",
     };
-    if flag.is_none() && !args.yes {
+    let leaves = flag == "--yes";
+    if leaves && !args.yes {
         // Who is leaving already has said so, and only wants to see it.
-        let now = ask(context, &home, &state, Some("--status")).await?;
+        let now = ask(context, &home, &state, "--status").await?;
         if !matches!(now.leaving.as_str(), "exiting" | "exited") {
             confirm(&now)?;
         }
     }
     let progress = ask(context, &home, &state, flag).await?;
-    let waits = flag.is_none() && !args.no_wait;
+    let waits = leaves && !args.no_wait;
     let say = |progress: &Progress, look: &Look| match look {
         Look::Moved => show(context, progress),
         Look::Stands(time) => {
@@ -59,7 +60,7 @@ pub(super) async fn run(context: &Context, args: &Exit) -> Result<()> {
         }
     };
     let is_over = |progress: &Progress| !waits || progress.leaving != "exiting";
-    watch(progress, say, is_over, async || ask(context, &home, &state, Some("--status")).await).await
+    watch(progress, say, is_over, async || ask(context, &home, &state, "--status").await).await
 }
 
 /// Asks whether the node shall leave.
@@ -88,10 +89,10 @@ fn show(context: &Context, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-async fn ask(context: &Context, home: &Path, state: &State, flag: Option<&'static str>) -> Result<Progress> {
+async fn ask(context: &Context, home: &Path, state: &State, flag: &'static str) -> Result<Progress> {
     let program = find_program("cyx-node")?;
     let mut command = Command::new(&program);
-    command.arg("exit").args(flag).arg("--home").arg(home);
+    command.arg("exit").arg(flag).arg("--home").arg(home);
     if let Some(path) = &state.storage_path {
         command.arg("--storage-path").arg(path);
     }
