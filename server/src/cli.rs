@@ -133,7 +133,8 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Config { command: ConfigCommand::Example }) => print(example().as_bytes()),
         Some(Command::Config { command: ConfigCommand::Man }) => print(&manual()?),
         Some(Command::Config { command: ConfigCommand::Check }) => {
-            Config::resolve(cli.options)?.try_out()?;
+            let config = Config::resolve(cli.options)?;
+            runtime()?.block_on(config.try_start())?;
             print(b"the configuration is valid\n")
         }
         Some(Command::Backup { to }) => {

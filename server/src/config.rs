@@ -322,14 +322,19 @@ impl Config {
         (serves_nodes && !self.behind_proxy).then_some(self.grpc.port()).filter(|port| *port != 0)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Where this process listens, by option.
+    fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
         let listeners = match self.part {
             Part::All | Part::Gateway => &listeners[..],
             Part::Identity => &listeners[2..],
             Part::Rebalancer => &listeners[..1],
         };
-        let addresses: Vec<_> = listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))).collect();
+        listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))).collect()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let addresses = self.listeners();
         for (at, (name, address)) in addresses.iter().enumerate() {
             if let Some((other, _)) = addresses[..at].iter().find(|(_, other)| clash(*other, *address)) {
                 return Err(invalid(

@@ -154,6 +154,24 @@ impl Db {
         if exists? { Ok(()) } else { Err(DbError::Missing(place)) }
     }
 
+    /// Makes sure that the tables, if there are any, were made by this program's past, and makes and changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::ForeignMigration`] if a start would be refused; otherwise if the database cannot be asked.
+    pub async fn must_be_known(config: &DbConfig) -> Result<(), DbError> {
+        sqlx::any::install_default_drivers();
+        let mode = match &config.location {
+            Location::Sqlite(path) if !path.try_exists()? => return Ok(()),
+            // Without a log nothing runs and the file has everything. SQLite would make a log even to read, and leave it there.
+            Location::Sqlite(path) if !log_of(path).try_exists()? => "ro&immutable=1",
+            Location::Sqlite(_) | Location::Postgres(_) => "ro",
+        };
+        let mut connection = connect_options(&config.location, mode)?.connect().await?;
+        let known = migrations::are_known(&mut connection, backend_of(&config.location)).await;
+        connection.close().await?;
+        known
+    }
+
     /// Which database it is.
     #[must_use]
     pub fn backend(&self) -> Backend {
@@ -267,6 +285,13 @@ fn create_private(path: &Path) -> Result<(), DbError> {
     }
     std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     Ok(())
+}
+
+/// The write-ahead log beside a file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 /// `mode` is what SQLite may do: `rwc` or `ro`.

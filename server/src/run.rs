@@ -36,6 +36,8 @@ use self::rebalancer::Rebalancer;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long background work may take to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// Name of the file in the data folder that a server on the embedded database locks.
+pub(crate) const LOCK_FILE: &str = "server.lock";
 /// How long a server waits for its predecessor to end.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -149,7 +151,7 @@ async fn lock(config: &Config) -> Result<Option<File>, RunError> {
     }
     let folder = &config.data_dir;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(folder.join("server.lock"))?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK_FILE))?;
     let deadline = Instant::now() + LOCK_WAIT;
     loop {
         match file.try_lock() {

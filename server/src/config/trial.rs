@@ -1,18 +1,44 @@
 //! What a start would refuse, found without starting, making or changing anything.
 
+use std::fs::{File, TryLockError};
 use std::io;
+use std::net::TcpListener;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
 
 use super::{Config, ConfigError, MailRoute, Part, invalid};
 use crate::app::StartError;
-use crate::db::Location;
+use crate::db::{Db, Location};
 use crate::http::tls;
 use crate::keys::file::look;
+use crate::run::{LOCK_FILE, RunError};
 use crate::{mail, tokens};
 
 impl Config {
+    /// Whether a start would succeed now, without one: as [`Self::try_out`], with what is in the database and with the ports. These come last,
+    /// so that all else was looked at beside a server which has them, and they are its own while it has the data folder.
+    ///
+    /// # Errors
+    /// [`RunError`], as the start would end with.
+    pub async fn try_start(&self) -> Result<(), RunError> {
+        self.try_out()?;
+        Db::must_be_known(&self.database).await.map_err(StartError::from)?;
+        if self.is_served() {
+            return Ok(());
+        }
+        for (_, address) in self.listeners() {
+            TcpListener::bind(address).map_err(|source| RunError::Listen { address, source })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a server has the data folder.
+    fn is_served(&self) -> bool {
+        let lock = File::open(self.data_dir.join(LOCK_FILE)).map(|file| file.try_lock_shared());
+        matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+    }
+
     /// Looks at what else a start would read or make: certificate and key, secrets and signing keys, folders, the addresses of mail server and
     /// database.
     ///
@@ -76,6 +102,7 @@ fn folder(path: &Path) -> Result<(), ConfigError> {
 mod tests {
     use super::super::{JwtConfig, Secret};
     use super::*;
+    use crate::db::DbError;
     use crate::test_support::config;
 
     #[test]
@@ -95,6 +122,58 @@ mod tests {
             bad.try_out().unwrap_err();
         }
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_found_unless_the_server_of_the_folder_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = config(&dir.path().join("data"));
+        free.try_start().await.unwrap();
+        let address = taken.local_addr().unwrap();
+        for busy in [Config { http: address, ..free.clone() }, Config { grpc: address, ..free.clone() }] {
+            let error = busy.try_start().await.unwrap_err();
+            assert!(matches!(error, RunError::Listen { address: found, .. } if found == address), "{error}");
+        }
+        let elsewhere = Config { part: Part::Rebalancer, grpc: address, ..free.clone() };
+        elsewhere.try_start().await.unwrap();
+        assert!(!free.data_dir.exists());
+
+        std::fs::create_dir(&free.data_dir).unwrap();
+        let lock = File::create(free.data_dir.join(LOCK_FILE)).unwrap();
+        let busy = Config { http: address, ..free };
+        busy.try_start().await.unwrap_err();
+        lock.lock().unwrap();
+        busy.try_start().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_of_a_newer_version_is_found_and_nothing_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let db = Db::open(&config.database).await.unwrap();
+        config.try_start().await.unwrap();
+        let newer = db.write(|conn| {
+            let text = "INSERT INTO schema_migration (number, hash) VALUES (1000000, x'00')";
+            Box::pin(async move { Ok::<_, DbError>(sqlx::query(text).execute(conn).await?.rows_affected()) })
+        });
+        newer.await.unwrap();
+        let refused = async || {
+            let error = config.try_start().await.unwrap_err();
+            let foreign =
+                |error: &_| matches!(error, RunError::Start(StartError::Db(DbError::ForeignMigration { .. })));
+            assert!(foreign(&error), "{error}");
+        };
+        // It is still in the log.
+        refused().await;
+        db.close().await;
+        let files = || {
+            let entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            entries.map(|path| (std::fs::read(&path).unwrap(), path)).collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = files();
+        refused().await;
+        assert!(files() == before);
     }
 
     #[test]

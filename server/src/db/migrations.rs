@@ -44,6 +44,22 @@ pub(super) async fn exist(connection: &mut Conn, backend: Backend) -> Result<boo
     Ok(found > 0)
 }
 
+/// Makes sure that nothing was run which this program does not know.
+pub(super) async fn are_known(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
+    if !exist(connection, backend).await? {
+        return Ok(());
+    }
+    let done: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT number, hash FROM schema_migration ORDER BY number").fetch_all(connection).await?;
+    let is_known = |number: i64, hash: &[u8]| {
+        MIGRATIONS.iter().any(|(known, text)| *known == number && blake3::hash(text.as_bytes()).as_bytes() == hash)
+    };
+    match done.into_iter().find(|(number, hash)| !is_known(*number, hash)) {
+        Some((number, _)) => Err(DbError::ForeignMigration { number }),
+        None => Ok(()),
+    }
+}
+
 /// Runs what has not been run.
 pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
     let begin = match backend {
@@ -57,12 +73,8 @@ pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), D
     }
     let record = "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, hash BYTES NOT NULL)";
     transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(record, backend)))).await?;
-    let done: Vec<i64> =
-        sqlx::query_scalar("SELECT number FROM schema_migration ORDER BY number").fetch_all(&mut *transaction).await?;
     transaction.commit().await?;
-    if let Some(number) = done.into_iter().find(|number| MIGRATIONS.iter().all(|(known, _)| known != number)) {
-        return Err(DbError::ForeignMigration { number });
-    }
+    are_known(connection, backend).await?;
     let needed = |number: &i64| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number);
     keep_aside_in(connection, backend, "FILE").await?;
     for (number, text) in MIGRATIONS.iter().filter(|(number, _)| needed(number)) {
