@@ -201,6 +201,27 @@ async fn a_second_run_moves_only_what_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_takes_over_the_time_of_a_link_and_makes_none_anew() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = source.path().join("link");
+    symlink("/nowhere", &path).unwrap();
+    world.up(source.path(), "", UploadOptions::default(), Arc::new(All)).await;
+    let before = describe(source.path());
+    fs::remove_file(&path).unwrap();
+    symlink("/nowhere", &path).unwrap();
+    assert_ne!(describe(source.path()), before, "the new one has another time");
+    for (dry_run, name, expected) in [(true, "dry", before), (false, "done", describe(source.path()))] {
+        let options = UploadOptions { dry_run, ..UploadOptions::default() };
+        let summary = world.up(source.path(), "", options, Arc::new(All)).await;
+        assert_eq!((summary.files, summary.unchanged, summary.failed.len()), (0, 1, 0));
+        let back = target.path().join(name);
+        fs::create_dir(&back).unwrap();
+        world.down("", &back, DownloadOptions::default()).await;
+        assert_eq!(describe(&back), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_counts_and_changes_nothing() {
     let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     plant(source.path());

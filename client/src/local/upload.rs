@@ -117,11 +117,11 @@ struct Run {
     jobs: JoinSet<Result<Outcomes>>,
     /// Files that were found and have no outcome yet.
     open: BTreeSet<Vec<u8>>,
-    /// Directories whose time is set at the end: whatever is made in one changes it.
-    times: Vec<FolderTime>,
+    /// Directories whose time is set at the end, because whatever is made in one changes it, and links of which only the time differs.
+    times: Vec<Time>,
 }
 
-struct FolderTime {
+struct Time {
     /// Shown to people.
     path: Vec<u8>,
     id: InodeId,
@@ -174,13 +174,13 @@ impl Run {
         self.set_times().await
     }
 
-    /// Gives directories the times of the local ones.
+    /// Gives directories and links the times of the local ones.
     async fn set_times(&mut self) -> Result<()> {
         let times = std::mem::take(&mut self.times);
         if times.is_empty() {
             return Ok(());
         }
-        let change = |time: &FolderTime| {
+        let change = |time: &Time| {
             let (inode, mtime_ns) = (bytes_of(time.id), Some(time.mtime_ns));
             let change = pb::SetAttributes { inode, mtime_ns, ..pb::SetAttributes::default() };
             mutation(vec![pb::Operation { operation: Some(Op::SetAttributes(change)) }])
@@ -280,7 +280,10 @@ impl Run {
                 },
                 LocalKind::Symlink { target } => match self.symlink(&pair, &local, target, found.as_ref()) {
                     Ok(Some((new, link))) => operations.push((shown, new, New::Link(link))),
-                    Ok(None) => self.unchanged(&shown, 0),
+                    Ok(None) => {
+                        self.unchanged(&shown, 0);
+                        self.remember_link_time(shown, &local, found.as_ref());
+                    }
                     Err(error) => self.fail(shown, error)?,
                 },
                 LocalKind::File { size } => {
@@ -309,7 +312,16 @@ impl Run {
         let (Some(remote), Some(mtime_ns), false) = (&pair.remote, pair.mtime_ns, self.options.dry_run) else { return };
         let has = pair.is_new || remote.attributes.is_some_and(|attributes| attributes.mtime_ns == mtime_ns);
         if gains || !has {
-            self.times.push(FolderTime { path: pair.shown.clone(), id: remote.id, mtime_ns });
+            self.times.push(Time { path: pair.shown.clone(), id: remote.id, mtime_ns });
+        }
+    }
+
+    /// Has the time of a link set at the end, if nothing else of it differs.
+    fn remember_link_time(&mut self, path: Vec<u8>, local: &Local, found: Option<&Located>) {
+        let stays = self.options.dry_run || self.options.condition == Condition::IfAbsent;
+        let (mtime_ns, Some(found), false) = (local.mtime_ns, found, stays) else { return };
+        if found.inode.attributes.as_ref().is_none_or(|attributes| attributes.mtime_ns != mtime_ns) {
+            self.times.push(Time { path, id: found.id, mtime_ns });
         }
     }
 
