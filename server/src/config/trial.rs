@@ -24,7 +24,8 @@ impl Config {
     pub async fn try_start(&self) -> Result<(), RunError> {
         self.try_out()?;
         Db::must_be_known(&self.database).await.map_err(StartError::from)?;
-        if self.is_served() {
+        // On PostgreSQL nothing says whether it is this server that has them.
+        if self.is_served() || matches!(self.database.location, Location::Postgres(_)) {
             return Ok(());
         }
         for (_, address) in self.listeners() {
