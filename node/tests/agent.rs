@@ -165,12 +165,9 @@ async fn keys_that_the_server_of_the_token_does_not_vouch_for_are_not_believed()
     assert!(matches!(error, Error::OtherServer { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn orders_are_handed_in_once_and_again_after_more_traffic() {
-    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
-    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
-    let session = SigningKey::from_bytes(&[42; 32]);
-    let grant = Grant {
+/// A hundred bytes of anything, for ever.
+fn grant_to_read(node: &Running, session: &SigningKey) -> Grant {
+    Grant {
         key: sign::key_id(&key().verifying_key().to_bytes()),
         id: GrantId::random(),
         node: node.id(),
@@ -180,7 +177,15 @@ async fn orders_are_handed_in_once_and_again_after_more_traffic() {
         not_before: 0,
         expires: u64::MAX,
         tags: vec![],
-    };
+    }
+}
+
+#[tokio::test]
+async fn orders_are_handed_in_once_and_again_after_more_traffic() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let session = SigningKey::from_bytes(&[42; 32]);
+    let grant = grant_to_read(&node, &session);
     let order = |traffic| Bytes::from(Order { node: grant.node, grant: grant.id, traffic }.sign(&session));
     let orders = node.node().ledger.orders();
     orders.take(&grant, &order(40)).await.unwrap();
@@ -205,17 +210,7 @@ async fn a_node_that_has_left_does_not_start_again_and_loses_no_pay() {
     let patient = Config { heartbeat: Some(Duration::from_secs(3600)), ..enrolled(&server, folder.path()) };
     let node = start(patient, pending()).await.unwrap();
     let session = SigningKey::from_bytes(&[42; 32]);
-    let grant = Grant {
-        key: sign::key_id(&key().verifying_key().to_bytes()),
-        id: GrantId::random(),
-        node: node.id(),
-        session_key: session.verifying_key().to_bytes(),
-        operations: Operations::READ,
-        allowance: 100,
-        not_before: 0,
-        expires: u64::MAX,
-        tags: vec![],
-    };
+    let grant = grant_to_read(&node, &session);
     let order = Bytes::from(Order { node: grant.node, grant: grant.id, traffic: 40 }.sign(&session));
     node.node().ledger.orders().take(&grant, &order).await.unwrap();
     node.stop().await.unwrap();
