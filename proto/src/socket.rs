@@ -42,7 +42,7 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 /// # Errors
 /// If the listener is broken.
 pub fn prepare_listener(listener: &TcpListener) -> io::Result<()> {
-    // Where others may come from too, all connections begin as the system has it: one that gets the timers only later is slow on a long way.
+    // Where others may come from too, connections begin as the system has it.
     if listener.local_addr()?.ip().to_canonical().is_loopback() {
         without_timers(listener);
     }
