@@ -388,6 +388,9 @@ impl Options {
     }
 }
 
+/// What in the file is nobody else's.
+const SECRETS: [&str; 2] = ["password", "enroll_token"];
+
 fn read_file(path: &Path) -> Result<FileOptions, ConfigError> {
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
     let mut file = match std::fs::File::open(path) {
@@ -399,12 +402,25 @@ fn read_file(path: &Path) -> Result<FileOptions, ConfigError> {
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(failed)?;
     let options: FileOptions = toml::from_str(&text)
-        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: mistake(&text, &error) })?;
     let secrets = [&options.password, &options.enroll_token];
     if mode & 0o077 != 0 && secrets.into_iter().flatten().any(|secret| !secret.expose().is_empty()) {
         return Err(ConfigError::Exposed { path: path.to_owned() });
     }
     Ok(options)
+}
+
+/// Where a file is wrong, and why. The parser would show the line, and a value that is no text, which may be a secret.
+fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = at.bytes().filter(|byte| *byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim_start_matches([' ', '\t', '"', '\'']);
+    let why = if SECRETS.iter().any(|name| line.starts_with(name)) {
+        "this has to be text between quotes"
+    } else {
+        error.message()
+    };
+    format!("line {}: {why}", number + 1)
 }
 
 /// A base address without a slash at its end. Credentials do not travel in plain text between machines unless asked to.
@@ -514,6 +530,24 @@ mod tests {
         }
         for harmless in ["storage_gb = 5", "password = ''", EXAMPLE] {
             assert!(resolve_mode(Options::default(), harmless, 0o644).is_ok(), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_without_what_the_line_says() {
+        let cases = [
+            ("password = 'hunter2", "line 1: this has to be text between quotes"),
+            ("storage_gb = 5\n  password = 1234567", "line 2: this has to be text between quotes"),
+            ("enroll_token = hunter2", "line 1: this has to be text between quotes"),
+            ("\"password\" = 1234567", "line 1: this has to be text between quotes"),
+            ("password = 'hunter2' x\n", "line 1: this has to be text between quotes"),
+            ("password = 'hunter2'\nstorage_gb = 'five'", "line 2: invalid type"),
+            ("nonsense = 1\npassword = 'hunter2'", "line 1: unknown field `nonsense`"),
+        ];
+        for (file, wanted) in cases {
+            let error = resolve(Options::default(), file).err().unwrap().to_string();
+            assert!(error.contains(wanted), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("1234567"), "{error}");
         }
     }
 
