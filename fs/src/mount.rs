@@ -20,8 +20,11 @@ mod ready;
 
 use std::fs;
 use std::io;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cyx_client::Client;
@@ -40,8 +43,9 @@ use ready::Manager;
 
 /// The kernel's door to filesystems of user space.
 const DEVICE: &str = "/dev/fuse";
-/// Threads that take requests from the kernel, and do what can be done without waiting for anything but the local disk.
-const READERS: usize = 4;
+/// Threads that take requests from the kernel, and do what can be done without waiting for anything but the local disk: one for each
+/// processor, within these bounds. The kernel has them take turns, and what more of them read into is in no processor's cache any more.
+const READERS: RangeInclusive<usize> = 2..=4;
 /// Bounds of the journal, which gets a quarter of the space on disk, in bytes.
 const LEAST_JOURNAL: u64 = 32 << 20;
 const MOST_JOURNAL: u64 = 4 << 30;
@@ -359,7 +363,8 @@ impl Prepared {
             either(options.read_only, MountOption::RO, MountOption::RW),
         ];
         config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-        config.n_threads = Some(READERS);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        config.n_threads = Some(processors.clamp(*READERS.start(), *READERS.end()));
         config
     }
 

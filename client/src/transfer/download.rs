@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const WINDOW: u64 = 1 << 30;
 /// Pieces under way at a time; how many have memory is the budget's business.
 const AHEAD: usize = 6;
-/// Bytes of buffers under way at a time, beside those of the run that is written: two pieces of a large file, which is several times what
+/// Bytes of buffers under way at a time, beside those of the run that is written: four pieces of a large file, which is several times what
 /// a link of 1 Gbit/s and 100 ms holds.
 const AHEAD_BYTES: usize = 48 << 20;
 
