@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use cyx_tests::{Cluster, noise};
 
@@ -107,4 +108,31 @@ fn a_cluster_without_enough_nodes_refuses_to_upload() {
     let said = ["0 shards are reachable", "none of 3 storage nodes can store anything now"];
     assert!(said.iter().any(|sentence| run.stderr.contains(sentence)), "{run:?}");
     user.fails(3, ["stat", "docs", "file"]);
+}
+
+/// A shard that is missing is computed from as many bytes of others as a whole segment has.
+#[test]
+fn a_long_file_is_read_once_though_nodes_are_dead() {
+    let cluster = Cluster::start_with(14, &["--heartbeat-seconds=1", "--node-suspect-seconds=3"], &[]);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let content = noise(3, 80 * MIB);
+    user.write_whole("docs", "file", &content);
+    (0..4).for_each(|index| cluster.kill_node(index));
+    let served = || (4..14).map(|index| cluster.metric(index, "cyx_node_served_bytes_total")).sum::<u64>();
+    let read = || {
+        assert!(user.read("docs", "file") == content, "other bytes came back");
+        served()
+    };
+    // Until it is known that they are dead, more may be read than has to be.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut before = read();
+    loop {
+        let after = read();
+        let bytes = after - std::mem::replace(&mut before, after);
+        if bytes < content.len() as u64 * 5 / 4 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{bytes} bytes were read for {}", content.len());
+    }
 }

@@ -64,6 +64,11 @@ impl Runs {
                 self.at = window.end;
                 self.waiting.extend(self.reader.plan(window).await?);
             }
+            if let Some([first, second]) = self.waiting.front().and_then(|piece| self.reader.in_halves(piece)) {
+                self.waiting.pop_front();
+                self.waiting.push_front(second);
+                self.waiting.push_front(first);
+            }
             let Some(piece) = self.waiting.front() else { break };
             let (sealed, plain) = self.reader.need(piece)?;
             let bytes = sealed.saturating_add(plain);

@@ -329,6 +329,34 @@ impl FileReader {
         Ok(())
     }
 
+    /// A long piece as two, if every shard of its bytes can be read as far as is known: the more pieces are under way, the less those nodes have
+    /// to wait that are ahead of the others. Without one of the shards each would take as many bytes of others as the whole.
+    pub(crate) fn in_halves(&self, piece: &Piece) -> Option<[Piece; 2]> {
+        let Piece::Segment { extent, segment, offset } = piece else { return None };
+        let half = self.shared.transfer.tuning().read_piece / 2;
+        if extent.len <= half || !self.has_all_data(segment) {
+            return None;
+        }
+        let middle = extent.file_offset + half;
+        let part = |range: Range<u64>| {
+            let extent = extent.clip(&range)?;
+            Some(Piece::Segment { extent, segment: Arc::clone(segment), offset: *offset })
+        };
+        Some([part(extent.file_offset..middle)?, part(middle..extent.end())?])
+    }
+
+    /// Whether somebody is worth asking for each data shard of a segment.
+    fn has_all_data(&self, segment: &SegmentAt) -> bool {
+        let health = self.shared.transfer.pool().health();
+        let excluded = lock(&self.shared.excluded).clone();
+        let access = lock(&self.shared.access);
+        let is_good = |holder: &Option<NodeId>| {
+            let access = holder.filter(|node| !excluded.contains(node)).and_then(|node| access.get(&node));
+            access.is_some_and(|access| access.alive && !health.is_read_last(access.node))
+        };
+        segment.holders.iter().take(segment.scheme.k()).all(is_good)
+    }
+
     /// Memory that reading a piece takes: sealed bytes, and plain ones unless those are opened where they lie.
     pub(crate) fn need(&self, piece: &Piece) -> Result<(usize, usize)> {
         match piece {

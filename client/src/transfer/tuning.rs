@@ -35,8 +35,8 @@ pub struct Tuning {
     pub hedge_min: Duration,
     /// Reads are hedged this late while nothing is known about the nodes.
     pub hedge_unknown: Duration,
-    /// Plain bytes that are read from nodes in one go. The more pieces the memory has room for, the less those nodes have to wait that are
-    /// ahead of the others.
+    /// Plain bytes that are read from nodes in one go: a segment of a large file, whose missing shards are computed from as many bytes of others.
+    /// Half as many, while none is missing.
     pub read_piece: u64,
     /// Sealed bytes of a pack of small files.
     pub pack: u64,
@@ -61,7 +61,7 @@ impl Default for Tuning {
             late_store: Duration::from_secs(4),
             hedge_min: Duration::from_millis(150),
             hedge_unknown: Duration::from_millis(1500),
-            read_piece: 10 * MIB,
+            read_piece: 20 * MIB,
             pack: 5 * MIB,
             patience: Patience::default(),
             outage: Duration::from_secs(20),
