@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use cyx_tests::{Cluster, noise};
 
@@ -113,10 +112,10 @@ fn a_cluster_without_enough_nodes_refuses_to_upload() {
 /// A shard that is missing is computed from as many bytes of others as a whole segment has.
 #[test]
 fn a_long_file_is_read_once_though_nodes_are_dead() {
-    let cluster = Cluster::start_with(14, &["--heartbeat-seconds=1", "--node-suspect-seconds=3"], &[]);
+    let cluster = Cluster::start_with(14, &["--plan-free-traffic-bytes=1000000000000"], &[]);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
-    let content = noise(3, 80 * MIB);
+    let content = noise(3, 240 * MIB);
     user.write_whole("docs", "file", &content);
     (0..4).for_each(|index| cluster.kill_node(index));
     let served = || (4..14).map(|index| cluster.metric(index, "cyx_node_served_bytes_total")).sum::<u64>();
@@ -124,15 +123,8 @@ fn a_long_file_is_read_once_though_nodes_are_dead() {
         assert!(user.read("docs", "file") == content, "other bytes came back");
         served()
     };
-    // Until it is known that they are dead, more may be read than has to be.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut before = read();
-    loop {
-        let after = read();
-        let bytes = after - std::mem::replace(&mut before, after);
-        if bytes < content.len() as u64 * 5 / 4 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{bytes} bytes were read for {}", content.len());
-    }
+    // Each download finds out who is dead, and on a busy machine asks others for what is late: that is a part of it, once in a while more.
+    let counts = [read(), read(), read(), read()];
+    let least = counts.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(least < content.len() as u64 * 6 / 5, "{least} bytes were read for {}", content.len());
 }

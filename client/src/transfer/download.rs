@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 const WINDOW: u64 = 1 << 30;
 /// Pieces under way at a time; how many have memory is the budget's business.
 const AHEAD: usize = 6;
-/// Bytes of buffers under way at a time, beside those of the run that is written: four pieces of a large file, which is several times what
-/// a link of 1 Gbit/s and 100 ms holds.
+/// Bytes of buffers under way at a time, beside those of the run that is written: two segments of a large file, whole or in halves, which is
+/// several times what a link of 1 Gbit/s and 100 ms holds.
 const AHEAD_BYTES: usize = 48 << 20;
 
 /// What is written next.
