@@ -15,6 +15,7 @@
 //! | [`bulk`] | calls that move data |
 //! | [`health`] | what is remembered about nodes: failures, silence and response times |
 //! | [`load`] | what they have to do, and whose turn it is |
+//! | [`pace`] | the way to them, shared out among connections |
 //! | [`orders`] | what is signed about the traffic |
 //! | [`store`] | chunks out, receipts back |
 //! | [`read`] | chunk ranges, proofs and presence back |
@@ -35,6 +36,7 @@ pub mod health;
 mod heard;
 mod load;
 pub(crate) mod orders;
+mod pace;
 pub mod read;
 pub mod store;
 pub(crate) mod wire;
@@ -46,6 +48,7 @@ pub use store::{Chunk, Stored};
 use dial::{MOMENT, Slot};
 use load::{Loads, Turn};
 use orders::{Counted, Orders};
+use pace::Pace;
 use wire::Wire;
 
 /// Signs for the session key that this client's grants name: that it is at hand, and what traffic it had.
@@ -169,6 +172,7 @@ struct Pool {
     patience: Patience,
     health: Health,
     loads: Loads,
+    pace: Pace,
     orders: Arc<Orders>,
     slots: Mutex<HashMap<NodeId, Slot>>,
 }
@@ -187,7 +191,17 @@ impl NodePool {
     #[must_use]
     pub fn new(session: Arc<dyn SessionProof>, patience: Patience) -> Self {
         let (health, loads, orders) = (Health::default(), Loads::default(), session.orders());
-        Self { inner: Arc::new(Pool { session, patience, health, loads, orders, slots: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Pool {
+                session,
+                patience,
+                health,
+                loads,
+                pace: Pace::default(),
+                orders,
+                slots: Mutex::default(),
+            }),
+        }
     }
 
     /// What is remembered about the nodes.

@@ -6,7 +6,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,7 +47,7 @@ async fn store(pool: &NodePool, node: &FakeNode, chunks: &[Chunk]) -> Result<(),
 
 async fn read(pool: &NodePool, node: &FakeNode, chunk: &Chunk, from: u64, to: u64) -> Result<Bytes, Problem> {
     let mut out = vec![0; usize::try_from(to - from).unwrap()];
-    let read = pool.read_into(&access(node), reference(chunk), from..to, &mut out).await;
+    let read = pool.read_into(&access(node), reference(chunk), from..to, &mut out, &AtomicU64::default()).await;
     read.map(|()| out.into()).map_err(|error| error.problem)
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
+use nix::sys::socket::SetSockOpt as _;
+use nix::sys::socket::sockopt::SetUsize;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -11,6 +13,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 const LOSS_BASED: [&[u8]; 2] = [b"cubic", b"reno"];
 /// Looks at the rate at which packets arrive instead, and lets a timer space what is sent.
 const RATE_BASED: &[u8] = b"bbr";
+
+/// Bytes a second that a connection sends at most.
+#[derive(Clone, Copy)]
+struct MaxPacingRate;
+
+// Neither socket2 nor rustix has this option.
+nix::setsockopt_impl!(MaxPacingRate, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, usize, SetUsize);
 
 /// Connects to a node by its address, and sets the connection up as [`prepare`] does.
 ///
@@ -82,6 +91,15 @@ pub fn probe_bandwidth(stream: &impl AsFd) {
     }
 }
 
+/// Has a connection to another machine send no more than so many bytes a second. What its congestion control finds counts if it is less.
+pub fn limit_rate(stream: &impl AsFd, bytes_per_second: u64) {
+    // Inside one machine it would bring back the timers.
+    if is_rate_based(&SockRef::from(stream)) {
+        let limit = usize::try_from(bytes_per_second).unwrap_or(usize::MAX).min(i32::MAX as usize);
+        let _ = MaxPacingRate.set(stream, &limit);
+    }
+}
+
 /// Whether this is an address of this machine: what is sent there comes from there. One of the loopback may lead elsewhere all the same, if
 /// the machine is one end of a tunnel.
 fn is_own(address: SocketAddr) -> bool {
@@ -92,6 +110,10 @@ fn is_own(address: SocketAddr) -> bool {
         socket.local_addr()
     });
     begins.is_ok_and(|begins| begins.ip() == address.ip())
+}
+
+fn is_rate_based(socket: &SockRef<'_>) -> bool {
+    socket.tcp_congestion().is_ok_and(|name| name.split(|byte| *byte == 0).next() == Some(RATE_BASED))
 }
 
 /// Uses the first of `others` that the kernel has, if one of `these` is used now. Whether it does.

@@ -4,6 +4,7 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use cyx_client::nodes::read::ChunkRef;
@@ -88,7 +89,11 @@ async fn a_revoked_session_reads_nothing_more_after_its_grants_end() {
     let access: NodeAccess = answer.nodes.iter().find(|node| node.node == holder).unwrap().clone().try_into().unwrap();
     let read = || async {
         let mut out = vec![0; 1000];
-        transfer.pool().read_into(&access, chunk, 0..1000, &mut out).await.map_err(|error| error.problem)
+        transfer
+            .pool()
+            .read_into(&access, chunk, 0..1000, &mut out, &AtomicU64::default())
+            .await
+            .map_err(|error| error.problem)
     };
     assert_eq!(read().await, Ok(()));
 

@@ -118,7 +118,13 @@ impl NodePool {
         }
     }
 
-    fn wire_of(&self, node: NodeId) -> Option<Wire> {
+    /// Does something with every connection.
+    pub(super) fn every_wire(&self, what: impl Fn(&Wire)) {
+        let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter_map(|slot| slot.wire.as_ref()).for_each(what);
+    }
+
+    pub(super) fn wire_of(&self, node: NodeId) -> Option<Wire> {
         let slots = self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.get(&node).and_then(|slot| slot.wire.clone())
     }

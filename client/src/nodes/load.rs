@@ -25,17 +25,24 @@ pub(crate) struct Loads {
     sent: AtomicU64,
 }
 
+#[derive(Default)]
 struct Load {
-    stores: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
+    stores: Arc<Way>,
+    reads: Arc<Way>,
     /// Bytes that it has acknowledged.
     stored: AtomicU64,
 }
 
-impl Default for Load {
+/// One direction of a node's connection.
+struct Way {
+    turns: Arc<Semaphore>,
+    /// Bytes that it is to move, also those whose turn it is not yet.
+    waiting: AtomicU64,
+}
+
+impl Default for Way {
     fn default() -> Self {
-        let turns = || Arc::new(Semaphore::new(AT_A_TIME as usize));
-        Self { stores: turns(), reads: turns(), stored: AtomicU64::new(0) }
+        Self { turns: Arc::new(Semaphore::new(AT_A_TIME as usize)), waiting: AtomicU64::new(0) }
     }
 }
 
@@ -44,6 +51,15 @@ pub(super) struct Turn {
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// Whether others had to be done first.
     pub(super) waited: bool,
+    awaited: Awaited,
+}
+
+/// Bytes that a node's connection is to move for somebody.
+struct Awaited {
+    way: Arc<Way>,
+    all: u64,
+    /// Those of them that count as waiting.
+    waiting: AtomicU64,
 }
 
 impl Loads {
@@ -53,22 +69,29 @@ impl Loads {
 
     /// Waits until a node's connection is free for storing so many bytes.
     pub(super) async fn turn_to_store(&self, node: NodeId, bytes: u64) -> Turn {
-        Turn::of(&self.of(node).stores, bytes).await
+        Turn::of(Arc::clone(&self.of(node).stores), bytes).await
     }
 
     /// As [`Self::turn_to_store`], for reading.
     pub(super) async fn turn_to_read(&self, node: NodeId, bytes: u64) -> Turn {
-        Turn::of(&self.of(node).reads, bytes).await
+        Turn::of(Arc::clone(&self.of(node).reads), bytes).await
     }
 
     /// Whether nothing of what is large is stored there now.
     pub(crate) fn stores_nothing(&self, node: NodeId) -> bool {
-        self.of(node).stores.available_permits() == AT_A_TIME as usize
+        self.of(node).stores.turns.available_permits() == AT_A_TIME as usize
     }
 
     /// Whether nothing of what is large is read there now.
     pub(crate) fn reads_nothing(&self, node: NodeId) -> bool {
-        self.of(node).reads.available_permits() == AT_A_TIME as usize
+        self.of(node).reads.turns.available_permits() == AT_A_TIME as usize
+    }
+
+    /// Bytes that nodes are to store, for those that have any to store.
+    pub(super) fn to_store(&self) -> Vec<(NodeId, u64)> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = nodes.iter().map(|(node, load)| (*node, load.stores.waiting.load(Ordering::Relaxed)));
+        waiting.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// A connection has taken bytes for a node.
@@ -97,22 +120,48 @@ fn permits(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).min(AT_A_TIME)
 }
 
+impl Awaited {
+    fn of(way: Arc<Way>, all: u64) -> Self {
+        way.waiting.fetch_add(all, Ordering::Relaxed);
+        Self { way, all, waiting: AtomicU64::new(all) }
+    }
+
+    /// So many bytes are left to move. Half of what has moved counts until all of it is acknowledged, because it may lie in buffers still.
+    fn left(&self, bytes: u64) {
+        self.set(bytes.midpoint(self.all));
+    }
+
+    fn set(&self, waiting: u64) {
+        let before = self.waiting.swap(waiting, Ordering::Relaxed);
+        self.way.waiting.fetch_add(waiting.wrapping_sub(before), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Turn {
-    async fn of(turns: &Arc<Semaphore>, bytes: u64) -> Self {
+    async fn of(way: Arc<Way>, bytes: u64) -> Self {
+        let turns = Arc::clone(&way.turns);
         if Work::read(bytes) == Work::SmallRead {
-            return Self { permit: Mutex::default(), waited: false };
+            return Self { permit: Mutex::default(), waited: false, awaited: Awaited::of(way, 0) };
         }
+        let awaited = Awaited::of(way, bytes);
         let wanted = permits(bytes);
-        let (permit, waited) = match Arc::clone(turns).try_acquire_many_owned(wanted) {
+        let (permit, waited) = match Arc::clone(&turns).try_acquire_many_owned(wanted) {
             Ok(permit) => (Some(permit), false),
             // The semaphore is never closed.
-            Err(_) => (Arc::clone(turns).acquire_many_owned(wanted).await.ok(), true),
+            Err(_) => (turns.acquire_many_owned(wanted).await.ok(), true),
         };
-        Self { permit: Mutex::new(permit), waited }
+        Self { permit: Mutex::new(permit), waited, awaited }
     }
 
     /// So many bytes are left to move.
     pub(super) fn left(&self, bytes: u64) {
+        self.awaited.left(bytes);
         let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(permit) = permit.as_mut() {
             let needless = permit.num_permits().saturating_sub(permits(bytes) as usize);

@@ -1,6 +1,7 @@
 //! Ranges of chunks, with or without a proof, and whether chunks are there at all.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::health::Work;
 use super::orders::Counted;
 use super::store::Progress;
 use super::wire::{Wire, problem};
-use super::{NodeError, NodePool, Problem, Turn, Waits};
+use super::{NodeError, NodePool, Problem, Waits};
 
 /// A chunk and what is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum ChunkHealth {
 }
 
 impl NodePool {
-    /// Reads `range` of a chunk into `out`, which is exactly as long.
+    /// Reads `range` of a chunk into `out`, which is exactly as long, and has `arrived` say how many bytes of it are here.
     ///
     /// Nothing is verified here but the lengths: frames authenticate themselves, and [`Self::read_proven`] finds who lied. A node that was
     /// waited for in vain before has a moment to answer.
@@ -60,13 +61,18 @@ impl NodePool {
         chunk: ChunkRef,
         range: Range<u64>,
         out: &mut [u8],
+        arrived: &AtomicU64,
     ) -> Result<(), NodeError> {
         let began = Instant::now();
         let wanted = out.len() as u64;
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
         let turn = self.loads().turn_to_read(access.node, wanted).await;
-        let read = |wire, idle| read_range(self, wire, access, (chunk, range.clone()), &out, &turn, idle);
+        let moved = |bytes: u64| {
+            arrived.store(bytes, Ordering::Relaxed);
+            turn.left(wanted - bytes);
+        };
+        let read = |wire, idle| read_range(self, wire, access, (chunk, range.clone()), &out, &moved, idle);
         self.with_wire(access, Waits::Once, read).await?;
         self.health().took(Work::read(wanted), began.elapsed());
         Ok(())
@@ -188,7 +194,7 @@ async fn read_range(
     access: &NodeAccess,
     (chunk, range): (ChunkRef, Range<u64>),
     out: &Mutex<&mut [u8]>,
-    turn: &Turn,
+    moved: &(impl Fn(u64) + Sync),
     idle: Duration,
 ) -> Result<(), Problem> {
     let room = || out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +211,7 @@ async fn read_range(
             None => return Err(Problem::WrongData("more bytes than were asked for")),
         }
         filled = end;
-        turn.left((wanted - filled) as u64);
+        moved(filled as u64);
     }
     if filled == wanted { Ok(()) } else { Err(Problem::WrongData("fewer bytes than were asked for")) }
 }

@@ -20,7 +20,7 @@ use prost::Message as _;
 use super::access::NodeAccess;
 use super::bulk::Sent;
 use super::wire::{Wire, clean, problem};
-use super::{NodeError, NodePool, Problem, Turn, Waits};
+use super::{NodeError, NodePool, Problem, Turn, Waits, Work};
 
 /// A chunk to be stored.
 #[derive(Clone, Debug)]
@@ -50,6 +50,9 @@ impl NodePool {
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let turn = Arc::new(self.loads().turn_to_store(access.node, bytes).await);
+        if Work::read(bytes) == Work::LargeRead {
+            self.pace();
+        }
         if turn.waited && self.health().has_stalled(access.node) {
             // Whoever was before this one waited for as long as nodes may take.
             return Err(access.error(Problem::Stalled));

@@ -5,8 +5,8 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
@@ -65,7 +64,8 @@ struct Shared {
     was_idle: AtomicBool,
     retired: AtomicBool,
     heard: Arc<Heard>,
-    probe: Arc<Notify>,
+    /// What lies below it, while it stands.
+    line: Weak<OwnedFd>,
     /// Milliseconds after `opened` at which either side was asked to look for its rate last.
     probed: AtomicU64,
 }
@@ -130,20 +130,14 @@ impl Wire {
             .await
             .map_err(broken)?;
         let node = access.node;
-        let probe = Arc::new(Notify::new());
-        let asked = Arc::clone(&probe);
+        let line = Arc::new(line);
+        let lent = Arc::downgrade(&line);
         // Ends when the last sender is dropped or the connection breaks.
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            let ended = loop {
-                tokio::select! {
-                    ended = &mut connection => break ended,
-                    () = asked.notified() => cyx_proto::socket::probe_bandwidth(&line),
-                }
-            };
-            if let Err(error) = ended {
+            if let Err(error) = connection.await {
                 tracing::debug!(%node, %error, "connection to a storage node ended");
             }
+            drop(line);
         });
         let shared = Shared {
             address: access.address.clone(),
@@ -152,7 +146,7 @@ impl Wire {
             was_idle: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             heard,
-            probe,
+            line: lent,
             probed: AtomicU64::new(0),
         };
         Ok(Self { sender, shared: Arc::new(shared) })
@@ -220,8 +214,17 @@ impl Wire {
 
     /// Has it look for the rate anew at which it can send, unless it did just now.
     pub(super) fn probe_bandwidth(&self) {
-        if self.shared.may_probe() {
-            self.shared.probe.notify_one();
+        if self.shared.may_probe()
+            && let Some(line) = self.shared.line.upgrade()
+        {
+            cyx_proto::socket::probe_bandwidth(&line);
+        }
+    }
+
+    /// Has it send no more than so many bytes a second, if it leads to another machine.
+    pub(super) fn limit_rate(&self, bytes_per_second: u64) {
+        if let Some(line) = self.shared.line.upgrade() {
+            cyx_proto::socket::limit_rate(&line, bytes_per_second);
         }
     }
 

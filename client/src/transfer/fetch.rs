@@ -6,7 +6,8 @@
 //! | a node fails | more shards are read in the same columns, until k are there; nodes that stalled before are asked all at once, and not counted on |
 //! | a small read is late | it is asked for again over the same connection: a lost packet is noticed sooner |
 //! | a large one is late, and most of the other nodes have nothing to send | the node looks for more room on the way |
-//! | it is later still, or was large | more shards are read beside it; whoever is complete first counts; whether the late node is there is found out beside |
+//! | it is later still, or was large | more shards are read beside it, unless most of it is here; whoever is complete first counts; whether the late node is there is found out beside |
+//! | it has taken twice as long | so too, however much of it is here |
 //! | everything is there | what is still under way is dropped; missing bytes are computed |
 //!
 //! Nothing is believed here. The frames' authentication decides, and [`super::liar`] finds out who is to blame.
@@ -14,6 +15,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use cyx_core::chunk::{Root, chunk_id};
@@ -208,11 +211,11 @@ pub(crate) async fn fetch(
         let Some((slice, behind)) = std::mem::take(&mut rest).split_at_mut_checked(len) else { break };
         rest = behind;
         let index = parts.len();
-        parts.push(Part { shard: part.shard, columns: part.bytes.clone(), place: at..at + len, state: State::Lost });
+        parts.push(Part { shard: part.shard, columns: part.bytes.clone(), place: at..at + len, ..Part::default() });
         at += len;
         if fetching.is_good(part.shard) {
             parts[index].state = State::Waiting;
-            fetching.read_direct(index, part.shard, part.bytes, slice);
+            fetching.read_direct(index, &parts[index], slice);
         } else if let Some(access) = fetching.holder(part.shard) {
             means.pool.look_for(access);
         }
@@ -221,19 +224,23 @@ pub(crate) async fn fetch(
 }
 
 /// A run of the range that lies in one data shard.
+#[derive(Default)]
 struct Part {
     shard: usize,
     columns: Range<u64>,
     place: Range<usize>,
     state: State,
+    /// Bytes of it that are here, of a direct read.
+    arrived: Arc<AtomicU64>,
 }
 
-#[derive(PartialEq, Eq, Clone, Copy)]
+#[derive(PartialEq, Eq, Clone, Copy, Default)]
 enum State {
     Waiting,
     /// Waiting still, but others are asked as well.
     Late,
     Done,
+    #[default]
     Lost,
 }
 
@@ -308,12 +315,13 @@ impl<'a> Fetching<'a> {
         self.holder(shard).is_some_and(|access| access.alive && !self.pool.health().is_read_last(access.node))
     }
 
-    fn read_direct(&mut self, part: usize, shard: usize, columns: Range<u64>, slice: &'a mut [u8]) {
-        let Some(access) = self.holder(shard) else { return };
-        let (pool, chunk) = (self.pool, self.segment.chunk(shard));
+    fn read_direct(&mut self, index: usize, part: &Part, slice: &'a mut [u8]) {
+        let Some(access) = self.holder(part.shard) else { return };
+        let (pool, chunk) = (self.pool, self.segment.chunk(part.shard));
+        let (columns, arrived) = (part.columns.clone(), Arc::clone(&part.arrived));
         self.attempts.push(Box::pin(async move {
-            let result = pool.read_into(access, chunk, columns, slice).await.map(|()| None);
-            Attempted { purpose: Purpose::Direct(part), result }
+            let result = pool.read_into(access, chunk, columns, slice, &arrived).await.map(|()| None);
+            Attempted { purpose: Purpose::Direct(index), result }
         }));
     }
 
@@ -345,7 +353,9 @@ impl<'a> Fetching<'a> {
         let (pool, chunk) = (self.pool, self.segment.chunk(shard));
         self.asked.push((shard, columns.clone()));
         self.attempts.push(Box::pin(async move {
-            let result = pool.read_into(access, chunk, columns.clone(), &mut lent.bytes).await.map(|()| Some(lent));
+            let arrived = AtomicU64::new(0);
+            let read = pool.read_into(access, chunk, columns.clone(), &mut lent.bytes, &arrived).await;
+            let result = read.map(|()| Some(lent));
             Attempted { purpose: Purpose::Extra(shard, columns), result }
         }));
     }
@@ -390,7 +400,7 @@ impl<'a> Fetching<'a> {
                     let done = parts.iter().filter(|part| part.state == State::Done).count();
                     if parts.len() <= 2 || done * 2 >= parts.len() || began.elapsed() >= pause * 8 {
                         self.doubt(parts, pause);
-                        self.hedge(parts);
+                        self.hedge(parts, began.elapsed() < pause * 2);
                     }
                 }
             }
@@ -521,34 +531,6 @@ impl<'a> Fetching<'a> {
         };
         let candidates = || (0..self.segment.scheme.n()).filter(open);
         candidates().find(|shard| self.is_good(*shard)).or_else(|| candidates().next())
-    }
-
-    /// What is still waited for is late: others are asked as well, one more each time.
-    fn hedge(&mut self, parts: &mut [Part]) {
-        let mut late = false;
-        for part in parts.iter_mut().filter(|part| part.state == State::Waiting) {
-            part.state = State::Late;
-            late = true;
-        }
-        if late {
-            return;
-        }
-        let waiting: Vec<Range<u64>> = (0..parts.len())
-            .filter(|part| !self.is_covered(parts, *part))
-            .map(|part| parts[part].columns.clone())
-            .collect();
-        let mut done: Vec<Range<u64>> = Vec::new();
-        for columns in waiting {
-            if done.contains(&columns) {
-                continue;
-            }
-            if let Some(next) = self.next_candidate(parts, &columns)
-                && self.has_room(parts)
-            {
-                self.read_extra(next, columns.clone());
-            }
-            done.push(columns);
-        }
     }
 
     fn too_few(self, parts: &[Part]) -> TooFew {

@@ -210,6 +210,25 @@ async fn a_small_read_that_is_late_is_asked_for_again_before_other_nodes_are() {
 }
 
 #[tokio::test]
+async fn what_is_large_and_nearly_here_is_waited_for_once_more() {
+    let stored = Stored::new().await;
+    let (tuning, excluded) = (patient(), HashSet::new());
+    let means = Means { pool: &stored.pool, tuning: &tuning, reserve: &stored.reserve };
+    let mut fetching = Fetching::new(means, &stored.segment, &stored.access, &excluded);
+    let part =
+        |columns, arrived| Part { columns, state: State::Waiting, arrived: Arc::new(arrived), ..Part::default() };
+    let large = 0..1_000_000;
+    let mut parts = [part(large.clone(), 500_000.into()), part(large, 499_999.into()), part(0..10_000, 9_999.into())];
+    let states = |parts: &[Part]| parts.iter().map(|part| part.state == State::Late).collect::<Vec<_>>();
+    fetching.hedge(&mut parts, true);
+    assert_eq!(states(&parts), [false, true, true]);
+    fetching.hedge(&mut parts, true);
+    assert_eq!(states(&parts), [false, true, true]);
+    fetching.hedge(&mut parts, false);
+    assert_eq!(states(&parts), [true; 3]);
+}
+
+#[tokio::test]
 async fn a_node_that_forgot_or_sends_too_little_is_as_good_as_dead() {
     let stored = Stored::new().await;
     stored.cluster.nodes[0].behave(Manner::Forgets);
