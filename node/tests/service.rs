@@ -153,7 +153,7 @@ async fn a_grant_serves_who_proved_its_key_on_this_connection_only() {
     let mut owner = node.client(&session()).await;
     assert_eq!(owner.store(&grant, &chunk).await.stored(), [chunk[0].0]);
     assert_eq!(error_code(&silent.read(&grant, chunk[0].0).await.unwrap_err()), ErrorCode::InvalidCredentials);
-    let probe = || cyx_proto::chunk::v1::ProbeBandwidthRequest {};
+    let probe = || cyx_proto::chunk::v1::ProbeBandwidthRequest { max_rate: 1_000_000 };
     let refused = silent.rpc.probe_bandwidth(probe()).await.unwrap_err();
     assert_eq!(error_code(&refused), ErrorCode::InvalidCredentials);
     owner.rpc.probe_bandwidth(probe()).await.unwrap();

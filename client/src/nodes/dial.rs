@@ -114,7 +114,7 @@ impl NodePool {
     /// The same of what a node sends.
     pub(crate) fn read_faster(&self, node: NodeId) {
         if let Some(wire) = self.wire_of(node) {
-            wire.ask_to_probe_bandwidth();
+            wire.ask_to_probe_bandwidth(self.rate_back(node));
         }
     }
 

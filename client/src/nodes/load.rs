@@ -23,6 +23,8 @@ pub(crate) struct Loads {
     nodes: Mutex<HashMap<NodeId, Arc<Load>>>,
     /// Bytes that connections took, acknowledged or not.
     sent: AtomicU64,
+    /// Bytes that arrived.
+    arrived: AtomicU64,
 }
 
 #[derive(Default)]
@@ -89,8 +91,17 @@ impl Loads {
 
     /// Bytes that nodes are to store, for those that have any to store.
     pub(super) fn to_store(&self) -> Vec<(NodeId, u64)> {
+        self.waiting(|load| &load.stores)
+    }
+
+    /// Bytes that nodes are to send, for those that have any to send.
+    pub(super) fn to_read(&self) -> Vec<(NodeId, u64)> {
+        self.waiting(|load| &load.reads)
+    }
+
+    fn waiting(&self, way: impl Fn(&Load) -> &Way) -> Vec<(NodeId, u64)> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = nodes.iter().map(|(node, load)| (*node, load.stores.waiting.load(Ordering::Relaxed)));
+        let waiting = nodes.iter().map(|(node, load)| (*node, way(load).waiting.load(Ordering::Relaxed)));
         waiting.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
@@ -102,6 +113,16 @@ impl Loads {
     /// All bytes that connections took for nodes.
     pub(super) fn all_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes have arrived from a node.
+    pub(super) fn arrived(&self, bytes: u64) {
+        self.arrived.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All bytes that arrived from nodes.
+    pub(super) fn all_arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
     }
 
     /// A node has acknowledged bytes.
@@ -126,7 +147,7 @@ impl Awaited {
         Self { way, all, waiting: AtomicU64::new(all) }
     }
 
-    /// So many bytes are left to move. Half of what has moved counts until all of it is acknowledged, because it may lie in buffers still.
+    /// So many bytes are left to move. Half of what was sent counts until all of it is acknowledged, because it may lie in buffers still.
     fn left(&self, bytes: u64) {
         self.set(bytes.midpoint(self.all));
     }

@@ -1,25 +1,29 @@
-//! The way to the nodes, shared out among the connections that send.
+//! The way to the nodes and back, shared out among connections.
 //!
 //! A segment is stored when the last of its nodes has it, so all connections should be done at the same time. Left alone each looks for its rate by
 //! itself and takes the whole way while others pause; when these go on, more is sent than gets through, packets are lost everywhere, and
-//! some connections believe for seconds that they can send but little. So while much is sent, four times a second:
+//! some connections believe for seconds that they can send but little. So while much waits to be sent or read, four times a second:
 //!
-//! 1. What got through in the last seconds, over all connections, is taken for what the way has.
-//! 2. Each connection gets a part of it and a little more, by which more is found if there is more: the larger, the more it has left to send.
-//! 3. One that has fallen far behind is to find its rate anew, within its part.
+//! 1. What got through in the last seconds, over all connections, is taken for what the way has. Until something did, all begin with the same
+//!    moderate rate if it is a long one.
+//! 2. Each connection gets a part of it and a little more, by which more is found if there is more: the larger, the more it has left to move.
 //!
-//! Connections inside one machine are left alone (`cyx_proto::socket`).
+//! While little waits nobody is limited: what gets through then says what was asked for, and not what the way has. What nodes send is theirs to
+//! limit; each request says to what. Connections inside one machine are left alone (`cyx_proto::socket`).
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cyx_core::ids::NodeId;
 use cyx_core::units::{KIB, MIB};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::NodePool;
 
+/// So many bytes are much: more than wait while a file is played, less than always wait while one is copied.
+const MUCH: u64 = 8 * MIB;
 /// How often parts are computed.
 const STEP: Duration = Duration::from_millis(250);
 /// Rates are taken over so many steps: in one of them buffers may fill and nothing more.
@@ -32,78 +36,69 @@ const BEGINNING: usize = 16;
 const BEGINNING_GAIN: u64 = 12;
 /// and afterwards a quarter more than that, which is what `bbr` tries now and then as well.
 const GAIN: u64 = 5;
+/// Bytes a second that a connection over a long way begins with: ten fill a quarter of 1 Gbit/s. All at once, without a limit, they send several times as
+/// much as any way has before they know, and some have to begin anew when seconds have passed.
+pub(super) const FIRST_RATE: u64 = 3_000_000;
 /// Whoever sends anything at all counts as having so many bytes more, so that the last bytes have their part too.
 const LEAST: u64 = 512 * KIB;
 /// Nobody's part is larger than that of one who has so many times as much to send as is usual: a node that takes no more would have it in vain.
 const MOST: u64 = 2;
-/// Who has half as much again to send as is usual, and so many bytes more, has fallen behind.
-const BEHIND: u64 = MIB;
 
-/// What got through. Part of a [`NodePool`].
+/// What is known of the way. Part of a [`NodePool`].
 #[derive(Default)]
-pub(super) struct Pace(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    at_work: bool,
-    last: Option<Instant>,
-    /// Bytes that had been sent at each step, the newest last.
-    sent: VecDeque<u64>,
+pub(super) struct Pace {
+    at_work: AtomicBool,
+    there: Mutex<Steps>,
+    back: Mutex<Steps>,
 }
 
-impl State {
-    /// Whether somebody has to begin.
-    fn begin(&mut self) -> bool {
-        if std::mem::replace(&mut self.at_work, true) {
-            return false;
+/// What got through in one direction while much waited: bytes that had moved at each step, the newest last.
+#[derive(Default)]
+struct Steps {
+    moved: VecDeque<u64>,
+}
+
+impl Steps {
+    /// So many bytes have moved by now.
+    fn step(&mut self, moved: u64) {
+        if self.moved.len() == REMEMBERED {
+            self.moved.pop_front();
         }
-        if self.last.is_none_or(|last| last.elapsed() > 2 * STEP) {
-            self.sent.clear();
-        }
-        true
+        self.moved.push_back(moved);
     }
 
-    /// A step: bytes that all together may send in a second, once that is known.
-    fn step(&mut self, sent: u64) -> Option<u64> {
-        self.last = Some(Instant::now());
-        if self.sent.len() == REMEMBERED {
-            self.sent.pop_front();
-        }
-        self.sent.push_back(sent);
-        let windows = self.sent.iter().skip(WINDOW).zip(&self.sent).map(|(newer, older)| newer.saturating_sub(*older));
-        let best = windows.max().filter(|best| *best > 0)?;
-        let gain = if self.sent.len() < BEGINNING { BEGINNING_GAIN } else { GAIN };
-        Some(best * gain / 4 * 1000 / WINDOW_MS)
+    /// Bytes that all together may move in a second, once that is known.
+    fn rate(&self) -> Option<u64> {
+        let newer = self.moved.iter().skip(WINDOW);
+        let best = newer.zip(&self.moved).map(|(newer, older)| newer.saturating_sub(*older)).max();
+        let gain = if self.moved.len() < BEGINNING { BEGINNING_GAIN } else { GAIN };
+        best.filter(|best| *best > 0).map(|best| best * gain / 4 * 1000 / WINDOW_MS)
     }
 }
 
-/// What one connection may do.
-#[derive(Debug, PartialEq, Eq)]
-struct Part {
-    node: NodeId,
-    bytes_per_second: u64,
-    is_behind: bool,
+/// What waits, if it is much.
+fn much(waiting: Vec<(NodeId, u64)>) -> Option<Vec<(NodeId, u64)>> {
+    (waiting.iter().map(|(_, bytes)| bytes).sum::<u64>() >= MUCH).then_some(waiting)
 }
 
-/// Shares a rate out to nodes that have so many bytes left to be sent.
-fn parts(waiting: &[(NodeId, u64)], rate: u64) -> Vec<Part> {
+/// Shares a rate out to nodes that have so many bytes left to be moved.
+fn parts(waiting: &[(NodeId, u64)], rate: u64) -> Vec<(NodeId, u64)> {
     let mut sorted: Vec<u64> = waiting.iter().map(|(_, bytes)| *bytes).collect();
     sorted.sort_unstable();
     let usual = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
     let counts = |bytes: u64| u128::from(bytes.min(usual * MOST) + LEAST);
     let all: u128 = sorted.iter().map(|bytes| counts(*bytes)).sum();
-    let part = |(node, bytes): &(NodeId, u64)| Part {
-        node: *node,
-        bytes_per_second: u64::try_from(u128::from(rate) * counts(*bytes) / all).unwrap_or(u64::MAX),
-        is_behind: *bytes > usual + (usual / 2).max(BEHIND),
+    let part = |(node, bytes): &(NodeId, u64)| {
+        let part = u128::from(rate) * counts(*bytes) / all;
+        (*node, u64::try_from(part).unwrap_or(u64::MAX))
     };
     waiting.iter().map(part).collect()
 }
 
 impl NodePool {
-    /// Something large is to be sent: from now on the way is shared out, until nothing is.
+    /// Something large is to be moved: from now on the way is shared out, until nothing is.
     pub(super) fn pace(&self) {
-        if !self.pace_state().begin() {
+        if self.inner.pace.at_work.swap(true, Ordering::Relaxed) {
             return;
         }
         let pool = self.clone();
@@ -121,27 +116,50 @@ impl NodePool {
 
     /// One step. Whether there is to be another one.
     fn share_out(&self) -> bool {
-        let waiting = self.loads().to_store();
-        if waiting.is_empty() {
-            self.pace_state().at_work = false;
-            self.every_wire(|wire| wire.limit_rate(u64::MAX));
-            return false;
+        let Pace { at_work, there, back } = &self.inner.pace;
+        let (to_store, to_read) = (self.loads().to_store(), self.loads().to_read());
+        let goes_on = !to_store.is_empty() || !to_read.is_empty();
+        match much(to_read) {
+            Some(_) => lock(back).step(self.loads().all_arrived()),
+            None => *lock(back) = Steps::default(),
         }
-        let rate = self.pace_state().step(self.loads().all_sent());
-        for part in rate.map(|rate| parts(&waiting, rate)).unwrap_or_default() {
-            if let Some(wire) = self.wire_of(part.node) {
-                wire.limit_rate(part.bytes_per_second);
-                if part.is_behind {
-                    wire.probe_bandwidth();
+        if let Some(to_store) = much(to_store) {
+            let rate = {
+                let mut there = lock(there);
+                there.step(self.loads().all_sent());
+                there.rate()
+            };
+            let first = || to_store.iter().map(|(node, _)| (*node, self.first_rate(*node))).collect();
+            for (node, part) in rate.map_or_else(first, |rate| parts(&to_store, rate)) {
+                if let Some(wire) = self.wire_of(node) {
+                    wire.limit_rate(part);
+                    wire.begin_to_send();
                 }
             }
+        } else {
+            *lock(there) = Steps::default();
+            self.every_wire(|wire| wire.limit_rate(u64::MAX));
         }
-        true
+        at_work.store(goes_on, Ordering::Relaxed);
+        goes_on
     }
 
-    fn pace_state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.pace.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Bytes a second that a node may send of what is read there.
+    pub(super) fn rate_back(&self, node: NodeId) -> u64 {
+        let Some(to_read) = much(self.loads().to_read()) else { return u64::MAX };
+        let rate = lock(&self.inner.pace.back).rate();
+        let parts = rate.map(|rate| parts(&to_read, rate)).unwrap_or_default();
+        parts.iter().find(|(other, _)| *other == node).map_or_else(|| self.first_rate(node), |(_, part)| *part)
     }
+
+    /// Bytes a second that a connection may begin with.
+    fn first_rate(&self, node: NodeId) -> u64 {
+        if self.wire_of(node).is_some_and(|wire| wire.is_far()) { FIRST_RATE } else { u64::MAX }
+    }
+}
+
+fn lock(steps: &Mutex<Steps>) -> MutexGuard<'_, Steps> {
+    steps.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -160,44 +178,34 @@ mod tests {
         let of = |left: &[u64]| {
             let waiting: Vec<_> = (0..).zip(left).map(|(number, bytes)| (node(number), *bytes)).collect();
             let parts = parts(&waiting, 1_000_000);
-            let total: u64 = parts.iter().map(|part| part.bytes_per_second).sum();
+            let total: u64 = parts.iter().map(|(_, part)| *part).sum();
             assert!((999_990..=1_000_000).contains(&total), "{total}");
-            parts.into_iter().map(|part| (part.bytes_per_second, part.is_behind)).collect::<Vec<_>>()
+            parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>()
         };
-        assert_eq!(of(&[MIB, MIB]), [(500_000, false); 2]);
-        assert_eq!(of(&[MIB / 2, MIB / 2, 3 * MIB / 2]), [(285_714, false), (285_714, false), (428_571, false)]);
-        assert_eq!(of(&[MIB, MIB, 9 * MIB]), [(272_727, false), (272_727, false), (454_545, true)]);
-        assert_eq!(of(&[4 * MIB]), [(1_000_000, false)], "it has the way to itself");
+        assert_eq!(of(&[MIB, MIB]), [500_000; 2]);
+        assert_eq!(of(&[MIB / 2, MIB / 2, 3 * MIB / 2]), [285_714, 285_714, 428_571]);
+        assert_eq!(of(&[MIB, MIB, 9 * MIB]), [272_727, 272_727, 454_545]);
+        assert_eq!(of(&[4 * MIB]), [1_000_000], "it has the way to itself");
         assert!(parts(&[], 1_000_000).is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_best_of_the_last_seconds_counts_and_a_pause_does_not() {
-        let mut state = State::default();
-        assert!(state.begin() && !state.begin());
-        let mut sent = 0;
-        let mut steps = |state: &mut State, count: usize, each: u64| {
-            let mut rate = None;
+    #[test]
+    fn the_best_of_the_last_seconds_counts() {
+        let mut state = Steps::default();
+        let mut moved = 0;
+        let mut steps = |count: usize, each: u64| {
             for _ in 0..count {
-                sent += each;
-                rate = state.step(sent);
+                moved += each;
+                state.step(moved);
             }
-            rate
+            state.rate()
         };
-        assert_eq!(steps(&mut state, WINDOW, 1000), None, "too early");
-        assert_eq!(steps(&mut state, 1, 1000), Some(12_000), "three times");
-        assert_eq!(steps(&mut state, BEGINNING, 1000), Some(5000), "a quarter more");
-        assert_eq!(steps(&mut state, WINDOW, 0), Some(5000));
-        assert_eq!(steps(&mut state, WINDOW, 2000), Some(10_000));
-        assert_eq!(steps(&mut state, REMEMBERED, 10), Some(50));
-        // A moment later it is still known, and long afterwards it is not.
-        state.at_work = false;
-        assert!(state.begin());
-        assert_eq!(steps(&mut state, 1, 10), Some(50));
-        state.at_work = false;
-        tokio::time::advance(STEP * 3).await;
-        assert!(state.begin());
-        assert_eq!(steps(&mut state, 1, 10), None);
+        assert_eq!(steps(WINDOW, 1000), None, "too early");
+        assert_eq!(steps(1, 1000), Some(12_000), "three times");
+        assert_eq!(steps(BEGINNING, 1000), Some(5000), "a quarter more");
+        assert_eq!(steps(WINDOW, 0), Some(5000));
+        assert_eq!(steps(WINDOW, 2000), Some(10_000));
+        assert_eq!(steps(REMEMBERED, 10), Some(50));
     }
 
     #[test]
@@ -206,19 +214,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn steps_are_taken_until_nothing_is_to_be_sent() {
+    async fn steps_are_taken_until_nothing_waits_and_count_while_much_does() {
         let cluster = Cluster::start(1).await;
         let (pool, lease) = (cluster.pool(), cluster.lease(Scheme::SINGLE, 0));
         let access = &lease.nodes[0];
         pool.wire(access).await.ok().unwrap();
-        let turn = pool.loads().turn_to_store(access.node, 2 * MIB).await;
-        assert_eq!(pool.loads().to_store(), [(access.node, 2 * MIB)]);
-        pool.pace();
-        assert!(pool.share_out());
-        turn.left(MIB);
-        assert_eq!(pool.loads().to_store(), [(access.node, 3 * MIB / 2)], "half of what moved may lie in buffers");
+        let at_work = || pool.inner.pace.at_work.load(Ordering::Relaxed);
+        pool.inner.pace.at_work.store(true, Ordering::Relaxed);
+        let turn = pool.loads().turn_to_store(access.node, MUCH).await;
+        assert_eq!(pool.loads().to_store(), [(access.node, MUCH)]);
+        assert!(pool.share_out() && lock(&pool.inner.pace.there).moved.len() == 1);
+        turn.left(MUCH / 2);
+        assert_eq!(pool.loads().to_store(), [(access.node, MUCH / 4 * 3)], "half of what moved may lie in buffers");
+        assert!(pool.share_out() && lock(&pool.inner.pace.there).moved.is_empty(), "little waits");
         drop(turn);
         assert_eq!(pool.loads().to_store(), []);
-        assert!(!pool.share_out() && !pool.pace_state().at_work);
+        let turn = pool.loads().turn_to_read(access.node, MUCH).await;
+        for _ in 0..=WINDOW {
+            assert_eq!(pool.rate_back(access.node), u64::MAX, "too early");
+            pool.loads().arrived(1000);
+            assert!(pool.share_out());
+        }
+        assert_eq!((pool.rate_back(access.node), pool.rate_back(node(9))), (12_000, u64::MAX));
+        turn.left(MUCH - 1);
+        assert_eq!(pool.rate_back(access.node), u64::MAX, "little waits");
+        assert!(at_work());
+        drop(turn);
+        assert!(!pool.share_out() && !at_work());
     }
 }

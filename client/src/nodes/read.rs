@@ -68,8 +68,12 @@ impl NodePool {
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
         let turn = self.loads().turn_to_read(access.node, wanted).await;
+        if Work::read(wanted) == Work::LargeRead {
+            self.pace();
+        }
         let moved = |bytes: u64| {
-            arrived.store(bytes, Ordering::Relaxed);
+            let before = arrived.swap(bytes, Ordering::Relaxed);
+            self.loads().arrived(bytes.saturating_sub(before));
             turn.left(wanted - bytes);
         };
         let read = |wire, idle| read_range(self, wire, access, (chunk, range.clone()), &out, &moved, idle);
@@ -112,7 +116,7 @@ fn request(
     access: &NodeAccess,
     chunk: ChunkRef,
     range: &Range<u64>,
-    (with_proof, order): (bool, Bytes),
+    (with_proof, order, max_rate): (bool, Bytes, u64),
 ) -> Result<GetChunkRequest, Problem> {
     let grant = access.grant()?;
     Ok(GetChunkRequest {
@@ -123,6 +127,7 @@ fn request(
         length: range.end - range.start,
         with_proof,
         order,
+        max_rate,
     })
 }
 
@@ -144,9 +149,12 @@ impl Answers {
         (range, with_proof): (&Range<u64>, bool),
         idle: Duration,
     ) -> Result<Self, Problem> {
-        let counted = pool.count(access, range.end - range.start, true)?;
+        let length = range.end - range.start;
+        let counted = pool.count(access, length, true)?;
+        // What is small comes behind what is large, which may go on as it was.
+        let max_rate = if Work::read(length) == Work::LargeRead { pool.rate_back(access.node) } else { 0 };
         let mut message = BytesMut::new();
-        put_message(&mut message, &request(access, chunk, range, (with_proof, counted.order.clone()))?);
+        put_message(&mut message, &request(access, chunk, range, (with_proof, counted.order.clone(), max_rate))?);
         let progress = Progress::default();
         let sent = Sent::new(std::iter::once(message.freeze()));
         let parts = begun(counted, progress.watch(idle, wire.call_bulk(GET_CHUNK, sent, GET_DATA)).await?)?;

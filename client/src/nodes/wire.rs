@@ -45,6 +45,9 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// A connection has so long to find its rate until it looks for it again: over a long way that takes a second.
 const PROBES_AGAIN: Duration = Duration::from_secs(3);
 
+/// Over a way on which an answer takes so long, a connection needs many times as long to find its rate.
+const FAR: Duration = Duration::from_millis(10);
+
 /// The client that requests are made with.
 pub(crate) type NodeClient = ChunkServiceClient<Wire>;
 
@@ -66,6 +69,10 @@ struct Shared {
     heard: Arc<Heard>,
     /// What lies below it, while it stands.
     line: Weak<OwnedFd>,
+    /// Whether an answer takes long.
+    is_far: AtomicBool,
+    /// Whether much was sent.
+    has_sent: AtomicBool,
     /// Milliseconds after `opened` at which either side was asked to look for its rate last.
     probed: AtomicU64,
 }
@@ -147,6 +154,8 @@ impl Wire {
             retired: AtomicBool::new(false),
             heard,
             line: lent,
+            is_far: AtomicBool::new(false),
+            has_sent: AtomicBool::new(false),
             probed: AtomicU64::new(0),
         };
         Ok(Self { sender, shared: Arc::new(shared) })
@@ -154,8 +163,10 @@ impl Wire {
 
     async fn prove(&self, node: NodeId, session: &dyn SessionProof) -> Result<(), Problem> {
         let mut client = self.client();
+        let asked = Instant::now();
         let answer =
             client.get_challenge(GetChallengeRequest {}).await.map_err(|status| problem(&status))?.into_inner();
+        self.shared.is_far.store(asked.elapsed() >= FAR, Ordering::Relaxed);
         if answer.node_id != node.0[..] {
             return Err(Problem::Impostor("its id is another"));
         }
@@ -221,6 +232,21 @@ impl Wire {
         }
     }
 
+    /// Whether it leads over a long way.
+    pub(super) fn is_far(&self) -> bool {
+        self.shared.is_far.load(Ordering::Relaxed)
+    }
+
+    /// Much is sent over it. What it believes of its rate it has from a few small messages, if this is the first time.
+    pub(super) fn begin_to_send(&self) {
+        if self.is_far()
+            && !self.shared.has_sent.swap(true, Ordering::Relaxed)
+            && let Some(line) = self.shared.line.upgrade()
+        {
+            cyx_proto::socket::probe_bandwidth(&line);
+        }
+    }
+
     /// Has it send no more than so many bytes a second, if it leads to another machine.
     pub(super) fn limit_rate(&self, bytes_per_second: u64) {
         if let Some(line) = self.shared.line.upgrade() {
@@ -228,11 +254,11 @@ impl Wire {
         }
     }
 
-    /// Has the node do so. One that is too old to know how goes on as it was.
-    pub(super) fn ask_to_probe_bandwidth(&self) {
+    /// Has the node do so, up to so many bytes a second. One that is too old to know how goes on as it was.
+    pub(super) fn ask_to_probe_bandwidth(&self, max_rate: u64) {
         if self.shared.may_probe() {
             let mut client = self.client();
-            tokio::spawn(async move { drop(client.probe_bandwidth(ProbeBandwidthRequest {}).await) });
+            tokio::spawn(async move { drop(client.probe_bandwidth(ProbeBandwidthRequest { max_rate }).await) });
         }
     }
 
@@ -303,7 +329,25 @@ mod tests {
 
     use super::*;
     use crate::nodes::NodePool;
+    use crate::nodes::pace::FIRST_RATE;
     use crate::test_nodes::Cluster;
+
+    #[tokio::test]
+    async fn a_connection_over_a_long_way_begins_with_a_moderate_rate() {
+        let cluster = Cluster::start(1).await;
+        let (pool, lease) = (cluster.pool(), cluster.lease(Scheme::SINGLE, 0));
+        let access = &lease.nodes[0];
+        let wire = pool.wire(access).await.ok().unwrap();
+        let _much = pool.loads().turn_to_read(access.node, 64 * MIB).await;
+        for (is_far, rate) in [(true, FIRST_RATE), (false, u64::MAX)] {
+            wire.shared.is_far.store(is_far, Ordering::Relaxed);
+            assert_eq!(pool.rate_back(access.node), rate);
+            wire.limit_rate(rate);
+            wire.begin_to_send();
+            assert!(wire.shared.has_sent.load(Ordering::Relaxed));
+        }
+        wire.client().get_challenge(GetChallengeRequest {}).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_connection_looks_for_its_rate_now_and_then_and_goes_on() {

@@ -144,6 +144,7 @@ impl Peers {
             length: range.end - range.start,
             with_proof: proven,
             order: self.order(&source.peer, range.end - range.start),
+            max_rate: 0,
         };
         let stalled = |_| Failure::Unreachable("it stopped answering".to_owned());
         let answered = tokio::time::timeout(IDLE, client.get_chunk(request)).await.map_err(stalled)?;

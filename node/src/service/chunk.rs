@@ -100,6 +100,7 @@ impl ChunkService for ChunkApi {
         if !connection.is_proven() {
             return Err(status(ErrorCode::InvalidCredentials, "nothing was proven on this connection"));
         }
+        connection.limit_rate(request.get_ref().max_rate);
         connection.probe_bandwidth();
         Ok(Response::new(ProbeBandwidthResponse {}))
     }
@@ -124,6 +125,7 @@ impl ChunkService for ChunkApi {
         let connection = connection(&request)?;
         let wanted = request.into_inner();
         let reading = self.reading(&connection, &wanted.grant, &wanted.bucket_tag)?;
+        connection.limit_rate(wanted.max_rate);
         let (tag, id) = reading.chunk(&wanted.chunk_id)?;
         let orders = self.node.ledger.orders();
         orders.take(&reading.grant, &wanted.order).await?;

@@ -3,12 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
+use cyx_core::units::KIB;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -22,6 +23,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKES_MAX: usize = 64;
 /// No connection looks for its rate more often.
 const PROBES_AGAIN: Duration = Duration::from_secs(2);
+/// No connection is slower because somebody asked for it: what waits to be sent takes memory.
+const RATE_MIN: u64 = 64 * KIB;
 /// Session keys that one connection may prove.
 const PROVEN_MAX: usize = 16;
 
@@ -33,6 +36,9 @@ pub struct Connection {
     /// Whether its rate is to be looked for anew, and when that was asked for last.
     probes: AtomicBool,
     asked: Mutex<Option<Instant>>,
+    /// Bytes a second that it may send at most, and what its socket was told last; 0: nothing yet.
+    rate: AtomicU64,
+    set_rate: AtomicU64,
 }
 
 impl Connection {
@@ -42,6 +48,8 @@ impl Connection {
             proven: Mutex::default(),
             probes: AtomicBool::new(false),
             asked: Mutex::default(),
+            rate: AtomicU64::new(0),
+            set_rate: AtomicU64::new(0),
         }
     }
 
@@ -73,6 +81,13 @@ impl Connection {
         if asked.is_none_or(|asked| asked.elapsed() >= PROBES_AGAIN) {
             *asked = Some(Instant::now());
             self.probes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Has it send no more than so many bytes a second from now on, beginning with what is sent next. 0 changes nothing.
+    pub(super) fn limit_rate(&self, bytes_per_second: u64) {
+        if bytes_per_second > 0 {
+            self.rate.store(bytes_per_second.max(RATE_MIN), Ordering::Relaxed);
         }
     }
 
@@ -123,12 +138,26 @@ impl AsyncRead for Wire {
 }
 
 impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match &self.io {
+            Io::Plain(stream) => stream,
+            Io::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     fn prepare_to_send(&self) {
-        if self.connection.probes.load(Ordering::Relaxed) && self.connection.probes.swap(false, Ordering::Relaxed) {
-            match &self.io {
-                Io::Plain(stream) => cyx_proto::socket::probe_bandwidth(stream),
-                Io::Tls(stream) => cyx_proto::socket::probe_bandwidth(stream.get_ref().0),
+        let (rate, set) = (&self.connection.rate, &self.connection.set_rate);
+        let (rate, before) = (rate.load(Ordering::Relaxed), set.load(Ordering::Relaxed));
+        if rate != before {
+            set.store(rate, Ordering::Relaxed);
+            cyx_proto::socket::limit_rate(self.socket(), rate);
+            if before == 0 && rate < u64::MAX {
+                // Much is read for the first time. What is believed of the rate comes from a few small messages.
+                cyx_proto::socket::probe_bandwidth(self.socket());
             }
+        }
+        if self.connection.probes.load(Ordering::Relaxed) && self.connection.probes.swap(false, Ordering::Relaxed) {
+            cyx_proto::socket::probe_bandwidth(self.socket());
         }
     }
 }
@@ -260,5 +289,19 @@ mod tests {
         assert!(!connection.probes.load(Ordering::Relaxed));
         connection.probe_bandwidth();
         assert!(!connection.probes.load(Ordering::Relaxed), "it did so just now");
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_limited_from_what_is_sent_next_and_never_to_nothing() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut wire = wire(Io::Plain(listener.accept().await.unwrap().0));
+        let connection = wire.connect_info();
+        for (asked, set) in [(0, 0), (1_000_000, 1_000_000), (0, 1_000_000), (1, RATE_MIN), (u64::MAX, u64::MAX)] {
+            connection.limit_rate(asked);
+            wire.write_all(b"next").await.unwrap();
+            assert_eq!(connection.set_rate.load(Ordering::Relaxed), set, "{asked}");
+        }
     }
 }

@@ -208,6 +208,7 @@ pub(crate) fn get(grant: &Grant, id: ChunkId) -> GetChunkRequest {
         length: 0,
         with_proof: false,
         order: Bytes::new(),
+        max_rate: 0,
     }
 }
 

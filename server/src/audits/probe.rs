@@ -181,6 +181,7 @@ async fn prove(client: &mut ChunkServiceClient<Channel>, grant: &Bytes, tag: Buc
         length: range.end - range.start,
         with_proof: true,
         order: Bytes::new(),
+        max_rate: 0,
     };
     let mut answers = match client.get_chunk(request).await {
         Ok(answers) => answers.into_inner(),
