@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use super::access::NodeAccess;
 use super::store::Progress;
 use super::wire::Wire;
-use super::{NodeError, NodePool, Problem};
+use super::{NodeError, NodePool, Problem, Work};
 
 /// Who reads waits so long for a node that was waited for in vain before. A node that takes no longer to say that it cannot be reached has made
 /// nobody wait.
@@ -114,7 +114,7 @@ impl NodePool {
     /// The same of what a node sends.
     pub(crate) fn read_faster(&self, node: NodeId) {
         if let Some(wire) = self.wire_of(node) {
-            wire.ask_to_probe_bandwidth(self.rate_back(node));
+            wire.ask_to_probe_bandwidth(self.rate_back(node, Work::LargeRead));
         }
     }
 

@@ -20,7 +20,7 @@ use cyx_core::ids::NodeId;
 use cyx_core::units::{KIB, MIB};
 use tokio::time::MissedTickBehavior;
 
-use super::NodePool;
+use super::{NodePool, Work};
 
 /// So many bytes are much: more than wait while a file is played, less than always wait while one is copied.
 const MUCH: u64 = 8 * MIB;
@@ -31,14 +31,13 @@ const WINDOW: usize = 8;
 const WINDOW_MS: u64 = 2000;
 /// The best rate of so many steps counts, because a pause says nothing about the way.
 const REMEMBERED: usize = 40;
-/// In its first steps a transfer has not filled the way yet: all may send so many quarters of what got through,
-const BEGINNING: usize = 16;
-const BEGINNING_GAIN: u64 = 12;
-/// and afterwards a quarter more than that, which is what `bbr` tries now and then as well.
+/// While a quarter more gets through than a second before the way is not full: all may send so many quarters of what got through,
+const GROWING: u64 = 12;
+/// and otherwise a quarter more than that, which is what `bbr` tries now and then as well.
 const GAIN: u64 = 5;
-/// Bytes a second that a connection over a long way begins with: ten fill a quarter of 1 Gbit/s. All at once, without a limit, they send several times as
+/// Bytes a second that all connections together begin with over a long way, a third of 1 Gbit/s. Without a limit they send several times as
 /// much as any way has before they know, and some have to begin anew when seconds have passed.
-pub(super) const FIRST_RATE: u64 = 3_000_000;
+pub(super) const FIRST_RATE: u64 = 40_000_000;
 /// Whoever sends anything at all counts as having so many bytes more, so that the last bytes have their part too.
 const LEAST: u64 = 512 * KIB;
 /// Nobody's part is larger than that of one who has so many times as much to send as is usual: a node that takes no more would have it in vain.
@@ -70,9 +69,11 @@ impl Steps {
     /// Bytes that all together may move in a second, once that is known.
     fn rate(&self) -> Option<u64> {
         let newer = self.moved.iter().skip(WINDOW);
-        let best = newer.zip(&self.moved).map(|(newer, older)| newer.saturating_sub(*older)).max();
-        let gain = if self.moved.len() < BEGINNING { BEGINNING_GAIN } else { GAIN };
-        best.filter(|best| *best > 0).map(|best| best * gain / 4 * 1000 / WINDOW_MS)
+        let windows: Vec<u64> = newer.zip(&self.moved).map(|(newer, older)| newer.saturating_sub(*older)).collect();
+        let (latest, earlier) = (*windows.last()?, &windows[..windows.len().saturating_sub(WINDOW / 2)]);
+        let grows = latest * 4 >= earlier.iter().max().map_or(0, |earlier| earlier * 5);
+        let best = windows.into_iter().max().filter(|best| *best > 0)?;
+        Some(best * if grows { GROWING } else { GAIN } / 4 * 1000 / WINDOW_MS)
     }
 }
 
@@ -129,8 +130,7 @@ impl NodePool {
                 there.step(self.loads().all_sent());
                 there.rate()
             };
-            let first = || to_store.iter().map(|(node, _)| (*node, self.first_rate(*node))).collect();
-            for (node, part) in rate.map_or_else(first, |rate| parts(&to_store, rate)) {
+            for (node, part) in self.parts(&to_store, rate) {
                 if let Some(wire) = self.wire_of(node) {
                     wire.limit_rate(part);
                     wire.begin_to_send();
@@ -144,17 +144,24 @@ impl NodePool {
         goes_on
     }
 
-    /// Bytes a second that a node may send of what is read there.
-    pub(super) fn rate_back(&self, node: NodeId) -> u64 {
+    /// Bytes a second that a node may send of what is read there; 0: as before.
+    pub(super) fn rate_back(&self, node: NodeId, work: Work) -> u64 {
         let Some(to_read) = much(self.loads().to_read()) else { return u64::MAX };
+        if work == Work::SmallRead {
+            return 0;
+        }
         let rate = lock(&self.inner.pace.back).rate();
-        let parts = rate.map(|rate| parts(&to_read, rate)).unwrap_or_default();
-        parts.iter().find(|(other, _)| *other == node).map_or_else(|| self.first_rate(node), |(_, part)| *part)
+        self.parts(&to_read, rate).into_iter().find(|(other, _)| *other == node).map_or(u64::MAX, |(_, part)| part)
     }
 
-    /// Bytes a second that a connection may begin with.
-    fn first_rate(&self, node: NodeId) -> u64 {
-        if self.wire_of(node).is_some_and(|wire| wire.is_far()) { FIRST_RATE } else { u64::MAX }
+    /// As [`parts`] of a rate, or of the first one over a long way, or no limits.
+    fn parts(&self, waiting: &[(NodeId, u64)], rate: Option<u64>) -> Vec<(NodeId, u64)> {
+        let is_far = |node: NodeId| self.wire_of(node).is_some_and(|wire| wire.is_far());
+        let first = || waiting.iter().any(|(node, _)| is_far(*node)).then_some(FIRST_RATE);
+        match rate.or_else(first) {
+            Some(rate) => parts(waiting, rate),
+            None => waiting.iter().map(|(node, _)| (*node, u64::MAX)).collect(),
+        }
     }
 }
 
@@ -202,8 +209,9 @@ mod tests {
         };
         assert_eq!(steps(WINDOW, 1000), None, "too early");
         assert_eq!(steps(1, 1000), Some(12_000), "three times");
-        assert_eq!(steps(BEGINNING, 1000), Some(5000), "a quarter more");
+        assert_eq!(steps(WINDOW, 1000), Some(5000), "a quarter more");
         assert_eq!(steps(WINDOW, 0), Some(5000));
+        assert_eq!(steps(WINDOW, 2000), Some(24_000), "it grows");
         assert_eq!(steps(WINDOW, 2000), Some(10_000));
         assert_eq!(steps(REMEMBERED, 10), Some(50));
     }
@@ -231,13 +239,18 @@ mod tests {
         assert_eq!(pool.loads().to_store(), []);
         let turn = pool.loads().turn_to_read(access.node, MUCH).await;
         for _ in 0..=WINDOW {
-            assert_eq!(pool.rate_back(access.node), u64::MAX, "too early");
+            assert_eq!(pool.rate_back(access.node, Work::LargeRead), u64::MAX, "too early");
             pool.loads().arrived(1000);
             assert!(pool.share_out());
         }
-        assert_eq!((pool.rate_back(access.node), pool.rate_back(node(9))), (12_000, u64::MAX));
+        assert_eq!(
+            (pool.rate_back(access.node, Work::LargeRead), pool.rate_back(node(9), Work::LargeRead)),
+            (12_000, u64::MAX)
+        );
+        assert_eq!(pool.rate_back(access.node, Work::SmallRead), 0, "what is large goes on as it was");
         turn.left(MUCH - 1);
-        assert_eq!(pool.rate_back(access.node), u64::MAX, "little waits");
+        assert_eq!(pool.rate_back(access.node, Work::SmallRead), u64::MAX);
+        assert_eq!(pool.rate_back(access.node, Work::LargeRead), u64::MAX, "little waits");
         assert!(at_work());
         drop(turn);
         assert!(!pool.share_out() && !at_work());

@@ -151,8 +151,7 @@ impl Answers {
     ) -> Result<Self, Problem> {
         let length = range.end - range.start;
         let counted = pool.count(access, length, true)?;
-        // What is small comes behind what is large, which may go on as it was.
-        let max_rate = if Work::read(length) == Work::LargeRead { pool.rate_back(access.node) } else { 0 };
+        let max_rate = pool.rate_back(access.node, Work::read(length));
         let mut message = BytesMut::new();
         put_message(&mut message, &request(access, chunk, range, (with_proof, counted.order.clone(), max_rate))?);
         let progress = Progress::default();

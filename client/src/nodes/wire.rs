@@ -329,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::nodes::NodePool;
+    use crate::nodes::Work;
     use crate::nodes::pace::FIRST_RATE;
     use crate::test_nodes::Cluster;
 
@@ -341,7 +342,7 @@ mod tests {
         let _much = pool.loads().turn_to_read(access.node, 64 * MIB).await;
         for (is_far, rate) in [(true, FIRST_RATE), (false, u64::MAX)] {
             wire.shared.is_far.store(is_far, Ordering::Relaxed);
-            assert_eq!(pool.rate_back(access.node), rate);
+            assert_eq!(pool.rate_back(access.node, Work::LargeRead), rate);
             wire.limit_rate(rate);
             wire.begin_to_send();
             assert!(wire.shared.has_sent.load(Ordering::Relaxed));

@@ -36,9 +36,11 @@ pub struct Connection {
     /// Whether its rate is to be looked for anew, and when that was asked for last.
     probes: AtomicBool,
     asked: Mutex<Option<Instant>>,
-    /// Bytes a second that it may send at most, and what its socket was told last; 0: nothing yet.
+    /// Bytes a second that it may send at most, and what its socket was told last.
     rate: AtomicU64,
     set_rate: AtomicU64,
+    /// Whether it was ever limited.
+    was_limited: AtomicBool,
 }
 
 impl Connection {
@@ -48,8 +50,9 @@ impl Connection {
             proven: Mutex::default(),
             probes: AtomicBool::new(false),
             asked: Mutex::default(),
-            rate: AtomicU64::new(0),
-            set_rate: AtomicU64::new(0),
+            rate: AtomicU64::new(u64::MAX),
+            set_rate: AtomicU64::new(u64::MAX),
+            was_limited: AtomicBool::new(false),
         }
     }
 
@@ -146,12 +149,11 @@ impl Wire {
     }
 
     fn prepare_to_send(&self) {
-        let (rate, set) = (&self.connection.rate, &self.connection.set_rate);
-        let (rate, before) = (rate.load(Ordering::Relaxed), set.load(Ordering::Relaxed));
-        if rate != before {
-            set.store(rate, Ordering::Relaxed);
+        let rate = self.connection.rate.load(Ordering::Relaxed);
+        if rate != self.connection.set_rate.load(Ordering::Relaxed) {
+            self.connection.set_rate.store(rate, Ordering::Relaxed);
             cyx_proto::socket::limit_rate(self.socket(), rate);
-            if before == 0 && rate < u64::MAX {
+            if !self.connection.was_limited.swap(true, Ordering::Relaxed) {
                 // Much is read for the first time. What is believed of the rate comes from a few small messages.
                 cyx_proto::socket::probe_bandwidth(self.socket());
             }
@@ -298,7 +300,8 @@ mod tests {
         let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut wire = wire(Io::Plain(listener.accept().await.unwrap().0));
         let connection = wire.connect_info();
-        for (asked, set) in [(0, 0), (1_000_000, 1_000_000), (0, 1_000_000), (1, RATE_MIN), (u64::MAX, u64::MAX)] {
+        for (asked, set) in [(0, u64::MAX), (1_000_000, 1_000_000), (0, 1_000_000), (1, RATE_MIN), (u64::MAX, u64::MAX)]
+        {
             connection.limit_rate(asked);
             wire.write_all(b"next").await.unwrap();
             assert_eq!(connection.set_rate.load(Ordering::Relaxed), set, "{asked}");
