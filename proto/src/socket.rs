@@ -4,8 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
-use nix::sys::socket::SetSockOpt as _;
-use nix::sys::socket::sockopt::SetUsize;
+use cyx_core::units::MIB;
+use nix::sys::socket::sockopt::{GetStruct, SetUsize};
+use nix::sys::socket::{GetSockOpt as _, SetSockOpt as _};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -20,6 +21,27 @@ struct MaxPacingRate;
 
 // Neither socket2 nor rustix has this option.
 nix::setsockopt_impl!(MaxPacingRate, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, usize, SetUsize);
+
+/// The beginning of the structure of this name in `linux/tcp.h`, which every kernel fills that has `bbr`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct TcpInfo {
+    states: [u8; 8],
+    sizes: [u32; 4],
+    /// Packets of which nobody knows yet whether they arrived.
+    unacked: u32,
+    counts: [u32; 19],
+    /// Bytes a second.
+    pacing_rate: u64,
+}
+
+#[derive(Clone, Copy)]
+struct GetTcpInfo;
+
+nix::getsockopt_impl!(GetTcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo, GetStruct<TcpInfo>);
+
+/// With as many bytes a second a small message leaves in a moment.
+const LOW_RATE: u64 = MIB;
 
 /// Connects to a node by its address, and sets the connection up as [`prepare`] does.
 ///
@@ -100,6 +122,15 @@ pub fn limit_rate(stream: &impl AsFd, bytes_per_second: u64) {
     }
 }
 
+/// Has a connection find its rate anew if it has nothing on the way and believes in a low one, which it may have from small messages alone.
+pub(crate) fn forget_low_rate(stream: &impl AsFd) {
+    // One that makes up for losses would believe in next to nothing.
+    let is_low = |info: TcpInfo| info.unacked == 0 && info.pacing_rate < LOW_RATE;
+    if is_rate_based(&SockRef::from(stream)) && GetTcpInfo.get(stream).is_ok_and(is_low) {
+        probe_bandwidth(stream);
+    }
+}
+
 /// Whether this is an address of this machine: what is sent there comes from there. One of the loopback may lead elsewhere all the same, if
 /// the machine is one end of a tunnel.
 fn is_own(address: SocketAddr) -> bool {
@@ -127,7 +158,10 @@ fn replace(socket: &SockRef<'_>, these: &[&[u8]], others: &[&[u8]]) -> bool {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+    use crate::prompt::{PAUSE, Prompt};
 
     fn congestion(stream: &impl AsFd) -> Vec<u8> {
         let name = SockRef::from(stream).tcp_congestion().unwrap();
@@ -172,6 +206,48 @@ mod tests {
         assert_ne!(congestion(&there), RATE_BASED);
         drop(listener);
         assert!(connect("127.0.0.1:1").await.is_err());
+    }
+
+    /// Sends by its rate, and believes in a low one. Not every system has such a thing.
+    fn slow() -> Option<(TcpStream, TcpStream)> {
+        let (here, there) = connection();
+        SockRef::from(&here).set_tcp_congestion(RATE_BASED).ok()?;
+        limit_rate(&here, 12_345);
+        assert_eq!(GetTcpInfo.get(&here).unwrap().pacing_rate, 12_345);
+        // Lifting the limit is not yet to know better.
+        limit_rate(&here, u64::MAX);
+        Some((here, there))
+    }
+
+    #[test]
+    fn low_rates_are_forgotten_and_others_are_not() {
+        let Some((here, _there)) = slow() else { return };
+        let rate = || GetTcpInfo.get(&here).unwrap().pacing_rate;
+        assert_eq!(rate(), 12_345);
+        forget_low_rate(&here);
+        assert_eq!(congestion(&here), RATE_BASED);
+        assert!(rate() > LOW_RATE, "{}", rate());
+        limit_rate(&here, LOW_RATE);
+        limit_rate(&here, u64::MAX);
+        forget_low_rate(&here);
+        assert_eq!(rate(), LOW_RATE);
+        let (other, _there) = connection();
+        forget_low_rate(&other);
+        assert_eq!(congestion(&other), b"reno");
+    }
+
+    #[tokio::test]
+    async fn a_message_behind_a_pause_is_sent_at_once() {
+        let Some((here, _there)) = slow() else { return };
+        here.set_nonblocking(true).unwrap();
+        let mut here = Prompt::new(tokio::net::TcpStream::from_std(here).unwrap());
+        here.write_all(b"one").await.unwrap();
+        limit_rate(&here, 12_345);
+        tokio::time::sleep(PAUSE).await;
+        limit_rate(&here, u64::MAX);
+        here.write_all(b"another").await.unwrap();
+        let rate = GetTcpInfo.get(&here).unwrap().pacing_rate;
+        assert!(rate > LOW_RATE, "{rate}");
     }
 
     #[test]

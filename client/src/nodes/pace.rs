@@ -31,10 +31,11 @@ const WINDOW: usize = 8;
 const WINDOW_MS: u64 = 2000;
 /// The best rate of so many steps counts, because a pause says nothing about the way.
 const REMEMBERED: usize = 40;
-/// While a quarter more gets through than a second before the way is not full: all may send so many quarters of what got through,
-const GROWING: u64 = 12;
-/// and otherwise a quarter more than that, which is what `bbr` tries now and then as well.
-const GAIN: u64 = 5;
+/// While a quarter more gets through than a second before the way is not full: all may send so many sixteenths of what got through,
+const GROWING: u64 = 48;
+/// and otherwise a sixteenth more than that. The best of several windows is more than usually gets through, and what is too much is lost and sent
+/// again.
+const GAIN: u64 = 17;
 /// Bytes a second that all connections together begin with over a long way, a third of 1 Gbit/s. Without a limit they send several times as
 /// much as any way has before they know, and some have to begin anew when seconds have passed.
 pub(super) const FIRST_RATE: u64 = 40_000_000;
@@ -73,7 +74,7 @@ impl Steps {
         let (latest, earlier) = (*windows.last()?, &windows[..windows.len().saturating_sub(WINDOW / 2)]);
         let grows = latest * 4 >= earlier.iter().max().map_or(0, |earlier| earlier * 5);
         let best = windows.into_iter().max().filter(|best| *best > 0)?;
-        Some(best * if grows { GROWING } else { GAIN } / 4 * 1000 / WINDOW_MS)
+        Some(best * if grows { GROWING } else { GAIN } / 16 * 1000 / WINDOW_MS)
     }
 }
 
@@ -209,11 +210,11 @@ mod tests {
         };
         assert_eq!(steps(WINDOW, 1000), None, "too early");
         assert_eq!(steps(1, 1000), Some(12_000), "three times");
-        assert_eq!(steps(WINDOW, 1000), Some(5000), "a quarter more");
-        assert_eq!(steps(WINDOW, 0), Some(5000));
+        assert_eq!(steps(WINDOW, 1000), Some(4250), "a sixteenth more");
+        assert_eq!(steps(WINDOW, 0), Some(4250));
         assert_eq!(steps(WINDOW, 2000), Some(24_000), "it grows");
-        assert_eq!(steps(WINDOW, 2000), Some(10_000));
-        assert_eq!(steps(REMEMBERED, 10), Some(50));
+        assert_eq!(steps(WINDOW, 2000), Some(8500));
+        assert_eq!(steps(REMEMBERED, 10), Some(42));
     }
 
     #[test]

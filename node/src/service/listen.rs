@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
 use cyx_core::units::KIB;
+use cyx_proto::prompt::Prompt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -108,8 +109,8 @@ pub struct Wire {
 }
 
 enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Prompt),
+    Tls(Box<TlsStream<Prompt>>),
 }
 
 impl Connected for Wire {
@@ -141,7 +142,7 @@ impl AsyncRead for Wire {
 }
 
 impl Wire {
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Prompt {
         match &self.io {
             Io::Plain(stream) => stream,
             Io::Tls(stream) => stream.get_ref().0,
@@ -217,6 +218,7 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
                 tracing::debug!(%error, "the connection is gone already");
                 continue;
             }
+            let stream = Prompt::new(stream);
             let Some(acceptor) = &tls else {
                 if ready.send(Ok(wire(Io::Plain(stream)))).await.is_err() {
                     return;
@@ -252,6 +254,8 @@ pub fn may_be_plain(address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -280,7 +284,7 @@ mod tests {
         use tokio::io::AsyncWriteExt as _;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = wire(Io::Plain(listener.accept().await.unwrap().0));
+        let mut wire = wire(Io::Plain(Prompt::new(listener.accept().await.unwrap().0)));
         let connection = wire.connect_info();
         assert!(!connection.is_proven());
         connection.prove([1; 32]);
@@ -298,7 +302,7 @@ mod tests {
         use tokio::io::AsyncWriteExt as _;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = wire(Io::Plain(listener.accept().await.unwrap().0));
+        let mut wire = wire(Io::Plain(Prompt::new(listener.accept().await.unwrap().0)));
         let connection = wire.connect_info();
         for (asked, set) in [(0, u64::MAX), (1_000_000, 1_000_000), (0, 1_000_000), (1, RATE_MIN), (u64::MAX, u64::MAX)]
         {

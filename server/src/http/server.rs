@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use cyx_proto::prompt::Prompt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -112,6 +113,7 @@ async fn serve_stream(
         tracing::debug!(%error, %peer, "a connection was gone at once");
         return;
     }
+    let stream = Prompt::new(stream);
     let Some(tls) = tls else { return serve_connection(stream, peer, router, stop).await };
     match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => serve_connection(stream, peer, router, stop).await,
