@@ -26,11 +26,10 @@ nix::setsockopt_impl!(MaxPacingRate, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE,
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct TcpInfo {
-    states: [u8; 8],
-    sizes: [u32; 4],
+    _before: [u8; 24],
     /// Packets of which nobody knows yet whether they arrived.
     unacked: u32,
-    counts: [u32; 19],
+    _between: [u32; 19],
     /// Bytes a second.
     pacing_rate: u64,
 }
@@ -242,6 +241,10 @@ mod tests {
         here.set_nonblocking(true).unwrap();
         let mut here = Prompt::new(tokio::net::TcpStream::from_std(here).unwrap());
         here.write_all(b"one").await.unwrap();
+        // What arrives late would tell of a rate, and what is on the way is waited for.
+        while GetTcpInfo.get(&here).unwrap().unacked > 0 {
+            tokio::task::yield_now().await;
+        }
         limit_rate(&here, 12_345);
         tokio::time::sleep(PAUSE).await;
         limit_rate(&here, u64::MAX);
