@@ -38,6 +38,15 @@ pub(crate) fn file_path(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("file-{index:06}"))
 }
 
+/// Memory that begins at a page, as that of `cp` does. Where the allocator puts large buffers, 16 bytes behind one, kernels on AMD's Zen 3 and 4
+/// copy whole pages at a quarter of the speed (<https://sourceware.org/bugzilla/show_bug.cgi?id=30994>).
+pub(crate) fn at_page(room: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    const PAGE: usize = 4096;
+    room.resize(len + PAGE, 1);
+    let skip = room.as_ptr().align_offset(PAGE);
+    &mut room[skip..skip + len]
+}
+
 /// Whether two files have the same bytes.
 pub(crate) fn same(left: &Path, right: &Path) -> Result<bool> {
     use std::io::Read as _;

@@ -11,7 +11,7 @@ use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::noise;
 
 use crate::bench::{BUCKET, Bench};
-use crate::local::{file_path, make_files, text, write_noise};
+use crate::local::{at_page, file_path, make_files, text, write_noise};
 use crate::proxy::Roads;
 use crate::raw::median;
 use crate::report::{Budget, Figure, Report};
@@ -308,9 +308,10 @@ fn run(command: &mut Command) -> Result<()> {
 
 fn copy_in(source: &Path, path: &Path) -> Result<()> {
     let (mut from, mut to) = (File::open(source)?, File::create(path)?);
-    let mut piece = vec![0; PIECE];
+    let mut room = Vec::new();
+    let piece = at_page(&mut room, PIECE);
     loop {
-        let read = from.read(&mut piece)?;
+        let read = from.read(piece)?;
         if read == 0 {
             break;
         }
@@ -325,10 +326,11 @@ fn opened(path: &Path, flags: i32) -> Result<File> {
 
 fn read_through(path: &Path, size: u64, flags: i32) -> Result<()> {
     let mut file = opened(path, flags)?;
-    let mut piece = vec![0; PIECE];
+    let mut room = Vec::new();
+    let piece = at_page(&mut room, PIECE);
     let mut total = 0;
     loop {
-        match file.read(&mut piece)? {
+        match file.read(piece)? {
             0 => break,
             read => total += read as u64,
         }
@@ -359,10 +361,9 @@ fn make_small(folder: &Path, count: usize) -> Result<f64> {
 fn random_reads(path: &Path, size: u64, flags: i32) -> Result<f64> {
     const READS: u64 = 20_000;
     let file = opened(path, flags)?;
-    // Aligned, as filesystems of disks want it for reads past the kernel's cache.
-    let mut room = vec![0; 2 * SMALL];
-    let skip = room.as_ptr().align_offset(SMALL);
-    let buffer = room.get_mut(skip..skip + SMALL).ok_or("no aligned memory")?;
+    let mut room = Vec::new();
+    // Filesystems of disks want it for reads past the kernel's cache, too.
+    let buffer = at_page(&mut room, SMALL);
     let began = Instant::now();
     for index in 0..READS {
         let at = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (size / SMALL as u64) * SMALL as u64;

@@ -11,6 +11,7 @@ use cyx_core::erasure::Coder;
 use cyx_core::scheme::Scheme;
 use cyx_core::units::MIB;
 
+use crate::local::at_page;
 use crate::usage::{process_time, thread_time};
 use crate::{Plan, Result, say, wire};
 
@@ -169,7 +170,8 @@ fn touch(plan: &Plan) -> f64 {
 /// Writes a new file twice and reads it back: processor seconds per GiB of the better and of the worse writing, and of reading.
 /// The second file takes the memory that the first has just given back.
 fn files(plan: &Plan, folder: &std::path::Path) -> Result<(f64, f64, f64)> {
-    let mut piece = vec![1; usize::try_from(MIB)?];
+    let mut room = Vec::new();
+    let piece = at_page(&mut room, usize::try_from(MIB)?);
     let path = folder.join("file");
     let per_gib = |used: Duration| used.as_secs_f64() * (1 << 30) as f64 / plan.raw_bytes as f64;
     let mut best = (f64::MAX, 0.0_f64, f64::MAX);
@@ -179,13 +181,13 @@ fn files(plan: &Plan, folder: &std::path::Path) -> Result<(f64, f64, f64)> {
         let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
         let before = thread_time();
         for _ in 0..plan.raw_bytes / MIB {
-            file.write_all(&piece)?;
+            file.write_all(piece)?;
         }
         let written = thread_time();
         file.seek(SeekFrom::Start(0))?;
         let read_from = thread_time();
         for _ in 0..plan.raw_bytes / MIB {
-            std::io::Read::read_exact(&mut file, &mut piece)?;
+            std::io::Read::read_exact(&mut file, piece)?;
         }
         let read = thread_time();
         best.0 = best.0.min(per_gib(written - before));
