@@ -35,13 +35,7 @@ impl Writer {
     /// Starts a layout with its magic and version.
     #[must_use]
     pub fn new(magic: &[u8; 4], version: u8) -> Self {
-        Self::over(Vec::with_capacity(128), magic, version)
-    }
-
-    /// The same in the room of bytes that are not needed any more.
-    #[must_use]
-    pub fn over(mut bytes: Vec<u8>, magic: &[u8; 4], version: u8) -> Self {
-        bytes.clear();
+        let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(magic);
         bytes.push(version);
         Self { bytes }

@@ -55,6 +55,25 @@ impl RecordCipher {
         sealed.ok().and_then(|tag| tag.as_ref().try_into().ok()).ok_or(Undecryptable)
     }
 
+    /// Seals what lies in two parts elsewhere, one behind the other, into `sealed`: as long as both, and [`TAG_LEN`] longer. The same as
+    /// [`Self::seal_in_place`] makes of them together, with the tag behind it.
+    ///
+    /// # Errors
+    /// [`Undecryptable`] for other lengths, and for more than 64 GiB.
+    pub fn seal_parts(
+        &self,
+        sequence: u64,
+        header: &[u8],
+        parts: [&[u8]; 2],
+        sealed: &mut [u8],
+    ) -> Result<(), Undecryptable> {
+        let [head, rest] = parts;
+        let (sealed_head, sealed_rest) = sealed.split_at_mut_checked(head.len()).ok_or(Undecryptable)?;
+        let (nonce, associated) = (Self::nonce(sequence), Aad::from(header));
+        let done = self.key.seal_out_of_place_scatter(nonce, associated, head, sealed_head, rest, sealed_rest);
+        done.map_err(|_| Undecryptable)
+    }
+
     /// Opens a record where it lies, ciphertext and tag; returns the plain bytes.
     ///
     /// # Errors
@@ -81,6 +100,13 @@ mod tests {
         let mut record = b"record".to_vec();
         let tag = mine.seal_in_place(7, b"header", &mut record).unwrap();
         record.extend_from_slice(&tag);
+        for parts in [[&b"rec"[..], b"ord"], [b"record", b""], [b"", b"record"]] {
+            let mut sealed = [0; 6 + TAG_LEN];
+            mine.seal_parts(7, b"header", parts, &mut sealed).unwrap();
+            assert_eq!(sealed[..], record);
+            assert!(mine.seal_parts(7, b"header", parts, &mut sealed[1..]).is_err());
+            assert!(mine.seal_parts(7, b"header", parts, &mut [0; 7 + TAG_LEN]).is_err());
+        }
         assert!(!record.windows(6).any(|window| window == b"record"));
         let open = |cipher: &RecordCipher, sequence, header: &[u8]| {
             let mut sealed = record.clone();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BucketId, InodeId, TxnId};
 use cyx_core::wire::{DecodeError, Reader, Writer};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{RecordCipher, TAG_LEN};
 use crate::keys::InodeKey;
@@ -197,17 +197,25 @@ impl Record {
         }
     }
 
-    fn write(&self, writer: &mut Writer) {
+    /// What is at the end of the record as it is.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Write { data, .. } | Self::Note { data, .. } => data,
+            _ => &[],
+        }
+    }
+
+    /// Writes what comes before [`Self::bytes`].
+    fn write_head(&self, writer: &mut Writer) {
         match self {
             Self::Base(base) => {
                 put_file(writer.u8(1), base.file);
                 writer.u64(base.version).u64(base.size).raw(&base.root.0).u64(base.upto);
                 put_keys(writer, &base.keys);
             }
-            Self::Write { file, offset, time_ns, data } => {
+            Self::Write { file, offset, time_ns, .. } => {
                 put_file(writer.u8(WRITE), *file);
                 put_time(writer.u64(*offset), *time_ns);
-                writer.raw(data);
             }
             Self::Length { file, len, time_ns } => {
                 put_file(writer.u8(3), *file);
@@ -226,8 +234,8 @@ impl Record {
                 writer.raw(&intent.txn.0).u64(intent.version).u64(intent.size);
                 writer.raw(&intent.root.0).u64(intent.upto);
             }
-            Self::Note { tag, data } => {
-                writer.u8(7).u8(*tag).raw(data);
+            Self::Note { tag, .. } => {
+                writer.u8(7).u8(*tag);
             }
             Self::Done { sequences } => {
                 writer.u8(8);
@@ -381,22 +389,31 @@ pub fn read_file_header(bytes: &[u8]) -> Result<([u8; 16], u64), DecodeError> {
 /// Seals a record as it lies in a file.
 #[must_use]
 pub fn seal(cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
-    seal_over(Vec::new(), cipher, sequence, record)
+    let mut room = Vec::new();
+    seal_over(&mut room, cipher, sequence, record)?;
+    Some(room)
 }
 
-/// As [`seal`], in the room of bytes that are not needed any more.
+/// As [`seal`], over what is in `room`, which grows if the record does not fit. Bytes that were written are sealed from where they lie.
 #[must_use]
-pub fn seal_over(room: Vec<u8>, cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<Vec<u8>> {
-    let mut writer = Writer::over(room, RECORD_MAGIC, VERSION);
-    writer.reserve(record.plain_len() + RECORD_OVERHEAD).u32(0).u64(sequence);
-    record.write(&mut writer);
-    let mut bytes = writer.finish();
-    let len = u32::try_from(bytes.len() - RECORD_HEADER_LEN).ok().filter(|len| *len as usize <= RECORD_MAX)?;
-    bytes[5..9].copy_from_slice(&len.to_le_bytes());
-    let (header, plain) = bytes.split_at_mut(RECORD_HEADER_LEN);
-    let tag = cipher.seal_in_place(sequence, header, plain).ok()?;
-    bytes.extend_from_slice(&tag);
-    Some(bytes)
+pub fn seal_over<'a>(room: &'a mut Vec<u8>, cipher: &RecordCipher, sequence: u64, record: &Record) -> Option<&'a [u8]> {
+    let bytes = record.bytes();
+    let mut writer = Writer::new(RECORD_MAGIC, VERSION);
+    writer.reserve(record.plain_len() - bytes.len()).u32(0).u64(sequence);
+    record.write_head(&mut writer);
+    let mut head = Zeroizing::new(writer.finish());
+    let len = u32::try_from(head.len() - RECORD_HEADER_LEN + bytes.len()).ok();
+    let len = len.filter(|len| *len as usize <= RECORD_MAX)?;
+    head[5..9].copy_from_slice(&len.to_le_bytes());
+    let (header, head) = head.split_at(RECORD_HEADER_LEN);
+    let whole = RECORD_OVERHEAD + len as usize;
+    if room.len() < whole {
+        room.resize(whole, 0);
+    }
+    let (sealed_header, sealed) = room[..whole].split_at_mut(RECORD_HEADER_LEN);
+    sealed_header.copy_from_slice(header);
+    cipher.seal_parts(sequence, header, [head, bytes], sealed).ok()?;
+    Some(&room[..whole])
 }
 
 /// Plain bytes and sequence that a record's header names.

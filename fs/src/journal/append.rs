@@ -162,13 +162,13 @@ impl Journal {
             None => self.begin_file(state)?,
         };
         let sequence = state.next_sequence;
-        let room = std::mem::take(&mut state.sealed);
-        let segment = state.segments.get_mut(&number).ok_or(JournalError::Broken)?;
-        let sealed = format::seal_over(room, &segment.cipher, sequence, record).ok_or(JournalError::Full)?;
-        if let Err(error) = segment.file.write_all_at(&sealed, segment.len) {
+        let State { segments, active, sealed, .. } = &mut *state;
+        let segment = segments.get_mut(&number).ok_or(JournalError::Broken)?;
+        let sealed = format::seal_over(sealed, &segment.cipher, sequence, record).ok_or(JournalError::Full)?;
+        if let Err(error) = segment.file.write_all_at(sealed, segment.len) {
             // Part of it may be there, under this sequence: nothing else may be sealed with it in this file.
             let path = segment.path.clone();
-            state.active = None;
+            *active = None;
             // On a full disk its room is needed.
             let _ = segment.file.set_len(segment.len);
             // One before it that is needed goes on with the order.
@@ -191,7 +191,6 @@ impl Journal {
         segment.pinned += 1;
         state.used += sealed.len() as u64;
         state.next_sequence += 1;
-        state.sealed = sealed;
         if let Record::Write { data, .. } = record {
             self.recent().put(sequence, data);
         }
