@@ -2,6 +2,7 @@
 //! committed. A frame that lies in the cache is read without asking anybody; the cache is not believed either, because every
 //! frame authenticates when it is opened.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +19,8 @@ use crate::transfer::Transfer;
 use crate::tree::types::{Bucket, VerifiedVersion};
 use crate::tree::version::Purpose;
 
+/// Room for sealed bytes that each thread keeps at most: enough for the longest read of the kernel.
+const ROOM_MAX: usize = (1 << 20) + (1 << 17);
 /// Pieces of one read that are fetched from nodes at a time.
 const PIECES_AT_ONCE: usize = 8;
 
@@ -151,15 +154,15 @@ impl FileReader {
     /// # Errors
     /// As [`Self::read_range`].
     pub async fn read_cached(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        out.fill(0);
         let range = offset..offset.saturating_add(out.len() as u64).min(self.size());
-        if range.is_empty() {
-            return Ok(());
-        }
+        let extents = if range.is_empty() { Vec::new() } else { self.extents_in(range.clone()).await? };
+        let parts: Vec<Extent> = extents.iter().filter_map(|extent| extent.clip(&range)).collect();
+        let places = parts.iter().map(|part| place_of(out, offset, part)).collect::<Result<Vec<_>>>()?;
+        zero_between(out, places);
         let most = self.shared.transfer.tuning().read_piece;
         let mut absent = Vec::new();
-        for extent in &self.extents_in(range.clone()).await? {
-            let mut rest = extent.clip(&range);
+        for part in parts {
+            let mut rest = Some(part);
             while let Some(left) = rest {
                 let end = left.file_offset.saturating_add(most);
                 if let Some(part) = left.clip(&(left.file_offset..end))
@@ -250,21 +253,23 @@ impl FileReader {
         }
         let job = self.job(part)?;
         let length = usize::try_from(job.sealed.end - job.sealed.start);
-        let mut sealed = vec![0; length.map_err(|_| Error::Internal("a piece fits memory"))?];
-        if !cache.get_run(part.blob, job.first, sealed_frame(part.header.frame_plain()), &mut sealed) {
-            return Ok(false);
-        }
-        let opened = if job.wanted == (0..job.plain_len) && out.len() == job.plain_len {
-            job.cipher.open_into(job.first, &sealed, out)
-        } else {
+        let length = length.map_err(|_| Error::Internal("a piece fits memory"))?;
+        let opened = with_room(length, |sealed| {
+            if !cache.get_run(part.blob, job.first, sealed_frame(part.header.frame_plain()), sealed) {
+                return Ok(None);
+            }
+            if job.wanted == (0..job.plain_len) && out.len() == job.plain_len {
+                return Ok(Some(job.cipher.open_into(job.first, sealed, out)));
+            }
             let mut plain = vec![0; job.plain_len];
-            let opened = job.cipher.open_into(job.first, &sealed, &mut plain);
+            let opened = job.cipher.open_into(job.first, sealed, &mut plain);
             match plain.get(job.wanted.clone()).filter(|wanted| wanted.len() == out.len()) {
                 Some(wanted) => out.copy_from_slice(wanted),
                 None => return Err(Error::Internal("a piece is as long as its extent")),
             }
-            opened
-        };
+            Ok(Some(opened))
+        })?;
+        let Some(opened) = opened else { return Ok(false) };
         if opened.is_err() {
             tracing::debug!(blob = %part.blob, "cached frames are not authentic");
             cache.forget(part.blob, frames);
@@ -303,9 +308,71 @@ impl FileReader {
 }
 
 /// Where the bytes of an extent go in a buffer that begins at `offset`.
+fn place_of(out: &[u8], offset: u64, part: &Extent) -> Result<Range<usize>> {
+    let start = part.file_offset.checked_sub(offset).and_then(|start| usize::try_from(start).ok());
+    let end = start.zip(usize::try_from(part.len).ok()).and_then(|(start, len)| start.checked_add(len));
+    let place = start.zip(end).filter(|(_, end)| *end <= out.len());
+    place.map(|(start, end)| start..end).ok_or(Error::Internal("an extent lies in the range that was asked for"))
+}
+
+/// As [`place_of`], and the bytes that are there.
 fn place_in<'a>(out: &'a mut [u8], offset: u64, part: &Extent) -> Result<&'a mut [u8]> {
-    let start = usize::try_from(part.file_offset - offset).unwrap_or(usize::MAX);
-    let len = usize::try_from(part.len).unwrap_or(usize::MAX);
-    let room = out.get_mut(start..).and_then(|rest| rest.get_mut(..len));
-    room.ok_or(Error::Internal("an extent lies in the range that was asked for"))
+    let place = place_of(out, offset, part)?;
+    Ok(&mut out[place])
+}
+
+/// Makes zeros of what lies between these places, which are in order, and around them.
+fn zero_between(out: &mut [u8], places: Vec<Range<usize>>) {
+    let mut from = 0;
+    for place in places.into_iter().chain([out.len()..out.len()]) {
+        out.get_mut(from..place.start).unwrap_or_default().fill(0);
+        from = place.end;
+    }
+}
+
+/// Gives room for sealed bytes, in which there is what was there before: the thread's own, because memory that is new for every read is
+/// zeroed for every read.
+fn with_room<T>(len: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local!(static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    if len > ROOM_MAX {
+        return work(&mut vec![0; len]);
+    }
+    let mut room = ROOM.take();
+    if room.len() < len {
+        room.resize(len, 0);
+    }
+    let done = work(&mut room[..len]);
+    ROOM.set(room);
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_place_becomes_zeros_and_nothing_else() {
+        let zeroed = |places: &[Range<usize>]| {
+            let mut out = *b"abcdefgh";
+            zero_between(&mut out, places.to_vec());
+            out
+        };
+        assert_eq!(&zeroed(&[]), b"\0\0\0\0\0\0\0\0");
+        assert_eq!(&zeroed(&[0..8]), b"abcdefgh");
+        assert_eq!(&zeroed(&[1..2, 2..4, 6..7]), b"\0bcd\0\0g\0");
+        assert_eq!(&zeroed(&[0..3, 5..8]), b"abc\0\0fgh");
+    }
+
+    #[test]
+    fn room_is_as_long_as_asked_for_however_it_was_used_before() {
+        for len in [5, 70_000, 3, 0, ROOM_MAX + 1, 12] {
+            let lent = with_room(len, |room| {
+                // Whoever reads inside of a read has room of its own.
+                with_room(7, |inner| inner.fill(1));
+                room.fill(2);
+                room.len()
+            });
+            assert_eq!(lent, len);
+        }
+    }
 }
