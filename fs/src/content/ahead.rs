@@ -13,7 +13,7 @@ use super::remote::{OnItsWay, Sent};
 use super::{Content, Inner, StoreOptions};
 
 /// Pieces of one file on their way at a time; memory bounds them as well.
-const AT_ONCE: usize = 3;
+pub(super) const AT_ONCE: usize = 5;
 
 /// What of a file is sent ahead.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! What is sent while a file is written, and what becomes of it when the file changes.
 
+use super::super::ahead::AT_ONCE;
 use super::*;
 
 /// Appends, and waits until so many pieces have arrived.
@@ -84,7 +85,7 @@ async fn a_piece_that_cannot_be_stored_is_sent_with_the_rest() {
     }
     append(&remote, &content, &[2; 400], 0).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(remote.refused() <= 3, "it is not tried again and again: {}", remote.refused());
+    assert!(remote.refused() <= AT_ONCE, "it is not tried again and again: {}", remote.refused());
     remote.behave(Behaviour::Works);
     content.commit().await.unwrap();
     assert_eq!((remote.content(file(1)), remote.used()), ([&[1; 240][..], &[2; 400]].concat(), 0));
