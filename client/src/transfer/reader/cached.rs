@@ -324,10 +324,11 @@ fn place_in<'a>(out: &'a mut [u8], offset: u64, part: &Extent) -> Result<&'a mut
 /// Makes zeros of what lies between these places, which are in order, and around them.
 fn zero_between(out: &mut [u8], places: Vec<Range<usize>>) {
     let mut from = 0;
-    for place in places.into_iter().chain([out.len()..out.len()]) {
+    for place in places {
         out.get_mut(from..place.start).unwrap_or_default().fill(0);
         from = place.end;
     }
+    out.get_mut(from..).unwrap_or_default().fill(0);
 }
 
 /// Gives room for sealed bytes, in which there is what was there before: the thread's own, because memory that is new for every read is
@@ -358,7 +359,7 @@ mod tests {
             out
         };
         assert_eq!(&zeroed(&[]), b"\0\0\0\0\0\0\0\0");
-        assert_eq!(&zeroed(&[0..8]), b"abcdefgh");
+        assert_eq!(&zeroed(&[0..3, 3..8]), b"abcdefgh");
         assert_eq!(&zeroed(&[1..2, 2..4, 6..7]), b"\0bcd\0\0g\0");
         assert_eq!(&zeroed(&[0..3, 5..8]), b"abc\0\0fgh");
     }
