@@ -21,7 +21,7 @@ use cyx_core::sign::key_id;
 use cyx_crypto::frames::BlobCipher;
 use cyx_crypto::keys::{AccountKey, BlobKey, InodeKey};
 use cyx_crypto::mount::RecordCipher;
-use cyx_crypto::mount::format::{FileId, Record, seal};
+use cyx_crypto::mount::format::{FileId, Record, seal_over};
 use cyx_crypto::names::{decrypt_name, encrypt_name};
 use cyx_crypto::wrap::{ChildKeys, Edge, open_blob_key, seal_blob_key, seal_child_key};
 use ed25519_dalek::SigningKey;
@@ -282,8 +282,9 @@ fn journal_records_sealed(counter: Count) -> Outcome {
     let cipher = RecordCipher::new(&AccountKey::from_bytes([2; 32]).derive_mount_key(), &[1; 16]);
     let file = FileId { bucket: BucketId([1; 16]), inode: InodeId([2; 16]) };
     let data = Bytes::from(text(4096));
+    let mut room = Vec::new();
     each(counter, 64, |number| {
         let record = Record::Write { file, offset: number * 4096, time_ns: 1, data: data.clone() };
-        seal(&cipher, number, &record)
+        seal_over(&mut room, &cipher, number, &record).map(<[u8]>::len)
     })
 }
