@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cyx_client::nodes::{Patience, SessionProof as _};
 use cyx_client::transfer::{
-    Condition, OnConflict, Patch, PlainSource, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning, Uploads,
+    Condition, OnConflict, Patch, Patched, PlainSource, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning,
+    Uploads,
 };
 use cyx_client::{Bucket, Error, IntegrityError, TreePath};
 use cyx_core::error::ErrorCode;
@@ -564,4 +565,32 @@ async fn every_file_whose_segment_is_refused_says_why() {
     for error in errors {
         assert_eq!((error.code(), error.to_string().as_str()), refusal);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_fills_its_buffer_whatever_was_in_it() {
+    let world = World::new(3).await;
+    world.put("a", &[1; 50_000], &PutOptions::default()).await.unwrap();
+    let located = world.bucket.resolve(&path("a")).await.unwrap();
+    let patch = Patch {
+        base: world.engine().open(&world.bucket, &located).await.unwrap(),
+        size: 150_000,
+        data: std::iter::once(100_000..120_000).collect(),
+        holes: std::iter::once(10_000..20_000).collect(),
+        shared: Vec::new(),
+        source: Arc::new(Written),
+        ahead: Vec::new(),
+        mtime_ns: 1,
+        changed_ns: 1,
+        txn: TxnId::random(),
+    };
+    let patched = world.uploads().prepare(vec![patch]).await.commit(None).await.pop().unwrap().unwrap();
+    let Patched::Committed(reader) = patched else { panic!("it is lost") };
+    let parts: [&[u8]; 5] = [&[1; 5_000], &[0; 10_000], &[1; 30_000], &[0; 50_000], &[7; 20_000]];
+    let expected = [parts.concat(), vec![0; 45_000]].concat();
+    let mut out = vec![9; expected.len()];
+    reader.read_cached(5_000, &mut out).await.unwrap();
+    assert!(out == expected);
+    reader.read_cached(150_000, &mut out).await.unwrap();
+    assert!(out.iter().all(|byte| *byte == 0), "nothing lies behind the end");
 }
