@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[allow(unreachable_pub, reason = "shared by test files")]
+mod cloud;
 mod gateway;
 #[allow(unreachable_pub, reason = "shared by test files")]
 mod support;
@@ -12,121 +14,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cyx_client::nodes::{Patience, SessionProof as _};
+use cloud::{SEGMENT, World, noise, path, tuning};
 use cyx_client::transfer::{
-    Condition, OnConflict, Patch, Patched, PlainSource, Put, PutOptions, Silent, SmallFile, Source, Transfer, Tuning,
-    Uploads,
+    Condition, OnConflict, Patch, Patched, PlainSource, PutOptions, Silent, SmallFile, Source, Transfer, Tuning,
 };
-use cyx_client::{Bucket, Error, IntegrityError, TreePath};
+use cyx_client::{Error, IntegrityError};
 use cyx_core::error::ErrorCode;
-use cyx_core::grant::Operations;
 use cyx_core::ids::{Random as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
-use ed25519_dalek::SigningKey;
-use gateway::Gateway;
 use support::node::{FakeNode, Manner};
-use tempfile::TempDir;
-
-/// Longer than a busy machine stalls.
-const LONG: Duration = Duration::from_secs(60);
-
-/// Small segments, so that small files have many: 20 frames, 320 KiB.
-fn tuning() -> Tuning {
-    Tuning {
-        memory: 8 << 20,
-        frames: 20,
-        frames_large: 20,
-        large_file: 1 << 20,
-        stage: 1 << 20,
-        stage_after: Duration::from_secs(3600),
-        // No node is given up as long as it may only be a stall.
-        tail_min: LONG,
-        tail_max: LONG,
-        late_store: LONG,
-        hedge_min: LONG,
-        hedge_unknown: LONG,
-        patience: Patience { connect: Duration::from_secs(60), idle: Duration::from_secs(120) },
-        outage: Duration::ZERO,
-        ..Tuning::default()
-    }
-}
-
-struct World {
-    gateway: Gateway,
-    nodes: Vec<FakeNode>,
-    home: TempDir,
-    bucket: Bucket,
-}
-
-impl World {
-    async fn new(nodes: u8) -> Self {
-        let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
-        let client = gateway.client(home.path()).await;
-        let (server, key) = (SigningKey::from_bytes(&[1; 32]), client.session.public_key());
-        let mut started = Vec::new();
-        for seed in 1..=nodes {
-            started.push(FakeNode::start(seed).await);
-        }
-        let all = Operations::STORE.and(Operations::READ);
-        gateway.state().storage.nodes = started.iter().map(|node| node.access(&server, key, all)).collect();
-        let bucket = client.create_bucket("b", false).await.unwrap();
-        Self { gateway, nodes: started, home, bucket }
-    }
-
-    fn engine(&self) -> Transfer {
-        Transfer::new(self.bucket.client(), Some(self.home.path()), tuning())
-    }
-
-    /// With memory for one segment at a time, so that it is known which come first.
-    fn one_by_one(&self) -> Uploads {
-        let tuning = Tuning { memory: 600 << 10, ..tuning() };
-        Transfer::new(self.bucket.client(), Some(self.home.path()), tuning).uploads(&self.bucket)
-    }
-
-    fn uploads(&self) -> Uploads {
-        self.engine().uploads(&self.bucket)
-    }
-
-    async fn put(&self, name: &str, plain: &[u8], options: &PutOptions) -> Result<Put, Error> {
-        let uploads = self.uploads();
-        let place = uploads.place(&path(name)).await?;
-        let source = Source::Bytes(Bytes::copy_from_slice(plain));
-        let put = uploads.put(place, source, Some(plain.len() as u64), options, &Silent).await;
-        uploads.finish().await;
-        put
-    }
-
-    async fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let located = self.bucket.resolve(&path(name)).await?;
-        let reader = self.engine().open(&self.bucket, &located).await?;
-        reader.copy_to(0..u64::MAX, Vec::new(), &Silent).await
-    }
-
-    fn stored(&self) -> u64 {
-        self.nodes.iter().map(|node| node.state.stores.load(Ordering::SeqCst)).sum()
-    }
-
-    fn reads(&self) -> u64 {
-        self.nodes.iter().map(|node| node.state.reads.load(Ordering::SeqCst)).sum()
-    }
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::parse(text).unwrap()
-}
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = len as u64;
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        u8::try_from(state >> 33 & 0xff).unwrap()
-    })
-    .take(len)
-    .collect()
-}
-
-const SEGMENT: usize = 20 * 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_size_comes_back_from_every_kind_of_source() {
@@ -287,6 +184,7 @@ async fn a_node_that_lies_is_named_and_survived() {
         let reader = world.engine().open(&world.bucket, &located).await.unwrap();
         assert!(reader.read_range(0..u64::MAX).await.unwrap() == plain);
         assert_eq!(reader.liars(), [world.nodes[3].id()], "{manner:?}");
+        assert!(world.get("file").await.unwrap() == plain, "also where several pieces find out at the same time");
         let small = world.engine().open(&world.bucket, &located).await.unwrap();
         let at = 3 * SEGMENT / 10 + 100;
         assert!(small.read_range(at as u64..at as u64 + 10).await.unwrap() == plain[at..at + 10]);

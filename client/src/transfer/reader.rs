@@ -435,14 +435,13 @@ impl FileReader {
             let Opening { fetched, job: again, sealed: buffer, plain: room, .. } = opened.opening;
             let verdict = judge(transfer.pool(), segment, &access, &fetched, &buffer.bytes).await;
             lock(&self.shared.liars).extend(&verdict.liars);
-            let mut excluded = lock(&self.shared.excluded);
-            let before = excluded.len();
-            excluded.extend(verdict.suspects());
-            if excluded.len() == before {
+            let suspects: Vec<NodeId> = verdict.suspects().collect();
+            if suspects.is_empty() {
                 // Every node proves that it keeps what it was given: what it was given is not what the owner wrote.
                 break;
             }
-            drop(excluded);
+            // Others may have found out about the same ones meanwhile; this read has still to be done without them.
+            lock(&self.shared.excluded).extend(suspects);
             (job, sealed, plain) = (again, buffer, room);
         }
         Err(self.not_authentic())
