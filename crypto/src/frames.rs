@@ -194,19 +194,6 @@ impl BlobCipher {
         opened
     }
 
-    /// Whether whole frames, the first of which has this index, are those of the blob. Nothing of them comes out.
-    #[must_use]
-    pub fn are_authentic(&self, first: u64, sealed: &[u8]) -> bool {
-        let size = self.header.frame_plain() as usize;
-        let frames = first..first.saturating_add(sealed.len().div_ceil(size + TAG) as u64);
-        let mut beside = Zeroizing::new(vec![0; size.min(sealed.len())]);
-        check_range(self.header.sealed_range(frames), sealed.len()).is_ok()
-            && (first..).zip(sealed.chunks(size + TAG)).all(|(index, sealed)| {
-                let plain = beside.get_mut(..sealed.len().saturating_sub(TAG));
-                plain.is_some_and(|plain| self.open_frame(index, sealed, plain).is_ok())
-            })
-    }
-
     /// Opens whole frames where they lie and closes their ranks: afterwards the plain bytes stand at the beginning of the buffer,
     /// and behind them is what was left over. Says how many they are.
     ///

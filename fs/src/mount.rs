@@ -312,6 +312,7 @@ impl Prepared {
         options.tuning.memory = self.options.memory / 2;
         options.tuning.reserve = self.options.memory / 8;
         options.store.prefetch = self.options.memory / 4;
+        options.store.prefetched = self.options.memory / 4;
         options.store.journal.recent = usize::try_from(self.options.memory / 8).unwrap_or(0);
         if [options.fsync, options.close].contains(&vfs::Done::Remote) {
             options.store.hurry();

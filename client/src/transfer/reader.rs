@@ -132,6 +132,11 @@ impl Plain {
     pub(crate) fn frames(&self) -> Option<&WholeFrames> {
         self.frames.as_ref()
     }
+
+    /// The bytes for somebody who has a bound of his own: they count as given back.
+    fn into_bytes(self) -> Bytes {
+        self.buffer.bytes().slice(self.range)
+    }
 }
 
 impl std::ops::Deref for Plain {

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 
 use super::Content;
 use super::error::Result;
-use super::remote::Version;
+use super::remote::{Brought, Version};
 use super::store::{Shared, Store, lock};
 use crate::journal::FileId;
 
@@ -47,7 +47,7 @@ impl Version for Gone {
         gone()
     }
 
-    fn warm(&self, _range: Range<u64>) -> BoxFuture<'_, Result<(), Error>> {
+    fn warm(&self, _range: Range<u64>) -> BoxFuture<'_, Result<Brought, Error>> {
         gone()
     }
 

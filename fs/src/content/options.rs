@@ -18,6 +18,8 @@ pub struct StoreOptions {
     pub cache: u64,
     /// Bytes that may be on their way ahead of readers.
     pub prefetch: u64,
+    /// Bytes that may be in memory ahead of readers, when they have arrived.
+    pub prefetched: u64,
     /// How long a read may take.
     pub deadline: Duration,
     /// Changes are committed when nothing was written for so long,
@@ -47,6 +49,7 @@ impl StoreOptions {
             journal: Limits::default(),
             cache: 4 * GIB,
             prefetch: 64 * MIB,
+            prefetched: 64 * MIB,
             deadline: Duration::from_secs(60),
             idle: Duration::from_millis(500),
             age: Duration::from_secs(5),

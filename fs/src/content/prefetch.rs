@@ -1,12 +1,18 @@
 //! Reading ahead: who reads on where it stopped gets a window that doubles, and what is in the window is brought to this machine
 //! before it is asked for. Someone who jumps around pays for nothing but what is read.
+//!
+//! What is brought goes to the cache and, as far as the budget goes, stays in memory until it was read once: most of it is read a moment
+//! later, and would have to be read back and opened again for that.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use bytes::Bytes;
+use cyx_client::transfer::KnownVersion;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::remote::Version;
+use super::remote::{Brought, Version};
 
 /// Readers of one file that are told apart.
 const STREAMS: usize = 4;
@@ -20,7 +26,15 @@ const PIECE: u64 = 16 << 20;
 /// a time, and not in order.
 const SLACK: u64 = 1 << 20;
 /// Bytes that one permit of the budget stands for.
-pub(super) const PERMIT: u64 = 64 * 1024;
+const PERMIT: u64 = 64 * 1024;
+/// So long what was brought waits in memory for its reader.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the readers of all files may have ahead of them.
+pub(super) struct Budget {
+    coming: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
 
 #[derive(Clone, Copy)]
 struct Stream {
@@ -32,46 +46,84 @@ struct Stream {
     used: u64,
 }
 
+/// What is in memory and waits to be read.
+struct Waiting {
+    version: KnownVersion,
+    range: Range<u64>,
+    bytes: Bytes,
+    /// Bytes of it that nobody read yet.
+    left: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
 #[derive(Default)]
 struct State {
     streams: Vec<Stream>,
     clock: u64,
     coming: Vec<(Range<u64>, watch::Receiver<()>)>,
+    waiting: Vec<Waiting>,
 }
 
 /// What is read ahead of one file.
 #[derive(Default)]
 pub(super) struct Prefetch {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Budget {
+    /// So many bytes on their way, and so many in memory that wait to be read.
+    pub(super) fn new(coming: u64, waiting: u64) -> Self {
+        let permits = |bytes: u64| usize::try_from(bytes / PERMIT).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self {
+            coming: Arc::new(Semaphore::new(permits(coming).max(1))),
+            waiting: Arc::new(Semaphore::new(permits(waiting))),
+        }
+    }
+}
+
+/// Room for so many bytes, if there is some now.
+fn try_room(budget: &Arc<Semaphore>, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX);
+    Arc::clone(budget).try_acquire_many_owned(permits).ok()
 }
 
 impl Prefetch {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes note of a read of a version, and brings over what will probably be read next, as far as the budget goes.
-    pub(super) fn note(&self, version: &Arc<dyn Version>, read: Range<u64>, budget: &Arc<Semaphore>) {
-        let size = version.known().size;
+    pub(super) fn note(&self, version: &Arc<dyn Version>, read: Range<u64>, budget: &Budget) {
+        let known = version.known();
         let wanted = {
             let mut state = self.state();
-            state.advance(read, size)
+            state.advance(read, known.size)
         };
         let mut at = wanted.start;
         while at < wanted.end {
             let piece = at..wanted.end.min(at + PIECE);
             at = piece.end;
-            let permits = u32::try_from((piece.end - piece.start).div_ceil(PERMIT)).unwrap_or(u32::MAX);
             // What does not fit the budget is read when it is asked for.
-            let Ok(permit) = Arc::clone(budget).try_acquire_many_owned(permits) else { return };
+            let Some(permit) = try_room(&budget.coming, piece.end - piece.start) else { return };
             let (done, coming) = watch::channel(());
             self.state().coming.push((piece.clone(), coming));
-            let version = Arc::clone(version);
+            let (version, state) = (Arc::clone(version), Arc::downgrade(&self.state));
+            let waiting = Arc::clone(&budget.waiting);
             tokio::spawn(async move {
-                if let Err(error) = version.warm(piece).await {
-                    tracing::debug!(%error, "something was not read ahead");
+                let brought = version.warm(piece.clone()).await;
+                match (brought, state.upgrade()) {
+                    (Ok(brought), Some(state)) => lock(&state).keep(known, brought, &waiting),
+                    (Ok(_), None) => return,
+                    (Err(error), _) => {
+                        tracing::debug!(%error, "something was not read ahead");
+                        return;
+                    }
                 }
                 drop((permit, done));
+                tokio::time::sleep(PATIENCE).await;
+                if let Some(state) = state.upgrade() {
+                    lock(&state).give_up(&piece);
+                }
             });
         }
     }
@@ -90,10 +142,21 @@ impl Prefetch {
         }
     }
 
+    /// The bytes of a range of a version, if all of it waits in memory. What was read once leaves it.
+    pub(super) fn take(&self, version: &KnownVersion, range: &Range<u64>) -> Option<Bytes> {
+        self.state().take(version, range)
+    }
+
     /// Forgets all readers: the content is another one.
     pub(super) fn reset(&self) {
-        self.state().streams.clear();
+        let mut state = self.state();
+        state.streams.clear();
+        state.waiting.clear();
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -131,6 +194,48 @@ impl State {
         }
         stream.ahead = wanted.end;
         wanted
+    }
+
+    /// Keeps what was brought of a version, as far as the budget goes.
+    fn keep(&mut self, version: KnownVersion, brought: Brought, budget: &Arc<Semaphore>) {
+        for (range, bytes) in brought {
+            let left = range.end - range.start;
+            if bytes.len() as u64 == left
+                && let Some(permit) = try_room(budget, left)
+            {
+                let at = self.waiting.partition_point(|waiting| waiting.range.start < range.start);
+                self.waiting.insert(at, Waiting { version, range, bytes, left, _permit: permit });
+            }
+        }
+    }
+
+    fn take(&mut self, version: &KnownVersion, range: &Range<u64>) -> Option<Bytes> {
+        let mut at = range.start;
+        let mut found = Vec::new();
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.version == *version) {
+            let common = waiting.range.start.max(range.start)..waiting.range.end.min(range.end);
+            if common.is_empty() {
+                continue;
+            }
+            // Whether all of the range is here or not: nobody will ask for it again.
+            waiting.left = waiting.left.saturating_sub(common.end - common.start);
+            if common.start == at {
+                let local = |at: u64| usize::try_from(at - waiting.range.start).unwrap_or(usize::MAX);
+                found.push(waiting.bytes.slice(local(common.start)..local(common.end)));
+                at = common.end;
+            }
+        }
+        self.waiting.retain(|waiting| waiting.left > 0);
+        match &found[..] {
+            _ if at < range.end => None,
+            [one] => Some(one.clone()),
+            several => Some(several.concat().into()),
+        }
+    }
+
+    /// Nobody came for it.
+    fn give_up(&mut self, piece: &Range<u64>) {
+        self.waiting.retain(|waiting| waiting.range.start < piece.start || piece.end < waiting.range.end);
     }
 }
 

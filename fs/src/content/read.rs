@@ -48,6 +48,15 @@ impl Content {
                 (inner.base.clone(), range.clone(), inner.changes.parts(range))
             };
             let base = base.ok_or(JournalError::Damaged)?;
+            for part in parts.iter().filter(|part| part.kind.is_none()) {
+                self.prefetch.settle(&part.range).await;
+                self.prefetch.note(&base, part.range.clone(), &self.store.prefetch);
+            }
+            if let [Part { kind: None, .. }] = &parts[..]
+                && let Some(bytes) = self.prefetch.take(&base.known(), &range)
+            {
+                return Ok(bytes);
+            }
             let mut out = vec![0; usize::try_from(range.end - range.start).map_err(|_| ContentError::TooLarge)?];
             match self.fill(&base, range.start, &parts, &mut out).await {
                 Ok(()) => return Ok(Bytes::from(out)),
@@ -78,11 +87,10 @@ impl Content {
             let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
             let Some(room) = out.get_mut(from..).and_then(|rest| rest.get_mut(..len)) else { continue };
             match part.kind {
-                None => {
-                    self.prefetch.settle(&part.range).await;
-                    self.prefetch.note(base, part.range.clone(), &self.store.prefetch);
-                    base.read(part.range.start, room).await?;
-                }
+                None => match self.prefetch.take(&base.known(), &part.range) {
+                    Some(bytes) => room.copy_from_slice(&bytes),
+                    None => base.read(part.range.start, room).await?,
+                },
                 Some(Kind::Hole) => room.fill(0),
                 Some(Kind::Data { position, skip }) => match self.store.journal.recently_written(position, false) {
                     Some(data) => copy_from(&data, skip, room)?,

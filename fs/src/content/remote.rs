@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use cyx_client::transfer::{
     Ahead, FileReader, KnownVersion, OnItsWay as ClientOnItsWay, Patch, Patched, PlainSource, SharedRange, Transfer,
     Uploads, WriteLease,
@@ -18,6 +19,9 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use crate::cache::pages::PageStore;
 use crate::journal::FileId;
 
+/// What was brought to this machine, by its place in the file.
+pub type Brought = Vec<(Range<u64>, Bytes)>;
+
 /// A version of a file that can be read.
 pub trait Version: Send + Sync {
     /// Which one it is.
@@ -28,8 +32,8 @@ pub trait Version: Send + Sync {
     fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>>;
     /// Where there is content, in order, inside a range.
     fn data_ranges(&self, range: Range<u64>) -> BoxFuture<'_, Result<Vec<Range<u64>>, Error>>;
-    /// Brings a range to this machine.
-    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<(), Error>>;
+    /// Brings a range to this machine, as far as it is not there.
+    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<Brought, Error>>;
     /// What the client calls it.
     fn reader(&self) -> Option<&FileReader>;
 }
@@ -244,7 +248,7 @@ impl Version for FileReader {
         Self::data_ranges(self, range).boxed()
     }
 
-    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<(), Error>> {
+    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<Brought, Error>> {
         Self::warm(self, range).boxed()
     }
 

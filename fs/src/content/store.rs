@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::commit::commit;
 use super::error::{ContentError, Result};
 use super::options::StoreOptions;
-use super::prefetch::PERMIT;
+use super::prefetch::Budget;
 use super::remote::{ClientRemote, Remote};
 use super::{Content, InodeFacts};
 use crate::cache::FrameStore;
@@ -128,7 +128,7 @@ pub(crate) struct Shared {
     /// Bytes of what else is kept of them.
     pub(super) notes_kept: AtomicU64,
     pub(super) wake: Arc<Notify>,
-    pub(super) prefetch: Arc<Semaphore>,
+    pub(super) prefetch: Budget,
     events: mpsc::UnboundedSender<StoreEvent>,
     uploads: Arc<Semaphore>,
     pub(super) busy: Mutex<HashSet<FileId>>,
@@ -199,7 +199,7 @@ impl Store {
         let mut buckets: Vec<BucketId> = replayed.files.iter().map(|found| file(found).bucket).collect();
         buckets.sort_unstable();
         buckets.dedup();
-        let permits = usize::try_from(options.prefetch / PERMIT).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let prefetch = Budget::new(options.prefetch, options.prefetched);
         let shared = Shared {
             journal,
             remote,
@@ -214,7 +214,7 @@ impl Store {
             notes_kept: AtomicU64::new(0),
             wake: Arc::default(),
             abandoned: AtomicBool::new(false),
-            prefetch: Arc::new(Semaphore::new(permits)),
+            prefetch,
             events,
             uploads: Arc::new(Semaphore::new(AT_ONCE)),
             busy: Mutex::default(),

@@ -6,6 +6,7 @@ mod failing;
 mod gone;
 mod memory;
 mod model;
+mod prefetch;
 mod share;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use cyx_core::extent::{Extent, OFFSET_MAX, PageId};
 use cyx_core::ids::{BlobId, InodeId};
 use cyx_core::units::FRAME_TAG;
@@ -13,7 +14,7 @@ use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::InodeKeyring;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{BlobAt, FileReader, Piece, Shared};
+use super::{BlobAt, FileReader, Piece, Plain, Shared};
 use crate::error::{Error, Result};
 use crate::transfer::Transfer;
 use crate::tree::types::{Bucket, VerifiedVersion};
@@ -206,12 +207,13 @@ impl FileReader {
         Ok(())
     }
 
-    /// Brings a range into the cache, as far as it is not there.
+    /// Brings a range into the cache, as far as it is not there. Gives what came, by its place in the file and in no order; that memory does not
+    /// count as the engine's any more.
     ///
     /// # Errors
     /// As [`Self::read_range`].
-    pub async fn warm(&self, range: Range<u64>) -> Result<()> {
-        let Some(cache) = self.shared.transfer.cache() else { return Ok(()) };
+    pub async fn warm(&self, range: Range<u64>) -> Result<Vec<(Range<u64>, Bytes)>> {
+        let Some(cache) = self.shared.transfer.cache() else { return Ok(Vec::new()) };
         let range = range.start..range.end.min(self.size());
         let extents = self.extents_in(range.clone()).await?;
         let parts = extents.iter().filter_map(|extent| extent.clip(&range));
@@ -219,12 +221,13 @@ impl FileReader {
             parts.filter(|part| !cache.has(part.blob, part.header.frames_of(part.blob_range()))).collect();
         let mut pieces = self.pieces_of(&absent).await?;
         pieces.retain(|piece| matches!(piece, Piece::Segment { .. }));
-        // They are kept sealed, so their plain bytes need no room.
+        // The cache has its own copy of what is sealed, so it is opened where it lies.
         let reads = stream::iter(pieces).map(|piece| async move {
             let room = self.shared.transfer.budget().lend_two(self.need(&piece)?.0, 0).await;
-            self.read_in(&piece, room).await.map(drop)
+            let plain = self.read_in(&piece, room).await?;
+            Ok((piece.range(), plain.map(Plain::into_bytes).unwrap_or_default()))
         });
-        reads.buffer_unordered(PIECES_AT_ONCE).try_collect::<()>().await
+        reads.buffer_unordered(PIECES_AT_ONCE).try_collect().await
     }
 
     /// The ranges of the file that have content, in order, inside `range`.
@@ -298,7 +301,7 @@ impl FileReader {
     }
 
     /// Tells the reader the bytes of a blob that lies in the server's database.
-    pub(crate) fn knows_inline(&self, blob: BlobId, sealed: bytes::Bytes) {
+    pub(crate) fn knows_inline(&self, blob: BlobId, sealed: Bytes) {
         if let Some(cache) = self.shared.transfer.cache() {
             // Inline blobs are one frame.
             cache.put(blob, 0, &sealed);

@@ -28,7 +28,7 @@ pub(super) struct Opening {
     pub(super) fetched: Fetched,
     pub(super) job: Job,
     pub(super) sealed: Lent,
-    /// Empty if the frames are to be opened where they lie; or, if they are kept, not at all.
+    /// Empty if the frames are to be opened where they lie.
     pub(super) plain: Lent,
     /// Where they are kept if they are authentic, and what they are.
     pub(super) keep: Option<(Arc<dyn FrameCache>, Extent)>,
@@ -44,16 +44,23 @@ impl Opening {
     pub(super) fn open(mut self, coder: &cyx_core::erasure::Coder) -> Opened {
         let complete = self.fetched.complete(coder, &mut self.sealed.bytes);
         let Job { cipher, first, .. } = &self.job;
+        if !complete {
+            return Opened { opening: self, authentic: false };
+        }
         self.tags.extend(cipher.tags_in(&self.sealed.bytes));
-        let authentic = complete
-            && match (self.plain.bytes.is_empty(), &self.keep) {
-                (true, None) => cipher.open_within(*first, &mut self.sealed.bytes).is_ok(),
-                (true, Some(_)) => cipher.are_authentic(*first, &self.sealed.bytes),
-                (false, _) => cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes).is_ok(),
-            };
-        if let Some((cache, extent)) = self.keep.as_ref().filter(|_| authentic) {
+        // They are kept before it is known whether they are authentic, because what is opened where it lies is not sealed any more. Until they
+        // are forgotten again, whoever finds them in the cache finds out as well.
+        if let Some((cache, extent)) = &self.keep {
             keep(&**cache, extent, *first, &self.sealed.bytes);
         }
-        Opened { opening: self, authentic }
+        let opened = if self.plain.bytes.is_empty() {
+            cipher.open_within(*first, &mut self.sealed.bytes).map(drop)
+        } else {
+            cipher.open_into(*first, &self.sealed.bytes, &mut self.plain.bytes)
+        };
+        if let Some((cache, extent)) = self.keep.as_ref().filter(|_| opened.is_err()) {
+            cache.forget(extent.blob, extent.header.frames_of(extent.blob_range()));
+        }
+        Opened { opening: self, authentic: opened.is_ok() }
     }
 }

@@ -14,7 +14,7 @@ use cyx_crypto::wrap::InodeKeyring;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::content::remote::{Change, OnItsWay, Outcome, Remember, Remote, Sent, Version};
+use crate::content::remote::{Brought, Change, OnItsWay, Outcome, Remember, Remote, Sent, Version};
 use crate::journal::FileId;
 
 /// How the server behaves.
@@ -51,6 +51,8 @@ struct State {
     used: usize,
     /// Changes that were to be committed.
     tried: usize,
+    /// Reads of versions.
+    reads: usize,
 }
 
 pub(super) struct MemoryRemote {
@@ -129,6 +131,10 @@ impl MemoryRemote {
         self.state().used
     }
 
+    pub(super) fn reads(&self) -> usize {
+        self.state().reads
+    }
+
     pub(super) fn tried(&self) -> usize {
         self.state().tried
     }
@@ -166,6 +172,7 @@ impl Version for MemoryVersion {
     }
 
     fn read<'a>(&'a self, offset: u64, out: &'a mut [u8]) -> BoxFuture<'a, Result<(), Error>> {
+        self.state.lock().unwrap().reads += 1;
         let from = usize::try_from(offset).unwrap();
         for (at, byte) in out.iter_mut().enumerate() {
             *byte = self.bytes.get(from + at).copied().flatten().unwrap_or_default();
@@ -187,8 +194,11 @@ impl Version for MemoryVersion {
         async { Ok(found) }.boxed()
     }
 
-    fn warm(&self, _: Range<u64>) -> BoxFuture<'_, Result<(), Error>> {
-        async { Ok(()) }.boxed()
+    fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<Brought, Error>> {
+        let local = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        let plain: Option<Vec<u8>> = self.bytes[local].iter().copied().collect();
+        let brought: Brought = plain.map(|plain| (range, plain.into())).into_iter().collect();
+        async { Ok(brought) }.boxed()
     }
 
     fn reader(&self) -> Option<&FileReader> {
