@@ -15,14 +15,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloud::{SEGMENT, World, noise, path, tuning};
+use cyx_client::nodes::SessionProof as _;
 use cyx_client::transfer::{
     Condition, OnConflict, Patch, Patched, PlainSource, PutOptions, Silent, SmallFile, Source, Transfer, Tuning,
 };
 use cyx_client::{Error, IntegrityError};
 use cyx_core::error::ErrorCode;
+use cyx_core::grant::Operations;
 use cyx_core::ids::{Random as _, TxnId};
 use cyx_core::scheme::Scheme;
 use cyx_proto::meta::v1 as pb;
+use ed25519_dalek::SigningKey;
 use support::node::{FakeNode, Manner};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -491,4 +494,70 @@ async fn a_read_fills_its_buffer_whatever_was_in_it() {
     assert!(out == expected);
     reader.read_cached(150_000, &mut out).await.unwrap();
     assert!(out.iter().all(|byte| *byte == 0), "nothing lies behind the end");
+}
+
+/// What becomes of the first five nodes of a file, which is one more than it can lack.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// They hand their shards over and do not have them any more.
+    HandOver,
+    /// They are lost, and others got their shards.
+    AreRepaired,
+    /// They are the same nodes at other addresses.
+    Move,
+    /// They are lost.
+    AreLost,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_are_elsewhere_since_a_file_was_opened_are_found() {
+    for fate in [Fate::HandOver, Fate::AreRepaired, Fate::Move, Fate::AreLost] {
+        let mut world = World::new(19).await;
+        let plain = noise(3 * SEGMENT);
+        world.put("file", &plain, &PutOptions::default()).await.unwrap();
+        let located = world.bucket.resolve(&path("file")).await.unwrap();
+        let reader = world.engine().open(&world.bucket, &located).await.unwrap();
+        assert!(reader.read_range(0..u64::MAX).await.unwrap() == plain, "where everything is, is known");
+        let (server, key) = (SigningKey::from_bytes(&[1; 32]), world.bucket.client().session.public_key());
+        let all = Operations::STORE.and(Operations::READ);
+        for shard in 0..5_usize {
+            let spare = 14 + shard;
+            if fate == Fate::Move {
+                world.nodes[spare] = FakeNode::start(u8::try_from(shard + 1).unwrap()).await;
+                let access = world.nodes[spare].access(&server, key, all);
+                world.gateway.state().storage.nodes[shard] = access;
+            }
+            let (from, to) = (&world.nodes[shard], &world.nodes[spare]);
+            if fate != Fate::AreLost {
+                let chunks = std::mem::take(&mut *from.state.chunks.lock().unwrap());
+                to.state.chunks.lock().unwrap().extend(chunks);
+            }
+            if matches!(fate, Fate::HandOver | Fate::AreRepaired) {
+                let moved =
+                    pb::Override { shard: u32::try_from(shard).unwrap(), node: Bytes::copy_from_slice(&to.id().0) };
+                for segment in world.gateway.state().storage.segments.values_mut() {
+                    segment.overrides.push(moved.clone());
+                }
+            }
+            if fate != Fate::HandOver {
+                from.kill();
+            }
+        }
+        let asked = world.gateway.state().calls.get("get_blobs").copied().unwrap_or_default();
+        let read = reader.read_range(0..u64::MAX).await;
+        let asked = world.gateway.state().calls.get("get_blobs").copied().unwrap_or_default() - asked;
+        match fate {
+            Fate::AreLost => {
+                let error = read.unwrap_err();
+                assert!(matches!(error, Error::TooFewNodes { reachable: 9, needed: 10, .. }), "{error}");
+                assert_eq!(asked, 1, "the server is asked once, and says nothing new");
+            }
+            _ => {
+                assert!(read.unwrap() == plain, "{fate:?}");
+                assert!((1..=3).contains(&asked), "{fate:?}: {asked}");
+                assert!(reader.read_range(0..u64::MAX).await.unwrap() == plain, "{fate:?}");
+                assert!(world.get("file").await.unwrap() == plain, "{fate:?}: who opens it now");
+            }
+        }
+    }
 }

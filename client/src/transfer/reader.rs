@@ -31,6 +31,7 @@ mod cached;
 mod edit;
 mod many;
 mod map;
+mod moved;
 mod opening;
 mod pages;
 
@@ -412,7 +413,7 @@ impl FileReader {
         room: (Lent, Lent),
     ) -> Result<Plain> {
         let transfer = &self.shared.transfer;
-        let mut job = self.job(extent)?;
+        let (mut job, mut segment) = (self.job(extent)?, Arc::clone(segment));
         let range = offset.saturating_add(job.sealed.start)..offset.saturating_add(job.sealed.end);
         if range.end > segment.length {
             return Err(IntegrityError::Mismatch("a blob lies beyond its segment").into());
@@ -420,7 +421,7 @@ impl FileReader {
         let sealed_len = room.0.bytes.len();
         let (mut sealed, mut plain) = room;
         for _ in 0..TRIES {
-            let fetched = self.fetch(segment, range.clone(), &mut sealed).await?;
+            let fetched = self.fetch(extent.blob, &mut segment, range.clone(), &mut sealed).await?;
             let keep = transfer.cache().map(|cache| (Arc::clone(cache), extent.clone()));
             let opening = Opening { fetched, job, sealed, plain, keep, tags: Vec::new() };
             let coder = transfer.coder(segment.scheme);
@@ -438,7 +439,7 @@ impl FileReader {
             }
             let access = lock(&self.shared.access).clone();
             let Opening { fetched, job: again, sealed: buffer, plain: room, .. } = opened.opening;
-            let verdict = judge(transfer.pool(), segment, &access, &fetched, &buffer.bytes).await;
+            let verdict = judge(transfer.pool(), &segment, &access, &fetched, &buffer.bytes).await;
             lock(&self.shared.liars).extend(&verdict.liars);
             let suspects: Vec<NodeId> = verdict.suspects().collect();
             if suspects.is_empty() {
@@ -452,10 +453,17 @@ impl FileReader {
         Err(self.not_authentic())
     }
 
-    async fn fetch(&self, segment: &Arc<SegmentAt>, range: Range<u64>, buffer: &mut Lent) -> Result<Fetched> {
+    /// Reads the bytes `range` of the segment in which a blob lies, wherever its shards are by now.
+    async fn fetch(
+        &self,
+        blob: BlobId,
+        segment: &mut Arc<SegmentAt>,
+        range: Range<u64>,
+        buffer: &mut Lent,
+    ) -> Result<Fetched> {
         let transfer = &self.shared.transfer;
         let (mut renewals, mut waiting) = (0, transfer.outage().waiting(transfer.tuning().outage));
-        let mut worn = HashSet::new();
+        let (mut worn, mut looked) = (HashSet::new(), false);
         let most = (range.end - range.start).min(segment.shard_len);
         loop {
             let access = self.access_to(segment, &worn, most, segment.shard_len).await?;
@@ -472,6 +480,12 @@ impl FileReader {
                     worn = self.worn(&access, &stale);
                 }
                 Err(TooFew { reachable, needed, lost, last, .. }) => {
+                    if !std::mem::replace(&mut looked, true)
+                        && let Some(now) = self.moved(blob, segment).await
+                    {
+                        *segment = now;
+                        continue;
+                    }
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
                         return Err(Error::Lost {
