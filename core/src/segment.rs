@@ -73,8 +73,8 @@ pub fn locate(scheme: Scheme, len: u64, range: Range<u64>) -> Vec<ShardRange> {
     let mut found = Vec::new();
     while at < end {
         let shard = at / shard_len;
-        let shard_end = ((shard + 1) * shard_len).min(end);
         let start = shard * shard_len;
+        let shard_end = start.saturating_add(shard_len).min(end);
         found.push(ShardRange {
             shard: usize::try_from(shard).unwrap_or(usize::MAX),
             bytes: at - start..shard_end - start,
@@ -99,6 +99,13 @@ mod tests {
     fn a_range_over_a_border_is_cut_there() {
         let found = locate(Scheme::DEFAULT, 1000, 195..205);
         assert_eq!(found, [ShardRange { shard: 1, bytes: 95..100 }, ShardRange { shard: 2, bytes: 0..5 }]);
+    }
+
+    #[test]
+    fn the_end_of_the_longest_segment_is_found() {
+        let found = locate(Scheme::DEFAULT, u64::MAX, u64::MAX - 10..u64::MAX);
+        let bytes: Vec<u64> = found.iter().map(|part| part.bytes.end - part.bytes.start).collect();
+        assert_eq!((found[0].shard, bytes), (9, vec![10]));
     }
 
     #[test]

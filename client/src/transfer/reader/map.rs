@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cyx_core::extent::Extent;
 use cyx_core::ids::{BlobId, NodeId, PlacementId};
 use cyx_core::segment::shard_len;
+use cyx_core::units::CHUNK_MAX;
 use cyx_proto::convert::{self, id, required};
 use cyx_proto::meta::v1 as pb;
 
@@ -75,11 +76,15 @@ fn segment_at(segment: &pb::Segment, placements: &HashMap<PlacementId, Vec<NodeI
             *holder = Some(id(&moved.node, "segment.override")?);
         }
     }
+    let shard_len = shard_len(scheme, segment.length);
+    if shard_len > CHUNK_MAX {
+        return Err(IntegrityError::Mismatch("a segment is longer than any can be").into());
+    }
     Ok(SegmentAt {
         id: id(&segment.id, "segment.id")?,
         scheme,
         length: segment.length,
-        shard_len: shard_len(scheme, segment.length),
+        shard_len,
         holders,
         roots,
         audited_ns: segment.audited_ns,
