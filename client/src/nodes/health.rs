@@ -63,9 +63,13 @@ impl Record {
 }
 
 impl Health {
-    /// A node did what it was asked.
+    /// A node did what it was asked. One that lied may do so every other time, and stays avoided.
     pub fn succeeded(&self, node: NodeId) {
-        lock(&self.nodes).remove(&node);
+        let mut nodes = lock(&self.nodes);
+        if let Some(record) = nodes.remove(&node).filter(|record| record.lied && record.is_avoided()) {
+            let Record { failures, lied, avoid_until, .. } = record;
+            nodes.insert(node, Record { failures, lied, avoid_until, ..Record::default() });
+        }
     }
 
     /// A node was waited for, for as long as nodes may take, and nothing came.
@@ -239,6 +243,8 @@ mod tests {
         health.failed(liar, false);
         health.excuse([failed, liar, NodeId([3; 16])]);
         assert_eq!(health.avoided(), [liar]);
+        health.succeeded(liar);
+        assert_eq!(health.avoided(), [liar], "it may lie every other time");
         health.failed(failed, false);
         let until = lock(&health.nodes)[&failed].avoid_until.unwrap();
         assert!(until <= Instant::now() + FIRST_PAUSE, "as if it were the first time");
