@@ -22,7 +22,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::NodeId;
@@ -274,6 +274,7 @@ impl NodePool {
             };
             hurried = waits == Waits::Once && health.has_stalled(access.node);
             let idle = if hurried { MOMENT.min(self.inner.patience.idle) } else { self.inner.patience.idle };
+            let began = Instant::now();
             match job(wire.clone(), idle).await {
                 Ok(value) => break Ok(value),
                 Err(problem) => {
@@ -283,7 +284,8 @@ impl NodePool {
                     if unproven || closed || stalled {
                         found_out = wire.retire() && stalled;
                     }
-                    if (unproven || (closed && wire.was_idle())) && !repeated {
+                    // Of what broke before anything was heard on it, nothing can be said of the node: it may have given the connection up long ago.
+                    if (unproven || (closed && !wire.heard_since(began))) && !repeated {
                         repeated = true;
                         continue;
                     }

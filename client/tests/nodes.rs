@@ -174,3 +174,20 @@ async fn a_node_that_claims_another_id_is_refused() {
     let outcome = store(&pool, &node, &[chunk(1, 10)]).await;
     assert!(matches!(outcome, Err(Problem::Impostor(_))), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn all_that_was_asked_for_on_a_connection_that_turns_out_to_be_gone_is_asked_for_again() {
+    let (pool, node) = (pool(), FakeNode::start(1).await);
+    let chunk = chunk(1, 100_000);
+    store(&pool, &node, std::slice::from_ref(&chunk)).await.unwrap();
+    node.behave(Manner::Frozen);
+    let both = async { tokio::join!(read(&pool, &node, &chunk, 0, 10), read(&pool, &node, &chunk, 50_000, 50_010)) };
+    let gone = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        node.release();
+        node.drop_connections();
+    };
+    let ((first, second), ()) = tokio::join!(both, gone);
+    assert_eq!(first.unwrap(), chunk.bytes[..10]);
+    assert_eq!(second.unwrap(), chunk.bytes[50_000..50_010]);
+}

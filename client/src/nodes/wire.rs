@@ -39,8 +39,6 @@ const FRAME: u32 = 1 << 20;
 const SEND_BUFFER: usize = 512 << 10;
 /// Largest message that is read: a piece of a chunk with its proof, and then some.
 pub(super) const MESSAGE_MAX: usize = 4 << 20;
-/// A connection on which nothing moved for this long may have died unnoticed.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection has so long to find its rate until it looks for it again: over a long way that takes a second.
 const PROBES_AGAIN: Duration = Duration::from_secs(3);
@@ -61,10 +59,6 @@ pub(crate) struct Wire {
 struct Shared {
     address: String,
     opened: Instant,
-    /// Milliseconds after `opened` at which something last happened.
-    last_used: AtomicU64,
-    /// Whether the request under way was begun on a connection that had been idle.
-    was_idle: AtomicBool,
     retired: AtomicBool,
     heard: Arc<Heard>,
     /// What lies below it, while it stands.
@@ -149,8 +143,6 @@ impl Wire {
         let shared = Shared {
             address: access.address.clone(),
             opened: Instant::now(),
-            last_used: AtomicU64::new(0),
-            was_idle: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             heard,
             line: lent,
@@ -261,11 +253,6 @@ impl Wire {
             tokio::spawn(async move { drop(client.probe_bandwidth(ProbeBandwidthRequest { max_rate }).await) });
         }
     }
-
-    /// Whether the newest request began after a pause, so that a break says nothing about the node.
-    pub(crate) fn was_idle(&self) -> bool {
-        self.shared.was_idle.load(Ordering::Relaxed)
-    }
 }
 
 impl Shared {
@@ -298,9 +285,6 @@ impl tower::Service<http::Request<Body>> for Wire {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let now = self.shared.age();
-        let last = self.shared.last_used.swap(now, Ordering::Relaxed);
-        self.shared.was_idle.store(now.saturating_sub(last) > millis(IDLE_AFTER), Ordering::Relaxed);
         Box::pin(self.sender.send_request(request))
     }
 }
