@@ -23,6 +23,9 @@ use super::store::Progress;
 use super::wire::{Wire, problem};
 use super::{NodeError, NodePool, Problem, Waits};
 
+/// Bytes a second that a proof arrives with at least.
+const SLOWEST: u64 = 64 * 1024;
+
 /// A chunk and what is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkRef {
@@ -82,7 +85,8 @@ impl NodePool {
         Ok(())
     }
 
-    /// Reads `range` of a chunk with a proof and checks it against the chunk's root.
+    /// Reads `range` of a chunk with a proof and checks it against the chunk's root. However little it sends at a time, a node has no longer than
+    /// it may be silent and what the bytes take over a narrow link.
     ///
     /// # Errors
     /// [`NodeError`] with [`Problem::WrongData`] if the node cannot prove what it sends.
@@ -92,7 +96,11 @@ impl NodePool {
         chunk: ChunkRef,
         range: Range<u64>,
     ) -> Result<Bytes, NodeError> {
-        let read = |wire, idle| read_proven(self, wire, access, chunk, range.clone(), idle);
+        let longest = self.patience().idle + Duration::from_secs((range.end - range.start) / SLOWEST);
+        let read = |wire, idle| {
+            let proven = read_proven(self, wire, access, chunk, range.clone(), idle);
+            async move { tokio::time::timeout(longest, proven).await.unwrap_or(Err(Problem::Stalled)) }
+        };
         self.with_wire(access, Waits::Always, read).await
     }
 

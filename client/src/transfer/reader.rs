@@ -66,7 +66,7 @@ struct Shared {
     /// Held while the server is asked about the file, so that what many want is asked for once. What is known can be read meanwhile.
     asking: Arc<tokio::sync::Mutex<()>>,
     access: Arc<Mutex<AccessMap>>,
-    excluded: Mutex<HashSet<NodeId>>,
+    /// Nodes that sent other bytes than they were given to keep.
     liars: Mutex<HashSet<NodeId>>,
 }
 
@@ -198,7 +198,6 @@ impl Transfer {
             map: Arc::new(Mutex::new(Map { pages, ..Map::default() })),
             asking: Arc::default(),
             access: Arc::default(),
-            excluded: Mutex::default(),
             liars: Mutex::default(),
         };
         let reader = FileReader { shared: Arc::new(shared) };
@@ -354,10 +353,10 @@ impl FileReader {
     /// Whether somebody is worth asking for each data shard of a segment.
     fn has_all_data(&self, segment: &SegmentAt) -> bool {
         let health = self.shared.transfer.pool().health();
-        let excluded = lock(&self.shared.excluded).clone();
+        let liars = lock(&self.shared.liars).clone();
         let access = lock(&self.shared.access);
         let is_good = |holder: &Option<NodeId>| {
-            let access = holder.filter(|node| !excluded.contains(node)).and_then(|node| access.get(&node));
+            let access = holder.filter(|node| !liars.contains(node)).and_then(|node| access.get(&node));
             access.is_some_and(|access| access.alive && !health.is_read_last(access.node))
         };
         segment.holders.iter().take(segment.scheme.k()).all(is_good)
@@ -420,8 +419,10 @@ impl FileReader {
         }
         let sealed_len = room.0.bytes.len();
         let (mut sealed, mut plain) = room;
+        // Nodes that sent something and could not be asked for a proof of it: this read goes on without them.
+        let mut unproven = HashSet::new();
         for _ in 0..TRIES {
-            let fetched = self.fetch(extent.blob, &mut segment, range.clone(), &mut sealed).await?;
+            let fetched = self.fetch((extent.blob, &mut segment), &unproven, range.clone(), &mut sealed).await?;
             let keep = transfer.cache().map(|cache| (Arc::clone(cache), extent.clone()));
             let opening = Opening { fetched, job, sealed, plain, keep, tags: Vec::new() };
             let coder = transfer.coder(segment.scheme);
@@ -437,17 +438,17 @@ impl FileReader {
                 let opened = if plain.bytes.is_empty() { sealed } else { plain };
                 return Ok(Plain { buffer: opened.shelve(), range: job.wanted, frames });
             }
-            let access = lock(&self.shared.access).clone();
+            let most = (range.end - range.start).min(segment.shard_len);
+            let access = self.access_to(&segment, &HashSet::new(), most, segment.shard_len).await?;
             let Opening { fetched, job: again, sealed: buffer, plain: room, .. } = opened.opening;
             let verdict = judge(transfer.pool(), &segment, &access, &fetched, &buffer.bytes).await;
-            lock(&self.shared.liars).extend(&verdict.liars);
-            let suspects: Vec<NodeId> = verdict.suspects().collect();
-            if suspects.is_empty() {
+            if verdict.liars.is_empty() && verdict.unproven.is_empty() {
                 // Every node proves that it keeps what it was given: what it was given is not what the owner wrote.
                 break;
             }
             // Others may have found out about the same ones meanwhile; this read has still to be done without them.
-            lock(&self.shared.excluded).extend(suspects);
+            lock(&self.shared.liars).extend(verdict.liars);
+            unproven.extend(verdict.unproven);
             (job, sealed, plain) = (again, buffer, room);
         }
         Err(self.not_authentic())
@@ -456,8 +457,8 @@ impl FileReader {
     /// Reads the bytes `range` of the segment in which a blob lies, wherever its shards are by now.
     async fn fetch(
         &self,
-        blob: BlobId,
-        segment: &mut Arc<SegmentAt>,
+        (blob, segment): (BlobId, &mut Arc<SegmentAt>),
+        unproven: &HashSet<NodeId>,
         range: Range<u64>,
         buffer: &mut Lent,
     ) -> Result<Fetched> {
@@ -467,7 +468,7 @@ impl FileReader {
         let most = (range.end - range.start).min(segment.shard_len);
         loop {
             let access = self.access_to(segment, &worn, most, segment.shard_len).await?;
-            let excluded = lock(&self.shared.excluded).clone();
+            let excluded = &lock(&self.shared.liars).clone() | unproven;
             let means = Means { pool: transfer.pool(), tuning: transfer.tuning(), reserve: transfer.reserve() };
             let fetching = fetch(means, segment, &access, &excluded, range.clone(), &mut buffer.bytes);
             match fetching.await {
@@ -481,11 +482,14 @@ impl FileReader {
                 }
                 Err(TooFew { reachable, needed, lost, last, .. }) => {
                     if !std::mem::replace(&mut looked, true)
-                        && let Some(now) = self.moved(blob, segment).await
+                        && let Some(now) = self.moved(blob, segment, &access).await
                     {
                         *segment = now;
                         continue;
                     }
+                    // Whoever could not be asked may have the right bytes all the same.
+                    let doubtful = segment.holders.iter().flatten().filter(|node| unproven.contains(node)).count();
+                    let lost = lost.saturating_sub(doubtful);
                     let left = segment.scheme.n().saturating_sub(lost);
                     if left < needed {
                         return Err(Error::Lost {

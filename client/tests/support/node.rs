@@ -58,6 +58,10 @@ pub enum Manner {
     Truncates,
     /// It answers reads with another chunk's bytes.
     Swaps,
+    /// It answers reads, but not those that want a proof.
+    ProvesNothing,
+    /// It answers reads with one bit changed, and those that want a proof with messages without bytes and without end.
+    DripsProofs,
     /// Its receipts name another root.
     WrongRoot,
     /// Its receipts are signed by another key.
@@ -406,6 +410,17 @@ impl ChunkService for Service {
         self.check(&request.grant, Operations::READ)?;
         let id = ChunkId::try_from(&request.chunk_id[..]).unwrap();
         let manner = self.manner();
+        if manner == Manner::ProvesNothing && request.with_proof {
+            return Err(Status::unavailable("not now"));
+        }
+        if manner == Manner::DripsProofs && request.with_proof {
+            let chunk_length = self.state.chunks.lock().unwrap().get(&id).map_or(0, |bytes| bytes.len() as u64);
+            let drip = move |()| async move {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                Some((Ok(pb::GetChunkResponse { chunk_length, data: Bytes::new() }), ()))
+            };
+            return Ok(Response::new(Box::pin(futures_util::stream::unfold((), drip))));
+        }
         let chunks = self.state.chunks.lock().unwrap().clone();
         let found = if manner == Manner::Swaps {
             let length = chunks.get(&id).map(Bytes::len);
@@ -416,7 +431,7 @@ impl ChunkService for Service {
         let bytes = found.filter(|_| manner != Manner::Forgets).cloned();
         let mut bytes = bytes.ok_or_else(|| status(ErrorCode::NotFound, "no such chunk"))?.to_vec();
         let total = bytes.len() as u64;
-        if manner == Manner::FlipsBits {
+        if matches!(manner, Manner::FlipsBits | Manner::DripsProofs) {
             for byte in bytes.iter_mut().step_by(1000) {
                 *byte ^= 4;
             }

@@ -114,7 +114,6 @@ impl Transfer {
             map: Arc::default(),
             asking: Arc::default(),
             access: Arc::default(),
-            excluded: Mutex::default(),
             liars: Mutex::default(),
         };
         FileReader { shared: Arc::new(shared) }
@@ -294,7 +293,6 @@ impl FileReader {
             map: Arc::clone(&before.map),
             asking: Arc::clone(&before.asking),
             access: Arc::clone(&before.access),
-            excluded: Mutex::default(),
             liars: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }

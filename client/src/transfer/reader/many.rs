@@ -76,7 +76,6 @@ impl Transfer {
             map: Arc::new(Mutex::new(map)),
             asking: Arc::default(),
             access: Arc::clone(access),
-            excluded: Mutex::default(),
             liars: Mutex::default(),
         };
         Ok(FileReader { shared: Arc::new(shared) })
