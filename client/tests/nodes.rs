@@ -111,9 +111,13 @@ async fn a_dead_node_is_unreachable_and_avoided() {
 #[tokio::test]
 async fn receipts_that_are_wrong_in_any_way_are_not_taken() {
     let (pool, node) = (pool(), FakeNode::start(1).await);
-    for manner in [Manner::WrongRoot, Manner::WrongSignature, Manner::WrongGrant, Manner::NoReceipt] {
+    let manners =
+        [Manner::WrongRoot, Manner::WrongSignature, Manner::WrongGrant, Manner::NoReceipt, Manner::EmptyReceipts];
+    for manner in manners {
         node.behave(manner.clone());
-        let outcome = store(&pool, &node, &[chunk(1, 1000)]).await;
+        let chunks = [chunk(1, 1000)];
+        let outcome = tokio::time::timeout(Duration::from_secs(30), store(&pool, &node, &chunks)).await;
+        let outcome = outcome.expect("it ends");
         assert!(matches!(outcome, Err(Problem::WrongReceipt(_))), "{manner:?}: {outcome:?}");
     }
     assert!(pool.health().is_avoided(node.id()));

@@ -108,6 +108,10 @@ async fn store(
                 if receipt.grant != grant.id {
                     return Err(Problem::WrongReceipt("for another grant"));
                 }
+                if receipt.chunks.is_empty() {
+                    // It brings the end no nearer: a node could send them for ever.
+                    return Err(Problem::WrongReceipt("for no chunk"));
+                }
                 for chunk in &receipt.chunks {
                     match awaited.remove(&chunk.id) {
                         Some(sent) if sent == *chunk => {}
