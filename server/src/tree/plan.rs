@@ -122,8 +122,17 @@ pub struct NewSegment {
     pub roots: Vec<Root>,
     /// The lease it was uploaded under.
     pub lease: LeaseId,
-    /// For each shard, the nodes that have signed for it.
-    pub holders: Vec<Vec<NodeId>>,
+    /// For each shard, who has signed for it.
+    pub signers: Vec<Signers>,
+}
+
+/// Who has signed for a shard, under a grant of its segment's lease.
+#[derive(Debug, Clone, Default)]
+pub struct Signers {
+    /// The nodes that have it as the segment describes it.
+    pub holders: Vec<NodeId>,
+    /// The nodes that have other bytes of its name.
+    pub others: Vec<NodeId>,
 }
 
 impl NewSegment {
@@ -172,7 +181,7 @@ impl NewSegment {
             overrides,
             roots: convert::roots(&segment.roots, scheme, "roots")?,
             lease: convert::id(&upload.lease, "lease")?,
-            holders: Vec::new(),
+            signers: Vec::new(),
         })
     }
 }
@@ -189,8 +198,8 @@ struct Proven {
 struct Proofs(HashMap<ChunkId, Vec<Proven>>);
 
 impl Proofs {
-    /// Believes the receipts that are what they claim to be and not too old. Others prove nothing, which is noticed where a proof
-    /// is missing.
+    /// Believes the receipts that are what they claim to be, not too old and not of a time to come. Others prove nothing, which is
+    /// noticed where a proof is missing.
     fn of(receipts: &[Bytes], network: &dyn Network, now: u64) -> Self {
         let mut proofs: HashMap<ChunkId, Vec<Proven>> = HashMap::new();
         for bytes in receipts {
@@ -213,16 +222,18 @@ impl Proofs {
         Self(proofs)
     }
 
-    /// The nodes that have signed for a shard as the segment describes it, under a grant of its lease.
-    fn holders(&self, segment: &NewSegment, shard: u8, network: &dyn Network) -> Vec<NodeId> {
-        let proven = self.0.get(&chunk_id(segment.id, shard)).map_or(&[][..], Vec::as_slice);
+    /// Who has signed for a shard under a grant of its segment's lease.
+    fn signers(&self, segment: &NewSegment, shard: u8, network: &dyn Network) -> Signers {
         let length = shard_len(segment.scheme, segment.length);
-        let fits = |proof: &&Proven| {
-            proof.length == length
-                && segment.roots.get(usize::from(shard)) == Some(&proof.root)
-                && network.store_grant_id(segment.lease, proof.node) == proof.grant
-        };
-        proven.iter().filter(fits).map(|proof| proof.node).collect()
+        let mut signers = Signers::default();
+        for proof in self.0.get(&chunk_id(segment.id, shard)).map_or(&[][..], Vec::as_slice) {
+            if network.store_grant_id(segment.lease, proof.node) != proof.grant {
+                continue;
+            }
+            let fits = proof.length == length && segment.roots.get(usize::from(shard)) == Some(&proof.root);
+            if fits { &mut signers.holders } else { &mut signers.others }.push(proof.node);
+        }
+        signers
     }
 }
 
@@ -254,7 +265,7 @@ impl UploadPlan {
         let mut segments: Vec<NewSegment> = segments.into_iter().map(NewSegment::check).collect::<Result<_, _>>()?;
         for segment in &mut segments {
             let shards = 0..u8::try_from(segment.scheme.n()).unwrap_or(u8::MAX);
-            segment.holders = shards.map(|shard| proofs.holders(segment, shard, network)).collect();
+            segment.signers = shards.map(|shard| proofs.signers(segment, shard, network)).collect();
         }
         let lengths: HashMap<SegmentId, u64> = segments.iter().map(|segment| (segment.id, segment.length)).collect();
         if lengths.len() != segments.len() {

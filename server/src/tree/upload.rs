@@ -7,7 +7,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::NodeId;
 
 use super::error::TreeError;
-use super::plan::NewSegment;
+use super::plan::{NewSegment, Signers};
 use super::sql;
 use super::work::Work;
 use crate::db::{DbError, insert_many};
@@ -28,15 +28,19 @@ pub(super) fn nodes_of(segment: &NewSegment, placement: &Placement) -> Vec<Optio
         .collect()
 }
 
-/// The segment without the shards that lie on nodes that have left for good: these are made anew.
+/// The segment without the shards that no receipt proves and those that lie on nodes that have left for good: these are made anew.
+///
+/// Who uploads cannot know which receipts are taken: a node's clock may be wrong, its key be gone, and a receipt becomes old while
+/// the uploader sleeps. One node must not spoil what enough others have.
 fn without<'a>(
     segment: &'a NewSegment,
     placement: &Placement,
     exited: &HashSet<NodeId>,
 ) -> Result<Cow<'a, NewSegment>, TreeError> {
     let mut lost = 0_u64;
-    for (shard, node) in nodes_of(segment, placement).into_iter().enumerate() {
-        if node.is_some_and(|node| exited.contains(&node)) {
+    for (shard, node) in nodes_of(segment, placement).into_iter().enumerate().filter(|(shard, _)| segment.has(*shard)) {
+        let proven = |node: &NodeId| segment.signers.get(shard).is_some_and(|signers| signers.holders.contains(node));
+        if !node.is_some_and(|node| proven(&node) && !exited.contains(&node)) {
             lost |= 1 << shard;
         }
     }
@@ -47,13 +51,18 @@ fn without<'a>(
     left.present &= !lost;
     left.overrides.retain(|(shard, _)| lost >> shard & 1 == 0);
     if (left.present.count_ones() as usize) < segment.scheme.write_quorum() {
-        let message = format!("too many nodes of segment {} have left for good: upload it again", segment.id);
+        let message = format!(
+            "too many shards of segment {} have no valid receipt or lie on nodes that have left for good: upload it again",
+            segment.id
+        );
         return Err(TreeError::refused(ErrorCode::Restage, message));
     }
+    tracing::debug!(segment = %segment.id, lost, "shards count as not stored: unproven, or their nodes have left");
     Ok(Cow::Owned(left))
 }
 
-/// Checks a segment against its lease and placement.
+/// Checks a segment against its lease, its placement and what is signed of it. A shard for which nobody has signed is no error: see
+/// [`without`].
 fn check(segment: &NewSegment, lease: &Lease, placement: &Placement) -> Result<(), TreeError> {
     let id = segment.id;
     if lease.placement != segment.placement || placement.scheme != segment.scheme {
@@ -72,9 +81,10 @@ fn check(segment: &NewSegment, lease: &Lease, placement: &Placement) -> Result<(
         if !seen.insert(*node) {
             return Err(TreeError::invalid(format!("node {node} would hold two shards of segment {id}")));
         }
-        if !segment.holders.get(shard).is_some_and(|holders| holders.contains(node)) {
+        let is_other = |signers: &Signers| signers.others.contains(node) && !signers.holders.contains(node);
+        if segment.signers.get(shard).is_some_and(is_other) {
             return Err(TreeError::invalid(format!(
-                "no valid receipt proves shard {shard} of segment {id} on node {node}"
+                "node {node} has signed for another length or root of shard {shard} of segment {id}"
             )));
         }
     }

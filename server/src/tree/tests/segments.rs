@@ -4,6 +4,7 @@ use bytes::Bytes;
 use cyx_core::error::ErrorCode;
 use cyx_core::extent::Extent;
 use cyx_core::ids::{InodeId, NodeId, Random as _, SegmentId, TxnId};
+use cyx_core::receipt::Receipt;
 use cyx_core::scheme::Scheme;
 use cyx_core::segment::shard_len;
 use cyx_proto::convert::bytes_of;
@@ -37,8 +38,12 @@ struct Upload {
 
 impl Upload {
     async fn new(shards: &[usize]) -> Self {
+        Self::of(scheme(), shards).await
+    }
+
+    async fn of(scheme: Scheme, shards: &[usize]) -> Self {
         let tree = TestTree::new().await;
-        let lease = tree.lease(scheme(), 10 * PLAIN).await;
+        let lease = tree.lease(scheme, 10 * PLAIN).await;
         let file = tree.make(tree.root, "f", File).await;
         let (segment, receipts) = tree.upload(&lease, sealed(PLAIN), shards);
         let (extent, blob) = placed(0, PLAIN, segment.segment.as_ref().unwrap(), 0);
@@ -63,6 +68,15 @@ impl Upload {
         }
         self.tree.check().await;
         result
+    }
+
+    /// Which shards of the segment are stored, and which are to be repaired.
+    async fn stored(&self) -> (u64, Vec<i64>) {
+        let mut read = self.tree.test.db.read().await.unwrap();
+        let found = file::file(&mut read, self.tree.bucket, self.file, 0, 0..u64::MAX).await.unwrap();
+        let text = "SELECT shard FROM repair ORDER BY shard";
+        let queued = sqlx::query_scalar(text).fetch_all(&mut *read).await.unwrap();
+        (found.answer.segments[0].present, queued)
     }
 }
 
@@ -92,29 +106,64 @@ async fn too_few_shards_are_refused() {
     assert_eq!(Upload::new(&[0, 1, 2, 3]).await.result().await, Some(ErrorCode::InvalidArgument));
 }
 
+/// One more than the quorum is there, so one may be unproven; it counts as not stored.
 #[tokio::test]
-async fn every_present_shard_needs_its_receipt() {
-    let mut upload = Upload::new(&[0, 1, 2, 3, 4, 5]).await;
-    let receipts = upload.receipts.clone();
-    let segment = upload.segment().clone();
-    for shard in 0..6 {
-        upload.receipts.clone_from(&receipts);
-        upload.receipts.remove(shard);
-        assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument), "shard {shard} without receipt");
-        // The receipt of another node, of another lease, or a broken one proves nothing.
-        let wrong_node = upload.tree.receipt(&upload.lease, &segment, shard, upload.lease.spares[0]);
-        let other = TestLease { lease: cyx_core::ids::LeaseId::random(), ..clone_of(&upload.lease) };
-        let wrong_lease = upload.tree.receipt(&other, &segment, shard, upload.lease.nodes[shard]);
-        let mut broken = receipts[shard].to_vec();
-        broken[30] ^= 1;
-        for receipt in [wrong_node, wrong_lease, broken.into(), Bytes::from_static(b"cyxR")] {
-            upload.receipts.push(receipt);
-            assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
-            upload.receipts.pop();
+async fn a_shard_counts_by_its_receipt_only() {
+    for kind in 0..5 {
+        let mut upload = Upload::new(&[0, 1, 2, 3, 4, 5]).await;
+        let segment = upload.segment().clone();
+        let receipts = upload.receipts.clone();
+        // None at all, that of another node, of another lease, and broken ones.
+        let bad = |upload: &Upload, shard: usize| {
+            let node = upload.lease.nodes[shard];
+            let other = TestLease { lease: cyx_core::ids::LeaseId::random(), ..clone_of(&upload.lease) };
+            let mut broken = receipts[shard].to_vec();
+            broken[30] ^= 1;
+            match kind {
+                0 => Bytes::new(),
+                1 => upload.tree.receipt(&upload.lease, &segment, shard, upload.lease.spares[0]),
+                2 => upload.tree.receipt(&other, &segment, shard, node),
+                3 => broken.into(),
+                _ => Bytes::from_static(b"cyxR"),
+            }
+        };
+        upload.receipts[5] = bad(&upload, 5);
+        for shard in 0..5 {
+            upload.receipts[shard] = bad(&upload, shard);
+            assert_eq!(upload.result().await, Some(ErrorCode::Restage), "kind {kind}, shards {shard} and 5");
+            upload.receipts[shard].clone_from(&receipts[shard]);
+        }
+        assert_eq!(upload.result().await, None, "kind {kind}");
+        assert_eq!(upload.stored().await, (0b01_1111, vec![5]), "kind {kind}");
+    }
+}
+
+/// A node whose clock is wrong, or that lies, must not spoil an upload that enough others have.
+#[tokio::test]
+async fn a_receipt_of_another_time_proves_nothing_and_spoils_nothing() {
+    let wide = Scheme::DEFAULT;
+    for (wrong, ahead, refused) in [
+        (1, 121, None),
+        (wide.n() - wide.write_quorum(), 180, None),
+        (wide.n() - wide.write_quorum() + 1, 180, Some(ErrorCode::Restage)),
+        (1, -(24 * 3600 + 1), None),
+        (wide.n(), 120, None),
+    ] {
+        let all: Vec<usize> = (0..wide.n()).collect();
+        let mut upload = Upload::of(wide, &all).await;
+        for shard in 0..wrong {
+            let mut receipt = Receipt::read_unchecked(&upload.receipts[shard]).unwrap();
+            receipt.issued = receipt.issued.checked_add_signed(ahead).unwrap();
+            upload.receipts[shard] = receipt.sign(&upload.tree.network.keys[&receipt.node]).into();
+        }
+        assert_eq!(upload.result().await, refused, "{wrong} by {ahead} s");
+        if refused.is_none() {
+            let unproven = if ahead == 120 { 0 } else { wrong };
+            let lost: Vec<i64> = (0..i64::try_from(unproven).unwrap()).collect();
+            let present = ((1 << wide.n()) - 1) & !((1 << unproven) - 1);
+            assert_eq!(upload.stored().await, (present, lost), "{wrong} by {ahead} s");
         }
     }
-    upload.receipts = receipts;
-    assert_eq!(upload.result().await, None);
 }
 
 fn clone_of(lease: &TestLease) -> TestLease {
@@ -132,7 +181,7 @@ async fn receipts_expire() {
     let upload = Upload::new(&[0, 1, 2, 3, 4]).await;
     upload.tree.pass_seconds(24 * 3600 + 1);
     let result = code(&upload.tree.one(Op::Commit(upload.commit())).await);
-    assert_eq!(result, Some(ErrorCode::InvalidArgument));
+    assert_eq!(result, Some(ErrorCode::Restage), "who slept in between stores it again");
 }
 
 #[tokio::test]
@@ -150,7 +199,9 @@ async fn receipts_must_fit_the_segment_exactly() {
             let (extent, blob) = placed(0, PLAIN, &upload.segment().clone(), 0);
             (upload.extent, upload.blob) = (extent, blob);
         }
-        assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument), "change {change}");
+        // Other bytes than were signed for are an error; shards of which nothing is signed are only missing.
+        let refused = if change % 2 == 0 { ErrorCode::InvalidArgument } else { ErrorCode::Restage };
+        assert_eq!(upload.result().await, Some(refused), "change {change}");
     }
 }
 
@@ -170,7 +221,7 @@ async fn shards_may_lie_on_spares_of_the_lease_only() {
         assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
     }
     upload.segment().overrides = on(spare);
-    assert_eq!(upload.result().await, Some(ErrorCode::InvalidArgument));
+    assert_eq!(upload.result().await, Some(ErrorCode::Restage));
     let receipt = upload.tree.receipt(&upload.lease, &segment, 4, spare);
     upload.receipts.push(receipt);
     assert_eq!(upload.result().await, None);
@@ -196,11 +247,7 @@ async fn a_shard_on_a_node_that_has_left_counts_as_not_stored() {
         }
         assert_eq!(upload.result().await, refused, "{left} have left");
         if refused.is_none() {
-            let mut read = upload.tree.test.db.read().await.unwrap();
-            let found = file::file(&mut read, upload.tree.bucket, upload.file, 0, 0..u64::MAX).await.unwrap();
-            assert_eq!(found.answer.segments[0].present, 0b11_1110);
-            let queued: Vec<i64> = sqlx::query_scalar("SELECT shard FROM repair").fetch_all(&mut *read).await.unwrap();
-            assert_eq!(queued, [0]);
+            assert_eq!(upload.stored().await, (0b11_1110, vec![0]));
         }
     }
 }
