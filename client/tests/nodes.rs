@@ -111,8 +111,14 @@ async fn a_dead_node_is_unreachable_and_avoided() {
 #[tokio::test]
 async fn receipts_that_are_wrong_in_any_way_are_not_taken() {
     let (pool, node) = (pool(), FakeNode::start(1).await);
-    let manners =
-        [Manner::WrongRoot, Manner::WrongSignature, Manner::WrongGrant, Manner::NoReceipt, Manner::EmptyReceipts];
+    let manners = [
+        Manner::WrongRoot,
+        Manner::WrongSignature,
+        Manner::WrongGrant,
+        Manner::WrongTime,
+        Manner::NoReceipt,
+        Manner::EmptyReceipts,
+    ];
     for manner in manners {
         node.behave(manner.clone());
         let chunks = [chunk(1, 1000)];

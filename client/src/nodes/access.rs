@@ -1,8 +1,9 @@
 //! A node with all that is needed to talk to it, checked once when the server names it.
 
 use bytes::Bytes;
-use cyx_core::grant::Grant;
+use cyx_core::grant::{CLOCK_SKEW_SECONDS, Grant};
 use cyx_core::ids::{BucketTag, GrantId, NodeId};
+use cyx_core::units::RECEIPT_LIFETIME_SECONDS;
 use cyx_proto::convert::{self, InvalidField, array};
 use cyx_proto::meta::v1 as pb;
 
@@ -32,6 +33,8 @@ pub struct AccessGrant {
     pub bytes: Bytes,
     /// Its id, which receipts repeat.
     pub id: GrantId,
+    /// First Unix second of its life.
+    pub not_before: u64,
     /// Unix second at which it ends.
     pub expires: u64,
     /// Most bytes that may be moved under it.
@@ -63,10 +66,19 @@ impl TryFrom<pb::NodeAccess> for NodeAccess {
                 return Err(InvalidField { field: "node.grant" });
             }
             let tag = convert::id(&access.bucket_tag, "node.bucket_tag")?;
-            let Grant { id, expires, allowance, .. } = read;
-            Some(AccessGrant { bytes: access.grant, id, expires, allowance, tag })
+            let Grant { id, not_before, expires, allowance, .. } = read;
+            Some(AccessGrant { bytes: access.grant, id, not_before, expires, allowance, tag })
         };
         Ok(Self { node, address: access.address, public_key, tls: access.tls, grant, alive: access.alive })
+    }
+}
+
+impl AccessGrant {
+    /// Whether a receipt of this time can ever be taken by the server, which takes what was stored under the grant for as long as
+    /// receipts live, and no receipt that is older than that or of a time to come. This client's own clock does not matter.
+    pub(super) const fn may_have_receipt_of(&self, issued: u64) -> bool {
+        let last = self.expires.saturating_add(RECEIPT_LIFETIME_SECONDS).saturating_add(CLOCK_SKEW_SECONDS);
+        issued.saturating_add(RECEIPT_LIFETIME_SECONDS) >= self.not_before && issued <= last
     }
 }
 
@@ -89,6 +101,23 @@ impl NodeAccess {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receipts_are_of_a_time_at_which_a_server_may_take_them() {
+        let (id, tag) = (GrantId([1; 16]), BucketTag([2; 16]));
+        let grant = AccessGrant { bytes: Bytes::new(), id, not_before: 200_000, expires: 203_600, allowance: 1, tag };
+        let day = 24 * 3600;
+        for (issued, may) in [
+            (0, false),
+            (200_000 - day - 1, false),
+            (200_000 - day, true),
+            (203_600 + day + 120, true),
+            (203_600 + day + 121, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(grant.may_have_receipt_of(issued), may, "{issued}");
+        }
+    }
 
     #[test]
     fn a_key_that_does_not_make_the_id_is_refused() {

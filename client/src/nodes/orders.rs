@@ -139,7 +139,7 @@ mod tests {
 
     fn grant(allowance: u64) -> AccessGrant {
         let (id, tag) = (GrantId([3; 16]), BucketTag([4; 16]));
-        AccessGrant { bytes: Bytes::new(), id, expires: u64::MAX, allowance, tag }
+        AccessGrant { bytes: Bytes::new(), id, not_before: 0, expires: u64::MAX, allowance, tag }
     }
 
     fn read(order: &[u8], allowance: u64) -> u64 {

@@ -108,6 +108,9 @@ async fn store(
                 if receipt.grant != grant.id {
                     return Err(Problem::WrongReceipt("for another grant"));
                 }
+                if !grant.may_have_receipt_of(receipt.issued) {
+                    return Err(Problem::WrongReceipt("of a time at which no server takes it"));
+                }
                 if receipt.chunks.is_empty() {
                     // It brings the end no nearer: a node could send them for ever.
                     return Err(Problem::WrongReceipt("for no chunk"));

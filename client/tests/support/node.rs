@@ -68,6 +68,8 @@ pub enum Manner {
     WrongSignature,
     /// Its receipts are for another grant.
     WrongGrant,
+    /// Its receipts are of the year 1970.
+    WrongTime,
     /// It ends the stream without a receipt.
     NoReceipt,
     /// It sends receipts for no chunk for as long as it is heard.
@@ -177,7 +179,7 @@ impl FakeNode {
             session_key,
             operations,
             allowance: 1 << 40,
-            not_before: 0,
+            not_before: now(),
             expires: u64::MAX,
             tags: vec![tag],
         };
@@ -340,12 +342,16 @@ impl Service {
         let receipt = Receipt {
             node: *self.state.claimed.lock().unwrap(),
             grant: if manner == Manner::WrongGrant { GrantId([0; 16]) } else { grant.id },
-            issued: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
+            issued: if manner == Manner::WrongTime { 0 } else { now() },
             chunks: if manner == Manner::EmptyReceipts { vec![] } else { vec![received] },
         };
         let other = SigningKey::from_bytes(&[200; 32]);
         receipt.sign(if manner == Manner::WrongSignature { &other } else { &self.state.key }).into()
     }
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
