@@ -33,6 +33,8 @@ struct Load {
     reads: Arc<Way>,
     /// Bytes that it has acknowledged.
     stored: AtomicU64,
+    /// What was sent to it to be stored and what it answered to that, counted so that a node that moves is told from one that stands.
+    steps: AtomicU64,
 }
 
 /// One direction of a node's connection.
@@ -72,6 +74,16 @@ impl Loads {
     /// Waits until a node's connection is free for storing so many bytes.
     pub(super) async fn turn_to_store(&self, node: NodeId, bytes: u64) -> Turn {
         Turn::of(Arc::clone(&self.of(node).stores), bytes).await
+    }
+
+    /// Something was sent to a node to be stored, or it answered to that.
+    pub(super) fn step(&self, node: NodeId) {
+        self.of(node).steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that happened.
+    pub(super) fn steps(&self, node: NodeId) -> u64 {
+        self.of(node).steps.load(Ordering::Relaxed)
     }
 
     /// As [`Self::turn_to_store`], for reading.

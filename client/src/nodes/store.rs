@@ -49,7 +49,7 @@ impl NodePool {
     /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
-        let turn = Arc::new(self.loads().turn_to_store(access.node, bytes).await);
+        let turn = Arc::new(self.turn_to_store(access, bytes).await?);
         if Work::read(bytes) == Work::LargeRead {
             self.pace();
         }
@@ -61,6 +61,26 @@ impl NodePool {
         let stored = self.with_wire(access, Waits::Always, storing).await?;
         self.loads().stored(access.node, bytes);
         Ok(stored)
+    }
+
+    /// Waits until it is the turn of so many bytes, for as long as whoever is before them gets on: one that was given up may keep
+    /// its turn, because what it sends lives for as long as its connection.
+    async fn turn_to_store(&self, access: &NodeAccess, bytes: u64) -> Result<Turn, NodeError> {
+        let mut turn = std::pin::pin!(self.loads().turn_to_store(access.node, bytes));
+        // Who has a turn may have to connect before anything moves.
+        let patience = self.patience().connect + self.patience().idle;
+        loop {
+            let before = self.loads().steps(access.node);
+            match tokio::time::timeout(patience, &mut turn).await {
+                Ok(turn) => return Ok(turn),
+                Err(_elapsed)
+                    if self.loads().steps(access.node) == before || self.health().has_stalled(access.node) =>
+                {
+                    return Err(access.error(Problem::Stalled));
+                }
+                Err(_elapsed) => {}
+            }
+        }
     }
 }
 
@@ -83,9 +103,10 @@ async fn store(
     let order = pool.count(access, left, false)?.order;
     let open = StoreOpen { grant: grant.bytes.clone(), order };
     let frames = Frames::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
-    let (moved, turn, all) = (progress.clone(), Arc::clone(turn), pool.clone());
+    let (moved, turn, all, node) = (progress.clone(), Arc::clone(turn), pool.clone(), access.node);
     let sent = Sent::new(frames.inspect(move |frame| {
         moved.step();
+        all.loads().step(node);
         all.loads().sent(frame.len() as u64);
         left = left.saturating_sub(frame.len() as u64);
         turn.left(left);
@@ -96,6 +117,7 @@ async fn store(
     while !awaited.is_empty() {
         let answer = progress.watch(idle, answers.next()).await?.map_err(|status| problem(&status))?;
         progress.step();
+        pool.loads().step(access.node);
         let answer = match answer {
             Some(Arrived::Message(bytes)) => StoreChunkResponse::decode(bytes).ok().map(|answer| answer.part),
             Some(Arrived::Data(_)) => Some(None),
@@ -268,6 +290,25 @@ mod tests {
             assert_eq!(pool.loads().stored_by(access.node), 100_000);
             assert!((100_000..101_000).contains(&pool.sent_bytes()), "once, and what stands before it");
         }
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_waited_for_only_while_something_moves() {
+        let cluster = Cluster::start(1).await;
+        let (pool, all) = (cluster.pool(), cluster.access());
+        let access = &all[&cluster.nodes[0].id()];
+        let bytes = Bytes::from(vec![7; 100_000]);
+        let chunks: Arc<[Chunk]> = Arc::new([Chunk { id: ChunkId([1; 16]), root: root(&bytes), bytes }]);
+        let _kept = pool.loads().turn_to_store(access.node, u64::MAX).await;
+        tokio::time::pause();
+        let patience = pool.patience().connect + pool.patience().idle;
+        let mut storing = Box::pin(pool.store(access, chunks));
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(patience * 2 / 3, &mut storing).await.is_err());
+            pool.loads().step(access.node);
+        }
+        let outcome = tokio::time::timeout(patience * 3, storing).await.expect("it ends");
+        assert_eq!(outcome.map(drop).map_err(|error| error.problem), Err(Problem::Stalled));
     }
 
     #[tokio::test(start_paused = true)]
