@@ -35,7 +35,7 @@ const MOST: u32 = 16;
 const RUNNING_MAX: usize = 256;
 /// Sources that are named beyond those that are needed.
 const SPARE_SOURCES: usize = 2;
-/// A task that is not reported by then is given to another node.
+/// A task that is not reported so long after it was first handed out is given to another node.
 const TASK_NS: i64 = 15 * 60 * SECOND_NS;
 
 /// A task as it stands in the database.
@@ -50,9 +50,11 @@ pub(super) struct Row {
     pub(super) bytes: u64,
     pub(super) asked: Vec<NodeId>,
     handed: bool,
+    deadline_ns: i64,
 }
 
-const COLUMNS: &str = "SELECT id, segment, shard, kind, target, source, bytes, asked, handed_ns FROM repair_task";
+const COLUMNS: &str =
+    "SELECT id, segment, shard, kind, target, source, bytes, asked, handed_ns, deadline_ns FROM repair_task";
 
 impl Row {
     /// One task.
@@ -75,6 +77,7 @@ impl Row {
             bytes: sql::uint(row, 6)?,
             asked: asked.as_chunks::<ID_LEN>().0.iter().copied().map(NodeId).collect(),
             handed: sql::int(row, 8)? != 0,
+            deadline_ns: sql::int(row, 9)?,
         })
     }
 
@@ -95,7 +98,6 @@ struct Handed {
 struct Answer {
     tasks: Vec<Handed>,
     grants: Vec<(NodeId, GrantId, u64)>,
-    deadline_ns: i64,
 }
 
 /// Hands tasks to a node: those that it had before and does not name as running, then new ones. `now` in Unix nanoseconds.
@@ -151,8 +153,7 @@ async fn choose(
     now: i64,
 ) -> Result<Answer, DbError> {
     let grant_ns = sql::as_int(options.grant_seconds).saturating_mul(SECOND_NS);
-    let deadline_ns = now.saturating_add(TASK_NS.min(grant_ns));
-    let mut answer = Answer { tasks: Vec::new(), grants: Vec::new(), deadline_ns };
+    let mut answer = Answer { tasks: Vec::new(), grants: Vec::new() };
     let text = format!("{COLUMNS} WHERE target = $1 ORDER BY handed_ns DESC, created_ns, id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(target.to_vec()).fetch_all(&mut *conn).await?;
     if rows.is_empty() || most == 0 {
@@ -163,6 +164,12 @@ async fn choose(
     for row in &rows {
         let mut row = Row::read(row)?;
         if answer.tasks.len() >= most || running.iter().any(|id| **id == row.id.0) {
+            continue;
+        }
+        // Whoever asks for a task again and again gets no more time for it: it would keep the shard from others for ever.
+        if !row.handed {
+            row.deadline_ns = now.saturating_add(TASK_NS.min(grant_ns));
+        } else if row.deadline_ns <= now {
             continue;
         }
         let Some(segment) = Segment::load(conn, row.segment, Some(backend)).await? else {
@@ -198,7 +205,7 @@ async fn choose(
             .bind(row.kind.as_str())
             .bind(asked)
             .bind(now)
-            .bind(deadline_ns)
+            .bind(row.deadline_ns)
             .bind(row.id.to_vec())
             .execute(&mut *conn)
             .await?;
@@ -349,7 +356,7 @@ fn describe(app: &App, target: &NodeRecord, answer: &Answer, now: i64) -> Result
             root: Bytes::copy_from_slice(&segment.root(row.shard)?),
             bucket_tag: bytes_of(network.keys.tag(target.id, segment.bucket)),
             sources: sources.collect::<Result<_, DbError>>()?,
-            deadline: to_seconds(answer.deadline_ns),
+            deadline: to_seconds(row.deadline_ns),
         })
     });
     Ok(pb::FetchTasksResponse { tasks: tasks.collect::<Result<_, DbError>>()?, peers })

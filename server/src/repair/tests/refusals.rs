@@ -114,6 +114,24 @@ async fn a_report_after_the_deadline_is_too_late() {
 }
 
 #[tokio::test]
+async fn a_node_that_asks_again_and_again_gets_no_more_time() {
+    let (mut world, _, id, task, _) = with_a_task(10).await;
+    let mut again = Vec::new();
+    for _ in 0..3 {
+        world.pass(10 * MINUTE);
+        again.push(world.fetch(id, 16).await.tasks.into_iter().find(|other| other.task_id == task.task_id));
+        let now = world.now();
+        world.worker.step(now).await.unwrap();
+    }
+    // What it lost by a restart it is told once more, and that it is as urgent as before.
+    assert_eq!(again[0].as_ref().map(|again| again.deadline), Some(task.deadline));
+    assert_eq!(&again[1..], [None, None], "it had its time");
+    let key = literal(&world.test, &task.task_id);
+    assert_eq!(world.count(&format!("repair_task WHERE id = {key}")).await, 0);
+    assert_eq!(world.count("repair WHERE attempts = 1").await, 1);
+}
+
+#[tokio::test]
 async fn what_a_node_says_of_others_is_a_hint_only_if_it_was_told_to_read_there() {
     let (world, segment, id, task, bytes) = with_a_task(9).await;
     let [first, other, stranger] = [1, 2, 9].map(|number| node(number).id);
