@@ -9,7 +9,7 @@
 //! leases. Overrides of segments that share their nodes with few others stay.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyx_core::ids::{NodeId, PlacementId, Random as _, SegmentId};
@@ -223,9 +223,12 @@ async fn fold_batch(
     batch: &[Overridden],
     targets: &Targets,
 ) -> Result<u64, DbError> {
+    let way = |found: &Overridden| targets.get(&(found.placement, found.overrides.clone())).copied();
+    // Nothing refers to a new placement yet, so another collection may have deleted it since.
+    let there = still_there(conn, backend, batch.iter().filter_map(way).collect()).await?;
     let mut folded = 0;
     for found in batch {
-        let Some(target) = targets.get(&(found.placement, found.overrides.clone())) else { continue };
+        let Some(target) = way(found).filter(|target| there.contains(target)) else { continue };
         if now_of(conn, backend, found.segment).await? != Some((found.placement, found.overrides.clone())) {
             continue;
         }
@@ -241,6 +244,24 @@ async fn fold_batch(
         folded += 1;
     }
     Ok(folded)
+}
+
+/// Those of the placements that exist, kept from being deleted until the transaction ends.
+async fn still_there(
+    conn: &mut Conn,
+    backend: Backend,
+    placements: BTreeSet<PlacementId>,
+) -> Result<HashSet<PlacementId>, DbError> {
+    let text = format!("SELECT 1 FROM placement WHERE id = $1{}", backend.for_update());
+    let mut there = HashSet::new();
+    // In the order of their ids, as whoever deletes them does: nobody then waits for the other for ever.
+    for id in placements {
+        let row = sqlx::query(sqlx::AssertSqlSafe(&text[..])).bind(id.to_vec()).fetch_optional(&mut *conn).await?;
+        if row.is_some() {
+            there.insert(id);
+        }
+    }
+    Ok(there)
 }
 
 /// A segment's placement and overrides, kept from changing until the transaction ends.

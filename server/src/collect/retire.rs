@@ -9,7 +9,7 @@ use cyx_core::ids::NodeId;
 use sqlx::Row as _;
 
 use crate::app::App;
-use crate::db::{Conn, DbError};
+use crate::db::{Backend, Conn, DbError};
 use crate::nodes::Liveness;
 use crate::placement::rows;
 
@@ -29,7 +29,7 @@ pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
         .filter(|node| node.state == Liveness::Lost && node.last_heartbeat_ns < now.saturating_sub(GONE_NS))
         .map(|node| node.id)
         .collect();
-    let closed = app.network.placements.close_those_of(&gone);
+    let (closed, backend) = (app.network.placements.close_those_of(&gone), app.db.backend());
     app.db
         .write(move |conn| {
             let closed = closed.clone();
@@ -37,26 +37,33 @@ pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
                 for placement in &closed {
                     rows::close(conn, *placement).await?;
                 }
-                delete_unused(conn).await
+                delete_unused(conn, backend).await
             })
         })
         .await
 }
 
-async fn delete_unused(conn: &mut Conn) -> Result<u64, DbError> {
-    let rows = sqlx::query(
-        "SELECT p.id FROM placement p WHERE p.open = 0 AND NOT EXISTS (SELECT 1 FROM segment s WHERE s.placement = p.id) \
-         AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.placement = p.id) LIMIT $1",
-    )
-    .bind(STEP)
-    .fetch_all(&mut *conn)
-    .await?;
+/// Whether nobody uses a placement, or will.
+const UNUSED: &str = "p.open = 0 AND NOT EXISTS (SELECT 1 FROM segment s WHERE s.placement = p.id) \
+                      AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.placement = p.id)";
+
+/// Deletes rows; how many.
+pub(super) async fn delete_unused(conn: &mut Conn, backend: Backend) -> Result<u64, DbError> {
+    let lock = backend.for_update();
+    let text = format!("SELECT p.id FROM placement p WHERE {UNUSED} ORDER BY p.id LIMIT $1{lock}");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(STEP).fetch_all(&mut *conn).await?;
+    // Whoever had a row locked, to fold segments into it, refers to it now: that shows only to a statement that begins after the wait.
+    let text = format!("DELETE FROM placement AS p WHERE p.id = $1 AND {UNUSED}");
+    let mut deleted = 0;
     for row in &rows {
         let id: Vec<u8> = row.try_get(0)?;
-        sqlx::query("DELETE FROM placement_node WHERE placement = $1").bind(&id[..]).execute(&mut *conn).await?;
-        sqlx::query("DELETE FROM placement WHERE id = $1").bind(&id[..]).execute(&mut *conn).await?;
+        let done = sqlx::query(sqlx::AssertSqlSafe(&text[..])).bind(&id[..]).execute(&mut *conn).await?;
+        if done.rows_affected() == 1 {
+            sqlx::query("DELETE FROM placement_node WHERE placement = $1").bind(&id[..]).execute(&mut *conn).await?;
+            deleted += 1;
+        }
     }
-    Ok(rows.len() as u64)
+    Ok(deleted)
 }
 
 #[cfg(test)]

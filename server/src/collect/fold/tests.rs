@@ -7,7 +7,9 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 use crate::collect::holdings;
+use crate::collect::retire::delete_unused;
 use crate::nodes::testing::{execute, literal, node, number, placement, segment, server_with};
+use crate::repair::segment::Segment;
 use crate::test_support::TestApp;
 use crate::time::now_ns;
 
@@ -122,7 +124,13 @@ async fn what_changed_meanwhile_is_left_alone() {
     // A repair moves another shard before the batch is done.
     override_shard(&test, id, 3, ids[8]).await;
     let before = places(&test, &ids).await;
-    let (batch, backend) = (Arc::new([seen]), test.app.db.backend());
+    assert_eq!(fold_one(&test, seen, &targets).await, 0);
+    assert_eq!(places(&test, &ids).await, before);
+}
+
+/// What a run does with a segment that it found, after it made its plan.
+async fn fold_one(test: &TestApp, seen: Overridden, targets: &Arc<Targets>) -> u64 {
+    let (batch, targets, backend) = (Arc::new([seen]), Arc::clone(targets), test.app.db.backend());
     let folded: Result<u64, DbError> = test
         .app
         .db
@@ -131,7 +139,33 @@ async fn what_changed_meanwhile_is_left_alone() {
             Box::pin(async move { fold_batch(conn, backend, &*batch, &targets).await })
         })
         .await;
-    assert_eq!(folded.unwrap(), 0);
+    folded.unwrap()
+}
+
+#[tokio::test]
+async fn a_placement_that_another_collection_deleted_takes_no_segment() {
+    let test = server_with([], |_| {}).await;
+    let ids: Vec<NodeId> = (1..=7).map(|number| node(number).id).collect();
+    let old = placement(&test, scheme(), &ids[..6]).await;
+    let id = SegmentId::random();
+    segment(&test, id, &old).await;
+    override_shard(&test, id, 1, ids[6]).await;
+    let before = places(&test, &ids).await;
+    let seen = Overridden { segment: id, placement: old.id, overrides: vec![(1, ids[6])] };
+    let targets = Arc::new(plan(&test.app.db, 1, now_ns()).await.unwrap());
+    assert_eq!((targets.len(), placements(&test).await), (1, 2));
+    let backend = test.app.db.backend();
+    let delete = || test.app.db.write(move |conn| Box::pin(async move { delete_unused(conn, backend).await }));
+    assert_eq!(delete().await.unwrap(), 1);
+    assert_eq!(fold_one(&test, seen.clone(), &targets).await, 0);
+    assert_eq!((placements(&test).await, overrides(&test).await), (1, 1));
+    assert_eq!(places(&test, &ids).await, before);
+    let loaded = Segment::load(&mut test.app.db.read().await.unwrap(), id, None).await.unwrap().unwrap();
+    assert_eq!(loaded.place(1), Some(ids[6]));
+    // The next run makes another one. Once that is in use it stays.
+    let targets = Arc::new(plan(&test.app.db, 1, now_ns()).await.unwrap());
+    assert_eq!(fold_one(&test, seen, &targets).await, 1);
+    assert_eq!(delete().await.unwrap(), 0);
     assert_eq!(places(&test, &ids).await, before);
 }
 
