@@ -12,7 +12,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sqlx::Row as _;
 
-use super::queue::{Verdict, delete, judge};
+use super::queue::{Verdict, delete, judge, set_aside};
 use super::segment::Segment;
 use super::{Nodes, SECOND_NS};
 use crate::db::{Backend, Conn, Db, DbError};
@@ -100,9 +100,17 @@ async fn plan_some(
     for row in &rows {
         let (id, shard): (SegmentId, u8) = (sql::id(row, 0)?, sql::uint(row, 1)?);
         let reason: String = row.try_get(2)?;
-        let Some(segment) = Segment::load(conn, id, Some(backend)).await? else {
-            delete(conn, id, i64::from(shard)).await?;
-            continue;
+        let segment = match Segment::load(conn, id, Some(backend)).await {
+            Ok(Some(segment)) => segment,
+            Ok(None) => {
+                delete(conn, id, i64::from(shard)).await?;
+                continue;
+            }
+            Err(DbError::Corrupt(what)) => {
+                set_aside(conn, id, what, now).await?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         let health = segment.health(nodes);
         let kind = match judge(&segment, shard, &reason, nodes, &health) {

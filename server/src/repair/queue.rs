@@ -356,7 +356,11 @@ pub async fn assess(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, limit: 
                 let together = i64::try_from(ASSESSED_TOGETHER).unwrap_or(1);
                 let rows = sqlx::query(text).bind(together).fetch_all(&mut *conn).await?;
                 for row in &rows {
-                    assess_one(conn, backend, sql::id(row, 0)?, &nodes, now).await?;
+                    let id = sql::id(row, 0)?;
+                    match assess_one(conn, backend, id, &nodes, now).await {
+                        Err(DbError::Corrupt(what)) => set_aside(conn, id, what, now).await?,
+                        other => other?,
+                    }
                 }
                 Ok::<_, JobError>(rows.len())
             })
@@ -367,6 +371,17 @@ pub async fn assess(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, limit: 
         }
     }
     Ok(assessed)
+}
+
+/// A segment whose rows make no sense is nothing to repair from. It stays queued and is not due, so that all others are repaired.
+pub(super) async fn set_aside(conn: &mut Conn, id: SegmentId, what: &'static str, now: i64) -> Result<(), DbError> {
+    tracing::error!(segment = %id, what, "a segment cannot be repaired: its rows are corrupt");
+    sqlx::query("UPDATE repair SET due = 0, assessed_ns = $1 WHERE segment = $2")
+        .bind(now.max(1))
+        .bind(id.to_vec())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &Nodes, now: i64) -> Result<(), DbError> {

@@ -215,6 +215,27 @@ async fn a_node_that_starts_again_is_told_its_tasks_again() {
 }
 
 #[tokio::test]
+async fn a_segment_whose_rows_are_corrupt_keeps_no_other_from_being_repaired() {
+    let mut world = World::new(1..=8, 13).await;
+    let two_of_three = Scheme::new(2, 1).unwrap();
+    let broken = world.upload_to(two_of_three, &ids(1..=2)).await;
+    let good = world.upload_to(two_of_three, &ids(3..=4)).await;
+    let (key, nothing) = (literal(&world.test, &broken.0), literal(&world.test, &[7; 16]));
+    execute(&world.test, &[format!("UPDATE segment SET placement = {nothing} WHERE id = {key}")]).await;
+    world.settle().await;
+    assert!(world.segment(good).await.holder(2).is_some());
+    // It is still known that something is to be done about it.
+    let left = format!("repair WHERE due = 0 AND segment = {key}");
+    assert_eq!((world.count(&left).await, world.count("repair").await), (1, 1));
+    // Also if it was found to be due before.
+    execute(&world.test, &["UPDATE repair SET due = 1".to_owned()]).await;
+    let late = world.upload_to(two_of_three, &ids(5..=6)).await;
+    world.settle().await;
+    assert!(world.segment(late).await.holder(2).is_some());
+    assert_eq!((world.count(&left).await, world.count("repair").await), (1, 1));
+}
+
+#[tokio::test]
 async fn a_node_is_read_from_by_few_at_a_time() {
     let mut world =
         World::with((1..=8).map(|number| (number, node(number))), 11, |config| config.repair_tasks_per_node = 2).await;
