@@ -47,9 +47,9 @@ pub enum Outcome {
     Corrupt,
     /// It did not answer in time.
     TimedOut,
-    /// It cannot be connected to, or broke the connection.
+    /// It cannot be connected to, or not any more.
     Offline,
-    /// It refuses for another reason.
+    /// It refuses for another reason, or broke the connection when it was asked.
     Refused,
 }
 
@@ -77,6 +77,9 @@ impl Outcome {
     }
 }
 
+/// How often a node may break off in a round until it is asked no further.
+const INTERRUPTIONS_MAX: usize = 16;
+
 /// Who asks: a key that lives as long as the process.
 pub struct Auditor {
     key: SigningKey,
@@ -100,30 +103,54 @@ pub struct Manners {
 impl Auditor {
     /// Asks a node for slices, at most [`QUESTIONS_MAX`], one after the other; what became of each, in order.
     ///
-    /// With a node that does not answer any more the rest is not tried, and fails as the first did.
+    /// With a node that cannot be reached, or keeps the server waiting, the rest is not tried, and fails as the first did. One that was
+    /// reached and breaks off refuses what it was asked just then: it could otherwise be away for whatever it lost. The rest is asked
+    /// over a new connection; if there is none, the node is away for that.
     pub async fn ask(&self, keys: &ServerKeys, node: &NodeRecord, slices: &[Slice], manners: Manners) -> Vec<Outcome> {
         let slices = slices.get(..QUESTIONS_MAX).unwrap_or(slices);
-        let connecting = tokio::time::timeout(manners.patience, self.connect(node, manners));
-        let mut client = match connecting.await {
-            Ok(Ok(client)) => client,
-            Ok(Err(outcome)) => return vec![outcome; slices.len()],
-            Err(_elapsed) => return vec![Outcome::TimedOut; slices.len()],
+        let mut client = match self.connect_in_time(node, manners).await {
+            Ok(client) => client,
+            Err(outcome) => return vec![outcome; slices.len()],
         };
+        let mut interruptions = 0;
         let grant = self.grant(keys, node.id, slices);
         let mut outcomes = Vec::with_capacity(slices.len());
         for slice in slices {
             let tag = keys.tag(node.id, slice.bucket);
             let answer = tokio::time::timeout(manners.patience, prove(&mut client, &grant, tag, slice));
             let outcome = answer.await.unwrap_or(Outcome::TimedOut);
-            outcomes.push(outcome);
-            if matches!(outcome, Outcome::TimedOut | Outcome::Offline) {
-                outcomes.resize(slices.len(), outcome);
-            }
+            outcomes.push(if outcome == Outcome::Offline { Outcome::Refused } else { outcome });
             if outcomes.len() == slices.len() {
                 break;
             }
+            if outcome == Outcome::TimedOut {
+                outcomes.resize(slices.len(), outcome);
+                break;
+            }
+            if outcome == Outcome::Offline {
+                interruptions += 1;
+                let again = if interruptions < INTERRUPTIONS_MAX {
+                    self.connect_in_time(node, manners).await
+                } else {
+                    Err(Outcome::Offline)
+                };
+                let Ok(again) = again else {
+                    outcomes.resize(slices.len(), Outcome::Offline);
+                    break;
+                };
+                client = again;
+            }
         }
         outcomes
+    }
+
+    async fn connect_in_time(
+        &self,
+        node: &NodeRecord,
+        manners: Manners,
+    ) -> Result<ChunkServiceClient<Channel>, Outcome> {
+        let connecting = tokio::time::timeout(manners.patience, self.connect(node, manners));
+        connecting.await.unwrap_or(Err(Outcome::TimedOut))
     }
 
     async fn connect(&self, node: &NodeRecord, manners: Manners) -> Result<ChunkServiceClient<Channel>, Outcome> {

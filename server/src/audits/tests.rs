@@ -1,5 +1,6 @@
 //! Rounds of audits over nodes that lie, on a clock that the tests move.
 
+mod evasive;
 mod hinted;
 mod liar;
 

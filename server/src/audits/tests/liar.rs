@@ -45,8 +45,17 @@ pub(super) enum Behaviour {
     Confessing,
     /// It wants nothing to do with it.
     Refusing,
+    /// It is busy whenever it is asked for a chunk that [`is_every_second`].
+    Evasive,
+    /// When it is asked for such a chunk it is gone, for the rest of the round.
+    Fleeing,
     /// It never answers.
     Slow,
+}
+
+/// Half of all chunks, so to speak.
+pub(super) fn is_every_second(id: ChunkId) -> bool {
+    id.0[0] & 1 == 0
 }
 
 /// The node.
@@ -63,6 +72,8 @@ struct Inner {
     chunks: Mutex<HashMap<ChunkId, (BucketId, Vec<u8>)>>,
     behaviour: Mutex<Behaviour>,
     proven: Mutex<Option<[u8; 32]>>,
+    /// It answers nobody until it is told what it [`Liar::becomes`].
+    fled: Mutex<bool>,
 }
 
 const CHALLENGE: [u8; 32] = [5; 32];
@@ -80,6 +91,7 @@ impl Liar {
             chunks: Mutex::default(),
             behaviour: Mutex::new(Behaviour::Honest),
             proven: Mutex::default(),
+            fled: Mutex::default(),
         });
         let service = ChunkServiceServer::new(Service(Arc::clone(&inner)));
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -100,6 +112,7 @@ impl Liar {
 
     pub(super) fn becomes(&self, behaviour: Behaviour) {
         *self.inner.behaviour.lock().unwrap() = behaviour;
+        *self.inner.fled.lock().unwrap() = false;
     }
 
     /// Nobody listens at its address any more.
@@ -146,6 +159,11 @@ impl Inner {
             Behaviour::Dropped => return Err(missing()),
             Behaviour::Confessing => return Err(status(ErrorCode::Integrity, "the chunk is damaged")),
             Behaviour::Refusing => return Err(status(ErrorCode::RateLimited, "not now")),
+            Behaviour::Evasive if is_every_second(id) => return Err(Status::unavailable("")),
+            Behaviour::Fleeing if is_every_second(id) => {
+                *self.fled.lock().unwrap() = true;
+                return Err(Status::unavailable(""));
+            }
             Behaviour::Slow => std::future::pending().await,
             Behaviour::Flipped => {
                 let at = usize::try_from(wanted.offset).unwrap();
@@ -174,6 +192,9 @@ impl Inner {
 #[tonic::async_trait]
 impl ChunkService for Service {
     async fn get_challenge(&self, _: Request<GetChallengeRequest>) -> Result<Response<GetChallengeResponse>, Status> {
+        if *self.0.fled.lock().unwrap() {
+            return Err(Status::unavailable(""));
+        }
         Ok(Response::new(GetChallengeResponse {
             node_id: Bytes::copy_from_slice(&self.0.record.id.0),
             challenge: Bytes::from_static(&CHALLENGE),
