@@ -498,3 +498,19 @@ async fn everything_acknowledged_survives_sigkill_in_a_loop() {
         assert_eq!(store.usage().damaged_chunks, 0);
     }
 }
+
+/// Large reads open the volume anew. That this does not work, for want of file descriptors say, is no damage.
+#[tokio::test]
+async fn a_volume_that_cannot_be_opened_again_is_read_through_the_open_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (id, bytes) = (ChunkId::random(), content(1, MIB as usize));
+    store.store(chunk(id, &bytes)).await.unwrap();
+    let volume = &volumes(folder.path())[0];
+    std::fs::rename(volume, volume.with_extension("away")).unwrap();
+    std::os::unix::fs::symlink(volume, volume).unwrap();
+    assert!(read_all(&store, id).await.unwrap() == bytes);
+    store.scrub(id).await.unwrap();
+    assert_eq!(store.damaged(9).await.unwrap(), []);
+    assert_eq!(store.stat(id).await.unwrap().unwrap().state, ChunkState::Live);
+}

@@ -62,23 +62,31 @@ impl Direct {
         let before = usize::try_from(offset % BLOCK as u64).ok()?;
         let span = before.checked_add(len)?.checked_next_multiple_of(BLOCK).filter(|span| *span <= BUFFER)?;
         let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(Volume::path(&self.folder, volume));
-        let outcome = opened.and_then(|file| {
-            let mut lent = self.pool.lend();
-            fill(&file, lent.block(span), offset - before as u64, before + len)?;
-            Ok(lent.share(before..before + len))
-        });
-        match outcome {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                if self.possible.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the filesystem takes no direct reads: volumes are read through its cache");
-                }
-                None
-            }
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(Volume::path(&self.folder, volume)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return self.give_up(),
             // A volume that went away has no name any more; whoever has it open reads on.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            outcome => Some(outcome),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            // Nothing was read, so this says nothing about the bytes. The file that is open already needs no descriptor.
+            Err(error) => {
+                tracing::warn!(volume, %error, "a volume cannot be opened for direct reads: it is read through the cache");
+                return None;
+            }
+        };
+        let mut lent = self.pool.lend();
+        match fill(&file, lent.block(span), offset - before as u64, before + len) {
+            Ok(()) => Some(Ok(lent.share(before..before + len))),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.give_up(),
+            Err(error) => Some(Err(error)),
         }
+    }
+
+    /// Tries no direct reads any more.
+    fn give_up<R>(&self) -> Option<R> {
+        if self.possible.swap(false, Ordering::Relaxed) {
+            tracing::info!("the filesystem takes no direct reads: volumes are read through its cache");
+        }
+        None
     }
 }
 

@@ -4,6 +4,7 @@
 //! (see [`super::groups`]) before a byte leaves. A read that does not verify marks the chunk as damaged, unless the chunk went away meanwhile.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -17,6 +18,7 @@ use cyx_core::units::{GIB, KIB, MIB};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redb::Durability;
+use rustix::io::Errno;
 
 use super::books::{BookOptions, Books, methods_of_books, values_in};
 use super::bucket;
@@ -193,6 +195,15 @@ fn store_key(index: &Index, volume_folder: &Path) -> Result<StoreKey, StoreError
     Ok(key)
 }
 
+/// Whether a failed read says that the bytes are bad or gone. Damage is told to the server and is for good, so whatever else can
+/// keep a moment's read from succeeding, too little memory for one, says nothing about them.
+fn is_loss(error: &io::Error) -> bool {
+    // Besides EIO: how the kernel's block layer and filesystems report bad sectors, failed targets, checksums and structures.
+    let losses = [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN];
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || Errno::from_io_error(error).is_some_and(|error| losses.contains(&error))
+}
+
 impl Shared {
     pub(crate) fn volume(&self, number: u32) -> Option<Arc<Volume>> {
         self.volumes.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
@@ -301,7 +312,7 @@ impl Shared {
             .ok_or(StoreError::Damaged)
     }
 
-    /// Bytes of a record behind its header. A disk that cannot read them has lost them: that is damage.
+    /// Bytes of a record behind its header. A disk that says that they are bad or gone has lost them: that is damage.
     fn read_raw(&self, entry: &Entry, at: u64, len: usize, way: Way) -> Result<Bytes, StoreError> {
         let offset = entry.offset + RECORD_HEADER + at;
         let direct = match way {
@@ -315,9 +326,9 @@ impl Shared {
                 volume.read(offset, len).map(Bytes::from)
             }
         };
-        read.map_err(|error| {
-            tracing::warn!(volume = entry.volume, offset = entry.offset, %error, "a chunk cannot be read");
-            StoreError::Damaged
+        read.map_err(|source| {
+            tracing::warn!(volume = entry.volume, offset = entry.offset, error = %source, "a chunk cannot be read");
+            if is_loss(&source) { StoreError::Damaged } else { StoreError::Io { doing: "read a chunk", source } }
         })
     }
 
@@ -391,3 +402,19 @@ impl ChunkStore for DiskStore {
 
 /// Shortest span of volume that is worth a volume of its own; tests use small ones.
 pub(crate) const VOLUME_MIN: u64 = 64 * KIB;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_speaks_of_the_bytes_is_a_loss() {
+        for lost in [Errno::IO, Errno::NODATA, Errno::UCLEAN] {
+            assert!(is_loss(&lost.into()), "{lost}");
+        }
+        assert!(is_loss(&io::ErrorKind::UnexpectedEof.into()));
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::AGAIN] {
+            assert!(!is_loss(&passing.into()), "{passing}");
+        }
+    }
+}
