@@ -5,6 +5,7 @@
 mod cluster;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::{Client, NOW, Running, TAG, chunk_parts, content, get, header, open, order, server_key, session, signed};
@@ -16,11 +17,13 @@ use cyx_core::proof;
 use cyx_core::receipt::Receipt;
 use cyx_core::sign;
 use cyx_core::units::{FRAME_SEALED, FRAMES_PER_SHARD_MAX, MIB};
+use cyx_node::service::READS_MAX;
 use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
 use cyx_proto::chunk::v1::{DeleteChunkRequest, Flush, GetChunkRequest, StoreOpen, VerifyChunkRequest};
 use cyx_proto::status::error_code;
 use ed25519_dalek::SigningKey;
+use tonic::transport::Channel;
 
 const BOTH: Operations = Operations::STORE.and(Operations::READ);
 
@@ -370,13 +373,57 @@ async fn many_large_streams_wait_for_each_other_and_all_finish() {
     assert_eq!(node.node.store.usage().chunks, 18);
 }
 
+/// Lets this much time pass for the node, which then has a moment to notice.
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_keep_nobody_from_reading_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path(), false).await;
+    let grant = node.grant(&session(), BOTH, 100 * MIB);
+    let chunk = chunks(&[1_000_000]);
+    let mut owner = node.client(&session()).await;
+    owner.store(&grant, &chunk).await;
+    let small = |grant: &Grant| GetChunkRequest { length: 10, ..get(grant, chunk[0].0) };
+    let soon = Duration::from_secs(1);
+    // A window of 1000 bytes is enough to prove a key, and to leave all else of an answer where it is.
+    let mut stuck = Vec::new();
+    for key in [50, 51] {
+        let key = SigningKey::from_bytes(&[key; 32]);
+        let address = Channel::from_shared(format!("http://{}", node.address)).unwrap();
+        let channel = address.initial_stream_window_size(1000).connect().await.unwrap();
+        let mut client = Client::new(channel);
+        client.prove(&key).await.unwrap();
+        let theirs = node.grant(&key, Operations::READ, 100 * MIB);
+        for _ in 0..READS_MAX / 2 {
+            // So much may be read without an order.
+            let wanted = GetChunkRequest { length: 500_000, ..get(&theirs, chunk[0].0) };
+            stuck.push(client.rpc.get_chunk(wanted).await.unwrap());
+        }
+        let more = tokio::time::timeout(soon, client.rpc.get_chunk(small(&theirs))).await;
+        assert!(more.is_err(), "one session reads half of what is possible");
+        if stuck.len() < READS_MAX {
+            tokio::time::timeout(soon, owner.get(small(&grant))).await.unwrap().unwrap();
+        }
+    }
+    assert!(tokio::time::timeout(soon, owner.get(small(&grant))).await.is_err(), "all permits are taken");
+    pass(61).await;
+    assert_eq!(tokio::time::timeout(soon, owner.get(small(&grant))).await.unwrap().unwrap(), chunk[0].1[..10]);
+}
+
 mod tls {
     use super::*;
     use hyper_util::rt::TokioIo;
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{DigitallySignedStruct, SignatureScheme};
-    use tonic::transport::{Channel, Endpoint};
+    use tonic::transport::Endpoint;
 
     /// Believes one public key and nothing else, as clients do.
     #[derive(Debug)]

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::listen::Connection;
-use super::{Node, VERSION, access, count_error, count_request, receive, serve, store_status};
+use super::{Node, STALL, VERSION, access, count_error, count_request, reads, receive, serve, store_status};
 use crate::store::{ChunkInfo, ChunkState, StoreError};
 
 /// Most chunks of one `VerifyChunk`.
@@ -137,12 +137,13 @@ impl ChunkService for ChunkApi {
         let range = end.filter(|end| *end <= info.len && wanted.offset <= *end).map(|end| wanted.offset..end);
         let range = range.ok_or_else(|| store_status(&StoreError::OutOfRange))?;
         let charged = orders.read(&reading.grant, range.end - range.start)?;
+        let (node, session) = (Arc::clone(&self.node), &reading.grant.session_key);
         let stream = match wanted.with_proof {
-            false => serve::plain(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
-            true => serve::proven(Arc::clone(&self.node), id, info.len, range).await?.boxed(),
+            false => serve::plain(node, session, id, info.len, range).await?.boxed(),
+            true => serve::proven(node, session, id, info.len, range).await?.boxed(),
         };
         charged.keep();
-        Ok(Response::new(stream))
+        Ok(Response::new(reads::taken_within(STALL, stream).boxed()))
     }
 
     async fn verify_chunk(
@@ -159,7 +160,7 @@ impl ChunkService for ChunkApi {
         let mut states = Vec::with_capacity(wanted.chunk_ids.len());
         for id in &wanted.chunk_ids {
             let (tag, id) = reading.chunk(id)?;
-            states.push(self.verify(tag, id, wanted.scrub).await?);
+            states.push(self.verify(&reading.grant.session_key, tag, id, wanted.scrub).await?);
         }
         Ok(Response::new(VerifyChunkResponse { states }))
     }
@@ -205,13 +206,19 @@ impl ChunkApi {
         Ok(found.filter(|info| info.tag == tag))
     }
 
-    async fn verify(&self, tag: BucketTag, id: ChunkId, scrub: bool) -> Result<ChunkStateMessage, Status> {
+    async fn verify(
+        &self,
+        session: &[u8; 32],
+        tag: BucketTag,
+        id: ChunkId,
+        scrub: bool,
+    ) -> Result<ChunkStateMessage, Status> {
         let Some(info) = self.find(tag, id).await? else {
             return Ok(ChunkStateMessage { presence: Presence::Missing.into(), length: 0, root: Bytes::new() });
         };
         let mut state = info.state;
         if scrub && state != ChunkState::Trashed {
-            let _permit = self.node.reads.acquire().await.map_err(|_| store_status(&StoreError::Stopped))?;
+            let _permit = self.node.reads.permit(session).await?;
             state = match self.node.store.scrub(id).await {
                 Ok(()) => ChunkState::Live,
                 Err(StoreError::Damaged) => ChunkState::Damaged,

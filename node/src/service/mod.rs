@@ -10,6 +10,7 @@
 //! | [`facts`] | the node's own record of what it is paid for |
 //! | [`chunk`] | the service's methods |
 //! | [`bulk`] | those that move data, past the codec |
+//! | [`reads`] | who reads at the same time, and for how long |
 //! | [`receive`] | one `StoreChunk` stream |
 //! | [`serve`] | one `GetChunk` stream, plain or with proofs |
 
@@ -21,6 +22,7 @@ pub mod identity;
 pub mod ledger;
 pub mod listen;
 pub mod orders;
+mod reads;
 mod receive;
 mod serve;
 
@@ -42,6 +44,7 @@ use crate::store::{ChunkStore, Clock, StoreError};
 use access::Access;
 use identity::Identity;
 use ledger::Ledger;
+use reads::Reads;
 
 pub use chunk::ChunkApi;
 
@@ -51,6 +54,9 @@ pub const VERSION: &str = concat!("cyx-node/", env!("CARGO_PKG_VERSION"));
 pub const RECEIVE_MEMORY: u64 = 96 * cyx_core::units::MIB;
 /// Chunks being read at the same time, on all connections together.
 pub const READS_MAX: usize = 64;
+
+/// A client that sends nothing for so long in the middle of a chunk has lost it, and one that takes nothing does not want it.
+const STALL: Duration = Duration::from_secs(60);
 
 const _: () = assert!(RECEIVE_MEMORY >= CHUNK_MAX, "the largest chunk has to fit");
 
@@ -71,7 +77,7 @@ pub struct Node {
     /// Permits of 1 KiB for chunks being received.
     memory: Arc<Semaphore>,
     /// Permits for chunks being read.
-    reads: Arc<Semaphore>,
+    reads: Reads,
 }
 
 impl Node {
@@ -87,7 +93,7 @@ impl Node {
             clock,
             counters: Counters::default(),
             memory: Arc::new(Semaphore::new(kib)),
-            reads: Arc::new(Semaphore::new(READS_MAX)),
+            reads: Reads::new(),
         }
     }
 }

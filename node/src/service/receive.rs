@@ -6,7 +6,6 @@
 //! receipts for what was complete have gone out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cyx_core::chunk::Root;
@@ -30,11 +29,9 @@ use tonic::Status;
 use super::ledger::{LedgerError, Taken};
 use super::listen::Connection;
 use super::orders::Charged;
-use super::{Node, access, count_error, store_refusal};
+use super::{Node, STALL, access, count_error, store_refusal};
 use crate::store::{Gathering, NewChunk, StoreError, Stored, WHOLE_MIN};
 
-/// A client that sends nothing for so long in the middle of a chunk has lost it.
-const STALL: Duration = Duration::from_secs(60);
 /// Chunks of one stream that wait for the disk.
 const WAITING_MAX: usize = 256;
 /// Bytes of one stream that wait for the disk before it is read on, so that one client does not take all memory.

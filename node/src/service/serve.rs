@@ -1,7 +1,8 @@
 //! One `GetChunk` stream: a range of a chunk in messages of 256 KiB, plain or as a proof.
 //!
 //! The first read happens before the call is answered, so whatever is wrong with the chunk is an error of the call. The
-//! others happen when the client takes what was read, so a slow client holds one read's worth of memory.
+//! others happen when the client takes what was read, so a slow client holds one read's worth of memory, and one that takes
+//! nothing loses it (see [`super::reads`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use cyx_core::ids::ChunkId;
 use cyx_core::units::PIECE;
 use cyx_proto::chunk::v1::GetChunkResponse;
 use futures_util::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
+use super::reads::ReadPermit;
 use super::{Node, store_status};
 use crate::store::groups::{GROUP, ProofItem, proof_items};
 use crate::store::{READ_MAX, StoreError};
@@ -21,17 +22,13 @@ use crate::store::{READ_MAX, StoreError};
 /// What stands before the items of a proof: `cyx_core::proof` defines it.
 const PROOF_HEADER: &[u8; 5] = b"cyxM\x01";
 
-async fn permit(node: &Node) -> Result<OwnedSemaphorePermit, Status> {
-    Arc::clone(&node.reads).acquire_owned().await.map_err(|_| store_status(&StoreError::Stopped))
-}
-
 /// Reads a chunk in steps of at most [`READ_MAX`] bytes that end at group boundaries.
 struct Reader {
     node: Arc<Node>,
     id: ChunkId,
     at: u64,
     end: u64,
-    _permit: OwnedSemaphorePermit,
+    _permit: ReadPermit,
 }
 
 impl Reader {
@@ -55,11 +52,12 @@ struct Plain {
 /// The bytes of a range.
 pub(super) async fn plain(
     node: Arc<Node>,
+    session: &[u8; 32],
     id: ChunkId,
     chunk_length: u64,
     range: Range<u64>,
-) -> Result<impl Stream<Item = Result<GetChunkResponse, Status>>, Status> {
-    let permit = permit(&node).await?;
+) -> Result<impl Stream<Item = Result<GetChunkResponse, Status>> + use<>, Status> {
+    let permit = node.reads.permit(session).await?;
     let mut reader = Reader { node, id, at: range.start, end: range.end, _permit: permit };
     let read = reader.next().await?;
     let state = Plain { reader, read, chunk_length, first: true };
@@ -91,14 +89,15 @@ struct Proven {
 /// A proof of a range, in the layout of `cyx_core::proof`.
 pub(super) async fn proven(
     node: Arc<Node>,
+    session: &[u8; 32],
     id: ChunkId,
     chunk_length: u64,
     range: Range<u64>,
-) -> Result<impl Stream<Item = Result<GetChunkResponse, Status>>, Status> {
+) -> Result<impl Stream<Item = Result<GetChunkResponse, Status>> + use<>, Status> {
     if range.is_empty() {
         return Err(store_status(&StoreError::OutOfRange));
     }
-    let permit = permit(&node).await?;
+    let permit = node.reads.permit(session).await?;
     let values = node.store.values(id).await.map_err(|error| store_status(&error))?;
     let items = proof_items(&values, chunk_length, &range).ok_or_else(|| store_status(&StoreError::Damaged))?;
     let (at, end) = (range.start - range.start % GROUP, range.end.next_multiple_of(GROUP).min(chunk_length));
