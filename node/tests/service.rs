@@ -20,9 +20,12 @@ use cyx_core::units::{FRAME_SEALED, FRAMES_PER_SHARD_MAX, MIB};
 use cyx_node::service::READS_MAX;
 use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
-use cyx_proto::chunk::v1::{DeleteChunkRequest, Flush, GetChunkRequest, StoreOpen, VerifyChunkRequest};
+use cyx_proto::chunk::v1::{
+    DeleteChunkRequest, Flush, GetChunkRequest, StoreChunkRequest, StoreOpen, VerifyChunkRequest,
+};
 use cyx_proto::status::error_code;
 use ed25519_dalek::SigningKey;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 const BOTH: Operations = Operations::STORE.and(Operations::READ);
@@ -415,6 +418,27 @@ async fn clients_that_take_nothing_keep_nobody_from_reading_for_long() {
     assert!(tokio::time::timeout(soon, owner.get(small(&grant))).await.is_err(), "all permits are taken");
     pass(61).await;
     assert_eq!(tokio::time::timeout(soon, owner.get(small(&grant))).await.unwrap().unwrap(), chunk[0].1[..10]);
+}
+
+#[tokio::test]
+async fn a_chunk_that_comes_in_trickles_ends_its_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Running::start(folder.path(), false).await;
+    let grant = node.grant(&session(), BOTH, 100 * MIB);
+    let mut client = node.client(&session()).await;
+    let (parts, sent) = tokio::sync::mpsc::channel(4);
+    let send = async |part| parts.send(StoreChunkRequest { part: Some(part) }).await.unwrap();
+    send(open(&grant)).await;
+    let chunk = content(1, 640 * 1024);
+    send(Part::Header(header(ChunkId::random(), TAG, &chunk))).await;
+    let mut answers = client.rpc.store_chunk(ReceiverStream::new(sent)).await.unwrap().into_inner();
+    // Never a minute without a byte, but in 70 seconds all of them should be there.
+    for byte in 0..2 {
+        send(Part::Data(Bytes::copy_from_slice(&chunk[byte..=byte]))).await;
+        pass(40).await;
+    }
+    let end = tokio::time::timeout(Duration::from_secs(2), answers.message()).await.unwrap();
+    assert_eq!(error_code(&end.unwrap_err()), ErrorCode::Unavailable);
 }
 
 mod tls {

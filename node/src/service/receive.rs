@@ -6,6 +6,7 @@
 //! receipts for what was complete have gone out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cyx_core::chunk::Root;
@@ -23,6 +24,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -32,6 +34,8 @@ use super::orders::Charged;
 use super::{Node, STALL, access, count_error, store_refusal};
 use crate::store::{Gathering, NewChunk, StoreError, Stored, WHOLE_MIN};
 
+/// Bytes a second that a chunk has to come with on the whole, or its memory would be kept by one byte now and then.
+const SLOWEST: u64 = 64 * KIB;
 /// Chunks of one stream that wait for the disk.
 const WAITING_MAX: usize = 256;
 /// Bytes of one stream that wait for the disk before it is read on, so that one client does not take all memory.
@@ -233,10 +237,13 @@ impl Stream {
 
     /// Hands out the bytes of a chunk as they come.
     async fn data(&mut self, len: u64, mut keep: impl FnMut(Bytes)) -> Result<(), End> {
+        let deadline = Instant::now() + STALL + Duration::from_secs(len.div_ceil(SLOWEST));
         let mut received = 0;
         while received < len {
-            let part = tokio::time::timeout(STALL, self.next_part()).await;
-            let part = part.map_err(|_| status(ErrorCode::Unavailable, "the client sent nothing for too long"))??;
+            let until = deadline.min(Instant::now() + STALL);
+            let part = tokio::time::timeout_at(until, self.next_part()).await;
+            let part =
+                part.map_err(|_| status(ErrorCode::Unavailable, "the client sent too little for too long"))??;
             let Some(Part::Data(data)) = part else { return Err(broken("a chunk's data is cut short")) };
             if data.is_empty() {
                 return Err(broken("a message without data"));
