@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use cyx_proto::node::v1::exit_request::Action;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::agent::config::{Config, EXAMPLE, Options};
@@ -96,6 +97,15 @@ fn keep_freed_memory() {
     drop(std::hint::black_box(vec![0_u8; KEPT_MEMORY]));
 }
 
+/// Allows this process as many open files as it may have. The usual limit of 1024 is small for a node: every volume, connection and
+/// large read takes one.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs the program and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -157,6 +167,7 @@ fn complain(error: &Error) {
 fn serve(config: Config) -> Result<(), Error> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .max_blocking_threads(8)
@@ -239,6 +250,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..limit }).unwrap();
+        allow_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
     }
 
     #[test]
