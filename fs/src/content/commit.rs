@@ -183,15 +183,31 @@ impl Content {
 
 /// Commits the changes of contents of one bucket together. Results are in the order of the contents.
 pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<Arc<Content>>) -> Vec<Result<()>> {
+    let mut results: Vec<Option<Result<()>>> = contents.iter().map(|_| None).collect();
+    // The work goes on if whoever asked for it gives up: what is under way has to be settled, and what is frozen has its pins until then.
+    let store = Arc::clone(store);
+    let working = tokio::spawn(async move { freeze_and_work(&store, bucket, contents).await });
+    match working.await {
+        Ok(done) => done.into_iter().for_each(|(at, result)| results[at] = Some(result)),
+        Err(error) => tracing::error!(%error, "a commit was cut off"),
+    }
+    let missing = || Err(ContentError::Client(Error::Interrupted));
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+}
+
+async fn freeze_and_work(
+    store: &Arc<Shared>,
+    bucket: BucketId,
+    contents: Vec<Arc<Content>>,
+) -> Vec<(usize, Result<()>)> {
     let mut order: Vec<usize> = (0..contents.len()).collect();
     // Everybody freezes in the same order, so that nobody waits for each other.
     order.sort_unstable_by_key(|at| contents[*at].id);
-    let mut results: Vec<Option<Result<()>>> = contents.iter().map(|_| None).collect();
-    let (mut frozen, mut changes) = (Vec::new(), Vec::new());
+    let (mut results, mut frozen, mut changes) = (Vec::with_capacity(contents.len()), Vec::new(), Vec::new());
     for at in order {
         match contents[at].freeze().await {
-            None => results[at] = Some(Ok(())),
-            Some(Err(error)) => results[at] = Some(Err(error)),
+            None => results.push((at, Ok(()))),
+            Some(Err(error)) => results.push((at, Err(error))),
             Some(Ok((one, change))) => {
                 frozen.push((at, one));
                 changes.push(change);
@@ -200,16 +216,9 @@ pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<
     }
     drop(contents);
     if !changes.is_empty() {
-        // The work goes on if whoever asked for it gives up: what is under way has to be settled.
-        let store = Arc::clone(store);
-        let working = tokio::spawn(async move { work(&store, bucket, frozen, changes).await });
-        match working.await {
-            Ok(done) => done.into_iter().for_each(|(at, result)| results[at] = Some(result)),
-            Err(error) => tracing::error!(%error, "a commit was cut off"),
-        }
+        results.extend(work(store, bucket, frozen, changes).await);
     }
-    let missing = || Err(ContentError::Client(Error::Interrupted));
-    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    results
 }
 
 async fn work(

@@ -7,6 +7,7 @@ mod gone;
 mod memory;
 mod model;
 mod prefetch;
+mod room;
 mod share;
 
 use std::sync::Arc;
