@@ -221,6 +221,11 @@ impl Content {
         self.inner().changes.dirty_bytes()
     }
 
+    /// The oldest file of the journal that holds some of its changes.
+    pub(super) fn oldest_kept(&self) -> Option<u64> {
+        self.inner().pins.oldest()
+    }
+
     /// A commit was begun of which is not known what became.
     #[must_use]
     pub fn is_attempted(&self) -> bool {

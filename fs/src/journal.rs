@@ -151,6 +151,12 @@ impl Pins {
         self.count.is_empty()
     }
 
+    /// The oldest file of the journal that they keep.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.count.keys().next().copied()
+    }
+
     /// The pins in one file, which are given up here.
     pub fn split_off_file(&mut self, file: u64) -> Self {
         Self { count: self.count.remove_entry(&file).into_iter().collect() }

@@ -492,8 +492,10 @@ impl Shared {
     }
 }
 
-/// Contents that are committed together: large ones alone.
-fn groups(contents: Vec<Arc<Content>>) -> Vec<(BucketId, Vec<Arc<Content>>)> {
+/// Contents that are committed together: large ones alone. Those that keep the oldest files of the journal come first, because these become
+/// free in their order: otherwise almost everything would have to be committed before a full journal takes anything again.
+pub(super) fn groups(mut contents: Vec<Arc<Content>>) -> Vec<(BucketId, Vec<Arc<Content>>)> {
+    contents.sort_by_cached_key(|content| content.oldest_kept());
     let mut groups: Vec<(BucketId, Vec<Arc<Content>>)> = Vec::new();
     let mut open: HashMap<BucketId, (Vec<Arc<Content>>, u64)> = HashMap::new();
     for content in contents {

@@ -14,7 +14,7 @@ use cyx_crypto::mount::RecordCipher;
 use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
 use super::{Journal, JournalError, Position, Segment, State, disk, file_name, fresh};
 
-/// Bytes that records which set space free may take beyond the limit.
+/// Bytes that what moves to the end may take beyond the limit.
 const RESERVE: u64 = 4 << 20;
 /// Who waits for room says so again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -125,18 +125,17 @@ impl Journal {
         }
     }
 
-    /// Appends a record, pinned, without waiting for room: one that will set room free.
+    /// Appends a record, pinned, without waiting for room: one that will set room free. Only the disk bounds it: of many small files there are
+    /// as many such records before the oldest file of the journal is free, and without them it never would be.
     ///
     /// # Errors
     /// As [`Self::append`].
     pub fn append_now(&self, record: &Record) -> Result<Position, JournalError> {
-        if !has_room(&self.state(), &[record], self.utmost()) {
-            return Err(JournalError::Full);
-        }
         self.at_any_rate(|| self.write(&mut self.state(), record))
     }
 
-    /// As [`Self::append_now`], for what moves to the end: it takes room before it sets some free, and a full disk has none for that.
+    /// As [`Self::append_now`], for what moves to the end, within bounds: it takes room before it sets some free, and a full disk has none for
+    /// that.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -144,7 +143,7 @@ impl Journal {
         self.offer_within(record, self.utmost())?.ok_or(JournalError::Full)
     }
 
-    /// Bytes that it may have for what sets room free.
+    /// Bytes that it may have while something moves.
     fn utmost(&self) -> u64 {
         // What is kept is there twice while it moves.
         let besides = self.shared.besides.load(Ordering::Acquire);
