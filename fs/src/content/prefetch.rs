@@ -1,16 +1,19 @@
 //! Reading ahead: who reads on where it stopped gets a window that doubles, and what is in the window is brought to this machine
-//! before it is asked for. Someone who jumps around pays for nothing but what is read.
+//! before it is asked for. Someone who jumps around pays for nothing but what is read. Over a slow link the window stays as small as what arrives
+//! soon.
 //!
 //! What is brought goes to the cache and, as far as the budget goes, stays in memory until it was read once: most of it is read a moment
 //! later, and would have to be read back and opened again for that.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_client::transfer::KnownVersion;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use super::remote::{Brought, Version};
 
@@ -25,6 +28,8 @@ const PIECE: u64 = 16 << 20;
 /// How far a reader may be ahead of or behind where it was expected: the kernel reads ahead itself, several requests of up to 512 KiB at
 /// a time, and not in order.
 const SLACK: u64 = 1 << 20;
+/// About so long a piece, and all of a window, may take to arrive: who reads waits for the whole of a piece.
+const SOON: Duration = Duration::from_secs(5);
 /// Bytes that one permit of the budget stands for.
 const PERMIT: u64 = 64 * 1024;
 /// So long what was brought waits in memory for its reader.
@@ -34,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Budget {
     coming: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Bytes that arrive soon, as those did that arrived last.
+    reach: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,8 +84,16 @@ impl Budget {
         Self {
             coming: Arc::new(Semaphore::new(permits(coming).max(1))),
             waiting: Arc::new(Semaphore::new(permits(waiting))),
+            reach: Arc::new(AtomicU64::new(WINDOW_MAX)),
         }
     }
+}
+
+/// Takes note of how long so many bytes took. It grows slowly: what is in the cache arrives at once, and says nothing about the link.
+fn note_arrival(reach: &AtomicU64, bytes: u64, took: Duration) {
+    let soon = u128::from(bytes) * SOON.as_millis() / took.as_millis().max(1);
+    let most = reach.load(Ordering::Relaxed).saturating_mul(2).min(WINDOW_MAX);
+    reach.store(u64::try_from(soon).unwrap_or(u64::MAX).clamp(WINDOW_MIN, most), Ordering::Relaxed);
 }
 
 /// Room for so many bytes, if there is some now.
@@ -95,22 +110,29 @@ impl Prefetch {
     /// Takes note of a read of a version, and brings over what will probably be read next, as far as the budget goes.
     pub(super) fn note(&self, version: &Arc<dyn Version>, read: Range<u64>, budget: &Budget) {
         let known = version.known();
+        let reach = budget.reach.load(Ordering::Relaxed);
         let wanted = {
             let mut state = self.state();
-            state.advance(read, known.size)
+            state.advance(read, known.size, reach)
         };
         let mut at = wanted.start;
         while at < wanted.end {
-            let piece = at..wanted.end.min(at + PIECE);
+            let piece = at..wanted.end.min(at + PIECE.min(reach));
             at = piece.end;
             // What does not fit the budget is read when it is asked for.
             let Some(permit) = try_room(&budget.coming, piece.end - piece.start) else { return };
             let (done, coming) = watch::channel(());
             self.state().coming.push((piece.clone(), coming));
             let (version, state) = (Arc::clone(version), Arc::downgrade(&self.state));
-            let waiting = Arc::clone(&budget.waiting);
+            let (waiting, reach) = (Arc::clone(&budget.waiting), Arc::clone(&budget.reach));
             tokio::spawn(async move {
+                let began = Instant::now();
                 let brought = version.warm(piece.clone()).await;
+                let took = began.elapsed();
+                // What fails at once says nothing.
+                if brought.is_ok() || took > SOON {
+                    note_arrival(&reach, piece.end - piece.start, took);
+                }
                 match (brought, state.upgrade()) {
                     (Ok(brought), Some(state)) => lock(&state).keep(known, brought, &waiting),
                     (Ok(_), None) => return,
@@ -160,8 +182,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    /// What should be brought over now that this was read.
-    fn advance(&mut self, read: Range<u64>, size: u64) -> Range<u64> {
+    /// What should be brought over now that this was read, of a file of this size; no window is larger than `reach`.
+    fn advance(&mut self, read: Range<u64>, size: u64, reach: u64) -> Range<u64> {
         self.clock += 1;
         let clock = self.clock;
         let near = |stream: &&mut Stream| {
@@ -187,7 +209,7 @@ impl State {
         if stream.window > 0 && stream.ahead - stream.next >= stream.window / 2 {
             return 0..0;
         }
-        stream.window = (stream.window * 2).clamp(WINDOW_MIN, WINDOW_MAX);
+        stream.window = (stream.window * 2).clamp(WINDOW_MIN, reach.clamp(WINDOW_MIN, WINDOW_MAX));
         let wanted = stream.ahead..stream.next.saturating_add(stream.window).min(size);
         if wanted.is_empty() {
             return 0..0;
@@ -248,10 +270,10 @@ mod tests {
         let mut state = State::default();
         let (step, size) = (128 * 1024, 200 << 20);
         let mut covered = 0..step;
-        assert!(state.advance(0..step, size).is_empty(), "the first read may be the only one");
+        assert!(state.advance(0..step, size, WINDOW_MAX).is_empty(), "the first read may be the only one");
         let mut largest = 0;
         for at in (step..size).step_by(usize::try_from(step).unwrap()) {
-            let wanted = state.advance(at..at + step, size);
+            let wanted = state.advance(at..at + step, size, WINDOW_MAX);
             covered.end = covered.end.max(at + step);
             if !wanted.is_empty() {
                 assert!(wanted.start >= covered.end || wanted.start == covered.end, "nothing twice");
@@ -268,7 +290,7 @@ mod tests {
         let mut state = State::default();
         for at in [900_u64, 3, 500, 77, 1_000, 250, 640, 31] {
             let start = at << 20;
-            assert!(state.advance(start..start + 4096, 1 << 40).is_empty());
+            assert!(state.advance(start..start + 4096, 1 << 40, WINDOW_MAX).is_empty());
         }
     }
 
@@ -279,7 +301,7 @@ mod tests {
         for step in 0..40_u64 {
             for (reader, asked) in (0..3_u64).zip(&mut asked) {
                 let at = (reader << 32) + step * 65_536;
-                let wanted = state.advance(at..at + 65_536, 1 << 40);
+                let wanted = state.advance(at..at + 65_536, 1 << 40, WINDOW_MAX);
                 assert!(wanted.is_empty() || wanted.start >> 32 == reader);
                 *asked += wanted.end - wanted.start;
             }

@@ -53,6 +53,9 @@ struct State {
     tried: usize,
     /// Reads of versions.
     reads: usize,
+    /// Bytes that are brought ahead of readers in a second, one piece after the other; all at once if it is 0.
+    rate: u64,
+    link: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub(super) struct MemoryRemote {
@@ -81,6 +84,10 @@ impl MemoryRemote {
 
     pub(super) fn behave(&self, behaviour: Behaviour) {
         self.state().behaviour = behaviour;
+    }
+
+    pub(super) fn bring_slowly(&self, rate: u64) {
+        self.state().rate = rate;
     }
 
     /// Commits wait until this is dropped.
@@ -197,8 +204,20 @@ impl Version for MemoryVersion {
     fn warm(&self, range: Range<u64>) -> BoxFuture<'_, Result<Brought, Error>> {
         let local = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         let plain: Option<Vec<u8>> = self.bytes[local].iter().copied().collect();
+        let len = range.end - range.start;
         let brought: Brought = plain.map(|plain| (range, plain.into())).into_iter().collect();
-        async { Ok(brought) }.boxed()
+        let (rate, link) = {
+            let state = self.state.lock().unwrap();
+            (state.rate, Arc::clone(&state.link))
+        };
+        async move {
+            let _one = link.lock().await;
+            if let Some(millis) = (len * 1000).checked_div(rate) {
+                tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+            }
+            Ok(brought)
+        }
+        .boxed()
     }
 
     fn reader(&self) -> Option<&FileReader> {

@@ -88,3 +88,19 @@ async fn what_nobody_comes_for_does_not_stay_in_memory() {
     read_in_order(&content, 9..10, &bytes).await;
     assert_eq!(remote.reads(), reads + 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn over_a_slow_link_nobody_waits_for_a_long_piece() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let bytes = pattern(0);
+    commit(&content, &bytes).await;
+    remote.bring_slowly(64 << 10);
+    for step in 0..SIZE / STEP {
+        let began = tokio::time::Instant::now();
+        read_in_order(&content, step..step + 1, &bytes).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?} at {step}", began.elapsed());
+    }
+    assert!(remote.reads() < 10, "it is read ahead all the same");
+}
