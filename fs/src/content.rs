@@ -122,6 +122,8 @@ struct Inner {
     stream: Stream,
     intents: Vec<(u64, KnownVersion)>,
     held: bool,
+    /// It has only a part of what it is to have.
+    filling: bool,
     /// The last name was removed on this machine.
     orphaned: bool,
     lost: bool,
@@ -168,6 +170,7 @@ impl Content {
             stream: Stream::default(),
             intents: Vec::new(),
             held: false,
+            filling: false,
             orphaned: false,
             lost: false,
             failures: 0,
@@ -268,6 +271,14 @@ impl Content {
         (inner.held, inner.orphaned) = (false, false);
         drop(inner);
         self.store.mark_stream(self.id);
+    }
+
+    /// It is being filled, by somebody who is the only one to write to it, or that is over. Whether it may be committed is another matter, decided
+    /// by others meanwhile. Until it is over it is committed only if it is long, or the journal needs the room: it may not have that for all
+    /// of it.
+    pub(crate) fn set_filling(&self, filling: bool) {
+        self.inner().filling = filling;
+        self.store.wake.notify_one();
     }
 
     /// Changes should be committed now rather than later: the file was closed.

@@ -95,9 +95,13 @@ impl Shared {
             if inner.held || inner.lost || inner.is_settled() || self.is_gone(file.bucket) {
                 continue;
             }
+            let is_urgent = all || inner.grown >= self.options.grown;
+            if inner.filling && !is_urgent {
+                continue;
+            }
             let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
             let mut at = (latest + self.options.idle).min(since + self.options.age);
-            if inner.soon || all || inner.grown >= self.options.grown {
+            if inner.soon || is_urgent {
                 at = now;
             }
             waiting.take(content, &inner, at);

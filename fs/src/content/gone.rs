@@ -59,7 +59,8 @@ impl Version for Gone {
 impl Content {
     /// Its changes may be committed.
     pub(super) fn is_sendable(&self) -> bool {
-        !self.inner().held && !self.store.is_gone(self.id.bucket)
+        let inner = self.inner();
+        !inner.held && !inner.filling && !self.store.is_gone(self.id.bucket)
     }
 }
 

@@ -187,11 +187,16 @@ impl Inner {
             copied.clone_range(content, 0..content.len(), 0).await?;
             copied.set_mtime(mtime_ns).await
         };
-        if let Err(error) = filled.await {
+        // Not before it is whole: everybody would see a part of it, which stays if the rest fails.
+        copied.set_filling(true);
+        let filled = filled.await;
+        let done = match filled {
+            Ok(_) => Ok(()),
             // A part of it would be kept as a copy of its own when this is tried again.
-            copied.discard().await?;
-            return Err(error.into());
-        }
+            Err(error) => copied.discard().await.and(Err(error)),
+        };
+        copied.set_filling(false);
+        done?;
         copy.note_times(&copied);
         Ok(Some(copied))
     }

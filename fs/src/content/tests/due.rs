@@ -79,3 +79,28 @@ async fn what_fails_for_a_reason_of_its_own_has_its_pause() {
     sleep(Duration::from_secs(30)).await;
     assert_eq!(remote.tried(), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_filled_is_not_committed_before_it_is_whole() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { idle: Duration::ZERO, grown: 100, ..quiet(folder.path()) };
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.set_filling(true);
+    content.write(0, Bytes::from_static(b"a part, ")).await.unwrap();
+    // As when the file has come to exist on the server.
+    content.allow();
+    content.upload_soon();
+    sleep(Duration::from_secs(30)).await;
+    mount.store.commit_all(None).await.unwrap();
+    assert_eq!(remote.newest_number(file(1)), 0);
+    content.write(8, Bytes::from_static(b"the rest")).await.unwrap();
+    content.set_filling(false);
+    assert!(done(&mount).await < Duration::from_secs(1));
+    assert_eq!((remote.content(file(1)), remote.newest_number(file(1))), (b"a part, the rest".to_vec(), 1));
+    // The journal may not have room for all of a long one.
+    content.set_filling(true);
+    content.write(16, Bytes::from(vec![1; 100])).await.unwrap();
+    assert!(done(&mount).await < Duration::from_secs(1));
+}
