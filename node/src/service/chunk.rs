@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::listen::Connection;
-use super::{Node, STALL, VERSION, access, count_error, count_request, reads, receive, serve, store_status};
+use super::{Node, READ_STALL, VERSION, access, count_error, count_request, reads, receive, serve, store_status};
 use crate::store::{ChunkInfo, ChunkState, StoreError};
 
 /// Most chunks of one `VerifyChunk`.
@@ -143,7 +143,7 @@ impl ChunkService for ChunkApi {
             true => serve::proven(node, session, id, info.len, range).await?.boxed(),
         };
         charged.keep();
-        Ok(Response::new(reads::taken_within(STALL, stream).boxed()))
+        Ok(Response::new(reads::taken_within(READ_STALL, stream).boxed()))
     }
 
     async fn verify_chunk(

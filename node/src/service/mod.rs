@@ -55,8 +55,10 @@ pub const RECEIVE_MEMORY: u64 = 96 * cyx_core::units::MIB;
 /// Chunks being read at the same time, on all connections together.
 pub const READS_MAX: usize = 64;
 
-/// A client that sends nothing for so long in the middle of a chunk has lost it, and one that takes nothing does not want it.
+/// A client that sends nothing for so long in the middle of a chunk has lost it.
 const STALL: Duration = Duration::from_secs(60);
+/// A client that takes nothing of an answer for so long does not want it. Over a narrow link that many share, a piece takes its time.
+const READ_STALL: Duration = Duration::from_secs(300);
 
 const _: () = assert!(RECEIVE_MEMORY >= CHUNK_MAX, "the largest chunk has to fit");
 

@@ -34,8 +34,11 @@ use super::orders::Charged;
 use super::{Node, STALL, access, count_error, store_refusal};
 use crate::store::{Gathering, NewChunk, StoreError, Stored, WHOLE_MIN};
 
-/// Bytes a second that a chunk has to come with on the whole, or its memory would be kept by one byte now and then.
-const SLOWEST: u64 = 64 * KIB;
+/// Bytes a second that a chunk has to come with on the whole, or its memory would be kept by one byte now and then: what is left to one of
+/// many chunks at a time over a link of 1 Mbit/s, and less.
+const SLOWEST: u64 = 2 * KIB;
+/// No chunk may take longer.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Chunks of one stream that wait for the disk.
 const WAITING_MAX: usize = 256;
 /// Bytes of one stream that wait for the disk before it is read on, so that one client does not take all memory.
@@ -237,7 +240,7 @@ impl Stream {
 
     /// Hands out the bytes of a chunk as they come.
     async fn data(&mut self, len: u64, mut keep: impl FnMut(Bytes)) -> Result<(), End> {
-        let deadline = Instant::now() + STALL + Duration::from_secs(len.div_ceil(SLOWEST));
+        let deadline = Instant::now() + LONGEST.min(STALL + Duration::from_secs(len.div_ceil(SLOWEST)));
         let mut received = 0;
         while received < len {
             let until = deadline.min(Instant::now() + STALL);

@@ -128,10 +128,10 @@ async fn a_shard_counts_by_its_receipt_only() {
             }
         };
         upload.receipts[5] = bad(&upload, 5);
-        for shard in 0..5 {
+        for (shard, good) in receipts.iter().enumerate().take(5) {
             upload.receipts[shard] = bad(&upload, shard);
             assert_eq!(upload.result().await, Some(ErrorCode::Restage), "kind {kind}, shards {shard} and 5");
-            upload.receipts[shard].clone_from(&receipts[shard]);
+            upload.receipts[shard].clone_from(good);
         }
         assert_eq!(upload.result().await, None, "kind {kind}");
         assert_eq!(upload.stored().await, (0b01_1111, vec![5]), "kind {kind}");
