@@ -4,12 +4,12 @@
 //! end. What it allows counts against the quota and the traffic of the bucket's owner until it is used, released or over. Nodes hold a client
 //! to its grants; the server holds it to the allowance when the segments are committed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{AccountId, BucketId, LeaseId, NodeId, Random as _, SessionId};
+use cyx_core::ids::{AccountId, BucketId, LeaseId, NodeId, PlacementId, Random as _, SessionId};
 use cyx_core::scheme::Scheme;
 use cyx_core::units::{GIB, KIB, MIB};
 use cyx_proto::convert::{self, bytes_of};
@@ -236,8 +236,12 @@ impl Placements {
                         return Err(orders::exceeded(&traffic));
                     }
                     let granted = &drafts[..fit];
-                    for draft in granted.iter().filter(|draft| draft.is_new) {
-                        rows::insert(conn, &draft.placement, now_ns()).await?;
+                    // Also those that this process knows for long: another one may have closed or deleted them when nobody used them. In
+                    // the order of their ids, as whoever deletes them goes.
+                    let used: BTreeMap<PlacementId, &Placement> =
+                        granted.iter().map(|draft| (draft.placement.id, &*draft.placement)).collect();
+                    for placement in used.into_values() {
+                        rows::insert(conn, placement, now_ns()).await?;
                     }
                     let leases: Vec<Lease> = granted.iter().map(|draft| draft.lease.clone()).collect();
                     if let Some(first) = leases.first() {

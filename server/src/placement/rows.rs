@@ -65,10 +65,11 @@ pub async fn nodes(conn: &mut Conn, id: PlacementId) -> Result<Vec<NodeRecord>, 
     if found.len() == placement.nodes.len() { Ok(found) } else { Err(DbError::Corrupt("placement.nodes")) }
 }
 
-/// Writes a new placement down. Two servers that write the same one agree.
+/// Writes a placement down that is to be used, or takes it into use again. Two servers that write the same one agree.
 pub(crate) async fn insert(conn: &mut Conn, placement: &Placement, now_ns: i64) -> Result<(), DbError> {
-    let written = sqlx::query(
-        "INSERT INTO placement (id, k, m, nodes, open, created_ns) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (id) DO NOTHING",
+    sqlx::query(
+        "INSERT INTO placement (id, k, m, nodes, open, created_ns) VALUES ($1, $2, $3, $4, 1, $5) \
+         ON CONFLICT (id) DO UPDATE SET open = 1",
     )
     .bind(&placement.id.0[..])
     .bind(count(placement.scheme.k()))
@@ -76,15 +77,11 @@ pub(crate) async fn insert(conn: &mut Conn, placement: &Placement, now_ns: i64) 
     .bind(concat(&placement.nodes))
     .bind(now_ns)
     .execute(&mut *conn)
-    .await?
-    .rows_affected();
-    if written == 0 {
-        return Ok(());
-    }
+    .await?;
     let rows: Vec<(NodeId, i64)> = placement.nodes.iter().copied().zip(0..).collect();
     let id = placement.id.to_vec();
     let head = "INSERT INTO placement_node (node, placement, shard)";
-    insert_many(conn, head, 3, "", &rows, |statement, (node, shard)| {
+    insert_many(conn, head, 3, "ON CONFLICT DO NOTHING", &rows, |statement, (node, shard)| {
         statement.bind(node.to_vec()).bind(id.clone()).bind(*shard)
     })
     .await?;

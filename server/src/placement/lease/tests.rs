@@ -143,6 +143,24 @@ async fn leases_share_few_placements() {
 }
 
 #[tokio::test]
+async fn a_placement_that_another_process_deleted_or_closed_is_there_when_it_is_leased() {
+    let test = cluster(14, 1 << 40).await;
+    let placement = lease(&test, &request(MIB, 1)).await.unwrap().remove(0).placement;
+    for gone in [
+        &["DELETE FROM lease", "DELETE FROM placement_node", "DELETE FROM placement"][..],
+        &["UPDATE placement SET open = 0"],
+    ] {
+        execute(&test, &gone.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).await;
+        // As often as it takes to get the same one again.
+        while lease(&test, &request(MIB, 1)).await.unwrap().remove(0).placement != placement {}
+        let key = crate::nodes::testing::literal(&test, &placement);
+        let open = format!("SELECT COUNT(*) FROM placement WHERE open = 1 AND id = {key}");
+        let nodes = format!("SELECT COUNT(*) FROM placement_node WHERE placement = {key}");
+        assert_eq!((number(&test, &open).await, number(&test, &nodes).await), (1, 14));
+    }
+}
+
+#[tokio::test]
 async fn what_is_leased_counts_against_the_quota_until_it_is_used_released_or_over() {
     let test = cluster(3, 100 * MIB).await;
     let leases = lease(&test, &request(40 * MIB, 3)).await.unwrap();
