@@ -23,8 +23,8 @@ use super::store::Progress;
 use super::wire::{Wire, problem};
 use super::{NodeError, NodePool, Problem, Waits};
 
-/// Bytes a second that a proof arrives with at least.
-const SLOWEST: u64 = 64 * 1024;
+/// Bytes a second that a proof arrives with at least: over a narrow link, all nodes of a segment share it.
+const SLOWEST: u64 = 2 * 1024;
 
 /// A chunk and what is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
