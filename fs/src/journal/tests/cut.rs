@@ -23,10 +23,12 @@ async fn a_power_cut_that_leaves_a_later_file_leaves_a_beginning_of_what_happene
                 // The tag of a record is there in part, which no disk does that writes whole sectors.
                 continue;
             }
+            // The zeros may be what stood there, as the last bytes of a tag are now and then.
+            let same = files[file].iter().zip(&left).take_while(|(was, is)| was == is).count();
             std::fs::write(&path, left).unwrap();
             let is_write = |found: &&cyx_crypto::mount::salvage::Found| matches!(found.record, Record::Write { .. });
             let writes = |bytes: &[u8]| parse(bytes).map_or(0, |parsed| parsed.records.iter().filter(is_write).count());
-            let wanted = files[..file].iter().map(|bytes| writes(bytes)).sum::<usize>() + writes(&files[file][..cut]);
+            let wanted = files[..file].iter().map(|bytes| writes(bytes)).sum::<usize>() + writes(&files[file][..same]);
             let (journal, replayed) = Journal::open(other.path(), key(), small()).unwrap();
             let found = replayed.files.first().map_or(0, |file| file.changes.len());
             assert_eq!((found, replayed.damaged.len(), replayed.lost), (wanted, 0, 0), "file {file} cut at {cut}");
