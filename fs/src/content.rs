@@ -48,7 +48,7 @@ pub use error::{ContentError, Result};
 pub use options::StoreOptions;
 pub use store::{Recovered, Status, Store, StoreEvent};
 
-use crate::journal::{FileId, Pins, PlainRecord};
+use crate::journal::{FileId, Intent, Pins, PlainRecord};
 use ahead::Stream;
 use changes::Changes;
 use due::Pause;
@@ -120,7 +120,8 @@ struct Inner {
     /// Bytes that were added at its end since it was last frozen.
     grown: u64,
     stream: Stream,
-    intents: Vec<(u64, KnownVersion)>,
+    /// Commits whose answer is not known.
+    intents: Vec<Intent>,
     held: bool,
     /// It has only a part of what it is to have.
     filling: bool,

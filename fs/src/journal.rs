@@ -157,6 +157,12 @@ impl Pins {
         self.count.keys().next().copied()
     }
 
+    /// Whether there are any in this file.
+    #[must_use]
+    pub fn are_in(&self, file: u64) -> bool {
+        self.count.contains_key(&file)
+    }
+
     /// The pins in one file, which are given up here.
     pub fn split_off_file(&mut self, file: u64) -> Self {
         Self { count: self.count.remove_entry(&file).into_iter().collect() }

@@ -36,12 +36,9 @@ struct Frozen {
     _committing: OwnedMutexGuard<()>,
     upto: u64,
     pins: Pins,
-    intents: Vec<(u64, KnownVersion)>,
+    intents: Vec<Intent>,
     base: KnownVersion,
 }
-
-/// An intent that was noted: up to which record it goes, and what it makes.
-type Noted = (u64, KnownVersion);
 
 /// Reads what was written from the journal.
 pub(super) struct Written {
@@ -164,7 +161,7 @@ impl Content {
         inner.changes.forget(upto);
         inner.origins.retain(|sequence, _| *sequence > upto);
         inner.committed = inner.committed.max(upto);
-        inner.intents.retain(|(intent, _)| *intent > upto);
+        inner.intents.retain(|intent| intent.upto > upto);
         (inner.failures, inner.pause, inner.failed) = (0, None, None);
         if !inner.is_dirty() {
             return self.clean(inner);
@@ -227,19 +224,17 @@ async fn work(
     frozen: Vec<(usize, Frozen)>,
     changes: Vec<Change>,
 ) -> Vec<(usize, Result<()>)> {
-    let noted: Arc<Mutex<Vec<Option<Noted>>>> = Arc::default();
+    let noted: Arc<Mutex<Vec<Option<Intent>>>> = Arc::default();
     let upto: Vec<u64> = frozen.iter().map(|(_, one)| one.upto).collect();
     let (journal, remembered) = (store.journal.clone(), Arc::clone(&noted));
     let remember: Remember<'_> = Box::new(move |intents: Intents| {
         async move {
-            let (mut noted, mut records) = (Vec::with_capacity(intents.len()), Vec::with_capacity(intents.len()));
-            for (intent, upto) in intents.into_iter().zip(upto) {
-                noted.push(intent.map(|(_, next)| (upto, next)));
-                records.extend(intent.map(|(txn, next)| {
-                    let KnownVersion { inode, version, size, root } = next;
-                    Intent { file: FileId { bucket, inode }, txn, version, size, root, upto }
-                }));
-            }
+            let to_record = |(intent, upto): (Option<(TxnId, KnownVersion)>, u64)| {
+                let (txn, KnownVersion { inode, version, size, root }) = intent?;
+                Some(Intent { file: FileId { bucket, inode }, txn, version, size, root, upto })
+            };
+            let noted: Vec<Option<Intent>> = intents.into_iter().zip(upto).map(to_record).collect();
+            let records = noted.iter().flatten().copied().collect();
             *remembered.lock().unwrap_or_else(PoisonError::into_inner) = noted;
             journal.intend(records).await.map_err(local)
         }
@@ -416,14 +411,15 @@ async fn renew_keys(store: &Arc<Shared>, content: &Arc<Content>) -> bool {
 async fn earlier(
     store: &Arc<Shared>,
     content: &Arc<Content>,
-    intents: &[(u64, KnownVersion)],
+    intents: &[Intent],
     base: KnownVersion,
 ) -> Result<Option<(u64, Arc<dyn super::Version>)>, Error> {
     let what = content.inner().what.clone();
-    for (upto, next) in intents.iter().rev() {
-        if next.version == base.version + 1 && store.remote.is_committed(content.id.bucket, *next, &what).await? {
+    for &Intent { version, size, root, upto, .. } in intents.iter().rev() {
+        let next = KnownVersion { inode: content.id.inode, version, size, root };
+        if version == base.version + 1 && store.remote.is_committed(content.id.bucket, next, &what).await? {
             let keys = content.inner().keys.clone();
-            return Ok(Some((*upto, store.remote.known(content.id.bucket, keys, *next, &what)?)));
+            return Ok(Some((upto, store.remote.known(content.id.bucket, keys, next, &what)?)));
         }
     }
     Ok(None)

@@ -14,7 +14,7 @@ use super::error::{ContentError, Result};
 use super::store::{Shared, Store, lock};
 use super::{Content, Inner, InodeFacts, Origin};
 use crate::journal::format::WRITE_DATA_AT;
-use crate::journal::{Base, Change, FileId, Intent, JournalError, Pins, Position, Record, ReplayedFile, Room, Share};
+use crate::journal::{Base, Change, FileId, JournalError, Pins, Position, Record, ReplayedFile, Room, Share};
 
 impl Inner {
     pub(super) fn base_record(&self, file: FileId) -> Record {
@@ -105,8 +105,7 @@ impl Content {
             inner.pins.add(base_at);
             for (position, intent) in intents {
                 inner.pins.add(position);
-                let Intent { version, size, root, .. } = intent;
-                inner.intents.push((intent.upto, KnownVersion { inode: id.inode, version, size, root }));
+                inner.intents.push(intent);
             }
             for (position, change) in changes {
                 if matches!(change, Change::Share { .. }) {
@@ -142,7 +141,12 @@ impl Content {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
             let is_cut = matches!(change, Change::Length { len, .. } if len < inner.len);
-            let room = if is_cut { Room::Small } else { Room::Usual };
+            let room = match is_cut {
+                // What it is filled from is given up for it.
+                _ if inner.filling => Room::Twice,
+                true => Room::Small,
+                false => Room::Usual,
+            };
             let position = if inner.logged {
                 journal.offer_to(room, record)?
             } else {
@@ -223,7 +227,7 @@ impl Content {
         let Ok(_one) = self.committing.try_lock() else { return Ok(()) };
         let pins = {
             let mut inner = self.inner();
-            if !inner.is_dirty() {
+            if !inner.is_dirty() || !inner.pins.are_in(file) {
                 return Ok(());
             }
             let journal = &self.store.journal;
@@ -259,7 +263,9 @@ impl Content {
                 inner.newest = position.sequence;
             }
             let len = inner.len;
-            for record in [inner.base_record(self.id), Record::Length { file: self.id, len, time_ns }] {
+            let ends = [inner.base_record(self.id), Record::Length { file: self.id, len, time_ns }];
+            let intents: Vec<Record> = inner.intents.iter().copied().map(Record::Intent).collect();
+            for record in ends.into_iter().chain(intents) {
                 let position = journal.append_moved(&record)?;
                 inner.pins.add(position);
                 inner.newest = position.sequence;

@@ -29,6 +29,8 @@ pub enum Room {
     /// Half of what is beyond it as well: for what is small and does not wait for content to be sent, such as removals. Otherwise nothing could
     /// be removed from a journal that is full of what cannot be sent.
     Small,
+    /// Whatever the disk has: for what is there twice for a while, because it is given up where it was before.
+    Twice,
 }
 
 impl Journal {
@@ -60,6 +62,7 @@ impl Journal {
         match room {
             Room::Usual => self.limit(),
             Room::Small => self.limit().saturating_add(RESERVE / 2),
+            Room::Twice => u64::MAX,
         }
     }
 
@@ -145,9 +148,9 @@ impl Journal {
 
     /// Bytes that it may have while something moves.
     fn utmost(&self) -> u64 {
-        // What is kept is there twice while it moves.
+        // What is kept is there twice while it moves, and so is what a file has that is to be removed.
         let besides = self.shared.besides.load(Ordering::Acquire);
-        self.limit().saturating_add(besides).saturating_add(RESERVE)
+        self.limit().saturating_add(besides).saturating_add(self.shared.limits.file).saturating_add(RESERVE)
     }
 
     fn write(&self, state: &mut State, record: &Record) -> Result<Position, JournalError> {

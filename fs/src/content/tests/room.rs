@@ -98,3 +98,71 @@ async fn who_gives_up_while_others_are_committed_keeps_no_room_in_the_journal() 
     let used = mount.store.journal().used();
     assert!(used < 1024, "{used} bytes of what is committed");
 }
+
+#[tokio::test]
+async fn much_that_is_needed_of_the_oldest_file_keeps_no_full_journal_from_going_on() {
+    let remote = Arc::new(MemoryRemote::default());
+    remote.behave(Behaviour::Refuses);
+    let folder = tempfile::tempdir().unwrap();
+    let quiet = quiet(folder.path());
+    let journal = Limits { total: 24 << 20, file: 8 << 20, ..quiet.journal };
+    let (mount, _) = open(&remote, &StoreOptions { journal, ..quiet }).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(1 << 20, Bytes::from(vec![1; 7 << 20])).await.unwrap();
+    for round in 0..40 {
+        content.write(0, Bytes::from(vec![round; 1 << 20])).await.unwrap();
+    }
+    let found = all(&content).await;
+    assert!(found.len() == 8 << 20 && found[..1 << 20].iter().all(|byte| *byte == 39));
+    assert!(found[1 << 20..].iter().all(|byte| *byte == 1));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_recognised_after_what_is_known_of_it_moved() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let options = crowded(folder.path(), 64 << 10);
+    let journal = Limits { file: 4 << 10, patience: Duration::from_secs(20), ..options.journal };
+    let options = StoreOptions { journal, ..options };
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"first")).await.unwrap();
+    remote.behave(Behaviour::LosesAnswers);
+    content.commit().await.unwrap_err();
+    mount.store.abandon();
+    drop((content, mount));
+    remote.behave(Behaviour::Refuses);
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.resume(BUCKET).unwrap().pop().unwrap();
+    for round in 0..200 {
+        content.write(5, Bytes::from(vec![round; 2000])).await.unwrap();
+    }
+    mount.store.abandon();
+    drop((content, mount));
+    remote.behave(Behaviour::Works);
+    let (mount, _) = open(&remote, &options).await;
+    let content = mount.store.resume(BUCKET).unwrap().pop().unwrap();
+    for _ in 0..2 {
+        content.commit().await.unwrap();
+    }
+    assert_eq!(remote.content(file(1)), [b"first".to_vec(), vec![199; 2000]].concat());
+}
+
+#[tokio::test]
+async fn a_copy_of_what_lost_a_race_is_made_in_a_journal_that_has_no_room_for_it() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let (mount, _) = open(&remote, &crowded(folder.path(), LIMIT)).await;
+    let [content, copy] = [1, 2].map(|number| mount.store.content_of(file(number), facts(number)));
+    remote.behave(Behaviour::Refuses);
+    content.write(0, Bytes::from(vec![1; 6 << 20])).await.unwrap();
+    assert!(copy.write(0, Bytes::from(vec![1; 6 << 20])).await.unwrap().end < 2 << 20, "there is no room for it");
+    copy.discard().await.unwrap();
+    copy.set_filling(true);
+    assert_eq!(copy.clone_range(&content, 0..6 << 20, 0).await.unwrap(), 6 << 20);
+    copy.set_filling(false);
+    content.discard().await.unwrap();
+    remote.behave(Behaviour::Works);
+    copy.commit().await.unwrap();
+    assert!(remote.content(file(2)) == vec![1; 6 << 20]);
+}
