@@ -104,8 +104,7 @@ impl PlainSource for Written {
 
 impl Content {
     /// Freezes the changes there are; `None` if there are none, or they must not be committed.
-    async fn freeze(self: &Arc<Self>) -> Option<Result<(Frozen, Change)>> {
-        let committing = Arc::clone(&self.committing).lock_owned().await;
+    async fn freeze(self: &Arc<Self>, committing: OwnedMutexGuard<()>) -> Option<Result<(Frozen, Change)>> {
         if !self.is_dirty() {
             return self.clean_late().err().map(Err);
         }
@@ -181,12 +180,23 @@ impl Content {
 /// Commits the changes of contents of one bucket together. Results are in the order of the contents.
 pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<Arc<Content>>) -> Vec<Result<()>> {
     let mut results: Vec<Option<Result<()>>> = contents.iter().map(|_| None).collect();
-    // The work goes on if whoever asked for it gives up: what is under way has to be settled, and what is frozen has its pins until then.
-    let store = Arc::clone(store);
-    let working = tokio::spawn(async move { freeze_and_work(&store, bucket, contents).await });
-    match working.await {
-        Ok(done) => done.into_iter().for_each(|(at, result)| results[at] = Some(result)),
-        Err(error) => tracing::error!(%error, "a commit was cut off"),
+    let mut turns: Vec<(usize, Arc<Content>)> = contents.into_iter().enumerate().collect();
+    // Everybody takes turns in the same order, so that nobody waits for each other.
+    turns.sort_unstable_by_key(|(_, content)| content.id);
+    let mut taken = Vec::with_capacity(turns.len());
+    for (at, content) in turns {
+        let turn = Arc::clone(&content.committing).lock_owned().await;
+        taken.push((at, content, turn));
+    }
+    if !store.is_abandoned() {
+        // From here on the work goes on if whoever asked for it gives up: what is under way has to be settled, and what is frozen has its pins
+        // until then. Who gives up before leaves nothing behind that would be tried later, again and again while nothing gets through.
+        let store = Arc::clone(store);
+        let working = tokio::spawn(async move { freeze_and_work(&store, bucket, taken).await });
+        match working.await {
+            Ok(done) => done.into_iter().for_each(|(at, result)| results[at] = Some(result)),
+            Err(error) => tracing::error!(%error, "a commit was cut off"),
+        }
     }
     let missing = || Err(ContentError::Client(Error::Interrupted));
     results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
@@ -195,14 +205,11 @@ pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<
 async fn freeze_and_work(
     store: &Arc<Shared>,
     bucket: BucketId,
-    contents: Vec<Arc<Content>>,
+    turns: Vec<(usize, Arc<Content>, OwnedMutexGuard<()>)>,
 ) -> Vec<(usize, Result<()>)> {
-    let mut order: Vec<usize> = (0..contents.len()).collect();
-    // Everybody freezes in the same order, so that nobody waits for each other.
-    order.sort_unstable_by_key(|at| contents[*at].id);
-    let (mut results, mut frozen, mut changes) = (Vec::with_capacity(contents.len()), Vec::new(), Vec::new());
-    for at in order {
-        match contents[at].freeze().await {
+    let (mut results, mut frozen, mut changes) = (Vec::with_capacity(turns.len()), Vec::new(), Vec::new());
+    for (at, content, turn) in turns {
+        match content.freeze(turn).await {
             None => results.push((at, Ok(()))),
             Some(Err(error)) => results.push((at, Err(error))),
             Some(Ok((one, change))) => {
@@ -211,7 +218,6 @@ async fn freeze_and_work(
             }
         }
     }
-    drop(contents);
     if !changes.is_empty() {
         results.extend(work(store, bucket, frozen, changes).await);
     }

@@ -21,6 +21,8 @@ use super::remote::{Brought, Version};
 const STREAMS: usize = 4;
 /// First window.
 const WINDOW_MIN: u64 = 512 * 1024;
+/// Largest window before anything arrived: a reader of what is in the cache may come to its end at any time, and the way is not known then.
+const REACH_FIRST: u64 = 4 << 20;
 /// Largest window.
 const WINDOW_MAX: u64 = 64 << 20;
 /// Brought over in one go, at most: less is more requests to the nodes for the same bytes.
@@ -84,12 +86,12 @@ impl Budget {
         Self {
             coming: Arc::new(Semaphore::new(permits(coming).max(1))),
             waiting: Arc::new(Semaphore::new(permits(waiting))),
-            reach: Arc::new(AtomicU64::new(WINDOW_MAX)),
+            reach: Arc::new(AtomicU64::new(REACH_FIRST)),
         }
     }
 }
 
-/// Takes note of how long so many bytes took. It grows slowly: what is in the cache arrives at once, and says nothing about the link.
+/// Takes note of how long so many bytes took. It grows slowly: a moment's luck says little about the link.
 fn note_arrival(reach: &AtomicU64, bytes: u64, took: Duration) {
     let soon = u128::from(bytes) * SOON.as_millis() / took.as_millis().max(1);
     let most = reach.load(Ordering::Relaxed).saturating_mul(2).min(WINDOW_MAX);
@@ -129,9 +131,11 @@ impl Prefetch {
                 let began = Instant::now();
                 let brought = version.warm(piece.clone()).await;
                 let took = began.elapsed();
-                // What fails at once says nothing.
-                if brought.is_ok() || took > SOON {
-                    note_arrival(&reach, piece.end - piece.start, took);
+                // What is in the cache says nothing of the way, nor does what fails at once.
+                let arrived =
+                    brought.as_ref().map(|brought| brought.iter().map(|(range, _)| range.end - range.start).sum());
+                if arrived.is_ok_and(|arrived: u64| arrived > 0) || took > SOON {
+                    note_arrival(&reach, arrived.unwrap_or(piece.end - piece.start), took);
                 }
                 match (brought, state.upgrade()) {
                     (Ok(brought), Some(state)) => lock(&state).keep(known, brought, &waiting),

@@ -425,7 +425,7 @@ impl Shared {
         if let Some(content) = content {
             // Whoever commits meanwhile may have been faster.
             let dirty = content.is_dirty();
-            if dirty && !self.abandoned.load(Ordering::Acquire) {
+            if dirty && !self.is_abandoned() {
                 lock(&self.dirty).insert(file, content);
             }
         }
@@ -445,6 +445,11 @@ impl Shared {
                 content.send_ahead();
             }
         }
+    }
+
+    /// Nothing is to be committed any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// A content has no changes any more.
@@ -520,7 +525,7 @@ pub(super) fn groups(mut contents: Vec<Arc<Content>>) -> Vec<(BucketId, Vec<Arc<
 async fn upload(store: Weak<Shared>) {
     let mut hungry = false;
     loop {
-        let Some(shared) = store.upgrade().filter(|shared| !shared.abandoned.load(Ordering::Acquire)) else { return };
+        let Some(shared) = store.upgrade().filter(|shared| !shared.is_abandoned()) else { return };
         let (due, next) = shared.due(hungry);
         shared.send_ahead();
         if hungry && shared.journal.is_disk_full() {

@@ -127,3 +127,27 @@ async fn who_waited_in_vain_hears_what_failed_last() {
     drop(gate);
     mount.store.drain(Duration::from_secs(20)).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_gave_up_waiting_for_a_commit_leaves_none_behind_to_be_tried() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    content.write(0, Bytes::from_static(b"x")).await.unwrap();
+    let gate = remote.pause();
+    let first = tokio::spawn({
+        let content = Arc::clone(&content);
+        async move { content.commit().await }
+    });
+    remote.arrived().await;
+    content.write(1, Bytes::from_static(b"y")).await.unwrap();
+    for _ in 0..20 {
+        tokio::time::timeout(Duration::from_millis(1), content.commit()).await.unwrap_err();
+    }
+    remote.behave(Behaviour::Refuses);
+    drop(gate);
+    first.await.unwrap().unwrap_err();
+    content.discard().await.unwrap();
+    // Whoever had stayed behind would have had a turn before that.
+    assert_eq!(remote.tried(), 1);
+}

@@ -6,7 +6,11 @@ const STEP: usize = 64 << 10;
 const SIZE: usize = 4 << 20;
 
 fn pattern(seed: usize) -> Vec<u8> {
-    (0..SIZE).map(|at| u8::try_from((at + at / 251 + seed) % 256).unwrap()).collect()
+    long_pattern(seed, SIZE)
+}
+
+fn long_pattern(seed: usize, size: usize) -> Vec<u8> {
+    (0..size).map(|at| u8::try_from((at + at / 251 + seed) % 256).unwrap()).collect()
 }
 
 async fn commit(content: &Arc<Content>, bytes: &[u8]) {
@@ -103,4 +107,23 @@ async fn over_a_slow_link_nobody_waits_for_a_long_piece() {
         assert!(began.elapsed() < Duration::from_secs(20), "{:?} at {step}", began.elapsed());
     }
     assert!(remote.reads() < 10, "it is read ahead all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_what_is_cached_nobody_waits_for_a_long_piece_either() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let quiet = quiet(folder.path());
+    let journal = Limits { total: 64 << 20, file: 4 << 20, ..quiet.journal };
+    let (mount, _) = open(&remote, &StoreOptions { journal, ..quiet }).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let bytes = long_pattern(0, 8 * SIZE);
+    commit(&content, &bytes).await;
+    remote.bring_slowly(256 << 10);
+    remote.have_cached(5 * SIZE as u64);
+    for step in 0..bytes.len() / STEP {
+        let began = tokio::time::Instant::now();
+        read_in_order(&content, step..step + 1, &bytes).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?} at {step}", began.elapsed());
+    }
 }
