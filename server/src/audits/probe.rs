@@ -79,6 +79,8 @@ impl Outcome {
 
 /// How often a node may break off in a round until it is asked no further.
 const INTERRUPTIONS_MAX: usize = 16;
+/// How often it may keep the server waiting.
+const WAITS_MAX: usize = 4;
 
 /// Who asks: a key that lives as long as the process.
 pub struct Auditor {
@@ -103,16 +105,16 @@ pub struct Manners {
 impl Auditor {
     /// Asks a node for slices, at most [`QUESTIONS_MAX`], one after the other; what became of each, in order.
     ///
-    /// With a node that cannot be reached, or keeps the server waiting, the rest is not tried, and fails as the first did. One that was
-    /// reached and breaks off refuses what it was asked just then: it could otherwise be away for whatever it lost. The rest is asked
-    /// over a new connection; if there is none, the node is away for that.
+    /// A node that cannot be reached fails in all of it. One that was reached and breaks off refuses what it was asked just then: it could
+    /// otherwise be away for whatever it lost. The rest is asked over a new connection, also of one that kept the server waiting; if there is
+    /// none, or that happened too often, the node is away for the rest: nothing that it was not asked is held against it.
     pub async fn ask(&self, keys: &ServerKeys, node: &NodeRecord, slices: &[Slice], manners: Manners) -> Vec<Outcome> {
         let slices = slices.get(..QUESTIONS_MAX).unwrap_or(slices);
         let mut client = match self.connect_in_time(node, manners).await {
             Ok(client) => client,
             Err(outcome) => return vec![outcome; slices.len()],
         };
-        let mut interruptions = 0;
+        let (mut interruptions, mut waits) = (0, 0);
         let grant = self.grant(keys, node.id, slices);
         let mut outcomes = Vec::with_capacity(slices.len());
         for slice in slices {
@@ -123,23 +125,21 @@ impl Auditor {
             if outcomes.len() == slices.len() {
                 break;
             }
-            if outcome == Outcome::TimedOut {
-                outcomes.resize(slices.len(), outcome);
+            match outcome {
+                Outcome::TimedOut => waits += 1,
+                Outcome::Offline => interruptions += 1,
+                _ => continue,
+            }
+            let again = if interruptions < INTERRUPTIONS_MAX && waits < WAITS_MAX {
+                self.connect_in_time(node, manners).await
+            } else {
+                Err(outcome)
+            };
+            let Ok(again) = again else {
+                outcomes.resize(slices.len(), Outcome::Offline);
                 break;
-            }
-            if outcome == Outcome::Offline {
-                interruptions += 1;
-                let again = if interruptions < INTERRUPTIONS_MAX {
-                    self.connect_in_time(node, manners).await
-                } else {
-                    Err(Outcome::Offline)
-                };
-                let Ok(again) = again else {
-                    outcomes.resize(slices.len(), Outcome::Offline);
-                    break;
-                };
-                client = again;
-            }
+            };
+            client = again;
         }
         outcomes
     }

@@ -281,13 +281,8 @@ async fn prepare(app: &App, options: &AuditOptions, now: i64) -> Result<Vec<Ques
     }
     drop(read);
     for questions in questions.values_mut() {
-        // A node that breaks off may not be asked the rest: what is in doubt comes first, or it would never be settled. What the server
-        // waited for in vain comes last, because the rest fails with it.
-        questions.asked.sort_by_key(|(_, earlier)| match earlier {
-            Some(recheck) if recheck.outcome != Outcome::TimedOut => 0,
-            None => 1,
-            Some(_) => 2,
-        });
+        // A node that breaks off may not be asked the rest: what is in doubt comes first, or it would never be settled.
+        questions.asked.sort_by_key(|(_, earlier)| earlier.is_none());
     }
     tidy(app, moot, away, now.saturating_add(nanoseconds(options.recheck))).await?;
     Ok(questions.into_values().filter(|questions| !questions.asked.is_empty()).collect())

@@ -26,6 +26,10 @@ fn is_lacking(segment: SegmentId) -> bool {
 /// Exactly what the node evades is queued in the end. How many rounds that took, and what none of them may do.
 async fn is_found_out(behaviour: Behaviour, most: usize) {
     let mut network = with_halves().await;
+    if behaviour == Behaviour::Stalling {
+        // Whoever is slower than that once is asked again.
+        network.options.patience = Duration::from_millis(500);
+    }
     let lacking = network.segments.iter().filter(|segment| is_lacking(**segment)).count();
     let lacking = i64::try_from(lacking).unwrap();
     let mut rounds = 0;
@@ -54,6 +58,11 @@ async fn who_is_busy_for_what_it_lacks_has_four_tries() {
 #[tokio::test]
 async fn who_goes_away_for_what_it_lacks_is_found_out_one_chunk_after_the_other() {
     is_found_out(Behaviour::Fleeing, 400).await;
+}
+
+#[tokio::test]
+async fn who_does_not_answer_for_what_it_lacks_and_goes_away_otherwise_is_found_out() {
+    is_found_out(Behaviour::Stalling, 400).await;
 }
 
 #[tokio::test]

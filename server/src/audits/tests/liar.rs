@@ -1,6 +1,6 @@
 //! A storage node that keeps chunks in memory and lies about them as it is told. Who asks is checked as real nodes do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -49,6 +49,9 @@ pub(super) enum Behaviour {
     Evasive,
     /// When it is asked for such a chunk it is gone, for the rest of the round.
     Fleeing,
+    /// It does not answer when it is asked for such a chunk. When it is asked for another one for the first time it is gone, for the rest of
+    /// the round.
+    Stalling,
     /// It never answers.
     Slow,
 }
@@ -74,6 +77,8 @@ struct Inner {
     proven: Mutex<Option<[u8; 32]>>,
     /// It answers nobody until it is told what it [`Liar::becomes`].
     fled: Mutex<bool>,
+    /// What it goes away for only once.
+    asked: Mutex<HashSet<ChunkId>>,
 }
 
 const CHALLENGE: [u8; 32] = [5; 32];
@@ -92,6 +97,7 @@ impl Liar {
             behaviour: Mutex::new(Behaviour::Honest),
             proven: Mutex::default(),
             fled: Mutex::default(),
+            asked: Mutex::default(),
         });
         let service = ChunkServiceServer::new(Service(Arc::clone(&inner)));
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -164,7 +170,14 @@ impl Inner {
                 *self.fled.lock().unwrap() = true;
                 return Err(Status::unavailable(""));
             }
-            Behaviour::Slow => std::future::pending().await,
+            Behaviour::Stalling if !is_every_second(id) && self.asked.lock().unwrap().insert(id) => {
+                *self.fled.lock().unwrap() = true;
+                return Err(Status::unavailable(""));
+            }
+            Behaviour::Stalling if !is_every_second(id) => {
+                self.asked.lock().unwrap().remove(&id);
+            }
+            Behaviour::Slow | Behaviour::Stalling => std::future::pending().await,
             Behaviour::Flipped => {
                 let at = usize::try_from(wanted.offset).unwrap();
                 bytes[at] ^= 1;
