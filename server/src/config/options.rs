@@ -231,7 +231,7 @@ fn parse(path: &Path, text: &str) -> Result<Options, ConfigError> {
 #[must_use]
 pub fn example() -> String {
     let mut text = String::from(
-        "# Configuration of cyx-server. Flags and environment variables win over this file.\n\
+        "# Configuration of cyx-server. Flags and environment variables win over this file, but a file that is named here for a secret over its variable.\n\
          # Secrets come from the environment (JWT_SECRET, SMTP_PASSWORD, CYX_ENROLL_TOKEN, DATABASE_URL) or from files of their own.\n",
     );
     for option in DESCRIBED {
