@@ -55,6 +55,15 @@ impl Backend {
             Self::Postgres => " FOR UPDATE",
         }
     }
+
+    /// As [`Self::for_update`], together with others who read: `" FOR SHARE"`.
+    #[must_use]
+    pub const fn for_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR SHARE",
+        }
+    }
 }
 
 /// Where the database is.

@@ -145,12 +145,12 @@ async fn plan(db: &Db, worth: u64, now: i64) -> Result<Targets, DbError> {
         targets.extend(ways.into_iter().map(|way| (way, target)));
     }
     drop(read);
-    let made: Arc<[Placement]> = made.into();
+    let (made, backend): (Arc<[Placement]>, _) = (made.into(), db.backend());
     db.write(move |conn| {
         let made = Arc::clone(&made);
         Box::pin(async move {
             for placement in made.iter() {
-                rows::insert(conn, placement, now).await?;
+                rows::insert(conn, backend, placement, now).await?;
                 rows::close(conn, placement.id).await?;
             }
             Ok::<_, DbError>(())
@@ -252,7 +252,7 @@ async fn still_there(
     backend: Backend,
     placements: BTreeSet<PlacementId>,
 ) -> Result<HashSet<PlacementId>, DbError> {
-    let text = format!("SELECT 1 FROM placement WHERE id = $1{}", backend.for_update());
+    let text = format!("SELECT 1 FROM placement WHERE id = $1{}", backend.for_share());
     let mut there = HashSet::new();
     // In the order of their ids, as whoever deletes them does: nobody then waits for the other for ever.
     for id in placements {

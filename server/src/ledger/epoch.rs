@@ -55,7 +55,7 @@ pub async fn open(conn: &mut Conn) -> Result<Epoch, DbError> {
 /// # Errors
 /// [`DbError`].
 pub(super) async fn keep_open(conn: &mut Conn, backend: Backend) -> Result<i64, DbError> {
-    let lock = if backend == Backend::Postgres { " FOR SHARE" } else { "" };
+    let lock = backend.for_share();
     // Whoever waited for the lock finds a row that is closed meanwhile, and looks for the one that came after it.
     for _ in 0..3 {
         let text = format!("SELECT id FROM ledger_epoch WHERE closed_ns = 0{lock}");

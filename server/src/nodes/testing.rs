@@ -131,10 +131,10 @@ pub(crate) async fn segment(test: &TestApp, id: SegmentId, placement: &Placement
 /// A placement of nodes in this order.
 pub(crate) async fn placement(test: &TestApp, scheme: Scheme, nodes: &[NodeId]) -> Placement {
     let placement = Placement { id: PlacementId::random(), scheme, nodes: nodes.to_vec() };
-    let row = placement.clone();
+    let (row, backend) = (placement.clone(), test.app.db.backend());
     let write = test.app.db.write(move |conn| {
         let row = row.clone();
-        Box::pin(async move { crate::placement::rows::insert(conn, &row, 1).await })
+        Box::pin(async move { crate::placement::rows::insert(conn, backend, &row, 1).await })
     });
     write.await.unwrap();
     placement

@@ -241,7 +241,7 @@ impl Placements {
                     let used: BTreeMap<PlacementId, &Placement> =
                         granted.iter().map(|draft| (draft.placement.id, &*draft.placement)).collect();
                     for placement in used.into_values() {
-                        rows::insert(conn, placement, now_ns()).await?;
+                        rows::insert(conn, backend, placement, now_ns()).await?;
                     }
                     let leases: Vec<Lease> = granted.iter().map(|draft| draft.lease.clone()).collect();
                     if let Some(first) = leases.first() {

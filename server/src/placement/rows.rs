@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::Placement;
 use super::lease::LeaseError;
-use crate::db::{Conn, DbError, insert_many};
+use crate::db::{Backend, Conn, DbError, insert_many};
 use crate::nodes::NodeRecord;
 use crate::orders;
 
@@ -65,8 +65,20 @@ pub async fn nodes(conn: &mut Conn, id: PlacementId) -> Result<Vec<NodeRecord>, 
     if found.len() == placement.nodes.len() { Ok(found) } else { Err(DbError::Corrupt("placement.nodes")) }
 }
 
-/// Writes a placement down that is to be used, or takes it into use again. Two servers that write the same one agree.
-pub(crate) async fn insert(conn: &mut Conn, placement: &Placement, now_ns: i64) -> Result<(), DbError> {
+/// Writes a placement down that is to be used, or takes it into use again, and keeps it so until the transaction ends. Two servers that write
+/// the same one agree.
+pub(crate) async fn insert(
+    conn: &mut Conn,
+    backend: Backend,
+    placement: &Placement,
+    now_ns: i64,
+) -> Result<(), DbError> {
+    // Almost every lease is for one that is there, and few placements are shared by all: who only uses one keeps nobody else from that.
+    let text = format!("SELECT 1 FROM placement WHERE id = $1 AND open = 1{}", backend.for_share());
+    let is_there = sqlx::query(sqlx::AssertSqlSafe(&text[..])).bind(&placement.id.0[..]).fetch_optional(&mut *conn);
+    if is_there.await?.is_some() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO placement (id, k, m, nodes, open, created_ns) VALUES ($1, $2, $3, $4, 1, $5) \
          ON CONFLICT (id) DO UPDATE SET open = 1",
