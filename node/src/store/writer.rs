@@ -390,7 +390,11 @@ impl Syncer {
     fn finish(&mut self, batch: Vec<Pending>) {
         let placed = batch.iter().map(|pending| &pending.arrival).filter(|arrival| arrival.placed.is_some());
         let spans = placed.map(|arrival| span(arrival.len)).sum();
-        let decisions = self.sync(&batch).and_then(|()| self.commit(&batch, spans));
+        // The system tells of a failed write once: after one, a sync that succeeds says nothing about what was written before.
+        let decisions = match self.shared.books.health() {
+            Health::Failed(reason) => Err(StoreError::ReadOnly(reason)),
+            _ => self.sync(&batch).and_then(|()| self.commit(&batch, spans)),
+        };
         self.shared.books.pending.fetch_sub(spans, Ordering::Relaxed);
         match decisions {
             Ok(decisions) => {
