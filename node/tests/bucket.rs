@@ -282,7 +282,7 @@ async fn a_silent_bucket_is_no_damage_and_the_store_goes_on_when_it_answers() {
     assert_eq!((store.usage().free_bytes, store.usage().damaged_chunks), (0, 0));
     assert!(matches!(store.read(id, 0..100).await, Err(StoreError::Away)));
     assert!(matches!(store.scrub(id).await, Err(StoreError::Away)));
-    assert_eq!(store.expire_trash().await.unwrap(), 0);
+    assert_eq!(store.expire_trash(None).await.unwrap(), 0);
     assert_eq!(store.stat(id).await.unwrap().unwrap().state, ChunkState::Live);
     bucket.silent.store(false, Ordering::SeqCst);
     let until = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -309,7 +309,7 @@ async fn what_arrived_without_an_answer_is_refused_and_removed() {
     bucket.mute.store(false, Ordering::SeqCst);
     assert_eq!(store.stat(id).await.unwrap(), None, "nothing is acknowledged, nothing is known");
     assert_eq!(bucket.volumes().await.len(), 1, "but it is there");
-    store.expire_trash().await.unwrap();
+    store.expire_trash(None).await.unwrap();
     assert!(bucket.volumes().await.is_empty());
     assert_eq!(store.usage().used_bytes, 0);
 }
@@ -403,7 +403,7 @@ async fn purged_chunks_give_their_space_back() {
     store.trash(dead.clone(), u64::MAX).await.unwrap();
     clock.pass(NODE_TRASH_SECONDS);
     store.trash(vec![objects[1][6].0], u64::MAX).await.unwrap();
-    assert_eq!(store.expire_trash().await.unwrap(), 14 * 100_000);
+    assert_eq!(store.expire_trash(Some(clock.now())).await.unwrap(), 14 * 100_000);
     let after = bucket.volumes().await;
     assert!(after.len() == 1 && !before.contains(&after[0]), "{after:?}");
     assert!(bucket.bytes(&after[0]).await.len() as u64 <= 250 * KIB);
@@ -435,6 +435,6 @@ async fn a_capacity_is_a_capacity_and_ends_when_there_is_room_again() {
     assert_eq!(stored.len(), 2);
     store.trash(vec![stored[0]], u64::MAX).await.unwrap();
     clock.pass(NODE_TRASH_SECONDS);
-    store.expire_trash().await.unwrap();
+    store.expire_trash(Some(clock.now())).await.unwrap();
     store.store(chunk(ChunkId::random(), &content(9, 1 << 20))).await.unwrap();
 }

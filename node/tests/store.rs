@@ -281,7 +281,7 @@ async fn purged_chunks_give_their_space_back() {
     let dead: Vec<_> = [0, 1, 2, 7].map(|at: usize| chunks[at].0).to_vec();
     store.trash(dead.clone(), u64::MAX).await.unwrap();
     clock.pass(NODE_TRASH_SECONDS);
-    assert_eq!(store.expire_trash().await.unwrap(), 4 * MIB);
+    assert_eq!(store.expire_trash(Some(clock.now())).await.unwrap(), 4 * MIB);
     assert_eq!(volumes(folder.path()).len(), files - 1, "a volume in which nothing is left is deleted");
     assert!(on_disk() <= before - 4 * MIB, "{} of {before} are left", on_disk());
     drop(store);
@@ -320,7 +320,7 @@ async fn a_capacity_is_a_capacity_and_ends_when_there_is_room_again() {
         "trash takes room"
     );
     clock.pass(NODE_TRASH_SECONDS);
-    store.expire_trash().await.unwrap();
+    store.expire_trash(Some(clock.now())).await.unwrap();
     store.store(chunk(ChunkId::random(), &stored[0].1)).await.unwrap();
 }
 

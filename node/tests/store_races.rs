@@ -44,7 +44,7 @@ async fn stores_trash_purges_and_reads_do_not_get_into_each_others_way() {
                 while !done.load(Ordering::SeqCst) {
                     if helper == 0 {
                         clock.pass(NODE_TRASH_SECONDS);
-                        store.expire_trash().await.unwrap();
+                        store.expire_trash(Some(clock.now())).await.unwrap();
                         tokio::task::yield_now().await;
                         continue;
                     }
@@ -93,7 +93,7 @@ async fn stores_trash_purges_and_reads_do_not_get_into_each_others_way() {
     }
     assert!(reads.load(Ordering::SeqCst) > 0);
     clock.pass(NODE_TRASH_SECONDS);
-    store.expire_trash().await.unwrap();
+    store.expire_trash(Some(clock.now())).await.unwrap();
     assert_eq!(store.usage().damaged_chunks, 0);
     agrees(&store, &stored).await;
     let expected = store.usage();

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use cyx_core::ids::ChunkId;
 use cyx_proto::convert;
 use cyx_proto::node::v1::{ConfirmKeepListRequest, FetchKeepListsRequest};
 use tokio::sync::watch;
@@ -13,6 +14,8 @@ use super::error::Error;
 use super::link::Caller;
 use crate::store::{KeepOutcome, StoreError};
 
+/// Where every round begins.
+const FIRST: ChunkId = ChunkId([0; 16]);
 /// A round may take this long.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -21,12 +24,16 @@ pub(crate) struct Follower {
     caller: Caller,
     /// The newest round that is done.
     kept: u64,
+    /// The newest round of which this run of the node applied the first range, and when it began with it.
+    begun: Option<(u64, u64)>,
+    /// When a round began that this run of the node applied from the first range to the last.
+    applied: watch::Sender<Option<u64>>,
 }
 
 impl Follower {
-    /// Follows over a caller's connection.
-    pub(crate) fn new(caller: Caller) -> Self {
-        Self { caller, kept: 0 }
+    /// Follows over a caller's connection. `applied` is told when the trash is as the server wants it, and since which Unix second.
+    pub(crate) fn new(caller: Caller, applied: watch::Sender<Option<u64>>) -> Self {
+        Self { caller, kept: 0, begun: None, applied }
     }
 
     /// Follows every round that is announced, until nobody announces any more. A round that failed is taken up again when it is
@@ -49,6 +56,7 @@ impl Follower {
             return Ok(());
         }
         let what = "keep-lists";
+        let now = self.caller.node.clock.now();
         let node_id = convert::bytes_of(self.caller.node.identity.id());
         let message = FetchKeepListsRequest { node_id: node_id.clone(), sequence, after: Bytes::new() };
         let mut request = self.caller.with_token(message).await?;
@@ -73,9 +81,14 @@ impl Follower {
             if list.sequence != sequence {
                 return Err(nonsense("another round than the one announced".to_owned()));
             }
-            let last = list.last;
+            let (first, last) = (list.first, list.last);
             let outcome = match self.caller.node.store.apply_keep_list(list, keep).await {
-                Ok(outcome) => outcome,
+                Ok(outcome) => {
+                    if first == FIRST {
+                        self.begun = Some((sequence, now));
+                    }
+                    outcome
+                }
                 // Applied before a confirmation that got lost.
                 Err(StoreError::StaleKeepList) => KeepOutcome::default(),
                 Err(error) => return Err(error.into()),
@@ -98,6 +111,10 @@ impl Follower {
             }
         }
         self.kept = sequence;
+        // A round that an earlier run began may be of days ago, and say less about that part than the server knows by now.
+        if let Some((_, since)) = self.begun.filter(|(begun, _)| *begun == sequence) {
+            self.applied.send_replace(Some(since));
+        }
         Ok(())
     }
 }

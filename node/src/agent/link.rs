@@ -53,7 +53,7 @@ pub(crate) struct Profile {
 pub(crate) struct Wish {
     /// Seconds until the next heartbeat.
     pub(crate) heartbeat_seconds: u64,
-    /// The newest round of keep-lists made for this node.
+    /// The newest round of keep-lists made for this node, or 0 if there is none to follow.
     pub(crate) keep_list_sequence: u64,
     /// Whether it has tasks for this node.
     pub(crate) tasks_wait: bool,
@@ -225,13 +225,18 @@ impl Link {
             Err(status) => return Err(self.caller.refused(what, status).await),
         };
         self.learn(what, &answer.server_keys, &answer.incarnation).await?;
-        if answer.server_time.abs_diff(self.caller.node.clock.now()) > cyx_core::grant::CLOCK_SKEW_SECONDS {
-            tracing::warn!(server = answer.server_time, "this machine's clock differs from the server's by minutes");
+        // What goes to the trash at a wrong time would leave it at another than the seventh day.
+        let in_time = answer.server_time.abs_diff(self.caller.node.clock.now()) <= cyx_core::grant::CLOCK_SKEW_SECONDS;
+        if !in_time {
+            tracing::warn!(
+                server = answer.server_time,
+                "this machine's clock differs from the server's by minutes: no keep-lists are followed"
+            );
         }
         self.report_damage().await?;
         Ok(Wish {
             heartbeat_seconds: u64::from(answer.heartbeat_seconds),
-            keep_list_sequence: answer.keep_list_sequence,
+            keep_list_sequence: if in_time { answer.keep_list_sequence } else { 0 },
             tasks_wait: answer.tasks_wait,
         })
     }

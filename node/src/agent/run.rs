@@ -131,13 +131,14 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     };
     let serving = service::serve(Arc::clone(&node), grpc, tls, stopping());
     let registered = Arc::new(AtomicBool::new(false));
+    let (applied, current) = watch::channel(None);
     let mut parts = Parts {
         node: Arc::clone(&node),
         stop,
         grpc: tokio::spawn(serving),
         metrics: tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered), stopping())),
         others: vec![
-            tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()))),
+            tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()), current)),
             tokio::spawn(orders::save(Arc::clone(&node))),
         ],
         grace: config.grace,
@@ -163,7 +164,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         Ok((link, wish)) => {
             registered.store(true, Ordering::SeqCst);
             let (announce, announced) = watch::channel(0);
-            parts.others.push(tokio::spawn(Follower::new(link.caller().clone()).run(announced)));
+            parts.others.push(tokio::spawn(Follower::new(link.caller().clone(), applied).run(announced)));
             let interval = config.heartbeat.map_or(orders::HAND_IN, |heartbeat| heartbeat.min(orders::HAND_IN));
             parts.others.push(tokio::spawn(orders::hand_in(link.caller().clone(), interval)));
             let (tell, told) = watch::channel(wish.tasks_wait);

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use cyx_core::keeplist::Incarnation;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::error::Error;
 use crate::service::Node;
 
 /// Between two looks at the operator's files.
 const LOOK: Duration = Duration::from_secs(2);
-/// Looks between two rounds through the trash.
+/// Looks between two rounds of giving space back.
 const LOOKS_PER_ROUND: u32 = 150;
 /// Says what has to be confirmed.
 pub const HELD_FILE: &str = "trash-held.json";
@@ -33,18 +34,20 @@ pub struct Held {
     pub about: String,
 }
 
-/// Runs until it is dropped.
-pub async fn run(node: Arc<Node>, directory: Arc<Path>) {
+/// Runs until it is dropped. Chunks are deleted for good only when `current` says that the trash is as the server wants it, and as of when.
+pub async fn run(node: Arc<Node>, directory: Arc<Path>, mut current: watch::Receiver<Option<u64>>) {
     let mut looks = 0;
     loop {
         if let Err(error) = listen(&node, &directory).await {
             tracing::error!(%error, "the operator's files cannot be used");
         }
-        if looks % LOOKS_PER_ROUND == 0 {
+        let is_current = current.has_changed().unwrap_or(false);
+        if is_current || looks % LOOKS_PER_ROUND == 0 {
             if let Err(error) = note_held(&node).await {
                 tracing::error!(%error, "what is held cannot be written down");
             }
-            match node.store.expire_trash().await {
+            let as_of = if is_current { *current.borrow_and_update() } else { None };
+            match node.store.expire_trash(as_of).await {
                 Ok(0) => {}
                 Ok(bytes) => tracing::info!(bytes, "the trash was emptied"),
                 Err(error) => tracing::error!(%error, "the trash cannot be emptied"),

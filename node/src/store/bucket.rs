@@ -336,9 +336,9 @@ impl ChunkStore for BucketStore {
         self.shared.scrub(id).boxed()
     }
 
-    fn expire_trash(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+    fn expire_trash(&self, as_of: Option<u64>) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move {
-            let purged = self.shared.books.blocking(Books::purge).await?;
+            let purged = self.shared.books.blocking(move |books| books.purge(as_of)).await?;
             self.give_back().await?;
             Ok(purged)
         }

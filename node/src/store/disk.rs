@@ -378,8 +378,8 @@ impl ChunkStore for DiskStore {
         async move { self.blocking(move |shared| shared.scrub(id)).await }.boxed()
     }
 
-    fn expire_trash(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        async move { self.blocking(Shared::expire_trash).await }.boxed()
+    fn expire_trash(&self, as_of: Option<u64>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move { self.blocking(move |shared| shared.expire_trash(as_of)).await }.boxed()
     }
 
     fn usage(&self) -> Usage {

@@ -365,11 +365,12 @@ pub trait ChunkStore: Send + Sync + 'static {
     /// Only if the store itself fails.
     fn confirm_incarnation(&self, incarnation: Incarnation) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Purges what has been in the trash long enough and gives space back; returns the bytes of chunks purged.
+    /// Purges what had been in the trash for seven days at `as_of` (Unix seconds), or nothing without a time, and gives space back;
+    /// returns the bytes of chunks purged.
     ///
     /// # Errors
     /// Only if the store itself fails.
-    fn expire_trash(&self) -> BoxFuture<'_, Result<u64, StoreError>>;
+    fn expire_trash(&self, as_of: Option<u64>) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Up to `limit` chunks of any state behind `after`, in the order of their ids.
     ///

@@ -2,7 +2,8 @@
 //!
 //! A chunk dies in three durable steps: it goes to the trash, seven days later it is purged from the index, and only then
 //! are its blocks punched out of the volume. A restart between any two of them carries on. When the server's database
-//! begins another life, the second step stops until the operator says that the new life is right.
+//! begins another life, the second step stops until the operator says that the new life is right; and whoever asks for it says as of
+//! which time, because this machine's clock may have jumped.
 
 use cyx_core::ids::{ChunkId, ID_LEN};
 use cyx_core::keeplist::{Incarnation, KeepList};
@@ -189,13 +190,13 @@ impl Books {
         })
     }
 
-    /// Forgets what has been in the trash long enough, unless the operator has to confirm an incarnation first. Its bytes.
-    pub(super) fn purge(&self) -> Result<u64, StoreError> {
+    /// Forgets what had been in the trash long enough at `as_of`, unless the operator has to confirm an incarnation first. Its bytes.
+    pub(super) fn purge(&self, as_of: Option<u64>) -> Result<u64, StoreError> {
         let mut purged = 0;
+        let Some(until) = as_of.and_then(|as_of| as_of.checked_sub(NODE_TRASH_SECONDS)) else { return Ok(purged) };
         if self.held_incarnation()?.is_some() {
             return Ok(purged);
         }
-        let until = self.now().saturating_sub(NODE_TRASH_SECONDS);
         loop {
             let ids = self.index.trashed_until(until, STEP)?;
             purged += self.index.write(Durability::Immediate, |tables| {
@@ -220,8 +221,8 @@ impl Books {
 }
 
 impl Shared {
-    pub(super) fn expire_trash(&self) -> Result<u64, StoreError> {
-        let purged = self.books.purge()?;
+    pub(super) fn expire_trash(&self, as_of: Option<u64>) -> Result<u64, StoreError> {
+        let purged = self.books.purge(as_of)?;
         self.give_back()?;
         if self.books.health() == super::Health::Full && self.room() >= super::disk::VOLUME_MIN {
             self.books.set_full(false);

@@ -18,6 +18,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{ChunkId, MachineId, NodeId, Random as _};
 use cyx_core::keeplist::Incarnation;
 use cyx_core::sign::{self, Purpose};
+use cyx_node::store::Clock;
 use cyx_proto::node::v1::node_service_server::{NodeService, NodeServiceServer};
 use cyx_proto::node::v1::{
     ConfirmKeepListRequest, ConfirmKeepListResponse, ExitRequest, ExitResponse, FetchKeepListsRequest,
@@ -61,6 +62,8 @@ pub(crate) struct Book {
     pub(crate) sequence: u64,
     pub(crate) lists: Vec<KeepListPart>,
     pub(crate) confirmed: Vec<ConfirmKeepListRequest>,
+    /// What it takes for the time, if not the time.
+    pub(crate) clock: Option<Clock>,
     pub(crate) damaged: Vec<ChunkId>,
     /// What is handed out, and what was reported.
     pub(crate) tasks: FetchTasksResponse,
@@ -120,6 +123,7 @@ impl Server {
             sequence: 0,
             lists: Vec::new(),
             confirmed: Vec::new(),
+            clock: None,
             damaged: Vec::new(),
             tasks: FetchTasksResponse::default(),
             reports: Vec::new(),
@@ -331,7 +335,7 @@ impl NodeService for Server {
             incarnation: Bytes::copy_from_slice(&book.incarnation.to_bytes()),
             keep_list_sequence: book.sequence,
             heartbeat_seconds: 1,
-            server_time: 0,
+            server_time: book.clock.as_ref().map_or_else(|| Clock::system().now(), Clock::now),
             tasks_wait: !book.tasks.tasks.is_empty(),
         }))
     }
