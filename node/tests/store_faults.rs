@@ -7,11 +7,13 @@ mod conformance;
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use conformance::{chunk, content};
+use conformance::{chunk, content, read_all};
 use cyx_core::ids::{ChunkId, Random as _};
 use cyx_node::store::volume::{DiskIo, RealIo};
 use cyx_node::store::{ChunkStore as _, DiskOptions, DiskStore, StoreError};
@@ -74,4 +76,134 @@ async fn what_was_written_while_a_sync_failed_is_not_acknowledged_by_the_next() 
         assert!(matches!(refused, Err(StoreError::ReadOnly(_))), "{refused:?}");
     }
     assert_eq!(store.usage().chunks, 0);
+}
+
+/// A disk with sectors that cannot be read: inodes, and ranges of bytes.
+#[derive(Default)]
+struct BadSectors(Mutex<Vec<(u64, Range<u64>)>>);
+
+impl BadSectors {
+    fn spoil(&self, file: &Path, range: Range<u64>) {
+        self.0.lock().unwrap().push((file.metadata().unwrap().ino(), range));
+    }
+    fn heal(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+impl DiskIo for BadSectors {
+    fn write_at(&self, file: &File, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        RealIo.write_at(file, bytes, offset)
+    }
+    fn read_at(&self, file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+        let end = offset + (bytes.capacity() - bytes.len()) as u64;
+        let inode = file.metadata()?.ino();
+        let bad = self.0.lock().unwrap();
+        match bad.iter().any(|(of, range)| *of == inode && range.start < end && offset < range.end) {
+            true => Err(broken()),
+            false => RealIo.read_at(file, bytes, offset),
+        }
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        RealIo.sync(file)
+    }
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+/// A disk, and on it a store with one chunk in each of three volumes, which is closed.
+struct Stored {
+    disk: Arc<BadSectors>,
+    folder: tempfile::TempDir,
+    chunks: Vec<(ChunkId, Vec<u8>)>,
+}
+
+impl Stored {
+    async fn with_volumes_of(volume_max: u64) -> Self {
+        let (disk, folder) = (Arc::new(BadSectors::default()), tempfile::tempdir().unwrap());
+        let chunks: Vec<_> = (0..3).map(|seed| (ChunkId::random(), content(seed, 40_000))).collect();
+        let store = DiskStore::open(folder.path(), DiskOptions { volume_max, ..options(disk.clone()) }).unwrap();
+        for (id, bytes) in &chunks {
+            store.store(chunk(*id, bytes)).await.unwrap();
+        }
+        store.close().await.unwrap();
+        Self { disk, folder, chunks }
+    }
+
+    fn volume(&self, number: u32) -> PathBuf {
+        self.folder.path().join(format!("volumes/{number:08}.cyxvol"))
+    }
+
+    fn lose_index(&self) {
+        std::fs::remove_file(self.folder.path().join("index.redb")).unwrap();
+    }
+
+    /// Whether each of the chunks is there, and right; and another can be stored.
+    async fn held(&self) -> Vec<bool> {
+        let store = DiskStore::open(self.folder.path(), options(self.disk.clone())).unwrap();
+        let mut held = Vec::new();
+        for (id, bytes) in &self.chunks {
+            held.push(match read_all(&store, *id).await {
+                Ok(read) => {
+                    assert!(read == *bytes);
+                    true
+                }
+                Err(StoreError::NotFound) => false,
+                Err(error) => panic!("{error}"),
+            });
+        }
+        let (id, bytes) = (ChunkId::random(), content(9, 100));
+        store.store(chunk(id, &bytes)).await.unwrap();
+        assert_eq!(read_all(&store, id).await.unwrap(), bytes);
+        store.close().await.unwrap();
+        held
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_in_a_recovery_costs_its_own_chunk_and_stays_where_it_is() {
+    // With its header and the values, each chunk takes ten blocks behind that of the volume.
+    let blocks = |at: u64| 4096 * (1 + 10 * at);
+    for (at, sector) in [(0, 0), (1, 0), (1, 20_000), (2, 0), (2, 40_000)] {
+        let stored = Stored::with_volumes_of(1 << 30).await;
+        let has_all = || stored.volume(1).metadata().unwrap().len().next_multiple_of(4096) == blocks(3);
+        assert!(has_all());
+        let bad = blocks(at) + sector;
+        stored.disk.spoil(&stored.volume(1), bad..bad + 512);
+        stored.lose_index();
+        let expected: Vec<_> = (0..3).map(|other| other != at).collect();
+        assert_eq!(stored.held().await, expected, "sector {sector} of {at}");
+        assert!(has_all(), "nothing is cut off or appended");
+        // Should the disk have second thoughts, everything is still there.
+        stored.disk.heal();
+        stored.lose_index();
+        assert_eq!(stored.held().await, [true; 3], "sector {sector} of {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_volume_header_that_cannot_be_read_costs_nothing() {
+    for volume_max in [1, 1 << 30] {
+        let stored = Stored::with_volumes_of(volume_max).await;
+        let number = if volume_max == 1 { 2 } else { 1 };
+        stored.disk.spoil(&stored.volume(number), 0..4096);
+        assert_eq!(stored.held().await, [true; 3]);
+    }
+}
+
+#[tokio::test]
+async fn an_index_is_rebuilt_although_a_volume_header_cannot_be_read() {
+    let stored = Stored::with_volumes_of(1).await;
+    stored.disk.spoil(&stored.volume(1), 0..4096);
+    stored.lose_index();
+    assert_eq!(stored.held().await, [true; 3]);
+    // The key of the store is in these headers only: without it, nothing may be begun that would make them unreadable for good.
+    for number in 1..=3 {
+        stored.disk.spoil(&stored.volume(number), 0..4096);
+    }
+    stored.lose_index();
+    assert!(DiskStore::open(stored.folder.path(), options(stored.disk.clone())).is_err());
+    stored.disk.heal();
+    assert_eq!(stored.held().await, [true; 3]);
 }

@@ -4,7 +4,6 @@
 //! (see [`super::groups`]) before a byte leaves. A read that does not verify marks the chunk as damaged, unless the chunk went away meanwhile.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -18,7 +17,6 @@ use cyx_core::units::{GIB, KIB, MIB};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redb::Durability;
-use rustix::io::Errno;
 
 use super::books::{BookOptions, Books, methods_of_books, values_in};
 use super::bucket;
@@ -26,7 +24,7 @@ use super::direct::{Direct, WORTH};
 use super::groups::{self, GROUP, GroupHasher, Value};
 use super::index::{Entry, Index};
 use super::record::{RECORD_HEADER, StoreKey};
-use super::volume::{DiskIo, RealIo, Volume};
+use super::volume::{DiskIo, RealIo, Volume, is_loss};
 use super::whole::WholeChunk;
 use super::writer::{Incoming, Job, Writer};
 use super::{
@@ -131,7 +129,7 @@ impl DiskStore {
             }
             books.index.write(Durability::Immediate, |tables| tables.set_meta(bucket::META_MARK, &[]))?;
         }
-        let key = store_key(&books.index, &volume_folder)?;
+        let key = store_key(&books.index, &volume_folder, &options.io)?;
         let direct = Direct::new(volume_folder.clone(), options.direct);
         let shared = Arc::new(Shared {
             options,
@@ -180,11 +178,11 @@ impl DiskStore {
 }
 
 /// The secret of this store: drawn when it is made, found in its volumes again if the index was lost.
-fn store_key(index: &Index, volume_folder: &Path) -> Result<StoreKey, StoreError> {
+fn store_key(index: &Index, volume_folder: &Path, io: &Arc<dyn DiskIo>) -> Result<StoreKey, StoreError> {
     if let Some(found) = index.meta(META_KEY)? {
         return found.try_into().map_err(|_| cyx_core::wire::DecodeError::Invalid("store key").into());
     }
-    let key = match super::recover::key_of_volumes(volume_folder)? {
+    let key = match super::recover::key_of_volumes(volume_folder, io)? {
         Some(key) => {
             tracing::warn!("the index is new, the volumes are not: rebuilding the index from them");
             key
@@ -193,15 +191,6 @@ fn store_key(index: &Index, volume_folder: &Path) -> Result<StoreKey, StoreError
     };
     index.write(Durability::Immediate, |tables| tables.set_meta(META_KEY, &key))?;
     Ok(key)
-}
-
-/// Whether a failed read says that the bytes are bad or gone. Damage is told to the server and is for good, so whatever else can
-/// keep a moment's read from succeeding, too little memory for one, says nothing about them.
-fn is_loss(error: &io::Error) -> bool {
-    // Besides EIO: how the kernel's block layer and filesystems report bad sectors, failed targets, checksums and structures.
-    let losses = [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN];
-    error.kind() == io::ErrorKind::UnexpectedEof
-        || Errno::from_io_error(error).is_some_and(|error| losses.contains(&error))
 }
 
 impl Shared {
@@ -402,19 +391,3 @@ impl ChunkStore for DiskStore {
 
 /// Shortest span of volume that is worth a volume of its own; tests use small ones.
 pub(crate) const VOLUME_MIN: u64 = 64 * KIB;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_speaks_of_the_bytes_is_a_loss() {
-        for lost in [Errno::IO, Errno::NODATA, Errno::UCLEAN] {
-            assert!(is_loss(&lost.into()), "{lost}");
-        }
-        assert!(is_loss(&io::ErrorKind::UnexpectedEof.into()));
-        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::AGAIN] {
-            assert!(!is_loss(&passing.into()), "{passing}");
-        }
-    }
-}

@@ -2,9 +2,11 @@
 //!
 //! An acknowledged chunk is whole in its volume, so replaying finds it. What is not whole was never acknowledged: it is
 //! skipped, and cut off at the end of the file. Records begin at multiples of 4 KiB and their headers are keyed, so the scan finds the
-//! next one behind a torn one. An index that was lost altogether is rebuilt the same way, from the beginning of every volume.
+//! next one behind a torn one; what the disk cannot read is skipped too, and left where it is. An index that was lost altogether is rebuilt the same way, from the beginning of every volume.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use cyx_core::ids::ChunkId;
@@ -17,7 +19,7 @@ use super::enter::enter_found;
 use super::groups::GroupHasher;
 use super::index::Entry;
 use super::record::{ALIGN, RECORD_HEADER, RecordHeader, StoreKey, VOLUME_HEADER, record_len, span};
-use super::volume::Volume;
+use super::volume::{DiskIo, Volume, is_loss};
 use super::writer::Active;
 use super::{ChunkState, StoreError};
 
@@ -52,7 +54,7 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
         let volume = match Volume::open(&shared.volume_folder, number, &shared.key, io) {
             Ok(volume) => Arc::new(volume),
             // The others are still good. The file is left as it is, for whoever can make something of it.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData || is_loss(&error) => {
                 tracing::error!(volume = number, %error, "a volume cannot be used: its chunks are lost");
                 short.insert(number, 0);
                 continue;
@@ -65,8 +67,7 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
             short.insert(number, len);
         }
         shared.add_volume(&volume);
-        replay(shared, &volume)?;
-        last = Some(volume);
+        last = replay(shared, &volume)?.then_some(volume);
     }
     mark_lost(&shared.books, &short)?;
     if let Some(volume) = last.filter(|volume| volume.number == highest) {
@@ -111,23 +112,39 @@ pub(super) fn mark_lost(books: &Books, short: &BTreeMap<u32, u64>) -> Result<(),
 }
 
 /// The key that the volumes of a directory carry, if there are any.
-pub(super) fn key_of_volumes(folder: &std::path::Path) -> Result<Option<StoreKey>, StoreError> {
+///
+/// # Errors
+/// If none says it and one cannot be read: with a new key, all that is in them would be lost for good.
+pub(super) fn key_of_volumes(folder: &Path, io: &Arc<dyn DiskIo>) -> Result<Option<StoreKey>, StoreError> {
+    let mut unread = None;
     for number in Volume::list(folder).map_err(StoreError::io("list the volumes"))? {
-        if let Some(key) = Volume::key(folder, number).map_err(StoreError::io("read a volume"))? {
-            return Ok(Some(key));
+        match Volume::key(folder, number, Arc::clone(io)) {
+            Ok(Some(key)) => return Ok(Some(key)),
+            Ok(None) => {}
+            Err(error) if is_loss(&error) => unread = Some(error),
+            Err(error) => return Err(StoreError::io("read a volume")(error)),
         }
     }
-    Ok(None)
+    unread.map_or(Ok(None), |error| Err(StoreError::io("read a volume")(error)))
 }
 
-fn replay(shared: &Shared, volume: &Volume) -> Result<(), StoreError> {
+/// Enters what a volume holds behind what the index knows of it. Whether all of that could be read, so that more may be appended.
+fn replay(shared: &Shared, volume: &Volume) -> Result<bool, StoreError> {
     let row = shared.books.index.row(volume.number);
     let len = volume.len().map_err(StoreError::io("size a volume"))?;
     if len <= row.tail {
-        return Ok(());
+        return Ok(volume.is_labelled);
     }
-    let found = scan(&shared.key, volume, row.tail, len).map_err(StoreError::io("read a volume"))?;
+    let (found, unread) = scan(&shared.key, volume, row.tail, len).map_err(StoreError::io("read a volume"))?;
+    let is_read = volume.is_labelled && unread == 0;
+    if found.is_empty() && !is_read {
+        // Without a row, the file is left as it is.
+        return Ok(false);
+    }
     let end = found.last().map_or(row.tail, |last| last.offset + record_len(last.header.len));
+    // What cannot be read now may be read again one day, and nobody knows how long the record there is; nor is anything cut off a file
+    // that does not say whose it is.
+    let end = if volume.is_labelled && unread <= end { end } else { len };
     tracing::info!(volume = volume.number, chunks = found.len(), cut = len.saturating_sub(end), "replayed a volume");
     // The records may be whole in memory only; the index must not say more than the disk.
     volume.truncate(end.min(len)).map_err(StoreError::io("cut a volume"))?;
@@ -138,26 +155,41 @@ fn replay(shared: &Shared, volume: &Volume) -> Result<(), StoreError> {
         let row = tables.row(volume.number);
         row.tail = row.tail.max(end.next_multiple_of(ALIGN));
         Ok(())
-    })
+    })?;
+    Ok(is_read)
 }
 
-/// All whole records from `at` on, in order.
-fn scan(key: &StoreKey, volume: &Volume, mut at: u64, len: u64) -> std::io::Result<Vec<Found>> {
-    let mut found = Vec::new();
+/// All whole records from `at` on, in order, and where the last bytes end that the disk could not read, or 0.
+fn scan(key: &StoreKey, volume: &Volume, mut at: u64, len: u64) -> io::Result<(Vec<Found>, u64)> {
+    let (mut found, mut unread) = (Vec::new(), 0);
     while at + RECORD_HEADER < len {
-        let header = volume.read(at, usize::try_from(RECORD_HEADER).unwrap_or_default())?;
-        match RecordHeader::decode(key, &header) {
-            Ok(header) if at + record_len(header.len) <= len && whole(volume, at, &header)? => {
+        match record_at(key, volume, at, len) {
+            Ok(Some(header)) => {
                 found.push(Found { header, offset: at });
                 at += span(header.len);
             }
-            _ => at += ALIGN,
+            Ok(None) => at += ALIGN,
+            Err(error) if is_loss(&error) => {
+                if unread == 0 {
+                    tracing::error!(volume = volume.number, offset = at, %error, "a part of a volume cannot be read");
+                }
+                at += ALIGN;
+                unread = at;
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    Ok((found, unread))
 }
 
-fn whole(volume: &Volume, offset: u64, header: &RecordHeader) -> std::io::Result<bool> {
+/// The record that begins at an offset, if one does and all of it is there.
+fn record_at(key: &StoreKey, volume: &Volume, at: u64, len: u64) -> io::Result<Option<RecordHeader>> {
+    let header = RecordHeader::decode(key, &volume.read(at, usize::try_from(RECORD_HEADER).unwrap_or_default())?);
+    let Some(header) = header.ok().filter(|header| at + record_len(header.len) <= len) else { return Ok(None) };
+    Ok(whole(volume, at, &header)?.then_some(header))
+}
+
+fn whole(volume: &Volume, offset: u64, header: &RecordHeader) -> io::Result<bool> {
     let mut hasher = GroupHasher::new(header.len);
     let mut at = 0;
     while at < header.len {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::record::{self, StoreKey, VOLUME_HEADER};
 
@@ -17,6 +18,14 @@ pub trait DiskIo: Send + Sync + 'static {
     /// # Errors
     /// Whatever the disk says.
     fn write_at(&self, file: &File, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+
+    /// Appends to `bytes` what is read at `offset`, at most as much as there is spare capacity for, and returns how much that was.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn read_at(&self, file: &File, bytes: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::pread(file, spare_capacity(bytes), offset))?)
+    }
 
     /// Makes what was written to `file` durable.
     ///
@@ -58,6 +67,8 @@ const SUFFIX: &str = ".cyxvol";
 pub(crate) struct Volume {
     pub(crate) number: u32,
     pub(crate) file: File,
+    /// Whether its header was read. It only says whose the file is: what lies behind an unreadable one verifies by itself.
+    pub(crate) is_labelled: bool,
     io: Arc<dyn DiskIo>,
 }
 
@@ -83,7 +94,7 @@ impl Volume {
     pub(crate) fn create(directory: &Path, number: u32, key: &StoreKey, io: Arc<dyn DiskIo>) -> io::Result<Self> {
         let path = Self::path(directory, number);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        let volume = Self { number, file, io };
+        let volume = Self { number, file, is_labelled: true, io };
         volume.write(&[&record::encode_volume_header(key, number)], 0)?;
         volume.sync()?;
         sync_directory(directory)?;
@@ -91,18 +102,26 @@ impl Volume {
     }
 
     /// The key in a volume's header, if the header is whole.
-    pub(crate) fn key(directory: &Path, number: u32) -> io::Result<Option<StoreKey>> {
-        let volume = Self { number, file: File::open(Self::path(directory, number))?, io: Arc::new(RealIo) };
+    pub(crate) fn key(directory: &Path, number: u32, io: Arc<dyn DiskIo>) -> io::Result<Option<StoreKey>> {
+        let volume = Self { number, file: File::open(Self::path(directory, number))?, is_labelled: false, io };
         let len = volume.len()?.min(VOLUME_HEADER);
         Ok(record::volume_key(&volume.read(0, usize::try_from(len).unwrap_or_default())?))
     }
 
-    /// Opens an existing volume. A file without a header, which a crash while making it can leave behind, is begun anew.
+    /// Opens an existing volume. A file without a header, which a crash while making it can leave behind, is begun anew; one whose header
+    /// the disk cannot read is opened without.
     pub(crate) fn open(directory: &Path, number: u32, key: &StoreKey, io: Arc<dyn DiskIo>) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(Self::path(directory, number))?;
-        let volume = Self { number, file, io: Arc::clone(&io) };
+        let mut volume = Self { number, file, is_labelled: true, io: Arc::clone(&io) };
         let len = volume.len()?;
-        let header = volume.read(0, usize::try_from(len.min(VOLUME_HEADER)).unwrap_or_default())?;
+        let header = match volume.read(0, usize::try_from(len.min(VOLUME_HEADER)).unwrap_or_default()) {
+            Err(error) if is_loss(&error) => {
+                tracing::error!(volume = number, %error, "the header of a volume cannot be read");
+                volume.is_labelled = false;
+                return Ok(volume);
+            }
+            header => header?,
+        };
         if len <= VOLUME_HEADER && header.iter().all(|byte| *byte == 0) || len < VOLUME_HEADER {
             drop(volume);
             return Self::create(directory, number, key, io);
@@ -136,10 +155,8 @@ impl Volume {
         while bytes.len() < len {
             let at = offset + bytes.len() as u64;
             // The vector may have been given more room than asked for; bytes beyond `len` are cut off below.
-            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            if self.io.read_at(&self.file, &mut bytes, at)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         bytes.truncate(len);
@@ -166,10 +183,19 @@ impl Volume {
     pub(crate) fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, offset, len)) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a failed read says that the bytes are bad or gone. Damage is told to the server and is for good, so whatever else can
+/// keep a moment's read from succeeding, too little memory for one, says nothing about them.
+pub(crate) fn is_loss(error: &io::Error) -> bool {
+    // Besides EIO: how the kernel's block layer and filesystems report bad sectors, failed targets, checksums and structures.
+    let losses = [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN];
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || Errno::from_io_error(error).is_some_and(|error| losses.contains(&error))
 }
 
 /// Makes the names in a directory durable.
@@ -194,6 +220,17 @@ mod tests {
         }
         fn free(&self, _: &Path) -> io::Result<u64> {
             Ok(u64::MAX)
+        }
+    }
+
+    #[test]
+    fn only_what_speaks_of_the_bytes_is_a_loss() {
+        for lost in [Errno::IO, Errno::NODATA, Errno::UCLEAN] {
+            assert!(is_loss(&lost.into()), "{lost}");
+        }
+        assert!(is_loss(&io::ErrorKind::UnexpectedEof.into()));
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::AGAIN] {
+            assert!(!is_loss(&passing.into()), "{passing}");
         }
     }
 
