@@ -343,6 +343,20 @@ async fn a_damaged_chunk_is_never_served_and_can_be_replaced() {
 }
 
 #[tokio::test]
+async fn a_damaged_chunk_in_the_trash_stays_a_damaged_one() {
+    let (folder, bucket, clock) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()), HandClock::new());
+    let options = BucketOptions { clock: clock.clock(), ..options() };
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options).await.unwrap();
+    conformance::the_trash_does_not_mend(&store, &clock, async || {
+        let volume = bucket.volumes().await.remove(0);
+        let mut changed = bucket.bytes(&volume).await;
+        changed[4096 + 128 + 20_000] ^= 1;
+        bucket.inside.put(&volume, changed.into()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_emptied_bucket_is_no_proof_of_damage() {
     let (folder, bucket) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()));
     let store = open(folder.path(), &bucket).await;

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[expect(dead_code, reason = "not every test file uses all of it")]
 mod conformance;
 #[expect(unreachable_pub, reason = "shared with the tests of whole clusters")]
 #[path = "../../tests/src/s3.rs"]

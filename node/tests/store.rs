@@ -238,6 +238,17 @@ async fn a_damaged_chunk_is_never_served_and_can_be_replaced() {
 }
 
 #[tokio::test]
+async fn a_damaged_chunk_in_the_trash_stays_a_damaged_one() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+    let store = DiskStore::open(folder.path(), DiskOptions { clock: clock.clock(), ..options() }).unwrap();
+    conformance::the_trash_does_not_mend(&store, &clock, async || {
+        let file = OpenOptions::new().write(true).open(&volumes(folder.path())[0]).unwrap();
+        file.write_all_at(b"no", 4096 + 128 + 20_000).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn damage_to_the_stored_hashes_alone_costs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

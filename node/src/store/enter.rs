@@ -55,7 +55,7 @@ pub(crate) fn enter(
             }
             Ok(Decision::Refused(StoreError::OtherContent))
         }
-        (None, _, Some(entry)) if entry.state != ChunkState::Damaged => {
+        (None, _, Some(entry)) if entry.is_good() => {
             tables.put(arrival.id, &Entry { stored_at: now, state: ChunkState::Live, changed_at: now, ..entry })?;
             *renewed = true;
             Ok(Decision::Stored(Stored { at: now, known: true }))
@@ -71,6 +71,7 @@ pub(crate) fn enter(
                 tag: arrival.tag,
                 stored_at: place.at.max(same.map_or(0, |entry| entry.stored_at)),
                 state: ChunkState::Live,
+                was_damaged: false,
                 changed_at: place.at,
             };
             tables.put(arrival.id, &entry)?;
@@ -87,7 +88,7 @@ pub(crate) fn enter_found(
     header: &RecordHeader,
 ) -> Result<(), StoreError> {
     match tables.get(header.id)? {
-        Some(known) if known.state != ChunkState::Damaged || !known.is(&header.root, header.tag, header.len) => {
+        Some(known) if known.is_good() || !known.is(&header.root, header.tag, header.len) => {
             tables.reclaim(volume, offset, span(header.len))
         }
         _ => tables.put(
@@ -100,6 +101,7 @@ pub(crate) fn enter_found(
                 tag: header.tag,
                 stored_at: header.stored_at,
                 state: ChunkState::Live,
+                was_damaged: false,
                 changed_at: header.stored_at,
             },
         ),

@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     /// Unix second of its newest receipt.
     pub(crate) stored_at: u64,
     pub(crate) state: ChunkState,
+    /// It is in the trash and was found damaged before: what takes it out of there finds it as it was.
+    pub(crate) was_damaged: bool,
     /// Unix second of its last change of state.
     pub(crate) changed_at: u64,
 }
@@ -51,7 +53,7 @@ impl Entry {
         let mut bytes = [0; ENTRY_LEN];
         let state: u8 = match self.state {
             ChunkState::Live => 1,
-            ChunkState::Trashed => 2,
+            ChunkState::Trashed => 2 + 2 * u8::from(self.was_damaged),
             ChunkState::Damaged => 3,
         };
         let len = u32::try_from(self.len).unwrap_or(u32::MAX);
@@ -75,23 +77,43 @@ impl Entry {
 
     fn decode(bytes: &[u8; ENTRY_LEN]) -> Result<Self, DecodeError> {
         let mut reader = Reader::bare(bytes);
-        let entry = Self {
+        let mut entry = Self {
             volume: reader.u32()?,
             offset: reader.u64()?,
             len: u64::from(reader.u32()?),
             root: reader.array()?,
             tag: BucketTag(reader.array()?),
             stored_at: reader.u64()?,
-            state: match reader.u8()? {
-                1 => ChunkState::Live,
-                2 => ChunkState::Trashed,
-                3 => ChunkState::Damaged,
-                _ => return Err(DecodeError::Invalid("chunk state")),
-            },
-            changed_at: reader.u64()?,
+            state: ChunkState::Live,
+            was_damaged: false,
+            changed_at: 0,
         };
+        (entry.state, entry.was_damaged) = match reader.u8()? {
+            1 => (ChunkState::Live, false),
+            2 => (ChunkState::Trashed, false),
+            3 => (ChunkState::Damaged, false),
+            4 => (ChunkState::Trashed, true),
+            _ => return Err(DecodeError::Invalid("chunk state")),
+        };
+        entry.changed_at = reader.u64()?;
         reader.end()?;
         Ok(entry)
+    }
+
+    /// Whether its bytes are good, as far as anybody knows.
+    pub(crate) fn is_good(&self) -> bool {
+        self.state != ChunkState::Damaged && !self.was_damaged
+    }
+
+    /// As it is in the trash from `now` on.
+    pub(crate) fn trashed(self, now: u64) -> Self {
+        Self { state: ChunkState::Trashed, was_damaged: !self.is_good(), changed_at: now, ..self }
+    }
+
+    /// As it is when it is taken out of the trash: no better than it was.
+    pub(crate) fn restored(self, now: u64) -> Self {
+        let state = if self.is_good() { ChunkState::Live } else { ChunkState::Damaged };
+        Self { state, was_damaged: false, changed_at: now, ..self }
     }
 
     /// Whether a chunk to store is this one.
@@ -472,6 +494,7 @@ mod tests {
             tag: BucketTag([2; 16]),
             stored_at: 7,
             state,
+            was_damaged: false,
             changed_at: 8,
         }
     }
@@ -482,6 +505,10 @@ mod tests {
         assert_eq!(hex::encode(&bytes[..16]), "03000000001000000000000088130000");
         assert_eq!(hex::encode(&bytes[64..]), "0700000000000000020800000000000000");
         assert_eq!(Entry::decode(&bytes), Ok(entry(3, ChunkState::Trashed)));
+        let damaged = entry(3, ChunkState::Damaged).trashed(8);
+        assert_eq!((damaged.encode()[72], Entry::decode(&damaged.encode())), (4, Ok(damaged)));
+        assert_eq!(damaged.restored(8), entry(3, ChunkState::Damaged));
+        assert_eq!(entry(3, ChunkState::Live).trashed(8).restored(8), entry(3, ChunkState::Live));
         let mut wrong = bytes;
         wrong[72] = 9;
         assert!(Entry::decode(&wrong).is_err());

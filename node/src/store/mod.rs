@@ -334,7 +334,7 @@ pub trait ChunkStore: Send + Sync + 'static {
     fn scrub(&self, id: ChunkId) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Moves chunks to the trash, durably; returns how many were not there already. A chunk whose newest receipt is not
-    /// older than `before` stays.
+    /// older than `before` stays. One that was damaged is damaged again when it is taken out of there.
     ///
     /// # Errors
     /// Only if the store itself fails.

@@ -97,9 +97,14 @@ pub(super) fn mark_lost(books: &Books, short: &BTreeMap<u32, u64>) -> Result<(),
         books.index.write(Durability::Immediate, |tables| {
             for (id, entry) in entries {
                 let end = entry.offset + record_len(entry.len);
-                if short.get(&entry.volume).is_some_and(|len| end > *len) && entry.state != ChunkState::Damaged {
+                if short.get(&entry.volume).is_some_and(|len| end > *len) && entry.is_good() {
                     metrics::counter!("cyx_node_damage_found_total").increment(1);
-                    tables.put(id, &Entry { state: ChunkState::Damaged, changed_at: now, ..entry })?;
+                    let lost = match entry.state {
+                        // Nobody wants it, unless a keep-list takes it out of there.
+                        ChunkState::Trashed => Entry { was_damaged: true, ..entry },
+                        _ => Entry { state: ChunkState::Damaged, changed_at: now, ..entry },
+                    };
+                    tables.put(id, &lost)?;
                 }
             }
             Ok(())

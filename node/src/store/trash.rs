@@ -12,7 +12,6 @@ use redb::{Durability, ReadableTable as _, TableDefinition};
 
 use super::books::Books;
 use super::disk::Shared;
-use super::index::{Entry, Tables};
 use super::volume::Volume;
 use super::{ChunkState, KeepOutcome, MISSING_MAX, StoreError};
 
@@ -31,17 +30,6 @@ fn incarnation(bytes: Option<Vec<u8>>) -> Option<Incarnation> {
     bytes.and_then(|bytes| bytes.try_into().ok()).map(Incarnation::from_bytes)
 }
 
-/// Moves a chunk to the trash or out of it.
-fn set_state(
-    tables: &mut Tables<'_>,
-    id: ChunkId,
-    entry: Entry,
-    state: ChunkState,
-    now: u64,
-) -> Result<(), StoreError> {
-    tables.put(id, &Entry { state, changed_at: now, ..entry })
-}
-
 impl Books {
     pub(super) fn trash(&self, ids: &[ChunkId], before: u64) -> Result<u32, StoreError> {
         let now = self.now();
@@ -52,7 +40,7 @@ impl Books {
                 for id in step {
                     match tables.get(*id)? {
                         Some(entry) if entry.state != ChunkState::Trashed && entry.stored_at < before => {
-                            set_state(tables, *id, entry, ChunkState::Trashed, now)?;
+                            tables.put(*id, &entry.trashed(now))?;
                             moved += 1;
                         }
                         _ => {}
@@ -120,9 +108,9 @@ impl Books {
                 }
                 let kept = keep.next_if_eq(&id).is_some();
                 match (kept, entry.state) {
-                    (true, ChunkState::Trashed) => moves.push((id, ChunkState::Live)),
+                    (true, ChunkState::Trashed) => moves.push((id, kept)),
                     (false, ChunkState::Live | ChunkState::Damaged) if entry.stored_at < list.before => {
-                        moves.push((id, ChunkState::Trashed));
+                        moves.push((id, kept));
                     }
                     _ => {}
                 }
@@ -136,29 +124,28 @@ impl Books {
         Ok(outcome)
     }
 
-    /// Moves chunks that a keep-list decided on, unless they changed since they were looked at.
-    fn apply_moves(
-        &self,
-        moves: &[(ChunkId, ChunkState)],
-        before: u64,
-        outcome: &mut KeepOutcome,
-    ) -> Result<(), StoreError> {
+    /// Moves chunks that a keep-list decided on, those to keep out of the trash and the others into it, unless they changed since they
+    /// were looked at.
+    fn apply_moves(&self, moves: &[(ChunkId, bool)], before: u64, outcome: &mut KeepOutcome) -> Result<(), StoreError> {
         if moves.is_empty() {
             return Ok(());
         }
         let now = self.now();
         self.index.write(Durability::Immediate, |tables| {
-            for (id, wanted) in moves {
+            for (id, kept) in moves {
                 let Some(entry) = tables.get(*id)? else { continue };
-                match (wanted, entry.state) {
-                    (ChunkState::Trashed, ChunkState::Live | ChunkState::Damaged) if entry.stored_at < before => {
+                match (kept, entry.state) {
+                    (false, ChunkState::Live | ChunkState::Damaged) if entry.stored_at < before => {
                         outcome.trashed_chunks += 1;
                         outcome.trashed_bytes += entry.len;
+                        tables.put(*id, &entry.trashed(now))?;
                     }
-                    (ChunkState::Live, ChunkState::Trashed) => outcome.restored_chunks += 1,
-                    _ => continue,
+                    (true, ChunkState::Trashed) => {
+                        outcome.restored_chunks += 1;
+                        tables.put(*id, &entry.restored(now))?;
+                    }
+                    _ => {}
                 }
-                set_state(tables, *id, entry, *wanted, now)?;
             }
             Ok(())
         })

@@ -26,7 +26,7 @@ use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
 use super::staging::{Output, Staging};
 use super::volume::Volume;
 use super::whole::WholeChunk;
-use super::{ChunkState, Health, NewChunk, StoreError, Stored};
+use super::{Health, NewChunk, StoreError, Stored};
 
 /// Most chunks of one batch.
 const BATCH_MAX: usize = 1024;
@@ -229,7 +229,7 @@ impl Appender {
         }
         match self.shared.books.index.get(chunk.id())? {
             Some(entry) if !entry.is(&chunk.root(), chunk.tag(), len) => return Err(StoreError::OtherContent),
-            Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok(None),
+            Some(entry) if entry.is_good() && !rewrite => return Ok(None),
             _ => {}
         }
         let span = span(len);

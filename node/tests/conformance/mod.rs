@@ -339,3 +339,24 @@ async fn a_closed_store_takes_nothing(store: &dyn ChunkStore) {
     assert_eq!(read_all(store, id).await.unwrap(), bytes, "reading goes on until it is dropped");
     store.close().await.unwrap();
 }
+
+/// A chunk that is spoilt by `spoil` stays a damaged one in the trash: what restores it finds it damaged, what stores it again replaces it.
+pub(crate) async fn the_trash_does_not_mend(store: &dyn ChunkStore, clock: &HandClock, spoil: impl AsyncFn()) {
+    let (id, bytes) = (ChunkId([8; 16]), content(1, 50_000));
+    store.store(chunk(id, &bytes)).await.unwrap();
+    spoil().await;
+    assert!(matches!(store.scrub(id).await, Err(StoreError::Damaged)));
+    clock.pass(10);
+    let list = |sequence| keep_list(sequence, clock.now(), FIRST, LAST);
+    assert_eq!(store.apply_keep_list(list(1), vec![]).await.unwrap().trashed_chunks, 1);
+    assert_eq!(store.damaged(9).await.unwrap(), []);
+    assert_eq!(store.apply_keep_list(list(2), vec![id]).await.unwrap().restored_chunks, 1);
+    assert_eq!(state(store, id).await, Some(ChunkState::Damaged));
+    assert_eq!(store.damaged(9).await.unwrap(), [id]);
+    assert_eq!(store.trash(vec![id], u64::MAX).await.unwrap(), 1);
+    clock.pass(10);
+    let stored = store.store(chunk(id, &bytes)).await.unwrap();
+    assert_eq!((stored.at, stored.known), (clock.now(), true));
+    assert_eq!(read_all(store, id).await.unwrap(), bytes);
+    assert_eq!((store.usage().chunks, store.usage().trash_chunks, store.usage().damaged_chunks), (1, 0, 0));
+}

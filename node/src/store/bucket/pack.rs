@@ -274,7 +274,7 @@ fn take(
     }
     match shared.books.index.get(chunk.id)? {
         Some(entry) if !entry.is(&chunk.root, chunk.tag, len) => return Err(StoreError::OtherContent),
-        Some(entry) if entry.state != ChunkState::Damaged && !rewrite => return Ok((None, Vec::new())),
+        Some(entry) if entry.is_good() && !rewrite => return Ok((None, Vec::new())),
         _ => {}
     }
     // What is written anew gives back as much as it takes.
@@ -377,7 +377,8 @@ fn move_one(tables: &mut Tables<'_>, id: ChunkId, placed: Option<Place>, seen: &
         Some(entry) if (entry.volume, entry.offset, entry.root) == (seen.volume, seen.offset, seen.root) => {
             // It was read whole and proved to be what was stored.
             let state = if entry.state == ChunkState::Damaged { ChunkState::Live } else { entry.state };
-            tables.put(id, &Entry { volume: place.volume, offset: place.offset, state, ..entry })
+            let moved = Entry { volume: place.volume, offset: place.offset, state, was_damaged: false, ..entry };
+            tables.put(id, &moved)
         }
         _ => tables.reclaim(place.volume, place.offset, span(seen.len)),
     }
