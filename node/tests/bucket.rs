@@ -329,7 +329,7 @@ async fn a_damaged_chunk_is_never_served_and_can_be_replaced() {
     assert_eq!(store.read(id, 0..100).await.unwrap(), bytes[..100]);
     assert!(matches!(store.read(id, 49_999..50_001).await, Err(StoreError::Damaged)));
     assert!(matches!(store.read(id, 0..100).await, Err(StoreError::Damaged)), "not served any more");
-    assert_eq!(store.damaged(9).await.unwrap(), [id]);
+    assert_eq!(store.damaged(None, 9).await.unwrap(), [id]);
     assert!(matches!(store.scrub(id).await, Err(StoreError::Damaged)));
     bucket.inside.put(&volume, good.into()).await.unwrap();
     store.scrub(id).await.unwrap();

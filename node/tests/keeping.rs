@@ -1,4 +1,4 @@
-//! What a node keeps whatever happens around it: its trash.
+//! What a node keeps whatever happens around it: its trash, and count of all damage.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that cannot go on has failed")]
 
@@ -123,5 +123,24 @@ async fn only_a_round_of_keep_lists_of_this_run_of_the_node_lets_it_empty_the_tr
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(state(&node, wanted).await, Some(ChunkState::Live));
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn all_damage_is_reported_however_much_there_is() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let store = DiskStore::open(&data, DiskOptions { margin: 0, ..DiskOptions::default() }).unwrap();
+    let ids: Vec<ChunkId> = (0..2500_u128).map(|n| ChunkId(n.to_be_bytes())).collect();
+    for stored in futures_util::future::join_all(ids.iter().map(|id| store.store(chunk(*id)))).await {
+        stored.unwrap();
+    }
+    store.close().await.unwrap();
+    drop(store);
+    std::fs::remove_file(data.join("volumes/00000001.cyxvol")).unwrap();
+    let node = start(config(options(&server, folder.path())), pending()).await.unwrap();
+    more_heartbeats(&server).await;
+    assert!(server.book().damaged == ids, "each once");
     node.stop().await.unwrap();
 }

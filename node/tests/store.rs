@@ -222,7 +222,7 @@ async fn a_damaged_chunk_is_never_served_and_can_be_replaced() {
     assert_eq!(store.read(id, 0..100).await.unwrap(), bytes[..100]);
     assert!(matches!(store.read(id, 49_999..50_001).await, Err(StoreError::Damaged)));
     assert!(matches!(store.read(id, 0..100).await, Err(StoreError::Damaged)), "not served any more");
-    assert_eq!(store.damaged(9).await.unwrap(), [id]);
+    assert_eq!(store.damaged(None, 9).await.unwrap(), [id]);
     assert_eq!((store.usage().chunks, store.usage().damaged_chunks), (0, 1));
     assert!(matches!(store.scrub(id).await, Err(StoreError::Damaged)));
     // It heals if the bytes come back, and is replaced if it is stored again.
@@ -234,7 +234,7 @@ async fn a_damaged_chunk_is_never_served_and_can_be_replaced() {
     store.store(chunk(id, &bytes)).await.unwrap();
     assert_eq!(read_all(&store, id).await.unwrap(), bytes);
     assert_eq!((store.usage().chunks, store.usage().damaged_chunks), (1, 0));
-    assert!(store.damaged(9).await.unwrap().is_empty());
+    assert!(store.damaged(None, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -522,6 +522,6 @@ async fn a_volume_that_cannot_be_opened_again_is_read_through_the_open_file() {
     std::os::unix::fs::symlink(volume, volume).unwrap();
     assert!(read_all(&store, id).await.unwrap() == bytes);
     store.scrub(id).await.unwrap();
-    assert_eq!(store.damaged(9).await.unwrap(), []);
+    assert_eq!(store.damaged(None, 9).await.unwrap(), []);
     assert_eq!(store.stat(id).await.unwrap().unwrap().state, ChunkState::Live);
 }

@@ -26,8 +26,8 @@ use crate::store::Health;
 
 /// Largest part of a keep-list that is accepted.
 const PART_MAX: usize = 16 << 20;
-/// Most damaged chunks of one report.
-const DAMAGE_MAX: usize = 10_000;
+/// Most damaged chunks of one report; servers take more.
+const DAMAGE_MAX: usize = 1000;
 /// Name of the remembered server keys in the ledger's facts: 32 bytes each.
 const SERVER_KEYS: &str = "server keys";
 
@@ -275,13 +275,25 @@ impl Link {
     }
 
     async fn report_damage(&mut self) -> Result<(), Error> {
-        let damaged = self.caller.node.store.damaged(DAMAGE_MAX).await?;
+        let (mut damaged, mut after) = (HashSet::new(), None);
+        loop {
+            let page = self.caller.node.store.damaged(after, DAMAGE_MAX).await?;
+            after = page.last().copied();
+            if after.is_none() {
+                break;
+            }
+            let news: Vec<ChunkId> = page.iter().copied().filter(|id| !self.reported.contains(id)).collect();
+            damaged.extend(page);
+            if !news.is_empty() {
+                self.report(news).await?;
+            }
+        }
         // What was repaired may be damaged again one day and is then news.
         self.reported.retain(|id| damaged.contains(id));
-        let news: Vec<ChunkId> = damaged.into_iter().filter(|id| !self.reported.contains(id)).collect();
-        if news.is_empty() {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    async fn report(&mut self, news: Vec<ChunkId>) -> Result<(), Error> {
         let message = ReportDamageRequest {
             node_id: convert::bytes_of(self.caller.node.identity.id()),
             chunk_ids: news.iter().copied().map(convert::bytes_of).collect(),

@@ -149,7 +149,7 @@ mod tests {
         let volume = folder.path().join("volumes/00000001.cyxvol");
         std::fs::File::options().write(true).open(volume).unwrap().write_all_at(b"?", 4096 + 128).unwrap();
         assert_eq!(round(&node, u64::MAX).await.unwrap(), Found { chunks: 599, damaged: 1 });
-        assert_eq!(node.store.damaged(9).await.unwrap(), [ids[0]]);
+        assert_eq!(node.store.damaged(None, 9).await.unwrap(), [ids[0]]);
     }
 
     #[tokio::test]

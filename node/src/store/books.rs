@@ -267,8 +267,8 @@ macro_rules! methods_of_books {
             self.books().blocking(move |books| books.list(after, limit)).boxed()
         }
 
-        fn damaged(&self, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>> {
-            self.books().blocking(move |books| books.index.damaged(limit)).boxed()
+        fn damaged(&self, after: Option<ChunkId>, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>> {
+            self.books().blocking(move |books| books.index.damaged(after, limit)).boxed()
         }
 
         fn health(&self) -> Health {

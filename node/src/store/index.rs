@@ -5,6 +5,7 @@
 //! purges, keep-lists) commits durably, and with it all that went before. Table names carry the version of their layout.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -335,11 +336,16 @@ impl Index {
         range.take(limit).map(|item| Ok(ChunkId(*item?.0.value().1))).collect()
     }
 
-    /// Up to `limit` damaged chunks.
-    pub(crate) fn damaged(&self, limit: usize) -> Result<Vec<ChunkId>, StoreError> {
+    /// Up to `limit` damaged chunks behind `after`, in the order of their ids.
+    pub(crate) fn damaged(&self, after: Option<ChunkId>, limit: usize) -> Result<Vec<ChunkId>, StoreError> {
         let txn = self.db.begin_read()?;
         let table = txn.open_table(DAMAGED)?;
-        table.iter()?.take(limit).map(|item| Ok(ChunkId(*item?.0.value()))).collect()
+        let behind = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0));
+        table
+            .range::<&[u8; 16]>((behind, Bound::Unbounded))?
+            .take(limit)
+            .map(|item| Ok(ChunkId(*item?.0.value())))
+            .collect()
     }
 
     /// Up to `limit` ranges of volumes whose chunks are gone but whose blocks are not given back yet.
@@ -530,7 +536,7 @@ mod tests {
         assert_eq!(index.trashed_until(8, 9).unwrap(), [id]);
         assert_eq!(index.trashed_until(7, 9).unwrap(), []);
         put(ChunkState::Damaged);
-        assert_eq!(index.damaged(9).unwrap(), [id]);
+        assert_eq!(index.damaged(None, 9).unwrap(), [id]);
         assert_eq!(index.trashed_until(8, 9).unwrap(), []);
         drop(index);
         let index = Index::open(&path, false).unwrap();

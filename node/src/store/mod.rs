@@ -382,11 +382,11 @@ pub trait ChunkStore: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(ChunkId, ChunkInfo)>, StoreError>>;
 
-    /// Up to `limit` chunks known to be damaged.
+    /// Up to `limit` chunks known to be damaged behind `after`, in the order of their ids.
     ///
     /// # Errors
     /// Only if the store itself fails.
-    fn damaged(&self, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>>;
+    fn damaged(&self, after: Option<ChunkId>, limit: usize) -> BoxFuture<'_, Result<Vec<ChunkId>, StoreError>>;
 
     /// How much it holds.
     fn usage(&self) -> Usage;

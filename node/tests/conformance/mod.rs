@@ -349,10 +349,10 @@ pub(crate) async fn the_trash_does_not_mend(store: &dyn ChunkStore, clock: &Hand
     clock.pass(10);
     let list = |sequence| keep_list(sequence, clock.now(), FIRST, LAST);
     assert_eq!(store.apply_keep_list(list(1), vec![]).await.unwrap().trashed_chunks, 1);
-    assert_eq!(store.damaged(9).await.unwrap(), []);
+    assert_eq!(store.damaged(None, 9).await.unwrap(), []);
     assert_eq!(store.apply_keep_list(list(2), vec![id]).await.unwrap().restored_chunks, 1);
     assert_eq!(state(store, id).await, Some(ChunkState::Damaged));
-    assert_eq!(store.damaged(9).await.unwrap(), [id]);
+    assert_eq!(store.damaged(None, 9).await.unwrap(), [id]);
     assert_eq!(store.trash(vec![id], u64::MAX).await.unwrap(), 1);
     clock.pass(10);
     let stored = store.store(chunk(id, &bytes)).await.unwrap();
