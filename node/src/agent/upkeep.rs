@@ -78,22 +78,33 @@ async fn listen(node: &Node, directory: &Path) -> Result<(), Error> {
         }
         std::fs::remove_file(&confirm).map_err(failed("remove", &confirm))?;
     }
-    let shown = directory.join(HELD_FILE);
+    let path = directory.join(HELD_FILE);
     match node.store.held_incarnation()? {
-        Some(incarnation) if !shown.exists() => {
-            let held = Held {
+        Some(incarnation) => {
+            let waiting = Held {
                 incarnation: hex::encode(incarnation.to_bytes()),
                 since: incarnation.time,
                 about:
                     "The server's database was restored. Until `cyx-node trash confirm`, nothing is deleted for good."
                         .to_owned(),
             };
-            let text = serde_json::to_string_pretty(&held).map_err(std::io::Error::other);
-            text.and_then(|text| std::fs::write(&shown, text)).map_err(failed("write", &shown))
+            // What cannot be read, as after a crash, or is about an earlier restore is of no use to the operator.
+            if held(directory).is_ok_and(|shown| shown.as_ref() == Some(&waiting)) {
+                return Ok(());
+            }
+            let text = serde_json::to_string_pretty(&waiting).map_err(std::io::Error::other);
+            text.and_then(|text| replace(&path, &text)).map_err(failed("write", &path))
         }
-        None if shown.exists() => std::fs::remove_file(&shown).map_err(failed("remove", &shown)),
-        _ => Ok(()),
+        None if path.exists() => std::fs::remove_file(&path).map_err(failed("remove", &path)),
+        None => Ok(()),
     }
+}
+
+/// Writes beside and renames, so that nobody ever reads half a file.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, text)?;
+    std::fs::rename(&fresh, path)
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -124,12 +135,8 @@ pub fn held(directory: &Path) -> Result<Option<Held>, Error> {
 /// # Errors
 /// [`Error::File`].
 pub fn confirm(directory: &Path, held: &Held) -> Result<(), Error> {
-    let (fresh, path) = (directory.join(".trash-confirm.new"), directory.join(CONFIRM_FILE));
-    let write = || {
-        std::fs::write(&fresh, &held.incarnation)?;
-        std::fs::rename(&fresh, &path)
-    };
-    write().map_err(failed("write", &path))
+    let path = directory.join(CONFIRM_FILE);
+    replace(&path, &held.incarnation).map_err(failed("write", &path))
 }
 
 #[cfg(test)]
@@ -140,17 +147,40 @@ mod tests {
     use crate::service::ledger::Ledger;
     use crate::store::{ChunkStore as _, Clock, DiskOptions, DiskStore};
 
-    #[tokio::test]
-    async fn the_operator_confirms_what_the_node_shows() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(DiskStore::open(folder.path(), DiskOptions::default()).unwrap());
+    /// A node whose server was restored once.
+    async fn restored(folder: &Path) -> (Node, Arc<DiskStore>) {
+        let store = Arc::new(DiskStore::open(folder, DiskOptions::default()).unwrap());
         for time in [1, 2] {
             store.note_incarnation(Incarnation { time, random: 0 }).await.unwrap();
         }
-        let identity = Identity::open(folder.path()).unwrap();
+        let identity = Identity::open(folder).unwrap();
         let access = Access::new(identity.id(), &[]);
-        let ledger = Ledger::open(&folder.path().join("ledger"), Clock::system()).unwrap();
-        let node = Node::new(identity, Arc::clone(&store) as _, access, ledger, Clock::system());
+        let ledger = Ledger::open(&folder.join("ledger"), Clock::system()).unwrap();
+        (Node::new(identity, Arc::clone(&store) as _, access, ledger, Clock::system()), store)
+    }
+
+    #[tokio::test]
+    async fn what_the_node_shows_is_what_it_waits_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, store) = restored(folder.path()).await;
+        listen(&node, folder.path()).await.unwrap();
+        store.note_incarnation(Incarnation { time: 3, random: 0 }).await.unwrap();
+        listen(&node, folder.path()).await.unwrap();
+        assert_eq!(held(folder.path()).unwrap().unwrap().since, 3);
+        for useless in [&b""[..], b"{\"incarnation\": \"", &[0xff; 9]] {
+            std::fs::write(folder.path().join(HELD_FILE), useless).unwrap();
+            listen(&node, folder.path()).await.unwrap();
+            assert_eq!(held(folder.path()).unwrap().unwrap().since, 3);
+        }
+        confirm(folder.path(), &held(folder.path()).unwrap().unwrap()).unwrap();
+        listen(&node, folder.path()).await.unwrap();
+        assert_eq!(store.held_incarnation().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_operator_confirms_what_the_node_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (node, store) = restored(folder.path()).await;
         assert_eq!(held(folder.path()).unwrap(), None);
         listen(&node, folder.path()).await.unwrap();
         let shown = held(folder.path()).unwrap().unwrap();
