@@ -1,4 +1,4 @@
-//! What a node keeps whatever happens around it: its trash, and count of all damage.
+//! What a node keeps whatever happens around it: its trash, its credentials, and count of all damage.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use cyx_core::keeplist::{Incarnation, KeepList};
 use cyx_core::sign;
 use cyx_core::units::NODE_TRASH_SECONDS;
 use cyx_node::store::{ChunkState, ChunkStore as _, Clock, DiskOptions, DiskStore, NewChunk};
-use cyx_node::{Config, Options, Running, start};
+use cyx_node::{Config, Error, Options, Running, start};
 use cyx_proto::node::v1::KeepListPart;
 use server::{ENROLMENT, Server, key};
 
@@ -143,4 +143,22 @@ async fn all_damage_is_reported_however_much_there_is() {
     more_heartbeats(&server).await;
     assert!(server.book().damaged == ids, "each once");
     node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_does_not_cost_the_credentials() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let token = "for one machine";
+    server.book().single.push(token.to_owned());
+    let again = || config(Options { enroll_token: Some(token.to_owned().into()), ..options(&server, folder.path()) });
+    start(again(), pending()).await.unwrap().stop().await.unwrap();
+    let machines = {
+        let mut book = server.book();
+        book.used.clear();
+        std::mem::take(&mut book.machines)
+    };
+    let error = start(again(), pending()).await.err().unwrap();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    server.book().machines = machines;
+    start(again(), pending()).await.unwrap().stop().await.unwrap();
 }

@@ -332,6 +332,12 @@ fn refusal(what: &'static str, status: reqwest::StatusCode, answer: &[u8]) -> Er
                 message: error.message.chars().filter(|c| !c.is_control()).take(300).collect(),
             }
         }
+        // Whoever stands before the server does not know who its machines are.
+        Err(_) if status == reqwest::StatusCode::UNAUTHORIZED => Error::Refused {
+            what,
+            code: ErrorCode::Unavailable,
+            message: format!("something before it answered {status}"),
+        },
         Err(_) => Error::Refused { what, code: by_status, message: format!("it answered {status}") },
     }
 }
@@ -347,5 +353,16 @@ mod tests {
         assert_eq!((code, message.as_str()), (ErrorCode::RateLimited, "too many"));
         let Error::Refused { code, .. } = refusal("x", reqwest::StatusCode::BAD_GATEWAY, b"<html>") else { panic!() };
         assert_eq!(code, ErrorCode::Unavailable);
+    }
+
+    #[test]
+    fn only_the_server_itself_can_say_that_it_does_not_know_who_calls() {
+        let status = reqwest::StatusCode::UNAUTHORIZED;
+        let body = br#"{"error":{"code":"INVALID_CREDENTIALS","message":"no","request_id":"x"}}"#;
+        assert!(refusal("x", status, body).is_unknown_caller());
+        for other in [&b"<html>"[..], b"", br#"{"error":{"message":"no"}}"#] {
+            let error = refusal("x", status, other);
+            assert!(!error.is_unknown_caller() && error.is_passing(), "{error}");
+        }
     }
 }

@@ -102,18 +102,6 @@ pub(crate) fn save(home: &Path, gateway: &str, machine: &Machine) -> Result<(), 
     write().map_err(file("write", &path))
 }
 
-/// Forgets credentials that the server does not accept any more.
-///
-/// # Errors
-/// [`Error::File`].
-pub(crate) fn forget(home: &Path) -> Result<(), Error> {
-    let path = path(home);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file("remove", &path)(error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,7 +124,5 @@ mod tests {
         assert!(elsewhere.contains("enrolled at http://a and not at http://b"), "{elsewhere}");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(load(home.path(), "http://a").is_err());
-        forget(home.path()).unwrap();
-        assert!(load(home.path(), "http://a").unwrap().is_none());
     }
 }

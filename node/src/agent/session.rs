@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::api::{Api, Machine, Token};
 use super::config::{Config, Secret};
 use super::error::Error;
-use super::{credentials, login};
+use super::login;
 use crate::store::Clock;
 
 /// A token is renewed when less than this many seconds are left.
@@ -69,7 +69,7 @@ impl Session {
                 if self.config.enroll_token.is_none() && self.config.password.is_none() {
                     return Err(error);
                 }
-                credentials::forget(&self.config.home)?;
+                // The saved ones stay until there are others: the refusal may pass, and the enrolment may be refused as well.
                 let (machine, token) = login::enrol(&self.api, &self.config).await?;
                 state.machine = machine;
                 state.enrolled_at = self.config.enroll_token.as_ref().and_then(login::fingerprint);
