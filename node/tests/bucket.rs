@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use conformance::{HandClock, chunk, content, read_all};
 use cyx_core::ids::{ChunkId, NodeId, Random as _};
-use cyx_core::units::{KIB, MIB, NODE_TRASH_SECONDS};
+use cyx_core::units::{CHUNK_MAX, KIB, MIB, NODE_TRASH_SECONDS};
 use cyx_node::store::{
     BucketOptions, BucketStore, ChunkState, ChunkStore as _, DiskOptions, DiskStore, Health, StoreError,
 };
@@ -182,6 +182,24 @@ async fn what_comes_together_is_one_object_and_a_small_read_one_request() {
     let before = bucket.gets.load(Ordering::SeqCst);
     assert_eq!(store.read(chunks[5].0, 20_000..24_096).await.unwrap(), chunks[5].1[20_000..24_096]);
     assert_eq!(bucket.gets.load(Ordering::SeqCst) - before, 1);
+}
+
+/// Objects are read whole when an index is made anew, and when they are written anew.
+#[tokio::test]
+async fn objects_are_no_larger_than_one_of_the_largest_chunk() {
+    let (folder, bucket) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()));
+    let options = || BucketOptions { linger: Duration::from_millis(200), ..options() };
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options()).await.unwrap();
+    let chunks: Vec<_> = [7, 64].map(|mib| (ChunkId::random(), vec![mib; usize::from(mib) << 20])).into();
+    let storing = chunks.iter().map(|(id, bytes)| store.store(chunk(*id, bytes)));
+    futures_util::future::try_join_all(storing).await.unwrap();
+    store.close().await.unwrap();
+    for volume in bucket.volumes().await {
+        assert!(bucket.bytes(&volume).await.len() as u64 <= CHUNK_MAX + 2 * MIB);
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let recovered = BucketStore::open(elsewhere.path(), Arc::clone(&bucket) as _, options()).await;
+    assert_eq!(recovered.unwrap().usage().chunks, 2);
 }
 
 #[tokio::test]

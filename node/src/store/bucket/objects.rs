@@ -14,8 +14,8 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutPayload};
 
 use super::super::record::{self, StoreKey};
 
-/// The largest object that is read: one chunk of the largest size with everything around it.
-const OBJECT_MAX: u64 = CHUNK_MAX + 2 * MIB;
+/// The largest object that is made and read: one chunk of the largest size with everything around it.
+pub(super) const OBJECT_MAX: u64 = CHUNK_MAX + 2 * MIB;
 const MARKER: &str = "cyx-store";
 const FOLDER: &str = "volumes";
 const SUFFIX: &str = ".cyxvol";

@@ -21,7 +21,7 @@ use super::super::index::{Entry, Tables};
 use super::super::record::{ALIGN, RecordHeader, VOLUME_HEADER, encode_volume_header, record_len, span};
 use super::super::{ChunkState, Health, NewChunk, StoreError, Stored};
 use super::Shared;
-use super::objects::Fault;
+use super::objects::{Fault, OBJECT_MAX};
 
 /// Objects on their way at a time.
 const PUTS: u32 = 4;
@@ -132,12 +132,17 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::UnboundedSender<Job> {
 
 async fn run(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Job>, again: mpsc::WeakUnboundedSender<Job>) {
     let puts = Arc::new(Semaphore::new(PUTS as usize));
-    let mut stop = None;
+    let (mut stop, mut left) = (None, None);
     while stop.is_none() {
-        let Some(first) = queue.recv().await else { break };
+        let next = match left.take() {
+            None => queue.recv().await,
+            left => left,
+        };
+        let Some(first) = next else { break };
         // Waiting for a turn is when others come together.
         let Ok(permit) = Arc::clone(&puts).acquire_owned().await else { break };
-        let batch = collect(&shared, first, &mut queue, &mut stop).await;
+        let batch;
+        (batch, left) = collect(&shared, first, &mut queue, &mut stop).await;
         if !batch.is_empty() {
             tokio::spawn(store(Arc::clone(&shared), batch, again.clone(), permit));
         }
@@ -151,14 +156,14 @@ async fn run(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Job>, again
     }
 }
 
-/// What waits, and what comes within some milliseconds unless there is enough.
+/// What waits, and what comes within some milliseconds unless there is enough; and what is too much for the same object.
 async fn collect(
     shared: &Shared,
     first: Job,
     queue: &mut mpsc::UnboundedReceiver<Job>,
     stop: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
-) -> Vec<Job> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+) -> (Vec<Job>, Option<Job>) {
+    let (mut batch, mut bytes, mut object) = (Vec::new(), 0, VOLUME_HEADER);
     let until = Instant::now() + shared.options.linger;
     let mut next = Some(first);
     while let Some(job) = next {
@@ -167,6 +172,10 @@ async fn collect(
             break;
         }
         bytes += job.len();
+        object += span(job.len());
+        if object > OBJECT_MAX && !batch.is_empty() {
+            return (batch, Some(job));
+        }
         batch.push(job);
         if bytes >= shared.options.pack || batch.len() >= CHUNKS_MAX {
             break;
@@ -176,7 +185,7 @@ async fn collect(
             Err(_) => tokio::time::timeout_at(until, queue.recv()).await.ok().flatten(),
         };
     }
-    batch
+    (batch, None)
 }
 
 /// Makes one batch durable and answers for it.
