@@ -1,4 +1,4 @@
-//! What a node keeps whatever happens around it: its trash, its credentials, and count of all damage.
+//! What a node keeps whatever happens around it: its trash, its credentials, its identity, and count of all damage.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that cannot go on has failed")]
 
@@ -161,4 +161,29 @@ async fn a_refusal_that_passes_does_not_cost_the_credentials() {
     assert!(matches!(error, Error::Refused { .. }), "{error}");
     server.book().machines = machines;
     start(again(), pending()).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_empty_mountpoint_of_a_disk_is_not_made_another_node() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let [data, elsewhere] = ["data", "elsewhere"].map(|name| folder.path().join(name));
+    let start = || start(config(options(&server, folder.path())), pending());
+    let node = start().await.unwrap();
+    let id = node.id();
+    node.stop().await.unwrap();
+    std::fs::rename(&data, &elsewhere).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    let error = start().await.err().unwrap();
+    assert!(matches!(error, Error::KeyGone { expected, .. } if expected == id) && error.exit_code() == 66, "{error}");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    // Unless the operator means it.
+    std::fs::remove_file(folder.path().join("home/node_id")).unwrap();
+    let other = start().await.unwrap();
+    assert_ne!(other.id(), id);
+    other.stop().await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&elsewhere, &data).unwrap();
+    let node = start().await.unwrap();
+    assert_eq!(node.id(), id);
+    node.stop().await.unwrap();
 }

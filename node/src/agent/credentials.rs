@@ -1,11 +1,11 @@
-//! `node_credentials.json` (0600): which machine this is, and the key with which it gets its tokens.
+//! `node_credentials.json` (0600): which machine this is, and the key with which it gets its tokens. `node_id`: which node it was last.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use cyx_core::ids::MachineId;
+use cyx_core::ids::{MachineId, NodeId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -15,6 +15,8 @@ use super::error::Error;
 
 /// Name of the file in the home folder.
 pub(crate) const FILE: &str = "node_credentials.json";
+/// Name of the note of the node's id in the home folder.
+const NODE_FILE: &str = "node_id";
 const LEN_MAX: u64 = 64 * 1024;
 
 #[derive(Deserialize)]
@@ -97,6 +99,38 @@ pub(crate) fn save(home: &Path, gateway: &str, machine: &Machine) -> Result<(), 
         let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         out.write_all(text.as_bytes())?;
         out.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(file("write", &path))
+}
+
+/// Where the note of the node's id is.
+pub(crate) fn node_note(home: &Path) -> PathBuf {
+    home.join(NODE_FILE)
+}
+
+/// The node that this machine was last, if it was one.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn noted_node(home: &Path) -> Result<Option<NodeId>, Error> {
+    let path = node_note(home);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|error| file("use", &path)(std::io::Error::other(error))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(file("read", &path)(source)),
+    }
+}
+
+/// Notes the node that this machine is.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn note_node(home: &Path, node: NodeId) -> Result<(), Error> {
+    let path = node_note(home);
+    let fresh = home.join(format!(".{NODE_FILE}.{}", std::process::id()));
+    let write = || {
+        std::fs::write(&fresh, format!("{node}\n"))?;
         std::fs::rename(&fresh, &path)
     };
     write().map_err(file("write", &path))

@@ -37,6 +37,19 @@ pub enum Error {
         /// The id that was expected.
         expected: cyx_core::ids::NodeId,
     },
+    /// The data directory has no key, and there was one.
+    #[error(
+        "there is no node.key in {path}, but this machine was node {expected}: is the disk mounted? \
+         To start another node there, remove {note}"
+    )]
+    KeyGone {
+        /// The data directory.
+        path: String,
+        /// The node that this machine was.
+        expected: cyx_core::ids::NodeId,
+        /// Where that is noted.
+        note: String,
+    },
     /// A folder in which no node was ever started.
     #[error("there is no storage node in {} (--storage-path)", .0.display())]
     NoNode(std::path::PathBuf),
@@ -163,7 +176,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unconfirmed(_) => 64,
-            Self::NoNode(_) => 66,
+            Self::NoNode(_) | Self::KeyGone { .. } => 66,
             Self::Config(_) => 78,
             Self::OtherNode { .. } | Self::InsufficientStorage { .. } => 78,
             Self::NotEnrolled | Self::OtherGateway { .. } | Self::NoCode | Self::Password(_) => 77,

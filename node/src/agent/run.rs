@@ -21,7 +21,7 @@ use super::keep::Follower;
 use super::link::{Caller, Link, Profile, Wish, remembered_keys};
 use super::session::Session;
 use super::storage::{BucketPlace, Storage};
-use super::{api::Api, channel, orders, scrub, upkeep};
+use super::{api::Api, channel, credentials, orders, scrub, upkeep};
 use crate::http;
 use crate::repair::worker;
 use crate::service::access::Access;
@@ -163,6 +163,10 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     match joined {
         Ok((link, wish)) => {
             registered.store(true, Ordering::SeqCst);
+            // A home folder that cannot be written any more is no reason not to serve.
+            if let Err(error) = credentials::note_node(&config.home, node.identity.id()) {
+                tracing::warn!(%error, "it is not noted which node this machine is");
+            }
             let (announce, announced) = watch::channel(0);
             parts.others.push(tokio::spawn(Follower::new(link.caller().clone(), applied).run(announced)));
             let interval = config.heartbeat.map_or(orders::HAND_IN, |heartbeat| heartbeat.min(orders::HAND_IN));
@@ -259,6 +263,13 @@ impl Parts {
 async fn open(config: &Arc<Config>, clock: &Clock) -> Result<(Arc<Node>, u64), Error> {
     http::install_metrics();
     let path = &config.storage_path;
+    // The mountpoint of a disk that is not mounted looks like a node's first start.
+    if !Identity::exists(path)
+        && let Some(expected) = credentials::noted_node(&config.home)?
+    {
+        let note = credentials::node_note(&config.home).display().to_string();
+        return Err(Error::KeyGone { path: path.display().to_string(), expected, note });
+    }
     let failed = |source| Error::File { doing: "make", path: path.display().to_string(), source };
     // Other people's chunks and the node's key are nobody's on this machine. A folder that is there has the mode that somebody chose.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
