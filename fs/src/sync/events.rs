@@ -165,16 +165,14 @@ impl Inner {
             Notice::Change(change) => {
                 let Ok(bucket) = BucketId::try_from(&change.bucket[..]) else { return };
                 let Some(home) = self.buckets.get(bucket) else { return };
-                if home.local.is_own(change.sequence) {
-                    committed_here(&home, &change);
+                let same_session = change.session[..] == self.client.session.id().0[..];
+                // The lease alone does not tell: it may have ended and this machine not know it yet, as after it was suspended.
+                if committed_here(&home, &change) || same_session && home.local.is_own(change.sequence) {
                     return;
                 }
-                let same_session = change.session[..] == self.client.session.id().0[..];
                 if change.kind() == Kind::Content && same_session {
                     // Commits are not calls of this module: whether it was one of its store shows in a moment.
-                    if !committed_here(&home, &change) {
-                        home.flights.hold(&change);
-                    }
+                    home.flights.hold(&change);
                 } else if home.flights.is_foreign(&change, same_session) == Some(true) {
                     self.apply_change(&home, &change);
                 }

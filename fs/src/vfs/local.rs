@@ -79,8 +79,10 @@ pub(super) struct Held {
     id: Bytes,
     pub(super) fencing: u64,
     pub(super) granted: Instant,
-    /// Nothing is decided behind this.
+    /// Nothing is decided behind this; less what the machine is suspended for until then, see [`Self::lasts`].
     pub(super) until: Instant,
+    /// How long the machine had been suspended when it was asked for, or renewed.
+    pub(super) suspended: Duration,
     pub(super) renew_at: Instant,
     pub(super) recalled: bool,
     /// The bucket's sequence when it was acquired, once that is known: others have changed nothing behind it.
@@ -100,6 +102,8 @@ struct Own {
     fencing: u64,
     from: u64,
     upto: u64,
+    /// The highest one that was taken for this machine's own. Behind `upto` only because the lease was thought to be there.
+    assumed: u64,
 }
 
 /// Why something failed, and when it is tried again.
@@ -208,12 +212,12 @@ pub(super) enum Decided {
 impl State {
     fn decides(&self) -> Option<u64> {
         let held = self.lease.as_ref()?;
-        (held.active && !held.recalled && Instant::now() < held.until).then_some(held.fencing)
+        (held.active && !held.recalled && held.lasts()).then_some(held.fencing)
     }
 
-    /// The lease of this number is there, for sure.
+    /// The lease of this number is there, as far as this machine can tell: the server may have ended it, by another clock.
     fn holds(&self, fencing: u64) -> bool {
-        self.lease.as_ref().is_some_and(|held| held.fencing == fencing && Instant::now() < held.until)
+        self.lease.as_ref().is_some_and(|held| held.fencing == fencing && held.lasts())
     }
 }
 
@@ -380,14 +384,31 @@ impl Local {
         self.heard.fetch_max(sequence, Ordering::AcqRel);
     }
 
-    /// A change of the bucket with this sequence was made by this machine under a lease.
+    /// A change of the bucket with this sequence, by this machine's session, was made by this machine under a lease. That is assumed while
+    /// the lease is thought to be there, see [`Self::assumed`]; others may have the same session.
     pub(crate) fn is_own(&self, sequence: u64) -> bool {
-        let state = lock(&self.state);
-        let Some(own) = state.own else { return false };
-        sequence > own.from && (sequence <= own.upto || state.holds(own.fencing))
+        let mut state = lock(&self.state);
+        let Some(mut own) = state.own else { return false };
+        let is_own = sequence > own.from && (sequence <= own.upto || state.holds(own.fencing));
+        if is_own {
+            own.assumed = own.assumed.max(sequence);
+            state.own = Some(own);
+        }
+        is_own
     }
 
-    /// A call of this machine, under the lease of this number, was answered when the bucket stood at this sequence.
+    /// Up to where changes were taken for this machine's own of which the server has not said since that the lease of this number was there.
+    fn assumed(&self, fencing: u64) -> Option<u64> {
+        let own = lock(&self.state).own?;
+        (own.fencing == fencing && own.assumed > own.upto).then_some(own.assumed)
+    }
+
+    /// The server has said that this was made under the lease.
+    fn is_own_for_sure(&self, sequence: u64) -> bool {
+        lock(&self.state).own.is_some_and(|own| sequence <= own.upto)
+    }
+
+    /// The lease of this number was still there when the bucket stood at this sequence.
     fn note_own(&self, fencing: u64, sequence: u64) {
         if let Some(own) = lock(&self.state).own.as_mut().filter(|own| own.fencing == fencing) {
             own.upto = own.upto.max(sequence);
@@ -429,7 +450,9 @@ mod tests {
     fn held(fencing: u64, active: bool) -> Held {
         let until = Instant::now() + Duration::from_secs(3600);
         let granted = Instant::now();
-        Held { id: Bytes::new(), fencing, granted, until, renew_at: until, recalled: false, from: Some(10), active }
+        let suspended = Duration::ZERO;
+        let from = Some(10);
+        Held { id: Bytes::new(), fencing, granted, until, suspended, renew_at: until, recalled: false, from, active }
     }
 
     fn with_lease(held: Held) -> Local {
@@ -553,5 +576,18 @@ mod tests {
         lock(&local.state).lease = Some(held(2, false));
         assert!(local.is_own(20) && !local.is_own(21), "behind the lease others may have made it");
         assert!(!Local::default().is_own(1));
+    }
+
+    #[test]
+    fn what_is_taken_for_own_is_assumed_until_the_server_says_that_the_lease_was_there() {
+        let local = with_lease(held(1, true));
+        local.activate(1);
+        assert_eq!(local.assumed(1), None);
+        assert!(local.is_own(12) && local.is_own(11) && !local.is_own(9));
+        assert_eq!((local.assumed(1), local.assumed(2)), (Some(12), None));
+        local.note_own(1, 12);
+        assert_eq!(local.assumed(1), None);
+        assert!(local.is_own(12));
+        assert_eq!(local.assumed(1), None);
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use cyx_fs::vfs::{Done, Invalidator, OpenFlags, Options, RenameFlags};
 use cyx_fs::{Errno, Ino, SetAttr, SetTime};
+use cyx_proto::convert::bytes_of;
+use cyx_proto::meta::v1 as pb;
 
-use super::alone::names;
-use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
+use super::alone::{alone, names};
+use super::support::{ME, Machine, WRITE, World, bucket, content, list, open_of, put, until, walk, write_at};
 
 /// Remembers what the kernel was told.
 #[derive(Default)]
@@ -140,6 +142,54 @@ async fn changes_of_the_command_line_are_seen_although_it_has_the_same_session()
     world.user.ok(["delete", "work", "uploaded"]);
     until("the deletion is seen", async || fs.lookup(work, b"uploaded").await == Err(Errno::ENOENT)).await;
     fs.shutdown().await;
+}
+
+/// Ends the write lease of a machine without its knowledge, as the server's clock does while the machine sleeps.
+async fn end_lease(world: &World, machine: &Machine, name: &str) {
+    let client = world.client().await;
+    let bucket = client.bucket(name).await.unwrap().id;
+    // In its place: whoever has its session and its name as a holder gets a lease anew.
+    let holder = std::fs::read_to_string(machine.folder.path().join("holder")).unwrap();
+    let request = pb::AcquireWriteLeaseRequest { bucket: bytes_of(bucket), holder };
+    let lease = client.meta.acquire_write_lease(request).await.unwrap();
+    let request = pb::ReleaseWriteLeaseRequest { bucket: bytes_of(bucket), lease: lease.lease };
+    client.meta.release_write_lease(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_others_do_after_the_lease_ended_unnoticed_is_not_taken_for_this_machines_own() {
+    // It is not renewed before the end of the test.
+    let world = World::with(&["--write-lease-seconds=7200"]);
+    let here = world.machine(|_| {}).await;
+    let folder = tempfile::tempdir().unwrap();
+    let there = open_of(&world.user.elsewhere(&world.cluster), folder.path(), |_| {}).await;
+    let (a, b) = (bucket(&here.fs, "work").await, bucket(&there, "work").await);
+    put(&here.fs, a, "old", b"").await;
+    put(&here.fs, a, "file", b"before").await;
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    until("the other has the file", async || walk(&there, b, "file").await.is_ok_and(|attr| attr.size == 6)).await;
+    alone(&here.fs, a).await;
+    assert_eq!(names(&here.fs, a).await, ["file", "old"]);
+
+    end_lease(&world, &here, "work").await;
+    there.rename(b, b"old", b, b"new", RenameFlags::default()).await.unwrap();
+    let handle = there.open_file(walk(&there, b, "file").await.unwrap().ino, WRITE).await.unwrap();
+    write_at(&there, handle, 0, b"and afterwards").await;
+    there.release(handle).await;
+    assert_eq!(there.drain(&|_| {}).await, Ok(0));
+    until("the rename is seen", async || names(&here.fs, a).await == ["file", "new"]).await;
+    let file = walk(&here.fs, a, "file").await.unwrap().ino;
+    until("the content is seen", async || content(&here.fs, file).await == b"and afterwards").await;
+
+    // Whoever has the same session cannot be told from this machine, until the server says that the lease is over.
+    world.user.write("work", "uploaded", b"by the command line");
+    there.mkdir(b, b"mark", 0o755, ME).await.unwrap();
+    until("what came behind it is seen", async || here.fs.lookup(a, b"mark").await.is_ok()).await;
+    here.fs.mkdir(a, b"mine", 0o755, ME).await.unwrap();
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    until("all of it is seen", async || names(&here.fs, a).await == ["file", "mark", "mine", "new", "uploaded"]).await;
+    here.fs.shutdown().await;
+    there.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

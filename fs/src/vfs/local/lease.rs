@@ -11,6 +11,8 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::random_bytes;
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 
 use super::{Held, Local, MARGIN, Own, Turn};
@@ -30,9 +32,36 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Between attempts to renew or to finish.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long the machine has been suspended since it was started. [`Instant`] stands still meanwhile, and the server's clock does not.
+#[cfg(target_os = "linux")]
+fn suspended() -> Duration {
+    let [running, all] = [ClockId::Monotonic, ClockId::Boottime].map(|clock| Duration::try_from(clock_gettime(clock)));
+    all.ok().zip(running.ok()).map_or(Duration::ZERO, |(all, running)| all.saturating_sub(running))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn suspended() -> Duration {
+    Duration::ZERO
+}
+
+/// When something was asked for: an answer says how it was at that moment, at the earliest.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    suspended: Duration,
+}
+
+impl Asked {
+    fn now() -> Self {
+        // In this order: a suspension in between counts as one behind it.
+        Self { suspended: suspended(), at: Instant::now() }
+    }
+}
+
 impl Held {
-    /// A lease that the server gave when it was asked at `before`.
-    fn new(lease: pb::WriteLease, before: Instant) -> Self {
+    /// A lease that the server gave, or prolonged, when it was asked.
+    fn new(lease: pb::WriteLease, asked: Asked) -> Self {
+        let before = asked.at;
         let life = Duration::from_millis(lease.remaining_ms);
         let until = before + life.saturating_sub(MARGIN.min(life / 4));
         Self {
@@ -40,11 +69,22 @@ impl Held {
             fencing: lease.fencing,
             granted: before,
             until,
+            suspended: asked.suspended,
             renew_at: before + life / 3,
             recalled: lease.recalled,
             from: None,
             active: false,
         }
+    }
+
+    /// It is there, by the clocks of this machine.
+    pub(super) fn lasts(&self) -> bool {
+        self.lasts_at(Instant::now(), suspended())
+    }
+
+    /// `suspended`: how long the machine has been by then.
+    fn lasts_at(&self, now: Instant, suspended: Duration) -> bool {
+        now + suspended.saturating_sub(self.suspended) < self.until
     }
 }
 
@@ -82,7 +122,7 @@ impl Local {
         let Some(held) = state.lease.as_mut().filter(|held| held.fencing == fencing) else { return };
         let Some(from) = held.from else { return };
         held.active = true;
-        state.own = Some(Own { fencing, from, upto: from });
+        state.own = Some(Own { fencing, from, upto: from, assumed: from });
         drop(state);
         self.shorter.notify_waiters();
     }
@@ -177,10 +217,10 @@ impl Inner {
                 Some(calls) => Some(calls.write().await),
                 None => None,
             };
-            let before = Instant::now();
+            let asked = Asked::now();
             let request = pb::AcquireWriteLeaseRequest { bucket: bytes_of(home.id), holder: self.holder.clone() };
             let lease = home.health.ask(self.client.meta.acquire_write_lease(request)).await?;
-            let held = Held::new(lease, before);
+            let held = Held::new(lease, asked);
             self.store.set_write_lease(home.id, Some(held.pair()));
             lock(&home.local.state).lease = Some(held);
             Ok::<(), Error>(())
@@ -220,7 +260,7 @@ impl Inner {
     /// Does what the lease needs now; says when it needs something again.
     async fn look_after(&self, home: &Opened, held: &Held) -> Duration {
         let now = Instant::now();
-        if now >= held.until {
+        if !held.lasts() {
             tracing::info!(bucket = %home.id, "the write lease could not be renewed");
             self.lose_lease(home, held.fencing);
             return Duration::ZERO;
@@ -238,21 +278,25 @@ impl Inner {
     }
 
     async fn renew(&self, home: &Opened, held: &Held) -> Duration {
-        let before = Instant::now();
+        let (asked, assumed) = (Asked::now(), home.local.assumed(held.fencing));
         let request = pb::RenewWriteLeaseRequest { bucket: bytes_of(home.id), lease: held.id.clone() };
         let asking = self.client.meta.renew_write_lease(request);
         match tokio::time::timeout_at(held.until.into(), asking).await {
             Ok(Ok(lease)) => {
-                let renewed = Held::new(lease, before);
+                let renewed = Held::new(lease, asked);
                 home.local.with_lease(held.fencing, |held| {
-                    held.until = held.until.max(renewed.until);
+                    (held.until, held.suspended) = (renewed.until, renewed.suspended);
                     held.renew_at = renewed.renew_at;
                     held.recalled |= renewed.recalled;
                 });
+                // It has not ended in between, so what was assumed is true.
+                if let Some(sequence) = assumed {
+                    home.local.note_own(held.fencing, sequence);
+                }
                 Duration::ZERO
             }
             Ok(Err(error)) if error.code() == ErrorCode::StaleLease => {
-                self.lose_lease(home, held.fencing);
+                self.lease_is_over(home, held.fencing);
                 Duration::ZERO
             }
             Ok(Err(error)) => {
@@ -306,6 +350,13 @@ impl Inner {
         if held.recalled {
             home.local.ask_again_in(again());
         }
+        if let Some(assumed) = home.local.assumed(held.fencing) {
+            // Whether it is there still: giving it back does not tell.
+            let pause = self.renew(home, held).await;
+            if !home.local.is_own_for_sure(assumed) {
+                return pause;
+            }
+        }
         self.release(home, held).await;
         Duration::ZERO
     }
@@ -344,8 +395,16 @@ impl Inner {
         }
     }
 
+    /// The server says that the lease is over. It may have been for long: what was taken for this machine's own may be of others.
+    pub(super) fn lease_is_over(&self, home: &Opened, fencing: u64) {
+        let assumed = home.local.assumed(fencing).is_some();
+        if self.lose_lease(home, fencing) && assumed {
+            self.doubt_everything(home);
+        }
+    }
+
     /// The lease is over. Whether it was there.
-    pub(super) fn lose_lease(&self, home: &Opened, fencing: u64) -> bool {
+    fn lose_lease(&self, home: &Opened, fencing: u64) -> bool {
         let was_there = home.local.drop_lease(fencing);
         if was_there {
             self.store.set_write_lease(home.id, None);
@@ -362,12 +421,25 @@ mod tests {
 
     #[test]
     fn a_lease_is_trusted_for_less_than_its_life_counted_from_before_it_was_asked_for() {
-        let before = Instant::now();
-        let held = |remaining_ms| Held::new(pb::WriteLease { remaining_ms, ..pb::WriteLease::default() }, before);
+        let asked = Asked::now();
+        let before = asked.at;
+        let held = |remaining_ms| Held::new(pb::WriteLease { remaining_ms, ..pb::WriteLease::default() }, asked);
         assert_eq!(held(30_000).until, before + Duration::from_secs(28));
         assert_eq!(held(30_000).renew_at, before + Duration::from_secs(10));
         assert_eq!(held(2_000).until, before + Duration::from_millis(1_500));
         assert_eq!(held(0).until, before);
+    }
+
+    #[test]
+    fn a_lease_goes_on_while_the_machine_is_suspended() {
+        let asked = Asked { at: Instant::now(), suspended: Duration::from_secs(1000) };
+        let held = Held::new(pb::WriteLease { remaining_ms: 30_000, ..pb::WriteLease::default() }, asked);
+        let soon = asked.at + Duration::from_secs(1);
+        assert!(held.lasts_at(soon, asked.suspended));
+        assert!(held.lasts_at(soon, asked.suspended + Duration::from_secs(26)));
+        assert!(!held.lasts_at(soon, asked.suspended + Duration::from_secs(27)));
+        assert!(!held.lasts_at(asked.at + Duration::from_secs(28), asked.suspended));
+        assert!(held.lasts_at(soon, Duration::ZERO), "no clock goes back");
     }
 
     #[tokio::test]
@@ -375,7 +447,8 @@ mod tests {
         let given = |granted: Instant| {
             let local = Local::default();
             let lease = pb::WriteLease { remaining_ms: 30_000, ..pb::WriteLease::default() };
-            lock(&local.state).lease = Some(Held { from: Some(7), ..Held::new(lease, granted) });
+            let asked = Asked { at: granted, ..Asked::now() };
+            lock(&local.state).lease = Some(Held { from: Some(7), ..Held::new(lease, asked) });
             local
         };
         Local::default().activation().await;

@@ -324,7 +324,7 @@ impl Inner {
             }
             (Err(error), Some(under)) if error.code() == ErrorCode::StaleLease => {
                 tracing::info!(bucket = %home.id, "the write lease is over");
-                self.lose_lease(home, under.fencing);
+                self.lease_is_over(home, under.fencing);
                 Ok(None)
             }
             (Err(error), _) => Err(error),
