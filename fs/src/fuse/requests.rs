@@ -249,7 +249,7 @@ impl fuser::Filesystem for Adapter {
                     fs.clear_set_id(ino.0).await?;
                 }
                 let written = match appends {
-                    true => fs.append(Handle(fh.0), data).await,
+                    true => fs.append(Handle(fh.0), offset, data).await,
                     false => fs.write(Handle(fh.0), offset, data).await,
                 };
                 written.map(Plain)

@@ -59,18 +59,19 @@ impl Filesystem {
     /// # Errors
     /// `EBADF`, `EFBIG`, `ENOSPC`.
     pub async fn write(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
-        self.write_where(handle, Some(offset), data).await
+        self.write_where(handle, offset, false, data).await
     }
 
-    /// As [`Self::write`], at the end of the file, wherever that is by then.
+    /// As [`Self::write`], at the end of the file, wherever that is by then. `offset` is where the kernel takes the end to be, and where it
+    /// keeps the bytes: if that is elsewhere, it is told to forget what it has of the file.
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub async fn append(&self, handle: Handle, data: Bytes) -> Result<u32, Errno> {
-        self.write_where(handle, None, data).await
+    pub async fn append(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
+        self.write_where(handle, offset, true, data).await
     }
 
-    async fn write_where(&self, handle: Handle, offset: Option<u64>, data: Bytes) -> Result<u32, Errno> {
+    async fn write_where(&self, handle: Handle, offset: u64, appends: bool, data: Bytes) -> Result<u32, Errno> {
         let inner = &*self.inner;
         let open = inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
@@ -82,12 +83,17 @@ impl Filesystem {
         }
         let writing = file.node.writing.lock().await;
         inner.ready(&file.node, &file.content).await?;
-        let written = match offset {
-            Some(offset) => file.content.write(offset, data).await?,
-            None => file.content.append(data).await?,
+        let written = match appends {
+            true => file.content.append(data).await?,
+            false => file.content.write(offset, data).await?,
         };
         content_changed(file);
         drop(writing);
+        if written.start != offset
+            && let Some(invalidator) = inner.invalidator.get()
+        {
+            invalidator.inode(file.node.ino, 0..u64::MAX);
+        }
         if file.flags.sync {
             inner.make_durable(file).await?;
         }

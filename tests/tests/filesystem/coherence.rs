@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cyx_fs::vfs::{Done, Invalidator, OpenFlags, Options, RenameFlags};
 use cyx_fs::{Errno, Ino, SetAttr, SetTime};
 use cyx_proto::convert::bytes_of;
@@ -190,6 +191,26 @@ async fn what_others_do_after_the_lease_ended_unnoticed_is_not_taken_for_this_ma
     until("all of it is seen", async || names(&here.fs, a).await == ["file", "mark", "mine", "new", "uploaded"]).await;
     here.fs.shutdown().await;
     there.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_kernel_forgets_what_it_keeps_of_an_append_that_went_elsewhere() {
+    let world = World::new();
+    let here = world.machine(|_| {}).await;
+    let work = bucket(&here.fs, "work").await;
+    let file = put(&here.fs, work, "log", b"12345678").await;
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    let told = Arc::new(Told::default());
+    here.fs.set_invalidator(Arc::<Told>::clone(&told));
+    let handle = here.fs.open_file(file, WRITE).await.unwrap();
+    assert_eq!(here.fs.append(handle, 8, Bytes::from_static(b"abc")).await, Ok(3));
+    assert_eq!(*told.inodes.lock().unwrap(), []);
+    // It does not know of the last ones yet.
+    assert_eq!(here.fs.append(handle, 8, Bytes::from_static(b"def")).await, Ok(3));
+    assert_eq!(*told.inodes.lock().unwrap(), [(file, 0..u64::MAX)]);
+    here.fs.release(handle).await;
+    assert_eq!(content(&here.fs, file).await, b"12345678abcdef");
+    here.fs.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

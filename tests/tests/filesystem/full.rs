@@ -10,9 +10,11 @@ use super::support::{ME, WRITE, World, bucket, content, list, put, until};
 
 /// Appends until there is no room.
 async fn fill(fs: &Filesystem, handle: Handle, step: usize) {
+    let mut end = 0;
     loop {
-        if let Err(errno) = fs.append(handle, Bytes::from(vec![7; step])).await {
-            return assert_eq!(errno, Errno::ENOSPC);
+        match fs.append(handle, end, Bytes::from(vec![7; step])).await {
+            Ok(written) => end += u64::from(written),
+            Err(errno) => return assert_eq!(errno, Errno::ENOSPC),
         }
     }
 }

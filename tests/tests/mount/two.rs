@@ -54,6 +54,42 @@ fn what_one_machine_closes_the_other_opens() {
     cluster.assert_consistent();
 }
 
+/// The kernel puts what is appended where it takes the end to be, and reads it from there.
+#[test]
+fn what_is_appended_behind_what_another_machine_appended_is_read_where_it_is() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("log");
+    let there = user.elsewhere(&cluster);
+    user.ok(["bucket", "create", "shared"]);
+    let args = ["--bucket", "shared", "--close", "remote"];
+    let (mut a, mut b) = (Mount::start(&user, "a", &args), Mount::start(&there, "b", &args));
+    let parts = [(1, 8192), (2, 12_288), (3, 16_384)].map(|(seed, len)| noise(seed, len));
+    let append = |mount: &Mount<'_>| fs::OpenOptions::new().append(true).create(true).open(mount.join("log")).unwrap();
+    let mut log = append(&a);
+    log.write_all(&parts[0]).unwrap();
+    log.sync_all().unwrap();
+    a.settle();
+    wait_until("the other sees the first part", || fs::read(b.join("log")).is_ok_and(|found| found == parts[0]));
+    append(&b).write_all(&parts[1]).unwrap();
+    fs::write(b.join("mark"), "").unwrap();
+    // By another file: whoever asks for the length of this one lets the kernel know the end.
+    wait_until("the first has heard of the second part", || fs::metadata(a.join("mark")).is_ok());
+    log.write_all(&parts[2]).unwrap();
+    drop(log);
+    let wanted = parts.concat();
+    wait_until("the other sees the third part", || fs::read(b.join("log")).is_ok_and(|found| found == wanted));
+    wait_until("the first sees all of it where it is", || fs::read(a.join("log")).is_ok_and(|found| found == wanted));
+    for mount in [&a, &b] {
+        assert_eq!(mount.status()["conflicts"], 0);
+    }
+    a.unmount();
+    b.unmount();
+    cluster.assert_consistent();
+}
+
 #[test]
 fn machines_that_take_turns_have_no_conflicts_and_see_each_other() {
     take_turns(&["--bucket", "shared", "--close", "remote"]);
