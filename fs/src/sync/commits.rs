@@ -125,6 +125,34 @@ impl Filesystem {
     }
 }
 
+impl Node {
+    /// A version of this size was committed here. `dirty`: more was written since.
+    pub(crate) fn note_commit(&self, version: u64, size: u64, dirty: bool) {
+        let seen = self.home.seen_now();
+        let mut facts = lock(&self.facts);
+        if version > facts.version {
+            facts.moved += 1;
+            facts.version = version;
+            facts.size = size;
+        }
+        if dirty || version != facts.version {
+            return;
+        }
+        match facts.written.take() {
+            // The commit carried these times.
+            Some(written) => {
+                facts.attributes.mtime_ns = written.mtime_ns;
+                facts.attributes.ctime_ns = facts.attributes.ctime_ns.max(written.ctime_ns);
+                // The rest is as it was, and no newer.
+                if !facts.seen.stale && !self.home.is_older(&facts.seen) {
+                    facts.seen = seen;
+                }
+            }
+            None => facts.disbelieve(),
+        }
+    }
+}
+
 impl Inner {
     /// Begins something that is of no use any more when the filesystem is shut down, which waits for no server and no node. What it leaves
     /// undone is found in the journal as after a crash.
@@ -148,28 +176,7 @@ impl Inner {
             home.moved();
         }
         let Some(node) = self.table.by_id(file.bucket, file.inode) else { return };
-        let dirty = self.is_dirty(&node);
-        let seen = node.home.seen_now();
-        let mut facts = lock(&node.facts);
-        if version > facts.version {
-            facts.moved += 1;
-            facts.version = version;
-            facts.size = size;
-        }
-        if !dirty && version == facts.version {
-            match facts.written.take() {
-                // The commit carried these times.
-                Some(written) => {
-                    facts.attributes.mtime_ns = written.mtime_ns;
-                    facts.attributes.ctime_ns = facts.attributes.ctime_ns.max(written.ctime_ns);
-                    if !facts.seen.stale {
-                        facts.seen = seen;
-                    }
-                }
-                None => facts.disbelieve(),
-            }
-        }
-        drop(facts);
+        node.note_commit(version, size, self.is_dirty(&node));
         self.let_go(&node);
     }
 

@@ -133,7 +133,7 @@ impl Opened {
     }
 
     /// Learnt before everything was to be asked for anew.
-    fn is_older(&self, seen: &Seen) -> bool {
+    pub(crate) fn is_older(&self, seen: &Seen) -> bool {
         seen.generation != self.generation.load(Ordering::Acquire)
     }
 

@@ -13,7 +13,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use super::bound::NameCount;
 use super::local::note::Note;
 use super::local::{Decided, Local};
-use super::node::{Health, Node, Opened, Remote};
+use super::node::{Health, Node, Opened, Remote, Written, lock};
 use super::table::Table;
 use super::{TTL_WATCHED, Top, name_ttl};
 use crate::attributes::{Kind, ROOT_INO};
@@ -49,7 +49,11 @@ impl Tree {
 
     fn node(&self, kind: Kind) -> Arc<Node> {
         let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = InodeId((u128::from(number) << 64 | u128::from(number)).to_be_bytes());
+        self.node_as(InodeId((u128::from(number) << 64 | u128::from(number)).to_be_bytes()), kind)
+    }
+
+    /// An inode, made if nobody has it.
+    pub(super) fn node_as(&self, id: InodeId, kind: Kind) -> Arc<Node> {
         let (home, key, seen) = (Arc::clone(&self.home), InodeKey::make_at(FIRST_EPOCH), self.home.seen_now());
         let inode = pb::Inode { nlink: 1, ..pb::Inode::default() };
         self.table.get_or_make(home.id, id, None, |ino| Node::new(ino, home, id, kind, key, &inode, seen)).0
@@ -84,6 +88,22 @@ impl Tree {
         assert!(matches!(decided, Ok(Decided::Here)));
         self.home.health.set(true);
     }
+}
+
+#[test]
+fn a_commit_makes_nothing_believed_that_is_to_be_asked_for_anew() {
+    let tree = Tree::new();
+    let file = tree.node_as(InodeId([1; 16]), Kind::File);
+    let believed = |file: &Node| file.home.believes(&lock(&file.facts).seen);
+    let write = || lock(&file.facts).written = Some(Written { mtime_ns: 7, ctime_ns: 7 });
+    write();
+    file.note_commit(1, 10, false);
+    assert!(believed(&file), "it is known what was committed");
+    write();
+    file.home.forget_all();
+    file.note_commit(2, 20, false);
+    assert_eq!(lock(&file.facts).size, 20);
+    assert!(!believed(&file), "others may have changed the rest");
 }
 
 #[test]
