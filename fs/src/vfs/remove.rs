@@ -12,6 +12,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::apply::{Applied, Change, DECISIONS, decide_again, expected};
 use super::node::{Node, lock};
+use super::rename::both;
 use super::{Filesystem, Found, Inner};
 use crate::attributes::Ino;
 use crate::errno::Errno;
@@ -45,8 +46,31 @@ impl Filesystem {
 
 impl Inner {
     async fn remove(&self, directory: &Arc<Node>, name: &[u8], is_directory: bool) -> Result<(), Errno> {
-        let _changing = directory.changing.lock().await;
-        let mut asked = None;
+        let (mut asked, mut busy) = (None, None);
+        for _ in 0..DECISIONS {
+            let child: Option<Arc<Node>> = busy.take();
+            let _changing = match &child {
+                Some(child) => both(directory, child).await,
+                None => (directory.changing.lock().await, None),
+            };
+            busy = self.remove_in(directory, name, is_directory, child.as_ref(), &mut asked).await?;
+            if busy.is_none() {
+                return Ok(());
+            }
+        }
+        Err(Errno::EBUSY)
+    }
+
+    /// As [`Self::remove`] in a directory that is locked, as is `locked`. Does nothing if what the name leads to is locked by somebody else,
+    /// and returns it: whoever has it may wait for the directory, so both have to be taken in the order in which everybody takes them.
+    async fn remove_in(
+        &self,
+        directory: &Arc<Node>,
+        name: &[u8],
+        is_directory: bool,
+        locked: Option<&Arc<Node>>,
+        asked: &mut Option<pb::Mutation>,
+    ) -> Result<Option<Arc<Node>>, Errno> {
         for _ in 0..DECISIONS {
             let turn = self.turn(&directory.home).await;
             let edge = self.find(directory, name).await?.ok_or(Errno::ENOENT)?;
@@ -56,7 +80,13 @@ impl Inner {
                 _ => {}
             }
             // Nothing can be put into a directory from here while it is being removed.
-            let inside = if is_directory { Some(edge.node.changing.lock().await) } else { None };
+            let is_locked = locked.is_some_and(|locked| Arc::ptr_eq(locked, &edge.node));
+            let inside = if is_directory && !is_locked {
+                let Ok(inside) = edge.node.changing.try_lock() else { return Ok(Some(edge.node)) };
+                Some(inside)
+            } else {
+                None
+            };
             if turn.is_here() {
                 self.fresh(&edge.node).await?;
                 if is_directory && !self.list(&edge.node).await?.entries.is_empty() {
@@ -74,7 +104,7 @@ impl Inner {
             let (names_moved, moved) = (directory.names_moved(), edge.node.facts_moved());
             let loses = self.known_of(&edge.node, turn);
             let change = Change { loses, asked: asked.take(), ..Change::new(Op::Unlink(unlink), stamp) };
-            match self.apply(&directory.home, turn, change, &mut asked).await {
+            match self.apply(&directory.home, turn, change, asked).await {
                 Ok(applied) => {
                     drop(inside);
                     directory.names_changed(stamp, -i32::from(is_directory));
@@ -86,7 +116,7 @@ impl Inner {
                         }
                     }
                     self.drop_if_gone(&edge.node).await;
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(error) if decide_again(&error) => directory.doubt_name(name),
                 Err(error) => {

@@ -64,7 +64,7 @@ impl Filesystem {
 const DEPTH_MAX: usize = 4096;
 
 /// Locks one or two directories, in the order of their numbers.
-async fn both<'a>(a: &'a Node, b: &'a Node) -> (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>) {
+pub(super) async fn both<'a>(a: &'a Node, b: &'a Node) -> (MutexGuard<'a, ()>, Option<MutexGuard<'a, ()>>) {
     if a.ino == b.ino {
         (a.changing.lock().await, None)
     } else {

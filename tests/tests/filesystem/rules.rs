@@ -1,8 +1,11 @@
 //! What single operations promise: numbers of errors, times, counts, what open files see.
 
+use std::time::Duration;
+
 use cyx_fs::vfs::{RenameFlags, Seek, SetXattr};
 use cyx_fs::{Caller, Errno, Kind, ROOT_INO, SetAttr, SetTime};
 
+use super::alone::alone;
 use super::support::{ME, NEW, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
 const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
@@ -253,4 +256,47 @@ async fn a_rename_over_a_file_is_never_seen_before_its_content() {
     tokio::join!(writing, reading);
     writer.fs.shutdown().await;
     reader.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn removing_a_directory_and_moving_out_of_it_do_not_wait_for_each_other() {
+    const TIMES: u32 = 5000;
+    // Only ends a test that would hang.
+    const LIMIT: Duration = Duration::from_secs(300);
+    let world = World::with(&["--write-lease-seconds=600"]);
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    // Directories are locked in the order of their numbers, which are random: one lies above another that comes before it.
+    let mut number = 0;
+    let (above, below) = loop {
+        number += 1;
+        let above = fs.mkdir(work, format!("above-{number}").as_bytes(), 0o755, ME).await.unwrap().ino;
+        let below = fs.mkdir(above, b"below", 0o755, ME).await.unwrap().ino;
+        if below < above {
+            break (above, below);
+        }
+    };
+    put(fs, below, "file", b"").await;
+    alone(fs, work).await;
+    let removing = tokio::spawn({
+        let fs = fs.clone();
+        async move {
+            for _ in 0..TIMES {
+                assert_eq!(fs.rmdir(above, b"below").await, Err(Errno::ENOTEMPTY));
+            }
+        }
+    });
+    let moving = tokio::spawn({
+        let fs = fs.clone();
+        async move {
+            for _ in 0..TIMES {
+                assert_eq!(fs.rename(below, b"nothing", above, b"x", PLAIN).await, Err(Errno::ENOENT));
+            }
+        }
+    });
+    for task in [removing, moving] {
+        tokio::time::timeout(LIMIT, task).await.expect("neither waits for the other").unwrap();
+    }
+    fs.shutdown().await;
 }
