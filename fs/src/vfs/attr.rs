@@ -33,7 +33,7 @@ impl Filesystem {
             Found::Top => Ok(inner.top_attr()),
             Found::Node(node) => {
                 inner.fresh(&node).await?;
-                node.attr(&inner.look)
+                Ok(node.attr(&inner.look))
             }
         }
     }
@@ -105,7 +105,7 @@ impl Filesystem {
             inner.set_attributes(&node, change, stamp).await?;
         }
         inner.fresh(&node).await?;
-        node.attr(&inner.look)
+        Ok(node.attr(&inner.look))
     }
 
     /// Where a symbolic link leads.

@@ -221,7 +221,7 @@ impl Filesystem {
         inner.client.create_bucket(name, false).await?;
         let root = inner.open_bucket(name).await?;
         inner.buckets.forget_list();
-        let attr = root.attr(&inner.look)?;
+        let attr = root.attr(&inner.look);
         inner.table.count(&root);
         Ok(attr)
     }

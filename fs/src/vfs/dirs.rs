@@ -76,7 +76,7 @@ impl Filesystem {
             inner.fresh_nodes(&nodes).await?;
         }
         for entry in part {
-            let attr = if plus { Some(entry.node.attr(&inner.look)?) } else { None };
+            let attr = plus.then(|| entry.node.attr(&inner.look));
             if plus {
                 inner.table.count(&entry.node);
             }

@@ -79,7 +79,7 @@ impl Filesystem {
         let inner = &*self.inner;
         let directory = inner.directory_to_change(parent, name, Errno::EPERM)?;
         let node = inner.make_in(&directory, name, new, caller).await?;
-        let attr = node.attr(&inner.look)?;
+        let attr = node.attr(&inner.look);
         inner.table.count(&node);
         Ok(attr)
     }
@@ -111,7 +111,7 @@ impl Filesystem {
                 other => other?,
             };
             let handle = inner.open_node(&node, flags).await?;
-            let attr = node.attr(&inner.look)?;
+            let attr = node.attr(&inner.look);
             inner.table.count(&node);
             return Ok((attr, handle));
         }
@@ -135,7 +135,7 @@ impl Filesystem {
         }
         for _ in 0..DECISIONS {
             if inner.try_to_link(&node, &directory, new_name).await? {
-                let attr = node.attr(&inner.look)?;
+                let attr = node.attr(&inner.look);
                 inner.table.count(&node);
                 return Ok(attr);
             }

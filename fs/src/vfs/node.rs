@@ -501,10 +501,14 @@ impl Node {
         }
     }
 
-    /// Attributes as they are known, with what was written here.
-    pub(crate) fn attr(&self, look: &Look) -> Result<Attr, Errno> {
+    /// Attributes as they are known, with what was written here. A link whose target cannot be opened has none: only who reads it is told
+    /// so, for its directory can be listed and it can be removed.
+    pub(crate) fn attr(&self, look: &Look) -> Attr {
         let content = self.content();
-        let target = if self.kind == Kind::Symlink { self.target()?.len() as u64 } else { 0 };
+        let target = match self.kind {
+            Kind::Symlink => self.target().map_or(0, |target| target.len() as u64),
+            _ => 0,
+        };
         let facts = lock(&self.facts);
         let size = match self.kind {
             Kind::File => match content {
@@ -521,7 +525,7 @@ impl Node {
             Some(written) => (written.mtime_ns, written.ctime_ns.max(attributes.ctime_ns)),
             None => (attributes.mtime_ns, attributes.ctime_ns),
         };
-        Ok(Attr {
+        Attr {
             ino: self.ino,
             kind: self.kind,
             mode: attributes.mode & 0o7777 & !look.umask,
@@ -534,7 +538,7 @@ impl Node {
             atime_ns: attributes.atime_ns,
             mtime_ns,
             ctime_ns,
-        })
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use cyx_client::tree::change::NewKind;
 use cyx_fs::vfs::{RenameFlags, Seek, SetXattr};
 use cyx_fs::{Caller, Errno, Kind, ROOT_INO, SetAttr, SetTime};
+use cyx_proto::meta::v1 as pb;
+use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::alone::alone;
+use super::alone::{alone, names};
 use super::support::{ME, NEW, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
 const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
@@ -256,6 +259,39 @@ async fn a_rename_over_a_file_is_never_seen_before_its_content() {
     tokio::join!(writing, reading);
     writer.fs.shutdown().await;
     reader.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_link_without_a_target_is_listed_with_its_neighbours_and_can_be_removed() {
+    let world = World::new();
+    let client = world.client().await;
+    let there = client.bucket("work").await.unwrap();
+    let prepare = |name: &[u8]| {
+        let kind = NewKind::Symlink(b"target");
+        there.prepare(&there.root_directory(), name, kind, pb::Attributes::default()).unwrap().operation
+    };
+    let mut broken = prepare(b"broken");
+    let other = prepare(b"other");
+    // Sealed for another link.
+    let (Some(Op::Create(create)), Some(Op::Create(of))) = (&mut broken.operation, &other.operation) else {
+        unreachable!("both are made")
+    };
+    create.sealed_target = of.sealed_target.clone();
+    there.apply_one(vec![broken]).await.unwrap();
+    there.apply_one(vec![other]).await.unwrap();
+
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    put(fs, work, "file", b"content").await;
+    assert_eq!(names(fs, work).await, ["broken", "file", "other"]);
+    let link = fs.lookup(work, b"broken").await.unwrap();
+    assert_eq!((link.kind, link.size), (Kind::Symlink, 0));
+    assert_eq!(fs.readlink(link.ino).await, Err(Errno::EIO));
+    fs.forget(link.ino, 1);
+    fs.unlink(work, b"broken").await.unwrap();
+    assert_eq!(names(fs, work).await, ["file", "other"]);
+    fs.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
