@@ -46,9 +46,7 @@ impl Table {
         make: impl FnOnce(Ino) -> Node,
     ) -> (Arc<Node>, bool) {
         let mut inner = lock(&self.inner);
-        if let Some(ino) = inner.by_id.get(&(bucket, id)).copied()
-            && let Some(node) = inner.slots.get(&ino).and_then(|slot| slot.node.upgrade())
-        {
+        if let Some(node) = inner.node_of(bucket, id) {
             return (node, false);
         }
         if inner.slots.len() >= inner.sweep_at.max(SWEEP_MIN) {
@@ -68,9 +66,7 @@ impl Table {
 
     /// The node of an inode, if anybody has it.
     pub(crate) fn by_id(&self, bucket: BucketId, id: InodeId) -> Option<Arc<Node>> {
-        let inner = lock(&self.inner);
-        let ino = inner.by_id.get(&(bucket, id))?;
-        inner.slots.get(ino)?.node.upgrade()
+        lock(&self.inner).node_of(bucket, id)
     }
 
     /// Counts a lookup by the kernel.
@@ -111,6 +107,13 @@ impl Table {
 }
 
 impl Inner {
+    fn node_of(&self, bucket: BucketId, id: InodeId) -> Option<Arc<Node>> {
+        let ino = self.by_id.get(&(bucket, id))?;
+        let node = self.slots.get(ino)?.node.upgrade()?;
+        // The number may have been given to another inode since nobody held this one.
+        (node.id == id && node.home.id == bucket).then_some(node)
+    }
+
     fn sweep(&mut self) {
         self.slots.retain(|_, slot| slot.node.strong_count() > 0);
         let slots = &self.slots;
@@ -130,6 +133,30 @@ impl Inner {
                 return ino;
             }
             ino = ino.wrapping_add(1) & MASK;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::attributes::Kind;
+    use crate::vfs::tests::Tree;
+
+    #[test]
+    fn the_number_of_an_inode_that_nobody_holds_leads_to_whom_it_was_given_to_and_the_inode_does_not() {
+        let tree = Tree::new();
+        let ids = [1, 2].map(|first| cyx_core::ids::InodeId([[first; 8], [7; 8]].concat().try_into().unwrap()));
+        let first = tree.node_as(ids[0], Kind::File);
+        let (ino, bucket) = (first.ino, first.home.id);
+        drop(first);
+        let second = tree.node_as(ids[1], Kind::File);
+        assert_eq!(second.ino, ino);
+        assert!(tree.table.by_id(bucket, ids[0]).is_none());
+        let first = tree.node_as(ids[0], Kind::Directory);
+        assert_eq!((first.id, first.kind), (ids[0], Kind::Directory));
+        assert_ne!(first.ino, second.ino);
+        for node in [first, second] {
+            assert_eq!(tree.table.by_id(bucket, node.id).map(|node| node.ino), Some(node.ino));
         }
     }
 }
