@@ -7,12 +7,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use cyx_core::error::ErrorCode;
 use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use tonic::Status;
 use tracing::Instrument as _;
 
 use super::extract::client_ip;
-use super::request_id;
+use super::{calls, request_id};
 use crate::app::AppState;
 use crate::error::ApiError;
 
@@ -35,18 +35,18 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// The outermost layer.
 pub async fn observe(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let id = request_id::of(request.headers());
-    let method = request.method().clone();
+    let method = method_label(request.method());
     let grpc = is_grpc(&request);
     // Never the query: it may hold a token.
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", id = %id, %method, path = %path);
+    let span = tracing::info_span!("request", id = %id, method, path = %path);
     let begun = Instant::now();
     let mut response = request_id::scope(id.clone(), next.run(request)).instrument(span.clone()).await;
     let (elapsed, status) = (begun.elapsed(), response.status());
 
-    let label = label(grpc, &path, matched, &response);
-    let labels = [("path", label), ("method", method.to_string()), ("status", status.as_str().to_owned())];
+    let path = path_label(&path, matched);
+    let labels = [("path", path), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
     metrics::counter!("cyx_requests_total", &labels).increment(1);
     metrics::histogram!("cyx_request_seconds", &labels[..1]).record(elapsed);
     let code = response.extensions().get::<ErrorCode>().copied().map(ErrorCode::as_str);
@@ -78,17 +78,20 @@ pub async fn observe(State(app): State<AppState>, request: Request, next: Next) 
     response
 }
 
-/// A label with few values: what routes match, and of gRPC the methods that exist.
-fn label(grpc: bool, path: &str, matched: Option<String>, response: &Response) -> String {
-    const UNIMPLEMENTED: &[u8] = b"12";
-    let known = |response: &Response| {
-        response.headers().get("grpc-status").is_none_or(|status| status.as_bytes() != UNIMPLEMENTED)
-    };
+/// A label with few values: what routes match, and of gRPC the methods that exist. Each value stays in memory for good, and nobody needs a
+/// login to send another path.
+fn path_label(path: &str, matched: Option<String>) -> String {
     match matched {
-        Some(_) if grpc && path.len() <= 64 && known(response) => path.to_owned(),
+        Some(_) if calls::rule(path).is_some() => path.to_owned(),
         Some(matched) => matched,
         None => "other".to_owned(),
     }
+}
+
+/// A label with few values, as [`path_label`]: HTTP lets callers make up methods.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// Whether a request is gRPC.

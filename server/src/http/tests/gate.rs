@@ -54,6 +54,34 @@ async fn the_server_speaks_of_itself() {
 }
 
 #[tokio::test]
+async fn nothing_that_callers_make_up_becomes_a_label_of_metrics() {
+    let server = TestServer::new().await;
+    let person = Person::new(&server, "ada");
+    let grpc = |method: Method, path: String| {
+        let request = person.web.request(method, server.url(&path)).header("content-type", "application/grpc");
+        request.header("cyx-incarnation", "another").send()
+    };
+    for n in 0..50 {
+        let made_up = Method::from_bytes(format!("MADEUP{n}").as_bytes()).unwrap();
+        person.call(made_up, "/health", None, None).await;
+        grpc(Method::POST, format!("/cyx.meta.v1.MetaService/MadeUp{n}")).await.unwrap();
+        grpc(Method::DELETE, format!("/api/auth/sessions/madeup{n}")).await.unwrap();
+    }
+    grpc(Method::POST, "/cyx.meta.v1.MetaService/GetQuota".into()).await.unwrap();
+    let metrics = person.call(Method::GET, "/metrics", None, None).await;
+    let text = metrics.body.as_str().unwrap();
+    let found: Vec<&str> = text.lines().filter(|line| line.to_lowercase().contains("madeup")).collect();
+    assert_eq!(found, [""; 0]);
+    for label in [
+        "path=\"/health\",method=\"other\"",
+        "path=\"/api/auth/sessions/{id}\",method=\"DELETE\"",
+        "path=\"/cyx.meta.v1.MetaService/GetQuota\",method=\"POST\"",
+    ] {
+        assert!(text.contains(label), "{label}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_good_token_nothing_of_an_account_is_shown() {
     let server = TestServer::new().await;
     let person = Person::new(&server, "ada");
