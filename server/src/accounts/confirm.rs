@@ -187,7 +187,7 @@ async fn open(c: &mut Conn, asker: &Asker, auth_hash: &[u8; 32], id: SessionId) 
     let email = granted!(asker.password(c, auth_hash).await?);
     let method = codes::method(c, asker.account).await?;
     if method == Method::Email {
-        granted!(count_mail(c, &super::rules::key(&email)).await?);
+        granted!(count_code(c, &super::rules::key(&email)).await?);
         mail::enqueue(c, &email, &Letter::ConfirmCode { challenge: id }).await?;
     }
     let (account, session) = (Some(asker.account), Some(asker.session));
@@ -196,11 +196,11 @@ async fn open(c: &mut Conn, asker: &Asker, auth_hash: &[u8; 32], id: SessionId) 
     Ok(Ok(Begun { id, method, expires_at: to_seconds(expires_ns) }))
 }
 
-/// Counts a letter with a code.
-pub(super) async fn count_mail(c: &mut Conn, email_key: &str) -> Outcome<()> {
+/// Counts a code that was asked for.
+pub(super) async fn count_code(c: &mut Conn, email_key: &str) -> Outcome<()> {
     let who = limits::account(email_key);
     if let Some(pause) = LOGIN_CODES.pause(c, &who).await? {
-        let text = "too many codes were sent; try again later";
+        let text = "too many codes were asked for; try again later";
         return Ok(Err(ApiError::new(ErrorCode::RateLimited, text).after(pause)));
     }
     LOGIN_CODES.count(c, &who).await?;

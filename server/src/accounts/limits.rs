@@ -20,7 +20,7 @@ pub struct Limit {
     window: Duration,
 }
 
-/// Login codes mailed for an account.
+/// Logins of an account that wait for a code, and codes mailed for it.
 pub const LOGIN_CODES: Limit = Limit { name: "login code", count: 30, window: Duration::from_secs(15 * 60) };
 /// Recoveries of an account, and changes of its address, that were asked for.
 pub const RECOVERIES: Limit = Limit { name: "recovery", count: 5, window: Duration::from_secs(3600) };

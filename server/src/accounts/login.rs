@@ -124,8 +124,9 @@ async fn check_auth_key(c: &mut Conn, login: Login) -> Outcome<Begun> {
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
     let method = codes::method(c, account).await?;
+    // Of an app's codes too, though nothing is mailed: each login that waits can be tried a few times.
+    granted!(confirm::count_code(c, &login.email_key).await?);
     if method == Method::Email {
-        granted!(confirm::count_mail(c, &login.email_key).await?);
         mail::enqueue(c, &email, &Letter::LoginCode { login: login.id, device: login.device.clone() }).await?;
     }
     let expires_ns = now_ns().saturating_add(nanos(CODE_LIFETIME));
@@ -173,8 +174,8 @@ pub struct LoggedIn {
 /// Second step: takes the code and makes a session bound to the device's Ed25519 key.
 ///
 /// # Errors
-/// [`ErrorCode::OtpInvalid`], [`ErrorCode::OtpExpired`] (too old, used, or tried too often), [`ErrorCode::RateLimited`],
-/// [`ErrorCode::InvalidArgument`] for a bad key.
+/// [`ErrorCode::OtpInvalid`], [`ErrorCode::OtpExpired`] (too old, used, or tried too often), [`ErrorCode::AccountLocked`],
+/// [`ErrorCode::RateLimited`], [`ErrorCode::InvalidArgument`] for a bad key.
 pub async fn verify(
     app: &App,
     login: SessionId,
@@ -244,6 +245,8 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
         .await?;
     let email_key: String = row.try_get(0)?;
     let attempt = Attempt::new(&email_key, new.ip);
+    // The lock holds for logins that were begun before it too, or each of them would buy more guesses.
+    granted!(attempt.check(c).await?);
     let Some(taken) = codes::take(c, &new.keys, account, new.id, &new.otp).await? else {
         attempt.failed(c, new.backend, Some(account)).await?;
         audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).refused().with(device)).await?;

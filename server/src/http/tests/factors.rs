@@ -195,6 +195,34 @@ async fn removing_the_app_needs_password_and_code_and_brings_mailed_codes_back()
 }
 
 #[tokio::test]
+async fn a_locked_account_takes_no_code_for_a_login_that_waits() {
+    let server = TestServer::with(|config| config.behind_proxy = true).await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let (app, _) = ada.enrol(&session).await;
+    let [first, second] = [ada.begin().await.text("session_id"), ada.begin().await.text("session_id")];
+    for from in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"] {
+        let guess = Person { from, ..Person::new(&server, "ada") };
+        assert_eq!(guess.verify(&first, &app.wrong()).await.code(), "OTP_INVALID");
+    }
+    let elsewhere = Person { from: "192.0.2.6", ..Person::new(&server, "ada") };
+    let locked = elsewhere.verify(&second, &app.code(1)).await;
+    assert_eq!((locked.status.as_u16(), locked.code()), (423, "ACCOUNT_LOCKED"));
+}
+
+#[tokio::test]
+async fn logins_that_wait_for_a_code_of_an_app_are_limited() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    ada.enrol(&session).await;
+    let mut begun = 0;
+    while ada.begin().await.status == StatusCode::OK {
+        begun += 1;
+        assert!(begun <= 30, "there is no limit");
+    }
+    assert_eq!(ada.begin().await.code(), "RATE_LIMITED");
+}
+
+#[tokio::test]
 async fn the_code_of_a_confirmation_can_be_tried_five_times() {
     let server = TestServer::with(|config| config.behind_proxy = true).await;
     let (ada, session) = Person::verified(&server, "ada").await;
