@@ -7,6 +7,7 @@ pub mod access;
 pub mod body;
 pub mod calls;
 pub mod extract;
+mod greeting;
 pub mod middleware;
 pub mod request_id;
 pub mod rest;

@@ -22,10 +22,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::extract::Peer;
+use super::greeting::Greeting;
 
 /// Connections at once, per listener.
 const CONNECTIONS_MAX: usize = 8192;
-/// A TLS handshake, and the head of an HTTP/1.1 request, must come within this time.
+/// A TLS handshake, the bytes that tell HTTP/1.1 and HTTP/2 apart, and the head of an HTTP/1.1 request must come within this time each.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
 /// An HTTP/2 connection is asked for a sign of life this often, and ended without an answer after [`PING_TIMEOUT`].
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -114,15 +115,15 @@ async fn serve_stream(
         return;
     }
     let stream = Prompt::new(stream);
-    let Some(tls) = tls else { return serve_connection(stream, peer, router, stop).await };
+    let Some(tls) = tls else { return serve_connection(stream, peer, router, stop, HELLO_TIMEOUT).await };
     match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, peer, router, stop).await,
+        Ok(Ok(stream)) => serve_connection(stream, peer, router, stop, HELLO_TIMEOUT).await,
         Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
 }
 
-async fn serve_connection<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken)
+async fn serve_connection<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken, hello: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -140,11 +141,16 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
+    let stream = Greeting::new(stream);
+    let greeted = stream.greeted();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
-    let mut stopping = false;
+    let hello = tokio::time::sleep(hello);
+    tokio::pin!(connection, hello);
+    let (mut stopping, mut waiting) = (false, true);
     loop {
         tokio::select! {
+            // What has come counts, even if nobody looked at it in time.
+            biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, %peer, "a connection ended");
@@ -155,6 +161,46 @@ where
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = &mut hello, if waiting => {
+                if !greeted.get() {
+                    tracing::debug!(%peer, "a connection said nothing");
+                    return;
+                }
+                waiting = false;
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What a connection gets that says this and then waits, while the time for the first bytes is over at once.
+    async fn told(said: &[u8]) -> String {
+        let slow = get(|| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            "answered"
+        });
+        let (mut client, server) = tokio::io::duplex(4096);
+        client.write_all(said).await.unwrap();
+        let (peer, router) = (SocketAddr::from(([127, 0, 0, 1], 1)), Router::new().route("/", slow));
+        let serving = serve_connection(server, peer, router, CancellationToken::new(), Duration::ZERO);
+        let mut answer = String::new();
+        let (read, ()) = tokio::join!(client.read_to_string(&mut answer), serving);
+        read.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_is_ended_and_one_that_asks_is_answered() {
+        assert_eq!(told(b"").await, "");
+        assert_eq!(told(b"P").await, "");
+        assert_eq!(told(b"PRI * HTTP/2.0\r\n").await, "");
+        let answer = told(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.ends_with("answered"), "{answer}");
     }
 }
