@@ -116,6 +116,16 @@ pub(super) async fn end(c: &mut Conn, id: SessionId) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Recoveries of an account that wait are used up: what they were shown is under words that open nothing any more.
+pub(super) async fn end_recoveries(c: &mut Conn, account: AccountId) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM challenge WHERE account = $1 AND kind = $2")
+        .bind(account.to_vec())
+        .bind(Kind::Recover.as_str())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
 /// Everything that waits for codes of an account is used up.
 pub(super) async fn end_all(c: &mut Conn, account: AccountId) -> Result<(), DbError> {
     for text in ["DELETE FROM challenge WHERE account = $1", "DELETE FROM login WHERE account = $1"] {

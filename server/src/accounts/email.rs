@@ -93,7 +93,7 @@ pub struct Codes {
     pub new: String,
 }
 
-/// Takes both codes and changes the address.
+/// Takes both codes and changes the address. Whatever else waits for codes of the account is over: some were mailed to the old one.
 ///
 /// # Errors
 /// [`ErrorCode::OtpInvalid`], [`ErrorCode::OtpExpired`], [`ErrorCode::Conflict`] if the new address got an account meanwhile.
@@ -153,6 +153,7 @@ async fn change(c: &mut Conn, asker: &Asker, codes: &Codes) -> Outcome<()> {
         .bind(&new_key)
         .execute(&mut *c)
         .await?;
+    challenge::end_all(c, asker.account).await?;
     audit::record(c, Event::owner(asker.account, Action::EmailChanged, asker.ip)).await?;
     for address in [&old, &found.detail] {
         let notice = Letter::Notice { notice: Notice::EmailChanged, detail: asker.ip.to_string() };

@@ -86,7 +86,7 @@ pub(super) async fn told(c: &mut Conn, account: AccountId, notice: Notice, ip: I
     mail::enqueue_to(c, account, &Letter::Notice { notice, detail: ip.to_string() }).await
 }
 
-/// Takes the account key as new recovery words wrap it; the old words open nothing any more.
+/// Takes the account key as new recovery words wrap it; the old words open nothing any more, and recoveries that wait are over.
 ///
 /// # Errors
 /// As [`change`].
@@ -104,6 +104,7 @@ pub async fn change_words(
         Box::pin(async move {
             granted!(require_newest(c, asker.backend, asker.account, account_key_epoch).await?);
             replace_words(c, asker.account, &wrapped).await?;
+            challenge::end_recoveries(c, asker.account).await?;
             audit::record(c, Event::owner(asker.account, Action::WordsChanged, asker.ip)).await?;
             told(c, asker.account, Notice::WordsChanged, asker.ip).await?;
             Ok(Ok(()))

@@ -183,6 +183,47 @@ async fn new_words_take_the_place_of_the_old_ones() {
 }
 
 #[tokio::test]
+async fn new_words_end_a_recovery_with_the_old_ones() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let (id, verified) = ada.recover().await;
+    assert_eq!(verified.status, StatusCode::OK);
+    let body =
+        ada.confirmed(&session.access, json!({"recovery_wrapped_account_key": base64(b"under others")})).await;
+    let changed = ada.call(Method::PUT, "/api/auth/recovery", Some(&session.access), Some(body)).await;
+    assert_eq!(changed.body, json!({}));
+    let late = ada.post("/api/auth/recover/finish", finish(&ada.key, &id, &[9; 32])).await;
+    assert_eq!((late.status, late.code()), (StatusCode::UNAUTHORIZED, "OTP_EXPIRED"));
+    ada.log_in().await;
+}
+
+#[tokio::test]
+async fn a_new_address_ends_what_waits_for_codes_that_the_old_one_got() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let codes = &server.running.app.tokens.codes;
+    let begin = |email: &'static str| async {
+        let begun = ada.send_confirmed("/api/auth/email", &session.access, json!({"email": email})).await;
+        begun.text("change_id")
+    };
+    let confirm = |id: String| {
+        let (old, new) = (codes.mailed(id.parse().unwrap()), codes.mailed_elsewhere(id.parse().unwrap()));
+        let body = json!({"change_id": id, "otp_old": old, "otp_new": new});
+        ada.call(Method::POST, "/api/auth/email/confirm", Some(&session.access), Some(body))
+    };
+    let (recovery, _) = ada.recover().await;
+    let login = ada.begin().await.text("session_id");
+    let (stolen, own) = (begin("thief@example.org").await, begin("lovelace@example.org").await);
+    assert_eq!(confirm(own).await.body, json!({}));
+
+    assert_eq!(confirm(stolen).await.code(), "OTP_EXPIRED");
+    assert_eq!(ada.verify(&login, &codes.mailed(login.parse().unwrap())).await.code(), "OTP_EXPIRED");
+    let late = ada.post("/api/auth/recover/finish", finish(&ada.key, &recovery, &[9; 32])).await;
+    assert_eq!(late.code(), "OTP_EXPIRED");
+    assert_eq!(ada.get("/api/identity", &session.access).await.text("email"), "lovelace@example.org");
+}
+
+#[tokio::test]
 async fn an_address_is_changed_by_codes_from_both_mailboxes() {
     let server = TestServer::with(|config| config.behind_proxy = true).await;
     let (ada, session) = Person::verified(&server, "ada").await;
