@@ -74,11 +74,13 @@ pub async fn epoch(c: &mut Conn, account: AccountId) -> Result<u32, DbError> {
     to_epoch(found.unwrap_or_default())
 }
 
-/// Whether an account's key is of this epoch; it stays so until the transaction ends.
+/// Whether an account's key is of this epoch; it stays so until the transaction ends. An account that was erased has none: its sessions are
+/// gone, but a call that was let in before may still be under way.
 pub(crate) async fn is_newest(c: &mut Conn, backend: Backend, account: AccountId, epoch: u32) -> Result<bool, DbError> {
-    let text = format!("SELECT key_epoch FROM account WHERE id = $1{}", backend.for_update());
+    let text =
+        format!("SELECT key_epoch FROM account WHERE id = $1 AND erased_ns IS NULL{}", backend.for_update());
     let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(text)).bind(account.to_vec()).fetch_optional(c).await?;
-    Ok(to_epoch(found.unwrap_or_default())? == epoch)
+    Ok(found.map(to_epoch).transpose()? == Some(epoch))
 }
 
 /// Refuses what is wrapped under an account key that was replaced.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, SessionId};
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::confirm::{Confirmation, confirmed, run};
 use super::password::told;
@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::audit::{self, Action, Actor, Event};
 use crate::auth::{Caller, column_id};
 use crate::changes::Notice as Changed;
-use crate::db::{Conn, DbError};
+use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter, Notice};
 use crate::time::{nanos, now_ns, rfc3339, to_seconds};
@@ -53,20 +53,21 @@ pub async fn ask(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpA
     Ok(to_seconds(delete_ns))
 }
 
-/// The caller's account stays.
+/// The caller's account stays. Its time must not have come, or some of its buckets may be gone already.
 ///
 /// # Errors
-/// [`ErrorCode::NotFound`] if it is not to be deleted.
+/// [`ErrorCode::NotFound`] if it is not to be deleted, [`ErrorCode::Conflict`] if it is too late.
 pub async fn cancel(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
     let account = caller.account;
     run(app, move |c| {
         Box::pin(async move {
-            let changed = sqlx::query("UPDATE account SET delete_ns = NULL WHERE id = $1 AND delete_ns IS NOT NULL")
+            let changed = sqlx::query("UPDATE account SET delete_ns = NULL WHERE id = $1 AND delete_ns > $2")
                 .bind(account.to_vec())
+                .bind(now_ns())
                 .execute(&mut *c)
                 .await?;
             if changed.rows_affected() == 0 {
-                return Ok(Err(ApiError::new(ErrorCode::NotFound, "the account is not to be deleted")));
+                return Ok(Err(too_late_or_never(c, account).await?));
             }
             audit::record(c, Event::owner(account, Action::DeletionCancelled, ip)).await?;
             told(c, account, Notice::DeletionCancelled, ip).await?;
@@ -74,6 +75,18 @@ pub async fn cancel(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiErr
         })
     })
     .await
+}
+
+/// Why an account cannot stay.
+async fn too_late_or_never(c: &mut Conn, account: AccountId) -> Result<ApiError, DbError> {
+    let due = sqlx::query("SELECT 1 FROM account WHERE id = $1 AND delete_ns IS NOT NULL")
+        .bind(account.to_vec())
+        .fetch_optional(c)
+        .await?;
+    Ok(match due {
+        Some(_) => ApiError::new(ErrorCode::Conflict, "the account is being deleted"),
+        None => ApiError::not_found("the account is not to be deleted"),
+    })
 }
 
 /// Erases the accounts whose time has come, and forgets those that nothing hangs on any more.
@@ -107,8 +120,11 @@ async fn erase(app: &App, account: AccountId) -> Result<(), TreeError> {
     for row in rows {
         delete_bucket(app, account, column_id(&row, 0)?).await?;
     }
-    let erased =
-        app.db.write::<bool, TreeError, _>(move |c| Box::pin(async move { Ok(scrub(c, account).await?) })).await?;
+    let backend = app.db.backend();
+    let erased = app
+        .db
+        .write::<bool, TreeError, _>(move |c| Box::pin(async move { Ok(scrub(c, backend, account).await?) }))
+        .await?;
     app.sessions.forget_account(account);
     if erased {
         app.post.wake();
@@ -135,15 +151,24 @@ async fn delete_bucket(app: &App, account: AccountId, bucket: BucketId) -> Resul
     Ok(())
 }
 
-/// Removes what says who it was. `false` if the owner changed their mind at the last moment.
-async fn scrub(c: &mut Conn, account: AccountId) -> Result<bool, DbError> {
+/// Removes what says who it was. `false` if it is not due, or must be tried again because a bucket was made meanwhile: nobody could delete
+/// that one any more.
+pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) -> Result<bool, DbError> {
     let now = now_ns();
-    let row = sqlx::query("SELECT email FROM account WHERE id = $1 AND delete_ns <= $2 AND erased_ns IS NULL")
+    // Whoever makes a bucket locks the account first.
+    let text = format!(
+        "SELECT email FROM account WHERE id = $1 AND delete_ns <= $2 AND erased_ns IS NULL{}",
+        backend.for_update()
+    );
+    let row = sqlx::query(AssertSqlSafe(text)).bind(account.to_vec()).bind(now).fetch_optional(&mut *c).await?;
+    let Some(row) = row else { return Ok(false) };
+    let left = sqlx::query("SELECT 1 FROM bucket WHERE owner = $1 AND deleted_ns = 0 LIMIT 1")
         .bind(account.to_vec())
-        .bind(now)
         .fetch_optional(&mut *c)
         .await?;
-    let Some(row) = row else { return Ok(false) };
+    if left.is_some() {
+        return Ok(false);
+    }
     let letter = Letter::Notice { notice: Notice::Deleted, detail: rfc3339(now) };
     mail::enqueue(c, &row.try_get::<String, _>(0)?, &letter).await?;
     audit::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;

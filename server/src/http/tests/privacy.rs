@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::grpc::{make_bucket, make_directory};
+use cyx_core::ids::AccountId;
+
+use super::grpc::{make_bucket, make_directory, make_named_bucket};
 use super::*;
 
 async fn execute(server: &TestServer, text: &'static str) {
@@ -122,4 +124,43 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     assert_eq!(Person::new(&server, "ada").register("ada").await.status, StatusCode::ACCEPTED);
     let buckets = grace.get("/api/v1/buckets", &kept.access).await.body;
     assert_eq!(buckets["buckets"][0]["id"], theirs.to_string(), "others keep what they have");
+}
+
+#[tokio::test]
+async fn an_account_whose_time_has_come_does_not_stay() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    make_named_bucket(&ada, &session.access, b"one").await;
+    make_named_bucket(&ada, &session.access, b"two").await;
+    let confirmed = ada.mailed_confirmation(&session.access).await;
+    ada.send("/api/v1/account/delete", &session.access, confirmed).await;
+    execute(&server, "UPDATE account SET delete_ns = 1").await;
+    execute(&server, "UPDATE bucket SET deleted_ns = 1 WHERE id = (SELECT MIN(id) FROM bucket)").await;
+    let late = ada.send("/api/v1/account/delete/cancel", &session.access, json!({})).await;
+    assert_eq!((late.status, late.code()), (StatusCode::CONFLICT, "CONFLICT"));
+    crate::accounts::closing::erase_due(&server.running.app).await.unwrap();
+    assert_eq!(ada.get("/api/identity", &session.access).await.code(), "INVALID_CREDENTIALS");
+}
+
+#[tokio::test]
+async fn no_bucket_is_left_with_an_erased_account() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let account: AccountId = session.verified["account"]["id"].as_str().unwrap().parse().unwrap();
+    let db = &server.running.app.db;
+    let backend = db.backend();
+    let scrub = || async {
+        let job = db.write(move |c| Box::pin(crate::accounts::closing::scrub(c, backend, account)));
+        job.await.unwrap()
+    };
+    execute(&server, "UPDATE account SET delete_ns = 1").await;
+    // One that was made after the account's buckets were listed.
+    make_bucket(&ada, &session.access).await;
+    assert!(!scrub().await, "it is tried again");
+    assert_eq!(ada.get("/api/identity", &session.access).await.status, StatusCode::OK);
+    execute(&server, "UPDATE bucket SET deleted_ns = 1").await;
+    assert!(scrub().await);
+    // Whoever makes one after that was let in before, and is refused by this.
+    let known = db.write(move |c| Box::pin(crate::accounts::account_key::is_newest(c, backend, account, 0)));
+    assert!(!known.await.unwrap());
 }

@@ -200,9 +200,9 @@ async fn new_words_end_a_recovery_with_the_old_ones() {
 #[tokio::test]
 async fn a_new_address_ends_what_waits_for_codes_that_the_old_one_got() {
     let server = TestServer::new().await;
-    let (ada, session) = Person::verified(&server, "ada").await;
+    let (ada, session) = &Person::verified(&server, "ada").await;
     let codes = &server.running.app.tokens.codes;
-    let begin = |email: &'static str| async {
+    let begin = |email: &'static str| async move {
         let begun = ada.send_confirmed("/api/auth/email", &session.access, json!({"email": email})).await;
         begun.text("change_id")
     };
