@@ -449,8 +449,11 @@ async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
     let attempt = Attempt::from_address(exchange.ip);
     granted!(attempt.check(c).await?);
     let refused = || ApiError::new(ErrorCode::InvalidCredentials, "the API key is not valid");
+    // Locked, so that whoever revokes the key sees the session of this exchange, or this exchange sees that the key was revoked.
     let text = format!(
-        "SELECT {COLUMNS}, auth_hash, wrapped_keys, account FROM api_key WHERE id = $1 AND revoked_ns IS NULL AND expires_ns > $2"
+        "SELECT {COLUMNS}, auth_hash, wrapped_keys, account FROM api_key \
+         WHERE id = $1 AND revoked_ns IS NULL AND expires_ns > $2{}",
+        exchange.backend.for_update()
     );
     let now = now_ns();
     let row =

@@ -1,5 +1,7 @@
 //! Sessions as a state machine, and what is removed when it is over.
 
+mod races;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +13,7 @@ use proptest::prelude::*;
 use super::login::{self, LoggedIn};
 use super::register::{Password, Registration, register};
 use super::sessions::refresh;
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::auth::authenticate;
 use crate::db::{Conn, DbError};
 use crate::test_support::TestApp;

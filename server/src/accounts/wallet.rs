@@ -12,7 +12,7 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, Random as _, SessionId};
 use cyx_core::sign::SIGNATURE_LEN;
 use cyx_core::wallet::{Intent, SignIn, WalletAddress, parse_signature};
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::challenge::{self, Challenge, Kind};
 use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, run};
@@ -269,19 +269,20 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
         attempt.failed(c, new.backend, None).await?;
     }
     let (_, wallet) = granted!(redeemed);
-    let row = sqlx::query(
-        "SELECT w.account, a.disabled FROM wallet w JOIN account a ON a.id = w.account WHERE w.address = $1",
-    )
-    .bind(wallet.to_string())
-    .fetch_optional(&mut *c)
-    .await?;
+    // Locked, so that whoever unlinks the wallet sees the session of this login, or this login sees no link.
+    let text = format!("SELECT account FROM wallet WHERE address = $1{}", new.backend.for_update());
+    let row = sqlx::query(AssertSqlSafe(text)).bind(wallet.to_string()).fetch_optional(&mut *c).await?;
     // Only who has the wallet's key comes here, so this tells nobody about other people.
     let Some(row) = row else {
         return Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "this wallet is not linked to an account")));
     };
     let account: AccountId = column_id(&row, 0)?;
+    let disabled: i64 = sqlx::query_scalar("SELECT disabled FROM account WHERE id = $1")
+        .bind(account.to_vec())
+        .fetch_one(&mut *c)
+        .await?;
     let event = Event::anyone(Some(account), Action::WalletLogin, new.ip).with(format!("{wallet} {}", new.device));
-    if row.try_get::<i64, _>(1)? != 0 {
+    if disabled != 0 {
         audit::record(c, event.refused()).await?;
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
