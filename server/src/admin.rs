@@ -10,13 +10,13 @@ use cyx_core::ids::AccountId;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::accounts::confirm::{Outcome, granted, run};
+use crate::accounts::confirm::{Outcome, granted, run_and_forget};
 use crate::accounts::plan::Plan;
 use crate::accounts::role::Role;
 use crate::accounts::rules;
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Actor, Event};
-use crate::auth::{self, Caller, column_id};
+use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::time::now_ns;
@@ -164,15 +164,18 @@ impl Change {
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`]; [`ErrorCode::Conflict`] for taking the last administrator's role, or for disabling oneself.
-pub async fn change(app: &App, admin: &Caller, who: &str, change: Change, ip: IpAddr) -> Result<User, ApiError> {
+pub async fn change(app: &AppState, admin: &Caller, who: &str, change: Change, ip: IpAddr) -> Result<User, ApiError> {
     let (by, who) = (admin.account, who.to_owned());
-    let user = run(app, move |c| {
+    let forget = |sessions: &Sessions, outcome: &Outcome<User>| {
+        if let Ok(Ok(user)) = outcome {
+            sessions.forget_account(user.id);
+        }
+    };
+    run_and_forget(app, forget, move |c| {
         let who = who.clone();
         Box::pin(async move { apply(c, by, &who, change, ip).await })
     })
-    .await?;
-    app.sessions.forget_account(user.id);
-    Ok(user)
+    .await
 }
 
 async fn apply(c: &mut Conn, by: AccountId, who: &str, change: Change, ip: IpAddr) -> Outcome<User> {

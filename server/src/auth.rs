@@ -6,18 +6,20 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, MachineId, SessionId};
 use cyx_proto::status::READER_KEY;
+use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use sqlx::Row as _;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::accounts::role::Role;
-use crate::app::App;
-use crate::db::{Backend, DbError};
+use crate::app::{App, AppState};
+use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::time::{now_ns, now_seconds};
 use crate::tokens::{Claims, UserType};
@@ -420,7 +422,8 @@ struct Known {
 /// Most sessions that are remembered.
 const KNOWN_MAX: usize = 100_000;
 
-/// Good sessions that were seen before. Whoever revokes a session calls [`Sessions::forget`] after the commit and before the answer.
+/// Good sessions that were seen before. Whoever revokes a session forgets it here after the commit and before the answer: see
+/// [`write_and_forget`].
 pub struct Sessions {
     known: Mutex<HashMap<SessionId, Known>>,
     /// Counts revocations: a lookup that began before one must not be remembered after it, and streams look at their session again.
@@ -479,11 +482,35 @@ impl Sessions {
     }
 }
 
-/// Marks a session as revoked and takes away its wrapped key. The caller forgets it in [`Sessions`] after the commit.
+/// Runs a job that may revoke sessions, and then has them forgotten. Both are done even if the caller stops waiting, as a handler does whose
+/// client hangs up: the job would be done all the same, and what it revoked would go on here.
+///
+/// # Errors
+/// As [`crate::db::Db::write`].
+pub(crate) async fn write_and_forget<T, E, F>(
+    app: &AppState,
+    forget: impl FnOnce(&Sessions, &Result<T, E>) + Send + 'static,
+    job: F,
+) -> Result<T, E>
+where
+    F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T, E>> + Send + Sync + 'static,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+{
+    let app = Arc::clone(app);
+    let both = async move {
+        let outcome = app.db.write(job).await;
+        forget(&app.sessions, &outcome);
+        outcome
+    };
+    tokio::spawn(both.in_current_span()).await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+}
+
+/// Marks a session as revoked and takes away its wrapped key. The caller runs it in [`write_and_forget`].
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn revoke(connection: &mut crate::db::Conn, session: SessionId) -> Result<(), DbError> {
+pub async fn revoke(connection: &mut Conn, session: SessionId) -> Result<(), DbError> {
     sqlx::query("UPDATE session SET revoked_ns = COALESCE(revoked_ns, $2), wrapped_account_key = NULL WHERE id = $1")
         .bind(session.to_vec())
         .bind(now_ns())

@@ -22,9 +22,9 @@ use super::api_keys::revoke_one;
 use super::confirm::{Asker, Confirmation, Outcome, granted};
 use super::password::{replace as replace_password, replace_words, told};
 use super::register::{Password, WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
-use crate::app::App;
+use crate::app::AppState;
 use crate::audit::{self, Action, Event};
-use crate::auth::{Caller, column_id};
+use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::Notice;
@@ -77,8 +77,7 @@ pub async fn epoch(c: &mut Conn, account: AccountId) -> Result<u32, DbError> {
 /// Whether an account's key is of this epoch; it stays so until the transaction ends. An account that was erased has none: its sessions are
 /// gone, but a call that was let in before may still be under way.
 pub(crate) async fn is_newest(c: &mut Conn, backend: Backend, account: AccountId, epoch: u32) -> Result<bool, DbError> {
-    let text =
-        format!("SELECT key_epoch FROM account WHERE id = $1 AND erased_ns IS NULL{}", backend.for_update());
+    let text = format!("SELECT key_epoch FROM account WHERE id = $1 AND erased_ns IS NULL{}", backend.for_update());
     let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(text)).bind(account.to_vec()).fetch_optional(c).await?;
     Ok(found.map(to_epoch).transpose()? == Some(epoch))
 }
@@ -178,7 +177,7 @@ struct Done {
 /// [`ErrorCode::StaleKey`] if the key was replaced already; [`ErrorCode::InvalidCredentials`], [`ErrorCode::OtpInvalid`], [`ErrorCode::OtpExpired`],
 /// [`ErrorCode::AccountLocked`], [`ErrorCode::InvalidArgument`].
 pub async fn replace(
-    app: &App,
+    app: &AppState,
     caller: &Caller,
     new: Replacement,
     confirmation: Confirmation,
@@ -189,16 +188,16 @@ pub async fn replace(
     let (asker, settings) = (Asker::new(app, caller, ip), Settings::from(&app.config));
     let new = Arc::new(new);
     // An error undoes everything; a refusal of the code keeps what it counted, and comes before anything is changed.
-    let outcome = app
-        .db
-        .write::<Result<Done, ApiError>, ApiError, _>(move |c| {
-            let (asker, new, confirmation) = (asker.clone(), Arc::clone(&new), confirmation.clone());
-            Box::pin(async move { swap(c, &asker, &new, &signing_key, &confirmation, settings).await })
-        })
-        .await?;
+    let account = caller.account;
+    let forget =
+        move |sessions: &Sessions, _: &Result<Result<Done, ApiError>, ApiError>| sessions.forget_account(account);
+    let outcome = auth::write_and_forget(app, forget, move |c| {
+        let (asker, new, confirmation) = (asker.clone(), Arc::clone(&new), confirmation.clone());
+        Box::pin(async move { swap(c, &asker, &new, &signing_key, &confirmation, settings).await })
+    })
+    .await?;
     app.post.wake();
     let Done { epoch, changes } = outcome?;
-    app.sessions.forget_account(caller.account);
     for (bucket, changes) in changes {
         app.changes.publish_changes(bucket, changes);
     }

@@ -14,12 +14,12 @@ use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq as _;
 
 use super::account_key::{Lineage, require_newest};
-use super::confirm::{Confirmation, Outcome, confirmed, granted, run};
+use super::confirm::{Confirmation, Outcome, confirmed, granted, run, run_and_forget};
 use super::guard::Attempt;
 use super::register::{WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Actor, Event};
-use crate::auth::{self, Caller, Permission, column_array, column_id};
+use crate::auth::{self, Caller, Permission, Sessions, column_array, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter, Notice};
@@ -308,9 +308,10 @@ async fn insert(c: &mut Conn, account: AccountId, new: &NewKey, hash: &[u8; 32],
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`] if the account has no such key.
-pub async fn revoke(app: &App, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Result<(), ApiError> {
+pub async fn revoke(app: &AppState, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Result<(), ApiError> {
     let account = caller.account;
-    run(app, move |c| {
+    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget_account(account);
+    run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             let found = sqlx::query("SELECT name FROM api_key WHERE id = $1 AND account = $2 AND revoked_ns IS NULL")
                 .bind(key.to_vec())
@@ -324,9 +325,7 @@ pub async fn revoke(app: &App, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Re
             Ok(Ok(()))
         })
     })
-    .await?;
-    app.sessions.forget_account(account);
-    Ok(())
+    .await
 }
 
 pub(super) async fn revoke_one(c: &mut Conn, key: ApiKeyId) -> Result<(), DbError> {

@@ -10,10 +10,10 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{AccountId, BucketId, SessionId};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::confirm::{Confirmation, confirmed, run};
+use super::confirm::{Confirmation, confirmed_and_forget, run};
 use super::password::told;
 use super::{api_keys, devices};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Actor, Event};
 use crate::auth::{Caller, column_id};
 use crate::changes::Notice as Changed;
@@ -30,9 +30,9 @@ const BATCH: i64 = 16;
 ///
 /// # Errors
 /// As [`confirmed`].
-pub async fn ask(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<u64, ApiError> {
+pub async fn ask(app: &AppState, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<u64, ApiError> {
     let delete_ns = now_ns().saturating_add(nanos(app.config.account_grace));
-    confirmed(app, caller, confirmation, ip, move |c, asker| {
+    confirmed_and_forget(app, caller, confirmation, ip, move |c, asker| {
         Box::pin(async move {
             sqlx::query("UPDATE account SET delete_ns = $2 WHERE id = $1")
                 .bind(asker.account.to_vec())
@@ -49,7 +49,6 @@ pub async fn ask(app: &App, caller: &Caller, confirmation: Confirmation, ip: IpA
         })
     })
     .await?;
-    app.sessions.forget_account(caller.account);
     Ok(to_seconds(delete_ns))
 }
 

@@ -16,9 +16,9 @@ use super::challenge::{self, Challenge, Kind};
 use super::codes::{self, Method, Taken};
 use super::guard::Attempt;
 use super::limits::{self, LOGIN_CODES};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
-use crate::auth::{Caller, column_array};
+use crate::auth::{self, Caller, Sessions, column_array};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, CODE_LIFETIME, Letter};
@@ -50,6 +50,21 @@ where
     outcome
 }
 
+/// As [`run`], for a job that may end sessions: they are forgotten, whether anybody still waits for the answer or not.
+pub(crate) async fn run_and_forget<T, F>(
+    app: &AppState,
+    forget: impl FnOnce(&Sessions, &Outcome<T>) + Send + 'static,
+    job: F,
+) -> Result<T, ApiError>
+where
+    F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let outcome = auth::write_and_forget(app, forget, job).await?;
+    app.post.wake();
+    outcome
+}
+
 /// Does something that a stolen session must not be able to do: takes the confirmation, then runs the job, in one transaction. The
 /// confirmation is used up even if the job refuses.
 ///
@@ -66,15 +81,44 @@ where
     F: for<'c> Fn(&'c mut Conn, Asker) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static,
     T: Send + 'static,
 {
-    let (asker, job) = (Asker::new(app, caller, ip), Arc::new(job));
-    run(app, move |c| {
+    run(app, after(Asker::new(app, caller, ip), confirmation, job)).await
+}
+
+/// As [`confirmed`], for a job that may end sessions of the caller's account.
+pub(super) async fn confirmed_and_forget<T, F>(
+    app: &AppState,
+    caller: &Caller,
+    confirmation: Confirmation,
+    ip: IpAddr,
+    job: F,
+) -> Result<T, ApiError>
+where
+    F: for<'c> Fn(&'c mut Conn, Asker) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let account = caller.account;
+    let job = after(Asker::new(app, caller, ip), confirmation, job);
+    run_and_forget(app, move |sessions, _| sessions.forget_account(account), job).await
+}
+
+/// A job that takes the confirmation and then does what it is for.
+fn after<T, F>(
+    asker: Asker,
+    confirmation: Confirmation,
+    job: F,
+) -> impl for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static
+where
+    F: for<'c> Fn(&'c mut Conn, Asker) -> BoxFuture<'c, Outcome<T>> + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let job = Arc::new(job);
+    move |c| {
         let (asker, confirmation, job) = (asker.clone(), confirmation.clone(), Arc::clone(&job));
         Box::pin(async move {
             granted!(asker.confirmed(c, &confirmation).await?);
             job(c, asker).await
         })
-    })
-    .await
+    }
 }
 
 /// Something that waits for its code.

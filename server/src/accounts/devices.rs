@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use cyx_core::ids::{AccountId, SessionId};
 use sqlx::Row as _;
 
-use crate::app::App;
+use super::confirm::{Outcome, run_and_forget};
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
-use crate::auth::{self, Caller, column_id};
+use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::time::now_ns;
@@ -65,55 +66,49 @@ pub async fn list(app: &App, account: AccountId) -> Result<Vec<Device>, ApiError
 ///
 /// # Errors
 /// [`cyx_core::error::ErrorCode::NotFound`] if the account has no such session that is logged in.
-pub async fn end(app: &App, caller: &Caller, session: SessionId, ip: IpAddr) -> Result<(), ApiError> {
+pub async fn end(app: &AppState, caller: &Caller, session: SessionId, ip: IpAddr) -> Result<(), ApiError> {
     let account = caller.account;
-    let ended = app
-        .db
-        .write::<bool, DbError, _>(move |c| {
-            Box::pin(async move {
-                let found = sqlx::query(
-                    "SELECT device_name FROM session WHERE id = $1 AND account = $2 AND revoked_ns IS NULL AND expires_ns > $3 \
-                     AND api_key IS NULL",
-                )
-                .bind(session.to_vec())
-                .bind(account.to_vec())
-                .bind(now_ns())
-                .fetch_optional(&mut *c)
-                .await?;
-                let Some(found) = found else { return Ok(false) };
-                auth::revoke(c, session).await?;
-                let event = Event::owner(account, Action::SessionsRevoked, ip).with(found.try_get::<String, _>(0)?);
-                audit::record(c, event).await?;
-                Ok(true)
-            })
+    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget(session);
+    run_and_forget(app, forget, move |c| {
+        Box::pin(async move {
+            let found = sqlx::query(
+                "SELECT device_name FROM session WHERE id = $1 AND account = $2 AND revoked_ns IS NULL AND expires_ns > $3 \
+                 AND api_key IS NULL",
+            )
+            .bind(session.to_vec())
+            .bind(account.to_vec())
+            .bind(now_ns())
+            .fetch_optional(&mut *c)
+            .await?;
+            let Some(found) = found else { return Ok(Err(ApiError::not_found("there is no such session"))) };
+            auth::revoke(c, session).await?;
+            let event = Event::owner(account, Action::SessionsRevoked, ip).with(found.try_get::<String, _>(0)?);
+            audit::record(c, event).await?;
+            Ok(Ok(()))
         })
-        .await?;
-    app.sessions.forget(session);
-    if ended { Ok(()) } else { Err(ApiError::not_found("there is no such session")) }
+    })
+    .await
 }
 
 /// Ends all sessions of the caller's account, or all but the caller's. Returns how many.
 ///
 /// # Errors
 /// [`cyx_core::error::ErrorCode::Internal`].
-pub async fn end_others(app: &App, caller: &Caller, keep_current: bool, ip: IpAddr) -> Result<u64, ApiError> {
+pub async fn end_others(app: &AppState, caller: &Caller, keep_current: bool, ip: IpAddr) -> Result<u64, ApiError> {
     let (account, keep) = (caller.account, keep_current.then_some(caller.session));
-    let ended = app
-        .db
-        .write::<u64, DbError, _>(move |c| {
-            Box::pin(async move {
-                let ended = end_all(c, account, keep).await?;
-                let event = Event::owner(account, Action::SessionsRevoked, ip).with(format!("{ended} sessions"));
-                audit::record(c, event).await?;
-                Ok(ended)
-            })
+    let forget = move |sessions: &Sessions, _: &Outcome<u64>| sessions.forget_account(account);
+    run_and_forget(app, forget, move |c| {
+        Box::pin(async move {
+            let ended = end_all(c, account, keep).await?;
+            let event = Event::owner(account, Action::SessionsRevoked, ip).with(format!("{ended} sessions"));
+            audit::record(c, event).await?;
+            Ok(Ok(ended))
         })
-        .await?;
-    app.sessions.forget_account(account);
-    Ok(ended)
+    })
+    .await
 }
 
-/// Ends the sessions of an account's devices but one. The caller forgets them in [`auth::Sessions`] after the commit.
+/// Ends the sessions of an account's devices but one. The caller runs it in [`auth::write_and_forget`].
 pub(super) async fn end_all(c: &mut Conn, account: AccountId, keep: Option<SessionId>) -> Result<u64, DbError> {
     let rows = sqlx::query(
         "SELECT id FROM session WHERE account = $1 AND revoked_ns IS NULL AND expires_ns > $2 AND api_key IS NULL",

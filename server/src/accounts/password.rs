@@ -6,10 +6,10 @@ use cyx_core::ids::{AccountId, SessionId};
 
 use super::account_key::require_newest;
 use super::challenge;
-use super::confirm::{Confirmation, confirmed, granted};
+use super::confirm::{Confirmation, confirmed, confirmed_and_forget, granted};
 use super::register::{Password, fields, is_wrapped_key};
 use super::{api_keys, devices};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
 use crate::auth::Caller;
 use crate::db::{Conn, DbError};
@@ -32,14 +32,14 @@ pub struct Change {
 /// # Errors
 /// As [`confirmed`]; [`cyx_core::error::ErrorCode::InvalidArgument`].
 pub async fn change(
-    app: &App,
+    app: &AppState,
     caller: &Caller,
     change: Change,
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<u64, ApiError> {
     change.new.check()?;
-    let ended = confirmed(app, caller, confirmation, ip, move |c, asker| {
+    confirmed_and_forget(app, caller, confirmation, ip, move |c, asker| {
         let change = change.clone();
         Box::pin(async move {
             granted!(require_newest(c, asker.backend, asker.account, change.account_key_epoch).await?);
@@ -49,9 +49,7 @@ pub async fn change(
             Ok(Ok(ended))
         })
     })
-    .await?;
-    app.sessions.forget_account(caller.account);
-    Ok(ended)
+    .await
 }
 
 /// Sets a password and ends what the old one opened: sessions but one, logins and challenges that wait, and perhaps API keys.

@@ -15,15 +15,15 @@ use sqlx::Row as _;
 use subtle::ConstantTimeEq as _;
 
 use super::challenge::{self, Challenge, Kind};
-use super::confirm::{Outcome, granted, over, run, wrong_code};
+use super::confirm::{Outcome, granted, over, run, run_and_forget, wrong_code};
 use super::guard::Attempt;
 use super::limits::{self, RECOVERIES, RECOVERIES_FROM};
 use super::password::{replace, replace_words, told};
 use super::register::{Password, fields, is_wrapped_key};
 use super::{factors, rules};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
-use crate::auth::{column_array, column_id};
+use crate::auth::{Sessions, column_array, column_id};
 use crate::db::{Backend, Conn};
 use crate::error::ApiError;
 use crate::mail::{self, CODE_LIFETIME, Letter, Notice};
@@ -193,15 +193,18 @@ impl Recovered {
 /// # Errors
 /// [`ErrorCode::InvalidCredentials`] for a signature that is not the account's, [`ErrorCode::OtpExpired`] if no code was taken or it is
 /// too late, [`ErrorCode::RateLimited`], [`ErrorCode::InvalidArgument`].
-pub async fn finish(app: &App, recovered: Recovered, ip: IpAddr) -> Result<(), ApiError> {
+pub async fn finish(app: &AppState, recovered: Recovered, ip: IpAddr) -> Result<(), ApiError> {
     let (body, backend) = (recovered.body()?, app.db.backend());
-    let account = run(app, move |c| {
+    let forget = |sessions: &Sessions, outcome: &Outcome<AccountId>| {
+        if let Ok(Ok(account)) = outcome {
+            sessions.forget_account(*account);
+        }
+    };
+    let done = run_and_forget(app, forget, move |c| {
         let (recovered, body) = (recovered.clone(), body.clone());
         Box::pin(async move { set(c, &recovered, &body, backend, ip).await })
-    })
-    .await?;
-    app.sessions.forget_account(account);
-    Ok(())
+    });
+    done.await.map(drop)
 }
 
 async fn set(c: &mut Conn, recovered: &Recovered, body: &[u8], backend: Backend, ip: IpAddr) -> Outcome<AccountId> {

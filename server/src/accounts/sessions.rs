@@ -11,11 +11,12 @@ use cyx_core::ids::{AccountId, SessionId};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::account_key::Lineage;
+use super::confirm::{Outcome, run_and_forget};
 use super::login::WrappedKeys;
 use super::register::WRAPPED_KEY_MAX;
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
-use crate::auth::{self, Caller, column_id};
+use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::time::{nanos, now_ns};
@@ -65,7 +66,7 @@ enum Rotation {
 ///
 /// # Errors
 /// [`ErrorCode::InvalidCredentials`] if the token is unknown, or its session over; after a reuse the session is over.
-pub async fn refresh(app: &App, token: &str, ip: IpAddr) -> Result<Refreshed, ApiError> {
+pub async fn refresh(app: &AppState, token: &str, ip: IpAddr) -> Result<Refreshed, ApiError> {
     let refused =
         || ApiError::new(ErrorCode::InvalidCredentials, "the refresh token is not valid any more; log in again");
     let hash = stored_hash(token.as_bytes());
@@ -79,19 +80,21 @@ pub async fn refresh(app: &App, token: &str, ip: IpAddr) -> Result<Refreshed, Ap
     let session: SessionId = column_id(&row, 0)?;
     let next = app.tokens.next_refresh_token(session, token);
     let (backend, expires_ns) = (app.db.backend(), now_ns().saturating_add(nanos(app.config.refresh_token)));
-    let rotation = app
-        .db
-        .write::<_, ApiError, _>(move |c| {
-            let step = Step { session, hash, next: next.clone(), expires_ns, ip };
-            Box::pin(async move { Ok(rotate(c, step, backend).await?) })
-        })
-        .await?;
+    let forget = |sessions: &Sessions, rotation: &Result<Rotation, DbError>| {
+        if let Ok(Rotation::Reused(session)) = rotation {
+            sessions.forget(*session);
+        }
+    };
+    let rotation = auth::write_and_forget(app, forget, move |c| {
+        let step = Step { session, hash, next: next.clone(), expires_ns, ip };
+        Box::pin(rotate(c, step, backend))
+    })
+    .await?;
     match rotation {
         Rotation::Next { account, session, token, wallet } => {
             Ok(Refreshed { access: app.tokens.access(account, session, wallet)?, refresh_token: token })
         }
         Rotation::Reused(session) => {
-            app.sessions.forget(session);
             metrics::counter!("cyx_refresh_token_reuses_total").increment(1);
             tracing::warn!(%session, "an old refresh token was used again: the session was ended");
             Err(refused())
@@ -159,18 +162,17 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
 ///
 /// # Errors
 /// [`ErrorCode::Internal`].
-pub async fn logout(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
+pub async fn logout(app: &AppState, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
     let (account, session) = (caller.account, caller.session);
-    app.db
-        .write::<(), DbError, _>(move |c| {
-            Box::pin(async move {
-                auth::revoke(c, session).await?;
-                audit::record(c, Event::owner(account, Action::Logout, ip)).await
-            })
+    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget(session);
+    run_and_forget(app, forget, move |c| {
+        Box::pin(async move {
+            auth::revoke(c, session).await?;
+            audit::record(c, Event::owner(account, Action::Logout, ip)).await?;
+            Ok(Ok(()))
         })
-        .await?;
-    app.sessions.forget(session);
-    Ok(())
+    })
+    .await
 }
 
 /// What is known of a token that somebody asks about.

@@ -15,13 +15,13 @@ use cyx_core::wallet::{Intent, SignIn, WalletAddress, parse_signature};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::challenge::{self, Challenge, Kind};
-use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, run};
+use super::confirm::{Asker, Confirmation, Outcome, confirmed, confirmed_and_forget, granted, run};
 use super::guard::Attempt;
 use super::limits::{self, WALLET_TEXTS};
 use super::login::{WrappedKeys, under_password};
 use super::register::is_signing_key;
 use super::rules;
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
 use crate::auth::{self, Caller, column_id};
 use crate::db::{Backend, Conn, DbError};
@@ -429,16 +429,16 @@ async fn insert(c: &mut Conn, asker: &Asker, wallet: WalletAddress) -> Outcome<W
 /// # Errors
 /// As [`confirmed`]; [`ErrorCode::NotFound`] if it is not linked to this account.
 pub async fn unlink(
-    app: &App,
+    app: &AppState,
     caller: &Caller,
     wallet: WalletAddress,
     confirmation: Confirmation,
     ip: IpAddr,
 ) -> Result<(), ApiError> {
-    confirmed(app, caller, confirmation, ip, move |c, asker| Box::pin(async move { remove(c, &asker, wallet).await }))
-        .await?;
-    app.sessions.forget_account(caller.account);
-    Ok(())
+    confirmed_and_forget(app, caller, confirmation, ip, move |c, asker| {
+        Box::pin(async move { remove(c, &asker, wallet).await })
+    })
+    .await
 }
 
 async fn remove(c: &mut Conn, asker: &Asker, wallet: WalletAddress) -> Outcome<()> {

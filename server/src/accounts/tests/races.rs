@@ -1,14 +1,18 @@
 //! What happens at the same moment: logins while their reason is taken away, and callers that stop waiting.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use cyx_core::ids::{ApiKeyId, Random as _};
 use cyx_core::wallet::{WalletAddress, show_signature};
 use ed25519_dalek::Signer as _;
 use sqlx::{Connection as _, Executor as _};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::accounts::confirm::{self, Confirmation};
-use crate::accounts::{api_keys, wallet};
+use crate::accounts::sessions::logout;
+use crate::accounts::{api_keys, devices, wallet};
 use crate::auth::Caller;
 use crate::db::Backend;
 
@@ -16,6 +20,9 @@ use crate::db::Backend;
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// What the API key logs in with.
 const AUTH: [u8; 32] = [4; 32];
+
+/// How long a test waits for something that certainly comes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn caller(app: &AppState) -> Caller {
     let token = log_in(app).await.access.token;
@@ -56,28 +63,89 @@ async fn blocked(app: &App) -> i64 {
     .await
 }
 
-/// Takes the reason of a login away between the moment at which the login has looked at it and the one at which it writes its session.
-/// Returns what the login gave.
-async fn taken_away_meanwhile<T, F>(app: &AppState, login: F, removal: impl FnOnce() -> JoinHandle<()>) -> T
+/// Holds a row that both need, until the first waits for it and the second does too or is through.
+async fn meeting<A, B>(
+    app: &AppState,
+    row: &'static str,
+    first: impl Future<Output = A> + Send + 'static,
+    second: impl Future<Output = B> + Send + 'static,
+) -> (A, B)
 where
-    F: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
+    A: Send + 'static,
+    B: Send + 'static,
 {
     let mut connection = app.db.connect().await.unwrap();
     let mut holding = connection.begin().await.unwrap();
-    // A session refers to its account, so it cannot be written.
-    holding.execute("SELECT id FROM account FOR UPDATE").await.unwrap();
-    let login = tokio::spawn(login);
+    holding.execute(row).await.unwrap();
+    let first = tokio::spawn(first);
     while blocked(app).await < 1 {
         tokio::task::yield_now().await;
     }
-    let removal = removal();
-    while !removal.is_finished() && blocked(app).await < 2 {
+    let second = tokio::spawn(second);
+    while !second.is_finished() && blocked(app).await < 2 {
         tokio::task::yield_now().await;
     }
     holding.rollback().await.unwrap();
-    removal.await.unwrap();
-    login.await.unwrap()
+    (first.await.unwrap(), second.await.unwrap())
+}
+
+/// Begins something whose job waits for the writer, and stops waiting for it before the writer comes to it.
+async fn begin_and_hang_up<T>(app: &AppState, ending: impl Future<Output = T>) {
+    let (busy, free) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let holding = tokio::spawn({
+        let (app, busy, free) = (app.clone(), Arc::clone(&busy), Arc::clone(&free));
+        async move {
+            app.db
+                .write::<(), DbError, _>(move |_| {
+                    let (busy, free) = (Arc::clone(&busy), Arc::clone(&free));
+                    Box::pin(async move {
+                        busy.notify_one();
+                        let _until_it_may_end = free.acquire().await;
+                        Ok(())
+                    })
+                })
+                .await
+        }
+    });
+    busy.notified().await;
+    let mut ending = Box::pin(ending);
+    while app.db.waiting() == 0 {
+        assert!(futures_util::poll!(ending.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(ending);
+    free.add_permits(1);
+    holding.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_refused_even_if_who_ended_it_did_not_wait() {
+    let test = TestApp::new().await;
+    let app = &test.app;
+    if app.db.backend() == Backend::Postgres {
+        // Every call looks the session up there.
+        return;
+    }
+    registered(app).await;
+    let (own, first, second) = (log_in(app).await, log_in(app).await, log_in(app).await);
+    let caller = authenticate(app, &own.access.token).await.unwrap();
+    for token in [&first.access.token, &second.access.token] {
+        authenticate(app, token).await.unwrap();
+    }
+    begin_and_hang_up(app, devices::end(app, &caller, first.session, HERE)).await;
+    await_refusal(app, &first.access.token).await;
+    begin_and_hang_up(app, devices::end_others(app, &caller, true, HERE)).await;
+    await_refusal(app, &second.access.token).await;
+    begin_and_hang_up(app, logout(app, &caller, HERE)).await;
+    await_refusal(app, &own.access.token).await;
+}
+
+async fn await_refusal(app: &App, token: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while authenticate(app, token).await.is_ok() {
+        assert!(Instant::now() < deadline, "the session goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -93,10 +161,11 @@ async fn a_key_that_is_revoked_while_it_is_exchanged_leaves_no_session() {
     let app = test.app.clone();
     let exchange = async move { api_keys::exchange(&app, key, &AUTH, &signing_key(), HERE).await };
     let app = test.app.clone();
-    let revoke =
-        || tokio::spawn(async move { api_keys::revoke(&app, &caller, key, ELSEWHERE).await.unwrap() });
-    let exchanged = taken_away_meanwhile(&test.app, exchange, revoke).await.unwrap();
-    let refused = authenticate(&test.app, &exchanged.access.token).await.unwrap_err();
+    let revoke = async move { api_keys::revoke(&app, &caller, key, ELSEWHERE).await };
+    // A session refers to its account: the exchange has looked at the key and cannot write its session yet.
+    let (exchanged, revoked) = meeting(&test.app, "SELECT id FROM account FOR UPDATE", exchange, revoke).await;
+    revoked.unwrap();
+    let refused = authenticate(&test.app, &exchanged.unwrap().access.token).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidCredentials);
 }
 
@@ -137,10 +206,14 @@ async fn a_wallet_that_is_unlinked_while_it_logs_in_leaves_no_session() {
     let app = test.app.clone();
     let log_in = async move { wallet::log_in(&app, login, HERE).await };
     let app = test.app.clone();
-    let unlink = || {
-        tokio::spawn(async move { wallet::unlink(&app, &caller, address, confirmation, ELSEWHERE).await.unwrap() })
-    };
-    let logged_in = taken_away_meanwhile(&test.app, log_in, unlink).await.unwrap();
-    let refused = authenticate(&test.app, &logged_in.access.token).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::InvalidCredentials);
+    let unlink = async move { wallet::unlink(&app, &caller, address, confirmation, ELSEWHERE).await };
+    // Both write to the log: the login has looked at the link, which is removed before it gets further.
+    let (unlinked, logged_in) = meeting(&test.app, "SELECT id FROM audit_head FOR UPDATE", unlink, log_in).await;
+    unlinked.unwrap();
+    if let Ok(logged_in) = logged_in {
+        let refused = authenticate(&test.app, &logged_in.access.token).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidCredentials);
+    }
+    let left = "SELECT CAST(COUNT(*) AS BIGINT) FROM session WHERE wallet IS NOT NULL AND revoked_ns IS NULL";
+    assert_eq!(count(&test.app, left).await, 0);
 }

@@ -188,8 +188,7 @@ async fn new_words_end_a_recovery_with_the_old_ones() {
     let (ada, session) = Person::verified(&server, "ada").await;
     let (id, verified) = ada.recover().await;
     assert_eq!(verified.status, StatusCode::OK);
-    let body =
-        ada.confirmed(&session.access, json!({"recovery_wrapped_account_key": base64(b"under others")})).await;
+    let body = ada.confirmed(&session.access, json!({"recovery_wrapped_account_key": base64(b"under others")})).await;
     let changed = ada.call(Method::PUT, "/api/auth/recovery", Some(&session.access), Some(body)).await;
     assert_eq!(changed.body, json!({}));
     let late = ada.post("/api/auth/recover/finish", finish(&ada.key, &id, &[9; 32])).await;
