@@ -1,8 +1,8 @@
 //! New accounts.
 //!
 //! The answer is always "check your mail": it does not say whether an address has an account. An account that was never logged in to is
-//! replaced by a later registration with its address; one that was gets a letter instead. User names are public, so a taken one
-//! is refused.
+//! replaced by a later registration with its address; one that was gets a letter instead. So whoever registers an address and then asks
+//! for its salt learns whether somebody uses it, at the price of that letter. User names are public, so a taken one is refused.
 
 use std::net::IpAddr;
 use std::time::Duration;
