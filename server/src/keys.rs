@@ -5,12 +5,14 @@
 //! `network`: losing the tag secret would make every stored chunk unreadable, so it shares the fate of the tree.
 //!
 //! A new key is announced for [`ANNOUNCE_SECONDS`] before it signs anything, because nodes learn of it with a heartbeat. Older keys stay
-//! announced: what they signed is still on its way.
+//! announced until [`ANNOUNCED_MAX`] newer ones are there: what they signed is still on its way. A server that runs sees to it that its own
+//! are not among those ([`stay_announced`]).
 
 pub mod file;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use cyx_core::exit::ExitReceipt;
 use cyx_core::grant::Grant;
@@ -19,6 +21,7 @@ use cyx_core::keeplist::{Incarnation, KeepList};
 use ed25519_dalek::SigningKey;
 use sqlx::Row as _;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use self::file::KeyFile;
@@ -30,7 +33,9 @@ pub const ANNOUNCE_SECONDS: u64 = 3600;
 
 const GRANT_ID_CONTEXT: &str = "cyx v1 server grant ids";
 /// Most keys that are announced: the newest.
-const ANNOUNCED_MAX: i64 = 16;
+const ANNOUNCED_MAX: usize = 16;
+/// How often a server looks whether its keys are still among the newer half of those. So many servers are not started in between.
+const STAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the keys cannot be used.
 #[derive(Debug, Error)]
@@ -118,6 +123,41 @@ impl ServerKeys {
         Ok(())
     }
 
+    /// Makes the keys that sign something, or will, the newest again if others are about to take their place: each server that is started
+    /// with an empty folder adds one.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    async fn renew(&self, db: &Db) -> Result<(), DbError> {
+        let newest = announced_keys(&mut *db.read().await?).await?;
+        let (current, safe) = (self.id(), newest.iter().take(ANNOUNCED_MAX / 2));
+        let safe: Vec<KeyId> = safe.map(|key| key.id).collect();
+        let used = self.signing.iter().map(KeyFile::id).skip_while(|id| *id != current);
+        let fading: Vec<KeyId> = used.filter(|id| !safe.contains(id)).collect();
+        if fading.is_empty() {
+            return Ok(());
+        }
+        db.write(move |conn| {
+            let fading = fading.clone();
+            Box::pin(async move {
+                let newest: Option<i64> =
+                    sqlx::query_scalar("SELECT MAX(created) FROM server_key").fetch_one(&mut *conn).await?;
+                // Later than any, whatever clocks say.
+                let now = i64::try_from(now_seconds()).unwrap_or(i64::MAX).max(newest.unwrap_or(0).saturating_add(1));
+                for id in fading {
+                    // Not made anew: whoever deleted it wants it believed no more.
+                    sqlx::query("UPDATE server_key SET created = $2 WHERE id = $1")
+                        .bind(&id.0[..])
+                        .bind(now)
+                        .execute(&mut *conn)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Id of the key that signs now.
     #[must_use]
     pub fn id(&self) -> KeyId {
@@ -170,6 +210,15 @@ impl ServerKeys {
     #[must_use]
     pub fn sign_keep_list(&self, list: &KeepList, ids: &[ChunkId]) -> Vec<u8> {
         list.sign(ids, self.signer(list.key))
+    }
+}
+
+/// Keeps a server's keys announced until it is to stop.
+pub async fn stay_announced(db: Db, keys: Arc<ServerKeys>, stop: CancellationToken) {
+    while tokio::time::timeout(STAY_EVERY, stop.cancelled()).await.is_err() {
+        if let Err(error) = keys.renew(&db).await {
+            tracing::warn!(%error, "cannot see whether nodes are told of this server's keys");
+        }
     }
 }
 
@@ -237,7 +286,7 @@ async fn announce(conn: &mut Conn, keys: &[(KeyId, [u8; 32], u64)]) -> Result<()
 
 async fn announced_keys(conn: &mut Conn) -> Result<Vec<AnnouncedKey>, DbError> {
     let rows = sqlx::query("SELECT public_key FROM server_key ORDER BY created DESC, id LIMIT $1")
-        .bind(ANNOUNCED_MAX)
+        .bind(i64::try_from(ANNOUNCED_MAX).unwrap_or(i64::MAX))
         .fetch_all(conn)
         .await?;
     rows.iter()

@@ -11,7 +11,7 @@ use crate::audits::AuditOptions;
 use crate::config::{Config, Part};
 use crate::db::Db;
 use crate::jobs::lease::Leases;
-use crate::keys::{KeyError, ServerKeys};
+use crate::keys::{self, KeyError, ServerKeys};
 use crate::nodes::registry::Patience;
 use crate::nodes::{NetworkOptions, Registry, rows, watch};
 use crate::placement::Placements;
@@ -69,9 +69,10 @@ impl Network {
         Ok(Self { keys, registry, placements: Arc::new(placements), options, repair, leases })
     }
 
-    /// Starts watching the nodes.
+    /// Starts watching the nodes, and keeps them told of this server's keys.
     pub fn start(&self, db: &Db, tasks: &TaskTracker, stop: &CancellationToken) {
         tasks.spawn(watch::watch(db.clone(), Arc::clone(&self.keys), self.registry.clone(), stop.clone()));
+        tasks.spawn(keys::stay_announced(db.clone(), Arc::clone(&self.keys), stop.clone()));
     }
 }
 

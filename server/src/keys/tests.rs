@@ -70,3 +70,38 @@ async fn servers_of_one_database_announce_each_others_keys() {
     assert_eq!(first.store_grant_id(lease, node), second.store_grant_id(lease, node));
     assert_ne!(first.store_grant_id(lease, node), first.store_grant_id(other, node));
 }
+
+#[tokio::test]
+async fn a_server_that_runs_stays_announced_however_many_others_are_started() {
+    let (test, dir) = (TestDb::new().await, tempfile::tempdir().unwrap());
+    let db = &test.db;
+    // A key of before, which signs nothing any more, and one in use.
+    let [older, used] = [3, 2].map(|hours| file::KeyFile::random(now_seconds() - hours * ANNOUNCE_SECONDS));
+    older.store(dir.path()).unwrap();
+    used.store(dir.path()).unwrap();
+    let running = ServerKeys::load(db, dir.path()).await.unwrap();
+    for _ in 0..3 {
+        for _ in 0..ANNOUNCED_MAX / 2 {
+            ServerKeys::load(db, tempfile::tempdir().unwrap().path()).await.unwrap();
+        }
+        running.renew(db).await.unwrap();
+    }
+    running.refresh(&mut *db.read().await.unwrap()).await.unwrap();
+    let announced = running.announced();
+    assert_eq!(announced.len(), ANNOUNCED_MAX);
+    assert!(announced.iter().any(|key| key.id == used.id()), "it runs");
+    assert!(announced.iter().all(|key| key.id != older.id()), "what it signed is long over");
+
+    let gone: Result<(), DbError> = db
+        .write(|conn| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM server_key").execute(conn).await?;
+                Ok(())
+            })
+        })
+        .await;
+    gone.unwrap();
+    running.renew(db).await.unwrap();
+    running.refresh(&mut *db.read().await.unwrap()).await.unwrap();
+    assert_eq!(running.announced().len(), 0, "what somebody deleted stays so");
+}
