@@ -52,6 +52,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Something was made that is shown only once, and it could not be printed.
+    #[error("{what} could not be printed")]
+    Undelivered {
+        /// What is lost.
+        what: &'static str,
+        /// How to get another.
+        advice: String,
+    },
     /// Some of many items failed; each was reported when it happened.
     #[error("{failed} of {total} failed")]
     Partly {
@@ -142,6 +150,11 @@ impl Error {
         }
     }
 
+    /// What is shown only once could not be printed: how to get another.
+    pub fn undelivered(what: &'static str, advice: impl Into<String>) -> impl FnOnce(Self) -> Self {
+        move |_| Self::Undelivered { what, advice: advice.into() }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -152,7 +165,7 @@ impl Error {
             Self::Mount(error) if is_no_mountpoint(error) => EXIT_USAGE,
             Self::Mount(error) => error.exit_code(),
             Self::Elsewhere { exit_code, .. } => *exit_code,
-            Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) => 1,
+            Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) | Self::Undelivered { .. } => 1,
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
             Self::Stream { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::InsufficientStorage.exit_code()
@@ -174,6 +187,7 @@ impl Error {
             Self::Dev(error) => error.advice(),
             Self::Mount(error) => error.advice(),
             Self::Stays { advice, .. } => Some(advice),
+            Self::Undelivered { advice, .. } => Some(advice),
             Self::Node { advice, .. } => *advice,
             Self::Unsettled(_) => Some("Ask whoever runs the server, and show them the lines above."),
             Self::Usage { advice, .. } => advice.as_deref(),

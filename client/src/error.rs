@@ -398,6 +398,19 @@ impl Error {
         matches!(self.code(), ErrorCode::Unavailable)
     }
 
+    /// Whether a call that failed like this may have been carried out all the same: the server's decision was not heard.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Interrupted => true,
+            Self::Server { code, .. } | Self::Later { code, .. } => {
+                matches!(code, ErrorCode::Unavailable | ErrorCode::Internal)
+            }
+            Self::Integrity(IntegrityError::Mismatch(_)) => true,
+            _ => false,
+        }
+    }
+
     /// Names the local file or folder of an input/output error.
     pub fn local(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Local { path: path.as_ref().to_owned(), source }

@@ -50,12 +50,7 @@ pub(super) async fn confirmed_by<T>(
     if let (Some(id), Some(code)) = (&args.session, &args.otp) {
         return Ok(Some(action(Proof::new(id, code)).await?));
     }
-    if !args.begin && args.otp.is_none() && !prompt::possible() {
-        return Err(Error::usage_with(
-            "the one-time code is missing, and there is no terminal to ask on",
-            "Do it in two steps: --begin, then --session with --otp.",
-        ));
-    }
+    check_possible(args)?;
     let password = password()?;
     let begun = session.begin_confirmation(&password).await?;
     drop(password);
@@ -80,6 +75,20 @@ pub(super) async fn confirmed_by<T>(
             other => return Ok(Some(other?)),
         }
     }
+}
+
+/// Checks that a code was given, or can be asked for.
+///
+/// # Errors
+/// A usage error.
+pub(super) fn check_possible(args: &Confirm) -> Result<()> {
+    if args.begin || args.otp.is_some() || prompt::possible() {
+        return Ok(());
+    }
+    Err(Error::usage_with(
+        "the one-time code is missing, and there is no terminal to ask on",
+        "Do it in two steps: --begin, then --session with --otp.",
+    ))
 }
 
 /// Says where the code comes from.

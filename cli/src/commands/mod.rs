@@ -28,6 +28,7 @@ pub mod stat;
 pub mod summary;
 pub mod trash;
 pub mod umount;
+mod unanswered;
 pub mod upload;
 pub mod verify;
 pub mod wallet;

@@ -11,8 +11,9 @@ use cyx_core::ids::SessionId;
 use serde::Serialize;
 
 use super::Context;
-use super::confirm::confirmed;
+use super::confirm::{check_possible, confirmed};
 use super::register::show_words;
+use super::unanswered::Unanswered;
 use crate::args::personal::{Account, Audit, DeleteAccount, Email, Export, Words};
 use crate::error::{Error, Result};
 use crate::output::{human, names};
@@ -147,14 +148,31 @@ async fn keep(context: &Context, session: &Session) -> Result<()> {
 }
 
 async fn words(context: &Context, session: &Session, args: &Words) -> Result<()> {
-    let renew = async |proof: Proof<'_>| session.renew_recovery_words(proof).await;
-    let Some(words) = confirmed(context, session, &args.confirm, "cyx account words", renew).await? else {
-        return Ok(());
-    };
-    if context.output.json() {
-        return context.output.document(&NewWords { recovery_words: &words });
+    let command = "cyx account words";
+    if args.confirm.begin {
+        let nothing = async |_: Proof<'_>| Ok(());
+        return confirmed(context, session, &args.confirm, command, nothing).await.map(drop);
     }
-    show_words(context, &words)
+    check_possible(&args.confirm)?;
+    let new = session.make_recovery_words().await?;
+    let json = context.output.json();
+    if !json {
+        context.output.note("These recovery words take the place of the old ones once the code is confirmed.");
+        show_words(context, new.words())?;
+    }
+    let sending = Unanswered::new(context, new.words());
+    let renew = async |proof: Proof<'_>| sending.send(session.renew_recovery_words(&new, proof)).await;
+    let renewed = confirmed(context, session, &args.confirm, command, renew).await;
+    if renewed.is_err() && !sending.is_open() {
+        context.output.note("The recovery words of before still count.");
+    }
+    renewed?;
+    if json {
+        let lost = Error::undelivered("the new recovery words", "Make others with `cyx account words`.");
+        return context.output.document(&NewWords { recovery_words: new.words() }).map_err(lost);
+    }
+    context.output.note("The new recovery words count; the old ones open nothing any more.");
+    Ok(())
 }
 
 /// Shows the log of the account.

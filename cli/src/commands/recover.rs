@@ -1,7 +1,7 @@
 //! `cyx recover`: a new password from the recovery words.
 
 use cyx_client::identity::recovery::{
-    AccountSecrets, Recovery, RecoveryChoices, begin_recovery, check_words, verify_recovery,
+    AccountSecrets, NewWords, Recovery, RecoveryChoices, begin_recovery, check_words, verify_recovery,
 };
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::SessionId;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::confirm::Begun;
 use super::register::show_words;
+use super::unanswered::Unanswered;
 use crate::args::access::Recover;
 use crate::error::{Error, Result};
 use crate::prompt;
@@ -39,7 +40,8 @@ pub async fn run(context: &Context, args: Recover) -> Result<()> {
         let password = prompt::password(args.password_stdin, true)?;
         let recovery = verify_recovery(&context.config, &email, id, code).await?;
         let secrets = recovery.open(&words)?;
-        return finish(context, &args, &recovery, &secrets, &password, &email).await;
+        let new_words = new_words(context, &args, &recovery, &secrets)?;
+        return finish(context, &args, &recovery, &secrets, new_words.as_ref(), &password).await;
     }
     if !args.begin && !prompt::possible() {
         return Err(Error::usage_with(
@@ -74,10 +76,11 @@ pub async fn run(context: &Context, args: Recover) -> Result<()> {
             other => break other?,
         }
     };
+    let new_words = new_words(context, &args, &recovery, &secrets)?;
     loop {
         let password = prompt::password(args.password_stdin, true);
         let result = match password {
-            Ok(password) => finish(context, &args, &recovery, &secrets, &password, &email).await,
+            Ok(password) => finish(context, &args, &recovery, &secrets, new_words.as_ref(), &password).await,
             Err(error) => Err(error),
         };
         match result {
@@ -90,27 +93,54 @@ pub async fn run(context: &Context, args: Recover) -> Result<()> {
     }
 }
 
+/// The new recovery words, if there are to be any: shown before they count, because the answer by which they do may be lost.
+fn new_words(
+    context: &Context,
+    args: &Recover,
+    recovery: &Recovery,
+    secrets: &AccountSecrets,
+) -> Result<Option<NewWords>> {
+    let new = args.new_words.then(|| recovery.make_words(secrets));
+    if let Some(new) = new.as_ref().filter(|_| !context.output.json()) {
+        context.output.note("These recovery words take the place of the old ones once the password is set.");
+        show_words(context, new.words())?;
+    }
+    Ok(new)
+}
+
 async fn finish(
     context: &Context,
     args: &Recover,
     recovery: &Recovery,
     secrets: &AccountSecrets,
+    new_words: Option<&NewWords>,
     password: &Zeroizing<String>,
-    email: &str,
 ) -> Result<()> {
-    let choices = RecoveryChoices {
-        new_words: args.new_words,
-        remove_factors: args.remove_factors,
-        revoke_api_keys: !args.keep_api_keys,
-    };
-    let words = recovery.finish(&context.config, secrets, password, choices).await?;
+    let choices = RecoveryChoices { remove_factors: args.remove_factors, revoke_api_keys: !args.keep_api_keys };
+    let call = recovery.finish(&context.config, secrets, password, new_words, choices);
+    match new_words {
+        None => call.await?,
+        Some(new) => {
+            let sending = Unanswered::new(context, new.words());
+            let finished = sending.send(call).await;
+            if finished.is_err() && !sending.is_open() {
+                context.output.note("The recovery words of before still count.");
+            }
+            finished?;
+        }
+    }
     if context.output.json() {
-        let words = words.as_ref().map(|words| words.as_str());
-        return context.output.document(&Recovered { recovered: true, recovery_words: words });
+        let recovery_words = new_words.map(|new| new.words().as_str());
+        let printed = context.output.document(&Recovered { recovered: true, recovery_words });
+        return match recovery_words {
+            None => printed,
+            Some(_) => printed.map_err(Error::undelivered(
+                "the new recovery words",
+                "The password is set: log in, and make others with `cyx account words`.",
+            )),
+        };
     }
-    if let Some(words) = words {
-        show_words(context, &words)?;
-    }
+    let email = recovery.email();
     context
         .output
         .note(format!("The password is set, and all logins have ended. Go on with: cyx login --email {email}"));

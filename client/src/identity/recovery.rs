@@ -3,17 +3,20 @@
 //! Either way the account key stays and is wrapped anew, 32 bytes: no file is touched. With the words the new password is signed
 //! by the account's identity key, which only they open, so that reading somebody's mail is not enough to lock them out.
 
-use cyx_core::auth::recovery_body;
+use std::path::Path;
+
+use cyx_core::auth::{StretchParams, recovery_body};
 use cyx_core::ids::SessionId;
 pub use cyx_crypto::account::AccountSecrets;
 use cyx_crypto::account::{PasswordSecrets, make_password, make_recovery};
+use cyx_crypto::keys::AccountKey;
 use cyx_crypto::recovery::parse_words;
 use cyx_crypto::wrap::AccountKek;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, Gateway};
 use crate::error::{Error, IntegrityError, Result};
 use crate::identity::factors::Proof;
 use crate::identity::messages::{NewPassword, PreloginRequest, WrappedKeys};
@@ -40,11 +43,30 @@ pub struct Recovery {
     keys: WrappedKeys,
 }
 
+/// Recovery words that do not count yet: to be shown before they are sent, because the answer by which they count may be lost.
+pub struct NewWords {
+    words: Zeroizing<String>,
+    by_words: Vec<u8>,
+    /// Of the account key that they open.
+    account_key_epoch: u32,
+}
+
+impl NewWords {
+    fn make(key: &AccountKey, account_key_epoch: u32) -> Self {
+        let made = make_recovery(key);
+        Self { words: made.words, by_words: made.wrapped_account_key, account_key_epoch }
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn words(&self) -> &Zeroizing<String> {
+        &self.words
+    }
+}
+
 /// What becomes of the rest of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryChoices {
-    /// Makes new recovery words.
-    pub new_words: bool,
     /// Removes the authenticator app: it was lost too.
     pub remove_factors: bool,
     /// Ends API keys too, not only sessions.
@@ -144,6 +166,12 @@ pub async fn verify_recovery(config: &Config, email: &str, id: SessionId, otp: &
 }
 
 impl Recovery {
+    /// Address of the account, as it was given.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// Opens the account with the words.
     ///
     /// # Errors
@@ -158,21 +186,28 @@ impl Recovery {
         })
     }
 
-    /// Sets a new password and, if wanted, makes new words and returns them. All sessions end.
+    /// Makes recovery words for [`Self::finish`]. Nothing changes yet.
+    #[must_use]
+    pub fn make_words(&self, secrets: &AccountSecrets) -> NewWords {
+        NewWords::make(&secrets.key, self.keys.account_key_epoch)
+    }
+
+    /// Sets a new password and, if there are any, new words. All sessions end.
     ///
     /// # Errors
-    /// `WEAK_PASSWORD`, found here; `OTP_EXPIRED` if it took too long.
+    /// `WEAK_PASSWORD`, found here; `OTP_EXPIRED` if it took too long. Nothing was set, unless [`Error::leaves_open`] says that nobody
+    /// knows.
     pub async fn finish(
         &self,
         config: &Config,
         secrets: &AccountSecrets,
         new_password: &str,
+        new_words: Option<&NewWords>,
         choices: RecoveryChoices,
-    ) -> Result<Option<Zeroizing<String>>> {
+    ) -> Result<()> {
         password::check_password(new_password, "", &self.email)?;
         let new = wrap(new_password, secrets).await?;
-        let renewed = choices.new_words.then(|| make_recovery(&secrets.key));
-        let by_words = renewed.as_ref().map_or(&self.keys.wrapped_account_key, |new| &new.wrapped_account_key);
+        let by_words = new_words.map_or(&self.keys.wrapped_account_key, |new| &new.by_words);
         let body = recovery_body(self.id, &new.salt, new.params, &new.auth_key, &new.wrapped_account_key, by_words);
         let request = FinishRequest {
             recovery_id: self.id,
@@ -183,8 +218,8 @@ impl Recovery {
             revoke_api_keys: choices.revoke_api_keys,
         };
         self.rest.post::<_, Ignored>("/api/auth/recover/finish", None, &request).await?;
-        StretchMemory::new(&config.home).remember(self.rest.gateway().as_str(), &self.email, new.params)?;
-        Ok(renewed.map(|new| new.words))
+        remember(&config.home, self.rest.gateway(), &self.email, new.params);
+        Ok(())
     }
 }
 
@@ -211,24 +246,40 @@ impl Session {
         let request = ChangeRequest { new: NewPassword::from(&made), revoke_api_keys, account_key_epoch, proof };
         let changed: Changed =
             self.send_proof(Method::POST, "/api/auth/password", Some(&request), Repeat::IfNotSent).await?;
-        StretchMemory::new(self.home()).remember(self.gateway().as_str(), &identity.email, made.params)?;
+        remember(self.home(), self.gateway(), &identity.email, made.params);
         Ok(changed.revoked_sessions)
     }
 
-    /// Makes new recovery words; the old ones open nothing any more.
+    /// Makes recovery words for [`Self::renew_recovery_words`]. Nothing changes yet.
     ///
     /// # Errors
-    /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`; [`Error::NotLoggedIn`].
-    pub async fn renew_recovery_words(&self, proof: Proof<'_>) -> Result<Zeroizing<String>> {
+    /// [`Error::NotLoggedIn`], network errors.
+    pub async fn make_recovery_words(&self) -> Result<NewWords> {
         let keys = self.fetch_keys().await?.account();
-        let new = make_recovery(&keys.secrets.key);
+        Ok(NewWords::make(&keys.secrets.key, keys.epoch))
+    }
+
+    /// Lets new recovery words count; the old ones open nothing any more.
+    ///
+    /// # Errors
+    /// `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`; `STALE_KEY` if the account key was replaced meanwhile;
+    /// [`Error::NotLoggedIn`]. The old ones still count, unless [`Error::leaves_open`] says that nobody knows.
+    pub async fn renew_recovery_words(&self, new: &NewWords, proof: Proof<'_>) -> Result<()> {
         let request = WordsRequest {
-            recovery_wrapped_account_key: &new.wrapped_account_key,
-            account_key_epoch: keys.epoch,
+            recovery_wrapped_account_key: &new.by_words,
+            account_key_epoch: new.account_key_epoch,
             proof,
         };
         let _: Ignored = self.send_proof(Method::PUT, "/api/auth/recovery", Some(&request), Repeat::IfNotSent).await?;
-        Ok(new.words)
+        Ok(())
+    }
+}
+
+/// Notes the parameters of a password that counts by now: it must not look as if it did not because they cannot be noted. The next login
+/// notes them.
+fn remember(home: &Path, gateway: &Gateway, email: &str, params: StretchParams) {
+    if let Err(error) = StretchMemory::new(home).remember(gateway.as_str(), email, params) {
+        tracing::warn!(%error, "the parameters of the new password could not be noted");
     }
 }
 

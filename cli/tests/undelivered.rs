@@ -1,0 +1,188 @@
+//! Answers that do not arrive, and output that nobody takes: what was done is not said to have failed, and what is shown only once is not
+//! lost.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use cyx_tests::user::PASSWORD;
+use cyx_tests::{Cluster, Run, User};
+use serde_json::Value;
+
+/// A way to a server that passes everything on, except the answers to calls of one kind: the server carries them out, and nobody hears of it.
+struct Way {
+    address: SocketAddr,
+    state: Arc<State>,
+    carried_out: Receiver<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How such a call begins, and whether its connection is kept open.
+    lost: Mutex<Option<(&'static str, bool)>>,
+    /// Nothing else gets through any more either.
+    cut: AtomicBool,
+}
+
+impl Way {
+    fn to(gateway: &str) -> Self {
+        let server = gateway.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, state) = (listener.local_addr().unwrap(), Arc::<State>::default());
+        let (sender, carried_out) = channel();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                let (state, sender) = (Arc::clone(&shared), sender.clone());
+                thread::spawn(move || pass(client, server, &state, &sender));
+            }
+        });
+        Self { address, state, carried_out }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Loses the answer of the next call that begins so, and cuts everything off from there on, or keeps the connection of that call.
+    fn lose(&self, call: &'static str, keep: bool) {
+        *self.state.lost.lock().unwrap() = Some((call, keep));
+    }
+
+    fn mend(&self) {
+        *self.state.lost.lock().unwrap() = None;
+        self.state.cut.store(false, Ordering::Release);
+    }
+}
+
+/// Passes on what comes in either direction.
+fn pass(client: TcpStream, server: TcpStream, state: &Arc<State>, sender: &Sender<()>) {
+    let lost = Arc::new(Mutex::new(None));
+    let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let (shared, losing) = (Arc::clone(state), Arc::clone(&lost));
+    thread::spawn(move || {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = up.read(&mut bytes) {
+            if shared.cut.load(Ordering::Acquire) {
+                break;
+            }
+            let call = *shared.lost.lock().unwrap();
+            if let Some((call, keep)) = call
+                && bytes[..count].starts_with(call.as_bytes())
+            {
+                *losing.lock().unwrap() = Some(keep);
+            }
+            if down.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = (up.shutdown(Shutdown::Both), down.shutdown(Shutdown::Both));
+    });
+    let (mut client, mut server) = (client, server);
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = server.read(&mut bytes) {
+        match *lost.lock().unwrap() {
+            None if client.write_all(&bytes[..count]).is_ok() => continue,
+            None => break,
+            Some(keep) => {
+                state.cut.store(!keep, Ordering::Release);
+                let _ = sender.send(());
+                if !keep {
+                    break;
+                }
+            }
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
+/// A cluster, and somebody who reaches it by such a way and has the bucket `docs`.
+fn world() -> (Cluster, Way, User) {
+    let cluster = Cluster::start(1);
+    let way = Way::to(&cluster.gateway());
+    let user = User::register_via(&cluster, "ada", way.url());
+    user.ok(["bucket", "create", "docs"]);
+    (cluster, way, user)
+}
+
+/// The arguments that go on with a command once its code has come.
+fn begun(cluster: &Cluster, user: &User, args: &[&str]) -> Vec<String> {
+    let known = cluster.mails_with_codes(&user.email);
+    let id = user.ok(args.iter().chain(&["--begin", "--json"])).json()["session_id"].as_str().unwrap().to_owned();
+    let code = cluster.new_code(&user.email, &known);
+    let more = ["--json", "--session", &id, "--otp", &code];
+    args.iter().chain(&more).map(|arg| (*arg).to_owned()).collect()
+}
+
+/// The words that were printed, of which nobody knows whether they count.
+fn unconfirmed(run: &Run) -> String {
+    assert_eq!(run.code, 6, "{run:?}");
+    assert!(run.stderr.contains("not known whether the new recovery words count"), "{run:?}");
+    words_of(&run.json())
+}
+
+fn words_of(document: &Value) -> String {
+    assert!(document["confirmed"].is_null() && document.get("confirmed").is_some(), "{document}");
+    let words = document["recovery_words"].as_str().unwrap().to_owned();
+    assert_eq!(words.split(' ').count(), 24);
+    words
+}
+
+/// Sets a new password with recovery words.
+fn recover(cluster: &Cluster, user: &User, words: &str, more: &[&str], before: impl FnOnce()) -> Run {
+    let args = begun(cluster, user, &["recover"]);
+    before();
+    let mut command = user.command(args);
+    command.args(more).env("CYXCLOUD_RECOVERY_WORDS", words).env("CYXCLOUD_PASSWORD", format!("{PASSWORD}-2"));
+    Run::of(command)
+}
+
+#[test]
+fn new_recovery_words_are_not_lost_with_the_answer() {
+    let (cluster, way, user) = world();
+    let args = begun(&cluster, &user, &["account", "words"]);
+    way.lose("PUT /api/auth/recovery ", false);
+    let words = unconfirmed(&user.cyx(args));
+    way.mend();
+
+    let lose = || way.lose("POST /api/auth/recover/finish ", false);
+    let renewed = unconfirmed(&recover(&cluster, &user, &words, &["--new-words"], lose));
+    way.mend();
+    let run = recover(&cluster, &user, &renewed, &[], || {});
+    assert_eq!(run.code, 0, "the server had carried it out: {run:?}");
+}
+
+#[test]
+fn new_recovery_words_are_shown_before_they_count() {
+    let (cluster, way, user) = world();
+    let args: Vec<String> =
+        begun(&cluster, &user, &["account", "words"]).into_iter().filter(|arg| arg != "--json").collect();
+    way.lose("PUT /api/auth/recovery ", false);
+    let run = user.cyx(args);
+    assert_eq!((run.code, String::from_utf8_lossy(&run.stdout).split_whitespace().count()), (6, 24), "{run:?}");
+    way.mend();
+    let wrong = user.cyx(["account", "words", "--json", "--session", "none", "--otp", "000000"]);
+    assert!(wrong.code != 0 && wrong.stdout.is_empty(), "{wrong:?}");
+    assert!(wrong.stderr.contains("The recovery words of before still count."), "{wrong:?}");
+}
+
+#[test]
+fn ctrl_c_loses_no_recovery_words() {
+    let (cluster, way, user) = world();
+    let args = begun(&cluster, &user, &["account", "words"]);
+    way.lose("PUT /api/auth/recovery ", true);
+    let mut command: Command = user.command(args);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    way.carried_out.recv().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    words_of(&serde_json::from_slice(&output.stdout).unwrap());
+}
