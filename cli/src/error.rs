@@ -173,7 +173,7 @@ impl Error {
             Self::Stream { .. } | Self::Cpu(_) | Self::AuditBroken(_) | Self::Unhealthy(_) => 1,
             Self::Partly { failed, total, worst } if failed == total => *worst,
             Self::Partly { .. } => EXIT_PARTLY,
-            // The reader has what it wanted.
+            // The reader has what it wanted; of commands that change something it is made a failure before.
             Self::OutputClosed => 0,
             Self::Interrupted { .. } => EXIT_INTERRUPTED,
         }

@@ -144,6 +144,16 @@ fn recover(cluster: &Cluster, user: &User, words: &str, more: &[&str], before: i
     Run::of(command)
 }
 
+/// Runs a command whose standard output nobody reads.
+fn unread(user: &User, args: &[&str]) -> Run {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = user.command(args);
+    let output = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+}
+
 #[test]
 fn new_recovery_words_are_not_lost_with_the_answer() {
     let (cluster, way, user) = world();
@@ -185,4 +195,44 @@ fn ctrl_c_loses_no_recovery_words() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     words_of(&serde_json::from_slice(&output.stdout).unwrap());
+}
+
+#[test]
+fn what_was_asked_for_is_done_also_if_nobody_hears_of_it() {
+    let (cluster, _way, user) = world();
+    let run = unread(&user, &["mkdir", "docs", "x", "y", "z", "--json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("cannot write to standard output"), "{run:?}");
+    assert_eq!(user.ok(["list", "docs", "--json"]).json_lines().len(), 3);
+
+    let good = user.file("good", b"good");
+    let missing = user.path("missing");
+    let paths = [good.to_str().unwrap(), missing.to_str().unwrap()];
+    let run = unread(&user, &["upload", paths[0], paths[1], "-b", "docs", "--json"]);
+    assert_eq!(run.code, 8, "{run:?}");
+    assert_eq!(user.read("docs", "good"), b"good");
+
+    let run = unread(&user, &["delete", "docs", "x", "nothing", "y", "z", "-r", "--json"]);
+    assert_eq!(run.code, 8, "{run:?}");
+    assert_eq!(user.ok(["list", "docs", "--json"]).json_lines().len(), 1);
+    let run = unread(&user, &["trash", "restore", "docs", "x", "y", "--json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert_eq!(user.ok(["list", "docs", "--json"]).json_lines().len(), 3);
+
+    let made = |name: &str| begun(&cluster, &user, &["apikey", "create", "--name", name]);
+    let args = made("unheard");
+    let run = unread(&user, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("could not be printed. Revoke it with `cyx apikey revoke "), "{run:?}");
+    user.ok(made("heard"));
+    let keys = || user.ok(["apikey", "list", "--json"]).json_lines();
+    let ids: Vec<String> = keys().iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(unread(&user, &["apikey", "revoke", &ids[0], &ids[1], "--json"]).code, 1);
+    assert!(keys().is_empty());
+
+    // Whoever closes what only shows something has seen what it wanted.
+    for shows in [&["list", "docs"][..], &["cat", "docs", "good"], &["whoami"], &["trash", "list", "docs"]] {
+        let run = unread(&user, shows);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{shows:?}");
+    }
 }

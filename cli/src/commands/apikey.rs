@@ -78,13 +78,17 @@ async fn create(context: &Context, args: ApiKeyCreate) -> Result<()> {
     let Some(created) = confirmed(context, &client.session, &args.confirm, command, create).await? else {
         return Ok(());
     };
+    let lost = || {
+        let advice = format!("Revoke it with `cyx apikey revoke {}`, and make another.", created.key.id);
+        Error::undelivered("the token of the new API key", advice)
+    };
     if context.output.json() {
-        return context.output.document(&Document::new(&created.key, bucket, Some(&created.token)));
+        return context.output.document(&Document::new(&created.key, bucket, Some(&created.token))).map_err(lost());
     }
     context.output.note(
         "This is the token of the new API key. Nobody can show it again: keep it now, as you would keep a password.",
     );
-    context.output.line(created.token.as_str())?;
+    context.output.line(created.token.as_str()).map_err(lost())?;
     let until = human::local_time_seconds(created.key.expires_at);
     context.output.note(format!(
         "Put it in CYXCLOUD_TOKEN to use it. It ends {until}; `cyx apikey revoke {}` ends it sooner.",
@@ -136,7 +140,9 @@ async fn revoke(context: &Context, args: &ApiKeyRevoke) -> Result<()> {
     for text in &args.ids {
         failures.count();
         match revoke_one(&client, text).await {
-            Ok(()) if context.output.json() => context.output.document(&Revoked { id: text, revoked: true })?,
+            Ok(()) if context.output.json() => {
+                failures.said(context.output.document(&Revoked { id: text, revoked: true }));
+            }
             Ok(()) => context.output.note(format!("Revoked {text}.")),
             Err(error) => failures.add(context, text.as_bytes(), error),
         }

@@ -43,7 +43,8 @@ pub async fn delete(context: &Context, args: &Delete) -> Result<()> {
         let key = path.to_bytes();
         match result {
             Ok(trash) if context.output.json() => {
-                context.output.document(&Deleted { key: Key::new(&key), trash: trash.map(|id| id.to_string()) })?;
+                let deleted = Deleted { key: Key::new(&key), trash: trash.map(|id| id.to_string()) };
+                failures.said(context.output.document(&deleted));
             }
             Ok(Some(_)) => context.output.note(format!("Moved {} to the trash.", names::escape(&key))),
             Ok(None) => context.output.note(format!("Deleted {}.", names::escape(&key))),
@@ -81,7 +82,8 @@ pub async fn mkdir(context: &Context, args: &Mkdir) -> Result<()> {
         };
         match made {
             Ok(directory) if context.output.json() => {
-                context.output.document(&Made { key: Key::new(&key), inode: directory.id.to_string() })?;
+                let made = Made { key: Key::new(&key), inode: directory.id.to_string() };
+                failures.said(context.output.document(&made));
             }
             Ok(_) => context.output.detail(format!("Made {}.", names::escape(&key))),
             Err(error) => failures.add(context, &key, error.into()),

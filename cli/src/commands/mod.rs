@@ -35,14 +35,16 @@ pub mod wallet;
 
 use std::ffi::OsStr;
 use std::future::Future;
+use std::path::Path;
 
 use cyx_client::meta::Meta;
 use cyx_client::{Bucket, Client, Config, Located, Overrides};
 use cyx_core::ids::NodeId;
 use cyx_core::inode::InodeKind;
 
-use crate::args::{Cli, Command, Global};
-
+use crate::args::admin::Admin;
+use crate::args::node::Node;
+use crate::args::{self, Cli, Command, Global, access};
 use crate::error::{Error, Result};
 use crate::output::{Output, names};
 
@@ -97,8 +99,43 @@ fn overrides(global: &Global) -> Overrides {
 /// Does what was typed.
 ///
 /// # Errors
-/// As the commands say.
+/// As the commands say. That standard output was closed is a failure, except of commands that only show something.
 pub fn run(cli: Cli, output: Output) -> Result<()> {
+    let shows = only_shows(&cli.command);
+    match run_command(cli, output) {
+        Err(Error::OutputClosed) if !shows => {
+            Err(Error::Stream { action: "write to standard output", source: std::io::ErrorKind::BrokenPipe.into() })
+        }
+        done => done,
+    }
+}
+
+/// Whoever closes the standard output of such a command has seen what it wanted; behind one that changes something, somebody waits to
+/// hear of it.
+fn only_shows(command: &Command) -> bool {
+    match command {
+        Command::Whoami(_) | Command::Quota(_) | Command::Status(_) | Command::Mounts(_) | Command::Audit(_) => true,
+        Command::List(_) | Command::Stat(_) | Command::Cat(_) | Command::Completions(_) => true,
+        Command::Otp(access::Otp::List(_)) | Command::Wallet(access::Wallet::List(_)) => true,
+        Command::Sessions(access::Sessions::List(_)) | Command::Apikey(access::ApiKey::List(_)) => true,
+        Command::Bucket(args::bucket::Bucket::List(_)) | Command::Trash(args::trash::Trash::List(_)) => true,
+        Command::Node(Node::List(_) | Node::Status(_)) | Command::Dev(args::dev::Dev::Status(_)) => true,
+        Command::Admin(Admin::Users(_) | Admin::Nodes(_)) => true,
+        // What a check finds is its exit code.
+        Command::Node(Node::Earnings(args)) => !args.verify,
+        Command::Admin(Admin::Audit(args)) => !args.check,
+        Command::Admin(Admin::Drain(args)) => args.status,
+        Command::Download(args) => is_standard_output(args.output.as_deref()),
+        Command::Account(args::personal::Account::Export(args)) => is_standard_output(args.output.as_deref()),
+        _ => false,
+    }
+}
+
+fn is_standard_output(path: Option<&Path>) -> bool {
+    path.is_some_and(|path| path == Path::new("-"))
+}
+
+fn run_command(cli: Cli, output: Output) -> Result<()> {
     match cli.command {
         Command::Completions(args) => completions::run(&args),
         Command::Dev(command) => dev::run(command, &output),
@@ -240,6 +277,7 @@ pub struct Failures {
     failed: u64,
     total: u64,
     first: Option<Error>,
+    unsaid: Option<Error>,
 }
 
 impl Failures {
@@ -263,13 +301,21 @@ impl Failures {
         self.first.get_or_insert(error);
     }
 
+    /// An item is done, and this became of saying so. The others are done also if nobody hears of it.
+    pub fn said(&mut self, printed: Result<()>) {
+        if let Err(error) = printed {
+            self.unsaid.get_or_insert(error);
+        }
+    }
+
     /// What the command ends with.
     ///
     /// # Errors
-    /// [`Error::Partly`] if something failed. If everything did, with the exit code of the first failure.
+    /// [`Error::Partly`] if something failed. If everything did, with the exit code of the first failure. Else why not everything could be
+    /// said.
     pub fn result(self) -> Result<()> {
         match self.first {
-            None => Ok(()),
+            None => self.unsaid.map_or(Ok(()), Err),
             Some(error) if self.single => Err(error),
             Some(error) => {
                 Err(Error::Partly { failed: self.failed, total: self.total.max(self.failed), worst: error.exit_code() })

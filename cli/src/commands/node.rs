@@ -48,8 +48,9 @@ async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
     let made = session.make_enrolment(&args.label, Some(args.expires_hours.saturating_mul(3600))).await?;
     let gateway = session.gateway();
     let central_server = control::central(args.central_server.as_deref(), gateway, made.node_port);
+    let lost = Error::undelivered("the token of the node", "Make another with `cyx node enroll`.");
     if context.output.json() {
-        return context.output.document(&Enrolled {
+        let printed = context.output.document(&Enrolled {
             token: &made.token,
             fingerprint: &made.fingerprint,
             expires_at: human::rfc3339_seconds(made.expires_at),
@@ -57,12 +58,13 @@ async fn enroll(context: &Context, args: &Enroll) -> Result<()> {
             central_server: &central_server,
             node_port: made.node_port,
         });
+        return printed.map_err(lost);
     }
     let until = human::local_time_seconds(made.expires_at);
     context
         .output
         .note(format!("This token lets one machine join as your storage node, until {until}. It is shown once."));
-    context.output.line(made.token.as_str())?;
+    context.output.line(made.token.as_str()).map_err(lost)?;
     // A node looks for both addresses on its own machine unless it is told.
     let command = format!("cyx-node --gateway {gateway} --central-server {central_server}");
     context.output.note(format!("On that machine: CYXWIZ_ENROLL_TOKEN=… {command}"));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Context;
 use super::confirm::confirmed;
 use crate::args::access::{BackupCodes, Enroll, Otp, OtpRemove};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{human, qr};
 use crate::prompt;
 
@@ -71,9 +71,10 @@ async fn enroll(context: &Context, session: &Session, args: &Enroll) -> Result<(
 
 fn show_enrollment(context: &Context, enrollment: &Enrollment) -> Result<()> {
     let output = &context.output;
+    let lost = || Error::undelivered("the secret of the app", "Begin again with `cyx otp enroll`.");
     if output.json() {
         let Enrollment { secret, uri, expires_at } = enrollment;
-        return output.document(&Enrolled { secret, uri, expires_at: *expires_at });
+        return output.document(&Enrolled { secret, uri, expires_at: *expires_at }).map_err(lost());
     }
     if output.is_terminal() {
         output.note("Scan this with your authenticator app, or type the secret below it.");
@@ -81,19 +82,21 @@ fn show_enrollment(context: &Context, enrollment: &Enrollment) -> Result<()> {
             output.line(code)?;
         }
     }
-    output.line(format!("secret {}", *enrollment.secret))?;
-    if output.is_terminal() { Ok(()) } else { output.line(format!("uri {}", *enrollment.uri)) }
+    output.line(format!("secret {}", *enrollment.secret)).map_err(lost())?;
+    if output.is_terminal() { Ok(()) } else { output.line(format!("uri {}", *enrollment.uri)).map_err(lost()) }
 }
 
 fn show_codes(context: &Context, codes: &OneTimeCodes) -> Result<()> {
     let output = &context.output;
+    let lost = Error::undelivered("the backup codes", "Make others with `cyx otp backup-codes`.");
     if output.json() {
-        return output.document(&Codes { backup_codes: codes.0.iter().map(|code| code.as_str()).collect() });
+        let codes = Codes { backup_codes: codes.0.iter().map(|code| code.as_str()).collect() };
+        return output.document(&codes).map_err(lost);
     }
     output.note(
         "These backup codes each stand in for one code if the app is lost. Nobody can show them again: keep them now.",
     );
-    codes.0.iter().try_for_each(|code| output.line(code.as_str()))
+    codes.0.iter().try_for_each(|code| output.line(code.as_str())).map_err(lost)
 }
 
 async fn list(context: &Context, session: &Session) -> Result<()> {

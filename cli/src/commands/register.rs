@@ -39,12 +39,21 @@ pub async fn run(context: &Context, args: Register) -> Result<()> {
     let registered = identity::register(&context.config, &username, &email, &password).await?;
     let words = &registered.recovery_words;
     let output = &context.output;
+    let lost = || {
+        Error::undelivered(
+            "the recovery words",
+            "The account is registered: log in, and make other words with `cyx account words`.",
+        )
+    };
     if output.json() {
         let document =
             Document { email: &email, username: &username, gateway: &registered.gateway, recovery_words: words };
-        return output.document(&document);
+        return output.document(&document).map_err(lost());
     }
-    show_words(context, words)?;
+    show_words(context, words).map_err(|error| match error {
+        Error::OutputClosed => lost()(error),
+        other => other,
+    })?;
     output.note(format!("Registered. Check the mail for {email}, then go on with: cyx login --email {email}"));
     Ok(())
 }

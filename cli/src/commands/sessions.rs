@@ -67,7 +67,9 @@ async fn revoke(context: &Context, session: &Session, args: &SessionsRevoke) -> 
     for text in &args.ids {
         failures.count();
         match revoke_one(context, session, text).await {
-            Ok(()) if context.output.json() => context.output.document(&Revoked { id: text, revoked: true })?,
+            Ok(()) if context.output.json() => {
+                failures.said(context.output.document(&Revoked { id: text, revoked: true }));
+            }
             Ok(()) => context.output.note(format!("Ended {text}.")),
             Err(error) => failures.add(context, text.as_bytes(), error),
         }

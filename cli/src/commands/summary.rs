@@ -83,12 +83,11 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
             "the set-user-ID and set-group-ID bits of {what} were left out: the server could have set them"
         ));
     }
-    if output.json() {
-        output.document(&document(direction, &summary, planned))?;
+    let printed = if output.json() {
+        output.document(&document(direction, &summary, planned))
     } else {
-        for path in planned.unwrap_or_default() {
-            output.name_line(if direction == Direction::Up { "would upload " } else { "would download " }, path, "")?;
-        }
+        let would = if direction == Direction::Up { "would upload " } else { "would download " };
+        let printed = planned.unwrap_or_default().iter().try_for_each(|path| output.name_line(would, path, ""));
         // A single failure is the command's own error, and says all there is to say.
         let says_all = is_single(&summary) && summary.failed.len() == 1;
         // What stopped everything before anything was done says so itself.
@@ -96,8 +95,10 @@ pub fn report(context: &Context, direction: Direction, summary: Summary, planned
         if !says_all && !did_nothing {
             output.note(sentence(direction, &summary, planned.is_some()));
         }
-    }
-    end(context, summary)
+        printed
+    };
+    // A failure counts for more than that it could not be said on standard output.
+    end(context, summary).and(printed)
 }
 
 fn total(summary: &Summary) -> u64 {

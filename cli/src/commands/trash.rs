@@ -94,7 +94,8 @@ async fn restore(context: &Context, args: &Restore) -> Result<()> {
         };
         match restored {
             Ok((trashed, path)) if context.output.json() => {
-                context.output.document(&Restored { id: trashed.id.to_string(), key: Key::new(&path.to_bytes()) })?;
+                let restored = Restored { id: trashed.id.to_string(), key: Key::new(&path.to_bytes()) };
+                failures.said(context.output.document(&restored));
             }
             Ok((_, path)) => context.output.note(format!("Restored {}.", names::escape(&path.to_bytes()))),
             Err(error) => failures.add(context, key.as_encoded_bytes(), error),
