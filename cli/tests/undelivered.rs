@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -144,6 +145,12 @@ fn recover(cluster: &Cluster, user: &User, words: &str, more: &[&str], before: i
     Run::of(command)
 }
 
+/// Where this machine remembers what it saw of the account.
+fn memory(user: &User) -> PathBuf {
+    let mut folders = std::fs::read_dir(user.home().join("state")).unwrap().flatten().map(|entry| entry.path());
+    folders.find(|path| path.is_dir()).unwrap()
+}
+
 /// Runs a command whose standard output nobody reads.
 fn unread(user: &User, args: &[&str]) -> Run {
     let (reader, writer) = std::io::pipe().unwrap();
@@ -195,6 +202,52 @@ fn ctrl_c_loses_no_recovery_words() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     words_of(&serde_json::from_slice(&output.stdout).unwrap());
+}
+
+#[test]
+fn an_account_key_whose_answer_is_lost_may_have_been_replaced() {
+    let (cluster, way, user) = world();
+    let args = begun(&cluster, &user, &["rotate", "--account", "--all-buckets", "--yes"]);
+    way.lose("POST /api/auth/account-key ", false);
+    let run = user.cyx(args);
+    assert!(!run.stderr.contains("not replaced"), "{run:?}");
+    unconfirmed(&run);
+    assert!(memory(&user).join("rotations/planned.json").exists());
+    way.mend();
+    // What was planned is gone on with.
+    assert_eq!(user.ok(["rotate", "--resume", "--json"]).json()["bucket"], "docs");
+}
+
+#[test]
+fn an_account_key_that_this_machine_cannot_take_note_of_is_replaced_all_the_same() {
+    let (cluster, _way, user) = world();
+    let lock = memory(&user).join("lock");
+    let _ = std::fs::remove_file(&lock);
+    std::fs::create_dir(&lock).unwrap();
+    let run = user.confirmed(&cluster, &["rotate", "--account", "--all-buckets", "--yes", "--json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(!run.stderr.contains("not replaced") && run.stderr.contains("the account key is replaced"), "{run:?}");
+    assert_eq!(run.json()["account_key_epoch"], 1);
+    assert_eq!(run.json()["recovery_words"].as_str().unwrap().split(' ').count(), 24);
+    assert!(memory(&user).join("rotations/planned.json").exists());
+
+    std::fs::remove_dir(&lock).unwrap();
+    assert_eq!(user.ok(["rotate", "--resume", "--json"]).json()["bucket"], "docs");
+}
+
+#[test]
+fn a_refusal_to_replace_the_account_key_leaves_the_plan_of_an_earlier_run() {
+    let (_cluster, _way, user) = world();
+    user.ok(["bucket", "create", "music"]);
+    let id = user.ok(["bucket", "list", "--json"]).json_lines()[0]["id"].clone();
+    let planned = memory(&user).join("rotations/planned.json");
+    std::fs::create_dir_all(planned.parent().unwrap()).unwrap();
+    std::fs::write(&planned, Value::Array(vec![id.clone()]).to_string()).unwrap();
+    let args = ["rotate", "--account", "--all-buckets", "--yes", "--session", "none", "--otp", "000000"];
+    let run = user.cyx(args);
+    assert!(run.code != 0 && run.stderr.contains("The key was not replaced"), "{run:?}");
+    let left: Value = serde_json::from_slice(&std::fs::read(&planned).unwrap()).unwrap();
+    assert_eq!(left, Value::Array(vec![id]));
 }
 
 #[test]

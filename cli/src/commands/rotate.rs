@@ -1,12 +1,14 @@
 //! `cyx rotate`: new keys for buckets, and for the account.
 
 use cyx_client::Client;
+use cyx_client::identity::account_key::ReplacedKey;
 use cyx_client::identity::factors::Proof;
 use cyx_client::tree::rotate::Rotated;
 use serde::Serialize;
 
-use super::confirm::{confirmed, confirmed_by};
+use super::confirm::{check_possible, confirmed, confirmed_by};
 use super::register::show_words;
+use super::unanswered::Unanswered;
 use super::{Context, Failures, bucket_name};
 use crate::args::access::Confirm;
 use crate::args::rotate::Rotate;
@@ -53,7 +55,7 @@ pub async fn run(context: &Context, args: &Rotate) -> Result<()> {
     for bucket in &buckets {
         failures.count();
         match rotate(context, &client, bucket, args.resume || args.account).await {
-            Ok(rotated) => report(context, bucket, &rotated)?,
+            Ok(rotated) => failures.said(report(context, bucket, &rotated)),
             Err(error) => failures.add(context, bucket.as_bytes(), error),
         }
     }
@@ -76,12 +78,7 @@ async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bo
         confirmed(context, session, &confirm, COMMAND, nothing).await?;
         return Ok(false);
     }
-    if args.otp.is_none() && !prompt::possible() {
-        return Err(Error::usage_with(
-            "the one-time code is missing, and there is no terminal to ask on",
-            "Do it in two steps: --begin, then --session with --otp.",
-        ));
-    }
+    check_possible(&confirm)?;
     if !args.yes {
         ending.ask(context)?;
     }
@@ -91,40 +88,53 @@ async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bo
         context.output.note("These recovery words take the place of the old ones once the key is replaced.");
         show_words(context, new.words())?;
     }
-    if args.all_buckets {
-        client.plan_rotations().await?;
-    }
-    let replace = async |proof: Proof<'_>| client.replace_account_key(&new, &password, proof).await;
-    let known = || Ok(password.clone());
-    let replaced = match confirmed_by(context, session, &confirm, COMMAND, known, replace).await {
-        Ok(replaced) => replaced,
-        Err(error) => {
-            if args.all_buckets {
-                client.forget_planned_rotations()?;
-            }
-            context.output.note(match error.exit_code() {
-                6 => "It is not known whether the key was replaced. If it was, the new recovery words count, else the old ones.",
-                _ => "The key was not replaced: the recovery words of before still count.",
-            });
-            return Err(error);
+    let sending = Unanswered::new(context, new.words());
+    let replace = async |proof: Proof<'_>| {
+        let before = if args.all_buckets { Some(client.plan_rotations().await?) } else { None };
+        let replaced = sending.send(client.replace_account_key(&new, &password, proof)).await;
+        if let (Err(_), false, Some(before)) = (&replaced, sending.is_open(), before)
+            && let Err(error) = client.restore_planned_rotations(&before)
+        {
+            context.output.warn(error.to_string());
         }
+        replaced
     };
-    let Some(epoch) = replaced else { return Ok(false) };
+    let known = || Ok(password.clone());
+    let replaced = confirmed_by(context, session, &confirm, COMMAND, known, replace).await;
+    if replaced.is_err() && !sending.is_open() {
+        context.output.note("The key was not replaced: the recovery words of before still count.");
+    }
+    let Some(ReplacedKey { epoch, unkept }) = replaced? else { return Ok(false) };
     let Ending { sessions, api_keys } = ending;
     if context.output.json() {
-        context.output.document(&AccountDocument {
+        let replaced = AccountDocument {
             account_key_epoch: epoch,
             recovery_words: new.words(),
             ended_sessions: sessions.len(),
             ended_api_keys: api_keys.len(),
-        })?;
+        };
+        context.output.document(&replaced).map_err(Error::undelivered(
+            "the new recovery words",
+            "The account key is replaced: make other words with `cyx account words`, and go on with `cyx rotate --resume`.",
+        ))?;
     } else {
         context.output.note("The account key is replaced; other logins and API keys for all buckets have ended.");
         if !args.all_buckets {
             context.output.note("The buckets have the keys of before. Replace those too with: cyx rotate");
         }
     }
-    Ok(args.all_buckets)
+    match unkept {
+        None => Ok(args.all_buckets),
+        Some(error) => {
+            context.output.warn("the account key is replaced, but this machine could not take note of it");
+            if args.all_buckets {
+                context
+                    .output
+                    .note("The buckets still have the keys of before; `cyx rotate --resume` goes on with them.");
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// What ends with the account key.

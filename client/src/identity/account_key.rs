@@ -49,6 +49,15 @@ pub struct NewAccountKey {
     replaces: u32,
 }
 
+/// An account key that was replaced.
+#[derive(Debug)]
+pub struct ReplacedKey {
+    /// The new key's epoch.
+    pub epoch: u32,
+    /// What this machine could not keep or get of it. The new key counts all the same, and the next program gets it.
+    pub unkept: Option<Error>,
+}
+
 #[derive(Serialize)]
 struct BucketBody {
     id: BucketId,
@@ -136,12 +145,18 @@ impl Client {
         Ok(NewAccountKey { secrets, words, by_words, history, replaces: present.epoch })
     }
 
-    /// Replaces the account key. All other sessions end, and API keys for all buckets. Returns the new key's epoch.
+    /// Replaces the account key. All other sessions end, and API keys for all buckets.
     ///
     /// # Errors
     /// `INVALID_CREDENTIALS` if the password is wrong; `OTP_INVALID` (the confirmation can be tried again), `OTP_EXPIRED`;
     /// [`Error::Conflict`] if the account's buckets change faster than they are wrapped anew, or if somebody else replaced the key.
-    pub async fn replace_account_key(&self, new: &NewAccountKey, password: &str, proof: Proof<'_>) -> Result<u32> {
+    /// The key was not replaced, unless [`Error::leaves_open`] says that nobody knows.
+    pub async fn replace_account_key(
+        &self,
+        new: &NewAccountKey,
+        password: &str,
+        proof: Proof<'_>,
+    ) -> Result<ReplacedKey> {
         let present = self.account_keys();
         if present.epoch != new.replaces {
             return Err(Error::Conflict("the account key".into()));
@@ -158,9 +173,10 @@ impl Client {
             by_device: seal_account_key(AccountKek::Device(&device), &new.secrets.key),
         };
         let epoch = self.send_account_key(new, &present, &wrapped, proof).await?;
-        StretchMemory::new(self.session.home()).remember(self.gateway().as_str(), &email, params)?;
-        self.renew_keys().await?;
-        Ok(epoch)
+        // From here on nothing takes it back, so nothing that fails may look as if the key had not been replaced.
+        let kept = StretchMemory::new(self.session.home()).remember(self.gateway().as_str(), &email, params);
+        let renewed = self.renew_keys().await.map(drop);
+        Ok(ReplacedKey { epoch, unkept: renewed.and(kept).err() })
     }
 
     async fn send_account_key(

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, TrashId};
+use cyx_core::ids::{BucketId, InodeId, TrashId};
 use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{InodeKeyring, epoch_of, extend_history, open_history, seal_bucket_name, seal_root_key};
 use cyx_proto::convert::{bytes_of, id};
@@ -97,22 +97,25 @@ impl Client {
         Ok(begun || self.memory().planned_rotations()?.contains(&bucket.id))
     }
 
-    /// Remembers that all buckets of the account are to get new keys, until each has got them.
+    /// Remembers that all buckets of the account are to get new keys, until each has got them. Returns those of which that was remembered
+    /// before.
     ///
     /// # Errors
     /// As [`Self::buckets`]; [`Error::Local`].
-    pub async fn plan_rotations(&self) -> Result<()> {
+    pub async fn plan_rotations(&self) -> Result<Vec<BucketId>> {
         let buckets = self.buckets().await?.into_iter().flatten();
         let own: Vec<_> = buckets.filter(|bucket| bucket.owner == self.account()).map(|bucket| bucket.id).collect();
-        self.memory().plan_rotations(&own)
+        let before = self.memory().planned_rotations()?;
+        self.memory().plan_rotations(&own)?;
+        Ok(before)
     }
 
-    /// They are not.
+    /// Remembers what [`Self::plan_rotations`] found, because the account's key was not replaced.
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub fn forget_planned_rotations(&self) -> Result<()> {
-        self.memory().plan_rotations(&[])
+    pub fn restore_planned_rotations(&self, before: &[BucketId]) -> Result<()> {
+        self.memory().plan_rotations(before)
     }
 
     /// Gives a bucket its new root key, or finds that this machine did before it was interrupted.
