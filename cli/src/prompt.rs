@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, Result};
+use crate::output::names;
 
 /// Longest answer in bytes.
 const LONGEST: usize = 4096;
@@ -54,7 +55,8 @@ pub fn confirmation(what: &str, question: &str) -> Result<String> {
 
 fn answer(question: &str) -> Result<String> {
     let mut error = io::stderr().lock();
-    write!(error, "{question}: ").and_then(|()| error.flush()).map_err(Error::stream("ask"))?;
+    // A user name in it is what the server says.
+    write!(error, "{}: ", names::harmless(question)).and_then(|()| error.flush()).map_err(Error::stream("ask"))?;
     drop(error);
     await_line()?;
     let line = read_line("read the answer")?;

@@ -4,6 +4,7 @@
 //! the second sentence, where there is something that a person can do.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,13 @@ use cyx_proto::convert::InvalidField;
 use cyx_proto::words::UNTRUSTED;
 use thiserror::Error;
 
+use crate::tree::path::shown;
+
 /// Short for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Characters of the server's words that are shown.
+const SAID_MAX: usize = 1000;
 
 /// Why a call of this crate failed.
 #[derive(Debug, Error)]
@@ -134,7 +140,7 @@ pub enum Error {
     #[error("{0} changed while it was read")]
     Changing(String),
     /// A file or folder of this machine.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path.as_os_str().as_bytes()))]
     Local {
         /// The file or folder.
         path: PathBuf,
@@ -142,7 +148,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of this program's own cannot be understood.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path.as_os_str().as_bytes()))]
     Config {
         /// The file.
         path: PathBuf,
@@ -150,7 +156,7 @@ pub enum Error {
         reason: String,
     },
     /// A file in which this machine remembers something of a server cannot be understood.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path.as_os_str().as_bytes()))]
     Memory {
         /// The file.
         path: PathBuf,
@@ -377,12 +383,8 @@ impl Error {
     }
 
     /// A refusal of the server, which may have said when it is worth trying again.
-    pub(crate) fn refused(
-        code: ErrorCode,
-        message: String,
-        request_id: Option<String>,
-        pause: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn refused(code: ErrorCode, message: &str, request_id: Option<String>, pause: Option<Duration>) -> Self {
+        let message = said(message);
         match pause {
             Some(pause) if matches!(code, ErrorCode::RateLimited | ErrorCode::AccountLocked) => {
                 let message = message.strip_suffix("; try again later").unwrap_or(&message).to_owned();
@@ -426,6 +428,12 @@ impl Error {
     pub fn decode(what: &'static str) -> impl FnOnce(DecodeError) -> Self {
         move |why| Self::Integrity(IntegrityError::Decode { what, why })
     }
+}
+
+/// The server's words as they may reach a terminal or a log: no more than a sentence or two, and nothing that drives a terminal.
+pub(crate) fn said(words: &str) -> String {
+    let end = words.char_indices().nth(SAID_MAX).map_or(words.len(), |(end, _)| end);
+    shown(words.get(..end).unwrap_or_default().as_bytes())
 }
 
 /// A time to wait, rounded up.
@@ -495,8 +503,7 @@ mod tests {
     #[test]
     fn who_has_to_wait_is_told_how_long() {
         let refused = |code, seconds: Option<u64>| {
-            let message = "too many failed logins; try again later".to_owned();
-            Error::refused(code, message, None, seconds.map(Duration::from_secs))
+            Error::refused(code, "too many failed logins; try again later", None, seconds.map(Duration::from_secs))
         };
         let locked = refused(ErrorCode::RateLimited, Some(840));
         assert_eq!((locked.to_string().as_str(), locked.exit_code()), ("too many failed logins", 4));
@@ -511,6 +518,27 @@ mod tests {
         }
         assert_eq!(refused(ErrorCode::RateLimited, None).advice(), Some("Wait some minutes, then try again."));
         assert!(matches!(refused(ErrorCode::Unavailable, Some(1)), Error::Server { .. }));
+    }
+
+    #[test]
+    fn neither_the_server_nor_a_name_drives_a_terminal() {
+        let evil = "full\u{1b}]52;c;AAAA\u{7}\u{9b}2J\n";
+        let escaped = "full\\u{1b}]52;c;AAAA\\u{7}\\u{9b}2J\\n";
+        for pause in [None, Some(Duration::from_secs(5))] {
+            assert_eq!(Error::refused(ErrorCode::RateLimited, evil, None, pause).to_string(), escaped);
+        }
+        let path = PathBuf::from("/a\u{1b}[2J");
+        let reason = || "it is damaged".to_owned();
+        let errors = [
+            Error::local(&path)(io::ErrorKind::NotFound.into()),
+            Error::Config { path: path.clone(), reason: reason() },
+            Error::Memory { path, reason: reason() },
+        ];
+        for error in errors {
+            assert!(error.to_string().starts_with("/a\\u{1b}[2J: "), "{error}");
+        }
+        let long = "x".repeat(100_000);
+        assert_eq!(Error::refused(ErrorCode::Internal, &long, None, None).to_string().len(), SAID_MAX);
     }
 
     #[test]

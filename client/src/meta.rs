@@ -20,7 +20,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::backoff::Backoff;
 use crate::config::{Config, Gateway};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, said};
 use crate::memory::Memory;
 use crate::request_id;
 use crate::session::{Session, is_ended};
@@ -177,7 +177,7 @@ impl<T> MetaStream<T> {
     pub async fn next(&mut self) -> Result<Option<T>> {
         self.messages.message().await.map_err(|status| match error_code(&status) {
             ErrorCode::TokenExpired => {
-                Error::Network { what: "a stream ended".to_owned(), reason: status.message().to_owned() }
+                Error::Network { what: "a stream ended".to_owned(), reason: said(status.message()) }
             }
             _ => self.meta.error(&status),
         })
@@ -364,7 +364,7 @@ impl Meta {
             return Error::Network { what, reason: transport_reason(status) };
         }
         let request_id = status.metadata().get(REQUEST_ID_KEY).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Error::refused(code, status.message().to_owned(), request_id, retry_after(status))
+        Error::refused(code, status.message(), request_id, retry_after(status))
     }
 }
 
@@ -395,14 +395,14 @@ fn may_repeat(status: &Status) -> bool {
 
 /// The innermost reason: tonic itself says no more than `transport error`.
 fn transport_reason(status: &Status) -> String {
-    std::error::Error::source(status).map_or_else(|| status.message().to_owned(), words::reason)
+    std::error::Error::source(status).map_or_else(|| said(status.message()), words::reason)
 }
 
 /// A mutation that the server refused.
 #[must_use]
 pub fn fault_error(fault: &pb::Fault) -> Error {
     let code = ErrorCode::parse(&fault.code).unwrap_or(ErrorCode::Internal);
-    Error::Server { code, message: fault.message.clone(), request_id: None }
+    Error::refused(code, &fault.message, None, None)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn show_enrollment(context: &Context, enrollment: &Enrollment) -> Result<()> {
     if output.is_terminal() {
         output.note("Scan this with your authenticator app, or type the secret below it.");
         if let Some(code) = qr::code(&enrollment.uri) {
-            output.line(code)?;
+            output.drawing(&code)?;
         }
     }
     output.line(format!("secret {}", *enrollment.secret)).map_err(lost())?;

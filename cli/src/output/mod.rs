@@ -74,12 +74,22 @@ impl Output {
         write_out(&line)
     }
 
-    /// Prints a line of standard output.
+    /// Prints a line of standard output. Terminals get it without what would drive them.
     ///
     /// # Errors
     /// If standard output fails.
     pub fn line(&self, text: impl AsRef<str>) -> Result<()> {
-        let mut line = text.as_ref().as_bytes().to_vec();
+        let text = text.as_ref();
+        let text = if self.out_is_terminal { names::harmless(text) } else { Cow::Borrowed(text) };
+        self.drawing(&text)
+    }
+
+    /// Prints a line of standard output as it stands: one with colours of this program's own.
+    ///
+    /// # Errors
+    /// If standard output fails.
+    pub fn drawing(&self, text: &str) -> Result<()> {
+        let mut line = text.as_bytes().to_vec();
         line.push(b'\n');
         write_out(&line)
     }
@@ -140,7 +150,7 @@ pub fn write_out(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(Error::stream("write to standard output"))
 }
 
-/// Writes a line to standard error. If that fails there is nobody left to tell.
+/// Writes a line to standard error, without what would drive a terminal. If that fails there is nobody left to tell.
 pub fn write_err(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", names::harmless(line));
 }

@@ -1,5 +1,6 @@
 //! Names are bytes. Terminals get them escaped, JSON gets them as text and, where they are not text, in base64 too.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -29,6 +30,23 @@ pub fn escape(name: &[u8]) -> String {
         }
     }
     shown
+}
+
+/// A text of several parts as it may go to a terminal: the last barrier, behind which no part of it can drive one.
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let drives = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !text.contains(drives) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            _ if drives(character) => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Characters that change the direction of text, are invisible, or separate lines: they make one name look like another.
@@ -113,6 +131,12 @@ mod tests {
         assert_eq!(escape(b"a\nb\rc\td\x07\x7f"), "a\\nb\\rc\\td\\u{7}\\u{7f}");
         assert_eq!(escape("gpj.\u{202e}exe".as_bytes()), "gpj.\\u{202e}exe");
         assert_eq!(escape("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+    }
+
+    #[test]
+    fn no_part_of_a_text_drives_a_terminal() {
+        assert_eq!(harmless("a: b\n\tü\\x"), "a: b\n\tü\\x");
+        assert_eq!(harmless("a\u{1b}]52;c;\u{7}\r\u{9b}2J"), "a\\u{1b}]52;c;\\u{7}\\r\\u{9b}2J");
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Rest {
         if let Ok(ErrorBody { error }) = serde_json::from_slice::<ErrorBody>(body)
             && let Some(code) = ErrorCode::parse(&error.code)
         {
-            return Error::refused(code, error.message, error.request_id, pause);
+            return Error::refused(code, &error.message, error.request_id, pause);
         }
         let what = format!("{} cannot serve", self.gateway);
         Error::Network { what, reason: format!("HTTP status {}", status.as_u16()) }

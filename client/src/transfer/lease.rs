@@ -16,7 +16,7 @@ use cyx_proto::convert::{self, InvalidField, bytes_of};
 use cyx_proto::meta::v1 as pb;
 
 use crate::clock::unix_seconds;
-use crate::error::{Error, IntegrityError, Result};
+use crate::error::{Error, IntegrityError, Result, said};
 use crate::meta::Meta;
 use crate::nodes::{NodeAccess, NodePool};
 
@@ -67,7 +67,7 @@ impl TryFrom<pb::PlacementLease> for Lease {
             scheme,
             nodes,
             spares: checked(lease.spares)?,
-            warning: Some(lease.warning).filter(|warning| !warning.is_empty()),
+            warning: Some(said(&lease.warning)).filter(|warning| !warning.is_empty()),
             use_until: use_until(lease.expires_at, unix_seconds()),
             left: Mutex::new(lease.allowance),
             outstanding: AtomicUsize::new(0),
