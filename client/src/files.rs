@@ -1,5 +1,6 @@
 //! Small private files: written whole or not at all, readable by their owner alone, changed under a lock.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -18,6 +19,14 @@ pub(crate) fn make_private_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::local(path))
 }
 
+/// Begins the names of files that are being written.
+const NEW: &str = ".new-";
+
+/// Whether a file of this name is being written, or was when its program was ended.
+pub(crate) fn is_new(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(NEW.as_bytes())
+}
+
 /// Replaces a file so that a reader sees the old or the new content, also after a power cut. Mode 0600.
 ///
 /// # Errors
@@ -27,7 +36,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     make_private_folder(folder)?;
     let write = || -> io::Result<()> {
         // `tempfile` creates files with mode 0600.
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
@@ -41,7 +50,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::Local`].
 pub(crate) fn new_private(folder: &Path) -> Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(Error::local(folder))
+    tempfile::Builder::new().prefix(NEW).tempfile_in(folder).map_err(Error::local(folder))
 }
 
 /// Reads a private file; `None` if there is none. A mode that lets others read it is tightened.

@@ -115,16 +115,17 @@ pub async fn begin_login(config: &Config, email: &str, password: &str, accept_ch
     let (Login { auth_key, kek }, params) = stretch_for(&rest, &config.home, email, password).await?;
     let device_name = device_name();
     let request = LoginRequest { email, auth_key: Secret32::new(*auth_key), device_name: &device_name };
-    let answer = rest.post::<_, LoginResponse>("/api/auth/login", None, &request).await?.body;
+    let answered = rest.post::<_, LoginResponse>("/api/auth/login", None, &request).await?;
+    let (answer, now) = (answered.body, clock::unix_seconds());
 
     let pending = PendingStore::new(&config.home);
-    pending.prune(clock::unix_seconds());
+    pending.prune(now);
     let file = PendingFile {
         gateway: gateway.clone(),
         email: email.to_owned(),
         params,
         password_kek: Secret32::new(*kek.expose()),
-        otp_expires_at: answer.otp_expires_at,
+        otp_expires_at: pending::ends_here(answer.otp_expires_at, answered.server_time, now),
         accept_changes,
     };
     pending.save(&answer.session_id, &file)?;
@@ -259,6 +260,7 @@ impl NewSession {
         let before = store.load().unwrap_or_default();
         store.save(&lock, &credentials)?;
         drop(lock);
+        PendingStore::new(&config.home).remove_of(gateway, &account.email, clock::unix_seconds());
         if let Some(before) = before {
             end_session(config, &before).await;
         }
@@ -274,9 +276,14 @@ impl NewSession {
 pub async fn logout(config: &Config) -> Result<bool> {
     let store = CredentialStore::new(&config.home);
     let lock = store.lock().await?;
-    let Some(credentials) = store.load()? else { return Ok(false) };
+    let (pending, now) = (PendingStore::new(&config.home), clock::unix_seconds());
+    let Some(credentials) = store.load()? else {
+        pending.prune(now);
+        return Ok(false);
+    };
     store.remove(&lock)?;
     drop(lock);
+    pending.remove_of(&credentials.gateway, &credentials.email, now);
     end_session(config, &credentials).await;
     Ok(true)
 }
@@ -304,6 +311,11 @@ async fn end_session(config: &Config, credentials: &Credentials) {
     if let Err(error) = end.await {
         tracing::debug!(%error, "the server was not told that a session ends");
     }
+}
+
+/// Forgets logins of a home folder whose code has ended.
+pub(crate) fn forget_unfinished_logins(home: &Path) {
+    PendingStore::new(home).prune(clock::unix_seconds());
 }
 
 /// `{}`.

@@ -92,6 +92,7 @@ impl Session {
     /// # Errors
     /// [`Error::NotLoggedIn`]; [`Error::OtherGateway`] if another gateway is named than the one logged in to.
     pub fn open(config: &Config) -> Result<Self> {
+        identity::forget_unfinished_logins(&config.home);
         let store = CredentialStore::new(&config.home);
         let credentials = store.load()?.ok_or(Error::NotLoggedIn { ended: false })?;
         let gateway: Gateway = credentials.gateway.parse()?;

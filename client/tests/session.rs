@@ -40,6 +40,34 @@ async fn a_registered_person_logs_in_with_a_code_and_opens_the_account() {
 }
 
 #[tokio::test]
+async fn keys_of_logins_that_were_not_finished_do_not_outlive_the_others() {
+    let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
+    let config = gateway.config(home.path());
+    gateway.register(home.path()).await;
+    let waiting = || std::fs::read_dir(home.path().join("pending")).unwrap().count();
+    let begin = || identity::begin_login(&config, EMAIL, PASSWORD, false);
+    begin().await.unwrap();
+    begin().await.unwrap();
+    assert_eq!(waiting(), 2);
+    gateway.log_in(home.path(), false).await.unwrap();
+    assert_eq!(waiting(), 0, "another login of the account is finished");
+
+    begin().await.unwrap();
+    assert_eq!(waiting(), 1);
+    identity::logout(&config).await.unwrap();
+    assert_eq!(waiting(), 0);
+
+    gateway.log_in(home.path(), false).await.unwrap();
+    let begun = begin().await.unwrap();
+    let file = home.path().join("pending").join(format!("{}.json", begun.session_id));
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    kept["otp_expires_at"] = json!(gateway::now() - 1);
+    std::fs::write(&file, kept.to_string()).unwrap();
+    Session::open(&config).unwrap();
+    assert_eq!(waiting(), 0, "its code has ended");
+}
+
+#[tokio::test]
 async fn the_password_and_the_account_key_never_reach_the_server() {
     let (gateway, home) = (Gateway::start().await, tempfile::tempdir().unwrap());
     let client = gateway.client(home.path()).await;

@@ -1,10 +1,11 @@
 //! A login that waits for its one-time code, so that another process can finish it: `pending/<session>.json`, mode 0600.
 //!
-//! It holds the key that the password gave, which opens the account once the server sends it. It is removed when the login is
-//! finished or its code is too old.
+//! It holds the key that the password gave, which opens the account once the server sends it. It is removed when the login or another one
+//! of the account is finished, when this machine logs out, and when its code has ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cyx_core::auth::StretchParams;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,10 @@ use crate::error::{Error, IntegrityError, Result};
 use crate::files;
 use crate::secret::Secret32;
 
-/// A code lives five minutes; what is left an hour later is of no use.
-const LEFTOVER_SECONDS: u64 = 3600;
+/// No code lives longer, whatever a server says.
+const CODE_SECONDS_MAX: u64 = 3600;
+/// A file that is being written has a name of its own until then. One that is older was left by a program that was ended.
+const WRITING: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct PendingFile {
@@ -23,8 +26,15 @@ pub(super) struct PendingFile {
     pub(super) email: String,
     pub(super) params: StretchParams,
     pub(super) password_kek: Secret32,
+    /// When the code ends, Unix seconds by this machine's clock.
     pub(super) otp_expires_at: u64,
     pub(super) accept_changes: bool,
+}
+
+/// When a code ends by this machine's clock that by the server's, which may say what time it is there, ends at `expires_at`.
+pub(super) fn ends_here(expires_at: u64, server_time: Option<u64>, now: u64) -> u64 {
+    let life = expires_at.saturating_sub(server_time.unwrap_or(now));
+    now.saturating_add(life.min(CODE_SECONDS_MAX))
 }
 
 pub(super) struct PendingStore {
@@ -64,13 +74,29 @@ impl PendingStore {
         self.path(session).map_or(Ok(()), |path| files::remove(&path))
     }
 
-    /// Removes logins that were never finished.
+    /// Removes logins whose code has ended.
     pub(super) fn prune(&self, now: u64) {
+        self.remove_those(|pending| pending.otp_expires_at < now);
+    }
+
+    /// Removes all logins of an account, and those whose code has ended: what they keep opens the account.
+    pub(super) fn remove_of(&self, gateway: &str, email: &str, now: u64) {
+        self.remove_those(|pending| {
+            let same = pending.gateway == gateway && pending.email.to_lowercase() == email.to_lowercase();
+            same || pending.otp_expires_at < now
+        });
+    }
+
+    /// Removes the logins that are meant, and what is none.
+    fn remove_those(&self, meant: impl Fn(&PendingFile) -> bool) {
         let Ok(folder) = fs::read_dir(&self.folder) else { return };
         for entry in folder.flatten() {
+            if is_being_written(&entry) {
+                continue;
+            }
             let stale = match files::read_private(&entry.path()) {
                 Ok(Some(content)) => serde_json::from_slice::<PendingFile>(&Zeroizing::new(content))
-                    .map_or(true, |pending| pending.otp_expires_at.saturating_add(LEFTOVER_SECONDS) < now),
+                    .map_or(true, |pending| meant(&pending)),
                 Ok(None) | Err(_) => false,
             };
             if stale && let Err(error) = files::remove(&entry.path()) {
@@ -78,6 +104,12 @@ impl PendingStore {
             }
         }
     }
+}
+
+/// Another program may be writing a login at this moment.
+fn is_being_written(entry: &fs::DirEntry) -> bool {
+    let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+    files::is_new(&entry.file_name()) && age().is_none_or(|age| age < WRITING)
 }
 
 #[cfg(test)]
@@ -122,10 +154,44 @@ mod tests {
     fn what_was_never_finished_goes_away() {
         let home = tempfile::tempdir().unwrap();
         let store = PendingStore::new(home.path());
-        store.save("old", &sample(10)).unwrap();
+        store.save("old", &sample(99_999)).unwrap();
         store.save("new", &sample(100_000)).unwrap();
         store.prune(100_000);
         assert!(store.load("old").is_err());
         assert!(store.load("new").is_ok());
+    }
+
+    #[test]
+    fn all_of_an_account_go_away_and_those_of_others_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let store = PendingStore::new(home.path());
+        store.save("one", &sample(100)).unwrap();
+        store.save("two", &PendingFile { email: "Ada@example.org".into(), ..sample(100) }).unwrap();
+        store.save("elsewhere", &PendingFile { gateway: "https://a.test".into(), ..sample(100) }).unwrap();
+        store.save("other", &PendingFile { email: "eve@example.org".into(), ..sample(100) }).unwrap();
+        store.remove_of("http://localhost:8080", "ada@example.org", 50);
+        assert!(store.load("one").is_err() && store.load("two").is_err());
+        assert!(store.load("elsewhere").is_ok() && store.load("other").is_ok());
+    }
+
+    #[test]
+    fn what_another_program_is_writing_is_left_alone_until_it_is_old() {
+        let home = tempfile::tempdir().unwrap();
+        let store = PendingStore::new(home.path());
+        store.save("new", &sample(100)).unwrap();
+        let file = files::new_private(&home.path().join("pending")).unwrap();
+        store.prune(50);
+        assert!(file.path().exists());
+        let old = std::time::SystemTime::now() - 2 * WRITING;
+        file.as_file().set_modified(old).unwrap();
+        store.prune(50);
+        assert!(!file.path().exists());
+    }
+
+    #[test]
+    fn a_code_ends_by_the_clock_of_this_machine() {
+        assert_eq!(ends_here(1_300, Some(1_000), 500_000), 500_300);
+        assert_eq!(ends_here(1_300, None, 1_000), 1_300);
+        assert_eq!(ends_here(u64::MAX, Some(1_000), 5_000), 5_000 + CODE_SECONDS_MAX);
     }
 }

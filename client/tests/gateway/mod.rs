@@ -55,6 +55,8 @@ pub struct State {
     /// Refresh tokens that were used: one that comes again ends the session.
     pub used: Vec<String>,
     pub ended: bool,
+    /// Logins that were begun.
+    pub logins: u32,
     pub calls: HashMap<&'static str, u32>,
     /// What was looked up, each once: a client that waits for long asks again.
     pub lookups: HashSet<Vec<u8>>,
@@ -128,6 +130,7 @@ impl Gateway {
             refreshes: 0,
             used: Vec::new(),
             ended: false,
+            logins: 0,
             calls: HashMap::new(),
             lookups: HashSet::new(),
             unavailable: 0,
@@ -278,17 +281,18 @@ async fn prelogin(Extract(state): Extract<Shared>) -> Response {
 }
 
 async fn login(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> Response {
-    let state = state.lock().unwrap();
+    let mut state = state.lock().unwrap();
     if body["auth_key"] != state.registration["auth_key"] || body["email"] != EMAIL {
         return refuse(ErrorCode::InvalidCredentials);
     }
-    let answer = json!({ "session_id": "pending-1", "otp_method": "email", "otp_expires_at": now() + 300 });
+    state.logins += 1;
+    let answer = json!({ "session_id": format!("pending-{}", state.logins), "otp_method": "email", "otp_expires_at": now() + 300 });
     Json(answer).into_response()
 }
 
 async fn verify(Extract(state): Extract<Shared>, Json(body): Json<Value>) -> Response {
     let mut state = state.lock().unwrap();
-    if body["otp"] != CODE || body["session_id"] != "pending-1" {
+    if body["otp"] != CODE || !body["session_id"].as_str().unwrap().starts_with("pending-") {
         return refuse(ErrorCode::OtpInvalid);
     }
     let session = SessionId::random();
