@@ -16,13 +16,50 @@ use std::time::{Duration, SystemTime};
 use cyx_client::local::{All, DownloadOptions, Filter, Summary, UploadOptions};
 use cyx_client::nodes::SessionProof as _;
 use cyx_client::transfer::{Progress, Silent, Transfer, Tuning};
+use cyx_client::tree::change::{NewKind, RemoveOptions, attributes_now, mutation};
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::{Bucket, Error, TreePath};
+use cyx_core::error::ErrorCode;
 use cyx_core::grant::Operations;
+use cyx_core::ids::{Random as _, TrashId};
 use ed25519_dalek::SigningKey;
 use gateway::Gateway;
 use support::node::FakeNode;
 use tempfile::TempDir;
+
+#[tokio::test]
+async fn what_was_done_before_a_call_failed_is_not_forgotten() {
+    let world = gateway::world::World::new().await;
+    let bucket = &world.bucket;
+    let root = bucket.root_directory();
+    let paths: Vec<TreePath> = (0..1500).map(|number| gateway::world::path(&format!("file-{number}"))).collect();
+    let made = paths.iter().map(|path| {
+        bucket.prepare(&root, path.name().unwrap(), NewKind::File, attributes_now(0o644)).unwrap().operation
+    });
+    bucket.apply(vec![mutation(made.collect())]).await.unwrap().remove(0).unwrap();
+
+    world.gateway.state().applies_left = Some(1);
+    let removed = bucket.remove_many(&paths, RemoveOptions::default()).await.unwrap();
+    let (done, failed) = removed.split_at(1000);
+    assert!(done.iter().all(Result::is_ok));
+    assert!(failed.iter().all(|result| result.as_ref().is_err_and(|error| error.code() == ErrorCode::Internal)));
+    assert_eq!((failed.len(), world.gateway.state().trash.len()), (500, 1000));
+
+    // Of the first call everything is known: nothing was done.
+    let refused = bucket.remove_many(&paths[1000..], RemoveOptions::default()).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::Internal);
+}
+
+#[tokio::test]
+async fn entries_of_the_trash_that_are_gone_are_told_from_those_that_are_left() {
+    let world = gateway::world::World::new().await;
+    world.gateway.state().applies_left = Some(1);
+    // As many as go in one call, and one more.
+    let ids: Vec<TrashId> = (0..500_001).map(|_| TrashId::random()).collect();
+    let purged = world.bucket.purge(&ids).await;
+    assert_eq!((purged.deleted, purged.left), (500_000, 1));
+    assert_eq!(purged.error.unwrap().code(), ErrorCode::Internal);
+}
 
 struct World {
     gateway: Gateway,

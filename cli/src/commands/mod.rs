@@ -294,10 +294,15 @@ impl Failures {
 
     /// It failed.
     pub fn add(&mut self, context: &Context, key: &[u8], error: Error) {
+        self.add_many(context, key, 1, error);
+    }
+
+    /// So many failed together.
+    fn add_many(&mut self, context: &Context, what: &[u8], failed: u64, error: Error) {
         if !self.single {
-            context.output.failure(key, &error);
+            context.output.failure(what, &error);
         }
-        self.failed += 1;
+        self.failed += failed;
         self.first.get_or_insert(error);
     }
 

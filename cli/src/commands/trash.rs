@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use cyx_client::tree::trash::Trashed;
+use cyx_client::tree::trash::{Purged, Trashed};
 use cyx_client::{Bucket, TreePath};
 use cyx_core::ids::TrashId;
 use serde::Serialize;
@@ -107,24 +107,31 @@ async fn restore(context: &Context, args: &Restore) -> Result<()> {
 async fn empty(context: &Context, args: &Empty) -> Result<()> {
     let bucket = context.bucket(&args.bucket).await?;
     let mut failures = Failures::among(args.keys.len());
-    let deleted = if args.keys.is_empty() {
+    let purged = if args.keys.is_empty() {
         bucket.empty_trash().await?
     } else {
         let mut trash = readable(&bucket).await?;
         let mut ids = Vec::new();
         for key in &args.keys {
-            failures.count();
             match take(&mut trash, key) {
                 Ok(trashed) => ids.push(trashed.id),
-                Err(error) => failures.add(context, key.as_encoded_bytes(), error),
+                Err(error) => {
+                    failures.count();
+                    failures.add(context, key.as_encoded_bytes(), error);
+                }
             }
         }
-        if ids.is_empty() { 0 } else { bucket.purge(&ids).await? }
+        bucket.purge(&ids).await
     };
+    let Purged { deleted, left, error } = purged;
     if context.output.json() {
-        context.output.document(&Emptied { deleted })?;
+        failures.said(context.output.document(&Emptied { deleted }));
     } else {
         context.output.note(format!("Deleted {} for good.", human::count(deleted, "entry", "entries")));
+    }
+    failures.total += deleted + left;
+    if let Some(error) = error {
+        failures.add_many(context, b"the trash", left, error.into());
     }
     failures.result()
 }

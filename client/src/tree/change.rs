@@ -142,34 +142,49 @@ impl Bucket {
         Ok(NewInode { id: inode, key, parent: directory.id, name: name.to_vec(), operation })
     }
 
-    /// Applies mutations, any number of them, in order. Each result is that of the mutation in its place.
+    /// Applies mutations, any number of them, in order. Each result is that of the mutation in its place. If a call fails after others
+    /// succeeded, that is the result of all mutations from there on.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`]; what the server refuses about a mutation is in its place.
+    /// As every call of [`crate::meta::Meta`], if it is the first; what the server refuses about a mutation is in its place.
     pub async fn apply(&self, mutations: Vec<pb::Mutation>) -> Result<Vec<Result<pb::MutationResult>>> {
-        let mut results = Vec::with_capacity(mutations.len());
+        let total = mutations.len();
+        let mut results = Vec::with_capacity(total);
         let mut rest = mutations.into_iter();
-        loop {
-            let part: Vec<_> = rest.by_ref().take(MUTATIONS_PER_CALL).collect();
-            if part.is_empty() {
-                return Ok(results);
-            }
-            let asked = part.len();
-            let request =
-                pb::ApplyRequest { bucket: bytes_of(self.id), mutations: part, ..pb::ApplyRequest::default() };
-            let answer = self.client.meta.apply(request).await?;
-            if answer.results.len() != asked {
-                return Err(IntegrityError::Mismatch("it answers for more or fewer mutations").into());
-            }
-            results.extend(answer.results.into_iter().map(|result| match &result.fault {
-                None => Ok(result),
-                Some(fault) => Err(fault_error(fault)),
-            }));
-            if results.iter().flat_map(|result| result.as_ref().err()).any(is_stale) {
-                // Whoever decides again does it with the keys of now.
-                self.renew().await?;
+        while results.len() < total {
+            let part = rest.by_ref().take(MUTATIONS_PER_CALL).collect();
+            match self.apply_part(part).await {
+                Ok(part) => results.extend(part),
+                Err(error) if results.is_empty() => return Err(error),
+                // What was done is done, and whoever asked has to know it.
+                Err(error) => results.resize_with(total, || Err(error.repeated())),
             }
         }
+        if results.iter().flat_map(|result| result.as_ref().err()).any(is_stale)
+            // Whoever decides again does it with the keys of now.
+            && let Err(error) = self.renew().await
+        {
+            for result in &mut results {
+                if result.as_ref().err().is_some_and(is_stale) {
+                    *result = Err(error.repeated());
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    async fn apply_part(&self, mutations: Vec<pb::Mutation>) -> Result<Vec<Result<pb::MutationResult>>> {
+        let asked = mutations.len();
+        let request = pb::ApplyRequest { bucket: bytes_of(self.id), mutations, ..pb::ApplyRequest::default() };
+        let answer = self.client.meta.apply(request).await?;
+        if answer.results.len() != asked {
+            return Err(IntegrityError::Mismatch("it answers for more or fewer mutations").into());
+        }
+        let result = |result: pb::MutationResult| match &result.fault {
+            None => Ok(result),
+            Some(fault) => Err(fault_error(fault)),
+        };
+        Ok(answer.results.into_iter().map(result).collect())
     }
 
     /// Applies one mutation of the given operations.
@@ -317,10 +332,11 @@ impl Bucket {
         removed.pop().ok_or(Error::Internal("nothing was removed"))?
     }
 
-    /// Removes many entries with few calls; results are in the order asked.
+    /// Removes many entries with few calls; results are in the order asked. If a call fails after others succeeded, that is the result of
+    /// every entry of which nothing else is known.
     ///
     /// # Errors
-    /// Only those that concern all of them.
+    /// Those that concern all of them.
     pub async fn remove_many(
         &self,
         paths: &[TreePath],
@@ -328,37 +344,55 @@ impl Bucket {
     ) -> Result<Vec<Result<Option<TrashId>>>> {
         let mut results: Vec<Option<Result<Option<TrashId>>>> = paths.iter().map(|_| None).collect();
         for _ in 0..DECISIONS {
-            let open: Vec<usize> = (0..paths.len()).filter(|at| results[*at].is_none()).collect();
-            if open.is_empty() {
+            if results.iter().all(Option::is_some) {
                 break;
             }
-            let asked: Vec<TreePath> = open.iter().map(|at| paths[*at].clone()).collect();
-            let mut mutations = Vec::new();
-            let mut places = Vec::new();
-            for (at, found) in open.into_iter().zip(self.resolve_many(&asked).await?) {
-                match found {
-                    Err(error) => results[at] = Some(Err(error)),
-                    Ok(located) if located.is_directory() && !options.recursive => {
-                        results[at] = Some(Err(Error::IsDirectory(paths[at].to_string())));
-                    }
-                    Ok(located) => {
-                        mutations.push(mutation(vec![remove_operation(&located, options)?]));
-                        places.push(at);
-                    }
+            if let Err(error) = self.remove_open(paths, options, &mut results).await {
+                if results.iter().all(Option::is_none) {
+                    return Err(error);
                 }
-            }
-            let answers = self.apply(mutations).await?;
-            self.directories.forget();
-            for (at, answer) in places.into_iter().zip(answers) {
-                results[at] = match answer {
-                    Ok(result) => Some(trash_of(&result)),
-                    Err(error) if decide_again(&error) => None,
-                    Err(error) => Some(Err(named(error, &paths[at]))),
-                };
+                for result in &mut results {
+                    result.get_or_insert_with(|| Err(error.repeated()));
+                }
             }
         }
         let lost = |path: &TreePath| Err(Error::Conflict(path.to_string()));
         Ok(results.into_iter().zip(paths).map(|(result, path)| result.unwrap_or_else(|| lost(path))).collect())
+    }
+
+    /// Removes the entries that have no result yet. Those that have to be decided again still have none afterwards.
+    async fn remove_open(
+        &self,
+        paths: &[TreePath],
+        options: RemoveOptions,
+        results: &mut [Option<Result<Option<TrashId>>>],
+    ) -> Result<()> {
+        let open: Vec<usize> = (0..paths.len()).filter(|at| results[*at].is_none()).collect();
+        let asked: Vec<TreePath> = open.iter().map(|at| paths[*at].clone()).collect();
+        let mut mutations = Vec::new();
+        let mut places = Vec::new();
+        for (at, found) in open.into_iter().zip(self.resolve_many(&asked).await?) {
+            match found {
+                Err(error) => results[at] = Some(Err(error)),
+                Ok(located) if located.is_directory() && !options.recursive => {
+                    results[at] = Some(Err(Error::IsDirectory(paths[at].to_string())));
+                }
+                Ok(located) => {
+                    mutations.push(mutation(vec![remove_operation(&located, options)?]));
+                    places.push(at);
+                }
+            }
+        }
+        let answers = self.apply(mutations).await;
+        self.directories.forget();
+        for (at, answer) in places.into_iter().zip(answers?) {
+            results[at] = match answer {
+                Ok(result) => Some(trash_of(&result)),
+                Err(error) if decide_again(&error) => None,
+                Err(error) => Some(Err(named(error, &paths[at]))),
+            };
+        }
+        Ok(())
     }
 
     /// Changes mode or times.

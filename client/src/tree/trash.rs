@@ -45,6 +45,18 @@ pub struct Trashed {
     pub(crate) directory: Directory,
 }
 
+/// What became of entries of the trash that were to be removed for good.
+#[derive(Debug)]
+#[must_use]
+pub struct Purged {
+    /// So many are gone.
+    pub deleted: u64,
+    /// So many are not, or it is not known.
+    pub left: u64,
+    /// Why, if any are left.
+    pub error: Option<Error>,
+}
+
 impl Bucket {
     /// What is in the trash, the newest first. An entry that is not authentic is an error in its place.
     ///
@@ -92,29 +104,35 @@ impl Bucket {
         Ok(path)
     }
 
-    /// Removes entries of the trash for good. Says how many.
-    ///
-    /// # Errors
-    /// As [`Self::apply`].
-    pub async fn purge(&self, trash: &[TrashId]) -> Result<u64> {
-        let mutations = trash
-            .chunks(PURGE_PER_MUTATION)
-            .map(|part| {
-                let purge = pb::TrashPurge { trash: part.iter().map(|id| bytes_of(*id)).collect() };
-                mutation(vec![pb::Operation { operation: Some(Op::TrashPurge(purge)) }])
-            })
-            .collect();
-        for result in self.apply(mutations).await? {
-            result?;
+    /// Removes entries of the trash for good.
+    pub async fn purge(&self, trash: &[TrashId]) -> Purged {
+        let purge = |part: &[TrashId]| {
+            let purge = pb::TrashPurge { trash: part.iter().map(|id| bytes_of(*id)).collect() };
+            mutation(vec![pb::Operation { operation: Some(Op::TrashPurge(purge)) }])
+        };
+        let mut purged = Purged { deleted: 0, left: 0, error: None };
+        match self.apply(trash.chunks(PURGE_PER_MUTATION).map(purge).collect()).await {
+            Ok(results) => {
+                for (part, result) in trash.chunks(PURGE_PER_MUTATION).zip(results) {
+                    match result {
+                        Ok(_) => purged.deleted += part.len() as u64,
+                        Err(error) => {
+                            purged.left += part.len() as u64;
+                            purged.error.get_or_insert(error);
+                        }
+                    }
+                }
+            }
+            Err(error) => (purged.left, purged.error) = (trash.len() as u64, Some(error)),
         }
-        Ok(trash.len() as u64)
+        purged
     }
 
     /// Empties the trash: also of entries whose names are not authentic.
     ///
     /// # Errors
-    /// As [`Self::purge`].
-    pub async fn empty_trash(&self) -> Result<u64> {
+    /// If it cannot be listed, as every call of [`crate::meta::Meta`].
+    pub async fn empty_trash(&self) -> Result<Purged> {
         let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
         let mut stream = self.client.meta.list_trash(request).await?;
         let mut ids = Vec::new();
@@ -123,7 +141,7 @@ impl Bucket {
                 ids.push(id(&entry.id, "trash.id")?);
             }
         }
-        self.purge(&ids).await
+        Ok(self.purge(&ids).await)
     }
 
     fn open_trashed(&self, trashed: pb::TrashEntry, histories: &Histories) -> Result<Trashed> {

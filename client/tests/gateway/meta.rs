@@ -197,6 +197,7 @@ impl State {
                     inode.key_history = rekey.key_history;
                 }
             }
+            Op::TrashPurge(purge) => self.trash.retain(|entry| !purge.trash.contains(&entry.id)),
             _ => return Err(ErrorCode::InvalidArgument),
         }
         Ok(pb::OperationResult::default())
@@ -418,7 +419,9 @@ impl MetaService for Fake {
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
         self.call("apply", request, |state, asked| {
-            if state.refuse_apply {
+            let refused = state.applies_left == Some(0);
+            state.applies_left = state.applies_left.map(|left| left.saturating_sub(1));
+            if state.refuse_apply || refused {
                 return Err(status(ErrorCode::Internal, "nothing is changed now"));
             }
             let results = asked.mutations.into_iter().map(|mutation| state.apply(mutation)).collect();

@@ -70,6 +70,8 @@ pub struct State {
     pub api_key: Option<Value>,
     /// Changes of the tree are refused.
     pub refuse_apply: bool,
+    /// So many calls change the tree; all others are refused.
+    pub applies_left: Option<u32>,
     /// How often the account key was replaced, and what was said of those of before.
     pub account_epoch: u32,
     pub account_history: String,
@@ -138,6 +140,7 @@ impl Gateway {
             expire: false,
             api_key: None,
             refuse_apply: false,
+            applies_left: None,
             account_epoch: 0,
             account_history: String::new(),
             lost_replacements: 0,
