@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use self::one::{Done, One};
 use super::folder::{Folder, is_special};
-use super::walk::below;
+use super::walk::{Local, below};
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
@@ -447,19 +447,19 @@ fn set_folders(root: &Folder, mut folders: Vec<(Vec<Vec<u8>>, pb::Attributes)>) 
 
 impl Uploads {
     /// Whether a local file has exactly the bytes of a file in the bucket.
-    pub(crate) async fn has_same_content(&self, located: &Located, path: PathBuf) -> Result<bool> {
+    pub(crate) async fn has_same_content(&self, located: &Located, local: Local) -> Result<bool> {
         let reader = self.shared.transfer.open(self.bucket(), located).await?;
         let size = reader.size();
         let file = {
-            let path = path.clone();
+            let local = local.clone();
             blocking(move || {
-                let file = std::fs::File::open(&path).map_err(Error::local(&path))?;
-                let length = file.metadata().map_err(Error::local(&path))?.len();
+                let file = local.open()?;
+                let length = file.metadata().map_err(Error::local(&local.path))?.len();
                 Ok((length == size).then(|| Arc::new(file)))
             })
         };
         let Some(file) = file.await? else { return Ok(false) };
-        same_content(&reader, &file, &path).await
+        same_content(&reader, &file, &local.path).await
     }
 }
 

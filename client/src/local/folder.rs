@@ -275,7 +275,7 @@ fn timestamps(mtime_ns: i64) -> Timestamps {
 }
 
 #[expect(clippy::unnecessary_cast, clippy::cast_possible_wrap, reason = "the types differ between platforms")]
-fn mtime_ns(stat: &Stat) -> i64 {
+pub(super) fn mtime_ns(stat: &Stat) -> i64 {
     (stat.st_mtime as i64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
 }
 

@@ -17,7 +17,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use tokio::task::JoinSet;
 
 use self::sending::{Outcome, Outcomes, large, small};
-use super::walk::{Local, LocalKind, below, has_wanted, read_folder};
+use super::walk::{Local, LocalKind, Tree, below, has_wanted, read_folder};
 use super::{SharedFilter, Summary, stops_all};
 use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
@@ -130,6 +130,7 @@ struct Time {
 
 /// A directory of which the bucket has, or will have, the same.
 struct Pair {
+    tree: Tree,
     local: PathBuf,
     /// Shown to people, and what the filter sees below `named`.
     shown: Vec<u8>,
@@ -154,7 +155,7 @@ impl Run {
         for (path, target) in items {
             let local = {
                 let path = path.clone();
-                blocking(move || Local::at(&path, true)).await
+                blocking(move || Local::at(&path)).await
             };
             let shown = path.as_os_str().as_encoded_bytes().to_vec();
             let result = match local {
@@ -214,6 +215,10 @@ impl Run {
 
     async fn tree(&mut self, local: Local, shown: Vec<u8>, target: &TreePath) -> Result<()> {
         let bucket = self.uploads.bucket().clone();
+        let tree = {
+            let path = local.path.clone();
+            blocking(move || Tree::open(&path)).await?
+        };
         let (remote, is_new) = if self.options.dry_run {
             match bucket.open_directory(target).await {
                 Ok(directory) => (Some(directory), false),
@@ -224,7 +229,7 @@ impl Run {
             (Some(bucket.make_directories(target).await?), false)
         };
         let mtime_ns = (!target.is_root()).then_some(local.mtime_ns);
-        let mut waiting = vec![Pair { local: local.path, shown, relative: Vec::new(), remote, is_new, mtime_ns }];
+        let mut waiting = vec![Pair { tree, local: local.path, shown, relative: Vec::new(), remote, is_new, mtime_ns }];
         while let Some(pair) = waiting.pop() {
             let shown = pair.shown.clone();
             match self.directory(pair).await {
@@ -238,8 +243,8 @@ impl Run {
 
     /// Takes over what is in one directory, and says which directories are below it.
     async fn directory(&mut self, pair: Pair) -> Result<Vec<Pair>> {
-        let path = pair.local.clone();
-        let entries = blocking(move || read_folder(&path)).await?;
+        let (tree, path) = (pair.tree.clone(), pair.local.clone());
+        let entries = blocking(move || read_folder(&tree, &path)).await?;
         let mut there = self.there(&pair).await?;
         let mut below_it = Vec::new();
         let mut operations: Vec<(Vec<u8>, Vec<pb::Operation>, New)> = Vec::new();
@@ -264,7 +269,8 @@ impl Run {
             let wanted = match local.kind {
                 LocalKind::Folder if self.filter.is_partial() && self.filter.enters(&relative) => {
                     let (path, relative, filter) = (local.path.clone(), relative.clone(), Arc::clone(&self.filter));
-                    blocking(move || Ok(has_wanted(path, relative, &*filter))).await?
+                    let tree = pair.tree.clone();
+                    blocking(move || Ok(has_wanted(&tree, path, relative, &*filter))).await?
                 }
                 LocalKind::Folder => self.filter.enters(&relative),
                 _ => self.filter.takes(&relative),
@@ -353,7 +359,8 @@ impl Run {
         relative: Vec<u8>,
     ) -> Result<(Option<pb::Operation>, Pair)> {
         let mtime_ns = Some(local.mtime_ns);
-        let known = |remote, is_new| Pair { local: local.path.clone(), shown, relative, remote, is_new, mtime_ns };
+        let (tree, path) = (pair.tree.clone(), local.path.clone());
+        let known = |remote, is_new| Pair { tree, local: path, shown, relative, remote, is_new, mtime_ns };
         match (found, &pair.remote) {
             (Some(located), _) => match located.directory() {
                 Some(directory) => Ok((None, known(Some(directory), false))),

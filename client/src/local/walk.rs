@@ -1,11 +1,21 @@
-//! One local directory: what is in it, sorted by name.
+//! Local directories: what is in each, sorted by name.
+//!
+//! Below the directory that a user names everything is reached from its descriptor, and no symbolic link is followed on the way: what was
+//! found to be a file or a directory may be something else by the time it is opened.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use super::Filter;
+use super::folder::mtime_ns;
 use crate::error::{Error, Result};
 
 /// Something in the local filesystem.
@@ -17,6 +27,8 @@ pub(crate) struct Local {
     pub(crate) kind: LocalKind,
     pub(crate) mode: u32,
     pub(crate) mtime_ns: i64,
+    /// The tree it was found in; absent if a user named it.
+    tree: Option<Tree>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,56 +45,126 @@ pub(crate) enum LocalKind {
 }
 
 impl Local {
-    /// What a path leads to. A link that a user names is followed, one that is found is not.
-    pub(crate) fn at(path: &Path, follow: bool) -> Result<Self> {
-        let metadata = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
-        let metadata = metadata.map_err(Error::local(path))?;
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+    /// What a path that a user names leads to: links are followed.
+    pub(crate) fn at(path: &Path) -> Result<Self> {
+        let metadata = fs::metadata(path).map_err(Error::local(path))?;
         Ok(Self {
-            kind: kind(path, &metadata)?,
+            kind: kind(&metadata),
             mode: metadata.permissions().mode() & 0o7777,
             mtime_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
             path: path.to_owned(),
-            name,
+            name: path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+            tree: None,
         })
+    }
+
+    /// Opens the file to read it. Does not wait: what stands there by now may be a pipe.
+    ///
+    /// # Errors
+    /// [`Error::Changing`] if it is not the file any more that was found; [`Error::Local`].
+    pub(crate) fn open(&self) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = match &self.tree {
+            Some(tree) => tree.reach(&self.path, flags),
+            None => rustix::fs::open(&self.path, flags, Mode::empty()),
+        };
+        let file = File::from(opened.map_err(|errno| unopened(&self.path, errno))?);
+        let is_file = file.metadata().map_err(Error::local(&self.path))?.is_file();
+        if is_file { Ok(file) } else { Err(changing(&self.path)) }
     }
 }
 
-fn kind(path: &Path, metadata: &Metadata) -> Result<LocalKind> {
-    let file_type = metadata.file_type();
-    Ok(if file_type.is_file() {
+fn kind(metadata: &Metadata) -> LocalKind {
+    if metadata.is_file() {
         LocalKind::File { size: metadata.len() }
-    } else if file_type.is_dir() {
+    } else if metadata.is_dir() {
         LocalKind::Folder
-    } else if file_type.is_symlink() {
-        let target = fs::read_link(path).map_err(Error::local(path))?;
-        LocalKind::Symlink { target: target.into_os_string().into_vec() }
     } else {
         LocalKind::Special
-    })
+    }
+}
+
+pub(super) fn changing(path: &Path) -> Error {
+    Error::Changing(crate::tree::path::shown(path.as_os_str().as_bytes()))
+}
+
+/// Something that cannot be opened because it is not what it was when it was found, or for another reason.
+fn unopened(path: &Path, errno: Errno) -> Error {
+    match errno {
+        // A link; no directory; a socket; a file that another process just lets go of.
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::WOULDBLOCK => changing(path),
+        errno => Error::local(path)(errno.into()),
+    }
+}
+
+/// A directory that a user named, with all that is below it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    fd: Arc<OwnedFd>,
+    path: Arc<Path>,
+}
+
+impl Tree {
+    /// Opens the directory; links on the way to it are the user's own.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::local(path)(errno.into()))?;
+        Ok(Self { fd: Arc::new(fd), path: path.into() })
+    }
+
+    /// Opens what is below it, or itself.
+    fn reach(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let below = path.strip_prefix(&self.path).map_err(|_| Errno::INVAL)?;
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.fd, below, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            // Not every kernel has the call, nor lets every container make it: then the last name at least is no link.
+            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(&self.fd, below, flags, Mode::empty()),
+            opened => opened,
+        }
+    }
 }
 
 /// An entry, or the name of one that cannot be looked at.
 pub(crate) type Entry = std::result::Result<Local, (Vec<u8>, Error)>;
 
-/// Reads a directory. Entries that vanish meanwhile are left out, others that fail are errors in their place.
-pub(crate) fn read_folder(path: &Path) -> Result<Vec<Entry>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(Error::local(path))? {
-        let entry = entry.map_err(Error::local(path))?;
-        match Local::at(&entry.path(), false) {
+/// Reads a directory of a tree. Entries that vanish meanwhile are left out, others that fail are errors in their place.
+pub(crate) fn read_folder(tree: &Tree, path: &Path) -> Result<Vec<Entry>> {
+    let failed = |errno: Errno| Error::local(path)(errno.into());
+    let fd = tree.reach(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| unopened(path, errno))?;
+    let mut folder = Dir::new(fd).map_err(failed)?;
+    let mut names = Vec::new();
+    while let Some(entry) = folder.read() {
+        let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let fd = folder.fd().map_err(failed)?;
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let path = path.join(std::ffi::OsString::from_vec(name.clone()));
+        let looked = || -> rustix::io::Result<Local> {
+            let stat = rustix::fs::statat(fd, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => LocalKind::File { size: u64::try_from(stat.st_size).unwrap_or(0) },
+                FileType::Directory => LocalKind::Folder,
+                FileType::Symlink => {
+                    let target = rustix::fs::readlinkat(fd, &*name, Vec::new())?;
+                    LocalKind::Symlink { target: target.into_bytes() }
+                }
+                _ => LocalKind::Special,
+            };
+            let (mode, mtime_ns) = (stat.st_mode & 0o7777, mtime_ns(&stat));
+            Ok(Local { path: path.clone(), name: name.clone(), kind, mode, mtime_ns, tree: Some(tree.clone()) })
+        };
+        match looked() {
             Ok(local) => found.push(Ok(local)),
-            Err(Error::Local { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => found.push(Err((entry.file_name().into_vec(), error))),
+            Err(Errno::NOENT) => {}
+            Err(errno) => found.push(Err((name, Error::local(path)(io::Error::from(errno))))),
         }
     }
-    fn name(entry: &Entry) -> &[u8] {
-        match entry {
-            Ok(local) => &local.name,
-            Err((name, _)) => name,
-        }
-    }
-    found.sort_by(|a, b| name(a).cmp(name(b)));
     Ok(found)
 }
 
@@ -92,10 +174,10 @@ pub(crate) fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Whether anything below a directory is meant. One that cannot be read is looked at again, and then said.
-pub(crate) fn has_wanted(path: PathBuf, relative: Vec<u8>, filter: &dyn Filter) -> bool {
+pub(crate) fn has_wanted(tree: &Tree, path: PathBuf, relative: Vec<u8>, filter: &dyn Filter) -> bool {
     let mut waiting = vec![(path, relative)];
     while let Some((path, relative)) = waiting.pop() {
-        let Ok(entries) = read_folder(&path) else { return true };
+        let Ok(entries) = read_folder(tree, &path) else { return true };
         for entry in entries {
             let Ok(local) = entry else { return true };
             let relative = below(&relative, &local.name);
@@ -120,12 +202,44 @@ mod tests {
         fs::create_dir(temp.path().join("a")).unwrap();
         std::os::unix::fs::symlink("/nowhere/at all", temp.path().join("c")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("d")).unwrap();
-        let found: Vec<_> = read_folder(temp.path()).unwrap().into_iter().map(|entry| entry.unwrap().kind).collect();
+        let tree = Tree::open(temp.path()).unwrap();
+        let found = read_folder(&tree, temp.path()).unwrap().into_iter();
+        let found: Vec<_> = found.map(|entry| entry.unwrap().kind).collect();
         let target = b"/nowhere/at all".to_vec();
         let expected =
             [LocalKind::Folder, LocalKind::File { size: 5 }, LocalKind::Symlink { target }, LocalKind::Special];
         assert_eq!(found, expected);
         assert_eq!(below(b"", b"x"), b"x");
         assert_eq!(below(b"a/b", b"x"), b"a/b/x");
+    }
+    #[test]
+    fn nothing_is_followed_that_was_put_in_the_place_of_what_was_found() {
+        let (temp, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("secret"), b"secret").unwrap();
+        fs::create_dir(temp.path().join("folder")).unwrap();
+        for name in ["folder/secret", "link", "pipe", "socket", "same"] {
+            fs::write(temp.path().join(name), b"public").unwrap();
+        }
+        let tree = Tree::open(temp.path()).unwrap();
+        let all = |path: &Path| -> Vec<Local> { read_folder(&tree, path).unwrap().into_iter().flatten().collect() };
+        let (top, below) = (all(temp.path()), all(&temp.path().join("folder")));
+        let named = |name: &str| top.iter().find(|local| local.name == name.as_bytes()).unwrap();
+
+        for name in ["folder", "link", "pipe", "socket"] {
+            fs::rename(temp.path().join(name), temp.path().join(format!("{name}-before"))).unwrap();
+        }
+        std::os::unix::fs::symlink(outside.path(), temp.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), temp.path().join("link")).unwrap();
+        let pipe = temp.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(temp.path().join("socket")).unwrap();
+        for local in [named("link"), named("pipe"), named("socket"), &below[0]] {
+            let opened = local.open();
+            assert!(matches!(opened, Err(Error::Changing(_))), "{}: {opened:?}", local.path.display());
+        }
+        assert!(matches!(read_folder(&tree, &named("folder").path), Err(Error::Changing(_))));
+        named("same").open().unwrap();
+        // What a user names may be a link, and is opened as what it leads to.
+        Local::at(&temp.path().join("link")).unwrap().open().unwrap();
     }
 }

@@ -1,13 +1,12 @@
 //! Local files are read and sent, and read once more if they changed meanwhile: no mixture of two contents is stored.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
 
 use cyx_core::units::PACK_FILE_MAX;
 use zeroize::Zeroizing;
 
-use super::super::walk::Local;
+use super::super::walk::{Local, changing};
 use super::Candidate;
 use crate::error::{Error, Result};
 use crate::transfer::coded::blocking;
@@ -36,7 +35,7 @@ pub(super) async fn large(
     let Candidate { path, local, size, place } = candidate;
     progress.begins(&path, Some(size));
     if let Some(located) = place.found.as_ref().filter(|_| compare)
-        && let Ok(true) = uploads.has_same_content(located, local.path.clone()).await
+        && let Ok(true) = uploads.has_same_content(located, local.clone()).await
     {
         return Ok(vec![(path, size, Outcome::Unchanged)]);
     }
@@ -58,10 +57,10 @@ async fn put_file(
     options: &PutOptions,
     progress: &dyn Progress,
 ) -> Result<Put> {
-    let path = local.path.clone();
+    let opened = local.clone();
     let opening = blocking(move || {
-        let file = File::open(&path).map_err(Error::local(&path))?;
-        let stamp = Stamp::of(&file).map_err(Error::local(&path))?;
+        let file = opened.open()?;
+        let stamp = Stamp::of(&file).map_err(Error::local(&opened.path))?;
         Ok((file, stamp))
     });
     let (file, stamp) = opening.await?;
@@ -80,7 +79,7 @@ struct Content {
 fn read_steady(local: &Local, mut between: impl FnMut()) -> Result<Content> {
     let failed = |error| Error::local(&local.path)(error);
     for _ in 0..READINGS {
-        let file = File::open(&local.path).map_err(failed)?;
+        let file = local.open()?;
         let before = Stamp::of(&file).map_err(failed)?;
         let mut plain = Zeroizing::new(Vec::new());
         // One byte more than fits is enough to see that it grew.
@@ -90,7 +89,7 @@ fn read_steady(local: &Local, mut between: impl FnMut()) -> Result<Content> {
             return Ok(Content { plain, mtime_ns: before.mtime_ns });
         }
     }
-    Err(Error::Changing(local.path.display().to_string()))
+    Err(changing(&local.path))
 }
 
 /// A batch of small files.
@@ -136,6 +135,7 @@ pub(super) async fn small(
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write as _;
 
     use super::*;
@@ -145,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, b"1").unwrap();
-        let local = Local::at(&path, false).unwrap();
+        let local = Local::at(&path).unwrap();
         let append = || File::options().append(true).open(&path).unwrap().write_all(b"2").unwrap();
 
         let mut changes = 1;
