@@ -138,26 +138,20 @@ impl Memory {
     /// # Errors
     /// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`]; [`Error::Local`].
     pub fn check_bucket(&self, owner_key: [u8; 32], writers: &WriterList) -> Result<()> {
-        let mut now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head(), root_epoch: 0 };
-        // Read again each time: another process may have seen more.
-        let mut buckets = self.buckets()?;
-        if let Some(known) = buckets.get(&writers.bucket()) {
-            now.root_epoch = known.root_epoch;
-            if known.owner_key != owner_key {
-                return Err(IntegrityError::OwnerKey.into());
-            }
-            if !writers.continues(known.writers, &known.writers_head) {
-                return Err(IntegrityError::Writers.into());
-            }
-            if *known == now {
-                return Ok(());
-            }
+        // Read each time: another process may have seen more. Most often nothing is new, and nobody has to wait for anybody.
+        if compared(&self.buckets()?, owner_key, writers)?.is_none() {
+            return Ok(());
         }
         let _lock = self.lock()?;
-        buckets = self.buckets()?;
-        now.root_epoch = buckets.get(&writers.bucket()).map_or(0, |known| known.root_epoch);
-        buckets.insert(writers.bucket(), now);
-        self.keep_buckets(&buckets)
+        // Once more, now that nobody else changes it: in between another process may have seen a longer list.
+        let mut buckets = self.buckets()?;
+        match compared(&buckets, owner_key, writers)? {
+            None => Ok(()),
+            Some(now) => {
+                buckets.insert(writers.bucket(), now);
+                self.keep_buckets(&buckets)
+            }
+        }
     }
 
     /// Checks that a bucket's root key is not an older one than was seen, and remembers it: what is new must not go under a key that
@@ -288,6 +282,23 @@ impl Memory {
     fn lock(&self) -> Result<Lock> {
         Lock::acquire(&self.folder.join("lock"))
     }
+}
+
+/// What is to be remembered of a bucket in place of what is known; `None` if that is the same.
+///
+/// # Errors
+/// [`IntegrityError::OwnerKey`] or [`IntegrityError::Writers`] if it contradicts what is known.
+fn compared(buckets: &Buckets, owner_key: [u8; 32], writers: &WriterList) -> Result<Option<BucketMemory>> {
+    let mut now = BucketMemory { owner_key, writers: writers.len(), writers_head: writers.head(), root_epoch: 0 };
+    let Some(known) = buckets.get(&writers.bucket()) else { return Ok(Some(now)) };
+    now.root_epoch = known.root_epoch;
+    if known.owner_key != owner_key {
+        return Err(IntegrityError::OwnerKey.into());
+    }
+    if !writers.continues(known.writers, &known.writers_head) {
+        return Err(IntegrityError::Writers.into());
+    }
+    Ok((*known != now).then_some(now))
 }
 
 /// The password parameters of each account that logged in from this home folder. They never become weaker.
