@@ -21,6 +21,14 @@ const NEW_PASSWORD_VARIABLE: &str = "CYXCLOUD_NEW_PASSWORD";
 /// Holds the recovery words.
 const WORDS_VARIABLE: &str = "CYXCLOUD_RECOVERY_WORDS";
 
+/// Takes the secrets that this program may have been given out of the environment of a process that lives long and whose environment can be
+/// read.
+pub fn forget_secrets(command: &mut std::process::Command) {
+    for variable in [PASSWORD_VARIABLE, NEW_PASSWORD_VARIABLE, WORDS_VARIABLE] {
+        command.env_remove(variable);
+    }
+}
+
 /// Somebody can be asked.
 #[must_use]
 pub fn possible() -> bool {

@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The node: it writes down its arguments and waits, and answers who asks how far its leaving is; the third time it has left. It is not leaving while there is a file
 /// `cyx-node.stays`.
 const NODE: &str = r#"#!/bin/sh
+env > "$0.env"
 echo "$@" > "$0.typed"
 [ "$1" = exit ] || exec sleep 600
 if [ "$2" = --status ] && [ -e "$0.stays" ]; then
@@ -92,6 +93,18 @@ fn a_start_that_is_interrupted_ends_what_it_started() {
         assert!(!node.is_running(), "{signal:?}");
         assert!(!machine.state().exists(), "{signal:?}");
     }
+}
+
+#[test]
+fn a_node_is_not_given_the_secrets_of_its_owner() {
+    let machine = Machine::new();
+    let mut command = machine.command("--gateway http://127.0.0.1:1 node start --timeout 1");
+    for variable in ["CYXCLOUD_PASSWORD", "CYXCLOUD_NEW_PASSWORD", "CYXCLOUD_RECOVERY_WORDS"] {
+        command.env(variable, "secret");
+    }
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    let given = fs::read_to_string(machine.dir.path().join("cyx-node.env")).unwrap();
+    assert!(given.contains("CYXWIZ_ENROLL_TOKEN=a token") && !given.contains("secret"), "{given}");
 }
 
 #[test]

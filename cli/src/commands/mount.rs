@@ -22,6 +22,7 @@ use crate::args::Global;
 use crate::args::mount::{Durability, Mount};
 use crate::error::{Error, Report, Result};
 use crate::output::{Output, names};
+use crate::prompt;
 
 /// Set for the process in the background.
 const BACKGROUND: &str = "CYXCLOUD_MOUNT_BACKGROUND";
@@ -118,8 +119,9 @@ fn start(config: &Config, output: &Output, dir: &Path) -> Result<()> {
     let log_file = open_log(&log).map_err(Error::stream("open the log of the mount"))?;
     let mut command = Command::new(program);
     command.args(env::args_os().skip(1));
-    // The process lives long and its environment can be read: no password stays in it.
-    command.env(BACKGROUND, "1").env_remove("CYXCLOUD_PASSWORD");
+    // The token of an API key stays: the mount works by it.
+    prompt::forget_secrets(&mut command);
+    command.env(BACKGROUND, "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
     let mut child = command.spawn().map_err(Error::stream("start the mount"))?;
     let mut line = Vec::new();

@@ -21,6 +21,7 @@ use crate::dev::launch::{Log, find_program};
 use crate::dev::process::Process;
 use crate::error::{Error, Result};
 use crate::output::names;
+use crate::prompt;
 
 /// Environment variable of the token with which a node joins.
 const TOKEN_VARIABLE: &str = "CYXWIZ_ENROLL_TOKEN";
@@ -132,6 +133,9 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     command.args(&args.node_args);
     // A Ctrl-C on this terminal is not meant for the node.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).current_dir(&home).process_group(0);
+    prompt::forget_secrets(&mut command);
+    // A node has a token of its own.
+    command.env_remove("CYXCLOUD_TOKEN");
     if let Some(token) = &token {
         command.env(TOKEN_VARIABLE, token.as_str());
     }
