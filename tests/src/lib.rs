@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod exerciser;
 pub mod gate;
 pub mod mount;
+mod over;
 pub mod posix;
 pub mod postgres;
 pub mod s3;
@@ -22,6 +23,7 @@ pub mod workload;
 
 pub use cluster::{Cluster, Frozen};
 pub use gate::Gate;
+pub use over::Over;
 pub use user::{Run, User};
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cyx_tests::{Cluster, User, noise, program, wait_until};
+use cyx_tests::{Cluster, Over, User, noise, program, wait_until};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -64,15 +64,6 @@ fn work(user: &User, over: &AtomicBool) -> Vec<Vec<u8>> {
     }
     assert!(round > 5, "only {round} files were written meanwhile");
     contents
-}
-
-/// Ends the work, also when the test fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 #[test]

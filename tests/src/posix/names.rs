@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, RenameFlags, makedev, mknodat, rename
 use rustix::io::Errno;
 
 use super::{checks, fails};
+use crate::Over;
 
 checks![
     names_have_up_to_255_bytes_of_any_kind,
@@ -292,19 +293,20 @@ fn a_file_saved_by_rename_is_never_missing(dir: &Path) {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut reads = 0_u32;
-            while !done.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Acquire) {
                 let text = fs::read_to_string(&path).expect("an editor that saves by rename never takes the file away");
                 assert!(!text.is_empty(), "a half-written file was seen");
                 reads += 1;
             }
             reads
         });
+        let ending = Over(&done);
         for version in 1..100 {
             let new = dir.join(format!(".document.{version}"));
             write(&new, &version.to_string());
             fs::rename(new, &path).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ending);
         assert!(reader.join().unwrap() > 0);
     });
     assert_eq!(fs::read_to_string(&path).unwrap(), "99");

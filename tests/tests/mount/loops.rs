@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::workload::Workload;
-use cyx_tests::{Cluster, noise};
+use cyx_tests::{Cluster, Over, noise};
 
 /// How long a loop goes on, unless something else is asked for.
 const SECONDS: u64 = 25;
@@ -101,6 +101,7 @@ fn nodes_and_server_that_are_killed_under_load_cost_patience_and_nothing_else() 
                 }
             });
         }
+        let _ending = Over(over);
         let begun = Instant::now();
         for round in 0_u64.. {
             if round >= 4 && begun.elapsed() > budget() {
@@ -118,7 +119,6 @@ fn nodes_and_server_that_are_killed_under_load_cost_patience_and_nothing_else() 
                 cluster.start_node(node);
             }
         }
-        over.store(true, Ordering::Release);
     });
     mount.settle();
     for workload in &mut workloads {
