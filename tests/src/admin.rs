@@ -69,16 +69,12 @@ impl Cluster {
     /// Runs a command of `cyx-server` on the server's data folder.
     ///
     /// # Panics
-    /// If the program cannot be started.
+    /// If the program cannot be started or does not end.
     #[must_use]
     pub fn server_command(&self, args: &[&str]) -> Run {
         let mut command = Command::new(program("cyx-server"));
-        let output = command.args(args).arg("--data-dir").arg(self.server_dir()).output().expect("cyx-server runs");
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command.args(args).arg("--data-dir").arg(self.server_dir());
+        Run::of(command)
     }
 
     /// Asserts that the server's database agrees with itself.

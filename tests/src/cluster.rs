@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::run::{bounded, try_bounded};
 use crate::{User, program};
 
 /// A cluster; stopped and wiped when dropped.
@@ -61,14 +62,9 @@ impl Cluster {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.folder.path()).env("CYXCLOUD_HOME", self.folder.path().join("home"));
         command.args(["dev"]).args(args).arg("--dir").arg(self.dir()).arg("--json");
-        let output = command.output().expect("cyx runs");
-        assert!(
-            output.status.success(),
-            "cyx dev {args:?}: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            self.log_tail("server.log"),
-        );
-        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+        let run = bounded(&mut command);
+        assert_eq!(run.code, 0, "cyx dev {args:?}: {}\n{}", run.stderr, self.log_tail("server.log"));
+        serde_json::from_slice(&run.stdout).unwrap_or(Value::Null)
     }
 
     /// `cyx dev status --json`.
@@ -205,7 +201,7 @@ impl Drop for Cluster {
         let mut command = Command::new(program("cyx"));
         command.args(["dev", "down", "--wipe", "--dir"]).arg(self.dir());
         command.env("CYXCLOUD_HOME", self.folder.path().join("home"));
-        let _ = command.output();
+        let _ = try_bounded(&mut command, None);
     }
 }
 

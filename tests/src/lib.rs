@@ -15,6 +15,7 @@ pub mod mount;
 mod over;
 pub mod posix;
 pub mod postgres;
+mod run;
 pub mod s3;
 pub mod skip;
 pub mod tree;
@@ -24,7 +25,8 @@ pub mod workload;
 pub use cluster::{Cluster, Frozen};
 pub use gate::Gate;
 pub use over::Over;
-pub use user::{Run, User};
+pub use run::{Run, bounded_with_input};
+pub use user::User;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

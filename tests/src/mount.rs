@@ -5,9 +5,8 @@
 //! process id and path.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,22 +14,17 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+pub use crate::run::{bounded, run};
+use crate::run::{patience, try_bounded};
 use crate::skip::skip;
-use crate::{Run, User, wait_until};
+use crate::{User, wait_until};
 
-/// No program of a test runs longer.
-const PROGRAM: Duration = Duration::from_secs(600);
 /// A process that was killed does not hold its locks for longer.
 const LAST_BREATH: Duration = Duration::from_secs(60);
 /// Exit code of a mount whose cache or place is another's.
 const TAKEN: i32 = 7;
 /// No mount of a test lives longer.
 const LIFE: Duration = Duration::from_secs(1800);
-
-/// Long runs take longer: the limits are multiplied by `CYX_TEST_PATIENCE`.
-fn patience() -> u32 {
-    std::env::var("CYX_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
 
 /// True if nothing can be mounted here; the test is skipped then (`fuse`).
 ///
@@ -76,52 +70,6 @@ pub fn rootless() -> bool {
 
 fn found(program: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
-}
-
-/// Runs a program that must end within the limit and succeed.
-///
-/// # Panics
-/// If it does not.
-pub fn run(command: &mut Command) -> Run {
-    let run = bounded(command);
-    assert_eq!(run.code, 0, "{command:?}: {run:?}");
-    run
-}
-
-/// Runs a program that must end within the limit.
-///
-/// # Panics
-/// If it cannot be started or does not end; it is killed then.
-pub fn bounded(command: &mut Command) -> Run {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (mut out, mut err) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
-    let read_out = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = out.read_to_end(&mut bytes);
-        bytes
-    });
-    let read_err = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = err.read_to_end(&mut bytes);
-        bytes
-    });
-    let deadline = Instant::now() + PROGRAM * patience();
-    let status: ExitStatus = loop {
-        if let Some(status) = child.try_wait().expect("it is our child") {
-            break status;
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("{command:?} did not end");
-        }
-        thread::sleep(Duration::from_millis(10));
-    };
-    Run {
-        code: status.code().unwrap_or(-1),
-        stdout: read_out.join().unwrap_or_default(),
-        stderr: String::from_utf8_lossy(&read_err.join().unwrap_or_default()).into_owned(),
-    }
 }
 
 /// A mount of a user. Dropped before the user, whose home folder it lies in.
@@ -248,9 +196,10 @@ impl<'a> Mount<'a> {
     /// # Panics
     /// If it stays.
     pub fn wait_gone(&mut self) {
-        let pid = self.pid.take().expect("a process");
+        let pid = self.pid.expect("a process");
         wait_until("the mount's process is gone", || !alive(pid));
-        self.watchdog = None;
+        // Not before: one that stays is killed when this is dropped.
+        (self.pid, self.watchdog) = (None, None);
     }
 
     /// The folder of its journal and cache.
@@ -266,14 +215,14 @@ impl Drop for Mount<'_> {
             if thread::panicking() {
                 let _ = kill_process(pid, Signal::KILL);
             } else {
-                let _ = self.user.command(["umount", "--force"]).arg(&self.path).output();
+                let _ = try_bounded(self.user.command(["umount", "--force"]).arg(&self.path), None);
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
         // Of this path only, and only if something is mounted there.
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         if mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == self.path)) {
-            let _ = Command::new("umount").arg("-l").arg(&self.path).output();
+            let _ = try_bounded(Command::new("umount").arg("-l").arg(&self.path), None);
         }
     }
 }

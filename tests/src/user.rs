@@ -1,63 +1,16 @@
 //! A person with a home folder who types commands.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Cluster, program};
+use crate::run::bounded_with_input;
+use crate::{Cluster, Run, program};
 
 /// A password that passes the rules.
 pub const PASSWORD: &str = "Quarz-Lattice7-umbral";
-
-/// What a command left behind.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// Exit code; -1 if a signal ended it.
-    pub code: i32,
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: String,
-}
-
-impl Run {
-    /// Runs a prepared command to its end.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
-    pub fn of(mut command: Command) -> Self {
-        let output = command.output().expect("the command runs");
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// The one JSON document on standard output.
-    ///
-    /// # Panics
-    /// If it is not one.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The JSON documents on standard output, one per line.
-    ///
-    /// # Panics
-    /// If a line is not one.
-    #[must_use]
-    pub fn json_lines(&self) -> Vec<Value> {
-        let text = String::from_utf8_lossy(&self.stdout);
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON document per line")).collect()
-    }
-}
 
 /// A registered user with a home folder of their own.
 pub struct User {
@@ -187,7 +140,7 @@ impl User {
     /// Runs a command and reports what it did.
     ///
     /// # Panics
-    /// If `cyx` cannot be started.
+    /// If `cyx` cannot be started or does not end.
     pub fn cyx<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
         Run::of(self.command(args))
     }
@@ -195,24 +148,9 @@ impl User {
     /// Runs a command that reads `input` from standard input.
     ///
     /// # Panics
-    /// If `cyx` cannot be started.
+    /// If `cyx` cannot be started or does not end.
     pub fn cyx_with_input<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I, input: &[u8]) -> Run {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("cyx runs");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        let output = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                // A command that fails early stops reading; its exit code says why.
-                let _ = stdin.write_all(input);
-            });
-            child.wait_with_output().expect("cyx ends")
-        });
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        bounded_with_input(&mut self.command(args), input)
     }
 
     /// Runs a command that must succeed.
