@@ -28,6 +28,7 @@ pub use over::Over;
 pub use run::{Run, bounded_with_input};
 pub use user::User;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,20 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A port of loopback that nobody listens on and that no outgoing connection is given by default, so that a program may have it, end, and have
+/// it again.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> SocketAddr {
+    const PORTS: std::ops::Range<u64> = 15_000..30_000;
+    let random = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ());
+    let port = || u16::try_from(PORTS.start + random() % (PORTS.end - PORTS.start)).expect("below 30,000");
+    let mut some = std::iter::repeat_with(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port()))).take(1000);
+    some.find(|address| TcpListener::bind(address).is_ok()).expect("a port is free")
+}
+
 /// Bytes that look random and are the same for the same seed (SplitMix64, Steele et al. 2014).
 #[must_use]
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -69,4 +84,17 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_free_is_below_those_of_outgoing_connections() {
+        for _ in 0..20 {
+            let address = free_port();
+            assert!((15_000..30_000).contains(&address.port()), "{address}");
+        }
+    }
 }

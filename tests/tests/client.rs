@@ -11,7 +11,7 @@ use cyx_client::events::Notice;
 use cyx_client::tree::change::{NewKind, RemoveOptions, RenameOptions, attributes_now, mutation};
 use cyx_client::tree::list::Walked;
 use cyx_client::{Bucket, Client, Config, Error, TreePath, identity};
-use cyx_tests::{program, wait_until};
+use cyx_tests::{free_port, program, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ impl Server {
     }
 
     fn start_in(folder: TempDir, args: Vec<String>) -> Self {
-        let (child, http) = start(folder.path(), "127.0.0.1:0", &args);
+        let (child, http) = start(folder.path(), &free_port().to_string(), &args);
         Self { folder, child, gateway: format!("http://{http}"), args }
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use cyx_tests::mount::{Mount, bounded, run, unavailable};
-use cyx_tests::{Cluster, noise, wait_until};
+use cyx_tests::{Cluster, free_port, noise, wait_until};
 use rustix::process::Signal;
 
 fn options_of(path: &Path) -> String {
@@ -249,7 +249,7 @@ fn prometheus_and_systemd_are_told() {
     fs::create_dir(&point).unwrap();
     let notify = UnixDatagram::bind(user.path("notify")).unwrap();
     notify.set_read_timeout(Some(std::time::Duration::from_secs(300))).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = free_port();
     let mut command = user.command(["mount", "--foreground", "--json", "-o", &format!("metrics={port}")]);
     command.arg(&point).env("NOTIFY_SOCKET", user.path("notify")).stdout(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();

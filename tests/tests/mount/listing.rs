@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cyx_tests::mount::{Mount, run, unavailable};
-use cyx_tests::{Cluster, wait_until};
+use cyx_tests::{Cluster, free_port, wait_until};
 
-use crate::requests::{free_port, requests};
+use crate::requests::requests;
 
 const FILES: usize = 400;
 

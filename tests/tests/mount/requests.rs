@@ -2,19 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
-use cyx_tests::Cluster;
 use cyx_tests::mount::{Mount, unavailable};
+use cyx_tests::{Cluster, free_port};
 
 const TIMES: u64 = 100;
 /// Requests that may come in between: the first of a kind, and attributes that are asked for again.
 const FEW: u64 = 20;
-
-/// A port that nobody uses.
-pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
 
 /// How many requests of the kernel a mount has had.
 pub(crate) fn requests(metrics: SocketAddr) -> u64 {
