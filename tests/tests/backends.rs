@@ -20,7 +20,7 @@ fn fourteen_nodes_in_one_bucket_store_serve_and_stand_in_for_each_other() {
         }
     };
     for (key, content) in contents.iter().enumerate() {
-        user.write("docs", &format!("file-{key}"), content);
+        user.write_whole("docs", &format!("file-{key}"), content);
     }
     read_all();
     for index in 0..4 {

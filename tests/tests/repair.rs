@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cyx_tests::mount::run;
 use cyx_tests::{Cluster, Over, User, noise, program, wait_until};
 use serde_json::Value;
 
@@ -119,9 +120,7 @@ fn exit(cluster: &Cluster, index: usize, flag: Option<&str>) -> Value {
         "CENTRAL_SERVER_ADDR",
         format!("http://{}", status["grpc"].as_str().unwrap().trim_start_matches("http://")),
     );
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    run(&mut command).json()
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn a_drained_node_is_emptied_and_an_exiting_one_gets_its_receipt() {
     let (root, user) = (cluster.user("root"), cluster.user("ada"));
     user.ok(["bucket", "create", "docs"]);
     let content = noise(3, 7 * MIB);
-    user.write("docs", "file", &content);
+    user.write_whole("docs", "file", &content);
     let drained = exit(&cluster, 0, Some("--status"))["node_id"].as_str().unwrap().to_owned();
     user.fails(4, ["admin", "drain", &drained]);
     let last = root.ok(["admin", "drain", &drained, "--wait", "--json"]).json_lines().pop().unwrap();
