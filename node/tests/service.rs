@@ -385,6 +385,24 @@ async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
+/// What is to come has come by then, on slow machines too.
+const AT_MOST: Duration = Duration::from_secs(60);
+
+/// Whether this is not answered while the node answers others: a machine that stands still holds up those as well.
+async fn waits(node: &Running, read: impl Future) -> bool {
+    let others = async {
+        for key in 100..120 {
+            node.client(&SigningKey::from_bytes(&[key; 32])).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        biased;
+        _ = read => false,
+        () = others => true,
+    }
+}
+
 #[tokio::test]
 async fn clients_that_take_nothing_keep_nobody_from_reading_for_long() {
     let folder = tempfile::tempdir().unwrap();
@@ -394,7 +412,6 @@ async fn clients_that_take_nothing_keep_nobody_from_reading_for_long() {
     let mut owner = node.client(&session()).await;
     owner.store(&grant, &chunk).await;
     let small = |grant: &Grant| GetChunkRequest { length: 10, ..get(grant, chunk[0].0) };
-    let soon = Duration::from_secs(1);
     // A window of 1000 bytes is enough to prove a key, and to leave all else of an answer where it is.
     let mut stuck = Vec::new();
     for key in [50, 51] {
@@ -409,15 +426,15 @@ async fn clients_that_take_nothing_keep_nobody_from_reading_for_long() {
             let wanted = GetChunkRequest { length: 500_000, ..get(&theirs, chunk[0].0) };
             stuck.push(client.rpc.get_chunk(wanted).await.unwrap());
         }
-        let more = tokio::time::timeout(soon, client.rpc.get_chunk(small(&theirs))).await;
-        assert!(more.is_err(), "one session reads half of what is possible");
+        let more = client.rpc.get_chunk(small(&theirs));
+        assert!(waits(&node, more).await, "one session reads half of what is possible");
         if stuck.len() < READS_MAX {
-            tokio::time::timeout(soon, owner.get(small(&grant))).await.unwrap().unwrap();
+            tokio::time::timeout(AT_MOST, owner.get(small(&grant))).await.unwrap().unwrap();
         }
     }
-    assert!(tokio::time::timeout(soon, owner.get(small(&grant))).await.is_err(), "all permits are taken");
+    assert!(waits(&node, owner.get(small(&grant))).await, "all permits are taken");
     pass(301).await;
-    assert_eq!(tokio::time::timeout(soon, owner.get(small(&grant))).await.unwrap().unwrap(), chunk[0].1[..10]);
+    assert_eq!(tokio::time::timeout(AT_MOST, owner.get(small(&grant))).await.unwrap().unwrap(), chunk[0].1[..10]);
 }
 
 #[tokio::test]
@@ -437,7 +454,7 @@ async fn a_chunk_that_comes_in_trickles_ends_its_stream() {
         send(Part::Data(Bytes::copy_from_slice(&chunk[byte..=byte]))).await;
         pass(40).await;
     }
-    let end = tokio::time::timeout(Duration::from_secs(2), answers.message()).await.unwrap();
+    let end = tokio::time::timeout(AT_MOST, answers.message()).await.unwrap();
     assert_eq!(error_code(&end.unwrap_err()), ErrorCode::Unavailable);
 }
 

