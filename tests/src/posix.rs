@@ -1,7 +1,7 @@
 //! What POSIX and Linux promise of a filesystem, as checks on a directory. They run on a local directory first: a check that
 //! fails there is wrong itself.
 //!
-//! The areas are those of pjdfstest; `tests/tests/mount_suites.rs` runs that suite as well where it is installed.
+//! The areas are those of pjdfstest; `tests/tests/mount/rules.rs` runs that suite as well where it is installed.
 
 #![allow(clippy::unwrap_used, reason = "a check ends by panicking")]
 
@@ -16,6 +16,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::mount::rootless;
+
 /// A check: its name, and what it does in an empty directory.
 pub type Check = (&'static str, fn(&Path));
 
@@ -28,14 +30,15 @@ macro_rules! checks {
 }
 use checks;
 
-/// Runs every check in a directory of its own below `dir`. Checks of permissions need root, to be somebody else.
+/// Runs every check in a directory of its own below `dir`. Checks of permissions need root, to be somebody else, and are
+/// skipped otherwise.
 ///
 /// # Panics
-/// If a check fails; its name is said before.
+/// If a check fails; its name is said before. As [`crate::skip::skip`].
 #[expect(clippy::print_stderr, reason = "says which check failed")]
 pub fn run_all(dir: &Path) {
     let mut all = [names::CHECKS, attributes::CHECKS, content::CHECKS].concat();
-    if rustix::process::geteuid().is_root() {
+    if !rootless() {
         all.extend_from_slice(permissions::CHECKS);
     }
     for (name, check) in all {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use cyx_tests::mount::{Mount, run, unavailable};
+use cyx_tests::mount::{Mount, missing, run, unavailable};
 use cyx_tests::{Cluster, noise, wait_until};
 
 #[test]
@@ -37,7 +37,7 @@ fn what_is_cached_is_read_without_a_server_also_after_mounting_again() {
 /// The write lease is over, and so is everything that was decided under it.
 #[test]
 fn programs_go_on_without_a_server_and_everything_is_sent_when_it_is_back() {
-    if unavailable() {
+    if unavailable() || missing("git") {
         return;
     }
     let cluster = Cluster::start_with(3, &["--write-lease-seconds=3"], &[]);
