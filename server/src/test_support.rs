@@ -96,7 +96,19 @@ impl TestDb {
     /// # Panics
     /// If there is no database to be had.
     pub async fn new() -> Self {
-        let place = Place::new().await;
+        Self::at(Place::new().await).await
+    }
+
+    /// Makes one in SQLite whatever the other tests run on, for what is SQLite's alone.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::at(Place { folder, schema: None }).await
+    }
+
+    async fn at(place: Place) -> Self {
         let config = DbConfig { location: place.location(), connections: 4 };
         let db = Db::open(&config).await.expect("the test database opens");
         Self { db, config, _place: place }

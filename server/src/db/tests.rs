@@ -4,7 +4,10 @@ use super::*;
 use crate::test_support::TestDb;
 
 async fn with_table() -> TestDb {
-    let test = TestDb::new().await;
+    table_in(TestDb::new().await).await
+}
+
+async fn table_in(test: TestDb) -> TestDb {
     let made: Result<(), DbError> = test
         .db
         .write(|c| {
@@ -308,10 +311,7 @@ async fn a_crash_loses_nothing_that_was_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_that_wait_share_one_commit() {
-    let test = with_table().await;
-    if test.db.backend() == Backend::Postgres {
-        return;
-    }
+    let test = table_in(TestDb::sqlite().await).await;
     // The first job holds the writer until all others wait behind it.
     let (open, gate) = tokio::sync::watch::channel(false);
     let (started, mut has_started) = tokio::sync::watch::channel(false);
@@ -377,10 +377,7 @@ fn insert_large(n: i64) -> impl for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
-    let test = with_table().await;
-    if test.db.backend() == Backend::Postgres {
-        return;
-    }
+    let test = table_in(TestDb::sqlite().await).await;
     allow_pages(&test.db, Some(20)).await;
     let jobs = (0..40_i64).map(|n| {
         let db = test.db.clone();
@@ -400,10 +397,7 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_breaks_the_transaction_takes_no_other_down() {
-    let test = with_table().await;
-    if test.db.backend() == Backend::Postgres {
-        return;
-    }
+    let test = table_in(TestDb::sqlite().await).await;
     let jobs = (0..60_i64).map(|n| {
         let db = test.db.clone();
         tokio::spawn(async move {

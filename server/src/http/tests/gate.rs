@@ -135,10 +135,11 @@ async fn the_identity_address_serves_accounts_and_machines_alone() {
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_does_not_start() {
-    let server = TestServer::new().await;
-    if server.running.app.db.backend() == crate::db::Backend::Postgres {
-        return;
-    }
+    // It is the lock of SQLite's folder that is tried.
+    let sqlite = |config: &mut crate::config::Config| {
+        config.database.location = crate::db::Location::Sqlite(config.data_dir.join("cyx.db"));
+    };
+    let server = TestServer::with(sqlite).await;
     let second = crate::run::Running::start(server.config.clone()).await;
     let Err(error) = second else { panic!("it started") };
     assert!(error.to_string().starts_with("another cyx-server uses the data folder"), "{error}");
