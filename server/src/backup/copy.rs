@@ -1,7 +1,7 @@
 //! Durable copies of files, and which files of a data folder belong to a backup beside the database.
 
 use std::fs;
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,16 @@ const SECRET_FILES: [&str; 1] = [SECRET_FILE];
 /// # Errors
 /// Those of the file system.
 pub fn file(from: &Path, to: &Path) -> io::Result<()> {
+    opened(&fs::File::open(from)?, to)
+}
+
+/// As [`file`], of one that is open and stays open.
+///
+/// # Errors
+/// Those of the file system.
+pub fn opened(mut source: &fs::File, to: &Path) -> io::Result<()> {
     let temporary = to.with_extension("part");
-    let mut source = fs::File::open(from)?;
+    source.rewind()?;
     let mut target = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     io::copy(&mut source, &mut target)?;
     target.sync_all()?;

@@ -97,10 +97,10 @@ impl Generation {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn fill(&self, database: &Path, data_dir: &Path) -> io::Result<()> {
+    pub fn fill(&self, database: &fs::File, data_dir: &Path) -> io::Result<()> {
         copy::secrets(data_dir, &self.secrets())?;
         // Last, because it says that the generation is finished.
-        copy::file(database, &self.base())
+        copy::opened(database, &self.base())
     }
 
     /// When the newest piece was shipped, in Unix milliseconds; the beginning if there is none.

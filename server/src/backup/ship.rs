@@ -7,8 +7,10 @@
 //! log is not the continuation of what was shipped; while its copy is made, the old generation goes on. A clean stop, after which there is no
 //! log any more, leaves word of how the database file was ([`super::end`]); a crash leaves the log.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Executor as _, Row as _};
@@ -90,6 +92,9 @@ struct Current {
 pub struct Shipper {
     options: ShipOptions,
     database: PathBuf,
+    /// The database, to be copied. Open for as long as anything is: to close any descriptor of a file takes all locks on it from its process, and
+    /// without SQLite's the next program to close the database would believe that it is the last and take the log away.
+    file: Arc<File>,
     /// Holds the write lock during a checkpoint.
     lock: Conn,
     /// Does the checkpoints.
@@ -119,6 +124,7 @@ impl Shipper {
             })
         })
         .await?;
+        let file = Arc::new(File::open(&database)?);
         let (mut lock, mut copy) = (db.connect().await?, db.connect().await?);
         for conn in [&mut lock, &mut copy] {
             conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
@@ -129,6 +135,7 @@ impl Shipper {
         Ok(Self {
             options,
             database,
+            file,
             lock,
             copy,
             current,
@@ -284,8 +291,8 @@ impl Shipper {
 
     fn begin_generation(&mut self) -> Result<(), ShipError> {
         let generation = Generation::create(&self.options.folder, unix_ms())?;
-        let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
-        let task = tokio::task::spawn_blocking(move || copy.fill(&database, &data_dir));
+        let (copy, file, data_dir) = (generation.clone(), Arc::clone(&self.file), self.options.data_dir.clone());
+        let task = tokio::task::spawn_blocking(move || copy.fill(&file, &data_dir));
         self.copying = Some(Copying { generation, task });
         Ok(())
     }

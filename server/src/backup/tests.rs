@@ -354,3 +354,35 @@ async fn changes_go_on_while_a_generation_is_copied() {
     shipper.flush().await.unwrap();
     assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..30).collect());
 }
+
+/// The database that the other half of [`another_process_leaves_the_log_of_a_running_server_alone`] opens and closes.
+const OTHER_VARIABLE: &str = "CYX_TEST_OTHER_DATABASE";
+
+/// Runs in a process of its own: locks are between processes.
+#[tokio::test]
+async fn the_half_that_opens_and_closes() {
+    let Ok(data_dir) = std::env::var(OTHER_VARIABLE) else { return };
+    let db = open(Path::new(&data_dir)).await;
+    assert_eq!(numbers(&db).await, BTreeSet::from([1, 2]));
+    db.close().await;
+}
+
+#[tokio::test]
+async fn another_process_leaves_the_log_of_a_running_server_alone() {
+    let server = Server::new().await;
+    let mut shipper = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    shipper.flush().await.unwrap();
+    add(&server.db, 2, 10).await;
+    let other = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "backup::tests::the_half_that_opens_and_closes", "--test-threads=1"])
+        .env(OTHER_VARIABLE, server.path("data"))
+        .output()
+        .unwrap();
+    assert!(other.status.success(), "{other:?}");
+    assert!(server.path("data").join(format!("{DATABASE}-wal")).exists());
+    add(&server.db, 3, 10).await;
+    shipper.flush().await.unwrap();
+    assert_eq!(generations(&server).len(), 1);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=3).collect());
+}
