@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::end::{End, STILL, Stamp};
 use super::generation::{Generation, prune};
+use super::piece;
 use super::tail::{Checkpoint, Step, Tail, log_of};
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::time::now_ns;
@@ -83,7 +84,6 @@ struct Copying {
 struct Current {
     generation: Generation,
     tail: Tail,
-    began: Instant,
     base_bytes: u64,
     shipped: u64,
 }
@@ -284,7 +284,9 @@ impl Shipper {
 
     fn wants_generation(&self) -> bool {
         self.current.as_ref().is_none_or(|current| {
-            let is_old = current.began.elapsed() >= GENERATION_LIFE && current.shipped > 0;
+            // By the clock, because servers may restart more often than generations end.
+            let age = Duration::from_millis(unix_ms().saturating_sub(current.generation.began));
+            let is_old = age >= GENERATION_LIFE && current.shipped > 0;
             is_old || current.shipped > (current.base_bytes * GROWTH).max(GROWTH_LEAST)
         })
     }
@@ -319,7 +321,7 @@ impl Shipper {
         tracing::info!(folder = %generation.folder.display(), "shipping into a new generation");
         let tail = Tail::new(log_of(&self.database), generation.wal());
         let base_bytes = std::fs::metadata(generation.base())?.len();
-        self.current = Some(Current { generation, tail, began: Instant::now(), base_bytes, shipped: 0 });
+        self.current = Some(Current { generation, tail, base_bytes, shipped: 0 });
         let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
         prune(&self.options.folder, unix_ms().saturating_sub(keep))?;
         Ok(())
@@ -375,7 +377,11 @@ fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
     };
     let Some(tail) = tail else { return Ok(None) };
     let base_bytes = std::fs::metadata(generation.base())?.len();
-    Ok(Some(Current { generation, tail, began: Instant::now(), base_bytes, shipped: 0 }))
+    let mut shipped = 0;
+    for (_, path) in piece::list(&generation.wal())? {
+        shipped += std::fs::metadata(path)?.len();
+    }
+    Ok(Some(Current { generation, tail, base_bytes, shipped }))
 }
 
 /// Behind what was shipped: in the log that a crash left, or in the one that began after a clean stop.

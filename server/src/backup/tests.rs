@@ -355,6 +355,30 @@ async fn changes_go_on_while_a_generation_is_copied() {
     assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..30).collect());
 }
 
+/// A shipper that went on in a generation which is a day old by now, and has begun to copy another one. Row 1 is shipped.
+async fn after_a_day(server: &Server) -> Shipper {
+    let mut first = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    first.flush().await.unwrap();
+    drop(first);
+    let generation = generations(server).pop().unwrap();
+    let name = format!("{:016}-old", generation.began - 25 * 3_600_000);
+    std::fs::rename(&generation.folder, generation.folder.with_file_name(name)).unwrap();
+    let mut second = server.shipper().await;
+    second.step().await.unwrap();
+    assert_eq!(second.generation(), Some(generations(server)[0].folder.as_path()));
+    second
+}
+
+#[tokio::test]
+async fn a_generation_ends_after_a_day_even_if_the_server_restarts() {
+    let server = Server::new().await;
+    let mut shipper = after_a_day(&server).await;
+    shipper.flush().await.unwrap();
+    assert_eq!(generations(&server).len(), 2);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1]));
+}
+
 /// The database that the other half of [`another_process_leaves_the_log_of_a_running_server_alone`] opens and closes.
 const OTHER_VARIABLE: &str = "CYX_TEST_OTHER_DATABASE";
 
