@@ -76,6 +76,10 @@ async fn register(http: String, name: String, acknowledged: Acknowledged, stop: 
         let body = serde_json::json!({"hostname": format!("{name}-{number}"), "os": "linux", "hardware": hardware});
         let sent = client.post(format!("{http}/api/machines/register")).bearer_auth(TOKEN).json(&body).send().await;
         let Ok(answer) = sent else { return };
+        if answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        }
         assert!(answer.status().is_success(), "{}", answer.status());
         let Ok(answer) = answer.json::<serde_json::Value>().await else { return };
         let id = answer["machine_id"].as_str().unwrap().to_owned();

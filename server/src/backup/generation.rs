@@ -6,6 +6,8 @@
 //!     secrets/         what else of the data folder a server cannot do without
 //!     wal/             pieces of the log, to be replayed onto the copy from the beginning
 //! ```
+//! The copy alone has only what was checkpointed. Until the pieces behind it have everything that was committed it is called `base.copy` and
+//! the generation is unfinished; then the folder gets the time of the newest of them, and the copy its name.
 
 use std::fs;
 use std::io;
@@ -19,6 +21,8 @@ use super::{copy, piece};
 const FOLDER: &str = "generations";
 /// The copy of the database file.
 pub const BASE: &str = "base.db";
+/// What it is called until the generation is finished.
+const COPY: &str = "base.copy";
 /// Folder of the secrets.
 pub const SECRETS: &str = "secrets";
 const WAL: &str = "wal";
@@ -26,18 +30,20 @@ const WAL: &str = "wal";
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation {
-    /// Unix milliseconds of its beginning.
+    /// Unix milliseconds. Every state from then on can be had from it; while it is unfinished, when it was begun.
     pub began: u64,
     /// Its folder.
     pub folder: PathBuf,
 }
 
 impl Generation {
-    /// Makes an empty one.
+    /// Makes an empty one, at `now` in Unix milliseconds.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn create(root: &Path, began: u64) -> io::Result<Self> {
+    pub fn create(root: &Path, now: u64) -> io::Result<Self> {
+        // The last one is the newest even if the clock was set back.
+        let began = Self::list_all(root)?.last().map_or(now, |last| now.max(last.began.saturating_add(1)));
         let folder = root.join(FOLDER).join(format!("{began:016}-{}", hex::encode(random_bytes::<4>())));
         let generation = Self { began, folder };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(generation.wal())?;
@@ -99,8 +105,30 @@ impl Generation {
     /// Those of the file system.
     pub fn fill(&self, database: &fs::File, data_dir: &Path) -> io::Result<()> {
         copy::secrets(data_dir, &self.secrets())?;
-        // Last, because it says that the generation is finished.
-        copy::opened(database, &self.base())
+        copy::opened(database, &self.folder.join(COPY))
+    }
+
+    /// Finishes a generation whose pieces have everything that was committed. It gets another folder, even if this fails; it can be
+    /// repeated.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn complete(&mut self) -> io::Result<()> {
+        let pieces = piece::list(&self.wal())?;
+        self.began = pieces.iter().map(|(head, _)| head.time).fold(self.began, u64::max);
+        let name = self.folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+        let (Some(root), Some((_, random))) = (self.folder.parent(), name) else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
+        let folder = root.join(format!("{:016}-{random}", self.began));
+        fs::rename(&self.folder, &folder)?;
+        let parent = fs::File::open(root);
+        self.folder = folder;
+        parent?.sync_all()?;
+        if !self.is_finished() {
+            fs::rename(self.folder.join(COPY), self.base())?;
+        }
+        fs::File::open(&self.folder)?.sync_all()
     }
 
     /// When the newest piece was shipped, in Unix milliseconds; the beginning if there is none.
@@ -154,5 +182,24 @@ mod tests {
         assert_eq!(prune(dir.path(), 1000).unwrap(), 1);
         assert_eq!(Generation::list(dir.path()).unwrap(), [1, 3].map(|at: usize| made[at].clone()));
         assert_eq!(prune(Path::new("/nonexistent"), 5).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_generation_counts_when_it_is_complete_and_from_its_newest_piece_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, data) = (dir.path().join("shipped"), dir.path().join("data"));
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("db"), b"content").unwrap();
+        let mut made = Generation::create(&root, 10).unwrap();
+        let file = fs::File::open(data.join("db")).unwrap();
+        made.fill(&file, &data).unwrap();
+        piece::write(&made.wal(), piece::Head { log: 0, offset: 0, time: 17 }, b"piece").unwrap();
+        assert_eq!(Generation::list(&root).unwrap(), []);
+        made.complete().unwrap();
+        made.complete().unwrap();
+        assert_eq!((made.began, Generation::list(&root).unwrap()), (17, vec![made.clone()]));
+        assert_eq!(fs::read(made.base()).unwrap(), b"content");
+        // A clock that was set back makes none that is older than it.
+        assert_eq!(Generation::create(&root, 3).unwrap().began, 18);
     }
 }

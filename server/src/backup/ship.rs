@@ -4,7 +4,8 @@
 //! never checkpoints while this runs; the shipper does, in three steps: it copies what it can while others write, then takes the
 //! write lock for a moment, ships the rest and copies the rest. Only then may the log begin a new life, and nothing of the old one is
 //! missing. A new generation begins once a day, when the pieces of one have become much larger than its copy, and whenever the
-//! log is not the continuation of what was shipped; while its copy is made, the old generation goes on. A clean stop, after which there is no
+//! log is not the continuation of what was shipped; while its copy is made and until its pieces have everything that was committed, the
+//! old generation goes on. A clean stop, after which there is no
 //! log any more, leaves word of how the database file was ([`super::end`]); a crash leaves the log.
 
 use std::fs::File;
@@ -80,7 +81,7 @@ struct Copying {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// The generation that pieces go to.
+/// A generation that pieces go to.
 struct Current {
     generation: Generation,
     tail: Tail,
@@ -101,6 +102,8 @@ pub struct Shipper {
     copy: Conn,
     current: Option<Current>,
     copying: Option<Copying>,
+    /// Copied, but not yet as far as the log.
+    next: Option<Current>,
     checkpoint: Option<Checkpoint>,
     next_checkpoint: Instant,
     next_generation: Instant,
@@ -140,6 +143,7 @@ impl Shipper {
             copy,
             current,
             copying: None,
+            next: None,
             checkpoint: None,
             next_checkpoint: now,
             next_generation: now,
@@ -188,13 +192,15 @@ impl Shipper {
     async fn advance(&mut self) -> Result<(), ShipError> {
         self.adopt_copy().await?;
         self.ship().await?;
-        if self.copying.is_none() && self.wants_generation() && Instant::now() >= self.next_generation {
+        let is_settled = self.copying.is_none() && self.next.is_none();
+        if is_settled && self.wants_generation() && Instant::now() >= self.next_generation {
             self.next_generation = Instant::now() + GENERATION_AGAIN;
             self.begin_generation()?;
         }
         let is_long = self.current.as_ref().is_some_and(|current| current.tail.offset() >= CHECKPOINT_BYTES);
-        // Not while a copy is made: the file must not change under it.
-        if is_long && self.copying.is_none() && Instant::now() >= self.next_checkpoint {
+        // Not while a copy is made, nor before its first piece: the file must not change under it.
+        let is_settled = self.copying.is_none() && self.next.is_none();
+        if is_long && is_settled && Instant::now() >= self.next_checkpoint {
             self.next_checkpoint = Instant::now() + CHECKPOINT_AGAIN;
             self.checkpoint().await?;
         }
@@ -251,34 +257,50 @@ impl Shipper {
         Ok(whole.zip(self.current.as_ref()).and_then(|(frames, current)| current.tail.end(frames, stamp)))
     }
 
-    /// Ships until nothing is left. A broken tail ends its generation.
+    /// Ships until nothing is left. A broken tail ends its generation; one that has caught up takes over.
     async fn ship(&mut self) -> Result<(), ShipError> {
         loop {
-            let Some(mut current) = self.current.take() else { return Ok(()) };
-            let (checkpoint, now) = (self.checkpoint, unix_ms());
-            let (current, step) = tokio::task::spawn_blocking(move || {
-                let step = current.tail.step(checkpoint, now);
-                (current, step)
-            })
-            .await
-            .map_err(io::Error::other)?;
-            let current = self.current.insert(current);
-            match step? {
-                Step::UpToDate => {
-                    #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
-                    metrics::gauge!("cyx_wal_shipped_at_seconds").set(now as f64 / 1000.0);
-                    return Ok(());
-                }
-                Step::Shipped(bytes) => {
-                    current.shipped += bytes;
-                    metrics::counter!("cyx_wal_shipped_bytes_total").increment(bytes);
-                }
-                Step::Broken(reason) => {
-                    tracing::warn!(reason, "shipping begins anew with a copy of the database");
-                    self.current = None;
-                    self.next_generation = Instant::now();
+            while let Some(step) = step(&mut self.current, self.checkpoint).await? {
+                match step {
+                    Step::UpToDate => break,
+                    Step::Shipped(_) => {}
+                    Step::Broken(reason) => {
+                        tracing::warn!(reason, "shipping begins anew with a copy of the database");
+                        self.current = None;
+                        self.next_generation = Instant::now();
+                    }
                 }
             }
+            // One piece at a time: until it has everything, the other is what a restore takes.
+            match step(&mut self.next, self.checkpoint).await? {
+                None => return Ok(()),
+                Some(Step::UpToDate) => return self.turn_to_next(),
+                Some(Step::Shipped(_)) => {}
+                Some(Step::Broken(reason)) => {
+                    tracing::warn!(reason, "a copy of the database is given up and another one made");
+                    self.discard_next();
+                }
+            }
+        }
+    }
+
+    /// Everything that was committed is in the generation that was copied last: it is finished.
+    fn turn_to_next(&mut self) -> Result<(), ShipError> {
+        let Some(next) = &mut self.next else { return Ok(()) };
+        let completed = next.generation.complete();
+        next.tail.move_to(next.generation.wal());
+        completed?;
+        tracing::info!(folder = %next.generation.folder.display(), "shipping into a new generation");
+        self.current = self.next.take();
+        let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
+        prune(&self.options.folder, unix_ms().saturating_sub(keep))?;
+        Ok(())
+    }
+
+    fn discard_next(&mut self) {
+        if let Some(next) = self.next.take() {
+            // Otherwise it goes with the next one that is finished.
+            let _ = std::fs::remove_dir_all(&next.generation.folder);
         }
     }
 
@@ -309,8 +331,8 @@ impl Shipper {
         }
     }
 
-    /// Turns to the generation whose copy is finished. The whole present life of the log goes to it: no checkpoint happened since
-    /// its copy began, so this and the copy are everything.
+    /// Begins to catch up into the generation whose copy is finished. The whole present life of the log goes to it: no checkpoint
+    /// happened since its copy began, so this and the copy are everything.
     fn adopt(&mut self, outcome: io::Result<()>) -> Result<(), ShipError> {
         let Some(Copying { generation, .. }) = self.copying.take() else { return Ok(()) };
         if let Err(error) = outcome {
@@ -318,12 +340,9 @@ impl Shipper {
             let _ = std::fs::remove_dir_all(&generation.folder);
             return Err(error.into());
         }
-        tracing::info!(folder = %generation.folder.display(), "shipping into a new generation");
         let tail = Tail::new(log_of(&self.database), generation.wal());
-        let base_bytes = std::fs::metadata(generation.base())?.len();
-        self.current = Some(Current { generation, tail, base_bytes, shipped: 0 });
-        let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
-        prune(&self.options.folder, unix_ms().saturating_sub(keep))?;
+        let base_bytes = self.file.metadata()?.len();
+        self.next = Some(Current { generation, tail, base_bytes, shipped: 0 });
         Ok(())
     }
 
@@ -353,6 +372,7 @@ impl Shipper {
             tracing::error!(length, "the write-ahead log could not be shipped for too long; shipping will begin anew");
             self.current = None;
             self.checkpoint = None;
+            self.discard_next();
             passive(&mut self.copy).await?;
         }
         Ok(())
@@ -382,6 +402,32 @@ fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
         shipped += std::fs::metadata(path)?.len();
     }
     Ok(Some(Current { generation, tail, base_bytes, shipped }))
+}
+
+/// Ships up to about one piece into a generation, if there is one.
+async fn step(place: &mut Option<Current>, checkpoint: Option<Checkpoint>) -> Result<Option<Step>, ShipError> {
+    let Some(mut current) = place.take() else { return Ok(None) };
+    let now = unix_ms();
+    let (current, step) = tokio::task::spawn_blocking(move || {
+        let step = current.tail.step(checkpoint, now);
+        (current, step)
+    })
+    .await
+    .map_err(io::Error::other)?;
+    let current = place.insert(current);
+    let step = step?;
+    match step {
+        Step::UpToDate => {
+            #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
+            metrics::gauge!("cyx_wal_shipped_at_seconds").set(now as f64 / 1000.0);
+        }
+        Step::Shipped(bytes) => {
+            current.shipped += bytes;
+            metrics::counter!("cyx_wal_shipped_bytes_total").increment(bytes);
+        }
+        Step::Broken(_) => {}
+    }
+    Ok(Some(step))
 }
 
 /// Behind what was shipped: in the log that a crash left, or in the one that began after a clean stop.

@@ -57,6 +57,11 @@ impl Tail {
         Self { log_file, folder, log: 0, place: None, before: None }
     }
 
+    /// The folder of pieces has another name.
+    pub fn move_to(&mut self, folder: PathBuf) {
+        self.folder = folder;
+    }
+
     /// Goes on behind the pieces in `folder`, if the log still begins with the last of them. `None` if it does not.
     ///
     /// # Errors

@@ -355,6 +355,19 @@ async fn changes_go_on_while_a_generation_is_copied() {
     assert_eq!(server.restore("shipped", None).await.unwrap().1, (0..30).collect());
 }
 
+/// Waits for a copy to be made; the shipper has not heard of it.
+async fn copied(server: &Server) -> PathBuf {
+    loop {
+        for entry in std::fs::read_dir(server.path("shipped/generations")).unwrap() {
+            let copy = entry.unwrap().path().join("base.copy");
+            if copy.exists() {
+                return copy;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// A shipper that went on in a generation which is a day old by now, and has begun to copy another one. Row 1 is shipped.
 async fn after_a_day(server: &Server) -> Shipper {
     let mut first = server.shipper().await;
@@ -377,6 +390,38 @@ async fn a_generation_ends_after_a_day_even_if_the_server_restarts() {
     shipper.flush().await.unwrap();
     assert_eq!(generations(&server).len(), 2);
     assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1]));
+}
+
+#[tokio::test]
+async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
+    let server = Server::new().await;
+    let mut shipper = after_a_day(&server).await;
+    add(&server.db, 2, 10).await;
+    copied(&server).await;
+    let old = generations(&server);
+    assert_eq!(old.len(), 1);
+    // What came up to now is shipped where it can be restored from.
+    let mut other = server.shipper().await;
+    other.step().await.unwrap();
+    drop(other);
+    let now = u64::try_from(crate::time::now_ns() / 1_000_000).unwrap();
+    for at in [None, Some(now)] {
+        assert_eq!(server.restore("shipped", at).await.unwrap().1, BTreeSet::from([1, 2]), "{at:?}");
+    }
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    add(&server.db, 3, 10).await;
+    shipper.flush().await.unwrap();
+    let all = generations(&server);
+    assert_eq!(all.len(), 2);
+    assert!(!all[1].folder.join("base.copy").exists());
+    // Before the new one has everything, the old one is what there is.
+    let from = all[1].began;
+    assert!(from > now, "{from} {now}");
+    assert_eq!(server.restore("shipped", Some(from)).await.unwrap().1, (1..=3).collect());
+    assert!(server.restore("shipped", Some(from - 1)).await.unwrap().1.is_superset(&BTreeSet::from([1, 2])));
+    add(&server.db, 4, 10).await;
+    shipper.step().await.unwrap();
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=4).collect());
 }
 
 /// The database that the other half of [`another_process_leaves_the_log_of_a_running_server_alone`] opens and closes.
