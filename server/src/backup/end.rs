@@ -58,6 +58,26 @@ impl Stamp {
             changed: time(found.ctime(), found.ctime_nsec()),
         })
     }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// As it is now, after a look of [`STILL`] which makes sure that every later change has another time.
+    ///
+    /// # Errors
+    /// Those of the file system; if the file changes meanwhile.
+    pub fn still(database: &Path) -> io::Result<Self> {
+        let stamp = Self::of(database)?;
+        std::thread::sleep(STILL);
+        if Self::of(database)? == stamp {
+            Ok(stamp)
+        } else {
+            Err(io::Error::other("somebody else checkpoints the database"))
+        }
+    }
 }
 
 /// What a clean stop leaves.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use cyx_core::ids::random_bytes;
 
+use super::end::Stamp;
 use super::{copy, piece};
 
 const FOLDER: &str = "generations";
@@ -99,13 +100,16 @@ impl Generation {
         self.base().is_file()
     }
 
-    /// Copies the database file and the secrets. Nobody may write to the file (its log is another) meanwhile.
+    /// Copies the secrets and the database file, which is open as `file`, and returns how the file was before. If it is like that still when
+    /// the log is read, nothing was written to it meanwhile, and the log has everything that the copy lacks.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn fill(&self, database: &fs::File, data_dir: &Path) -> io::Result<()> {
+    /// Those of the file system; if the file changes just now.
+    pub fn fill(&self, database: &Path, file: &fs::File, data_dir: &Path) -> io::Result<Stamp> {
         copy::secrets(data_dir, &self.secrets())?;
-        copy::opened(database, &self.folder.join(COPY))
+        let stamp = Stamp::still(database)?;
+        copy::opened(file, &self.folder.join(COPY))?;
+        Ok(stamp)
     }
 
     /// Finishes a generation whose pieces have everything that was committed. It gets another folder, even if this fails; it can be
@@ -192,7 +196,7 @@ mod tests {
         fs::write(data.join("db"), b"content").unwrap();
         let mut made = Generation::create(&root, 10).unwrap();
         let file = fs::File::open(data.join("db")).unwrap();
-        made.fill(&file, &data).unwrap();
+        made.fill(&data.join("db"), &file, &data).unwrap();
         piece::write(&made.wal(), piece::Head { log: 0, offset: 0, time: 17 }, b"piece").unwrap();
         assert_eq!(Generation::list(&root).unwrap(), []);
         made.complete().unwrap();

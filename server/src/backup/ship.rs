@@ -78,7 +78,7 @@ impl From<sqlx::Error> for ShipError {
 /// A generation that is being copied.
 struct Copying {
     generation: Generation,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<io::Result<Stamp>>,
 }
 
 /// A generation that pieces go to.
@@ -315,8 +315,9 @@ impl Shipper {
 
     fn begin_generation(&mut self) -> Result<(), ShipError> {
         let generation = Generation::create(&self.options.folder, unix_ms())?;
-        let (copy, file, data_dir) = (generation.clone(), Arc::clone(&self.file), self.options.data_dir.clone());
-        let task = tokio::task::spawn_blocking(move || copy.fill(&file, &data_dir));
+        let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
+        let file = Arc::clone(&self.file);
+        let task = tokio::task::spawn_blocking(move || copy.fill(&database, &file, &data_dir));
         self.copying = Some(Copying { generation, task });
         Ok(())
     }
@@ -331,18 +332,20 @@ impl Shipper {
         }
     }
 
-    /// Begins to catch up into the generation whose copy is finished. The whole present life of the log goes to it: no checkpoint
-    /// happened since its copy began, so this and the copy are everything.
-    fn adopt(&mut self, outcome: io::Result<()>) -> Result<(), ShipError> {
+    /// Begins to catch up into the generation whose copy is finished. The whole present life of the log goes to it: if no checkpoint
+    /// happened since its copy began, this and the copy are everything.
+    fn adopt(&mut self, outcome: io::Result<Stamp>) -> Result<(), ShipError> {
         let Some(Copying { generation, .. }) = self.copying.take() else { return Ok(()) };
-        if let Err(error) = outcome {
-            // It may have taken the space that the next attempt needs.
-            let _ = std::fs::remove_dir_all(&generation.folder);
-            return Err(error.into());
-        }
-        let tail = Tail::new(log_of(&self.database), generation.wal());
-        let base_bytes = self.file.metadata()?.len();
-        self.next = Some(Current { generation, tail, base_bytes, shipped: 0 });
+        let stamp = match outcome {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                // It may have taken the space that the next attempt needs.
+                let _ = std::fs::remove_dir_all(&generation.folder);
+                return Err(error.into());
+            }
+        };
+        let tail = Tail::new(log_of(&self.database), generation.wal()).upon(self.database.clone(), stamp);
+        self.next = Some(Current { generation, tail, base_bytes: stamp.length(), shipped: 0 });
         Ok(())
     }
 
@@ -435,7 +438,10 @@ fn go_on(generation: &Generation, database: &Path) -> io::Result<Option<Tail>> {
     let end = End::take(generation, database)?;
     match (Tail::resume(log_of(database), generation.wal())?, end) {
         (Some(tail), _) => Ok(Some(tail)),
-        (None, Some(end)) => Tail::follow(log_of(database), generation.wal(), &end),
+        (None, Some(end)) => {
+            let tail = Tail::follow(log_of(database), generation.wal(), &end)?;
+            Ok(tail.map(|tail| tail.upon(database.to_owned(), end.stamp)))
+        }
         (None, None) => Ok(None),
     }
 }

@@ -40,6 +40,9 @@ pub struct Tail {
     place: Option<Place>,
     /// How the life before ended, if that was told by a clean stop.
     before: Option<End>,
+    /// The database file that the first piece belongs to, as it has to be still when that is read. A log that began again before it was
+    /// looked at for the first time would not be noticed by itself.
+    upon: Option<(PathBuf, Stamp)>,
 }
 
 /// Behind what was shipped last.
@@ -54,7 +57,13 @@ impl Tail {
     /// Follows from the beginning of whatever life the log is in.
     #[must_use]
     pub fn new(log_file: PathBuf, folder: PathBuf) -> Self {
-        Self { log_file, folder, log: 0, place: None, before: None }
+        Self { log_file, folder, log: 0, place: None, before: None, upon: None }
+    }
+
+    /// Breaks if the database file is not as it was then, until the first piece is shipped.
+    #[must_use]
+    pub fn upon(self, database: PathBuf, stamp: Stamp) -> Self {
+        Self { upon: Some((database, stamp)), ..self }
     }
 
     /// The folder of pieces has another name.
@@ -91,7 +100,7 @@ impl Tail {
             return Ok(None);
         }
         let place = Place::behind(cursor, &shipped);
-        Ok(Some(Self { log_file, folder, log, place: Some(place), before: None }))
+        Ok(Some(Self { log_file, folder, log, place: Some(place), before: None, upon: None }))
     }
 
     /// Goes on after a clean stop with the life of the log that comes next, or that began since. `None` if the log is still in the one before.
@@ -106,7 +115,7 @@ impl Tail {
             Ok(()) if Header::parse(&bytes).is_ok_and(|header| header.salt == end.salt) => return Ok(None),
             Ok(()) => {}
         }
-        Ok(Some(Self { log_file, folder, log: end.next, place: None, before: Some(*end) }))
+        Ok(Some(Self { log_file, folder, log: end.next, place: None, before: Some(*end), upon: None }))
     }
 
     /// What to write down at a clean stop, if everything was shipped and a checkpoint that copied `frames` frames just now copied all of it.
@@ -146,32 +155,47 @@ impl Tail {
     /// # Errors
     /// Those of the file system. Nothing is lost by them: the step can be repeated.
     pub fn step(&mut self, checkpoint: Option<Checkpoint>, now: u64) -> io::Result<Step> {
+        let found = self.look(checkpoint)?;
+        // After the look: what was found then belongs to this file.
+        if let (None, Some((database, stamp))) = (&self.place, &self.upon)
+            && Stamp::of(database)? != *stamp
+        {
+            return Ok(Step::Broken("the database file has changed before anything was shipped"));
+        }
+        match found {
+            Found::Nothing(step) => Ok(step),
+            Found::Committed(found) => self.ship(found, now),
+        }
+    }
+
+    fn look(&mut self, checkpoint: Option<Checkpoint>) -> io::Result<Found> {
+        let nothing = |step| Ok(Found::Nothing(step));
         let file = match fs::File::open(&self.log_file) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.missing()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return nothing(self.missing()),
             Err(error) => return Err(error),
         };
         let mut bytes = [0; HEADER_LEN];
         match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(self.missing()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return nothing(self.missing()),
             Err(error) => return Err(error),
         }
         // One that is just being written is looked at again.
-        let Ok(header) = Header::parse(&bytes) else { return Ok(Step::UpToDate) };
+        let Ok(header) = Header::parse(&bytes) else { return nothing(Step::UpToDate) };
         match &self.place {
             Some(place) if place.cursor.header().salt == header.salt => {
                 let mut last = vec![0; place.last.len()];
                 file.read_exact_at(&mut last, place.last_at)?;
                 if last != place.last {
-                    return Ok(Step::Broken("a shipped frame has changed"));
+                    return nothing(Step::Broken("a shipped frame has changed"));
                 }
             }
             Some(place) => {
                 let old = place.cursor;
                 let was_whole = checkpoint == Some(Checkpoint { salt: old.header().salt, offset: old.offset() });
                 if !was_whole || !header.follows(old.header()) || header.page_size != old.header().page_size {
-                    return Ok(Step::Broken("the log began again before everything was shipped"));
+                    return nothing(Step::Broken("the log began again before everything was shipped"));
                 }
                 self.log += 1;
                 self.place = None;
@@ -179,23 +203,38 @@ impl Tail {
             None => {}
         }
         let from = self.place.as_ref().map_or(Cursor::start(header), |place| place.cursor);
-        self.ship(&file, &bytes, from, now)
+        let Some((frames, end)) = read_committed(&file, from)? else { return nothing(Step::UpToDate) };
+        let (offset, bytes) = match &self.place {
+            None => (0, [&bytes[..], &frames].concat()),
+            Some(_) => (from.offset(), frames),
+        };
+        Ok(Found::Committed(Committed { offset, bytes, end }))
     }
 
     const fn missing(&self) -> Step {
         if self.place.is_some() { Step::Broken("the log is gone") } else { Step::UpToDate }
     }
 
-    fn ship(&mut self, file: &fs::File, header: &[u8; HEADER_LEN], from: Cursor, now: u64) -> io::Result<Step> {
-        let Some((committed, end)) = read_committed(file, from)? else { return Ok(Step::UpToDate) };
-        let is_first = self.place.is_none();
-        let (offset, bytes) =
-            if is_first { (0, [&header[..], &committed].concat()) } else { (from.offset(), committed) };
+    fn ship(&mut self, Committed { offset, bytes, end }: Committed, now: u64) -> io::Result<Step> {
         piece::write(&self.folder, Head { log: self.log, offset, time: now }, &bytes)?;
-        let shipped = bytes.len() as u64;
         self.place = Some(Place::behind(end, &bytes));
-        Ok(Step::Shipped(shipped))
+        self.upon = None;
+        Ok(Step::Shipped(bytes.len() as u64))
     }
+}
+
+/// What a look at the log found.
+enum Found {
+    Nothing(Step),
+    Committed(Committed),
+}
+
+/// Bytes of the log up to a commit.
+struct Committed {
+    /// Where they stand in the file; 0 with its header.
+    offset: u64,
+    bytes: Vec<u8>,
+    end: Cursor,
 }
 
 impl Place {

@@ -424,6 +424,21 @@ async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
     assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=4).collect());
 }
 
+#[tokio::test]
+async fn a_copy_that_somebody_checkpointed_under_is_given_up() {
+    let server = Server::new().await;
+    let mut shipper = after_a_day(&server).await;
+    let copy = copied(&server).await;
+    add(&server.db, 2, 10).await;
+    let mut other = server.db.connect().await.unwrap();
+    other.execute(sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")).await.unwrap();
+    add(&server.db, 3, 10).await;
+    shipper.flush().await.unwrap();
+    assert!(!copy.exists());
+    assert_eq!(generations(&server).len(), 2);
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=3).collect());
+}
+
 /// The database that the other half of [`another_process_leaves_the_log_of_a_running_server_alone`] opens and closes.
 const OTHER_VARIABLE: &str = "CYX_TEST_OTHER_DATABASE";
 
