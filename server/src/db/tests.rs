@@ -395,6 +395,39 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     assert_eq!(numbers(&test.db).await.len(), 37);
 }
 
+#[tokio::test]
+async fn settings_outlast_a_database_that_cannot_be_opened_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let [there, away] = ["there", "away"].map(|name| dir.path().join(name));
+    let location = Location::Sqlite(there.join("cyx.db"));
+    let db = Db::open(&DbConfig { location, connections: 1 }).await.unwrap();
+    let set = db.write::<(), DbError, _>(|c| {
+        Box::pin(async move {
+            c.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
+            Ok(())
+        })
+    });
+    set.await.unwrap();
+    let broken = db.write::<(), DbError, _>({
+        let (there, away) = (there.clone(), away.clone());
+        move |c| {
+            let (there, away) = (there.clone(), away.clone());
+            Box::pin(async move {
+                c.execute(sqlx::raw_sql("ROLLBACK")).await?;
+                std::fs::rename(there, away)?;
+                Err(DbError::Corrupt("on purpose"))
+            })
+        }
+    });
+    broken.await.unwrap_err();
+    db.write(|_| Box::pin(std::future::ready(Ok::<_, DbError>(())))).await.unwrap_err();
+    std::fs::rename(away, there).unwrap();
+    let asked = db.write::<i64, DbError, _>(|c| {
+        Box::pin(async move { Ok(sqlx::query_scalar("PRAGMA wal_autocheckpoint").fetch_one(c).await?) })
+    });
+    assert_eq!(asked.await.unwrap(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_breaks_the_transaction_takes_no_other_down() {
     let test = table_in(TestDb::sqlite().await).await;

@@ -4,6 +4,7 @@
 //! job that fails rolls back to its savepoint. If the group itself cannot go on (an error that ended the transaction, a
 //! failed commit), every job of it is repeated alone, so that one job never takes others down with it.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,7 +117,7 @@ impl Writer {
 }
 
 async fn serve(connection: Conn, location: Location, mut receiver: mpsc::Receiver<Message>, commits: Arc<AtomicU64>) {
-    let mut bench = Bench { connection: Some(connection), location, commits };
+    let mut bench = Bench { connection: Some(connection), location, settings: Kept::new(), commits };
     let mut messages = Vec::with_capacity(GROUP_MAX);
     let mut closing = Vec::new();
     while receiver.recv_many(&mut messages, GROUP_MAX).await > 0 {
@@ -148,6 +149,8 @@ struct Bench {
     /// None after a failure that left it in an unknown state.
     connection: Option<Conn>,
     location: Location,
+    /// What the last connection that failed was set to, for every one that follows.
+    settings: Kept,
     commits: Arc<AtomicU64>,
 }
 
@@ -186,7 +189,7 @@ impl Bench {
     async fn connection(&mut self) -> Result<&mut Conn, DbError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.location).await?,
+            None => connect_again(&self.location, &self.settings).await?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -201,39 +204,41 @@ impl Bench {
             }
             Err(_) => {
                 if let Some(old) = self.connection.take() {
-                    self.connection = replace(old, &self.location).await;
+                    self.replace(old).await;
                 }
             }
         }
         done
     }
+
+    /// Goes on with a new connection; none if the database cannot be opened now, which is tried again for the next job.
+    async fn replace(&mut self, mut old: Conn) {
+        for name in KEPT_SETTINGS {
+            let asked = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("PRAGMA {name}"))).fetch_one(&mut old).await;
+            if let Ok(value) = asked {
+                self.settings.insert(name, value);
+            }
+        }
+        // An open transaction ends with its connection.
+        let _ = old.close().await;
+        match connect_again(&self.location, &self.settings).await {
+            Ok(new) => self.connection = Some(new),
+            Err(error) => tracing::error!(%error, "the database cannot be opened"),
+        }
+    }
 }
 
 /// Settings that somebody may have changed on the writer's connection.
 const KEPT_SETTINGS: [&str; 2] = ["wal_autocheckpoint", "max_page_count"];
+/// Their names and values.
+type Kept = BTreeMap<&'static str, i64>;
 
-/// A new connection with the old one's settings; none if the database cannot be opened now, which is tried again for the next job.
-async fn replace(mut old: Conn, location: &Location) -> Option<Conn> {
-    let mut settings = String::new();
-    for name in KEPT_SETTINGS {
-        let asked = sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("PRAGMA {name}"))).fetch_one(&mut old).await;
-        if let Ok(value) = asked {
-            settings.push_str(&format!("PRAGMA {name} = {value};"));
-        }
-    }
-    // An open transaction ends with its connection.
-    let _ = old.close().await;
-    let mut new = match connect(location).await {
-        Ok(new) => new,
-        Err(error) => {
-            tracing::error!(%error, "the database cannot be opened");
-            return None;
-        }
-    };
-    if let Err(error) = new.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await {
-        tracing::error!(%error, "the settings of the database's writer cannot be kept");
-    }
-    Some(new)
+/// A connection with the settings of the one before. It is not used without them: it would checkpoint what is not shipped.
+async fn connect_again(location: &Location, settings: &Kept) -> Result<Conn, DbError> {
+    let mut connection = connect(location).await?;
+    let settings: String = settings.iter().map(|(name, value)| format!("PRAGMA {name} = {value};")).collect();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+    Ok(connection)
 }
 
 /// Runs all jobs in one transaction, each behind a savepoint.
