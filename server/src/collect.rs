@@ -91,11 +91,12 @@ impl fmt::Display for Summary {
 /// Collects once.
 ///
 /// # Errors
-/// [`ApiError`] of the first step that fails; what was done before stays, and the next collection goes on.
+/// [`ApiError`] of the first step that fails; what was done before stays, and the next collection goes on. Where a bucket fails, everything
+/// else is done first.
 pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     let (db, network) = (&app.db, &app.network);
     let now = now_ns();
-    let tree = tree::collect::collect(db, &app.changes, (&app.config).into(), now).await?;
+    let (tree, outcome) = tree::collect::collect(db, &app.changes, (&app.config).into(), now).await;
     // A shorter margin is for tests, where the memory of freed segments has to be short as well.
     let margin_ns =
         i64::try_from(network.options.keep_list_margin_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
@@ -130,6 +131,7 @@ pub async fn collect(app: &App, pace: Pace) -> Result<Summary, ApiError> {
     drop(read);
     let summary = Summary { tree, segments, leases, folded, placements, rounds: rounds.len(), held };
     tracing::info!(%summary, "collected");
+    outcome?;
     Ok(summary)
 }
 
@@ -166,6 +168,17 @@ mod tests {
         assert!(test.app.network.registry.all().iter().all(|node| node.keep_list_sequence > 0));
         // The rounds are under way.
         assert_eq!(collect(&test.app, Pace::Now).await.unwrap().rounds, 0);
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_contradicts_itself_keeps_nothing_else_from_being_collected() {
+        let test = server_with([node(1), node(2)], |_| {}).await;
+        let (bucket, none) = (literal(&test, &[1]), literal(&test, &[]));
+        // No id of a bucket is that short.
+        let purge = format!("INSERT INTO purge (bucket, inode, queued_ns) VALUES ({bucket}, {none}, 1)");
+        execute(&test, &[purge]).await;
+        assert!(collect(&test.app, Pace::Regular).await.is_err());
+        assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM keep_list_round").await, 2);
     }
 
     #[tokio::test]

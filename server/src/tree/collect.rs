@@ -38,21 +38,44 @@ pub struct Collected {
 }
 
 /// Expires trash, superseded versions, unlinked inodes, staged transactions, old changes and answers, and clears away what was
-/// purged or deleted, until there is nothing left to do. `now` in Unix nanoseconds.
-///
-/// # Errors
-/// [`DbError`] of the first step that fails; what was done before stays.
-pub async fn collect(db: &Db, bus: &Bus, settings: Settings, now: i64) -> Result<Collected, DbError> {
+/// purged or deleted, until there is nothing left to do. `now` in Unix nanoseconds. What a bucket cannot do keeps nothing else from being
+/// done: with what was done comes the first error, if there was one.
+pub async fn collect(db: &Db, bus: &Bus, settings: Settings, now: i64) -> (Collected, Result<(), DbError>) {
     let mut collected = Collected::default();
+    let buckets = collect_buckets(db, bus, settings, now, &mut collected).await;
+    let accounts = collect_accounts(db, bus, settings, now, &mut collected).await;
+    let history = forget_history(db, before(now, settings.history_seconds)).await;
+    let history = history.map(|forgotten| collected.history += forgotten);
+    (collected, buckets.and(accounts).and(history))
+}
+
+async fn collect_buckets(
+    db: &Db,
+    bus: &Bus,
+    settings: Settings,
+    now: i64,
+    collected: &mut Collected,
+) -> Result<(), DbError> {
+    let mut first = Ok(());
     for bucket in buckets_with_work(db, settings, now).await? {
-        collect_bucket(db, bus, bucket, settings, now, &mut collected).await?;
+        first = first.and(collect_bucket(db, bus, bucket, settings, now, collected).await);
     }
+    first
+}
+
+async fn collect_accounts(
+    db: &Db,
+    bus: &Bus,
+    settings: Settings,
+    now: i64,
+    collected: &mut Collected,
+) -> Result<(), DbError> {
+    let mut first = Ok(());
     for account in accounts_over_cap(db).await? {
-        collected.versions += drop_oldest_superseded(db, bus, account, settings, now).await?;
+        let dropped = drop_oldest_superseded(db, bus, account, settings, now).await;
+        first = first.and(dropped.map(|dropped| collected.versions += dropped));
     }
-    let old = before(now, settings.history_seconds);
-    collected.history += forget_history(db, old).await?;
-    Ok(collected)
+    first
 }
 
 async fn buckets_with_work(db: &Db, settings: Settings, now: i64) -> Result<Vec<BucketId>, DbError> {
@@ -161,7 +184,10 @@ where
             Ok(Some(done))
         }
         Ok(None) => Ok(None),
-        Err(TreeError::Database(error)) => Err(error),
+        Err(TreeError::Database(error)) => {
+            tracing::error!(%bucket, %error, "a bucket cannot be collected");
+            Err(error)
+        }
         Err(TreeError::Refused(refusal)) => {
             tracing::error!(%bucket, code = %refusal.code, reason = %refusal.message, "a bucket cannot be collected");
             Err(DbError::Corrupt("a bucket contradicts itself; run the check"))

@@ -111,9 +111,8 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     loop {
         let settings = crate::tree::Settings::from(&server.running.app.config);
         let app = &server.running.app;
-        crate::tree::collect::collect(&app.db, &app.changes, settings, crate::time::now_ns() + (1 << 60))
-            .await
-            .unwrap();
+        let now = crate::time::now_ns() + (1 << 60);
+        crate::tree::collect::collect(&app.db, &app.changes, settings, now).await.1.unwrap();
         crate::accounts::closing::erase_due(app).await.unwrap();
         if count(&server, "SELECT CAST(COUNT(*) AS BIGINT) FROM account").await == 1 {
             break;

@@ -328,7 +328,9 @@ impl TestTree {
 
     pub(crate) async fn collect(&self) -> crate::tree::collect::Collected {
         let bus = crate::changes::Bus::default();
-        crate::tree::collect::collect(&self.test.db, &bus, self.settings, self.now()).await.unwrap()
+        let (collected, outcome) = crate::tree::collect::collect(&self.test.db, &bus, self.settings, self.now()).await;
+        outcome.unwrap();
+        collected
     }
 
     /// A placement of the scheme on the first nodes, and a lease of it.

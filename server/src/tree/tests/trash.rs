@@ -1,13 +1,14 @@
 //! Trash, purging in steps, deleted buckets.
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::{InodeId, Random as _, TrashId};
+use cyx_core::ids::{BucketId, InodeId, Random as _, TrashId};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 use pb::unlink::Mode;
 
 use super::support::*;
+use crate::db::DbError;
 use crate::tree::model::InodeKind::{Directory, File};
 use crate::tree::trash;
 
@@ -199,4 +200,36 @@ async fn buckets_are_found_by_name_and_made_once() {
     assert_eq!(found[0].bucket.id, other);
     drop(read);
     tree.check().await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_contradicts_itself_keeps_no_other_from_being_collected() {
+    let mut tree = TestTree::new().await;
+    // Collected before the other one.
+    let broken = (BucketId([0; 16]), InodeId::random());
+    let places = [(tree.bucket, tree.root), broken];
+    tree.make_bucket("broken", broken.0, broken.1).await.unwrap();
+    for (bucket, root) in places {
+        (tree.bucket, tree.root) = (bucket, root);
+        let file = tree.make_small(root, "f", 100).await;
+        throw_away(&tree, root, "f", file).await;
+    }
+    tree.in_bucket(move |work| {
+        Box::pin(async move {
+            let text = "DELETE FROM extent_page WHERE bucket = $1";
+            sqlx::query(text).bind(broken.0.to_vec()).execute(&mut *work.conn).await.map_err(DbError::from)?;
+            Ok(())
+        })
+    })
+    .await
+    .unwrap();
+    tree.pass_seconds(31 * 24 * 3600);
+    let bus = crate::changes::Bus::default();
+    let (collected, outcome) = crate::tree::collect::collect(&tree.test.db, &bus, tree.settings, tree.now()).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert_eq!(collected.trash, 1);
+    for (bucket, left) in [(places[0], 0), (broken, 1)] {
+        (tree.bucket, tree.root) = bucket;
+        assert_eq!(listed(&tree).await.len(), left);
+    }
 }
