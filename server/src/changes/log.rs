@@ -63,16 +63,26 @@ pub async fn since(conn: &mut Conn, bucket: BucketId, after: u64, limit: i64) ->
         let content: &[u8] = row.try_get(0)?;
         changes.push(pb::Change::decode(content).map_err(|_| DbError::Corrupt("a change"))?);
     }
-    if changes.first().is_none_or(|first| first.sequence != after + 1) {
+    if changes.is_empty() || (after + 1..).zip(&changes).any(|(expected, change)| change.sequence != expected) {
         return Ok(Since::Gap(newest));
     }
     Ok(Since::Changes(changes))
 }
 
-/// Drops changes that are older than `before` (Unix nanoseconds); how many.
+/// Drops changes that are older than `before` (Unix nanoseconds); how many. Of each bucket only those before the first that stays: times
+/// need not grow with the numbers, as when a clock was set back, and what is kept has no holes.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn forget(conn: &mut Conn, before: i64) -> Result<u64, DbError> {
-    Ok(sqlx::query("DELETE FROM change WHERE at_ns < $1").bind(before).execute(conn).await?.rows_affected())
+    let text = "SELECT DISTINCT bucket FROM change WHERE at_ns < $1";
+    let buckets: Vec<Vec<u8>> = sqlx::query_scalar(text).bind(before).fetch_all(&mut *conn).await?;
+    let mut forgotten = 0;
+    for bucket in buckets {
+        let text = "DELETE FROM change WHERE bucket = $1 AND at_ns < $2 AND sequence < \
+                    COALESCE((SELECT MIN(k.sequence) FROM change k WHERE k.bucket = $1 AND k.at_ns >= $2), $3)";
+        let deleted = sqlx::query(text).bind(bucket).bind(before).bind(i64::MAX).execute(&mut *conn).await?;
+        forgotten += deleted.rows_affected();
+    }
+    Ok(forgotten)
 }

@@ -10,6 +10,7 @@ use pb::event::Event as Pb;
 use super::feed::Feed;
 use super::log::{self, Since};
 use super::{Bus, Notice};
+use crate::db::DbError;
 use crate::tree::model::InodeKind::File;
 use crate::tree::tests::support::TestTree;
 use crate::tree::write_lease::{self, Acquired, Recalled};
@@ -104,6 +105,45 @@ async fn what_is_not_kept_means_reading_again() {
     let mut feed = begin(&tree, &bus, Some(99)).await;
     assert!(matches!(next(&mut feed).await, Pb::Resync(resync) if resync.sequence == 3));
     tree.check().await;
+}
+
+#[tokio::test]
+async fn a_hole_is_noticed_wherever_it_is() {
+    let tree = TestTree::new().await;
+    for name in ["a", "b", "c", "d"] {
+        change(&tree, name).await;
+    }
+    let deleted: Result<(), DbError> = tree
+        .test
+        .db
+        .write(|conn| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM change WHERE sequence = 3").execute(conn).await?;
+                Ok(())
+            })
+        })
+        .await;
+    deleted.unwrap();
+    let mut read = tree.test.db.read().await.unwrap();
+    assert_eq!(log::since(&mut read, tree.bucket, 1, 10).await.unwrap(), Since::Gap(4));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_leaves_no_hole_whatever_the_clock_did() {
+    let tree = TestTree::new().await;
+    let day = 24 * 3600;
+    // The second is from the future; then the clock is set back.
+    for (name, days) in [("a", 0), ("b", 100), ("c", -100), ("d", 8)] {
+        tree.pass_seconds(days * day);
+        change(&tree, name).await;
+    }
+    assert_eq!(tree.collect().await.history, 1 + 2, "a change, and the answers to two");
+    tree.check().await;
+    let mut read = tree.test.db.read().await.unwrap();
+    let Since::Changes(kept) = log::since(&mut read, tree.bucket, 1, 10).await.unwrap() else {
+        panic!("nothing is missing")
+    };
+    assert_eq!(kept.iter().map(|change| change.sequence).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
 #[tokio::test]
