@@ -11,6 +11,7 @@
 //! | [`inspect`] | what administrators see of a node |
 //! | [`summary`] | room of all nodes, and what operators see of theirs |
 //! | [`damage`] | shards that a node lost |
+//! | [`streams`] | long answers, one per node |
 //! | [`events`] | what the rest of the server is told |
 //! | [`watch`] | the task that notices silence and writes heartbeats down in batches |
 
@@ -23,6 +24,7 @@ pub mod joining;
 pub mod registry;
 pub mod rows;
 pub mod service;
+pub mod streams;
 pub mod summary;
 pub mod watch;
 

@@ -3,11 +3,11 @@
 //! Chunk ids lead nowhere by themselves, so what a node reports is looked for among all that it is supposed to hold. That costs one walk
 //! over its segments whatever the number of chunks, and only a few walks run at a time.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cyx_core::ids::{ChunkId, NodeId};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::collect::holdings::{self, Held};
 use crate::db::{Conn, Db, DbError};
@@ -20,23 +20,44 @@ const BATCH: usize = 500;
 /// Walks over a node's segments at a time, for whatever reason: each keeps a connection to the database for as long as it takes.
 const WALKS: usize = 2;
 
-/// Lets only a few walks run at a time.
+/// Lets only a few walks run at a time, and of these only one per node: what one node asks for keeps no other from its turn.
 #[derive(Clone)]
-pub struct Walks(Arc<Semaphore>);
+pub struct Walks(Arc<Turns>);
+
+struct Turns {
+    all: Semaphore,
+    of_nodes: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+}
+
+/// A turn, until it is dropped.
+pub struct Turn<'a> {
+    _all: SemaphorePermit<'a>,
+    _of_node: OwnedSemaphorePermit,
+}
 
 impl Default for Walks {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(WALKS)))
+        Self(Arc::new(Turns { all: Semaphore::new(WALKS), of_nodes: Mutex::default() }))
     }
 }
 
 impl Walks {
-    /// Waits for its turn, which lasts until the permit is dropped.
+    /// Waits for a node's turn, which lasts until it is dropped.
     ///
     /// # Errors
     /// [`DbError::Closed`], which never happens.
-    pub async fn turn(&self) -> Result<SemaphorePermit<'_>, DbError> {
-        self.0.acquire().await.map_err(|_| DbError::Closed)
+    pub async fn turn(&self, node: NodeId) -> Result<Turn<'_>, DbError> {
+        let own = self.of_node(node);
+        let of_node = own.acquire_owned().await.map_err(|_| DbError::Closed)?;
+        let all = self.0.all.acquire().await.map_err(|_| DbError::Closed)?;
+        Ok(Turn { _all: all, _of_node: of_node })
+    }
+
+    fn of_node(&self, node: NodeId) -> Arc<Semaphore> {
+        let mut nodes = self.0.of_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Permits and those who wait for one refer to theirs.
+        nodes.retain(|_, own| Arc::strong_count(own) > 1);
+        Arc::clone(nodes.entry(node).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 }
 
@@ -66,7 +87,7 @@ impl Damage {
         if chunks.is_empty() {
             return Ok(0);
         }
-        let turn = self.walks.turn().await?;
+        let turn = self.walks.turn(node).await?;
         let mut found = Vec::new();
         let mut snapshot = db.read().await?;
         holdings::walk(&mut snapshot, node, |held| {
@@ -131,4 +152,23 @@ pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str, 
         }
     }
     Ok(marked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_takes_one_turn_at_a_time() {
+        let walks = Walks::default();
+        let [one, other] = [1, 2].map(|number| NodeId([number; 16]));
+        let first = walks.turn(one).await.unwrap();
+        let mut second = Box::pin(walks.turn(one));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(walks.turn(other).await.unwrap());
+        drop(first);
+        drop(second.await.unwrap());
+        drop(walks.turn(other).await.unwrap());
+        assert_eq!(walks.0.of_nodes.lock().unwrap().len(), 1, "nobody else is remembered");
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,13 +16,12 @@ use cyx_core::units::{GIB, NODE_MINIMUM, NODE_RESERVED};
 use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::node::v1 as pb;
 use cyx_proto::node::v1::node_service_server::NodeService;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::damage::{Damage, REPORT_MAX, Walks};
 use super::registry::{Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
+use super::streams::{PartSender, Parts, Streams};
 use super::{address, dial, joining, rows};
 use crate::app::AppState;
 use crate::audits::Standing;
@@ -42,8 +40,6 @@ const DIALS: usize = 16;
 /// Longest version, region and reason.
 const WORD_MAX: usize = 64;
 const SENTENCE_MAX: usize = 200;
-/// Parts of a keep-list that wait to be sent: one more than the one that is being made.
-const PARTS_AHEAD: usize = 2;
 /// The operator of machines that the server's own administrator enrolled.
 const HOUSE_OPERATOR: AccountId = AccountId([0; 16]);
 
@@ -53,6 +49,7 @@ pub struct NodeServer {
     dials: Semaphore,
     walks: Walks,
     damage: Damage,
+    streams: Streams,
 }
 
 impl NodeServer {
@@ -60,7 +57,8 @@ impl NodeServer {
     #[must_use]
     pub fn new(app: AppState) -> Self {
         let walks = Walks::default();
-        Self { app, dials: Semaphore::new(DIALS), damage: Damage::new(walks.clone()), walks }
+        let (dials, damage) = (Semaphore::new(DIALS), Damage::new(walks.clone()));
+        Self { app, dials, damage, walks, streams: Streams::default() }
     }
 
     fn network(&self) -> &Network {
@@ -290,7 +288,7 @@ impl NodeService for NodeServer {
         }))
     }
 
-    type FetchKeepListsStream = Pin<Box<dyn Stream<Item = Result<pb::KeepListPart, Status>> + Send>>;
+    type FetchKeepListsStream = Parts<pb::KeepListPart>;
 
     async fn fetch_keep_lists(
         &self,
@@ -302,16 +300,11 @@ impl NodeService for NodeServer {
             [] => None,
             after => Some(convert::id(after, "after")?),
         };
-        let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
         let (app, walks) = (self.app.clone(), self.walks.clone());
-        // Ends by itself when the node hangs up, because sending fails then.
-        tokio::spawn(async move {
-            if let Err(error) = send_parts((&app, &walks), node, request.sequence, after, &sender).await {
-                // The node that hung up does not listen to why.
-                let _ = sender.send(Err(error.into())).await;
-            }
+        let parts = self.streams.begin(node, |sender| async move {
+            send_parts((&app, &walks), node, request.sequence, after, &sender).await
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Response::new(parts))
     }
 
     async fn confirm_keep_list(
@@ -395,7 +388,7 @@ async fn send_parts(
     node: NodeId,
     sequence: u64,
     after: Option<ChunkId>,
-    sender: &mpsc::Sender<Result<pb::KeepListPart, Status>>,
+    sender: &PartSender<pb::KeepListPart>,
 ) -> Result<(), ApiError> {
     let mut snapshot = app.db.read().await?;
     let held = keep_lists::is_held(&mut snapshot).await?;
@@ -406,15 +399,13 @@ async fn send_parts(
     };
     let mut after = after.max(round.done);
     loop {
-        let turn = walks.turn().await?;
+        let turn = walks.turn(node).await?;
         let (ranges, more) = keep_lists::next_ranges(&app.db, node, after).await?;
         drop(turn);
         for range in &ranges {
             let signed = keep_lists::sign(&app.network.keys, node, &round, range).into();
             let ids: Vec<u8> = range.ids.iter().flat_map(|id| id.0).collect();
-            if sender.send(Ok(pb::KeepListPart { signed, ids: ids.into() })).await.is_err() {
-                return Ok(());
-            }
+            sender.send(pb::KeepListPart { signed, ids: ids.into() }).await?;
             after = Some(range.last);
         }
         if !more {
