@@ -23,8 +23,8 @@ const DEPTH_MAX: usize = 2048;
 /// Entries removed for good in one mutation.
 const PURGE_PER_MUTATION: usize = 500;
 
-/// Inodes asked for in one call.
-const INODES_PER_CALL: usize = 1000;
+/// Inodes asked for in one call. With the largest metadata that there can be the answer is still a message.
+const INODES_PER_CALL: usize = 500;
 
 /// Older keys by inode.
 type Histories = HashMap<Bytes, Bytes>;

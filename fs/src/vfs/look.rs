@@ -22,8 +22,8 @@ const ROUNDS: u32 = 6;
 const READ_AHEAD_AFTER: u32 = 3;
 /// Of directories with more than [`KEPT`] names is remembered only which they have, once so many were asked for one by one.
 const INDEX_AFTER: u32 = 32;
-/// Inodes asked for in one call.
-const INODES_PER_CALL: usize = 1000;
+/// Inodes asked for in one call. With the largest metadata that there can be the answer is still a message.
+const INODES_PER_CALL: usize = 500;
 
 /// The entries of a directory, in no particular order.
 pub(crate) struct Listed {

@@ -7,6 +7,7 @@ use cyx_core::extent::{OFFSET_MAX, PageId};
 use cyx_core::ids::{BlobId, BucketId, InodeId, TrashId};
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAITING: usize = 4;
 /// Trash entries of one message.
 const TRASH_PAGE: i64 = 500;
+/// Bytes of one message, about: one of a full page of the largest rows could not be sent.
+const PART_BYTES: usize = 16 * 1024 * 1024;
 
 impl MetaServer {
     pub(super) async fn look_up(
@@ -184,6 +187,25 @@ impl MetaServer {
     }
 }
 
+/// Cuts rows into parts of about [`PART_BYTES`], at least one.
+fn parts<T>(rows: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for row in rows {
+        let more = bytes_of(&row);
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || bytes + more <= PART_BYTES => {
+                part.push(row);
+                bytes += more;
+            }
+            _ => {
+                parts.push(vec![row]);
+                bytes = more;
+            }
+        }
+    }
+    parts
+}
+
 /// The bytes that a question is about; no length means to the end.
 fn range_of(offset: u64, length: u64) -> Range<u64> {
     let end = if length == 0 { OFFSET_MAX } else { offset.saturating_add(length).min(OFFSET_MAX) };
@@ -221,9 +243,14 @@ impl Listing {
             }
             let sequence = self.bucket.sequence;
             let sending = async {
-                let (entries, inodes) =
-                    page.iter().map(|(entry, inode)| (EntryRow::to_pb(entry), InodeRow::to_pb(inode))).unzip();
-                send(sender, pb::ReadDirectoryResponse { entries, inodes, sequence }).await
+                let rows = page.iter().map(|(entry, inode)| (EntryRow::to_pb(entry), InodeRow::to_pb(inode))).collect();
+                for part in parts(rows, |(entry, inode)| entry.encoded_len() + inode.encoded_len()) {
+                    let (entries, inodes) = part.into_iter().unzip();
+                    if !send(sender, pb::ReadDirectoryResponse { entries, inodes, sequence }).await {
+                        return false;
+                    }
+                }
+                true
             };
             if last {
                 sending.await;
@@ -252,8 +279,10 @@ async fn send_trash(
         let entries = trash::list_pb(&mut read, bucket, root, after, TRASH_PAGE).await?;
         let Some(last) = entries.last() else { return Ok(()) };
         after = Some(TrashId::try_from(&last.id[..]).map_err(|_| DbError::Corrupt("trash.id"))?);
-        if !send(sender, pb::ListTrashResponse { entries }).await {
-            return Ok(());
+        for entries in parts(entries, pb::TrashEntry::encoded_len) {
+            if !send(sender, pb::ListTrashResponse { entries }).await {
+                return Ok(());
+            }
         }
     }
 }
@@ -261,6 +290,13 @@ async fn send_trash(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_row_is_lost_and_none_is_cut() {
+        let rows = vec![PART_BYTES * 2, 1, PART_BYTES - 1, 1, 1];
+        assert_eq!(parts(rows, |row| *row), [vec![PART_BYTES * 2], vec![1, PART_BYTES - 1], vec![1, 1]]);
+        assert_eq!(parts(Vec::<usize>::new(), |row| *row), [Vec::<usize>::new()]);
+    }
 
     #[test]
     fn no_length_means_to_the_end() {

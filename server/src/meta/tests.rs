@@ -441,3 +441,43 @@ async fn refusals_name_the_field_and_strangers_find_nothing() {
     let request = client.request(pb::ListBucketsRequest::default());
     assert!(client.meta.list_buckets(request).await.unwrap().into_inner().buckets.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_about_many_large_inodes_can_be_sent() {
+    let mut client = Client::new(0).await;
+    let inodes: Vec<InodeId> = (0..1000).map(|_| InodeId::random()).collect();
+    let named: Vec<(String, InodeId)> = inodes.iter().map(|id| (id.to_string(), *id)).collect();
+    // 70 MB of them, as whoever sets extended attributes of many files can make.
+    for part in named.chunks(500) {
+        let made = part.iter().map(|(name, id)| match create(*id, client.root, name, pb::InodeKind::File) {
+            Op::Create(create) => {
+                mutation(vec![Op::Create(pb::Create { sealed_meta: vec![7; 70_000].into(), ..create })])
+            }
+            _ => unreachable!(),
+        });
+        let made = made.collect();
+        client.apply(made).await.results.iter().for_each(ok);
+    }
+    let touched = inodes.iter().map(|id| {
+        mutation(vec![Op::SetAttributes(pb::SetAttributes {
+            inode: bytes_of(*id),
+            mode: Some(0o600),
+            ..Default::default()
+        })])
+    });
+    let touched = client.apply(touched.collect()).await;
+    touched.results.iter().for_each(ok);
+    assert_eq!(touched.results.len(), inodes.len());
+    assert!(touched.results[0].operations[0].inode.is_some());
+    let (bucket, directory) = (bytes_of(client.bucket), bytes_of(client.root));
+    let listing = client.request(pb::ReadDirectoryRequest { bucket: bucket.clone(), directory, ..Default::default() });
+    let mut listing = client.meta.read_directory(listing).await.unwrap().into_inner();
+    let mut found = 0;
+    while let Some(part) = listing.next().await {
+        let part = part.unwrap();
+        assert_eq!(part.entries.len(), part.inodes.len());
+        assert!(part.inodes.iter().all(|inode| inode.sealed_meta.len() == 70_000));
+        found += part.inodes.len();
+    }
+    assert_eq!(found, inodes.len());
+}

@@ -10,6 +10,7 @@ use cyx_core::ids::{BucketId, KeyId, TxnId};
 use cyx_core::writers::WriterList;
 use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::meta::v1 as pb;
+use prost::Message as _;
 use tokio::sync::broadcast;
 
 use super::{MetaServer, actor};
@@ -28,6 +29,20 @@ use crate::tree::{Settings, staging};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often is looked whether a lease was released, where other servers may have done it.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Most bytes of inodes in an answer. A longer one could not be sent, and whoever repeats its call for want of an answer would get it again.
+const INODES_BYTES: usize = 32 * 1024 * 1024;
+
+/// Leaves out inodes that would be too much; who needs one can ask for it.
+fn shorten(results: &mut [pb::MutationResult]) {
+    let mut bytes = 0;
+    for done in results.iter_mut().flat_map(|result| &mut result.operations) {
+        bytes += done.inode.as_ref().map_or(0, pb::Inode::encoded_len);
+        if bytes > INODES_BYTES {
+            done.inode = None;
+        }
+    }
+}
 
 /// What a call that changes a bucket meets.
 pub(super) enum Turn<T> {
@@ -122,7 +137,10 @@ impl MetaServer {
 
     async fn attempt(&self, batch: Arc<Batch>) -> Result<Turn<pb::ApplyResponse>, ApiError> {
         Ok(match self.gathering.apply(batch).await? {
-            Outcome::Applied(Applied { results, sequence }) => Turn::Done(pb::ApplyResponse { results, sequence }),
+            Outcome::Applied(Applied { mut results, sequence }) => {
+                shorten(&mut results);
+                Turn::Done(pb::ApplyResponse { results, sequence })
+            }
             Outcome::Held(recalled) => Turn::Held(recalled),
         })
     }

@@ -29,8 +29,8 @@ use super::{Local, State, count_down};
 use crate::vfs::Inner;
 use crate::vfs::node::{Opened, lock};
 
-/// Names or inodes that the server is asked for in one call.
-pub(super) const ASKED: usize = 1000;
+/// Names or inodes that the server is asked for in one call. With the largest metadata that there can be the answer is still a message.
+pub(super) const ASKED: usize = 500;
 
 /// A rename of an earlier run, and where what it renames lies if it is not done.
 struct Doubtful {
