@@ -1,9 +1,10 @@
 //! A random workload in one directory that knows what must be there: for mounts, nodes and servers that are killed under it.
 //!
 //! An operation that returned is done. One that failed, or was cut off, may have been done, in part or not at all: what it touched is
-//! *doubtful* until somebody looks, and then it is what is found, if that lies between before and after.
+//! *doubtful* until somebody looks, and then it is what is found, if that lies between before and after. A rename or a removal is done
+//! or not: nothing lies between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -21,12 +22,22 @@ const FILES: usize = 12;
 /// What a name leads to, where that is in doubt: each of these, or `None` for nothing.
 type Possible = Vec<Option<Vec<u8>>>;
 
+/// Names, and what each leads to; `None` is nothing.
+type Names = Vec<(String, Option<Vec<u8>>)>;
+
+/// A change of names that was cut off: all of it was done, or nothing.
+struct Undecided {
+    before: Names,
+    after: Names,
+}
+
 /// The directory and what must be in it.
 pub struct Workload {
     folder: PathBuf,
     state: u64,
     files: BTreeMap<String, Vec<u8>>,
     doubtful: BTreeMap<String, Possible>,
+    undecided: Vec<Undecided>,
     /// Operations that returned.
     pub done: u64,
     /// Operations that failed.
@@ -46,6 +57,7 @@ impl Workload {
             state: seed << 32,
             files: BTreeMap::new(),
             doubtful: BTreeMap::new(),
+            undecided: Vec::new(),
             done: 0,
             failed: 0,
         }
@@ -63,11 +75,18 @@ impl Workload {
         (usize::try_from(at).expect("small"), usize::try_from(len).expect("small"))
     }
 
-    /// A file that is there and about which there is no doubt.
+    /// Files that are there and about which there is no doubt.
+    fn known(&self) -> Vec<String> {
+        let named = |change: &Undecided, name: &String| change.before.iter().any(|(of, _)| of == name);
+        let doubtful =
+            |name: &String| self.doubtful.contains_key(name) || self.undecided.iter().any(|change| named(change, name));
+        self.files.keys().filter(|name| !doubtful(name)).cloned().collect()
+    }
+
+    /// One of them.
     fn pick(&mut self) -> Option<String> {
-        let known: Vec<&String> = self.files.keys().filter(|name| !self.doubtful.contains_key(*name)).collect();
-        let count = known.len() as u64;
-        let names: Vec<String> = known.into_iter().cloned().collect();
+        let names = self.known();
+        let count = names.len() as u64;
         (count > 0).then(|| names[usize::try_from(self.random(count)).expect("small")].clone())
     }
 
@@ -98,39 +117,47 @@ impl Workload {
         OpenOptions::new().read(true).write(true).open(self.folder.join(name))
     }
 
-    /// Runs what makes `name` be `after`; if it fails that is doubtful.
-    fn make(
-        &mut self,
-        name: &str,
-        after: Option<Vec<u8>>,
-        run: impl FnOnce(&Self) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Runs what makes `name` have the content `after`; if it fails that is doubtful.
+    fn make(&mut self, name: &str, after: Vec<u8>, run: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<()> {
         let result = run(self);
-        match result {
-            Ok(()) => match after {
-                Some(content) => drop(self.files.insert(name.to_owned(), content)),
-                None => drop(self.files.remove(name)),
-            },
-            Err(_) => {
-                let before = self.files.get(name).cloned();
-                self.doubtful.insert(name.to_owned(), vec![before, after]);
+        if result.is_ok() {
+            self.files.insert(name.to_owned(), after);
+        } else {
+            let before = self.files.get(name).cloned();
+            self.doubtful.insert(name.to_owned(), vec![before, Some(after)]);
+        }
+        result
+    }
+
+    /// Runs what makes names lead to what is in `after`; if it fails it was done or not.
+    fn decide(&mut self, after: Names, run: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<()> {
+        let result = run(self);
+        if result.is_ok() {
+            for (name, content) in after {
+                match content {
+                    Some(content) => drop(self.files.insert(name, content)),
+                    None => drop(self.files.remove(&name)),
+                }
             }
+        } else {
+            let before = after.iter().map(|(name, _)| (name.clone(), self.files.get(name).cloned())).collect();
+            self.undecided.push(Undecided { before, after });
         }
         result
     }
 
     fn create(&mut self) -> io::Result<()> {
-        if self.files.keys().filter(|name| !self.doubtful.contains_key(*name)).count() >= FILES {
+        if self.known().len() >= FILES {
             return self.remove();
         }
         let name = format!("f{}", self.state);
-        self.make(&name, Some(Vec::new()), |this| {
+        self.make(&name, Vec::new(), |this| {
             let path = this.folder.join(&name);
             OpenOptions::new().write(true).create_new(true).mode(0o640).open(path).map(drop)
         })?;
         let len = usize::try_from(self.random(5_000)).expect("small");
         let data = noise(self.state, len);
-        self.make(&name.clone(), Some(data.clone()), |this| this.open(&name)?.write_all_at(&data, 0))
+        self.make(&name.clone(), data.clone(), |this| this.open(&name)?.write_all_at(&data, 0))
     }
 
     fn change(&mut self) -> io::Result<()> {
@@ -143,12 +170,12 @@ impl Workload {
                 let data = noise(self.state, len);
                 after.resize(after.len().max(at + len), 0);
                 after[at..at + len].copy_from_slice(&data);
-                self.make(&name.clone(), Some(after), |this| this.open(&name)?.write_all_at(&data, at as u64))
+                self.make(&name.clone(), after, |this| this.open(&name)?.write_all_at(&data, at as u64))
             }
             5..8 if before.len() < MOST => {
                 let data = noise(self.state, len % 500 + 1);
                 after.extend_from_slice(&data);
-                self.make(&name.clone(), Some(after), |this| this.open(&name)?.write_all_at(&data, before.len() as u64))
+                self.make(&name.clone(), after, |this| this.open(&name)?.write_all_at(&data, before.len() as u64))
             }
             8 => {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -156,19 +183,17 @@ impl Workload {
                 if at < end {
                     after[at..end].fill(0);
                 }
-                self.make(&name.clone(), Some(after), |this| {
-                    Ok(fallocate(this.open(&name)?, flags, at as u64, len as u64)?)
-                })
+                self.make(&name.clone(), after, |this| Ok(fallocate(this.open(&name)?, flags, at as u64, len as u64)?))
             }
             _ => {
                 after.resize(at, 0);
-                self.make(&name.clone(), Some(after), |this| this.open(&name)?.set_len(at as u64))
+                self.make(&name.clone(), after, |this| this.open(&name)?.set_len(at as u64))
             }
         }
     }
 
     fn check_one(&mut self) -> io::Result<()> {
-        let Some(name) = self.pick() else { return Ok(()) };
+        let Some(name) = self.pick() else { return self.create() };
         let found = fs::read(self.folder.join(&name))?;
         let expected = &self.files[&name];
         let differs = found.iter().zip(expected).position(|(have, want)| have != want);
@@ -177,34 +202,29 @@ impl Workload {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let Some(name) = self.pick() else { return Ok(()) };
+        let Some(name) = self.pick() else { return self.create() };
         self.open(&name)?.sync_all()
     }
 
     fn rename(&mut self) -> io::Result<()> {
-        let (Some(from), Some(to)) = (self.pick(), self.pick()) else { return Ok(()) };
+        let (Some(from), Some(to)) = (self.pick(), self.pick()) else { return self.create() };
         let to = if self.random(2) == 0 || to == from { format!("r{}", self.state) } else { to };
-        let result = fs::rename(self.folder.join(&from), self.folder.join(&to));
-        let content = self.files[&from].clone();
-        if result.is_ok() {
-            self.files.remove(&from);
-            self.files.insert(to, content);
-        } else {
-            let before = self.files.get(&to).cloned();
-            self.doubtful.insert(from, vec![Some(content.clone()), None]);
-            self.doubtful.insert(to, vec![before, Some(content)]);
-        }
-        result
+        self.move_over(&from, &to)
+    }
+
+    fn move_over(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let after = vec![(from.to_owned(), None), (to.to_owned(), Some(self.files[from].clone()))];
+        self.decide(after, |this| fs::rename(this.folder.join(from), this.folder.join(to)))
     }
 
     fn remove(&mut self) -> io::Result<()> {
-        let Some(name) = self.pick() else { return Ok(()) };
-        self.make(&name.clone(), None, |this| fs::remove_file(this.folder.join(&name)))
+        let Some(name) = self.pick() else { return self.create() };
+        self.decide(vec![(name.clone(), None)], |this| fs::remove_file(this.folder.join(&name)))
     }
 
     /// From one file into another, by reference where that goes.
     fn copy(&mut self) -> io::Result<()> {
-        let (Some(from), Some(to)) = (self.pick(), self.pick()) else { return Ok(()) };
+        let (Some(from), Some(to)) = (self.pick(), self.pick()) else { return self.create() };
         if from == to || self.files[&from].is_empty() {
             return Ok(());
         }
@@ -217,7 +237,7 @@ impl Workload {
             after.resize(at + source.len(), 0);
         }
         after[at..at + source.len()].copy_from_slice(&source);
-        self.make(&to.clone(), Some(after), |this| {
+        self.make(&to.clone(), after, |this| {
             let (source, target) = (this.open(&from)?, this.open(&to)?);
             let (mut there, mut here) = (0, at as u64);
             let len = source.metadata()?.len();
@@ -233,25 +253,16 @@ impl Workload {
 
     /// As editors save: beside, durable, and over.
     fn replace(&mut self) -> io::Result<()> {
-        let Some(name) = self.pick() else { return Ok(()) };
+        let Some(name) = self.pick() else { return self.create() };
         let beside = format!("n{}", self.state);
         let len = usize::try_from(1 + self.random(60_000)).expect("small");
         let data = noise(self.state, len);
-        self.make(&beside.clone(), Some(data.clone()), |this| {
+        self.make(&beside.clone(), data.clone(), |this| {
             let file = File::create_new(this.folder.join(&beside))?;
             file.write_all_at(&data, 0)?;
             file.sync_all()
         })?;
-        let result = fs::rename(self.folder.join(&beside), self.folder.join(&name));
-        let before = self.files[&name].clone();
-        if result.is_ok() {
-            self.files.remove(&beside);
-            self.files.insert(name, data);
-        } else {
-            self.doubtful.insert(beside, vec![Some(data.clone()), None]);
-            self.doubtful.insert(name, vec![Some(before), Some(data)]);
-        }
-        result
+        self.move_over(&beside, &name)
     }
 
     /// Works until an operation fails.
@@ -275,7 +286,18 @@ impl Workload {
             let content = fs::read(entry.path()).unwrap_or_else(|error| panic!("{when}, {name}: {error}"));
             found.insert(name, content);
         }
-        for (name, content) in &found {
+        let agrees = |names: &Names| names.iter().all(|(name, content)| found.get(name) == content.as_ref());
+        let lengths = |names: &Names| -> Vec<(String, Option<usize>)> {
+            names.iter().map(|(name, content)| (name.clone(), content.as_ref().map(Vec::len))).collect()
+        };
+        let mut decided = BTreeSet::new();
+        for Undecided { before, after } in &self.undecided {
+            let is: Names = before.iter().map(|(name, _)| (name.clone(), found.get(name).cloned())).collect();
+            let (is, was, will) = (lengths(&is), lengths(before), lengths(after));
+            assert!(agrees(before) || agrees(after), "{when}: done in part: {is:?}, not {was:?} or {will:?}");
+            decided.extend(before.iter().map(|(name, _)| name));
+        }
+        for (name, content) in found.iter().filter(|(name, _)| !decided.contains(name)) {
             if let Some(possible) = self.doubtful.get(name) {
                 let lengths: Vec<_> = possible.iter().map(|state| state.as_ref().map(Vec::len)).collect();
                 assert!(lies_between(content, possible), "{when}: {name} has {} bytes, not {lengths:?}", content.len());
@@ -285,12 +307,12 @@ impl Workload {
                 assert_eq!((content.len(), differs), (expected.len(), None), "{when}: {name}");
             }
         }
-        for name in self.files.keys().filter(|name| !found.contains_key(*name)) {
+        for name in self.files.keys().filter(|name| !found.contains_key(*name) && !decided.contains(name)) {
             let may_be_gone = self.doubtful.get(name).is_some_and(|possible| possible.contains(&None));
             assert!(may_be_gone, "{when}: {name} is gone");
         }
-        // Of a rename that was cut off one of the names has the file.
         self.doubtful.clear();
+        self.undecided.clear();
         self.files = found;
     }
 }
@@ -304,4 +326,68 @@ fn lies_between(found: &[u8], possible: &Possible) -> bool {
             // Beyond the end of a state lie zeros, if the file was made longer first.
             states().any(|state| state.get(at).copied().unwrap_or(0) == *byte)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &[u8] = b"the old one";
+    const NEW: &[u8] = b"the file that is renamed";
+
+    /// What is checked after `from` was renamed to `to` by a call that failed, and after `found` was done to the directory.
+    fn after_a_failed_rename(found: impl FnOnce(&Path)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut workload = Workload::new(&folder.path().join("dir"), 1);
+        let dir = workload.folder.clone();
+        for (name, content) in [("from", NEW), ("to", OLD)] {
+            let create = |this: &Workload| fs::write(this.folder.join(name), content);
+            workload.make(name, content.to_vec(), create).unwrap();
+        }
+        // Whatever was done: no answer came.
+        fs::remove_file(dir.join("from")).unwrap();
+        workload.move_over("from", "to").unwrap_err();
+        assert!(workload.known().is_empty(), "both names are in doubt");
+        found(&dir);
+        workload.check("then");
+        assert_eq!(workload.known(), workload.files.keys().cloned().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_rename_that_was_cut_off_was_done_or_not() {
+        after_a_failed_rename(|dir| fs::write(dir.join("from"), NEW).unwrap());
+        after_a_failed_rename(|dir| fs::write(dir.join("to"), NEW).unwrap());
+    }
+
+    #[test]
+    #[should_panic(expected = "done in part")]
+    fn a_rename_that_was_cut_off_loses_no_file() {
+        after_a_failed_rename(|_| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "done in part")]
+    fn a_rename_that_was_cut_off_leaves_no_second_file() {
+        after_a_failed_rename(|dir| ["from", "to"].iter().for_each(|name| fs::write(dir.join(name), NEW).unwrap()));
+    }
+
+    #[test]
+    #[should_panic(expected = "done in part")]
+    fn a_rename_that_was_cut_off_mixes_no_bytes() {
+        let mixed = [&OLD[..5], &NEW[5..]].concat();
+        after_a_failed_rename(|dir| fs::write(dir.join("to"), mixed).unwrap());
+    }
+
+    #[test]
+    #[should_panic(expected = "done in part")]
+    fn a_removal_that_was_cut_off_shortens_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut workload = Workload::new(&folder.path().join("dir"), 1);
+        let path = workload.folder.join("file");
+        workload.make("file", OLD.to_vec(), |_| fs::write(&path, OLD)).unwrap();
+        fs::remove_file(&path).unwrap();
+        workload.remove().unwrap_err();
+        fs::write(&path, b"").unwrap();
+        workload.check("then");
+    }
 }
