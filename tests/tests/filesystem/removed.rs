@@ -1,11 +1,12 @@
 //! Files and directories that somebody else removes while something in them is not sent yet: it is kept beside, under a name that says so.
 //! What this machine removed itself nobody misses.
 
-use cyx_fs::{Filesystem, Ino, Kind};
+use cyx_fs::{Errno, Filesystem, Ino, Kind};
+use cyx_tests::Gate;
 
-use super::alone::names;
+use super::alone::{alone, names};
 use super::away::{PLAIN, SHORT, without_server};
-use super::support::{ME, READ, WRITE, World, bucket, content, list, put, until, walk, write_at};
+use super::support::{ME, READ, WRITE, World, bucket, content, list, open_of, put, until, walk, write_at};
 
 /// The conflict copies of a directory: the names that they are of, their kind, and what is in those that are files.
 async fn copies(fs: &Filesystem, at: Ino) -> Vec<(String, Kind, Vec<u8>)> {
@@ -22,6 +23,14 @@ async fn copies(fs: &Filesystem, at: Ino) -> Vec<(String, Kind, Vec<u8>)> {
 
 fn file(of: &str, data: &[u8]) -> (String, Kind, Vec<u8>) {
     (of.to_owned(), Kind::File, data.to_vec())
+}
+
+/// No answer of the server comes any more, which others go on to use; waits until names are not decided under a lease any more.
+async fn without_answers(gate: &Gate, fs: &Filesystem, root: Ino) {
+    alone(fs, root).await;
+    gate.hold();
+    until("the lease is over", async || fs.state().leases == 0).await;
+    until("it is known to be away", async || fs.lookup(root, b"never asked for").await == Err(Errno::ENOENT)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -114,29 +123,42 @@ async fn what_was_removed_here_leaves_nothing_behind_not_even_after_a_crash() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_removal_that_is_refused_gives_back_what_was_written() {
     let world = World::with(&[SHORT]);
+    let gate = Gate::to(&world.cluster.gateway());
+    let far = world.user.elsewhere_via(&world.cluster, gate.url());
     let folder = tempfile::tempdir().unwrap();
     for restart in [true, false] {
-        let fs = world.open(folder.path(), |_| {}).await;
+        let mut fs = open_of(&far, folder.path(), |_| {}).await;
         let work = bucket(&fs, "work").await;
         put(&fs, work, "file", b"as it was").await;
         assert_eq!(fs.drain(&|_| {}).await, Ok(0));
         list(&fs, work).await;
-        without_server(&world, &fs, work).await;
+        if restart {
+            without_server(&world, &fs, work).await;
+        } else {
+            without_answers(&gate, &fs, work).await;
+        }
         let ino = walk(&fs, work, "file").await.unwrap().ino;
         let handle = fs.open_file(ino, WRITE).await.unwrap();
         write_at(&fs, handle, 0, b"written").await;
         fs.release(handle).await;
         fs.unlink(work, b"file").await.unwrap();
-        fs.shutdown().await;
-        drop(fs);
-
-        world.cluster.up();
-        world.user.ok(["mv", "work", "file", "moved"]);
-        let fs = world.open(folder.path(), |_| {}).await;
+        let moves = ["mv", "work", "file", "moved"];
+        if restart {
+            fs.shutdown().await;
+            drop(fs);
+            world.cluster.up();
+            world.user.ok(moves);
+            fs = open_of(&far, folder.path(), |_| {}).await;
+        } else {
+            world.user.ok(moves);
+            gate.release();
+            until("the server is heard again", async || fs.state().connected).await;
+        }
         let work = bucket(&fs, "work").await;
         assert_eq!(fs.drain(&|_| {}).await, Ok(0));
         until("it is sent", async || world.user.read("work", "moved") == b"writtenas").await;
-        assert_eq!(names(&fs, work).await, ["moved"], "{restart}");
+        until("it is seen here", async || names(&fs, work).await == ["moved"]).await;
+        assert_eq!(fs.state().conflicts, 0, "restarted: {restart}");
         fs.unlink(work, b"moved").await.unwrap();
         assert_eq!(fs.drain(&|_| {}).await, Ok(0));
         fs.shutdown().await;
