@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use cyx_tests::admin::scrape;
 use cyx_tests::{Cluster, User, noise};
 
 /// Rounds of the loop; each kills something at another point.
@@ -58,10 +59,12 @@ fn acknowledged_files_survive_killed_servers_nodes_and_clients() {
 
 #[test]
 fn an_interrupted_upload_goes_on_where_it_was() {
+    const MIB: u64 = 1 << 20;
+    const SIZE: u64 = 240 * MIB;
     let cluster = Cluster::start(14);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
-    let content = noise(1, 160 << 20);
+    let content = noise(1, usize::try_from(SIZE).unwrap());
     let source = user.file("big", &content);
     let upload = || {
         let mut command = user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
@@ -71,16 +74,25 @@ fn an_interrupted_upload_goes_on_where_it_was() {
     let mut child = upload().spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     let transfers = user.home().join("transfers");
-    cyx_tests::wait_until("the upload keeps a state", || {
-        let kept = std::fs::read_dir(&transfers).is_ok_and(|mut entries| entries.next().is_some());
-        kept || child.try_wait().unwrap().is_some()
+    let gateway = cluster.gateway();
+    cyx_tests::wait_until("64 MiB or more of it are staged", || {
+        assert!(child.try_wait().unwrap().is_none(), "it was done before it was interrupted");
+        scrape(&gateway).lines().any(|line| line.starts_with("cyx_requests_total") && line.contains("/Stage\""))
     });
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     child.wait().unwrap();
     assert_eq!(user.cyx(["stat", "docs", "big"]).code, 3, "nothing may appear before the commit");
+    assert_eq!(std::fs::read_dir(&transfers).unwrap().count(), 1, "the upload keeps a state");
 
+    let stored = || cluster.metric_sum("cyx_node_stored_bytes_total");
+    let before = stored();
     let output = upload().output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("goes on after"), "{said}");
+    // With ten shards of content and four beside; what was on its way when the first one was interrupted may still arrive.
+    let sent = stored() - before;
+    assert!(sent < (SIZE - 40 * MIB) / 10 * 14, "{sent} bytes were stored to go on");
     assert_eq!(user.read("docs", "big"), content);
     let left = std::fs::read_dir(&transfers).map(Iterator::count).unwrap_or(0);
     assert_eq!(left, 0, "a finished upload keeps no state");
