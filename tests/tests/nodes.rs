@@ -4,7 +4,7 @@
 
 use std::process::Stdio;
 
-use cyx_tests::{Cluster, noise};
+use cyx_tests::{Cluster, noise, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -62,12 +62,17 @@ fn two_nodes_dying_during_an_upload_leave_it_acknowledged() {
     let cluster = Cluster::start(14);
     let user = cluster.user("ada");
     user.ok(["bucket", "create", "docs"]);
-    let content = noise(3, 96 * MIB);
+    let content = noise(3, 160 * MIB);
     let source = user.file("big", &content);
+    let volume = cluster.volumes(1).pop().unwrap();
+    let length = || std::fs::metadata(&volume).map_or(0, |found| found.len());
+    let empty = length();
     let mut command = user.command(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("a part of it is stored", || length() > empty + MIB as u64);
     cluster.kill_node(1);
     cluster.kill_node(8);
+    assert!(child.try_wait().unwrap().is_none(), "the upload was done before the nodes died");
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(user.read("docs", "big"), content);
