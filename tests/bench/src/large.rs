@@ -110,7 +110,8 @@ impl Bench<'_> {
         for round in 0..self.plan.rounds {
             say(&format!("{UPLOAD_PARALLEL} ({})", round + 1));
             let key = format!("ten-{round}");
-            up.push(self.cost(&["upload", &folder_text, "--bucket", BUCKET, "--key", &key, "-r"])?);
+            let args = ["upload", &folder_text, "--bucket", BUCKET, "--key", &key, "-r", "--durability", "all"];
+            up.push(self.cost(&args)?);
             let back = self.user.path("ten-back");
             down.push(self.cost(&["download", BUCKET, "--key", &key, "-r", "-o", &text(&back)?])?);
             for index in 0..PARALLEL {

@@ -1,6 +1,7 @@
 //! Long, narrow and lossy ways between the client and everything else: what passes over them, how often somebody waits for an answer, and
 //! what they do to large transfers and to small reads. See [`crate::ways`] for what the ways are.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -125,7 +126,7 @@ impl Far<'_> {
             };
             say(&format!("{WIRE}: bytes"));
             let path = TreePath::parse("large")?;
-            let (_, passed) = self.passed(put(&bucket, &path, &source, size)).await?;
+            let (_, passed) = self.passed(put(&bucket, &path, &source, size, true)).await?;
             add("upload of a large file, of its size", passed, size as f64, "times");
             let (_, passed) = self.passed(get(&bucket, &path)).await?;
             add("download of it, of its size", passed, size as f64, "times");
@@ -235,14 +236,15 @@ impl Far<'_> {
         let bucket = runtime.block_on(self.bench.bucket())?;
         say(&name("one stream each way"));
         let share = |bytes: f64, milliseconds: f64| bytes / (milliseconds / 1e3) / WIDTH * 100.0;
-        // Parity is content too: what is lost and sent again, and the heads of packets, are not.
+        // Parity is content too, and all of it is stored when the upload is done. What is lost and sent again, and the heads of packets, are
+        // none.
         let coded = if self.bench.plan.nodes >= 14 { 1.4 } else { f64::NAN };
         let figure = |name: &str, bytes: f64, time: f64, passed: u64| {
             let figure = Figure::new(name, share(bytes, time), "%").budget(Budget::AtLeast(85.0));
             let figure = bare.iter().fold(figure, |figure, (name, value)| figure.part(name, *value));
             figure.part("seconds", time / 1e3).part("with heads and what was sent again", share(passed as f64, time))
         };
-        let ((_, time), passed) = runtime.block_on(self.passed(timed(put(&bucket, &path, &source, size))))?;
+        let ((_, time), passed) = runtime.block_on(self.passed(timed(put(&bucket, &path, &source, size, true))))?;
         if moves {
             report.add(figure(&up, size as f64 * coded, time, passed.nodes[0]));
             let ((_, time), passed) = runtime.block_on(self.passed(timed(get(&bucket, &path))))?;
@@ -309,7 +311,7 @@ impl Far<'_> {
                     // A client that knows nothing of the nodes yet.
                     let bucket = self.bench.bucket().await?;
                     let path = TreePath::parse(format!("slow-{round}-{slow}"))?;
-                    let ((), time) = timed(put(&bucket, &path, &source, size)).await?;
+                    let ((), time) = timed(put(&bucket, &path, &source, size, false)).await?;
                     times[usize::from(slow)].push(time / 1e3);
                 }
             }
@@ -329,13 +331,14 @@ fn waits_figure(name: &str, near: f64, far: f64) -> Figure {
     Figure::new(format!("{WAITS}: {name}"), waits, "trips").part("ms at home", near * 1e3).part("far away", far * 1e3)
 }
 
-/// Uploads a file with an engine of its own.
-async fn put(bucket: &Bucket, path: &TreePath, source: &std::path::Path, size: u64) -> Result<()> {
+/// Uploads a file with an engine of its own; with `all_shards` nothing of it is on its way any more when this returns.
+async fn put(bucket: &Bucket, path: &TreePath, source: &Path, size: u64, all_shards: bool) -> Result<()> {
     let transfer = Transfer::new(bucket.client(), None, Tuning::default());
     let uploads = transfer.uploads(bucket);
     let place = uploads.place(path).await?;
     let file = std::fs::File::open(source)?;
-    uploads.put(place, Source::File(file), Some(size), &PutOptions::default(), &Silent).await?;
+    let options = PutOptions { all_shards, ..PutOptions::default() };
+    uploads.put(place, Source::File(file), Some(size), &options, &Silent).await?;
     uploads.finish().await;
     Ok(())
 }
