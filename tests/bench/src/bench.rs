@@ -3,7 +3,7 @@
 //! Costs are processor time, summed over the client, the server and all nodes, user and system, with what they do shortly
 //! afterwards. The cluster lies in a temporary folder and is gone in the end.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cyx_client::{Bucket, Client, Config, Overrides};
@@ -116,12 +116,22 @@ impl<'a> Bench<'a> {
 
     /// Runs a command of the user and sums up what all programs spend on it.
     pub(crate) fn cost(&self, args: &[&str]) -> Result<Cost> {
+        self.cost_while(args, Stdio::null(), |_| Ok(()))
+    }
+
+    /// The same, with something to do while the command runs. What this program spends on that is not counted.
+    pub(crate) fn cost_while(
+        &self,
+        args: &[&str],
+        output: Stdio,
+        work: impl FnOnce(&mut Child) -> Result<()>,
+    ) -> Result<Cost> {
         let (server, nodes) = self.pids()?;
         let all = [&server[..], &nodes[..]].concat();
         all.iter().try_for_each(|pid| usage::forget_peak_of(*pid))?;
         let before = (total_time(&server)?, total_time(&nodes)?);
         let mut command = self.user.command(args.iter().copied().chain(["--quiet"]));
-        let client = usage::run(command.stdout(Stdio::null()))?;
+        let client = usage::run_while(command.stdout(output), work)?;
         std::thread::sleep(AFTERWARDS);
         let after = (total_time(&server)?, total_time(&nodes)?);
         let peak = |pids: &[u32]| pids.iter().filter_map(|pid| usage::peak_of(*pid).ok()).max().unwrap_or_default();

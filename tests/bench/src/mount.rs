@@ -1,7 +1,7 @@
 //! What programs get from a mount, beside what the commands and a local disk give: streams, listings, small files, syncs, memory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -101,6 +101,16 @@ impl Bench<'_> {
         Ok(Spent { wall: wall.as_secs_f64(), cpu: cpu.as_secs_f64() })
     }
 
+    /// What everybody spends on a command whose output this program reads as it reads through a file, and drops.
+    fn piped(&self, args: &[&str], size: u64) -> Result<Spent> {
+        let before = usage::process_time();
+        let cost = self.cost_while(args, Stdio::piped(), |child| {
+            drop_all(child.stdout.take().ok_or("the command has no output")?, size)
+        })?;
+        let own = usage::process_time() - before;
+        Ok(Spent { wall: cost.client.wall.as_secs_f64(), cpu: cost.cpu() + own.as_secs_f64() })
+    }
+
     fn everybody(&self, mount: &Mount<'_>) -> Result<Vec<u32>> {
         let (server, nodes) = self.pids()?;
         Ok([server, nodes, vec![pid(mount)?]].concat())
@@ -124,12 +134,12 @@ impl Bench<'_> {
             written.push(self.spent(&mount, || copy_in(&source, &path))?);
             mount.unmount();
 
-            let cost = self.cost(&["download", BUCKET, "--key", "written", "-o", &back_text])?;
-            down.push(Spent { wall: cost.client.wall.as_secs_f64(), cpu: cost.cpu() });
+            self.user.ok(["download", BUCKET, "--key", "written", "-o", &back_text]);
             if !crate::local::same(&source, &back)? {
                 return Err(format!("{WRITE}: other bytes came back").into());
             }
             fs::remove_file(&back)?;
+            down.push(self.piped(&["download", BUCKET, "--key", "written", "-o", "-"], size)?);
             let mut mount = self.fresh(&[])?;
             let path = mount.join("stream");
             read.push(self.spent(&mount, || read_through(&path, size, 0))?);
@@ -151,7 +161,7 @@ impl Bench<'_> {
             );
         };
         add(WRITE, "cyx upload", &written, &up, 80.0);
-        add(READ, "cyx download", &read, &down, 90.0);
+        add(READ, "cyx download -o -", &read, &down, 90.0);
         Ok(())
     }
 
@@ -267,16 +277,14 @@ impl Bench<'_> {
         let source = self.user.path("four.bin");
         write_noise(&source, size)?;
         let mut mount = self.fresh(&[])?;
-        let pid = pid(&mount)?;
-        usage::forget_peak_of(pid)?;
         for name in ["up-0", "up-1"] {
             copy_in(&source, &mount.join(name))?;
         }
         mount.settle();
         mount.unmount();
         let mut mount = self.fresh(&[])?;
-        let pid_again = self::pid(&mount)?;
-        usage::forget_peak_of(pid_again)?;
+        let pid = pid(&mount)?;
+        usage::forget_peak_of(pid)?;
         std::thread::scope(|scope| {
             let mut streams = Vec::new();
             for index in 0..2 {
@@ -288,7 +296,7 @@ impl Bench<'_> {
             streams.into_iter().try_for_each(|stream| stream.join().unwrap_or_else(|_| Err("a stream panicked".into())))
         })?;
         mount.settle();
-        let peak = usage::peak_of(pid_again)? as f64 / (1 << 20) as f64;
+        let peak = usage::peak_of(pid)? as f64 / (1 << 20) as f64;
         mount.unmount();
         fs::remove_file(&source)?;
         report.add(Figure::new(MEMORY, peak, "MiB").budget(Budget::AtMost(512.0)));
@@ -325,12 +333,16 @@ fn opened(path: &Path, flags: i32) -> Result<File> {
 }
 
 fn read_through(path: &Path, size: u64, flags: i32) -> Result<()> {
-    let mut file = opened(path, flags)?;
+    drop_all(opened(path, flags)?, size)
+}
+
+/// Reads `size` bytes to their end and drops them.
+fn drop_all(mut from: impl Read, size: u64) -> Result<()> {
     let mut room = Vec::new();
     let piece = at_page(&mut room, PIECE);
     let mut total = 0;
     loop {
-        match file.read(piece)? {
+        match from.read(piece)? {
             0 => break,
             read => total += read as u64,
         }

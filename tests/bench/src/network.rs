@@ -130,7 +130,7 @@ impl Far<'_> {
             add("upload of a large file, of its size", passed, size as f64, "times");
             let (_, passed) = self.passed(get(&bucket, &path)).await?;
             add("download of it, of its size", passed, size as f64, "times");
-            let reads = Reads::open(&bucket, "large").await?;
+            let reads = Reads::open(&bucket, "large", &source).await?;
             let (_, passed) = self.passed(reads.times(1, size)).await?;
             add("one cold read of 4 KiB", passed, 1.0, "bytes");
             put_small(&bucket, "first").await?;
@@ -188,7 +188,7 @@ impl Far<'_> {
                 let mut times = Vec::new();
                 for _ in 0..3 {
                     number += 1;
-                    times.push(runtime.block_on(operation(name, &bucket, number))? / 1e3);
+                    times.push(runtime.block_on(operation(name, &bucket, &folder, number))? / 1e3);
                 }
                 Ok(times)
             })?;
@@ -252,7 +252,7 @@ impl Far<'_> {
         }
         if asks {
             say(&reads);
-            let times = runtime.block_on(self.small_reads(&path, size))?;
+            let times = runtime.block_on(self.small_reads(&path, &source, size))?;
             let figure = times_figure(reads, &times);
             let late = figure.value_of("p99") / median(times);
             report.add(figure);
@@ -280,10 +280,10 @@ impl Far<'_> {
     }
 
     /// Milliseconds of small reads by several clients.
-    async fn small_reads(&self, path: &TreePath, size: u64) -> Result<Vec<f64>> {
+    async fn small_reads(&self, path: &TreePath, source: &Path, size: u64) -> Result<Vec<f64>> {
         let mut readers = Vec::new();
         for _ in 0..READERS {
-            readers.push(Reads::open(&self.bench.bucket().await?, &path.to_string()).await?);
+            readers.push(Reads::open(&self.bench.bucket().await?, &path.to_string(), source).await?);
         }
         let count = (self.bench.plan.reads / 10).max(10);
         let reading = readers.iter().map(|reads| reads.times(count, size));
@@ -360,8 +360,11 @@ async fn get(bucket: &Bucket, path: &TreePath) -> Result<()> {
 }
 
 /// Milliseconds of something that a client at work does.
-async fn operation(name: &str, bucket: &Bucket, number: u64) -> Result<f64> {
-    let path = TreePath::parse(format!("waits/file-{:06}", number % 20))?;
+///
+/// `folder` is what was uploaded as `waits`.
+async fn operation(name: &str, bucket: &Bucket, folder: &Path, number: u64) -> Result<f64> {
+    let index = usize::try_from(number % 20)?;
+    let path = TreePath::parse(format!("waits/file-{index:06}"))?;
     let ((), time) = match name {
         "look a name up" => timed(async { Ok(bucket.resolve(&path).await.map(drop)?) }).await?,
         "put 4 KiB" => timed(put_small(bucket, &format!("waits/put-{number}"))).await?,
@@ -376,7 +379,8 @@ async fn operation(name: &str, bucket: &Bucket, number: u64) -> Result<f64> {
         }
         _ => {
             // Warm connections, an unknown file.
-            let reads = Reads::open(bucket, &path.to_string()).await?;
+            let source = crate::local::file_path(folder, index);
+            let reads = Reads::open(bucket, &path.to_string(), &source).await?;
             ((), reads.times(1, 5000).await?[0])
         }
     };

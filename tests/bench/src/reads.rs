@@ -1,5 +1,8 @@
 //! Small reads of large files that nothing is known of: what each costs, and how many nodes it asks.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use cyx_client::transfer::{Transfer, Tuning};
@@ -30,22 +33,22 @@ pub(crate) fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     write_noise(&source, size)?;
     bench.user.ok(["upload", &text(&source)?, "--bucket", BUCKET, "--key", "read", "--durability", "all", "--quiet"]);
     if plan.wants(COLD) {
-        report.add(bench.cold_reads(COLD, size)?.budget(Budget::AtMost(3.0)));
+        report.add(bench.cold_reads(COLD, &source, size)?.budget(Budget::AtMost(3.0)));
     }
     if plan.wants(DEGRADED) {
         (0..DEAD.min(plan.nodes)).for_each(|node| bench.cluster.kill_node(node));
-        report.add(bench.cold_reads(DEGRADED, size)?);
+        report.add(bench.cold_reads(DEGRADED, &source, size)?);
     }
     Ok(())
 }
 
 impl Bench<'_> {
-    fn cold_reads(&self, name: &str, size: u64) -> Result<Figure> {
+    fn cold_reads(&self, name: &str, source: &Path, size: u64) -> Result<Figure> {
         say(name);
         let (server, nodes) = self.pids()?;
         let count = self.plan.reads;
         runtime()?.block_on(Box::pin(async {
-            let reads = Reads::open(&self.bucket().await?, "read").await?;
+            let reads = Reads::open(&self.bucket().await?, "read", source).await?;
             let before = (usage::process_time(), usage::total_time(&server)?, usage::total_time(&nodes)?);
             let times = reads.times(count, size).await?;
             let each = |used: Duration| used.as_secs_f64() * 1e6 / count as f64;
@@ -59,16 +62,18 @@ impl Bench<'_> {
 
 /// A file and a client that knows the nodes and nothing of the file.
 pub(crate) struct Reads {
+    /// What was uploaded.
+    source: File,
     transfer: Transfer,
     bucket: Bucket,
     located: Located,
 }
 
 impl Reads {
-    pub(crate) async fn open(bucket: &Bucket, path: &str) -> Result<Self> {
+    pub(crate) async fn open(bucket: &Bucket, path: &str, source: &Path) -> Result<Self> {
         let transfer = Transfer::new(bucket.client(), None, Tuning::default());
         let located = bucket.resolve(&TreePath::parse(path)?).await?;
-        let reads = Self { transfer, bucket: bucket.clone(), located };
+        let reads = Self { source: File::open(source)?, transfer, bucket: bucket.clone(), located };
         // Connects to all nodes.
         let reader = reads.transfer.open(&reads.bucket, &reads.located).await?;
         reader.read_range(0..(64 << 20).min(reader.size())).await?;
@@ -86,13 +91,18 @@ impl Reads {
                 Ok(reader.read_range(range.clone()).await?)
             };
             let (bytes, time) = timed(reading).await?;
-            if u64::try_from(bytes.len())? != READ.min(size - at) {
-                return Err("a read has another length".into());
-            }
+            compare(&self.source, at, &bytes, READ.min(size - at))?;
             times.push(time);
         }
         Ok(times)
     }
+}
+
+/// Whether a read of `len` bytes gave what was uploaded.
+fn compare(source: &File, at: u64, bytes: &[u8], len: u64) -> Result<()> {
+    let mut uploaded = vec![0; usize::try_from(len)?];
+    source.read_exact_at(&mut uploaded, at)?;
+    if bytes == uploaded { Ok(()) } else { Err(format!("a read at {at} gave other bytes").into()) }
 }
 
 /// Where the read of this number begins: anywhere, and the same in every run.
@@ -105,6 +115,18 @@ fn place(index: usize, size: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_is_what_was_uploaded_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("source");
+        std::fs::write(&path, b"what was uploaded").unwrap();
+        let source = File::open(path).unwrap();
+        compare(&source, 5, b"was", 3).unwrap();
+        for (at, bytes) in [(5, &b"is "[..]), (6, b"was"), (5, b"was ")] {
+            compare(&source, at, bytes, 3).unwrap_err();
+        }
+    }
 
     #[test]
     fn reads_lie_inside_the_file_and_differ() {

@@ -60,22 +60,29 @@ pub(crate) struct Used {
 
 /// Runs a program that must succeed, and nothing else that ends meanwhile.
 pub(crate) fn run(command: &mut Command) -> Result<Used> {
+    run_while(command, |_| Ok(()))
+}
+
+/// The same, with something to do while it runs, such as reading what it writes.
+pub(crate) fn run_while(command: &mut Command, work: impl FnOnce(&mut Child) -> Result<()>) -> Result<Used> {
     let before = children_time()?;
     let ended = AtomicBool::new(false);
     let began = Instant::now();
     let mut child = command.spawn()?;
     let pid = child.id();
-    let (status, wall, peak) = std::thread::scope(|scope| {
+    let (worked, status, wall, peak) = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch_peak(pid, &ended));
+        let worked = work(&mut child);
         let status = wait(&mut child);
         let wall = began.elapsed();
         ended.store(true, Ordering::Relaxed);
-        (status, wall, watcher.join().unwrap_or_default())
+        (worked, status, wall, watcher.join().unwrap_or_default())
     });
     let status = status?;
     if !status.success() {
         return Err(format!("{:?} ended with {status}", command.get_args().collect::<Vec<_>>()).into());
     }
+    worked?;
     Ok(Used { wall, cpu: children_time()?.saturating_sub(before), peak })
 }
 
