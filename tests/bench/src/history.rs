@@ -29,11 +29,12 @@ struct Change {
     commit: String,
 }
 
-/// For each figure of this run the last recorded one of the same name, unit and build.
+/// For each figure of this run the last recorded one of the same name and unit, of the same build on as many nodes of the same machine.
 fn changes(recorded: &str, run: &Value) -> Vec<Change> {
     let lines: Vec<Value> = recorded.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let comparable = |earlier: &Value| {
-        earlier["run"]["build"] == run["build"] && earlier["run"]["plan"]["bytes"] == run["plan"]["bytes"]
+        let same = |pointer: &str| earlier["run"].pointer(pointer) == run.pointer(pointer);
+        ["/build", "/machine", "/plan/bytes", "/plan/nodes"].into_iter().all(same)
     };
     let earlier: Vec<&Value> = lines.iter().filter(|line| comparable(line)).collect();
     let figures = run["figures"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -90,7 +91,7 @@ mod tests {
 
     fn run(value: f64, bytes: u64) -> Value {
         json!({
-            "build": "release", "plan": {"bytes": bytes},
+            "build": "release", "plan": {"bytes": bytes, "nodes": 14}, "machine": {"cpu": "one", "cores": 2},
             "figures": [{"name": "upload", "unit": "CPU-s/GiB", "value": value}],
         })
     }
@@ -107,6 +108,19 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].then, found[0].now, found[0].commit.as_str()), (2.0, 1.0, "new"));
         assert!(changes(&recorded, &run(1.0, 5)).is_empty());
+    }
+
+    #[test]
+    fn other_machines_and_clusters_are_not_comparable() {
+        let line = json!({"commit": "a", "run": run(3.0, 1)}).to_string();
+        for (pointer, other) in
+            [("/plan/nodes", json!(3)), ("/machine/cpu", json!("other")), ("/build", json!("debug"))]
+        {
+            let mut now = run(1.0, 1);
+            assert_eq!(changes(&line, &now).len(), 1);
+            *now.pointer_mut(pointer).unwrap() = other;
+            assert!(changes(&line, &now).is_empty(), "{pointer}");
+        }
     }
 
     #[test]

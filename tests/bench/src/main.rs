@@ -84,9 +84,12 @@ struct Options {
     /// Only figures whose name contains this; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Adds the run to this file, one JSON document per line.
+    /// Recorded runs, one JSON document per line.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Adds the run to the history.
+    #[arg(long, requires = "history")]
+    record: bool,
     /// Shows each figure beside the last one in the history.
     #[arg(long, requires = "history")]
     compare: bool,
@@ -226,11 +229,17 @@ fn run(options: &Options) -> Result<()> {
         }
         None => report.print(out)?,
     }
-    if let Some(path) = &options.history {
-        if options.compare {
-            history::compare(path, &run, &mut std::io::stderr().lock())?;
-        }
-        history::record(path, &run, options.commit.as_deref())?;
+    remember(options, &run, &mut std::io::stderr().lock())
+}
+
+/// Compares a run with those before and records it, if that was asked for.
+fn remember(options: &Options, run: &serde_json::Value, out: &mut impl std::io::Write) -> Result<()> {
+    let Some(path) = &options.history else { return Ok(()) };
+    if options.compare {
+        history::compare(path, run, out)?;
+    }
+    if options.record {
+        history::record(path, run, options.commit.as_deref())?;
     }
     Ok(())
 }
@@ -238,4 +247,21 @@ fn run(options: &Options) -> Result<()> {
 /// Says on standard error what is being measured.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "bench: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_recorded_if_that_was_asked_for_and_not_because_it_is_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let options = |flag| Options::parse_from(["cyx-bench".as_ref(), "--history".as_ref(), path.as_os_str(), flag]);
+        let run = serde_json::json!({"figures": []});
+        remember(&options("--compare".as_ref()), &run, &mut Vec::new()).unwrap();
+        assert!(!path.exists());
+        remember(&options("--record".as_ref()), &run, &mut Vec::new()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
 }
