@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use cyx_core::error::ErrorCode;
 use cyx_proto::status::{INCARNATION_KEY, REQUEST_ID_KEY};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::Status;
 use tracing::Instrument as _;
 
@@ -46,7 +46,7 @@ pub async fn observe(State(app): State<AppState>, request: Request, next: Next) 
     let (elapsed, status) = (begun.elapsed(), response.status());
 
     let path = path_label(&path, matched);
-    let labels = [("path", path), ("method", method.to_owned()), ("status", status.as_str().to_owned())];
+    let labels = [("path", path), ("method", method.to_owned()), ("status", status_label(status, response.headers()))];
     metrics::counter!("cyx_requests_total", &labels).increment(1);
     metrics::histogram!("cyx_request_seconds", &labels[..1]).record(elapsed);
     let code = response.extensions().get::<ErrorCode>().copied().map(ErrorCode::as_str);
@@ -86,6 +86,12 @@ fn path_label(path: &str, matched: Option<String>) -> String {
         Some(matched) => matched,
         None => "other".to_owned(),
     }
+}
+
+/// The status; of a gRPC call that was refused at once `grpc-` and its code, because the status is always 200 then.
+fn status_label(status: StatusCode, headers: &HeaderMap) -> String {
+    let refused = headers.get("grpc-status").and_then(|code| code.to_str().ok()).filter(|code| *code != "0");
+    refused.map_or_else(|| status.as_str().to_owned(), |code| format!("grpc-{code}"))
 }
 
 /// A label with few values, as [`path_label`]: HTTP lets callers make up methods.

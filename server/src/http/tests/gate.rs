@@ -75,7 +75,7 @@ async fn nothing_that_callers_make_up_becomes_a_label_of_metrics() {
     for label in [
         "path=\"/health\",method=\"other\"",
         "path=\"/api/auth/sessions/{id}\",method=\"DELETE\"",
-        "path=\"/cyx.meta.v1.MetaService/GetQuota\",method=\"POST\"",
+        "path=\"/cyx.meta.v1.MetaService/GetQuota\",method=\"POST\",status=\"grpc-",
     ] {
         assert!(text.contains(label), "{label}: {text}");
     }
