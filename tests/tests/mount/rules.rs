@@ -112,6 +112,15 @@ fn the_program_fsx_finds_nothing() {
     mount.unmount();
 }
 
+/// Of what pjdfstest 0.2.2 tries as root, at least so much is tried: it skips what it takes for impossible, and would be content with nothing.
+const RULES: u32 = 200;
+
+/// A number in the last line of pjdfstest: `Summary: 0 failed, 1 skipped, 2 passed, …`.
+fn summed_up(text: &str, what: &str) -> Option<u32> {
+    let summary = text.lines().find_map(|line| line.strip_prefix("Summary: "))?;
+    summary.split(", ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
+}
+
 #[test]
 fn the_program_pjdfstest_finds_nothing() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -134,5 +143,7 @@ fn the_program_pjdfstest_finds_nothing() {
     // Several thousand rules hold; the report of one that does not should not drown among them.
     let left: Vec<&str> = text.lines().filter(|line| !line.ends_with(" ok") && !line.ends_with(" skipped")).collect();
     assert!(result.code == 0 && text.contains("Summary: 0 failed"), "{}\n{}", left.join("\n"), result.stderr);
+    let (passed, skipped) = (summed_up(&text, "passed"), summed_up(&text, "skipped"));
+    assert!(passed.is_some_and(|passed| passed >= RULES), "{passed:?} rules were tried and {skipped:?} skipped");
     mount.unmount();
 }
