@@ -1,0 +1,52 @@
+//! A filesystem whose `fsync` waits for nodes and server.
+
+use cyx_fs::Errno;
+use cyx_fs::vfs::Done;
+use cyx_tests::noise;
+
+use super::support::{ME, WRITE, World, bucket, content, until, write_at};
+
+/// So much that it needs nodes.
+const MUCH: usize = 300_000;
+const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_synced_is_committed_and_what_cannot_be_is_not_said_to_be() {
+    let world = World::new();
+    // Nothing is sent because of the time.
+    let machine = world
+        .machine(|options| {
+            options.fsync = Done::Remote;
+            (options.store.idle, options.store.age) = (LONG, LONG);
+        })
+        .await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    let mut wanted = noise(1, MUCH);
+    let (attr, handle) = fs.create(work, b"file", 0o644, WRITE, ME).await.unwrap();
+    for round in 0..3 {
+        let part = noise(10 + round, 1000);
+        let at = usize::try_from(round).unwrap() * 5000;
+        wanted[at..at + part.len()].copy_from_slice(&part);
+        let (at, bytes) = if round == 0 { (0, &wanted[..]) } else { (at, &part[..]) };
+        write_at(fs, handle, at as u64, bytes).await;
+        fs.fsync(handle, round == 1).await.unwrap();
+        assert!(world.user.read("work", "file") == wanted, "round {round}: somebody else reads other bytes");
+    }
+    fs.mkdir(work, b"dir", 0o755, ME).await.unwrap();
+    let (listing, _) = fs.opendir(work).await.unwrap();
+    fs.fsyncdir(listing, false).await.unwrap();
+    fs.releasedir(listing);
+    world.user.ok(["stat", "work", "dir"]);
+
+    world.cluster.kill_node(0);
+    let new = noise(2, MUCH);
+    write_at(fs, handle, 0, &new).await;
+    assert_eq!(fs.fsync(handle, false).await, Err(Errno::EIO));
+    assert!(content(fs, attr.ino).await == new, "it is in the journal");
+    world.cluster.start_node(0);
+    until("nodes are back", async || fs.fsync(handle, false).await.is_ok()).await;
+    assert!(world.user.read("work", "file") == new, "what was synced is what everybody reads");
+    fs.release(handle).await;
+    fs.shutdown().await;
+}
