@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::format::WRITE_MAX;
 use super::*;
 
+mod broken;
 mod cut;
 mod intents;
 
