@@ -313,3 +313,33 @@ async fn what_this_machine_committed_since_is_not_taken_for_somebody_elses() {
     }
     fs.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn so_many_changes_wait_for_the_server_and_no_more() {
+    const MOST: usize = 16_384;
+    let world = World::with(&[SHORT]);
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    list(fs, work).await;
+    without_server(&world, fs, work).await;
+    let mut made = 0;
+    let refused = loop {
+        match fs.mkdir(work, made.to_string().as_bytes(), 0o755, ME).await {
+            Ok(attr) => fs.forget(attr.ino, 1),
+            Err(error) => break error,
+        }
+        made += 1;
+    };
+    // The one that showed that names are decided here may wait as well.
+    assert!((MOST - 1..=MOST).contains(&made), "{made}");
+    assert_eq!(refused, Errno::ENOSPC);
+    assert_eq!(fs.rmdir(work, b"0").await, Err(Errno::ENOSPC), "whatever it is");
+    world.cluster.up();
+    until("the server is heard again", async || fs.state().connected).await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    fs.mkdir(work, b"one more", 0o755, ME).await.unwrap();
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    assert_eq!(world.user.ok(["list", "work", "--json"]).json_lines().len(), made + 1);
+    fs.shutdown().await;
+}
