@@ -104,3 +104,21 @@ async fn what_is_being_filled_is_not_committed_before_it_is_whole() {
     content.write(16, Bytes::from(vec![1; 100])).await.unwrap();
     assert!(done(&mount).await < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_to_all_the_time_is_sent_within_five_seconds() {
+    const EVERY: Duration = Duration::from_millis(100);
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let StoreOptions { idle, age, .. } = StoreOptions::new(folder.path().to_owned());
+    assert!(idle > EVERY && age == Duration::from_secs(5));
+    let (mount, _) = open(&remote, &StoreOptions { idle, age, ..quiet(folder.path()) }).await;
+    let content = mount.store.content_of(file(1), facts(1));
+    let began = Instant::now();
+    while remote.newest_number(file(1)) == 0 {
+        content.write(0, Bytes::from_static(b"a")).await.unwrap();
+        sleep(EVERY).await;
+        assert!(began.elapsed() <= age + 2 * EVERY, "it is not sent while it is written to");
+    }
+    assert!(began.elapsed() + EVERY >= age, "nor each time");
+}
