@@ -384,6 +384,14 @@ async fn beyond_the_largest_file_nothing_is_written() {
     assert!(matches!(content.write(most, Bytes::from_static(b"x")).await, Err(ContentError::TooLarge)));
     assert!(matches!(content.write(u64::MAX, Bytes::from_static(b"x")).await, Err(ContentError::TooLarge)));
     assert!(matches!(content.set_len(most + 1).await, Err(ContentError::TooLarge)));
+    for keep_size in [false, true] {
+        assert!(matches!(content.allocate(0..most + 1, keep_size).await, Err(ContentError::TooLarge)));
+        assert!(matches!(content.punch(most..most + 1, keep_size).await, Err(ContentError::TooLarge)));
+    }
+    let source = mount.store.content_of(file(2), facts(2));
+    source.write(0, Bytes::from_static(b"two")).await.unwrap();
+    assert!(matches!(content.clone_range(&source, 0..2, most - 1).await, Err(ContentError::TooLarge)));
+    assert_eq!(content.len(), 0);
     content.write(most - 1, Bytes::from_static(b"x")).await.unwrap();
     assert_eq!((content.len(), content.seek(0, Seek::Data).await.unwrap()), (most, most - 1));
     assert!(matches!(content.seek(most, Seek::Data).await, Err(ContentError::Nothing)));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cyx_client::tree::change::NewKind;
 use cyx_fs::vfs::{RenameFlags, Seek, SetXattr};
 use cyx_fs::{Caller, Errno, Kind, ROOT_INO, SetAttr, SetTime};
@@ -334,5 +335,48 @@ async fn removing_a_directory_and_moving_out_of_it_do_not_wait_for_each_other() 
     for task in [removing, moving] {
         tokio::time::timeout(LIMIT, task).await.expect("neither waits for the other").unwrap();
     }
+    fs.shutdown().await;
+}
+
+/// `fallocate(2)`: zeros.
+const ZERO_RANGE: i32 = 0x10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_grows_to_its_largest_size_and_not_beyond_not_even_by_a_hole() {
+    const MOST: u64 = 100_000_000_000;
+    let world = World::new();
+    let long = Duration::from_secs(3600);
+    let machine = world.machine(|options| (options.store.idle, options.store.age) = (long, long)).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    let source = put(fs, work, "source", b"ab").await;
+    let from = fs.open_file(source, READ).await.unwrap();
+    let (attr, to) = fs.create(work, b"file", 0o644, WRITE, ME).await.unwrap();
+    let resize = async |size| {
+        fs.setattr(attr.ino, SetAttr { size: Some(size), ..SetAttr::default() }, ME).await.map(|attr| attr.size)
+    };
+    let size = async || fs.getattr(attr.ino, None).await.unwrap().size;
+
+    assert_eq!(fs.write(to, MOST - 1, Bytes::from_static(b"ab")).await, Err(Errno::EFBIG));
+    assert_eq!(resize(MOST + 1).await, Err(Errno::EFBIG));
+    assert_eq!(fs.fallocate(to, 0, MOST, 1).await, Err(Errno::EFBIG));
+    assert_eq!(fs.fallocate(to, ZERO_RANGE, MOST - 1, 2).await, Err(Errno::EFBIG));
+    assert_eq!(fs.copy_file_range(from, 0, to, MOST - 1, 2).await, Err(Errno::EFBIG));
+    assert_eq!(size().await, 0, "nothing of that was done");
+
+    assert_eq!(fs.write(to, MOST - 1, Bytes::from_static(b"a")).await, Ok(1));
+    assert_eq!(fs.append(to, MOST, Bytes::from_static(b"b")).await, Err(Errno::EFBIG));
+    assert_eq!((size().await, resize(0).await), (MOST, Ok(0)));
+    assert_eq!(resize(MOST).await, Ok(MOST));
+    assert_eq!(resize(0).await, Ok(0));
+    assert_eq!(fs.fallocate(to, 0, MOST - 1, 1).await, Ok(()));
+    assert_eq!((size().await, resize(0).await), (MOST, Ok(0)));
+    assert_eq!(fs.fallocate(to, ZERO_RANGE, MOST - 2, 2).await, Ok(()));
+    assert_eq!((size().await, resize(0).await), (MOST, Ok(0)));
+    assert_eq!(fs.copy_file_range(from, 0, to, MOST - 2, 2).await, Ok(2));
+    assert_eq!((size().await, resize(0).await), (MOST, Ok(0)));
+    fs.release(to).await;
+    fs.release(from).await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
     fs.shutdown().await;
 }
