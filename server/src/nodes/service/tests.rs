@@ -403,6 +403,38 @@ async fn heartbeats_are_believed_from_the_nodes_own_machine() {
     assert_eq!(error_code(&refused), ErrorCode::NotFound);
 }
 
+#[test]
+fn a_clock_that_is_minutes_away_is_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let page = recorder.handle();
+    let (node, now) = (NodeId::random(), 1_000_000);
+    metrics::with_local_recorder(&recorder, || {
+        let near = [0, now, now + CLOCK_SKEW_SECONDS, now - CLOCK_SKEW_SECONDS].map(|time| skew(node, time, now));
+        assert_eq!(near, [0, 0, 120, -120]);
+        assert!(!page.render().contains("cyx_node_clock_skew_total"), "{}", page.render());
+        assert_eq!([now + 130, now - 130].map(|time| skew(node, time, now)), [130, -130]);
+        assert!(page.render().contains("cyx_node_clock_skew_total 2"), "{}", page.render());
+    });
+}
+
+#[tokio::test]
+async fn how_far_away_a_nodes_clock_is_is_shown() {
+    let cluster = Cluster::new().await;
+    let (node, address) = cluster.join(&node_key(1)).await;
+    for ahead in [130, -130] {
+        let beat = pb::HeartbeatRequest {
+            node_id: bytes_of(node),
+            address: address.clone(),
+            node_time: now_seconds().checked_add_signed(ahead).unwrap(),
+            ..Default::default()
+        };
+        cluster.server.heartbeat(cluster.request(beat)).await.unwrap();
+        let shown = cluster.test.app.network.placements.node_views()[0].clock_skew_seconds;
+        // The server looks at its clock a moment later.
+        assert!((ahead - 60..=ahead).contains(&shown), "{shown} where it is {ahead}");
+    }
+}
+
 #[tokio::test]
 async fn heartbeats_are_written_down_together() {
     let cluster = Cluster::new().await;
