@@ -86,7 +86,7 @@ async fn a_server_that_runs_stays_announced_however_many_others_are_started() {
         }
         running.renew(db).await.unwrap();
     }
-    running.refresh(&mut *db.read().await.unwrap()).await.unwrap();
+    running.refresh(&mut db.read().await.unwrap()).await.unwrap();
     let announced = running.announced();
     assert_eq!(announced.len(), ANNOUNCED_MAX);
     assert!(announced.iter().any(|key| key.id == used.id()), "it runs");
@@ -102,6 +102,6 @@ async fn a_server_that_runs_stays_announced_however_many_others_are_started() {
         .await;
     gone.unwrap();
     running.renew(db).await.unwrap();
-    running.refresh(&mut *db.read().await.unwrap()).await.unwrap();
+    running.refresh(&mut db.read().await.unwrap()).await.unwrap();
     assert_eq!(running.announced().len(), 0, "what somebody deleted stays so");
 }
