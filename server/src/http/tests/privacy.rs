@@ -134,7 +134,7 @@ async fn an_account_whose_time_has_come_does_not_stay() {
     let confirmed = ada.mailed_confirmation(&session.access).await;
     ada.send("/api/v1/account/delete", &session.access, confirmed).await;
     execute(&server, "UPDATE account SET delete_ns = 1").await;
-    execute(&server, "UPDATE bucket SET deleted_ns = 1 WHERE id = (SELECT MIN(id) FROM bucket)").await;
+    execute(&server, "UPDATE bucket SET deleted_ns = 1 WHERE id = (SELECT id FROM bucket ORDER BY id LIMIT 1)").await;
     let late = ada.send("/api/v1/account/delete/cancel", &session.access, json!({})).await;
     assert_eq!((late.status, late.code()), (StatusCode::CONFLICT, "CONFLICT"));
     crate::accounts::closing::erase_due(&server.running.app).await.unwrap();
