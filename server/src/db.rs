@@ -47,12 +47,27 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// That of a connection.
+    #[must_use]
+    pub fn of(connection: &Conn) -> Self {
+        if connection.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
+    }
+
     /// What makes a `SELECT` lock its rows: `" FOR UPDATE"`, or nothing where there is only one writer anyway.
     #[must_use]
     pub const fn for_update(self) -> &'static str {
         match self {
             Self::Sqlite => "",
             Self::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// As [`Self::for_update`] for rows that stay: `" FOR NO KEY UPDATE"`. Others may write rows that refer to them meanwhile.
+    #[must_use]
+    pub const fn for_no_key_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR NO KEY UPDATE",
         }
     }
 

@@ -21,7 +21,9 @@ mod tests;
 
 pub use self::hand_in::hand_in;
 pub use self::limit::{Promise, ReadWish, Traffic, check, exceeded, promise, read_allowances};
-pub use self::rows::{allowances_of, forget_grants, lock, of_account, release_ended, release_reads, release_reads_of};
+pub use self::rows::{
+    Grown, allowances_of, forget_grants, lock, of_account, release_ended, release_reads, release_reads_of,
+};
 
 /// A month as the sums have it: year × 100 + month, UTC.
 #[must_use]

@@ -94,7 +94,7 @@ pub fn beyond(limit: i64, total: i64, pending: Pending) -> TreeError {
 /// # Errors
 /// [`DbError`].
 pub async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Result<Usage, DbError> {
-    let text = format!("SELECT limit_bytes, used_bytes FROM account WHERE id = $1{}", backend.for_update());
+    let text = format!("SELECT limit_bytes, used_bytes FROM account WHERE id = $1{}", backend.for_no_key_update());
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(account.to_vec()).fetch_optional(conn).await?;
     let row = row.ok_or(DbError::Corrupt("a bucket's owner does not exist"))?;
     Ok(Usage { limit: row.try_get(0)?, used: row.try_get(1)?, pending: None })

@@ -4,7 +4,7 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
-use super::{Conn, DbError};
+use super::{Backend, Conn, DbError};
 
 /// A statement that values are bound to.
 pub type Statement<'q> = Query<'q, Any, AnyArguments>;
@@ -32,7 +32,7 @@ where
     F: Fn(Statement<'q>, &'q R) -> Statement<'q>,
 {
     // SQLite looks a numbered parameter's name up among all others whenever it is bound, so hundreds of them cost more than the rows.
-    let numbered = connection.backend_name() != "SQLite";
+    let numbered = Backend::of(connection) != Backend::Sqlite;
     let mut written = 0;
     let mut rest = rows;
     while !rest.is_empty() {

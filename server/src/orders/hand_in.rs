@@ -1,13 +1,14 @@
 //! Orders that a node hands in, checked and counted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cyx_core::ids::NodeId;
+use cyx_core::ids::{GrantId, NodeId};
 use cyx_core::order::{Order, OrderError};
 use cyx_proto::node::v1 as pb;
 
-use super::rows;
+use super::rows::{self, Grown, Issued};
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::error::ApiError;
 use crate::ledger::traffic;
@@ -42,27 +43,47 @@ pub async fn hand_in(db: &Db, node: NodeId, orders: Vec<Bytes>) -> Result<Vec<pb
         let now = now_seconds();
         let done = db.write(move |conn| {
             let batch = Arc::clone(&batch);
-            Box::pin(async move {
-                let mut outcomes = Vec::with_capacity(batch.len());
-                for order in batch.iter() {
-                    outcomes.push(take(conn, backend, node, order, now).await?);
-                }
-                Ok::<_, DbError>(outcomes)
-            })
+            Box::pin(async move { take(conn, backend, node, &batch, now).await })
         });
         outcomes.extend(done.await?);
     }
     Ok(outcomes.into_iter().map(|outcome| report(node, outcome)).collect())
 }
 
-async fn take(conn: &mut Conn, backend: Backend, node: NodeId, bytes: &[u8], now: u64) -> Result<Outcome, DbError> {
-    let refused = |why, settled| Ok(Outcome::Refused { why, settled });
-    let Ok(read) = Order::read_unchecked(bytes) else { return refused("malformed", 0) };
-    let Some(issued) = rows::issued(conn, backend, read.grant).await? else { return refused("unknown_grant", 0) };
+async fn take(
+    conn: &mut Conn,
+    backend: Backend,
+    node: NodeId,
+    batch: &[Bytes],
+    now: u64,
+) -> Result<Vec<Outcome>, DbError> {
+    let grants: Vec<Option<GrantId>> =
+        batch.iter().map(|bytes| Some(Order::read_unchecked(bytes).ok()?.grant)).collect();
+    let issued = rows::issued(conn, backend, &grants.iter().flatten().copied().collect()).await?;
+    let mut grown = BTreeMap::new();
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for (bytes, grant) in batch.iter().zip(grants) {
+        let issued = grant.and_then(|grant| issued.get(&grant));
+        outcomes.push(match issued {
+            Some(issued) => count(issued, node, bytes, &mut grown),
+            None if grant.is_none() => Outcome::Refused { why: "malformed", settled: 0 },
+            None => Outcome::Refused { why: "unknown_grant", settled: 0 },
+        });
+    }
+    let grown: Vec<Grown<'_>> = grown.into_values().collect();
+    rows::settle(conn, &grown, now).await?;
+    traffic::note(conn, backend, &grown).await?;
+    Ok(outcomes)
+}
+
+/// Checks one order and notes what its grant grows to. Others of the same batch may have been for the same grant.
+fn count<'a>(issued: &Issued, node: NodeId, bytes: &'a [u8], grown: &mut BTreeMap<GrantId, Grown<'a>>) -> Outcome {
+    let grant = issued.terms.grant;
+    let settled = grown.get(&grant).map_or(issued.settled, |grown| grown.traffic);
+    let refused = |why, settled| Outcome::Refused { why, settled };
     if issued.terms.node != node {
         return refused("other_node", 0);
     }
-    let settled = issued.settled;
     let order = match Order::verify(bytes, &issued.terms) {
         Ok(order) => order,
         Err(OrderError::Malformed(_)) => return refused("malformed", settled),
@@ -73,9 +94,8 @@ async fn take(conn: &mut Conn, backend: Backend, node: NodeId, bytes: &[u8], now
     if order.traffic <= settled {
         return refused("already_counted", settled);
     }
-    rows::settle(conn, &issued, order.traffic, now).await?;
-    traffic::note(conn, backend, &issued.terms, settled, order.traffic, bytes).await?;
-    Ok(Outcome::Counted { grown: order.traffic - settled, settled: order.traffic })
+    grown.insert(grant, Grown { issued: *issued, traffic: order.traffic, order: bytes });
+    Outcome::Counted { grown: order.traffic - settled, settled: order.traffic }
 }
 
 fn report(node: NodeId, outcome: Outcome) -> pb::OrderResult {

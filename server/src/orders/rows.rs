@@ -1,11 +1,11 @@
 //! Grants and sums in the database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cyx_core::ids::{AccountId, GrantId, LeaseId, NodeId, SessionId};
 use cyx_core::order::Terms;
 use cyx_core::units::GRANT_LIFETIME_SECONDS;
-use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::limit::Traffic;
 use super::month;
@@ -24,6 +24,17 @@ pub struct Issued {
     pub account: Option<AccountId>,
     /// The highest order so far.
     pub settled: u64,
+}
+
+/// A grant whose orders count for more than before.
+#[derive(Debug, Clone, Copy)]
+pub struct Grown<'a> {
+    /// As it was before.
+    pub issued: Issued,
+    /// The highest order now.
+    pub traffic: u64,
+    /// That order, as the client signed it.
+    pub order: &'a [u8],
 }
 
 /// A grant about to be issued.
@@ -122,7 +133,8 @@ pub async fn allowances_of(
 /// [`DbError`].
 pub async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Result<(), DbError> {
     if backend == Backend::Postgres {
-        sqlx::query("SELECT 1 FROM account WHERE id = $1 FOR UPDATE").bind(&account.0[..]).fetch_optional(conn).await?;
+        let text = format!("SELECT 1 FROM account WHERE id = $1{}", backend.for_no_key_update());
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind(&account.0[..]).fetch_optional(conn).await?;
     }
     Ok(())
 }
@@ -132,14 +144,9 @@ pub async fn lock(conn: &mut Conn, backend: Backend, account: AccountId) -> Resu
 /// # Errors
 /// [`DbError`].
 pub async fn release_ended(conn: &mut Conn, session: SessionId, now: u64) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE traffic_grant SET promised_until = $1 WHERE promised_until > $1 AND lease IN \
-         (SELECT id FROM lease WHERE session = $2 AND expires = $1)",
-    )
-    .bind(signed(now))
-    .bind(&session.0[..])
-    .execute(conn)
-    .await?;
+    let which = "promised_until > $1 AND lease IN (SELECT id FROM lease WHERE session = $2 AND expires = $1)";
+    let text = release(which, Backend::of(conn));
+    sqlx::query(sqlx::AssertSqlSafe(text)).bind(signed(now)).bind(&session.0[..]).execute(conn).await?;
     Ok(())
 }
 
@@ -154,15 +161,14 @@ pub async fn release_reads(
     session_key: [u8; 32],
     now: u64,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE traffic_grant SET promised_until = $1 \
-         WHERE account = $2 AND promised_until > $1 AND session_key = $3 AND length(lease) = 0",
-    )
-    .bind(signed(now))
-    .bind(&account.0[..])
-    .bind(&session_key[..])
-    .execute(conn)
-    .await?;
+    let text =
+        release("account = $2 AND promised_until > $1 AND session_key = $3 AND length(lease) = 0", Backend::of(conn));
+    sqlx::query(sqlx::AssertSqlSafe(text))
+        .bind(signed(now))
+        .bind(&account.0[..])
+        .bind(&session_key[..])
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -179,61 +185,83 @@ pub async fn release_reads_of(conn: &mut Conn, session: SessionId, now: u64) -> 
     release_reads(conn, sql::id(&row, 0)?, sql::array(&row, 1)?, now).await
 }
 
-/// A grant that was issued, locked until the transaction ends.
-pub(super) async fn issued(conn: &mut Conn, backend: Backend, grant: GrantId) -> Result<Option<Issued>, DbError> {
-    let text = format!(
-        "SELECT account, node, session_key, allowance, settled FROM traffic_grant WHERE id = $1{}",
-        backend.for_update()
-    );
-    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(&mut *conn).await?;
-    let Some(row) = row else { return issued_for_repair(conn, backend, grant).await };
-    let account = row.try_get::<Vec<u8>, _>(0)?;
-    let node = row.try_get::<Vec<u8>, _>(1)?;
-    let key = row.try_get::<Vec<u8>, _>(2)?;
-    let bytes =
-        |column: usize| -> Result<u64, DbError> { Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)) };
-    let terms = Terms {
-        node: NodeId::try_from(&node[..]).map_err(|_| DbError::Corrupt("traffic_grant.node"))?,
-        grant,
-        session_key: key.try_into().map_err(|_| DbError::Corrupt("traffic_grant.session_key"))?,
-        allowance: bytes(3)?,
-    };
-    let account = AccountId::try_from(&account[..]).map_err(|_| DbError::Corrupt("traffic_grant.account"))?;
-    Ok(Some(Issued { terms, account: Some(account), settled: bytes(4)? }))
+/// The statement that gives grants back from `$1` on. It locks them as [`issued`] does.
+fn release(which: &str, backend: Backend) -> String {
+    match backend {
+        Backend::Sqlite => format!("UPDATE traffic_grant SET promised_until = $1 WHERE {which}"),
+        Backend::Postgres => format!(
+            "UPDATE traffic_grant SET promised_until = $1 WHERE id IN \
+             (SELECT id FROM traffic_grant WHERE {which} ORDER BY id FOR NO KEY UPDATE)"
+        ),
+    }
 }
 
-/// As [`issued`], among the grants by which nodes read from each other.
-async fn issued_for_repair(conn: &mut Conn, backend: Backend, grant: GrantId) -> Result<Option<Issued>, DbError> {
-    let text =
-        format!("SELECT node, session_key, allowance, settled FROM repair_grant WHERE id = $1{}", backend.for_update());
-    let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(grant.to_vec()).fetch_optional(conn).await?;
-    let Some(row) = row else { return Ok(None) };
-    let terms =
-        Terms { node: sql::id(&row, 0)?, grant, session_key: sql::array(&row, 1)?, allowance: sql::uint(&row, 2)? };
-    Ok(Some(Issued { terms, account: None, settled: sql::uint(&row, 3)? }))
+/// Those of the grants that were issued, locked until the transaction ends. Whoever locks several does it in the order of their ids, so that no
+/// two wait for each other.
+pub(super) async fn issued(
+    conn: &mut Conn,
+    backend: Backend,
+    grants: &BTreeSet<GrantId>,
+) -> Result<HashMap<GrantId, Issued>, DbError> {
+    let tail = format!(") ORDER BY id{}", backend.for_no_key_update());
+    let ids: Vec<[u8; 16]> = grants.iter().map(|grant| grant.0).collect();
+    let head = "SELECT id, node, session_key, allowance, settled, account FROM traffic_grant WHERE id IN (";
+    let mut found = HashMap::with_capacity(ids.len());
+    for row in &sql::fetch_in(conn, head, &tail, &[], &ids).await? {
+        let terms = terms_of(row)?;
+        let account = Some(sql::id(row, 5)?);
+        found.insert(terms.grant, Issued { terms, account, settled: sql::uint(row, 4)? });
+    }
+    // The others may be those by which nodes read from each other.
+    let ids: Vec<[u8; 16]> = grants.iter().filter(|grant| !found.contains_key(grant)).map(|grant| grant.0).collect();
+    let head = "SELECT id, node, session_key, allowance, settled FROM repair_grant WHERE id IN (";
+    for row in &sql::fetch_in(conn, head, &tail, &[], &ids).await? {
+        let terms = terms_of(row)?;
+        found.insert(terms.grant, Issued { terms, account: None, settled: sql::uint(row, 4)? });
+    }
+    Ok(found)
 }
 
-/// Raises the settled traffic of a grant and adds what is new to both sums.
-pub(super) async fn settle(conn: &mut Conn, issued: &Issued, traffic: u64, now: u64) -> Result<(), DbError> {
-    let Issued { terms, account, settled } = issued;
-    let grown = signed(traffic.saturating_sub(*settled));
-    let text = match account {
-        Some(_) => "UPDATE traffic_grant SET settled = $1 WHERE id = $2",
-        None => "UPDATE repair_grant SET settled = $1 WHERE id = $2",
-    };
-    sqlx::query(text).bind(signed(traffic)).bind(&terms.grant.0[..]).execute(&mut *conn).await?;
-    let of_account = account.map(|account| {
+fn terms_of(row: &AnyRow) -> Result<Terms, DbError> {
+    Ok(Terms {
+        grant: sql::id(row, 0)?,
+        node: sql::id(row, 1)?,
+        session_key: sql::array(row, 2)?,
+        allowance: sql::uint(row, 3)?,
+    })
+}
+
+/// Raises the settled traffic of grants and adds what is new to the sums of accounts and nodes.
+pub(super) async fn settle(conn: &mut Conn, grown: &[Grown<'_>], now: u64) -> Result<(), DbError> {
+    // In the order of their ids, for the same reason.
+    let (mut of_accounts, mut of_nodes) = (BTreeMap::<AccountId, i64>::new(), BTreeMap::<NodeId, i64>::new());
+    for Grown { issued: Issued { terms, account, settled }, traffic, .. } in grown {
+        let text = match account {
+            Some(_) => "UPDATE traffic_grant SET settled = $1 WHERE id = $2",
+            None => "UPDATE repair_grant SET settled = $1 WHERE id = $2",
+        };
+        sqlx::query(text).bind(signed(*traffic)).bind(&terms.grant.0[..]).execute(&mut *conn).await?;
+        let more = signed(traffic.saturating_sub(*settled));
+        for sum in account
+            .map(|account| of_accounts.entry(account).or_default())
+            .into_iter()
+            .chain([of_nodes.entry(terms.node).or_default()])
+        {
+            *sum = sum.saturating_add(more);
+        }
+    }
+    let of_accounts = of_accounts.into_iter().map(|(account, bytes)| {
         let text = "INSERT INTO traffic_account (account, month, bytes) VALUES ($1, $2, $3) \
                     ON CONFLICT (account, month) DO UPDATE SET bytes = traffic_account.bytes + excluded.bytes";
-        (text, account.0)
+        (text, account.0, bytes)
     });
-    let of_node = (
-        "INSERT INTO traffic_node (node, month, bytes) VALUES ($1, $2, $3) \
-         ON CONFLICT (node, month) DO UPDATE SET bytes = traffic_node.bytes + excluded.bytes",
-        terms.node.0,
-    );
-    for (text, id) in of_account.into_iter().chain([of_node]) {
-        sqlx::query(text).bind(id.to_vec()).bind(month(now)).bind(grown).execute(&mut *conn).await?;
+    let of_nodes = of_nodes.into_iter().map(|(node, bytes)| {
+        let text = "INSERT INTO traffic_node (node, month, bytes) VALUES ($1, $2, $3) \
+                    ON CONFLICT (node, month) DO UPDATE SET bytes = traffic_node.bytes + excluded.bytes";
+        (text, node.0, bytes)
+    });
+    for (text, id, bytes) in of_accounts.chain(of_nodes) {
+        sqlx::query(text).bind(id.to_vec()).bind(month(now)).bind(bytes).execute(&mut *conn).await?;
     }
     Ok(())
 }

@@ -1,13 +1,17 @@
 //! Orders against a real database: what counts, what does not, and where it is added up.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cyx_core::ids::{AccountId, GrantId, NodeId};
 use cyx_core::order::Order;
 use cyx_core::units::MIB;
 use ed25519_dalek::SigningKey;
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::rows::{HAND_IN_SECONDS, NewGrant};
 use super::*;
+use crate::db::{Backend, Db, DbError};
 use crate::error::ApiError;
 use crate::nodes::testing::{account, node, number, server_with};
 use crate::test_support::TestApp;
@@ -15,6 +19,8 @@ use crate::time::now_seconds;
 
 const OWNER: AccountId = AccountId([7; 16]);
 const GRANT: GrantId = GrantId([1; 16]);
+/// One whose id is lower than that of an older one.
+const LOWER: GrantId = GrantId([0; 16]);
 
 fn session() -> SigningKey {
     SigningKey::from_bytes(&[6; 32])
@@ -123,6 +129,108 @@ async fn what_is_settled_is_no_longer_promised_and_stays_when_the_grant_is_forgo
     assert_eq!(forgotten, 1);
     assert_eq!((traffic().await.settled, traffic().await.reads), (30, 0));
     assert_eq!(results(&test, node_id(1), &[order(node_id(1), GRANT, 40)]).await, [result("unknown_grant", 0)]);
+}
+
+/// SQLite has one writer: nobody waits for a row there.
+fn rows_are_locked(test: &TestApp) -> bool {
+    test.app.db.backend() == Backend::Postgres
+}
+
+#[tokio::test]
+async fn orders_count_while_others_are_promised_traffic() {
+    let test = server().await;
+    if !rows_are_locked(&test) {
+        return;
+    }
+    let db = test.app.db.clone();
+    let job = test.app.db.write(move |conn| {
+        let db = db.clone();
+        Box::pin(async move {
+            lock(conn, db.backend(), OWNER).await?;
+            // The account has no sum of this month yet. Whoever promises waits for grants next, so nobody may wait for the account with one.
+            let orders = vec![order(node_id(1), GRANT, 10)];
+            let done = tokio::time::timeout(Duration::from_secs(20), hand_in(&db, node_id(1), orders)).await;
+            Ok::<_, DbError>(done.is_ok())
+        })
+    });
+    assert!(job.await.unwrap(), "it waits for the account");
+}
+
+/// Runs something that locks two grants while the one with the higher id, which is the older row, is held. Whether the other one is locked
+/// meanwhile.
+async fn locks_the_lower_first<F>(test: &TestApp, locks: impl FnOnce(Db) -> F) -> bool
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    issue(test, NewGrant { id: LOWER, node: node_id(1), lease: None, allowance: 100, expires: now_seconds() + 60 })
+        .await;
+    let db = test.app.db.clone();
+    let mut holder = db.connect().await.unwrap();
+    let lock = |skip| format!("SELECT id FROM traffic_grant WHERE id = $1 FOR UPDATE{skip}");
+    sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
+    let held = sqlx::query(AssertSqlSafe(lock(""))).bind(GRANT.to_vec()).fetch_optional(&mut holder).await.unwrap();
+    assert!(held.is_some());
+    let waiting = tokio::spawn(locks(db.clone()));
+    let mut is_locked = false;
+    for _ in 0..400 {
+        let mut other = db.connect().await.unwrap();
+        let free = sqlx::query(AssertSqlSafe(lock(" SKIP LOCKED"))).bind(LOWER.to_vec()).fetch_optional(&mut other);
+        is_locked = free.await.unwrap().is_none();
+        other.close().await.unwrap();
+        if is_locked {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(!waiting.is_finished(), "it had to wait");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    waiting.await.unwrap();
+    is_locked
+}
+
+#[tokio::test]
+async fn whoever_locks_several_grants_does_it_in_the_order_of_their_ids() {
+    let test = server().await;
+    if !rows_are_locked(&test) {
+        return;
+    }
+    let orders = vec![order(node_id(1), GRANT, 10), order(node_id(1), LOWER, 10)];
+    let hands_in = async |db: Db| drop(hand_in(&db, node_id(1), orders).await.unwrap());
+    assert!(locks_the_lower_first(&test, hands_in).await);
+
+    let test = server().await;
+    let session_key = session().verifying_key().to_bytes();
+    let releases = async move |db: Db| {
+        let now = now_seconds();
+        db.write(move |conn| Box::pin(release_reads(conn, OWNER, session_key, now))).await.unwrap();
+    };
+    assert!(locks_the_lower_first(&test, releases).await);
+}
+
+#[tokio::test]
+async fn orders_of_one_batch_are_added_up_by_account_and_node() {
+    let test = server().await;
+    const OTHER: AccountId = AccountId([3; 16]);
+    account(&test, OTHER, 1 << 40).await;
+    let expires = now_seconds() + 60;
+    let grants: Vec<GrantId> = (10..150).map(|number| GrantId([number; 16])).collect();
+    for (owner, grants) in [(OWNER, &grants[..100]), (OTHER, &grants[100..])] {
+        let new = |id: &GrantId| NewGrant { id: *id, node: node_id(1), lease: None, allowance: 100, expires };
+        let (session_key, grants) = (session().verifying_key().to_bytes(), grants.iter().map(new).collect::<Vec<_>>());
+        let job = test.app.db.write(move |conn| {
+            let promise_ = Promise { account: owner, session_key, grants: grants.clone() };
+            Box::pin(async move { promise(conn, &promise_).await })
+        });
+        job.await.unwrap();
+    }
+    let orders: Vec<Bytes> = grants.iter().rev().map(|grant| order(node_id(1), *grant, 3)).collect();
+    assert_eq!(results(&test, node_id(1), &orders).await, vec![result("", 3); 140]);
+    let of = async |owner: AccountId| {
+        of_account(&mut test.app.db.read().await.unwrap(), owner, now_seconds()).await.unwrap().settled
+    };
+    assert_eq!((of(OWNER).await, of(OTHER).await, sums(&test).await), (300, 120, [420, 420]));
+    let noted = "SELECT CAST(SUM(traffic - paid_before) AS BIGINT) FROM ledger_order";
+    assert_eq!(number(&test, noted).await, 420);
 }
 
 #[test]
