@@ -469,6 +469,48 @@ async fn every_file_whose_segment_is_refused_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_lease_suffices_for_what_a_patch_writes() {
+    let world = World::new(3).await;
+    world.put("file", &[1; 50_000], &PutOptions::default()).await.unwrap();
+    // Alone longer than what is asked for at least, and in blobs of one frame and less.
+    for data in [vec![0..400_000], (0..100).map(|at| at * 20_000..at * 20_000 + 9_000).collect()] {
+        let located = world.bucket.resolve(&path("file")).await.unwrap();
+        let patch = Patch {
+            base: world.engine().open(&world.bucket, &located).await.unwrap(),
+            size: 2_000_000,
+            data,
+            holes: Vec::new(),
+            shared: Vec::new(),
+            source: Arc::new(Written),
+            ahead: Vec::new(),
+            mtime_ns: 1,
+            changed_ns: 1,
+            txn: TxnId::random(),
+        };
+        let before = world.gateway.state().storage.leased;
+        world.uploads().prepare(vec![patch]).await.commit(None).await.pop().unwrap().unwrap();
+        assert_eq!(world.gateway.state().storage.leased, before + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_too_small_is_given_back_for_one_that_is_not() {
+    let world = World::new(3).await;
+    world.gateway.state().storage.room = Some(300_000);
+    let uploads = world.uploads();
+    uploads.expect(1);
+    while world.gateway.state().storage.leased == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let plain = noise(290_000);
+    let place = uploads.place(&path("file")).await.unwrap();
+    let source = Source::Bytes(Bytes::from(plain.clone()));
+    uploads.put(place, source, None, &PutOptions::default(), &Silent).await.unwrap();
+    assert!(world.get("file").await.unwrap() == plain);
+    assert_eq!(world.gateway.state().storage.leased, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_fills_its_buffer_whatever_was_in_it() {
     let world = World::new(3).await;
     world.put("a", &[1; 50_000], &PutOptions::default()).await.unwrap();

@@ -137,20 +137,27 @@ impl Leases {
     }
 
     /// A lease under which a segment of `bytes` sealed bytes may be stored, which are counted as used. When the server knows the
-    /// segment, [`Lease::settled`] has to be told. `coming` is how many more will
-    /// probably follow.
+    /// segment, [`Lease::settled`] has to be told. `coming` is how many more sealed bytes will probably follow.
     pub(crate) async fn take(&self, bytes: u64, coming: u64) -> Result<Arc<Lease>> {
         let mut current = self.current.lock().await;
         if let Some(lease) = current.as_ref().filter(|lease| lease.take(bytes)) {
             return Ok(Arc::clone(lease));
         }
         let wanted = bytes.saturating_add(coming).clamp(self.least(), MOST).max(bytes);
-        let lease = self.ask(wanted, bytes, None).await?;
+        let mut asked = self.ask(wanted, bytes, None).await;
+        if asked.as_ref().is_err_and(|error| error.code() == ErrorCode::QuotaExceeded) {
+            // What is left of the one at hand, and of others, counts as used.
+            *current = None;
+            if self.give_back_done(None).await {
+                asked = self.ask(wanted, bytes, None).await;
+            }
+        }
+        let lease = asked?;
         *current = Some(Arc::clone(&lease));
         Ok(lease)
     }
 
-    /// The scheme of the lease at hand, or of a new one: what segments should be cut for.
+    /// The scheme of the lease at hand, or of a new one for so many sealed bytes: what segments should be cut for.
     pub(crate) async fn scheme(&self, coming: u64) -> Result<Scheme> {
         let mut current = self.current.lock().await;
         if let Some(lease) = current.as_ref().filter(|lease| lease.take(0)) {
@@ -210,15 +217,20 @@ impl Leases {
     /// Gives back leases that are spent or exchanged and have no segment under them that the server does not know.
     pub(crate) async fn release_spent(&self) {
         let current = self.current.lock().await.clone();
+        self.give_back_done(current.as_ref()).await;
+    }
+
+    /// The same, for who knows the one at hand. Whether there were any.
+    async fn give_back_done(&self, current: Option<&Arc<Lease>>) -> bool {
         let is_done = |lease: &Arc<Lease>| {
-            lease.outstanding.load(Ordering::Relaxed) == 0
-                && !current.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease))
+            lease.outstanding.load(Ordering::Relaxed) == 0 && !current.is_some_and(|now| Arc::ptr_eq(now, lease))
         };
         let done: Vec<Arc<Lease>> = self.taken().extract_if(.., |lease| is_done(lease)).collect();
         // Those that ended by themselves are nobody's any more.
         let ended = unix_seconds().saturating_sub(MARGIN_SECONDS);
         self.taken().retain(|lease| lease.use_until >= ended);
         self.give_back(&done).await;
+        !done.is_empty()
     }
 
     /// Gives everything back. What was stored under the leases and not committed by now is lost.

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::SealedBlob;
 use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
-use super::upload::{Shipped, Uploads, Wish};
+use super::upload::{Shipped, Uploads, Wish, sealed_len};
 use crate::error::{Error, Result};
 
 mod ahead;
@@ -116,6 +116,10 @@ impl Wanted {
     fn len(&self) -> u64 {
         self.range.end - self.range.start
     }
+
+    fn sealed_len(&self) -> u64 {
+        sealed_len(self.len())
+    }
 }
 
 struct Made {
@@ -172,11 +176,11 @@ impl Uploads {
             return Ok(Vec::new());
         }
         let tuning = self.shared.transfer.tuning();
-        let scheme = self.shared.leases.scheme(total).await?;
+        let mut coming: u64 = wanted.iter().map(Wanted::sealed_len).sum();
+        let scheme = self.shared.leases.scheme(coming).await?;
         // A large file that is committed in parts is a large one all the same.
         let whole = if let [file] = &*files { total.max(file.patch.size) } else { total };
         let full = tuning.segment_plain(scheme, whole);
-        let mut coming: u64 = wanted.iter().map(Wanted::len).sum();
         let mut segments: Vec<Vec<Wanted>> = Vec::new();
         let mut room = 0;
         for run in wanted {
@@ -208,7 +212,7 @@ impl Uploads {
         loop {
             while jobs.len() < SEGMENTS_AT_ONCE {
                 let Some(segment) = waiting.next() else { break };
-                coming = coming.saturating_sub(segment.iter().map(Wanted::len).sum());
+                coming = coming.saturating_sub(segment.iter().map(Wanted::sealed_len).sum());
                 let (uploads, after) = (self.clone(), coming);
                 jobs.spawn(async move {
                     let shipped = uploads.ship_segment(segment, scheme, after).await?;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use cyx_core::extent::Extent;
 use cyx_core::ids::TxnId;
 use cyx_core::scheme::Scheme;
-use cyx_core::units::{FRAME_PLAIN, FRAME_SEALED, INLINE_MAX};
+use cyx_core::units::{FRAME_PLAIN, FRAME_SEALED, FRAME_TAG, INLINE_MAX};
 use cyx_crypto::frames::BlobCipher;
 use cyx_crypto::keys::InodeKey;
 use cyx_proto::convert::bytes_of;
@@ -86,7 +86,7 @@ impl Uploads {
     /// Says that about so many bytes for nodes will follow soon: asks for a lease and connects to its nodes meanwhile.
     pub fn expect(&self, bytes: u64) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.leases.prepare(sealed_about(bytes)).await });
+        tokio::spawn(async move { shared.leases.prepare(sealed_len(bytes)).await });
     }
 
     /// Gives leases back that are not needed any more. Everything has to be committed by now.
@@ -236,7 +236,7 @@ impl Sending<'_> {
             let left = self.known.map(|known| known.saturating_sub(offset));
             // Of a stream as much again as came already, and a first segment.
             let coming = left.unwrap_or(offset.max(transfer.tuning().frames * FRAME_PLAIN));
-            let scheme = leases.scheme(sealed_about(coming)).await?;
+            let scheme = leases.scheme(sealed_len(coming)).await?;
             if let Some(resume) = self.options.resume.as_deref_mut()
                 && let Some(lease) = leases.current().await
             {
@@ -272,7 +272,7 @@ impl Sending<'_> {
                     continue;
                 }
             }
-            self.dispatch(buffer, filled, scheme, offset, sealed_about(coming.saturating_sub(filled)));
+            self.dispatch(buffer, filled, scheme, offset, sealed_len(coming.saturating_sub(filled)));
             offset += filled;
             if filled < frames as u64 * FRAME_PLAIN {
                 break;
@@ -388,7 +388,7 @@ impl Content {
     }
 }
 
-/// Sealed bytes of about so many plain ones.
-fn sealed_about(plain: u64) -> u64 {
-    plain.saturating_add(plain / 1000)
+/// Sealed bytes of so many plain ones, if they are cut between frames.
+pub(super) fn sealed_len(plain: u64) -> u64 {
+    plain.saturating_add(plain.div_ceil(FRAME_PLAIN).saturating_mul(FRAME_TAG))
 }

@@ -489,7 +489,7 @@ impl MetaService for Fake {
         request: Request<pb::ReleaseLeaseRequest>,
     ) -> Result<Response<pb::ReleaseLeaseResponse>, Status> {
         self.call("release_lease", request, |state, asked| {
-            state.storage.leases.retain(|lease| !asked.leases.contains(lease));
+            state.storage.release(&asked.leases);
             Ok(pb::ReleaseLeaseResponse {})
         })
     }

@@ -24,14 +24,27 @@ pub struct Storage {
     pub leased: u32,
     /// Why no lease is given.
     pub refuses_leases: Option<(ErrorCode, &'static str)>,
+    /// Bytes that leases may still be for, if that is limited.
+    pub room: Option<u64>,
+    /// What leases took of that.
+    held: HashMap<Bytes, u64>,
     /// Blobs by staging transaction.
     pub staged: HashMap<Bytes, Vec<Bytes>>,
 }
 
 impl Storage {
+    pub fn release(&mut self, leases: &[Bytes]) {
+        self.leases.retain(|lease| !leases.contains(lease));
+        let back: u64 = leases.iter().filter_map(|lease| self.held.remove(lease)).sum();
+        self.room = self.room.map(|room| room + back);
+    }
+
     pub fn lease(&mut self, asked: &pb::LeasePlacementRequest) -> Result<pb::LeasePlacementResponse, Status> {
         if let Some((code, message)) = self.refuses_leases {
             return Err(status(code, message));
+        }
+        if self.room.is_some_and(|room| room < asked.bytes) {
+            return Err(status(ErrorCode::QuotaExceeded, "no room"));
         }
         let usable: Vec<pb::NodeAccess> =
             self.nodes.iter().filter(|access| !asked.avoid.contains(&access.node)).cloned().collect();
@@ -43,6 +56,10 @@ impl Storage {
         let (lease, placement) = (convert::bytes_of(LeaseId::random()), convert::bytes_of(PlacementId::random()));
         self.leases.push(lease.clone());
         self.leased += 1;
+        if let Some(room) = &mut self.room {
+            *room -= asked.bytes;
+            self.held.insert(lease.clone(), asked.bytes);
+        }
         let row = pb::Placement {
             id: placement.clone(),
             scheme: Some(scheme.into()),

@@ -9,7 +9,7 @@ use cyx_core::units::FRAME_PLAIN;
 
 use super::{Made, PlainSource, Wanted};
 use crate::error::{Error, Result};
-use crate::transfer::upload::{Shipped, Uploads};
+use crate::transfer::upload::{Shipped, Uploads, sealed_len};
 
 /// Segments that are stored, with the blobs in each.
 pub(super) type Stored = Vec<(Shipped, Vec<Made>)>;
@@ -43,13 +43,13 @@ pub struct OnItsWay {
 }
 
 impl Uploads {
-    /// Stores a range of a file ahead of its commit. `coming` is how many bytes will probably follow.
+    /// Stores a range of a file ahead of its commit. `coming` is how many plain bytes will probably follow.
     ///
     /// # Errors
     /// [`Error::TooFewNodes`], quota and network errors, [`Error::Local`] for the source.
     pub async fn ahead(&self, range: Range<u64>, source: Arc<dyn PlainSource>, coming: u64) -> Result<Ahead> {
         let mut ahead = Ahead { stored: Vec::new() };
-        self.store_run(Wanted { patch: 0, range, source }, coming, &mut ahead.stored).await?;
+        self.store_run(Wanted { patch: 0, range, source }, sealed_len(coming), &mut ahead.stored).await?;
         Ok(ahead)
     }
 
@@ -77,8 +77,9 @@ impl Uploads {
         }
     }
 
+    /// `coming` is how many sealed bytes will probably follow.
     async fn store_run(&self, run: Wanted, coming: u64, stored: &mut Stored) -> Result<()> {
-        let scheme = self.shared.leases.scheme(coming).await?;
+        let scheme = self.shared.leases.scheme(run.sealed_len().saturating_add(coming)).await?;
         // Who sends ahead expects a large file.
         let full = self.shared.transfer.tuning().segment_plain(scheme, u64::MAX);
         for range in even(run.range, full) {
