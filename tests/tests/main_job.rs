@@ -61,6 +61,34 @@ fn what_was_deleted_is_gone_and_what_was_trashed_comes_back() {
 }
 
 #[test]
+fn what_was_deleted_before_its_directory_comes_back_behind_it() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("barbara");
+    user.ok(["bucket", "create", "docs"]);
+    user.write("docs", "a/b/one", b"first");
+    user.write("docs", "a/b/two", b"second");
+    user.ok(["delete", "docs", "a/b/one"]);
+    user.ok(["delete", "docs", "a", "--recursive"]);
+    let listed = || {
+        let trash = user.ok(["trash", "list", "docs", "--json"]).json_lines();
+        trash.iter().map(|entry| entry["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(), ["a", "a/b/one"]);
+    let refused = user.fails(3, ["trash", "restore", "docs", "a/b/one"]);
+    assert!(refused.stderr.contains("Restore the directory first"), "{refused:?}");
+    user.ok(["trash", "restore", "docs", "a", "a/b/one"]);
+    assert_eq!((user.read("docs", "a/b/one"), user.read("docs", "a/b/two")), (b"first".to_vec(), b"second".to_vec()));
+
+    // For good it goes with the directory, because nobody could read its name without.
+    user.ok(["delete", "docs", "a/b/one"]);
+    user.ok(["delete", "docs", "a", "--recursive"]);
+    user.ok(["trash", "empty", "docs", "a"]);
+    assert_eq!(listed(), [""; 0]);
+    let bucket = user.ok(["bucket", "list", "--json"]).json_lines();
+    assert_eq!(bucket[0]["files"], 0, "{bucket:?}");
+}
+
+#[test]
 fn another_machine_sees_the_same_files() {
     let cluster = Cluster::start(3);
     let user = cluster.user("edsger");

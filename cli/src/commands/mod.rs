@@ -239,7 +239,11 @@ pub fn ends_with_slash(key: &OsStr) -> bool {
 /// What kind of thing an entry is, in JSON.
 #[must_use]
 pub fn kind_word(located: &Located) -> &'static str {
-    match InodeKind::from_number(located.inode.kind) {
+    kind_name(located.inode.kind)
+}
+
+fn kind_name(number: i32) -> &'static str {
+    match InodeKind::from_number(number) {
         Ok(InodeKind::File) => "file",
         Ok(InodeKind::Directory) => "directory",
         Ok(InodeKind::Symlink) => "symlink",

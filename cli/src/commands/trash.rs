@@ -1,13 +1,15 @@
 //! `cyx trash`.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 
-use cyx_client::tree::trash::{Purged, Trashed};
-use cyx_client::{Bucket, TreePath};
+use cyx_client::TreePath;
+use cyx_client::tree::trash::{Purged, Trashed, Unreadable};
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::TrashId;
 use serde::Serialize;
 
-use super::{Context, Failures, kind_word};
+use super::{Context, Failures, kind_name, kind_word};
 use crate::args::trash::{Empty, List, Restore, Trash};
 use crate::error::{Error, Result};
 use crate::output::human;
@@ -16,8 +18,9 @@ use crate::output::names::{self, Key};
 #[derive(Serialize)]
 struct Document<'a> {
     id: String,
+    /// Absent if it cannot be known any more.
     #[serde(flatten)]
-    key: Key,
+    key: Option<Key>,
     kind: &'a str,
     size: u64,
     deleted_at: String,
@@ -55,7 +58,9 @@ async fn list(context: &Context, args: &List) -> Result<()> {
         failures.count();
         match trashed {
             Ok(trashed) => show(context, &trashed)?,
-            Err(error) => failures.add(context, b"an entry of the trash", error.into()),
+            // Nothing is wrong: its directory was removed for good, and it takes room until it expires.
+            Err(gone) if gone.error.code() == ErrorCode::NotFound => show_nameless(context, &gone)?,
+            Err(Unreadable { id, error, .. }) => failures.add(context, id.to_string().as_bytes(), error.into()),
         }
     }
     failures.result()
@@ -66,16 +71,40 @@ fn show(context: &Context, trashed: &Trashed) -> Result<()> {
     if context.output.json() {
         return context.output.document(&Document {
             id: trashed.id.to_string(),
-            key: Key::new(&trashed.path),
+            key: Some(Key::new(&trashed.path)),
             kind,
             size: trashed.located.inode.size,
             deleted_at: human::rfc3339(trashed.deleted_ns),
             expires_at: human::rfc3339(trashed.expires_ns),
         });
     }
-    let (deleted, expires) = (human::local_time(trashed.deleted_ns), human::local_time(trashed.expires_ns));
-    let after = if kind == "directory" { "/" } else { "" };
-    context.output.name_line(&format!("{}  {deleted} until {expires}  ", trashed.id), &trashed.path, after)
+    let after = match (kind, trashed.below_trash) {
+        ("directory", false) => "/",
+        ("directory", true) => "/  (its directory is in the trash)",
+        (_, false) => "",
+        (_, true) => "  (its directory is in the trash)",
+    };
+    let head = head(trashed.id, trashed.deleted_ns, trashed.expires_ns);
+    context.output.name_line(&head, &trashed.path, after)
+}
+
+fn show_nameless(context: &Context, gone: &Unreadable) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(&Document {
+            id: gone.id.to_string(),
+            key: None,
+            kind: kind_name(gone.kind),
+            size: gone.size,
+            deleted_at: human::rfc3339(gone.deleted_ns),
+            expires_at: human::rfc3339(gone.expires_ns),
+        });
+    }
+    let head = head(gone.id, gone.deleted_ns, gone.expires_ns);
+    context.output.line(format!("{head}(a {} whose directory is gone: it cannot be restored)", kind_name(gone.kind)))
+}
+
+fn head(id: TrashId, deleted_ns: i64, expires_ns: i64) -> String {
+    format!("{id}  {} until {}  ", human::local_time(deleted_ns), human::local_time(expires_ns))
 }
 
 async fn restore(context: &Context, args: &Restore) -> Result<()> {
@@ -84,7 +113,7 @@ async fn restore(context: &Context, args: &Restore) -> Result<()> {
     }
     let bucket = context.bucket(&args.bucket).await?;
     let new_name = args.rename.as_deref().map(|name| name.as_encoded_bytes());
-    let mut trash = readable(&bucket).await?;
+    let mut trash: Vec<Trashed> = bucket.trash().await?.into_iter().filter_map(Result::ok).collect();
     let mut failures = Failures::among(args.keys.len());
     for key in &args.keys {
         failures.count();
@@ -110,9 +139,19 @@ async fn empty(context: &Context, args: &Empty) -> Result<()> {
     let purged = if args.keys.is_empty() {
         bucket.empty_trash().await?
     } else {
-        let mut trash = readable(&bucket).await?;
+        let (mut trash, mut nameless) = (Vec::new(), HashSet::new());
+        for trashed in bucket.trash().await? {
+            match trashed {
+                Ok(trashed) => trash.push(trashed),
+                Err(unreadable) => drop(nameless.insert(unreadable.id)),
+            }
+        }
         let mut ids = Vec::new();
         for key in &args.keys {
+            if let Some(id) = id_of(key).and_then(|id| nameless.take(&id)) {
+                ids.push(id);
+                continue;
+            }
             match take(&mut trash, key) {
                 Ok(trashed) => ids.push(trashed.id),
                 Err(error) => {
@@ -136,14 +175,13 @@ async fn empty(context: &Context, args: &Empty) -> Result<()> {
     failures.result()
 }
 
-/// The entries of the trash that are authentic, newest first.
-async fn readable(bucket: &Bucket) -> Result<Vec<Trashed>> {
-    Ok(bucket.trash().await?.into_iter().filter_map(Result::ok).collect())
+fn id_of(key: &OsString) -> Option<TrashId> {
+    key.to_str()?.parse().ok()
 }
 
 /// Takes out the entry of this id or, if there is none, the newest of this key.
 fn take(trash: &mut Vec<Trashed>, key: &OsString) -> Result<Trashed> {
-    let id = key.to_str().and_then(|text| text.parse::<TrashId>().ok());
+    let id = id_of(key);
     let path = TreePath::parse(key.as_encoded_bytes())?.to_bytes();
     let place = trash
         .iter()

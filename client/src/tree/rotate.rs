@@ -27,6 +27,7 @@ use crate::client::Client;
 use crate::error::{Error, IntegrityError, Result};
 use crate::tree::change::{MUTATIONS_PER_CALL, is_stale, kind_of, mutation};
 use crate::tree::names::DirectoryKeys;
+use crate::tree::trash::Unreadable;
 use crate::tree::types::{Bucket, Directory, Located};
 
 /// Times that a bucket is gone through before others are said to be in the way.
@@ -402,13 +403,14 @@ impl<'a> Pass<'a> {
         let mut plans = Vec::new();
         for trashed in self.bucket.trash().await? {
             let trashed = match trashed {
+                Ok(trashed) if trashed.below_trash => continue,
                 Ok(trashed) => trashed,
-                Err(Error::NotFound(_)) => continue,
-                Err(Error::Integrity(_)) => {
+                Err(Unreadable { error: Error::NotFound(_), .. }) => continue,
+                Err(Unreadable { error: Error::Integrity(_), .. }) => {
                     self.broken += 1;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(Unreadable { error, .. }) => return Err(error),
             };
             let keys = Arc::new(DirectoryKeys::new(&trashed.directory)?);
             let found = Found {

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use cyx_core::error::ErrorCode;
 use cyx_core::ids::{InodeId, TrashId};
 use cyx_crypto::keys::FIRST_EPOCH;
-use cyx_proto::convert::{bytes_of, id, required};
+use cyx_proto::convert::{InvalidField, bytes_of, id, required};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
@@ -42,7 +43,26 @@ pub struct Trashed {
     pub deleted_ns: i64,
     /// When it goes away for good, Unix nanoseconds.
     pub expires_ns: i64,
+    /// The directory it was in is in the trash as well, or one above: that has to be restored first.
+    pub below_trash: bool,
     pub(crate) directory: Directory,
+}
+
+/// Something in the trash whose name cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Names it when it is removed for good.
+    pub id: TrashId,
+    /// Number of its kind ([`cyx_core::inode::InodeKind`]) and bytes of it, as the server says.
+    pub kind: i32,
+    /// See there.
+    pub size: u64,
+    /// When it was removed, Unix nanoseconds.
+    pub deleted_ns: i64,
+    /// When it goes away for good, Unix nanoseconds.
+    pub expires_ns: i64,
+    /// Why: [`Error::NotFound`] if its directory is gone, and its name with that.
+    pub error: Error,
 }
 
 /// What became of entries of the trash that were to be removed for good.
@@ -58,22 +78,24 @@ pub struct Purged {
 }
 
 impl Bucket {
-    /// What is in the trash, the newest first. An entry that is not authentic is an error in its place.
+    /// What is in the trash, the newest first, and then what cannot be read of it.
     ///
     /// # Errors
     /// As every call of [`crate::meta::Meta`].
-    pub async fn trash(&self) -> Result<Vec<Result<Trashed>>> {
+    pub async fn trash(&self) -> Result<Vec<std::result::Result<Trashed, Unreadable>>> {
         let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
         let mut stream = self.client.meta.list_trash(request).await?;
         let mut found = Vec::new();
         while let Some(message) = stream.next().await? {
             let ways = message.entries.iter().map(|entry| &entry.ancestors[..]);
             let histories = self.histories(ways).await?;
-            found.extend(message.entries.into_iter().map(|entry| self.open_trashed(entry, &histories)));
+            for entry in message.entries {
+                found.push(self.read_trashed(entry, &histories)?);
+            }
         }
         found.sort_by_key(|entry| match entry {
             Ok(entry) => (0, std::cmp::Reverse(entry.deleted_ns)),
-            Err(_) => (1, std::cmp::Reverse(0)),
+            Err(entry) => (1, std::cmp::Reverse(entry.deleted_ns)),
         });
         Ok(found)
     }
@@ -81,7 +103,7 @@ impl Bucket {
     /// Puts something back under its old name or under another one of the same directory.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] if the name is taken; [`Error::NotFound`] if the directory is gone.
+    /// [`Error::AlreadyExists`] if the name is taken; [`Error::NotFound`] if the directory is gone; [`Error::Invalid`] if it is in the trash.
     pub async fn restore(&self, trashed: &Trashed, new_name: Option<&[u8]>) -> Result<TreePath> {
         let name = new_name.unwrap_or(&trashed.located.name);
         // Always wrapped anew: the directory may have a newer key than when the entry was removed.
@@ -95,7 +117,14 @@ impl Bucket {
         let operation = pb::Operation { operation: Some(Op::TrashRestore(restore)) };
         let restored = self.apply_one(vec![operation]).await;
         self.directories.forget();
-        restored.map_err(|error| super::change::named(error, &path))?;
+        restored.map_err(|error| match error {
+            Error::Server { code: ErrorCode::NotFound, .. } if trashed.below_trash => Error::Invalid {
+                code: ErrorCode::NotFound,
+                message: format!("{path} was in a directory that is in the trash itself"),
+                advice: Some("Restore the directory first (`cyx trash list` names it), then this.".to_owned()),
+            },
+            other => super::change::named(other, &path),
+        })?;
         if trashed.located.key.epoch() < self.key_epoch()
             && let Err(error) = self.renew_below(&trashed.directory, name).await
         {
@@ -144,6 +173,19 @@ impl Bucket {
         Ok(self.purge(&ids).await)
     }
 
+    /// Opens an entry, or keeps what can be said without.
+    fn read_trashed(
+        &self,
+        trashed: pb::TrashEntry,
+        histories: &Histories,
+    ) -> Result<std::result::Result<Trashed, Unreadable>> {
+        let inode = trashed.inode.as_ref().ok_or(InvalidField { field: "trash.inode" })?;
+        let (id, kind, size) = (id(&trashed.id, "trash.id")?, inode.kind, inode.size);
+        let (deleted_ns, expires_ns) = (trashed.deleted_ns, trashed.expires_ns);
+        let opened = self.open_trashed(trashed, histories);
+        Ok(opened.map_err(|error| Unreadable { id, kind, size, deleted_ns, expires_ns, error }))
+    }
+
     fn open_trashed(&self, trashed: pb::TrashEntry, histories: &Histories) -> Result<Trashed> {
         let entry = required(trashed.entry, "trash.entry")?;
         let inode = required(trashed.inode, "trash.inode")?;
@@ -157,6 +199,7 @@ impl Bucket {
             located,
             deleted_ns: trashed.deleted_ns,
             expires_ns: trashed.expires_ns,
+            below_trash: trashed.below_trash,
             directory,
         })
     }

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../../migrations/0018_joining.sql")),
     (19, include_str!("../../migrations/0019_network_care.sql")),
     (20, include_str!("../../migrations/0020_clustered.sql")),
+    (21, include_str!("../../migrations/0021_trash_directory.sql")),
 ];
 
 /// Those that only SQLite needs.

@@ -1,8 +1,8 @@
 //! What is gone for good: files with their versions at once, directories step by step.
 //!
 //! A directory that no name leads to any more and that is to go with all below it is queued in `purge`. A step takes some of its entries:
-//! files lose a link and go with their last one, subdirectories are cut off and queued themselves. An empty directory goes with
-//! its row in the queue. Every step is bounded and a transaction of its own, so it can stop and go on anywhere.
+//! files lose a link and go with their last one, subdirectories are cut off and queued themselves. What was thrown away from it goes likewise,
+//! and then the empty directory with its row in the queue. Every step is bounded and a transaction of its own, so it can stop and go on anywhere.
 
 use std::collections::HashMap;
 
@@ -22,6 +22,13 @@ use crate::db::DbError;
 pub(super) const AT_ONCE: usize = 1000;
 /// Entries per statement of a step.
 const STEP: usize = 250;
+
+/// Where an entry was that led to an inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Tree,
+    Trash,
+}
 
 impl Work<'_> {
     /// The last entry of an inode is gone and is not to be kept: nothing of it stays, unless another link or the trash has it.
@@ -88,18 +95,22 @@ impl Work<'_> {
             .await?;
         let entries: Vec<EntryRow> = rows.iter().map(|row| EntryRow::read(row, 0)).collect::<Result<_, _>>()?;
         if entries.is_empty() {
-            self.remove_directory(directory).await?;
-            return Ok(1);
+            let thrown_away = self.purge_trash_of(directory, STEP).await?;
+            if thrown_away == 0 {
+                self.remove_directory(directory).await?;
+                return Ok(1);
+            }
+            return Ok(thrown_away);
         }
         for entry in &entries {
             self.drop_entry(entry).await?;
         }
-        self.cut_off(&entries).await?;
+        self.cut_off(&entries, Place::Tree).await?;
         Ok(entries.len())
     }
 
     /// Entries are gone; what they led to follows.
-    async fn cut_off(&mut self, entries: &[EntryRow]) -> Result<(), TreeError> {
+    pub(super) async fn cut_off(&mut self, entries: &[EntryRow], from: Place) -> Result<(), TreeError> {
         let children = sql::distinct(entries.iter().map(|entry| entry.child));
         let mut found = inodes(self.conn, self.bucket.id, &children).await?;
         let mut directories = Vec::new();
@@ -107,11 +118,14 @@ impl Work<'_> {
             let Some(inode) = found.get_mut(&entry.child) else {
                 return Err(DbError::Corrupt("an entry leads to nothing").into());
             };
+            if from == Place::Trash {
+                inode.trashed = inode.trashed.saturating_sub(1);
+            } else if !inode.is_directory() {
+                inode.nlink = inode.nlink.saturating_sub(1);
+            }
             if inode.is_directory() {
                 inode.deleted_ns = self.now;
                 directories.push(inode.id);
-            } else {
-                inode.nlink = inode.nlink.saturating_sub(1);
             }
         }
         self.queue_purge(&directories).await?;

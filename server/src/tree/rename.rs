@@ -16,7 +16,7 @@ use super::work::Work;
 use crate::db::{Conn, DbError};
 
 /// Deepest directory that can be moved, or moved into. No path that a system call can name is as deep.
-const DEPTH_MAX: usize = 4096;
+pub(super) const DEPTH_MAX: usize = 4096;
 
 /// The entries from the root (or from where a directory was cut off) down to a directory, the highest first. `None` if it lies
 /// deeper than [`DEPTH_MAX`].

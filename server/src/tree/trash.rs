@@ -1,6 +1,7 @@
 //! The trash: entries that were taken out of the tree with all below them and can be put back.
 //!
-//! Only the topmost entry moves; what lies below a trashed directory stays as it is and counts as before.
+//! Only the topmost entry moves; what lies below a trashed directory stays as it is and counts as before. What was taken out of that
+//! directory earlier stays an entry of its own, can be put back once the directory is back, and goes with it for good.
 
 use cyx_core::ids::{BucketId, InodeId, TrashId};
 use cyx_proto::convert::bytes_of;
@@ -11,7 +12,9 @@ use std::collections::HashMap;
 use super::error::TreeError;
 use super::model::{EntryRow, InodeRow, TrashRow};
 use super::namespace::{named, newest, result_of};
+use super::purge::Place;
 use super::rekey::{require_newest, require_newest_of};
+use super::rename::{DEPTH_MAX, path_to};
 use super::request::TrashRestore;
 use super::work::Work;
 use super::{INODE_COLUMNS, TRASH_COLUMNS};
@@ -64,6 +67,9 @@ impl Work<'_> {
         } else {
             inode.nlink += 1;
         }
+        if !way_to(self.conn, self.bucket.id, self.bucket.root, directory).await?.is_some_and(|way| !way.trashed) {
+            return Err(TreeError::not_found("the directory is not in the tree"));
+        }
         inode.trashed = inode.trashed.saturating_sub(1);
         inode.deleted_ns = 0;
         inode.ctime_ns = self.stamp;
@@ -82,6 +88,25 @@ impl Work<'_> {
             self.purge_trash(&trash).await?;
         }
         Ok(pb::OperationResult::default())
+    }
+
+    /// Some of what was thrown away from a directory that goes for good goes as well. How many entries.
+    pub(super) async fn purge_trash_of(&mut self, directory: InodeId, limit: usize) -> Result<usize, TreeError> {
+        let text = format!("SELECT {TRASH_COLUMNS} FROM trash t WHERE t.bucket = $1 AND t.directory = $2 LIMIT $3");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(self.bucket.id.to_vec())
+            .bind(directory.to_vec())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *self.conn)
+            .await?;
+        let trash: Vec<TrashRow> = rows.iter().map(|row| TrashRow::read(row, 0)).collect::<Result<_, _>>()?;
+        for row in &trash {
+            self.drop_trash(row.id).await?;
+            self.record(named(Kind::Purged, &row.entry));
+        }
+        let entries: Vec<EntryRow> = trash.into_iter().map(|row| row.entry).collect();
+        self.cut_off(&entries, Place::Trash).await?;
+        Ok(entries.len())
     }
 
     pub(super) async fn purge_trash(&mut self, trash: &TrashRow) -> Result<(), TreeError> {
@@ -117,6 +142,40 @@ pub async fn list(
     rows.iter().map(|row| Ok((TrashRow::read(row, 0)?, InodeRow::read(row, TrashRow::COLUMNS)?))).collect()
 }
 
+/// How to get from the root to a directory.
+#[derive(Clone, Default)]
+struct Way {
+    /// The entries that lead there, the highest first.
+    entries: Vec<EntryRow>,
+    /// One of them is in the trash.
+    trashed: bool,
+}
+
+/// The way to a directory, also through the trash. `None` if there is none any more.
+async fn way_to(conn: &mut Conn, bucket: BucketId, root: InodeId, directory: InodeId) -> Result<Option<Way>, DbError> {
+    let mut way = Way::default();
+    let mut top = directory;
+    while top != root {
+        let Some(mut above) = path_to(conn, bucket, top).await? else { return Ok(None) };
+        if above.is_empty() {
+            let text = format!("SELECT {TRASH_COLUMNS} FROM trash t WHERE t.bucket = $1 AND t.child = $2");
+            let statement = sqlx::query(sqlx::AssertSqlSafe(text)).bind(bucket.to_vec()).bind(top.to_vec());
+            let Some(row) = statement.fetch_optional(&mut *conn).await? else { return Ok(None) };
+            above.push(TrashRow::read(&row, 0)?.entry);
+            way.trashed = true;
+        }
+        above.append(&mut way.entries);
+        way.entries = above;
+        top = way.entries[0].directory;
+        // Moved by turns, directories may have ended below each other.
+        let is_circle = top == directory || way.entries.iter().any(|entry| entry.child == top);
+        if is_circle || way.entries.len() > DEPTH_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(way))
+}
+
 /// The same as messages, with the way from the root to each directory.
 ///
 /// # Errors
@@ -129,22 +188,22 @@ pub async fn list_pb(
     limit: i64,
 ) -> Result<Vec<pb::TrashEntry>, DbError> {
     let rows = list(conn, bucket, after, limit).await?;
-    let mut ways: HashMap<InodeId, Vec<pb::Entry>> = HashMap::new();
+    let mut ways: HashMap<InodeId, Way> = HashMap::new();
     let mut answer = Vec::with_capacity(rows.len());
     for (trash, inode) in rows {
         let directory = trash.entry.directory;
         if let std::collections::hash_map::Entry::Vacant(vacant) = ways.entry(directory) {
-            let way = super::rename::path_to(conn, bucket, directory).await?.unwrap_or_default();
-            let whole = directory == root || way.first().is_some_and(|first| first.directory == root);
-            vacant.insert(if whole { way.iter().map(EntryRow::to_pb).collect() } else { Vec::new() });
+            vacant.insert(way_to(conn, bucket, root, directory).await?.unwrap_or_default());
         }
+        let way = &ways[&directory];
         answer.push(pb::TrashEntry {
             id: bytes_of(trash.id),
             entry: Some(trash.entry.to_pb()),
             inode: Some(inode.to_pb()),
             deleted_ns: trash.deleted_ns,
             expires_ns: trash.expires_ns,
-            ancestors: ways.get(&directory).cloned().unwrap_or_default(),
+            ancestors: way.entries.iter().map(EntryRow::to_pb).collect(),
+            below_trash: way.trashed,
         });
     }
     Ok(answer)

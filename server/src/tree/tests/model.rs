@@ -211,7 +211,9 @@ impl Model {
             return;
         }
         let node = self.nodes.remove(&inode).unwrap();
-        for child in node.entries.into_values() {
+        let of_it = |trashed: &mut Trashed| node.kind == InodeKind::Directory && trashed.directory == inode;
+        let thrown_away: Vec<Trashed> = self.trash.extract_if(.., of_it).collect();
+        for child in node.entries.into_values().chain(thrown_away.into_iter().map(|trashed| trashed.child)) {
             // A child with two names in here is destroyed with the last of them.
             if self.nodes.contains_key(&child) {
                 self.destroy(child);
@@ -283,6 +285,9 @@ impl Model {
         }
         if self.nodes[&child].kind == InodeKind::Directory && self.is_below(directory, child) {
             return Err(ErrorCode::Loop);
+        }
+        if !self.is_below(directory, 0) {
+            return Err(ErrorCode::NotFound);
         }
         self.trash.remove(at);
         self.put(directory, name, child);

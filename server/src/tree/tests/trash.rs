@@ -53,6 +53,56 @@ async fn what_is_in_the_trash_counts_and_comes_back_whole() {
 }
 
 #[tokio::test]
+async fn what_was_thrown_away_before_its_directory_is_shown_and_comes_back_behind_it() {
+    let tree = TestTree::new().await;
+    let outer = tree.make(tree.root, "outer", Directory).await;
+    let dir = tree.make(outer, "d", Directory).await;
+    let inner = tree.make(dir, "i", Directory).await;
+    let (one, two) = (tree.make_small(dir, "1", 100).await, tree.make_small(inner, "2", 200).await);
+    let (one_id, two_id) = (throw_away(&tree, dir, "1", one).await, throw_away(&tree, inner, "2", two).await);
+    let dir_id = throw_away(&tree, outer, "d", dir).await;
+    let ways = async || {
+        let mut found: Vec<_> = listed(&tree).await;
+        found.retain(|entry| entry.id != bytes_of(dir_id));
+        found.sort_by_key(|entry| entry.ancestors.len());
+        let way = |entry: pb::TrashEntry| {
+            (entry.ancestors.into_iter().map(|entry| entry.child).collect::<Vec<_>>(), entry.below_trash)
+        };
+        found.into_iter().map(way).collect::<Vec<_>>()
+    };
+    let way = |ids: &[InodeId]| ids.iter().map(|id| bytes_of(*id)).collect::<Vec<_>>();
+    assert_eq!(ways().await, [(way(&[outer, dir]), true), (way(&[outer, dir, inner]), true)]);
+    for id in [one_id, two_id] {
+        assert_eq!(code(&tree.one(Op::TrashRestore(restore(id))).await), Some(ErrorCode::NotFound));
+    }
+    ok(&tree.one(Op::TrashRestore(restore(dir_id))).await);
+    assert_eq!(ways().await, [(way(&[outer, dir]), false), (way(&[outer, dir, inner]), false)]);
+    for id in [two_id, one_id] {
+        ok(&tree.one(Op::TrashRestore(restore(id))).await);
+    }
+    assert_eq!(tree.lookup(inner, "2").await.unwrap().entry.unwrap().child, bytes_of(two));
+    tree.check().await;
+}
+
+#[tokio::test]
+async fn what_was_thrown_away_goes_with_its_directory() {
+    let tree = TestTree::new().await;
+    let dir = tree.make(tree.root, "d", Directory).await;
+    let thrown = tree.make(dir, "t", Directory).await;
+    let (one, two) = (tree.make_small(dir, "1", 100).await, tree.make_small(thrown, "2", 200).await);
+    // Another name of it stays.
+    ok(&tree.one(link(one, tree.root, "other")).await);
+    throw_away(&tree, thrown, "2", two).await;
+    throw_away(&tree, dir, "t", thrown).await;
+    throw_away(&tree, dir, "1", one).await;
+    ok(&tree.one(unlink(tree.root, "d", dir, Mode::Purge)).await);
+    assert_eq!(listed(&tree).await, []);
+    assert_eq!(tree.bytes().await, (sealed(100), 0, 0));
+    assert!(tree.inode(two).await.is_none() && tree.inode(thrown).await.is_none());
+    tree.check().await;
+}
+
+#[tokio::test]
 async fn a_taken_name_needs_another_one_and_its_key() {
     let tree = TestTree::new().await;
     let file = tree.make_small(tree.root, "f", 10).await;
@@ -109,13 +159,11 @@ async fn purging_keeps_what_has_another_name() {
     ok(&tree.one(unlink(tree.root, "d", dir, Mode::Purge)).await);
     assert_eq!(tree.inode(shared).await.unwrap().nlink, 1);
     assert!(tree.inode(dir).await.is_none());
-    assert_eq!(tree.bytes().await, (sealed(100) + sealed(50), 0, 0));
+    // What was thrown away from it is gone as well; to purge that is no mistake.
+    assert_eq!(tree.bytes().await, (sealed(100), 0, 0));
     tree.check().await;
-    // Its directory is gone: it can only be purged, too.
     assert_eq!(code(&tree.one(Op::TrashRestore(restore(id))).await), Some(ErrorCode::NotFound));
-    let purge = || Op::TrashPurge(pb::TrashPurge { trash: vec![bytes_of(id)] });
-    ok(&tree.one(purge()).await);
-    ok(&tree.one(purge()).await);
+    ok(&tree.one(Op::TrashPurge(pb::TrashPurge { trash: vec![bytes_of(id)] })).await);
     assert_eq!(tree.bytes().await, (sealed(100), 0, 0));
     tree.check().await;
 }
