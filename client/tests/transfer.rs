@@ -511,6 +511,31 @@ async fn a_lease_that_is_too_small_is_given_back_for_one_that_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_committed_after_all_keeps_no_lease() {
+    let world = World::new(3).await;
+    world.put("file", &[1; 50_000], &PutOptions::default()).await.unwrap();
+    world.gateway.state().storage.room = Some(500_000);
+    let located = world.bucket.resolve(&path("file")).await.unwrap();
+    let patch = Patch {
+        base: world.engine().open(&world.bucket, &located).await.unwrap(),
+        size: 400_000,
+        data: std::iter::once(0..400_000).collect(),
+        holes: Vec::new(),
+        shared: Vec::new(),
+        source: Arc::new(Written),
+        ahead: Vec::new(),
+        mtime_ns: 1,
+        changed_ns: 1,
+        txn: TxnId::random(),
+    };
+    let uploads = world.uploads();
+    drop(uploads.prepare(vec![patch]).await);
+    let place = uploads.place(&path("other")).await.unwrap();
+    let source = Source::Bytes(Bytes::from(noise(290_000)));
+    uploads.put(place, source, None, &PutOptions::default(), &Silent).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_fills_its_buffer_whatever_was_in_it() {
     let world = World::new(3).await;
     world.put("a", &[1; 50_000], &PutOptions::default()).await.unwrap();

@@ -1,7 +1,5 @@
 //! Content that is stored but not committed yet: a file's extents, and what the server needs to take them over.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cyx_core::commit::Commit;
 use cyx_core::extent::{BlobHeader, Extent, PageId, tree};
@@ -12,7 +10,7 @@ use cyx_crypto::wrap::{InodeKeyring, open_blob_key, seal_blob_key};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
-use super::lease::Lease;
+use super::lease::LeaseUse;
 use crate::error::{Error, IntegrityError, Result};
 use crate::tree::types::Bucket;
 
@@ -95,7 +93,7 @@ pub(crate) struct Content {
     pub(crate) segments: Vec<pb::SegmentUpload>,
     pub(crate) receipts: Vec<Bytes>,
     /// The leases of those segments, once for each.
-    pub(crate) leases: Vec<Arc<Lease>>,
+    pub(crate) leases: Vec<LeaseUse>,
     /// Transaction under which the rest was staged.
     pub(crate) staged: Option<TxnId>,
     pub(crate) outcomes: Vec<SegmentOutcome>,
@@ -144,9 +142,7 @@ impl Content {
 
     /// The server knows everything now.
     pub(crate) fn settle(&mut self) {
-        for lease in self.leases.drain(..) {
-            lease.settled();
-        }
+        self.leases.clear();
     }
 
     /// About as many bytes as its commit takes on the wire.

@@ -4,6 +4,7 @@
 //! segments are committed. After a failure of one of its nodes a lease is exchanged for one without it.
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +17,7 @@ use cyx_proto::convert::{self, InvalidField, bytes_of};
 use cyx_proto::meta::v1 as pb;
 
 use crate::clock::unix_seconds;
-use crate::error::{Error, IntegrityError, Result, said};
+use crate::error::{IntegrityError, Result, said};
 use crate::meta::Meta;
 use crate::nodes::{NodeAccess, NodePool};
 
@@ -76,18 +77,39 @@ impl TryFrom<pb::PlacementLease> for Lease {
     }
 }
 
-impl Lease {
-    /// The server knows a segment that was stored under it now, or never will.
-    pub(crate) fn settled(&self) {
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
-    }
+/// A lease of which bytes are taken for one segment: until the server knows the segment, or never will.
+pub(crate) struct LeaseUse(Arc<Lease>);
 
+impl LeaseUse {
+    /// None if the lease is not for so much any more.
+    fn take(lease: &Arc<Lease>, bytes: u64) -> Option<Self> {
+        lease.take(bytes).then(|| {
+            lease.outstanding.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(lease))
+        })
+    }
+}
+
+impl Deref for LeaseUse {
+    type Target = Arc<Lease>;
+
+    fn deref(&self) -> &Arc<Lease> {
+        &self.0
+    }
+}
+
+impl Drop for LeaseUse {
+    fn drop(&mut self) {
+        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lease {
     fn take(&self, bytes: u64) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         match left.checked_sub(bytes) {
             Some(rest) if unix_seconds() < self.use_until => {
                 *left = rest;
-                self.outstanding.fetch_add(usize::from(bytes > 0), Ordering::Relaxed);
                 true
             }
             _ => false,
@@ -136,12 +158,12 @@ impl Leases {
         }
     }
 
-    /// A lease under which a segment of `bytes` sealed bytes may be stored, which are counted as used. When the server knows the
-    /// segment, [`Lease::settled`] has to be told. `coming` is how many more sealed bytes will probably follow.
-    pub(crate) async fn take(&self, bytes: u64, coming: u64) -> Result<Arc<Lease>> {
+    /// A lease under which a segment of `bytes` sealed bytes may be stored, which are counted as used. `coming` is how many more sealed bytes
+    /// will probably follow.
+    pub(crate) async fn take(&self, bytes: u64, coming: u64) -> Result<LeaseUse> {
         let mut current = self.current.lock().await;
-        if let Some(lease) = current.as_ref().filter(|lease| lease.take(bytes)) {
-            return Ok(Arc::clone(lease));
+        if let Some(used) = current.as_ref().and_then(|lease| LeaseUse::take(lease, bytes)) {
+            return Ok(used);
         }
         let wanted = bytes.saturating_add(coming).clamp(self.least(), MOST).max(bytes);
         let mut asked = self.ask(wanted, bytes, None).await;
@@ -153,8 +175,9 @@ impl Leases {
             }
         }
         let lease = asked?;
-        *current = Some(Arc::clone(&lease));
-        Ok(lease)
+        let used = self.begin(&lease, bytes)?;
+        *current = Some(lease);
+        Ok(used)
     }
 
     /// The scheme of the lease at hand, or of a new one for so many sealed bytes: what segments should be cut for.
@@ -164,6 +187,7 @@ impl Leases {
             return Ok(lease.scheme);
         }
         let lease = self.ask(coming.clamp(self.least(), MOST), 0, None).await?;
+        self.taken().push(Arc::clone(&lease));
         let scheme = lease.scheme;
         *current = Some(lease);
         Ok(scheme)
@@ -187,11 +211,10 @@ impl Leases {
     }
 
     /// A lease for `bytes` sealed bytes under a narrower scheme than one that could not be stored.
-    pub(crate) async fn narrower(&self, than: Scheme, bytes: u64) -> Result<Option<Arc<Lease>>> {
+    pub(crate) async fn narrower(&self, than: Scheme, bytes: u64) -> Result<Option<LeaseUse>> {
         let Some(next) = narrower(than) else { return Ok(None) };
         match self.ask(bytes, bytes, Some(next)).await {
-            Ok(lease) if lease.scheme.n() < than.n() => Ok(Some(lease)),
-            Ok(_) => Ok(None),
+            Ok(lease) => Ok(Some(self.begin(&lease, bytes)?).filter(|used| used.scheme.n() < than.n())),
             Err(error) if error.code() == ErrorCode::TooFewNodes => Ok(None),
             Err(error) => Err(error),
         }
@@ -259,6 +282,14 @@ impl Leases {
         least(self.asked.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The first use of a new lease.
+    fn begin(&self, lease: &Arc<Lease>, bytes: u64) -> Result<LeaseUse> {
+        let used = LeaseUse::take(lease, bytes);
+        let used = used.ok_or(IntegrityError::Mismatch("a lease is for less than was asked for"))?;
+        self.taken().push(Arc::clone(lease));
+        Ok(used)
+    }
+
     async fn ask(&self, wanted: u64, needed: u64, at_most: Option<Scheme>) -> Result<Arc<Lease>> {
         let mut avoided = self.pool.health().avoided();
         let request = |bytes, avoided: &[NodeId]| pb::LeasePlacementRequest {
@@ -284,12 +315,7 @@ impl Leases {
         let lease = answer?.leases.into_iter().next();
         let mut lease = Lease::try_from(lease.ok_or(IntegrityError::Mismatch("it gives no lease"))?)?;
         lease.avoided = avoided.into_iter().collect();
-        let lease = Arc::new(lease);
-        self.taken().push(Arc::clone(&lease));
-        if !lease.take(needed) {
-            return Err(Error::Integrity(IntegrityError::Mismatch("a lease is for less than was asked for")));
-        }
-        Ok(lease)
+        Ok(Arc::new(lease))
     }
 }
 
@@ -325,6 +351,20 @@ mod tests {
     #[test]
     fn leases_for_what_comes_in_small_pieces_grow() {
         assert_eq!([0, 1, 3, 4, 5, u32::MAX].map(|asked| 4 * least(asked) / MIB), [1, 4, 64, 256, 256, 256]);
+    }
+
+    #[test]
+    fn a_lease_is_in_use_until_the_last_segment_is_known() {
+        let lease = Lease { left: Mutex::new(100), ..Lease::for_tests(Scheme::SINGLE, Vec::new(), Vec::new()) };
+        let lease = Arc::new(lease);
+        let uses = [60, 40, 1].map(|bytes| LeaseUse::take(&lease, bytes));
+        let outstanding = || lease.outstanding.load(Ordering::Relaxed);
+        assert_eq!((uses.each_ref().map(Option::is_some), outstanding()), ([true, true, false], 2));
+        let [one, two, _] = uses;
+        drop(one);
+        assert_eq!(outstanding(), 1);
+        drop(two);
+        assert_eq!(outstanding(), 0);
     }
 
     #[test]

@@ -102,7 +102,8 @@ struct Carried {
     receipts: Vec<Bytes>,
     users: Vec<usize>,
     known: bool,
-    lease: Arc<super::lease::Lease>,
+    /// In use until the server knows the segment.
+    _lease: super::lease::LeaseUse,
 }
 
 /// A blob that is to be made.
@@ -240,7 +241,13 @@ impl Uploads {
                 }
                 users.dedup();
                 let Shipped { placed, lease, .. } = shipped;
-                carried.push(Carried { upload: placed.upload, receipts: placed.receipts, users, known: false, lease });
+                carried.push(Carried {
+                    upload: placed.upload,
+                    receipts: placed.receipts,
+                    users,
+                    known: false,
+                    _lease: lease,
+                });
             }
             if let Some(txn) = stage_under.filter(|_| unstaged >= tuning.stage) {
                 self.stage_patch(txn, &mut files[0], &mut carried).await?;
@@ -261,9 +268,7 @@ impl Uploads {
             receipts: carried.iter().flat_map(|segment| segment.receipts.iter().cloned()).collect(),
         };
         bucket.client().meta.stage(request).await?;
-        for segment in carried.drain(..) {
-            segment.lease.settled();
-        }
+        carried.clear();
         file.staged = true;
         self.shared.leases.release_spent().await;
         Ok(())
@@ -314,10 +319,7 @@ impl Uploads {
         });
         let (coded, made) = match sealing.await {
             Ok(coded) => coded,
-            Err(error) => {
-                lease.settled();
-                return Ok(Err((error, users)));
-            }
+            Err(error) => return Ok(Err((error, users))),
         };
         match self.ship_coded(coded, lease, Wish { all_shards: false, coming }).await {
             Ok(shipped) => Ok(Ok((shipped, made))),

@@ -24,7 +24,7 @@ use super::Transfer;
 use super::budget::Lent;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::{Content, SealedBlob, SegmentOutcome};
-use super::lease::{Lease, Leases};
+use super::lease::{LeaseUse, Leases};
 use super::place::{Placed, place};
 use super::progress::Progress;
 use super::resume::{Finished, Resume};
@@ -59,7 +59,7 @@ pub(crate) struct Wish {
 /// A segment that is stored.
 pub(crate) struct Shipped {
     pub(crate) placed: Placed,
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) lease: LeaseUse,
     pub(crate) scheme: Scheme,
 }
 
@@ -124,7 +124,7 @@ impl Uploads {
     }
 
     /// Places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a narrower segment.
-    pub(crate) async fn ship_coded(&self, mut coded: Coded, mut lease: Arc<Lease>, wish: Wish) -> Result<Shipped> {
+    pub(crate) async fn ship_coded(&self, mut coded: Coded, mut lease: LeaseUse, wish: Wish) -> Result<Shipped> {
         let Shared { transfer, leases, .. } = &*self.shared;
         let (pool, tuning, length) = (transfer.pool(), transfer.tuning(), coded.length);
         let (mut renewed, mut waiting) = (0, transfer.outage().waiting(tuning.outage));
@@ -151,7 +151,7 @@ impl Uploads {
             }
             let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());
             let others = leases.exchange(&lease, stale).await;
-            lease.settled();
+            drop(lease);
             let next = if renewed < RENEWALS && (others || wish.all_shards) {
                 renewed += 1;
                 Some(leases.take(length, wish.coming).await?)

@@ -21,19 +21,6 @@ pub struct Ahead {
     stored: Stored,
 }
 
-impl Ahead {
-    pub(super) fn into_stored(mut self) -> Stored {
-        std::mem::take(&mut self.stored)
-    }
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        // Nobody will commit them.
-        self.stored.iter().for_each(|(shipped, _)| shipped.lease.settled());
-    }
-}
-
 /// A range of a patch whose storing has begun already.
 pub struct OnItsWay {
     /// Bytes of the file.
@@ -63,17 +50,14 @@ impl Uploads {
     ) -> StoredFor {
         let OnItsWay { range, ahead } = on_its_way;
         if let Some(ahead) = ahead.await {
-            let mut stored = ahead.into_stored();
+            let mut stored = ahead.stored;
             stored.iter_mut().flat_map(|(_, made)| made).for_each(|made| made.patch = patch);
             return Ok(stored);
         }
         let mut stored = Vec::new();
         match self.store_run(Wanted { patch, range, source }, coming, &mut stored).await {
             Ok(()) => Ok(stored),
-            Err(error) => {
-                stored.iter().for_each(|(shipped, _)| shipped.lease.settled());
-                Err((error, vec![patch]))
-            }
+            Err(error) => Err((error, vec![patch])),
         }
     }
 

@@ -75,9 +75,7 @@ impl Patches {
             let again = uploads.commit_some(open, &mut under, &mut carried, &mut results).await;
             open = again.into_iter().chain(rest).collect();
         }
-        for segment in carried {
-            segment.lease.settled();
-        }
+        drop(carried);
         uploads.shared.leases.release_spent().await;
         results.into_iter().map(|result| result.unwrap_or(Err(Error::Internal("a patch has no result")))).collect()
     }
