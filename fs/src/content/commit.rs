@@ -153,6 +153,12 @@ impl Content {
         Some(Ok((frozen, change)))
     }
 
+    /// Changes up to this record are still to be committed.
+    fn is_behind(&self, upto: u64) -> bool {
+        let inner = self.inner();
+        inner.committed < upto && !inner.orphaned
+    }
+
     /// The changes up to some record are this version now.
     fn settled(&self, inner: &mut Inner, version: Arc<dyn super::Version>, upto: u64) -> Result<Pins> {
         inner.version = version.known().version;
@@ -177,8 +183,26 @@ impl Content {
     }
 }
 
-/// Commits the changes of contents of one bucket together. Results are in the order of the contents.
+/// Commits the changes of contents of one bucket together, all that there are by now. Results are in the order of the contents.
 pub(super) async fn commit(store: &Arc<Shared>, bucket: BucketId, contents: Vec<Arc<Content>>) -> Vec<Result<()>> {
+    let targets: Vec<u64> = contents.iter().map(|content| content.inner().newest).collect();
+    let mut results = commit_once(store, bucket, contents.clone()).await;
+    loop {
+        // An earlier attempt may have been the one that counted, with less in it. Each of those is found once.
+        let is_behind = |at: &usize| results[*at].is_ok() && contents[*at].is_behind(targets[*at]);
+        let behind: Vec<usize> = (0..contents.len()).filter(is_behind).collect();
+        if behind.is_empty() {
+            return results;
+        }
+        let again = behind.iter().map(|at| Arc::clone(&contents[*at])).collect();
+        for (at, result) in behind.into_iter().zip(commit_once(store, bucket, again).await) {
+            results[at] = result;
+        }
+    }
+}
+
+/// As [`commit`], but Ok as well if only a part is committed, by an earlier attempt.
+async fn commit_once(store: &Arc<Shared>, bucket: BucketId, contents: Vec<Arc<Content>>) -> Vec<Result<()>> {
     let mut results: Vec<Option<Result<()>>> = contents.iter().map(|_| None).collect();
     let mut turns: Vec<(usize, Arc<Content>)> = contents.into_iter().enumerate().collect();
     // Everybody takes turns in the same order, so that nobody waits for each other.
