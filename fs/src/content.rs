@@ -275,8 +275,7 @@ impl Content {
     }
 
     /// It is being filled, by somebody who is the only one to write to it, or that is over. Whether it may be committed is another matter, decided
-    /// by others meanwhile. Until it is over it is committed only if it is long, or the journal needs the room: it may not have that for all
-    /// of it.
+    /// by others meanwhile. Until it is over it is not committed.
     pub(crate) fn set_filling(&self, filling: bool) {
         self.inner().filling = filling;
         self.store.wake.notify_one();
@@ -357,7 +356,7 @@ impl Content {
         self.store.journal.sync().await?;
         let is_waiting = || {
             let inner = self.inner();
-            !inner.held && !inner.lost && inner.origins.range(..=target).next().is_some()
+            !inner.held && !inner.filling && !inner.lost && inner.origins.range(..=target).next().is_some()
         };
         while is_waiting() {
             match self.commit().await {

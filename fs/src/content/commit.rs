@@ -119,6 +119,9 @@ impl Content {
         if inner.lost {
             return Some(Err(ContentError::Lost));
         }
+        if inner.filling {
+            return Some(Err(ContentError::Filling));
+        }
         (inner.soon, inner.grown) = (false, 0);
         let Runs { data, holes, shared } = inner.changes.runs(inner.len);
         let mut ranges = Vec::with_capacity(shared.len());

@@ -92,13 +92,10 @@ impl Shared {
                 waiting.try_one(&inner);
                 continue;
             }
-            if inner.held || inner.lost || inner.is_settled() || self.is_gone(file.bucket) {
+            if inner.held || inner.filling || inner.lost || inner.is_settled() || self.is_gone(file.bucket) {
                 continue;
             }
             let is_urgent = all || inner.grown >= self.options.grown;
-            if inner.filling && !is_urgent {
-                continue;
-            }
             let (Some(since), Some(latest)) = (inner.since, inner.latest) else { continue };
             let mut at = (latest + self.options.idle).min(since + self.options.age);
             if inner.soon || is_urgent {

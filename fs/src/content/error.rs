@@ -30,6 +30,9 @@ pub enum ContentError {
     /// Somebody else committed first; the changes wait to become a conflict copy.
     #[error("somebody else committed the file first")]
     Lost,
+    /// It has only a part of what it is to have.
+    #[error("the file is not whole yet")]
+    Filling,
     /// The bucket is not there any more.
     #[error("the bucket of the file was deleted, or is not open to this account any more")]
     Gone,
@@ -46,7 +49,7 @@ impl From<ContentError> for Errno {
             ContentError::TooLarge => Self::EFBIG,
             ContentError::Nothing => Self::ENXIO,
             ContentError::Journal(JournalError::Full) => Self::ENOSPC,
-            ContentError::Journal(JournalError::InUse(_)) => Self::EBUSY,
+            ContentError::Journal(JournalError::InUse(_)) | ContentError::Filling => Self::EBUSY,
             ContentError::Lost | ContentError::Gone => Self::ESTALE,
             ContentError::Journal(_) | ContentError::Folder(_) => Self::EIO,
         };

@@ -202,11 +202,16 @@ impl Inner {
         }
         let health = &node.home.health;
         let (until, mut pause) = (Instant::now() + STORED_WITHIN, AGAIN);
+        let passes = |error: &ContentError| match error {
+            ContentError::Client(error) => is_outage(error),
+            ContentError::Filling => true,
+            _ => false,
+        };
         loop {
             match health.try_to(async { Ok(content.commit().await) }).await? {
                 Ok(()) => return Ok(()),
                 Err(ContentError::Lost) => return self.keep_both(node, &content).await,
-                Err(ContentError::Client(error)) if is_outage(&error) && Instant::now() + pause < until => {
+                Err(error) if passes(&error) && Instant::now() + pause < until => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(AGAIN_MAX);
                 }

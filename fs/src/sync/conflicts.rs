@@ -100,7 +100,12 @@ impl Inner {
         }
         // Not as it is known here, where it may have another name by something that is not sent.
         let found = self.inodes_at_server(&node.home, &[node.id]).await?;
-        self.copy_beside(node, content).await?;
+        let copied = self.copy_beside(node, content).await;
+        if content.is_orphaned() {
+            // Removed here meanwhile: nobody misses it.
+            return Ok(());
+        }
+        copied?;
         lock(&node.facts).disbelieve();
         if found.iter().all(|inode| inode.nlink == 0) {
             // Who has it open goes on with what is there.
@@ -184,16 +189,28 @@ impl Inner {
             return Ok(None);
         }
         let filled = async {
-            copied.clone_range(content, 0..content.len(), 0).await?;
-            copied.set_mtime(mtime_ns).await
+            let len = content.len();
+            let filled = copied.clone_range(content, 0..len, 0).await?;
+            copied.set_mtime(mtime_ns).await?;
+            if filled < len || content.is_orphaned() {
+                // It was removed here meanwhile, and what was written to it is let go of.
+                return Err(ContentError::Lost);
+            }
+            // Behind all of it in the journal, and before the original is given up.
+            Ok(self.note_whole(&copied)?)
         };
+        // Of a part of it another run would make a file.
+        self.note_part(copied.id())?;
         // Not before it is whole: everybody would see a part of it, which stays if the rest fails.
         copied.set_filling(true);
         let filled = filled.await;
         let done = match filled {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             // A part of it would be kept as a copy of its own when this is tried again.
-            Err(error) => copied.discard().await.and(Err(error)),
+            Err(error) => {
+                let discarded = copied.discard().await.and_then(|()| Ok(self.note_whole(&copied)?));
+                discarded.and(Err(error))
+            }
         };
         copied.set_filling(false);
         done?;

@@ -6,9 +6,10 @@
 //! | another one | the server refuses the commit, and a conflict copy is made ([`crate::sync::conflicts`]) |
 //!
 //! After a crash nobody has the file open. That it was removed here is noted in the journal for as long as it is open, so that nothing is made
-//! of it then.
+//! of it then. The same is noted of a conflict copy for as long as it has only a part of what it is to have.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use cyx_core::wire::{DecodeError, Reader, Writer};
 use super::Inner;
 use super::node::{Node, Opened, lock};
 use crate::content::Content;
-use crate::journal::{FileId, JournalError, Position, Record};
+use crate::journal::{FileId, Journal, JournalError, Position, Record};
 
 /// The tag of such notes in the journal.
 pub(crate) const TAG: u8 = 2;
@@ -48,6 +49,23 @@ pub(crate) fn decode(data: &[u8]) -> Result<FileId, DecodeError> {
         0 => Ok(file),
         _ => Err(DecodeError::Invalid("note of a removed file")),
     }
+}
+
+/// Notes that what is written to a file is let go of at the next start.
+fn begin(orphans: &mut HashMap<FileId, Position>, journal: &Journal, file: FileId) -> Result<(), JournalError> {
+    if let Entry::Vacant(place) = orphans.entry(file) {
+        place.insert(journal.append_now(&note(file))?);
+    }
+    Ok(())
+}
+
+/// Notes that it is not, or not any more. If that fails the note is still there.
+fn finish(orphans: &mut HashMap<FileId, Position>, journal: &Journal, file: FileId) -> Result<(), JournalError> {
+    if let Some(at) = orphans.get(&file) {
+        journal.finish(*at)?;
+        orphans.remove(&file);
+    }
+    Ok(())
 }
 
 impl Inner {
@@ -112,26 +130,26 @@ impl Inner {
     }
 
     fn note_orphan(&self, file: FileId) {
-        let mut orphans = lock(&self.orphans);
-        if orphans.contains_key(&file) {
-            return;
-        }
-        match self.store.journal().append_now(&note(file)) {
-            Ok(at) => {
-                orphans.insert(file, at);
-            }
-            Err(error) => {
-                tracing::warn!(inode = %file.inode, %error, "the journal does not say that a file is removed");
-            }
+        if let Err(error) = self.note_part(file) {
+            tracing::warn!(inode = %file.inode, %error, "the journal does not say that a file is removed");
         }
     }
 
     fn finish_orphan(&self, file: FileId) {
-        if let Some(at) = lock(&self.orphans).remove(&file)
-            && let Err(error) = self.store.journal().finish(at)
-        {
+        if let Err(error) = finish(&mut lock(&self.orphans), self.store.journal(), file) {
             tracing::warn!(inode = %file.inode, %error, "the journal still says that a file is removed");
         }
+    }
+
+    /// What is written to a file from now on is let go of at the next start, until it is whole.
+    pub(crate) fn note_part(&self, file: FileId) -> Result<(), JournalError> {
+        begin(&mut lock(&self.orphans), self.store.journal(), file)
+    }
+
+    /// What was written to a file stays from now on, unless that was removed here meanwhile.
+    pub(crate) fn note_whole(&self, content: &Content) -> Result<(), JournalError> {
+        let mut orphans = lock(&self.orphans);
+        if content.is_orphaned() { Ok(()) } else { finish(&mut orphans, self.store.journal(), content.id()) }
     }
 
     /// Lets go of what an earlier run wrote to files of a bucket that it had removed, before that goes on.
@@ -165,7 +183,10 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use cyx_crypto::keys::AccountKey;
+
     use super::*;
+    use crate::journal::Limits;
 
     #[test]
     fn a_note_says_which_file_it_is_about() {
@@ -175,5 +196,30 @@ mod tests {
         for wrong in [&data[..32], &[&data[..], &[0]].concat(), &[&[9], &data[1..]].concat(), b""] {
             decode(wrong).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_note_is_found_at_the_next_start_until_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = FileId { bucket: BucketId([3; 16]), inode: InodeId([4; 16]) };
+        let open = || {
+            let key = AccountKey::from_bytes([1; 32]).derive_mount_key();
+            let (journal, found) = Journal::open(folder.path(), key, Limits::default()).unwrap();
+            let files = found.notes.iter().filter(|(_, tag, _)| *tag == TAG).map(|(_, _, data)| decode(data).unwrap());
+            (journal, files.collect::<Vec<_>>())
+        };
+        let (journal, found) = open();
+        assert_eq!(found, []);
+        let mut orphans = HashMap::new();
+        begin(&mut orphans, &journal, file).unwrap();
+        begin(&mut orphans, &journal, file).unwrap();
+        drop(journal);
+        let (journal, found) = open();
+        assert_eq!(found, [file], "once");
+        finish(&mut orphans, &journal, file).unwrap();
+        assert!(orphans.is_empty());
+        finish(&mut orphans, &journal, file).unwrap();
+        drop(journal);
+        assert_eq!(open().1, []);
     }
 }

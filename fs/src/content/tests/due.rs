@@ -99,10 +99,16 @@ async fn what_is_being_filled_is_not_committed_before_it_is_whole() {
     content.set_filling(false);
     assert!(done(&mount).await < Duration::from_secs(1));
     assert_eq!((remote.content(file(1)), remote.newest_number(file(1))), (b"a part, the rest".to_vec(), 1));
-    // The journal may not have room for all of a long one.
+    // Nor is a long one, or if somebody asks for it.
     content.set_filling(true);
     content.write(16, Bytes::from(vec![1; 100])).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert!(matches!(content.commit().await, Err(ContentError::Filling)));
+    content.sync_local().await.unwrap();
+    assert_eq!(remote.newest_number(file(1)), 1);
+    content.set_filling(false);
     assert!(done(&mount).await < Duration::from_secs(1));
+    assert_eq!(remote.content(file(1)).len(), 116);
 }
 
 #[tokio::test(start_paused = true)]
