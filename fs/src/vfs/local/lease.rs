@@ -122,7 +122,10 @@ impl Local {
         let Some(held) = state.lease.as_mut().filter(|held| held.fencing == fencing) else { return };
         let Some(from) = held.from else { return };
         held.active = true;
-        state.own = Some(Own { fencing, from, upto: from, assumed: from });
+        // It may have been active before: what was assumed since is still to be looked at.
+        if state.own.is_none_or(|own| own.fencing != fencing) {
+            state.own = Some(Own { fencing, from, upto: from, assumed: from });
+        }
         drop(state);
         self.shorter.notify_waiters();
     }
@@ -262,7 +265,7 @@ impl Inner {
         let now = Instant::now();
         if !held.lasts() {
             tracing::info!(bucket = %home.id, "the write lease could not be renewed");
-            self.lose_lease(home, held.fencing);
+            self.lease_is_over(home, held.fencing);
             return Duration::ZERO;
         }
         if held.recalled || home.local.is_idle() {
@@ -350,15 +353,21 @@ impl Inner {
         if held.recalled {
             home.local.ask_again_in(again());
         }
-        if let Some(assumed) = home.local.assumed(held.fencing) {
-            // Whether it is there still: giving it back does not tell.
-            let pause = self.renew(home, held).await;
-            if !home.local.is_own_for_sure(assumed) {
-                return pause;
+        match self.make_sure(home, held).await {
+            Some(pause) => pause,
+            None => {
+                self.release(home, held).await;
+                Duration::ZERO
             }
         }
-        self.release(home, held).await;
-        Duration::ZERO
+    }
+
+    /// Finds out whether what was taken for this machine's own is: giving the lease back does not tell whether it was there. `None` if so,
+    /// else when to try again.
+    async fn make_sure(&self, home: &Opened, held: &Held) -> Option<Duration> {
+        let assumed = home.local.assumed(held.fencing)?;
+        let pause = self.renew(home, held).await;
+        (!home.local.is_own_for_sure(assumed)).then_some(pause)
     }
 
     async fn release(&self, home: &Opened, held: &Held) {
@@ -381,7 +390,10 @@ impl Inner {
         let Some(held) = home.local.lease() else { return self.send_all(home).await };
         home.local.with_lease(held.fencing, |held| held.active = false);
         self.send_all(home).await?;
-        self.release(home, &held).await;
+        // Otherwise it is over, or will be recalled.
+        if self.make_sure(home, &held).await.is_none() {
+            self.release(home, &held).await;
+        }
         Ok(())
     }
 
@@ -395,10 +407,10 @@ impl Inner {
         }
     }
 
-    /// The server says that the lease is over. It may have been for long: what was taken for this machine's own may be of others.
+    /// The lease is over, and may have been for long: what was taken for this machine's own may be of others.
     pub(super) fn lease_is_over(&self, home: &Opened, fencing: u64) {
-        let assumed = home.local.assumed(fencing).is_some();
-        if self.lose_lease(home, fencing) && assumed {
+        // Nothing is assumed any more once it is lost.
+        if self.lose_lease(home, fencing) && home.local.assumed(fencing).is_some() {
             self.doubt_everything(home);
         }
     }
@@ -467,6 +479,23 @@ mod tests {
         let local = given(Instant::now().checked_sub(ACTIVATION).unwrap());
         local.activation().await;
         assert!(!local.turn().is_here());
+    }
+
+    #[test]
+    fn what_was_assumed_under_a_lease_is_not_forgotten_when_that_becomes_active_again() {
+        let local = Local::default();
+        let give = |fencing| {
+            let lease = pb::WriteLease { remaining_ms: 30_000, fencing, ..pb::WriteLease::default() };
+            lock(&local.state).lease = Some(Held { from: Some(7), ..Held::new(lease, Asked::now()) });
+            local.activate(fencing);
+        };
+        give(1);
+        assert!(local.is_own(9));
+        local.with_lease(1, |held| held.active = false);
+        local.activate(1);
+        assert_eq!(local.assumed(1), Some(9));
+        give(2);
+        assert_eq!((local.assumed(1), local.assumed(2)), (None, None));
     }
 
     #[test]
