@@ -187,10 +187,16 @@ impl Inner {
 
     /// Everything that is known of a bucket is to be asked for anew.
     pub(crate) fn resync(&self, root: &Arc<Node>) {
+        let nodes = self.table.nodes(Some(root.home.id));
+        // Answers that are under way may be of before. This comes first: who asks in between is told how it is now.
+        for node in &nodes {
+            lock(&node.facts).moved += 1;
+            node.listing().moved += 1;
+        }
         root.home.forget_all();
         let Some(invalidator) = self.invalidator.get() else { return };
         invalidator.overtake();
-        for node in self.table.nodes(Some(root.home.id)) {
+        for node in nodes {
             invalidator.inode(node.ino, 0..u64::MAX);
             if node.is_directory() {
                 let names: Vec<Box<[u8]>> = node.listing().names.keys().cloned().collect();

@@ -267,6 +267,8 @@ impl Inner {
             sealed_meta: Bytes::new(),
         };
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
+        // What is heard while it is asked for may be about it.
+        let seen = directory.home.seen_now();
         let made = new_inode(&create);
         let mut is_here = false;
         let named = Named { kind: new.kind, key: key.clone(), name: name.to_vec() };
@@ -291,7 +293,6 @@ impl Inner {
                 return Err(error.into());
             }
         };
-        let seen = directory.home.seen_now();
         let (node, _) = self.table.get_or_make(directory.home.id, id, None, |ino| {
             Node::new(ino, Arc::clone(&directory.home), id, new.kind, key, &inode, seen)
         });
