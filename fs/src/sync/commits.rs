@@ -128,7 +128,6 @@ impl Filesystem {
 impl Node {
     /// A version of this size was committed here. `dirty`: more was written since.
     pub(crate) fn note_commit(&self, version: u64, size: u64, dirty: bool) {
-        let seen = self.home.seen_now();
         let mut facts = lock(&self.facts);
         if version > facts.version {
             facts.moved += 1;
@@ -143,10 +142,7 @@ impl Node {
             Some(written) => {
                 facts.attributes.mtime_ns = written.mtime_ns;
                 facts.attributes.ctime_ns = facts.attributes.ctime_ns.max(written.ctime_ns);
-                // The rest is as it was, and no newer.
-                if !facts.seen.stale && !self.home.is_older(&facts.seen) {
-                    facts.seen = seen;
-                }
+                // The rest is as it was, and is believed for no longer.
             }
             None => facts.disbelieve(),
         }

@@ -184,7 +184,8 @@ pub(crate) struct Facts {
     pub(crate) size: u64,
     pub(crate) version: u64,
     sealed_target: Bytes,
-    target: Option<Bytes>,
+    /// As opened, or that it cannot be.
+    target: Option<Result<Bytes, Errno>>,
     pub(crate) sealed_meta: Bytes,
     pub(crate) meta_version: u64,
     pub(crate) xattrs: Option<Arc<Xattrs>>,
@@ -220,7 +221,7 @@ impl Facts {
             self.history = inode.key_history.clone();
             self.keys = None;
         }
-        if self.sealed_target != inode.sealed_target {
+        if self.sealed_target != inode.sealed_target || matches!(self.target, Some(Err(_))) {
             self.sealed_target = inode.sealed_target.clone();
             self.target = None;
         }
@@ -238,6 +239,7 @@ impl Facts {
             self.key = key.clone();
             self.history = history.clone();
             self.keys = None;
+            self.target = None;
         }
     }
 
@@ -427,20 +429,23 @@ impl Node {
 
     /// Where a symbolic link leads.
     pub(crate) fn target(&self) -> Result<Bytes, Errno> {
-        let sealed = {
+        let (sealed, epoch) = {
             let facts = lock(&self.facts);
             if let Some(target) = &facts.target {
-                return Ok(target.clone());
+                return target.clone();
             }
-            facts.sealed_target.clone()
+            (facts.sealed_target.clone(), facts.key.epoch())
         };
-        let target = self.open_sealed(Field::LinkTarget, &sealed)?;
-        if target.is_empty() || target.contains(&0) {
-            return Err(self.broken("a link's target"));
+        let target = match self.open_sealed(Field::LinkTarget, &sealed) {
+            Ok(target) if target.is_empty() || target.contains(&0) => Err(self.broken("a link's target")),
+            opened => opened.map(Bytes::from),
+        };
+        let mut facts = lock(&self.facts);
+        if facts.sealed_target == sealed && facts.key.epoch() == epoch {
+            // Also that it is broken, which is said once and not at every look.
+            facts.target = Some(target.clone());
         }
-        let target = Bytes::from(target);
-        lock(&self.facts).target = Some(target.clone());
-        Ok(target)
+        target
     }
 
     /// Something was heard that contradicts what is known.

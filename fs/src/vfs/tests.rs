@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cyx_core::ids::{BucketId, InodeId, Random as _, TxnId};
 use cyx_crypto::keys::{FIRST_EPOCH, InodeKey};
+use cyx_crypto::wrap::{Field, seal_field};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
@@ -17,6 +18,7 @@ use super::node::{Health, Node, Opened, Remote, Written, lock};
 use super::table::Table;
 use super::{TTL_WATCHED, Top, name_ttl};
 use crate::attributes::{Kind, ROOT_INO};
+use crate::errno::Errno;
 use crate::journal::Position;
 
 /// A bucket of which everything is known here.
@@ -104,6 +106,38 @@ fn a_commit_makes_nothing_believed_that_is_to_be_asked_for_anew() {
     file.note_commit(2, 20, false);
     assert_eq!(lock(&file.facts).size, 20);
     assert!(!believed(&file), "others may have changed the rest");
+}
+
+#[test]
+fn a_commit_prolongs_no_belief_in_what_else_is_known() {
+    let tree = Tree::new();
+    let file = tree.node_as(InodeId([1; 16]), Kind::File);
+    let seen = lock(&file.facts).seen.at;
+    lock(&file.facts).written = Some(Written { mtime_ns: 7, ctime_ns: 7 });
+    file.note_commit(1, 10, false);
+    let facts = lock(&file.facts);
+    assert_eq!((facts.version, facts.attributes.mtime_ns, facts.seen.at), (1, 7, seen));
+}
+
+#[test]
+fn a_link_that_cannot_be_opened_is_tried_again_when_something_is_heard_of_it() {
+    let tree = Tree::new();
+    let link = tree.node_as(InodeId([1; 16]), Kind::Symlink);
+    let newer = InodeKey::make_at(link.key().epoch() + 1);
+    let sealed = |key: &InodeKey| seal_field(key, link.id, Field::LinkTarget, b"there").unwrap().into();
+    let take = |sealed_target| {
+        let inode = pb::Inode { sealed_target, ..pb::Inode::default() };
+        let seen = link.home.seen_now();
+        lock(&link.facts).take(&inode, seen);
+    };
+    take(sealed(&newer));
+    assert_eq!(link.target(), Err(Errno::EIO), "its key is not known");
+    lock(&link.facts).take_key(&newer, &bytes::Bytes::new());
+    assert_eq!(link.target().unwrap(), &b"there"[..]);
+    take(bytes::Bytes::new());
+    assert_eq!(link.target(), Err(Errno::EIO));
+    take(sealed(&newer));
+    assert_eq!(link.target().unwrap(), &b"there"[..]);
 }
 
 #[test]
