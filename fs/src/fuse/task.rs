@@ -151,6 +151,19 @@ pub(super) async fn run<T: Outcome>(
     operation: impl Future<Output = Result<T, Errno>> + Send,
     answer: impl FnOnce(Result<T, Errno>) + Send,
 ) {
+    if let Some(outcome) = answered(counters, caller, limit, operation, answer).await {
+        outcome.give_back(fs).await;
+    }
+}
+
+/// As [`run`]. What came of it behind the answer, of which nobody gets to know.
+async fn answered<T>(
+    counters: &Counters,
+    caller: u32,
+    limit: Duration,
+    operation: impl Future<Output = Result<T, Errno>> + Send,
+    answer: impl FnOnce(Result<T, Errno>) + Send,
+) -> Option<T> {
     let mut operation = std::pin::pin!(operation);
     let deadline = Instant::now() + limit;
     let reason = loop {
@@ -158,7 +171,7 @@ pub(super) async fn run<T: Outcome>(
         if let Ok(result) = timeout(left.min(LOOK), &mut operation).await {
             counters.end(&result);
             answer(result);
-            return;
+            return None;
         }
         if is_killed(caller) {
             break Errno::EINTR;
@@ -170,9 +183,7 @@ pub(super) async fn run<T: Outcome>(
         }
     };
     answer(Err(reason));
-    if let Ok(outcome) = operation.await {
-        outcome.give_back(fs).await;
-    }
+    operation.await.ok()
 }
 
 #[cfg(test)]
@@ -206,6 +217,31 @@ mod tests {
         assert!(waiting.try_recv().is_err(), "it waits");
         go.send(()).unwrap();
         assert_ne!(runtime.block_on(waiting).unwrap(), thread::current().id());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_its_deadline_a_request_is_answered_and_what_it_leaves_behind_is_found_when_it_is_done() {
+        const MOMENT: Duration = Duration::from_millis(1);
+        const HOUR: Duration = Duration::from_secs(3600);
+        for limit in [SHORT, LONG] {
+            for (takes, result, behind) in [
+                (limit - MOMENT, Ok(7), None),
+                (limit + HOUR, Ok(7), Some(7)),
+                (limit + HOUR, Err(Errno::ENOENT), None),
+            ] {
+                let (counters, began, mut answers) = (Counters::default(), Instant::now(), Vec::new());
+                let operation = async {
+                    tokio::time::sleep(takes).await;
+                    result
+                };
+                // Nobody is ever killed as this one.
+                let left = answered(&counters, 0, limit, operation, |answer| answers.push((answer, began.elapsed())));
+                assert_eq!((left.await, began.elapsed()), (behind, takes));
+                let is_late = takes > limit;
+                let answer = if is_late { (Err(Errno::ETIMEDOUT), limit) } else { (result, takes) };
+                assert_eq!((answers, counters.read().2), (vec![answer], u64::from(is_late)));
+            }
+        }
     }
 
     #[test]
