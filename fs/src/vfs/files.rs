@@ -89,14 +89,14 @@ impl Filesystem {
         };
         content_changed(file);
         drop(writing);
+        let durable = if file.flags.sync { inner.make_durable(file).await } else { Ok(()) };
         if written.start != offset
             && let Some(invalidator) = inner.invalidator.get()
         {
+            // Not before: the kernel keeps the pages locked until it has its answer, and what is forgotten behind these would wait for it as well.
             invalidator.inode(file.node.ino, 0..u64::MAX);
         }
-        if file.flags.sync {
-            inner.make_durable(file).await?;
-        }
+        durable?;
         u32::try_from(written.end - written.start).map_err(|_| Errno::EINVAL)
     }
 
