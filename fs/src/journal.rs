@@ -36,6 +36,7 @@ mod tests;
 pub use append::Room;
 pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, PlainRecord, Record, Share};
 pub use intents::Watch;
+pub(crate) use intents::bound;
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::RECORD_OVERHEAD;

@@ -28,7 +28,7 @@ use super::records::{copy_from, copy_out};
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, Store, StoreEvent};
 use super::{Content, Inner};
-use crate::journal::{FileId, Intent, Journal, JournalError, Pins, PlainRecord, Position};
+use crate::journal::{FileId, Intent, Journal, JournalError, Pins, PlainRecord, Position, bound};
 
 /// The changes of a content at one moment.
 struct Frozen {
@@ -277,7 +277,9 @@ async fn work(
     let noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
     for ((_, one), noted) in frozen.iter().zip(noted) {
         if let Some(noted) = noted {
-            one.content.inner().intents.push(noted);
+            let mut inner = one.content.inner();
+            inner.intents.push(noted);
+            bound(&mut inner.intents);
         }
     }
     let mut results = Vec::with_capacity(frozen.len());

@@ -34,6 +34,18 @@ const FILE_MAX: u64 = 64 << 20;
 /// earlier ones.
 const REMEMBERED: usize = 256;
 
+/// Of commits of a file whose answer is not known, so many of the first and of the newest are kept. Each attempt adds one while the server is
+/// away; most probably it was one of these that arrived.
+const FIRST: usize = 8;
+const NEWEST: usize = 248;
+
+/// Bounds commits of a file whose answer is not known.
+pub(crate) fn bound(intents: &mut Vec<Intent>) {
+    if intents.len() > FIRST + NEWEST {
+        intents.drain(FIRST..intents.len() - NEWEST);
+    }
+}
+
 /// Commits on their way, and those that are remembered.
 #[derive(Default)]
 pub(super) struct Intents {
@@ -128,7 +140,11 @@ impl Journal {
         let mut log = Arc::clone(&self.shared.intents.log).lock_owned().await;
         let all: Vec<Intent> = {
             let mut known = lock(&self.shared.intents.known);
-            intents.iter().for_each(|intent| known.live.entry(intent.file).or_default().push(*intent));
+            for intent in &intents {
+                let of_file = known.live.entry(intent.file).or_default();
+                of_file.push(*intent);
+                bound(of_file);
+            }
             known.all()
         };
         let has_room = |log: &Log| log.len < ANEW.max(2 * log.begun);

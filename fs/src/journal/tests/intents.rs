@@ -279,3 +279,26 @@ async fn what_is_watched_is_remembered_beyond_its_end_and_the_process() {
     let (copy, _) = open_copy(folder.path());
     assert!(named(copy.path(), "intents").is_empty(), "no note is left");
 }
+
+#[tokio::test]
+async fn attempts_that_pile_up_are_bounded_and_the_first_and_the_newest_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    journal.append(&base(3, 0)).await.unwrap();
+    let written = journal.append(&write(0, b"one")).await.unwrap();
+    let attempt = |number: u64| {
+        let mut txn = [0; 16];
+        txn[..8].copy_from_slice(&number.to_le_bytes());
+        Intent { txn: TxnId(txn), ..intent(4 + number, written.sequence) }
+    };
+    journal.intend((0..5000).map(attempt).collect()).await.unwrap();
+    journal.intend(vec![attempt(5000)]).await.unwrap();
+    let files = named(folder.path(), "intents");
+    let len: u64 = files.iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(files.len() == 1 && len < 100_000, "{len}");
+    drop(journal);
+    let found = intents(&open(folder.path()).1);
+    let versions: Vec<u64> = found.iter().map(|(version, _)| *version).collect();
+    assert!(versions.len() < 300 && versions[..8].iter().copied().eq(4..12), "{versions:?}");
+    assert!(versions[versions.len() - 200..].iter().copied().eq(4805..5005), "{versions:?}");
+}
