@@ -91,6 +91,15 @@ impl Budget {
     }
 }
 
+/// Of how many bytes it says something how long they took: of a piece of which so many arrived, `None` if that failed. What is in the cache says
+/// nothing of the way, nor do few bytes, which take as long as an answer does, or what fails at once.
+fn tells(arrived: Option<u64>, piece: u64, took: Duration) -> Option<u64> {
+    match arrived {
+        Some(bytes) => (bytes > 0 && (bytes >= WINDOW_MIN || took >= SOON)).then_some(bytes),
+        None => (took > SOON).then_some(piece),
+    }
+}
+
 /// Takes note of how long so many bytes took. It grows slowly: a moment's luck says little about the link.
 fn note_arrival(reach: &AtomicU64, bytes: u64, took: Duration) {
     let soon = u128::from(bytes) * SOON.as_millis() / took.as_millis().max(1);
@@ -131,11 +140,10 @@ impl Prefetch {
                 let began = Instant::now();
                 let brought = version.warm(piece.clone()).await;
                 let took = began.elapsed();
-                // What is in the cache says nothing of the way, nor does what fails at once.
-                let arrived =
-                    brought.as_ref().map(|brought| brought.iter().map(|(range, _)| range.end - range.start).sum());
-                if arrived.is_ok_and(|arrived: u64| arrived > 0) || took > SOON {
-                    note_arrival(&reach, arrived.unwrap_or(piece.end - piece.start), took);
+                let arrived = brought.as_ref().ok();
+                let arrived = arrived.map(|brought| brought.iter().map(|(range, _)| range.end - range.start).sum());
+                if let Some(bytes) = tells(arrived, piece.end - piece.start, took) {
+                    note_arrival(&reach, bytes, took);
                 }
                 match (brought, state.upgrade()) {
                     (Ok(brought), Some(state)) => lock(&state).keep(known, brought, &waiting),
@@ -287,6 +295,22 @@ mod tests {
             }
         }
         assert!(largest > 8 << 20 && largest <= WINDOW_MAX, "{largest}");
+    }
+
+    #[test]
+    fn of_the_way_is_learnt_from_what_came_over_it() {
+        let (soon, late) = (Duration::from_secs(1), SOON * 2);
+        for (arrived, took, learnt) in [
+            (Some(0), soon, None),
+            (Some(0), late, None),
+            (Some(1000), soon, None),
+            (Some(1000), late, Some(1000)),
+            (Some(WINDOW_MIN), soon, Some(WINDOW_MIN)),
+            (None, soon, None),
+            (None, late, Some(PIECE)),
+        ] {
+            assert_eq!(tells(arrived, PIECE, took), learnt, "{arrived:?} in {took:?}");
+        }
     }
 
     #[test]
