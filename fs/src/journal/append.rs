@@ -14,7 +14,7 @@ use cyx_crypto::mount::RecordCipher;
 use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
 use super::{Journal, JournalError, Position, Segment, State, disk, file_name, fresh};
 
-/// Bytes that what moves to the end may take beyond the limit.
+/// Bytes beyond the limit for what moves to the end, besides what it moves out of, and half of them for what is small.
 const RESERVE: u64 = 4 << 20;
 /// Who waits for room says so again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
