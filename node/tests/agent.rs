@@ -391,6 +391,37 @@ async fn damage_is_reported_once() {
 }
 
 #[tokio::test]
+async fn damage_that_cannot_be_reported_holds_up_nothing_else() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    server.book().refuse_damage = true;
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let id = ChunkId::random();
+    store(&node, id, b"some bytes").await;
+    let volume =
+        std::fs::OpenOptions::new().write(true).open(folder.path().join("data/volumes/00000001.cyxvol")).unwrap();
+    volume.write_all_at(b"S", 4096 + 128).unwrap();
+    assert!(node.node().store.read(id, 0..1).await.is_err());
+    let list = KeepList {
+        key: sign::key_id(&key().verifying_key().to_bytes()),
+        node: node.id(),
+        incarnation: Incarnation { time: 5, random: 6 },
+        sequence: 9,
+        before: 1,
+        first: ChunkId([0; 16]),
+        last: ChunkId([0xff; 16]),
+    };
+    {
+        let mut book = server.book();
+        book.lists = vec![KeepListPart { signed: list.sign(&[id], &key()).into(), ids: id.0.to_vec().into() }];
+        book.sequence = 9;
+    }
+    server.until("the confirmation", |book| !book.confirmed.is_empty()).await;
+    server.book().refuse_damage = false;
+    server.until("the report", |book| book.damaged == [id]).await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn damage_that_nobody_asked_for_is_found_and_reported() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cyx_core::enrol;
@@ -28,6 +28,8 @@ use crate::store::Health;
 const PART_MAX: usize = 16 << 20;
 /// Most damaged chunks of one report; servers take more.
 const DAMAGE_MAX: usize = 1000;
+/// How long a heartbeat goes on reporting damage: a node that is silent counts as lost with all it has.
+const DAMAGE_TIME: Duration = Duration::from_secs(10);
 /// Name of the remembered server keys in the ledger's facts: 32 bytes each.
 const SERVER_KEYS: &str = "server keys";
 
@@ -233,7 +235,10 @@ impl Link {
                 "this machine's clock differs from the server's by minutes: no keep-lists are followed"
             );
         }
-        self.report_damage().await?;
+        // What the server wants of the node does not wait for it.
+        if let Err(error) = self.report_damage().await {
+            tracing::warn!(%error, "damage was not reported, the next heartbeat tries again");
+        }
         Ok(Wish {
             heartbeat_seconds: u64::from(answer.heartbeat_seconds),
             keep_list_sequence: if in_time { answer.keep_list_sequence } else { 0 },
@@ -274,9 +279,14 @@ impl Link {
         }
     }
 
+    /// Reports what is damaged and was not reported yet. What takes too long goes on with the next heartbeat.
     async fn report_damage(&mut self) -> Result<(), Error> {
+        let begun = Instant::now();
         let (mut damaged, mut after) = (HashSet::new(), None);
         loop {
+            if begun.elapsed() >= DAMAGE_TIME {
+                return Ok(());
+            }
             let page = self.caller.node.store.damaged(after, DAMAGE_MAX).await?;
             after = page.last().copied();
             if after.is_none() {

@@ -65,6 +65,8 @@ pub(crate) struct Book {
     /// What it takes for the time, if not the time.
     pub(crate) clock: Option<Clock>,
     pub(crate) damaged: Vec<ChunkId>,
+    /// Reports of damage fail.
+    pub(crate) refuse_damage: bool,
     /// What is handed out, and what was reported.
     pub(crate) tasks: FetchTasksResponse,
     pub(crate) reports: Vec<ReportTaskRequest>,
@@ -125,6 +127,7 @@ impl Server {
             confirmed: Vec::new(),
             clock: None,
             damaged: Vec::new(),
+            refuse_damage: false,
             tasks: FetchTasksResponse::default(),
             reports: Vec::new(),
             orders: Vec::new(),
@@ -378,6 +381,9 @@ impl NodeService for Server {
         request: Request<ReportDamageRequest>,
     ) -> Result<Response<ReportDamageResponse>, Status> {
         self.check(&request)?;
+        if self.book().refuse_damage {
+            return Err(status(ErrorCode::Unavailable, "busy"));
+        }
         let ids = request.into_inner().chunk_ids;
         self.book().damaged.extend(ids.iter().map(|id| ChunkId::try_from(&id[..]).unwrap()));
         Ok(Response::new(ReportDamageResponse {}))
