@@ -14,8 +14,10 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutPayload};
 
 use super::super::record::{self, StoreKey};
 
-/// The largest object that is made and read: one chunk of the largest size with everything around it.
+/// The largest object that is made: one chunk of the largest size with everything around it.
 pub(super) const OBJECT_MAX: u64 = CHUNK_MAX + 2 * MIB;
+/// The largest object that is read: there are some of earlier versions, which put one more chunk into an object that was almost full.
+const READ_MAX: u64 = CHUNK_MAX + 24 * MIB;
 const MARKER: &str = "cyx-store";
 const FOLDER: &str = "volumes";
 const SUFFIX: &str = ".cyxvol";
@@ -87,7 +89,7 @@ impl Objects {
 
     async fn whole(&self, path: &Path) -> Result<Bytes, Fault> {
         let found = within(0, self.store.get(path)).await?;
-        if found.meta.size > OBJECT_MAX {
+        if found.meta.size > READ_MAX {
             return Err(Fault::Missing);
         }
         within(found.meta.size, found.bytes()).await
@@ -144,6 +146,17 @@ impl Objects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn more_is_read_of_an_object_than_is_put_into_one() {
+        let objects = Objects::new(Arc::new(object_store::memory::InMemory::new()), "node");
+        for (number, more) in [(1, 8), (2, 25)] {
+            let bytes = vec![0; usize::try_from(CHUNK_MAX + more * MIB).unwrap()];
+            objects.put(number, vec![bytes.into()]).await.unwrap();
+        }
+        assert!(objects.get(1).await.is_ok());
+        assert_eq!(objects.get(2).await, Err(Fault::Missing));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_gets_the_time_that_its_bytes_take_and_no_more() {
