@@ -140,6 +140,7 @@ fn replay(shared: &Shared, volume: &Volume) -> Result<bool, StoreError> {
     if len <= row.tail {
         return Ok(volume.is_labelled);
     }
+    volume.forget_cached(row.tail).map_err(StoreError::io("read a volume"))?;
     let (found, unread) = scan(&shared.key, volume, row.tail, len).map_err(StoreError::io("read a volume"))?;
     let is_read = volume.is_labelled && unread == 0;
     if found.is_empty() && !is_read {
@@ -147,8 +148,8 @@ fn replay(shared: &Shared, volume: &Volume) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let end = found.last().map_or(row.tail, |last| last.offset + record_len(last.header.len));
-    // What cannot be read now may be read again one day, and nobody knows how long the record there is; nor is anything cut off a file
-    // that does not say whose it is.
+    // What cannot be read now may be read again one day: it stays in the file, where an index that is made anew finds it, though no
+    // later replay of this one does. Nor is anything cut off a file that does not say whose it is.
     let end = if volume.is_labelled && unread <= end { end } else { len };
     tracing::info!(volume = volume.number, chunks = found.len(), cut = len.saturating_sub(end), "replayed a volume");
     // The records may be whole in memory only; the index must not say more than the disk.

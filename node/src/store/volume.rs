@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 
 use super::record::{self, StoreKey, VOLUME_HEADER};
@@ -161,6 +161,12 @@ impl Volume {
         }
         bytes.truncate(len);
         Ok(bytes)
+    }
+
+    /// Lets go of what the page cache has from `offset` on. After a sync that failed that may never have reached the disk although it
+    /// reads as if it had.
+    pub(crate) fn forget_cached(&self, offset: u64) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, offset, None, Advice::DontNeed)?)
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
