@@ -24,6 +24,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::backoff::Backoff;
 use crate::buckets::bucket_token;
 use crate::client::Client;
 use crate::error::{Error, IntegrityError, Result};
@@ -38,6 +39,8 @@ use crate::secret::{Secret32, base64_bytes};
 const PATH: &str = "/api/auth/account-key";
 /// Times that the call is made again because something changed meanwhile: a mount may be writing.
 const TRIES: u32 = 20;
+/// Times that it is made without an answer.
+const ATTEMPTS: u32 = 4;
 
 /// A new account key that does not count yet.
 pub struct NewAccountKey {
@@ -186,19 +189,50 @@ impl Client {
         wrapped: &Wrapped,
         proof: Proof<'_>,
     ) -> Result<u32> {
+        let mut unheard = None;
+        let error = match self.try_account_key(new, present, wrapped, proof, &mut unheard).await {
+            Ok(epoch) => return Ok(epoch),
+            Err(error) => error,
+        };
+        if unheard.is_none() && !error.leaves_open() {
+            return Err(error);
+        }
+        // It may have arrived all the same, whatever was said of a repetition.
+        match self.session.fetch_keys().await {
+            Ok(keys) if keys.account().history == new.history => Ok(keys.account().epoch),
+            Ok(_) => Err(error),
+            Err(_) => Err(unheard.unwrap_or(error)),
+        }
+    }
+
+    /// Makes the call until it is answered. The last time that it was not is `unheard`.
+    async fn try_account_key(
+        &self,
+        new: &NewAccountKey,
+        present: &AccountKeys,
+        wrapped: &Wrapped,
+        proof: Proof<'_>,
+        unheard: &mut Option<Error>,
+    ) -> Result<u32> {
+        let mut backoff = Backoff::new(ATTEMPTS);
         for _ in 0..TRIES {
             let request = self.rewrap(new, present, wrapped, proof).await?;
-            let sent: Result<Response> =
-                self.session.send_proof(Method::POST, PATH, Some(&request), Repeat::Always).await;
+            let sent: Result<Response> = loop {
+                match self.session.send_proof(Method::POST, PATH, Some(&request), Repeat::IfNotSent).await {
+                    Err(error) if error.is_transient() => {
+                        let again = backoff.wait().await;
+                        let error = unheard.insert(error);
+                        if !again {
+                            break Err(error.repeated());
+                        }
+                    }
+                    sent => break sent,
+                }
+            };
             match sent {
                 Ok(answer) => return Ok(answer.account_key_epoch),
                 Err(error) if error.code() == ErrorCode::Retry => {}
                 Err(error) if error.code() == ErrorCode::StaleKey => break,
-                Err(error) if error.is_transient() => {
-                    // It may have arrived all the same.
-                    let now = self.session.fetch_keys().await.map(|keys| keys.account());
-                    return now.ok().filter(|now| now.history == new.history).map(|now| now.epoch).ok_or(error);
-                }
                 Err(error) => return Err(error),
             }
         }
