@@ -278,7 +278,8 @@ pub async fn logout(config: &Config) -> Result<bool> {
     let lock = store.lock().await?;
     let (pending, now) = (PendingStore::new(&config.home), clock::unix_seconds());
     let Some(credentials) = store.load()? else {
-        pending.prune(now);
+        // Nothing says whose they are, and whoever logs out leaves nothing here that opens an account.
+        pending.remove_all();
         return Ok(false);
     };
     store.remove(&lock)?;

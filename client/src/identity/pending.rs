@@ -79,6 +79,11 @@ impl PendingStore {
         self.remove_those(|pending| pending.otp_expires_at < now);
     }
 
+    /// Removes all logins.
+    pub(super) fn remove_all(&self) {
+        self.remove_those(|_| true);
+    }
+
     /// Removes all logins of an account, and those whose code has ended: what they keep opens the account.
     pub(super) fn remove_of(&self, gateway: &str, email: &str, now: u64) {
         self.remove_those(|pending| {
@@ -172,6 +177,8 @@ mod tests {
         store.remove_of("http://localhost:8080", "ada@example.org", 50);
         assert!(store.load("one").is_err() && store.load("two").is_err());
         assert!(store.load("elsewhere").is_ok() && store.load("other").is_ok());
+        store.remove_all();
+        assert!(store.load("elsewhere").is_err() && store.load("other").is_err());
     }
 
     #[test]
