@@ -118,10 +118,21 @@ impl Tree {
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat2(&self.fd, below, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // Not every kernel has the call, nor lets every container make it: then the last name at least is no link.
-            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(&self.fd, below, flags, Mode::empty()),
+            // Not every kernel has the call, nor lets every container make it.
+            Err(Errno::NOSYS | Errno::PERM) => self.reach_by_steps(below, flags),
             opened => opened,
         }
+    }
+
+    /// Opens what is below it, one name after the other.
+    fn reach_by_steps(&self, below: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder = None;
+        for name in below.parent().unwrap_or(Path::new("")) {
+            folder = Some(rustix::fs::openat(folder.as_ref().unwrap_or(&*self.fd), name, way, Mode::empty())?);
+        }
+        let name = below.file_name().unwrap_or(below.as_os_str());
+        rustix::fs::openat(folder.as_ref().unwrap_or(&*self.fd), name, flags, Mode::empty())
     }
 }
 
@@ -239,6 +250,14 @@ mod tests {
         }
         assert!(matches!(read_folder(&tree, &named("folder").path), Err(Error::Changing(_))));
         named("same").open().unwrap();
+        let by_steps = |below: &str| tree.reach_by_steps(Path::new(below), OFlags::RDONLY | OFlags::NOFOLLOW);
+        for replaced in ["folder/secret", "folder", "link"] {
+            let errno = by_steps(replaced).unwrap_err();
+            assert!(matches!(errno, Errno::LOOP | Errno::NOTDIR), "{replaced}: {errno}");
+        }
+        for there in ["folder-before/secret", "folder-before", "same", "."] {
+            by_steps(there).unwrap();
+        }
         // What a user names may be a link, and is opened as what it leads to.
         Local::at(&temp.path().join("link")).unwrap().open().unwrap();
     }
