@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use cyx_core::error::ErrorCode;
 use cyx_core::extent::PageId;
 use cyx_core::ids::{BlobId, InodeId};
 use cyx_core::units::MIB;
@@ -72,8 +73,10 @@ impl FileReader {
         let mut runs = self.runs(done..self.size());
         while let Some((range, run)) = runs.next().await? {
             let len = range.end - range.start;
-            if let Run::Data(bytes) = run {
-                partial.write(range, bytes).await?;
+            if let Run::Data(bytes) = run
+                && let Err(error) = partial.write(range, bytes).await
+            {
+                return Err(partial.give_up_if_full(error, progress));
             }
             progress.bytes(len);
         }
@@ -293,6 +296,22 @@ impl Partial {
         Ok(())
     }
 
+    /// Keeps nothing on a full disk, where there may be many such files: others need the room more.
+    fn give_up_if_full(mut self, error: Error, progress: &dyn Progress) -> Error {
+        let partial = self.folder.path_of(&self.partial);
+        let full = error.code() == ErrorCode::InsufficientStorage;
+        if matches!(&error, Error::Local { path, .. } if full && *path == partial)
+            && let Some(log) = self.log.take()
+        {
+            let path = self.folder.path_of(&self.name);
+            progress.notice(&format!("there is no room for {}: what there was of it is removed", path.display()));
+            if let Err(error) = log.journal.remove() {
+                return error;
+            }
+        }
+        error
+    }
+
     async fn finish(self, size: u64, options: SaveOptions) -> Result<()> {
         blocking(move || self.complete(size, options)).await
     }
@@ -443,6 +462,27 @@ mod tests {
         let mut changed = plain[16_384..].to_vec();
         changed[20_000] ^= 1;
         assert!(!is(&changed, Some(&frames(1))));
+    }
+
+    #[test]
+    fn a_full_disk_keeps_no_partial_file() {
+        let (target, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let account = AccountKey::make();
+        let left = |kind: std::io::ErrorKind, of_partial: bool| {
+            let folder = Folder::open(target.path()).unwrap();
+            let (mut partial, _) = Partial::begin(&folder, b"large", false).unwrap();
+            let path = home.path().join(format!("{kind}{of_partial}.download"));
+            let (journal, _) = Journal::open(path.clone(), account.derive_journal_key()).unwrap().unwrap();
+            partial.log = Some(Log { journal, key: account.derive_fingerprint_key(), inode: InodeId([1; 16]) });
+            let file = target.path().join(std::str::from_utf8(&partial.partial).unwrap());
+            let failed = if of_partial { &file } else { &path };
+            let error = partial.give_up_if_full(Error::local(failed)(kind.into()), &crate::transfer::Silent);
+            assert!(matches!(error, Error::Local { source, .. } if source.kind() == kind));
+            (file.exists(), path.exists())
+        };
+        assert_eq!(left(std::io::ErrorKind::StorageFull, true), (false, false));
+        assert_eq!(left(std::io::ErrorKind::StorageFull, false), (true, true), "another disk is full");
+        assert_eq!(left(std::io::ErrorKind::PermissionDenied, true), (true, true));
     }
 
     #[test]
