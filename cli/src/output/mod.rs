@@ -9,6 +9,7 @@ pub mod progress;
 pub mod qr;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
@@ -68,10 +69,9 @@ impl Output {
     /// # Errors
     /// If standard output fails.
     pub fn document(&self, value: &impl Serialize) -> Result<()> {
-        let mut line =
-            serde_json::to_vec(value).map_err(|error| Error::Stream { action: "write JSON", source: error.into() })?;
-        line.push(b'\n');
-        write_out(&line)
+        let line = serde_json::to_string(value);
+        let line = line.map_err(|error| Error::Stream { action: "write JSON", source: error.into() })?;
+        self.drawing(&json_harmless(&line))
     }
 
     /// Prints a line of standard output. Terminals get it without what would drive them.
@@ -141,6 +141,21 @@ impl Output {
     }
 }
 
+/// JSON without the control characters that may stand in its strings as they are: they would drive a terminal.
+fn json_harmless(json: &str) -> Cow<'_, str> {
+    if !json.contains(char::is_control) {
+        return Cow::Borrowed(json);
+    }
+    let mut harmless = String::with_capacity(json.len() + 8);
+    for character in json.chars() {
+        match character.is_control() {
+            true => drop(write!(harmless, "\\u{:04x}", u32::from(character))),
+            false => harmless.push(character),
+        }
+    }
+    Cow::Owned(harmless)
+}
+
 /// Writes to standard output and flushes, so that a failure is noticed.
 ///
 /// # Errors
@@ -153,4 +168,18 @@ pub fn write_out(bytes: &[u8]) -> Result<()> {
 /// Writes a line to standard error, without what would drive a terminal. If that fails there is nobody left to tell.
 pub fn write_err(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", names::harmless(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_drives_no_terminal_and_says_the_same() {
+        let evil = "a\u{1b}b\u{7f}c\u{9b}2J\u{80}\u{9f}\u{e9}\n\"\\";
+        let json = serde_json::to_string(&[evil]).unwrap();
+        let harmless = json_harmless(&json);
+        assert!(!harmless.contains(char::is_control) && harmless.contains("c\\u009b2J"), "{harmless}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&harmless).unwrap(), [evil]);
+    }
 }
