@@ -5,6 +5,7 @@ use std::io;
 
 use cyx_core::error::ErrorCode;
 use thiserror::Error;
+use tokio::signal::unix::SignalKind;
 
 use crate::dev;
 
@@ -15,8 +16,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code when some of many items failed.
 pub const EXIT_PARTLY: u8 = 8;
-/// Exit code after Ctrl-C, as shells expect it.
-pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Exit code after a signal, as shells have it: 130 after Ctrl-C.
+#[must_use]
+pub fn signalled(signal: SignalKind) -> u8 {
+    u8::try_from(128 + signal.as_raw_value()).unwrap_or(1)
+}
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -53,10 +58,12 @@ pub enum Error {
         source: io::Error,
     },
     /// Something was made that is shown only once, and it could not be printed.
-    #[error("{what} could not be printed")]
+    #[error("{what} could not be printed{}", because(source))]
     Undelivered {
         /// What is lost.
         what: &'static str,
+        /// Why.
+        source: Box<Error>,
         /// How to get another.
         advice: String,
     },
@@ -112,9 +119,19 @@ pub enum Error {
     /// Whoever read the standard output has closed it, as `head` does.
     #[error("standard output was closed")]
     OutputClosed,
-    /// The user pressed Ctrl-C.
+    /// The answer to a call was lost that may have been carried out.
+    #[error("{source}")]
+    Unanswered {
+        /// How.
+        source: cyx_client::Error,
+        /// How to find out.
+        advice: String,
+    },
+    /// The user pressed Ctrl-C, or the process was asked to end in another way.
     #[error("interrupted")]
     Interrupted {
+        /// The signal.
+        signal: SignalKind,
         /// A re-run goes on where it was.
         resumable: bool,
     },
@@ -152,20 +169,32 @@ impl Error {
 
     /// What is shown only once could not be printed: how to get another.
     pub fn undelivered(what: &'static str, advice: impl Into<String>) -> impl FnOnce(Self) -> Self {
-        move |_| Self::Undelivered { what, advice: advice.into() }
+        move |source| Self::Undelivered { what, source: Box::new(source), advice: advice.into() }
+    }
+
+    /// A call failed; if its answer was lost, `what` is not known.
+    pub fn call(what: &str, how: &str) -> impl FnOnce(cyx_client::Error) -> Self {
+        move |source| match source.leaves_open() {
+            true => Self::Unanswered { source, advice: format!("It is not known {what}: {how}") },
+            false => source.into(),
+        }
     }
 
     /// The exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Client(error) if error.code() == ErrorCode::IsDirectory => EXIT_USAGE,
             Self::Client(error) => error.exit_code(),
             Self::Dev(error) => error.exit_code(),
             Self::Usage { .. } | Self::NeedsRecursive(_) => EXIT_USAGE,
             Self::Mount(error) if is_no_mountpoint(error) => EXIT_USAGE,
             Self::Mount(error) => error.exit_code(),
             Self::Elsewhere { exit_code, .. } => *exit_code,
-            Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) | Self::Undelivered { .. } => 1,
+            Self::Stays { .. } | Self::Node { .. } | Self::Unsettled(_) => 1,
+            Self::Unanswered { source, .. } => source.exit_code(),
+            // What was asked for is not done if nobody hears of it.
+            Self::Undelivered { source, .. } => source.exit_code().max(1),
             Self::NotInTrash(_) | Self::NotMounted(_) => ErrorCode::NotFound.exit_code(),
             Self::Stream { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::InsufficientStorage.exit_code()
@@ -175,7 +204,7 @@ impl Error {
             Self::Partly { .. } => EXIT_PARTLY,
             // The reader has what it wanted; of commands that change something it is made a failure before.
             Self::OutputClosed => 0,
-            Self::Interrupted { .. } => EXIT_INTERRUPTED,
+            Self::Interrupted { signal, .. } => signalled(*signal),
         }
     }
 
@@ -191,7 +220,8 @@ impl Error {
             Self::Node { advice, .. } => *advice,
             Self::Unsettled(_) => Some("Ask whoever runs the server, and show them the lines above."),
             Self::Usage { advice, .. } => advice.as_deref(),
-            Self::Interrupted { resumable: true } => Some("Run it again to go on where it was."),
+            Self::Unanswered { advice, .. } => Some(advice),
+            Self::Interrupted { resumable: true, .. } => Some("Run it again to go on where it was."),
             Self::NeedsRecursive(_) => Some("Use -r to take it with all it contains."),
             _ => None,
         }
@@ -201,6 +231,14 @@ impl Error {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::OutputClosed)
+    }
+}
+
+/// A closed standard output is no reason that anybody needs to hear of.
+fn because(source: &Error) -> String {
+    match source {
+        Error::Stream { source, .. } => format!(": {source}"),
+        _ => String::new(),
     }
 }
 
@@ -259,6 +297,27 @@ mod tests {
     #[test]
     fn an_output_without_space_says_so() {
         assert_eq!(Error::stream("write")(io::Error::from(io::ErrorKind::StorageFull)).exit_code(), 5);
+    }
+
+    #[test]
+    fn what_is_shown_once_and_could_not_be_printed_says_why() {
+        let lost = |kind| Error::undelivered("it", "Make another.")(Error::stream("write")(io::Error::from(kind)));
+        let full = lost(io::ErrorKind::StorageFull);
+        assert_eq!(full.exit_code(), 5);
+        assert_eq!(Report(&full).to_string(), "cyx: it could not be printed: no storage space. Make another.");
+        let closed = lost(io::ErrorKind::BrokenPipe);
+        assert_eq!(closed.exit_code(), 1);
+        assert_eq!(Report(&closed).to_string(), "cyx: it could not be printed. Make another.");
+    }
+
+    #[test]
+    fn a_lost_answer_is_told_from_a_refusal() {
+        use cyx_client::Error as Client;
+        let call = Error::call("whether it is done", "look.");
+        let lost = call(Client::Network { what: "cannot reach it".into(), reason: "no answer in time".into() });
+        assert_eq!((lost.exit_code(), lost.advice()), (6, Some("It is not known whether it is done: look.")));
+        let refused = Error::call("whether it is done", "look.")(Client::NotFound("it".into()));
+        assert!(matches!(refused, Error::Client(_)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod error;
 pub mod generate;
 pub mod output;
 pub mod prompt;
+mod signals;
 mod streams;
 pub mod when;
 

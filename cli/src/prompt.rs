@@ -2,15 +2,15 @@
 
 use std::env;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
+use tokio::signal::unix::SignalKind;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, Result};
 use crate::output::names;
+use crate::signals::{EndsAtOnce, Signals};
 
 /// Longest answer in bytes.
 const LONGEST: usize = 4096;
@@ -71,17 +71,12 @@ fn answer(question: &str) -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Hears of Ctrl-C. From now on it does not end the process by itself, which would leave a terminal without echo.
-fn interrupts() -> Result<Signal> {
-    signal(SignalKind::interrupt()).map_err(Error::stream("listen for Ctrl-C"))
-}
-
 /// How often it is looked whether Ctrl-C was pressed.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Waits until a line was typed. A read alone would not end by Ctrl-C: whoever handles that waits for this very answer.
 fn await_line() -> Result<()> {
-    let mut interrupts = interrupts()?;
+    let mut signals = Signals::new()?;
     let stdin = io::stdin();
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
@@ -90,8 +85,8 @@ fn await_line() -> Result<()> {
             Ok(_) => return Ok(()),
             Err(error) => return Err(Error::stream("read the answer")(error.into())),
         }
-        if interrupts.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return Err(Error::Interrupted { resumable: false });
+        if let Poll::Ready(signal) = signals.poll(&mut Context::from_waker(Waker::noop())) {
+            return Err(Error::Interrupted { signal, resumable: false });
         }
     }
 }
@@ -154,6 +149,7 @@ struct Question {
 fn given(question: &Question, from_stdin: bool) -> Result<Option<Zeroizing<String>>> {
     let Question { option, variable, .. } = question;
     if from_stdin {
+        let _ends = EndsAtOnce::new()?;
         let line = read_line("read from standard input")?;
         return match line.is_empty() {
             true => Err(Error::usage(format!("there is nothing on standard input for {option}"))),
@@ -181,11 +177,11 @@ fn secret(question: &Question, from_stdin: bool, twice: bool) -> Result<Zeroizin
     if let Some(secret) = given(question, from_stdin)? {
         return Ok(secret);
     }
-    let _interrupts = interrupts()?;
+    let _ends = EndsAtOnce::new()?;
     let hidden = |question: &str| {
         rpassword::prompt_password(question).map(Zeroizing::new).map_err(|error| match error.kind() {
             // It puts the terminal back before it says so.
-            io::ErrorKind::Interrupted => Error::Interrupted { resumable: false },
+            io::ErrorKind::Interrupted => Error::Interrupted { signal: SignalKind::interrupt(), resumable: false },
             _ => Error::stream("ask for the password")(error),
         })
     };

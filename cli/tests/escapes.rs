@@ -3,12 +3,31 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 
 /// Copies something into the clipboard, in many terminals.
 const EVIL: &str = "no\u{1b}]52;c;AAAA\u{7}\u{9b}2J";
+
+/// Reads all of a request: whoever closes a connection before that resets it, and its answer may be lost.
+fn read_request(client: &mut TcpStream) {
+    let (mut request, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let head = request.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
+        if let Some(head) = head {
+            let lines = String::from_utf8(request[..head].to_ascii_lowercase()).unwrap();
+            let length = lines.lines().find_map(|line| line.strip_prefix("content-length:"));
+            if request.len() >= head + length.map_or(0, |length| length.trim().parse().unwrap()) {
+                return;
+            }
+        }
+        match client.read(&mut part) {
+            Ok(count @ 1..) => request.extend_from_slice(&part[..count]),
+            _ => return,
+        }
+    }
+}
 
 #[test]
 fn the_words_of_a_server_do_not_drive_the_terminal() {
@@ -18,7 +37,7 @@ fn the_words_of_a_server_do_not_drive_the_terminal() {
         for mut client in listener.incoming().map_while(Result::ok) {
             let body = serde_json::json!({ "error": { "code": "PERMISSION_DENIED", "message": EVIL } }).to_string();
             let head = format!("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            let _ = client.read(&mut [0; 64 * 1024]);
+            read_request(&mut client);
             let _ = client.write_all((head + &body).as_bytes());
         }
     });

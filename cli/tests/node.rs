@@ -35,6 +35,8 @@ else
 fi
 "#;
 
+const START: &str = "--gateway http://127.0.0.1:1 node start --timeout 600";
+
 /// The program beside a `cyx-node` that only waits.
 struct Machine {
     dir: tempfile::TempDir,
@@ -62,14 +64,29 @@ impl Machine {
         self.command(typed).output().unwrap()
     }
 
+    /// Starts the node so, and ends that once the node has written down what it was given.
+    fn given(&self, command: Command) {
+        let (mut command, _) = self.start_by(command);
+        let deadline = Instant::now() + PATIENCE;
+        while !fs::read(self.dir.path().join("cyx-node.typed")).is_ok_and(|typed| typed.ends_with(b"\n")) {
+            assert!(Instant::now() < deadline, "the node does not run");
+            sleep(Duration::from_millis(20));
+        }
+        kill_process(Pid::from_child(&command), Signal::TERM).unwrap();
+        assert_eq!(command.wait().unwrap().code(), Some(143));
+    }
+
     fn state(&self) -> PathBuf {
         self.dir.path().join(".cyxcloud/node-state.json")
     }
 
     /// Begins to start the node; returns when it runs, with its process.
-    #[expect(clippy::zombie_processes, reason = "whoever gets it waits for it; a test that fails ends anyway")]
     fn start(&self) -> (Child, Process) {
-        let mut command = self.command("--gateway http://127.0.0.1:1 node start --timeout 600");
+        self.start_by(self.command(START))
+    }
+
+    #[expect(clippy::zombie_processes, reason = "whoever gets it waits for it; a test that fails ends anyway")]
+    fn start_by(&self, mut command: Command) -> (Child, Process) {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -86,25 +103,46 @@ impl Machine {
 #[test]
 fn a_start_that_is_interrupted_ends_what_it_started() {
     let machine = Machine::new();
-    for signal in [Signal::INT, Signal::TERM] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let (mut command, node) = machine.start();
         kill_process(Pid::from_child(&command), signal).unwrap();
-        assert_eq!(command.wait().unwrap().code(), Some(130), "{signal:?}");
+        assert_eq!(command.wait().unwrap().code(), Some(code), "{signal:?}");
         assert!(!node.is_running(), "{signal:?}");
         assert!(!machine.state().exists(), "{signal:?}");
     }
 }
 
 #[test]
+fn a_terminal_that_is_closed_interrupts_unless_that_is_ignored() {
+    let machine = Machine::new();
+    for (disposition, code) in [("--default-signal=HUP", 129), ("--ignore-signal=HUP", 143)] {
+        let cyx = machine.command(START);
+        let mut command = Command::new("/usr/bin/env");
+        command.arg(disposition).arg(cyx.get_program()).args(cyx.get_args()).stdin(Stdio::null());
+        command.env_clear().envs(cyx.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let (mut command, node) = machine.start_by(command);
+        for signal in [Signal::HUP, Signal::TERM] {
+            // It may have ended by the first.
+            let _ = kill_process(Pid::from_child(&command), signal);
+        }
+        assert_eq!(command.wait().unwrap().code(), Some(code), "{disposition}");
+        assert!(!node.is_running(), "{disposition}");
+    }
+}
+
+#[test]
 fn a_node_is_not_given_the_secrets_of_its_owner() {
     let machine = Machine::new();
-    let mut command = machine.command("--gateway http://127.0.0.1:1 node start --timeout 1");
+    let mut command = machine.command(START);
     for variable in ["CYXCLOUD_PASSWORD", "CYXCLOUD_NEW_PASSWORD", "CYXCLOUD_RECOVERY_WORDS"] {
         command.env(variable, "secret");
     }
-    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    let part = "A".repeat(43);
+    command.env("CYXCLOUD_TOKEN", format!("{}.{part}.{part}", "1".repeat(32)));
+    machine.given(command);
     let given = fs::read_to_string(machine.dir.path().join("cyx-node.env")).unwrap();
     assert!(given.contains("CYXWIZ_ENROLL_TOKEN=a token") && !given.contains("secret"), "{given}");
+    assert!(!given.contains("CYXCLOUD_TOKEN"), "{given}");
 }
 
 #[test]
@@ -175,8 +213,7 @@ fn no_node_leaves_for_good_without_a_word() {
 #[test]
 fn a_node_trusts_the_authorities_that_its_starter_trusts() {
     let machine = Machine::new();
-    let output = machine.run("--gateway https://localhost:1 --ca-file /a/ca.pem node start --timeout 1");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    machine.given(machine.command("--gateway https://localhost:1 --ca-file /a/ca.pem node start --timeout 600"));
     let typed = fs::read_to_string(machine.dir.path().join("cyx-node.typed")).unwrap();
     assert!(typed.contains(" --ca-file /a/ca.pem"), "{typed}");
 }

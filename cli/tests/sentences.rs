@@ -42,6 +42,10 @@ fn mistakes_are_usage_errors_whichever_command_they_are_made_with() {
         assert!(run.stderr.contains(said), "cyx {typed}: {run:?}");
     }
 
+    let file = user.path("photos/a").to_str().unwrap().to_owned();
+    let onto = user.fails(2, ["upload", &file, "-b", "docs", "-k", "photos"]);
+    assert!(onto.stderr.contains("photos is a directory"), "{onto:?}");
+
     let kept = user.fails(7, words("cp docs photos/link photos/a --no-clobber"));
     assert!(kept.stderr.contains("photos/a exists already"), "{kept:?}");
 

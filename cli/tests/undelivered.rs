@@ -191,17 +191,41 @@ fn new_recovery_words_are_shown_before_they_count() {
 }
 
 #[test]
-fn ctrl_c_loses_no_recovery_words() {
+fn no_signal_loses_recovery_words() {
+    use rustix::process::{Pid, Signal, kill_process};
     let (cluster, way, user) = world();
-    let args = begun(&cluster, &user, &["account", "words"]);
-    way.lose("PUT /api/auth/recovery ", true);
-    let mut command: Command = user.command(args);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    way.carried_out.recv().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    words_of(&serde_json::from_slice(&output.stdout).unwrap());
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let args = begun(&cluster, &user, &["account", "words"]);
+        way.lose("PUT /api/auth/recovery ", true);
+        let mut command: Command = user.command(args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        way.carried_out.recv().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        words_of(&serde_json::from_slice(&output.stdout).unwrap());
+        way.mend();
+    }
+}
+
+#[test]
+fn whose_answer_is_lost_is_told_how_to_find_out() {
+    let (cluster, way, user) = world();
+    let args = begun(&cluster, &user, &["apikey", "create", "--name", "ci"]);
+    way.lose("POST /api/auth/api-keys ", false);
+    let run = user.cyx(args);
+    assert_eq!(run.code, 6, "{run:?}");
+    assert!(run.stderr.contains("It is not known whether there is a key of this name now"), "{run:?}");
+    way.mend();
+    assert_eq!(user.ok(["apikey", "list", "--json"]).json_lines().len(), 1);
+
+    let args = begun(&cluster, &user, &["passwd"]);
+    way.lose("POST /api/auth/password ", false);
+    let mut command = user.command(args);
+    command.env("CYXCLOUD_NEW_PASSWORD", format!("{PASSWORD}-2"));
+    let run = Run::of(command);
+    assert_eq!(run.code, 6, "{run:?}");
+    assert!(run.stderr.contains("It is not known which password counts"), "{run:?}");
 }
 
 #[test]
@@ -284,7 +308,14 @@ fn what_was_asked_for_is_done_also_if_nobody_hears_of_it() {
     assert!(keys().is_empty());
 
     // Whoever closes what only shows something has seen what it wanted.
-    for shows in [&["list", "docs"][..], &["cat", "docs", "good"], &["whoami"], &["trash", "list", "docs"]] {
+    for shows in [
+        &["list", "docs"][..],
+        &["cat", "docs", "good"],
+        &["whoami"],
+        &["trash", "list", "docs"],
+        &["upload", paths[0], "-b", "docs", "-n", "-q"],
+        &["download", "docs", "-k", "x", "-r", "-n", "-q"],
+    ] {
         let run = unread(&user, shows);
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{shows:?}");
     }

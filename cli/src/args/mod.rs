@@ -32,7 +32,8 @@ Getting started:
 Without a server at hand, `cyx dev up` starts a whole cluster on this machine.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not logged in or refused, 5 quota exceeded,
-6 network or too few nodes, 7 conflict, 8 partly done, 130 interrupted.";
+6 network or too few nodes, 7 conflict, 8 partly done, 130 interrupted
+(129 by SIGHUP, 143 by SIGTERM).";
 
 /// An encrypted cloud drive that nobody but its owner can read.
 ///

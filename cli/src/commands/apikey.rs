@@ -73,7 +73,9 @@ async fn create(context: &Context, args: ApiKeyCreate) -> Result<()> {
         NewApiKey { name: args.name, permissions: args.permissions, bucket: bucket.map(str::to_owned), expires_at };
     let client = context.client().await?;
     client.check_new_api_key(&new).await?;
-    let create = async |proof: Proof<'_>| client.create_api_key(&new, proof).await;
+    let how = "see `cyx apikey list`, and revoke it with `cyx apikey revoke`: nobody has its token.";
+    let lost = || Error::call("whether there is a key of this name now", how);
+    let create = async |proof: Proof<'_>| client.create_api_key(&new, proof).await.map_err(lost());
     let command = "cyx apikey create --name NAME";
     let Some(created) = confirmed(context, &client.session, &args.confirm, command, create).await? else {
         return Ok(());

@@ -30,7 +30,7 @@ pub(super) async fn confirmed<T>(
     session: &Session,
     args: &Confirm,
     command: &str,
-    action: impl AsyncFn(Proof<'_>) -> cyx_client::Result<T>,
+    action: impl AsyncFn(Proof<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
     confirmed_by(context, session, args, command, || prompt::password(args.password_stdin, false), action).await
 }
@@ -45,10 +45,10 @@ pub(super) async fn confirmed_by<T>(
     args: &Confirm,
     command: &str,
     password: impl FnOnce() -> Result<Zeroizing<String>>,
-    action: impl AsyncFn(Proof<'_>) -> cyx_client::Result<T>,
+    action: impl AsyncFn(Proof<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
     if let (Some(id), Some(code)) = (&args.session, &args.otp) {
-        return Ok(Some(action(Proof::new(id, code)).await?));
+        return action(Proof::new(id, code)).await.map(Some);
     }
     check_possible(args)?;
     let password = password()?;
@@ -65,14 +65,16 @@ pub(super) async fn confirmed_by<T>(
                 "Do it in two steps: --begin, then --session with --otp.",
             ));
         }
-        return Ok(Some(action(Proof::new(&begun.id, code)).await?));
+        return action(Proof::new(&begun.id, code)).await.map(Some);
     }
     note_source(context, &begun.otp_method, session.email());
     loop {
         let code = prompt::ask("Code", "Use --session and --otp.")?;
         match action(Proof::new(&begun.id, &code)).await {
-            Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("That is not the code."),
-            other => return Ok(Some(other?)),
+            Err(Error::Client(error)) if error.code() == ErrorCode::OtpInvalid => {
+                context.output.note("That is not the code.");
+            }
+            other => return other.map(Some),
         }
     }
 }

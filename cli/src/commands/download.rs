@@ -1,5 +1,6 @@
 //! `cyx download`.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,10 @@ use cyx_client::local::DownloadOptions;
 use cyx_client::transfer::{Transfer, Tuning};
 use cyx_client::{Bucket, Located, TreePath};
 
-use super::Context;
 use super::filter::Filter;
 use super::progress::Bar;
 use super::summary::{Direction, report};
+use super::{Context, until_interrupted};
 use crate::args::transfer::Download;
 use crate::error::{Error, Result};
 use crate::streams;
@@ -22,6 +23,16 @@ use crate::streams;
 /// # Errors
 /// Usage errors; what the downloads fail with.
 pub async fn run(context: &Context, args: &Download) -> Result<()> {
+    let resumable = Cell::new(false);
+    let done = until_interrupted(false, Box::pin(download(context, args, &resumable))).await;
+    done.map_err(|error| match error {
+        Error::Interrupted { signal, .. } => Error::Interrupted { signal, resumable: resumable.get() },
+        other => other,
+    })
+}
+
+/// Says when it goes on where it was if it is interrupted and run again.
+async fn download(context: &Context, args: &Download, resumable: &Cell<bool>) -> Result<()> {
     let to_stdout = args.output.as_deref().is_some_and(|output| output.as_os_str() == "-");
     if to_stdout && args.recursive {
         return Err(Error::usage("a directory cannot be written to standard output"));
@@ -38,6 +49,9 @@ pub async fn run(context: &Context, args: &Download) -> Result<()> {
     if let (true, Some(located)) = (to_stdout, &located) {
         return to_standard_output(context, args, &transfer, &bucket, located).await;
     }
+    let large = transfer.tuning().large_file;
+    resumable
+        .set(!args.dry_run && located.as_ref().is_none_or(|found| found.is_directory() || found.inode.size >= large));
     let target = target(args, located.as_ref(), &bucket.name);
     let options = DownloadOptions { no_clobber: args.no_clobber, dry_run: args.dry_run };
     let bar = Arc::new(Bar::new(&context.output, false, args.dry_run));

@@ -47,6 +47,7 @@ use crate::args::node::Node;
 use crate::args::{self, Cli, Command, Global, access};
 use crate::error::{Error, Result};
 use crate::output::{Output, names};
+use crate::signals::Signals;
 
 /// What every command that talks to a server needs.
 pub struct Context {
@@ -125,7 +126,8 @@ fn only_shows(command: &Command) -> bool {
         Command::Node(Node::Earnings(args)) => !args.verify,
         Command::Admin(Admin::Audit(args)) => !args.check,
         Command::Admin(Admin::Drain(args)) => args.status,
-        Command::Download(args) => is_standard_output(args.output.as_deref()),
+        Command::Upload(args) => args.dry_run,
+        Command::Download(args) => args.dry_run || is_standard_output(args.output.as_deref()),
         Command::Account(args::personal::Account::Export(args)) => is_standard_output(args.output.as_deref()),
         _ => false,
     }
@@ -154,7 +156,7 @@ fn run_command(cli: Cli, output: Output) -> Result<()> {
 async fn dispatch(context: Context, command: Command) -> Result<()> {
     match command {
         Command::Upload(args) => Box::pin(upload::run(&context, &args)).await,
-        Command::Download(args) => until_interrupted(true, Box::pin(download::run(&context, &args))).await,
+        Command::Download(args) => Box::pin(download::run(&context, &args)).await,
         other => until_interrupted(false, Box::pin(dispatch_short(context, other))).await,
     }
 }
@@ -197,17 +199,15 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
     }
 }
 
-/// Runs something until it ends or Ctrl-C is pressed; then it is dropped.
+/// Runs something until it ends, Ctrl-C is pressed or the process is asked to end; then it is dropped.
 ///
 /// # Errors
 /// [`Error::Interrupted`], or its own.
 pub async fn until_interrupted<T>(resumable: bool, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut signals = Signals::new()?;
     tokio::select! {
         result = work => result,
-        signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => Err(Error::Interrupted { resumable }),
-            Err(source) => Err(Error::Stream { action: "wait for Ctrl-C", source }),
-        },
+        signal = signals.next() => Err(Error::Interrupted { signal, resumable }),
     }
 }
 

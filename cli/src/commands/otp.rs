@@ -45,9 +45,9 @@ pub async fn run(context: &Context, command: Otp) -> Result<()> {
 
 async fn enroll(context: &Context, session: &Session, args: &Enroll) -> Result<()> {
     if let Some(code) = &args.code {
-        return show_codes(context, &session.confirm_totp(code).await?);
+        return show_codes(context, &session.confirm_totp(code).await.map_err(unheard_app())?);
     }
-    let enroll = async |proof: Proof<'_>| session.enroll_totp(proof).await;
+    let enroll = async |proof: Proof<'_>| Ok(session.enroll_totp(proof).await?);
     let Some(enrollment) = confirmed(context, session, &args.confirm, "cyx otp enroll", enroll).await? else {
         return Ok(());
     };
@@ -64,9 +64,14 @@ async fn enroll(context: &Context, session: &Session, args: &Enroll) -> Result<(
                     .output
                     .note("That is not the code; if it keeps happening, check the clock of the app's machine.");
             }
-            other => return show_codes(context, &other?),
+            other => return show_codes(context, &other.map_err(unheard_app())?),
         }
     }
+}
+
+fn unheard_app() -> impl FnOnce(cyx_client::Error) -> Error {
+    let how = "see `cyx otp list`, and if it does, get backup codes with `cyx otp backup-codes`.";
+    Error::call("whether the app counts", how)
 }
 
 fn show_enrollment(context: &Context, enrollment: &Enrollment) -> Result<()> {
@@ -119,7 +124,8 @@ async fn list(context: &Context, session: &Session) -> Result<()> {
 }
 
 async fn remove(context: &Context, session: &Session, args: &OtpRemove) -> Result<()> {
-    let remove = async |proof: Proof<'_>| session.remove_totp(proof).await;
+    let lost = || Error::call("whether the app still counts", "see `cyx otp list`.");
+    let remove = async |proof: Proof<'_>| session.remove_totp(proof).await.map_err(lost());
     if confirmed(context, session, &args.confirm, "cyx otp remove", remove).await?.is_none() {
         return Ok(());
     }
@@ -131,7 +137,8 @@ async fn remove(context: &Context, session: &Session, args: &OtpRemove) -> Resul
 }
 
 async fn renew(context: &Context, session: &Session, args: &BackupCodes) -> Result<()> {
-    let renew = async |proof: Proof<'_>| session.renew_backup_codes(proof).await;
+    let lost = || Error::call("whether the backup codes of before still count", "run it again to get others.");
+    let renew = async |proof: Proof<'_>| session.renew_backup_codes(proof).await.map_err(lost());
     match confirmed(context, session, &args.confirm, "cyx otp backup-codes", renew).await? {
         Some(codes) => show_codes(context, &codes),
         None => Ok(()),

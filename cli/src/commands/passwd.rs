@@ -39,7 +39,9 @@ pub async fn run(context: &Context, args: &Passwd) -> Result<()> {
             return Err(Error::usage("the new password is the current one"));
         }
     }
-    let change = async |proof: Proof<'_>| session.change_password(&new, args.revoke_api_keys, proof).await;
+    let lost = || Error::call("which password counts", "try both with `cyx login`.");
+    let change =
+        async |proof: Proof<'_>| session.change_password(&new, args.revoke_api_keys, proof).await.map_err(lost());
     let current = || current.ok_or_else(|| Error::usage("the current password is missing"));
     let done = confirmed_by(context, &session, &args.confirm, "cyx passwd", current, change).await?;
     let Some(revoked_sessions) = done else { return Ok(()) };

@@ -63,13 +63,13 @@ pub async fn run(context: &Context, command: Account) -> Result<()> {
 async fn email(context: &Context, session: &Session, args: &Email) -> Result<()> {
     if let (Some(id), Some(old), Some(new)) = (&args.change, &args.otp_old, &args.otp_new) {
         let id: SessionId = id.parse().map_err(|_| Error::usage("--change takes what was printed as change_id"))?;
-        let email = session.finish_email_change(id, old, new).await?;
+        let email = session.finish_email_change(id, old, new).await.map_err(unheard_email())?;
         return report_email(context, &email);
     }
     let Some(new) = &args.email else { return Err(Error::usage("the new address is missing")) };
     // Before anybody is asked for a password and a code.
     check_email(new)?;
-    let begin = async |proof: Proof<'_>| session.begin_email_change(new, proof).await;
+    let begin = async |proof: Proof<'_>| Ok(session.begin_email_change(new, proof).await?);
     let Some(pending) = confirmed(context, session, &args.confirm, "cyx account email EMAIL", begin).await? else {
         return Ok(());
     };
@@ -87,9 +87,13 @@ async fn email(context: &Context, session: &Session, args: &Email) -> Result<()>
         let new_code = prompt::ask("Code from the new address", "Use --change, --otp-old and --otp-new.")?;
         match session.finish_email_change(pending.change_id, &old_code, &new_code).await {
             Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("One of the codes is wrong."),
-            other => return report_email(context, &other?),
+            other => return report_email(context, &other.map_err(unheard_email())?),
         }
     }
+}
+
+fn unheard_email() -> impl FnOnce(cyx_client::Error) -> Error {
+    Error::call("which address counts", "see `cyx whoami`.")
 }
 
 fn report_email(context: &Context, email: &str) -> Result<()> {
@@ -126,7 +130,9 @@ async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> R
             return Err(Error::usage("that is not the user name; nothing was changed"));
         }
     }
-    let delete = async |proof: Proof<'_>| session.delete_account(proof).await;
+    let how = "`cyx account keep` takes it back if it will, and running this again makes sure that it will.";
+    let lost = || Error::call("whether the account will be deleted", how);
+    let delete = async |proof: Proof<'_>| session.delete_account(proof).await.map_err(lost());
     let Some(at) = confirmed(context, session, &args.confirm, "cyx account delete --yes", delete).await? else {
         return Ok(());
     };
@@ -161,7 +167,7 @@ async fn words(context: &Context, session: &Session, args: &Words) -> Result<()>
         show_words(context, new.words())?;
     }
     let sending = Unanswered::new(context, new.words());
-    let renew = async |proof: Proof<'_>| sending.send(session.renew_recovery_words(&new, proof)).await;
+    let renew = async |proof: Proof<'_>| Ok(sending.send(session.renew_recovery_words(&new, proof)).await?);
     let renewed = confirmed(context, session, &args.confirm, command, renew).await;
     if renewed.is_err() && !sending.is_open() {
         context.output.note("The recovery words of before still count.");

@@ -119,7 +119,10 @@ async fn finish(
     let choices = RecoveryChoices { remove_factors: args.remove_factors, revoke_api_keys: !args.keep_api_keys };
     let call = recovery.finish(&context.config, secrets, password, new_words, choices);
     match new_words {
-        None => call.await?,
+        None => call.await.map_err(Error::call(
+            "whether the new password counts",
+            "try it with `cyx login`; the recovery words are still the same.",
+        ))?,
         Some(new) => {
             let sending = Unanswered::new(context, new.words());
             let finished = sending.send(call).await;

@@ -50,10 +50,11 @@ pub async fn run(context: &Context, args: Register) -> Result<()> {
             Document { email: &email, username: &username, gateway: &registered.gateway, recovery_words: words };
         return output.document(&document).map_err(lost());
     }
-    show_words(context, words).map_err(|error| match error {
-        Error::OutputClosed => lost()(error),
-        other => other,
-    })?;
+    note_words(context);
+    show(context, words).map_err(lost())?;
+    if prompt::possible() {
+        ask_back(context, words)?;
+    }
     output.note(format!("Registered. Check the mail for {email}, then go on with: cyx login --email {email}"));
     Ok(())
 }
@@ -63,11 +64,15 @@ pub async fn run(context: &Context, args: Register) -> Result<()> {
 /// # Errors
 /// If standard output fails.
 pub(super) fn show_words(context: &Context, words: &str) -> Result<()> {
+    note_words(context);
+    show(context, words)?;
+    if prompt::possible() { ask_back(context, words) } else { Ok(()) }
+}
+
+fn note_words(context: &Context) {
     context.output.note(
         "These 24 words open your files if you lose your password. Nobody can show them again: write them down now.",
     );
-    show(context, words)?;
-    if prompt::possible() { ask_back(context, words) } else { Ok(()) }
 }
 
 /// Six lines of four numbered words, or one line where a program reads it.

@@ -97,7 +97,7 @@ async fn account(context: &Context, client: &Client, args: &Rotate) -> Result<bo
         {
             context.output.warn(error.to_string());
         }
-        replaced
+        Ok(replaced?)
     };
     let known = || Ok(password.clone());
     let replaced = confirmed_by(context, session, &confirm, COMMAND, known, replace).await;

@@ -38,6 +38,9 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
         return until_interrupted(false, abort(context, &uploads, items, &filter)).await;
     }
     let bar = Arc::new(Bar::new(&context.output, from_stdin, args.dry_run).naming_skipped());
+    let large = transfer.tuning().large_file;
+    let is_large = |path: &Path| path.metadata().is_ok_and(|found| found.is_dir() || found.len() >= large);
+    let resumable = !from_stdin && !args.dry_run && (items.len() > 1 || items.iter().any(|(path, _)| is_large(path)));
     let work = async {
         if from_stdin {
             stdin(args, &uploads, &items[0].1, &bar).await
@@ -45,7 +48,7 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
             Ok(files(context, args, &uploads, items, filter, &bar).await)
         }
     };
-    let done = until_interrupted(!from_stdin, Box::pin(work)).await;
+    let done = until_interrupted(resumable, Box::pin(work)).await;
     // What was leased and not used counts against the quota until it is given back, also after Ctrl-C.
     if tokio::time::timeout(FAREWELL, uploads.finish()).await.is_err() {
         tracing::debug!("leases were not given back in time; they expire");

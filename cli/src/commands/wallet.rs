@@ -65,14 +65,15 @@ async fn link(context: &Context, session: &Session, args: &WalletLink) -> Result
             "Use --keypair, or `cyx wallet text` and then --text with --signature.",
         ));
     }
+    let lost = || Error::call("whether the wallet is linked", "see `cyx wallet list`.");
     let link = async |proof: Proof<'_>| match (&key, signed) {
         (Some(key), _) => {
             let text = session.wallet_link_text(key.address()).await?;
-            session.link_wallet(&text.id, &key.sign(&text), proof).await
+            session.link_wallet(&text.id, &key.sign(&text), proof).await.map_err(lost())
         }
-        (None, Some((text, signature))) => session.link_wallet(text, signature, proof).await,
+        (None, Some((text, signature))) => session.link_wallet(text, signature, proof).await.map_err(lost()),
         // Only `--begin` comes here without either, and it ends before a code is used.
-        (None, None) => Err(cyx_client::Error::invalid("nothing says which wallet")),
+        (None, None) => Err(Error::usage("nothing says which wallet")),
     };
     let Some(wallet) = confirmed(context, session, &args.confirm, "cyx wallet link --keypair FILE", link).await? else {
         return Ok(());
@@ -112,7 +113,8 @@ fn show(context: &Context, wallet: &Linked) -> Result<()> {
 async fn remove(context: &Context, session: &Session, args: &WalletRemove) -> Result<()> {
     let wallet = address(&args.wallet)?;
     let command = format!("cyx wallet remove {wallet}");
-    let remove = async |proof: Proof<'_>| session.unlink_wallet(wallet, proof).await;
+    let lost = || Error::call("whether the wallet can still log in", "see `cyx wallet list`.");
+    let remove = async |proof: Proof<'_>| session.unlink_wallet(wallet, proof).await.map_err(lost());
     if confirmed(context, session, &args.confirm, &command, remove).await?.is_none() {
         return Ok(());
     }

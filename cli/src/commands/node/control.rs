@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use cyx_client::{Gateway, Session};
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::local::{Ready, State, ca_file, file, home, make_folder};
@@ -50,7 +49,7 @@ struct Stopped {
     stopped: bool,
 }
 
-/// A node that was started. Dropped before it is ready, by a failure or by Ctrl-C, it is ended and forgotten: nobody waits for it any more,
+/// A node that was started. Dropped before it is ready, by a failure, by Ctrl-C or by SIGTERM, it is ended and forgotten: nobody waits for it any more,
 /// and the next start would find its folder in use.
 struct Starting<'a> {
     child: Child,
@@ -139,7 +138,6 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     if let Some(token) = &token {
         command.env(TOKEN_VARIABLE, token.as_str());
     }
-    let mut terminated = signal(SignalKind::terminate()).map_err(Error::stream("listen for SIGTERM"))?;
     let child = command.spawn().map_err(file("start", &program))?;
     let mut starting = Starting { child, home: &home, before, ready: false };
     let Some(process) = Process::find(starting.child.id()) else {
@@ -156,11 +154,8 @@ pub(super) async fn start(context: &Context, args: &Start) -> Result<()> {
     };
     // Even if this command is killed now, `cyx node stop` finds what it started.
     state.save(&home)?;
-    let ready = tokio::select! {
-        ready = wait(&mut starting.child, &ready_file, &log, Duration::from_secs(args.timeout)) => ready?,
-        _ = terminated.recv() => return Err(Error::Interrupted { resumable: false }),
-    };
-    let Ready { node_id, metrics } = ready;
+    let Ready { node_id, metrics } =
+        wait(&mut starting.child, &ready_file, &log, Duration::from_secs(args.timeout)).await?;
     (state.node_id, state.metrics) = (Some(node_id.clone()), Some(metrics));
     state.save(&home)?;
     starting.ready = true;
