@@ -41,7 +41,8 @@ pub async fn run(app: AppState) {
         }
         // Twice the interval, so that a server that is held up does not lose it to another one every time.
         let life = crate::time::nanos(every.saturating_mul(2).max(LEASE_LEAST));
-        match app.network.leases.hold(LEASE, now_ns(), life).await {
+        let (leases, now) = (&app.network.leases, now_ns());
+        match leases.hold(LEASE, now, life).await {
             Ok(Some(_)) => {}
             // Another server does it.
             Ok(None) => continue,
@@ -52,7 +53,7 @@ pub async fn run(app: AppState) {
         }
         let work = collect::collect(&app, collect::Pace::Regular);
         let outcome = tokio::select! {
-            outcome = record(&app.db, &app.network.registry, "collect", work) => outcome,
+            outcome = leases.keep(LEASE, now, life, record(&app.db, &app.network.registry, "collect", work)) => outcome,
             // Every step of a collection is a transaction of its own, so it can stop anywhere.
             () = stop.cancelled() => return,
         };

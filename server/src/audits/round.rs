@@ -41,7 +41,8 @@ const CROWD: usize = 4;
 const FIRST_AFTER: Duration = Duration::from_secs(30);
 /// Hints are followed after this, or as often as rounds begin.
 const HINTS_EVERY: Duration = Duration::from_secs(15);
-/// Least life of the lease on audits.
+/// Name of the lease, and its least life.
+const LEASE: &str = "audits";
 const LEASE_LEAST: Duration = Duration::from_secs(60);
 
 /// What a round did.
@@ -108,7 +109,8 @@ pub async fn run(app: AppState) {
         if !is_round && !hints::any(&app).await.unwrap_or(false) {
             continue;
         }
-        match app.network.leases.hold("audits", now_ns(), life).await {
+        let (leases, now) = (&app.network.leases, now_ns());
+        match leases.hold(LEASE, now, life).await {
             Ok(Some(_)) => {}
             // Another server does it.
             Ok(None) => continue,
@@ -125,7 +127,7 @@ pub async fn run(app: AppState) {
             }
         };
         let outcome = tokio::select! {
-            outcome = work => outcome,
+            outcome = leases.keep(LEASE, now, life, work) => outcome,
             // Each node's answers are written down by themselves, so a round can stop anywhere.
             () = app.shutdown.cancelled() => return,
         };

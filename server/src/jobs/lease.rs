@@ -6,12 +6,14 @@
 //! run.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
 use thiserror::Error;
 
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::error::ApiError;
+use crate::time::nanos;
 
 /// A server's claim on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,27 @@ impl Leases {
         }))
     }
 
+    /// Does work under a lease and renews it meanwhile, so that work which takes longer than a lease lives is not begun anew by another
+    /// server. Whether the lease was lost all the same is found out by [`check`]. `now` is when the work begins, in nanoseconds as `life`.
+    pub async fn keep<T>(&self, name: &'static str, now: i64, life: i64, work: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        // The second of these comes when half of the life is over.
+        let pause = Duration::from_nanos(u64::try_from(life / 4).unwrap_or(0));
+        let renew = async {
+            loop {
+                tokio::time::sleep(pause).await;
+                if let Err(error) = self.hold(name, now.saturating_add(nanos(began.elapsed())), life).await {
+                    tracing::warn!(%error, name, "the lease of a job could not be renewed");
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = renew => never,
+        }
+    }
+
     fn known(&self, name: &str) -> Option<(Held, i64)> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|(held, _)| held.name == name).copied()
     }
@@ -189,6 +212,29 @@ mod tests {
         let second = other.hold("job", 1900, LIFE).await.unwrap().unwrap();
         assert!(!may_write(&test.db, first).await && may_write(&test.db, second).await);
         assert_eq!(one.hold("job", 1901, LIFE).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_work_under_it_goes_on() {
+        let test = TestDb::new().await;
+        let life = nanos(Duration::from_millis(200));
+        let (one, other) = (server(&test.db), server(&test.db));
+        let first = one.hold("job", 0, life).await.unwrap().unwrap();
+        let db = test.db.clone();
+        let renewed = one.keep("job", 0, life, async {
+            for _ in 0..1000 {
+                let text = "SELECT expires_ns FROM job_lease WHERE name = 'job'";
+                let until: i64 = sqlx::query_scalar(text).fetch_one(&mut *db.read().await.unwrap()).await.unwrap();
+                if until > life {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            false
+        });
+        assert!(renewed.await);
+        assert_eq!(other.hold("job", life, life).await.unwrap(), None);
+        assert!(may_write(&test.db, first).await, "with the same number");
     }
 
     #[tokio::test]

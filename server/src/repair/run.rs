@@ -93,7 +93,9 @@ impl Worker {
     /// [`JobError`]; what was done before stays, and the next step goes on.
     pub async fn step(&mut self, now: i64) -> Result<Step, JobError> {
         let mut step = Step::default();
-        let outcome = self.work(now, &mut step).await;
+        // What lies on a large node takes longer to queue than the lease lives.
+        let leases = self.app.network.leases.clone();
+        let outcome = leases.keep(LEASE, now, LEASE_NS, self.work(now, &mut step)).await;
         // Also when something failed: what was planned before waits for its nodes.
         let mut read = self.app.db.read().await?;
         self.app.network.repair.refresh(&mut read).await?;
