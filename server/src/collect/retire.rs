@@ -3,15 +3,16 @@
 //! A placement whose node has been silent for a week leaves the pool of those that new leases use. Rows of placements that are out of use
 //! and that no segment and no lease refers to are deleted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use cyx_core::ids::NodeId;
+use cyx_core::ids::{NodeId, PlacementId};
 use sqlx::Row as _;
 
 use crate::app::App;
 use crate::db::{Backend, Conn, DbError};
 use crate::nodes::Liveness;
 use crate::placement::rows;
+use crate::tree::sql;
 
 /// A node that was silent for this long is not waited for.
 const GONE_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
@@ -29,7 +30,18 @@ pub async fn retire(app: &App, now: i64) -> Result<u64, DbError> {
         .filter(|node| node.state == Liveness::Lost && node.last_heartbeat_ns < now.saturating_sub(GONE_NS))
         .map(|node| node.id)
         .collect();
-    let (closed, backend) = (app.network.placements.close_those_of(&gone), app.db.backend());
+    let (mut closed, backend) = (app.network.placements.close_those_of(&gone), app.db.backend());
+    // This server's pool lacks those that other servers have made.
+    for node in &gone {
+        let text =
+            "SELECT p.id FROM placement p JOIN placement_node n ON n.placement = p.id WHERE n.node = $1 AND p.open = 1";
+        let rows = sqlx::query(text).bind(node.to_vec()).fetch_all(&mut *app.db.read().await?).await?;
+        for row in &rows {
+            closed.push(sql::id(row, 0)?);
+        }
+    }
+    // In the order of their ids, as whoever deletes or uses them goes.
+    let closed: BTreeSet<PlacementId> = closed.into_iter().collect();
     app.db
         .write(move |conn| {
             let closed = closed.clone();
@@ -99,5 +111,16 @@ mod tests {
         execute(&test, &["DELETE FROM segment".to_owned()]).await;
         assert_eq!(retire(&test.app, now_ns()).await.unwrap(), 1);
         assert_eq!(number(&test, "SELECT CAST(COUNT(*) AS BIGINT) FROM placement_node").await, 1);
+    }
+
+    #[tokio::test]
+    async fn placements_that_other_servers_made_are_retired_too() {
+        let lost = NodeRecord { state: Liveness::Lost, last_heartbeat_ns: now_ns() - GONE_NS - 1, ..node(1) };
+        let test = server_with([lost, node(2)], |_| {}).await;
+        for number in [1, 2] {
+            placement(&test, Scheme::SINGLE, &[node(number).id]).await;
+        }
+        assert_eq!(retire(&test.app, now_ns()).await.unwrap(), 1);
+        assert_eq!((placements(&test, true).await, placements(&test, false).await), (1, 0));
     }
 }
