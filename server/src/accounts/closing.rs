@@ -23,21 +23,22 @@ use crate::mail::{self, Letter, Notice};
 use crate::time::{nanos, now_ns, rfc3339, to_seconds};
 use crate::tree::{Actor as TreeActor, Settings, TreeError, Work};
 
-/// Accounts that are erased in one go.
-const BATCH: i64 = 16;
-
-/// Plans the deletion of the caller's account. Its other sessions and all API keys end. Returns when it will be deleted, Unix seconds.
+/// Plans the deletion of the caller's account. Its other sessions and all API keys end. Returns when it will be deleted, Unix seconds. One whose
+/// time has come gets no other time: some of its buckets may be gone already.
 ///
 /// # Errors
 /// As [`confirmed`].
 pub async fn ask(app: &AppState, caller: &Caller, confirmation: Confirmation, ip: IpAddr) -> Result<u64, ApiError> {
-    let delete_ns = now_ns().saturating_add(nanos(app.config.account_grace));
-    confirmed_and_forget(app, caller, confirmation, ip, move |c, asker| {
+    let now = now_ns();
+    let wanted_ns = now.saturating_add(nanos(app.config.account_grace));
+    let delete_ns = confirmed_and_forget(app, caller, confirmation, ip, move |c, asker| {
         Box::pin(async move {
-            sqlx::query("UPDATE account SET delete_ns = $2 WHERE id = $1")
+            let text = "UPDATE account SET delete_ns = CASE WHEN delete_ns <= $2 THEN delete_ns ELSE $3 END WHERE id = $1 RETURNING delete_ns";
+            let delete_ns: i64 = sqlx::query_scalar(text)
                 .bind(asker.account.to_vec())
-                .bind(delete_ns)
-                .execute(&mut *c)
+                .bind(now)
+                .bind(wanted_ns)
+                .fetch_one(&mut *c)
                 .await?;
             devices::end_all(c, asker.account, Some(asker.session)).await?;
             api_keys::revoke_all(c, asker.account).await?;
@@ -45,7 +46,7 @@ pub async fn ask(app: &AppState, caller: &Caller, confirmation: Confirmation, ip
             audit::record(c, event.with(rfc3339(delete_ns))).await?;
             let letter = Letter::Notice { notice: Notice::DeletionPlanned, detail: rfc3339(delete_ns) };
             mail::enqueue_to(c, asker.account, &letter).await?;
-            Ok(Ok(()))
+            Ok(Ok(delete_ns))
         })
     })
     .await?;
@@ -88,24 +89,29 @@ async fn too_late_or_never(c: &mut Conn, account: AccountId) -> Result<ApiError,
     })
 }
 
-/// Erases the accounts whose time has come, and forgets those that nothing hangs on any more.
+/// Erases the accounts whose time has come, and forgets those that nothing hangs on any more. One that cannot be erased keeps no other from it.
 ///
 /// # Errors
-/// [`TreeError`] of the database.
+/// [`TreeError`]: the first.
 pub async fn erase_due(app: &App) -> Result<(), TreeError> {
     let mut tx = app.db.read().await?;
-    let rows =
-        sqlx::query("SELECT id FROM account WHERE delete_ns <= $1 AND erased_ns IS NULL ORDER BY delete_ns LIMIT $2")
-            .bind(now_ns())
-            .bind(BATCH)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(DbError::from)?;
+    let rows = sqlx::query("SELECT id FROM account WHERE delete_ns <= $1 AND erased_ns IS NULL ORDER BY delete_ns")
+        .bind(now_ns())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(DbError::from)?;
     drop(tx);
+    let mut first = Ok(());
     for row in rows {
-        erase(app, column_id(&row, 0)?).await?;
+        let account = column_id(&row, 0)?;
+        let erased = erase(app, account).await;
+        if let Err(error) = &erased {
+            tracing::warn!(%account, %error, "an account could not be erased; it is tried again");
+        }
+        first = first.and(erased);
     }
-    app.db.write::<(), TreeError, _>(|c| Box::pin(async move { Ok(forget(c).await?) })).await
+    let forgotten = app.db.write::<(), TreeError, _>(|c| Box::pin(async move { Ok(forget(c).await?) })).await;
+    first.and(forgotten)
 }
 
 async fn erase(app: &App, account: AccountId) -> Result<(), TreeError> {

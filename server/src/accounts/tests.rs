@@ -10,6 +10,8 @@ use cyx_core::error::ErrorCode;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
+use super::closing;
+use super::confirm::{self, Confirmation};
 use super::login::{self, LoggedIn};
 use super::register::{Password, Registration, register};
 use super::sessions::refresh;
@@ -215,4 +217,21 @@ async fn what_is_over_is_removed_and_what_is_not_stays() {
     }
     assert_eq!(count(&test.app, "SELECT CAST(COUNT(*) AS BIGINT) FROM attempt").await, 0);
     assert_eq!(count(&test.app, "SELECT CAST(COUNT(*) AS BIGINT) FROM account").await, 1);
+}
+
+#[tokio::test]
+async fn an_account_whose_time_has_come_gets_no_other_time() {
+    let test = TestApp::new().await;
+    registered(&test.app).await;
+    let caller = authenticate(&test.app, &log_in(&test.app).await.access.token).await.unwrap();
+    let ask = async || {
+        let begun = confirm::begin(&test.app, &caller, &AUTH_KEY, HERE).await.unwrap();
+        let confirmation = Confirmation { id: begun.id, otp: test.app.tokens.otp(begun.id) };
+        closing::ask(&test.app, &caller, confirmation, HERE).await.unwrap()
+    };
+    assert!(ask().await > crate::time::now_seconds());
+    change(&test.app, "UPDATE account SET delete_ns = 5000000000").await;
+    // Its buckets are being deleted: it cannot be kept by asking once more and taking that back.
+    assert_eq!(ask().await, 5);
+    assert_eq!(closing::cancel(&test.app, &caller, HERE).await.unwrap_err().code, ErrorCode::Conflict);
 }
