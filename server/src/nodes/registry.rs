@@ -238,6 +238,8 @@ struct Slot {
     seen: Instant,
     /// Changed since it was last written down.
     dirty: bool,
+    /// It was punished within this hour.
+    punished: bool,
 }
 
 /// When silence means something.
@@ -294,7 +296,7 @@ impl Registry {
                 Liveness::Lost => patience.lost,
             };
             let seen = now.checked_sub(silent).unwrap_or(now);
-            (record.id, Slot { record, seen, dirty: false })
+            (record.id, Slot { record, seen, dirty: false, punished: false })
         });
         let nodes = Arc::new(RwLock::new(slots.collect()));
         Self { nodes, patience, events: broadcast::channel(EVENTS_KEPT).0 }
@@ -359,7 +361,7 @@ impl Registry {
             record.keep_list_sequence = old.keep_list_sequence;
             record.leaving = old.leaving;
         }
-        nodes.insert(record.id, Slot { record: record.clone(), seen: now, dirty: false });
+        nodes.insert(record.id, Slot { record: record.clone(), seen: now, dirty: false, punished: false });
         drop(nodes);
         let is_news = old.is_none_or(|old| old.state >= Liveness::Offline || old.address != record.address);
         if is_news {
@@ -427,15 +429,18 @@ impl Registry {
 
     /// An hour of good service was done by all that are alive.
     pub fn reward(&self) {
-        for slot in self.write().values_mut().filter(|slot| slot.record.state == Liveness::Online) {
+        let mut nodes = self.write();
+        nodes.values_mut().for_each(|slot| slot.punished = false);
+        for slot in nodes.values_mut().filter(|slot| slot.record.state == Liveness::Online) {
             slot.record.score += (SCORE_FULL.saturating_sub(slot.record.score)).div_ceil(20);
             slot.dirty = true;
         }
     }
 
-    /// A node lost shards.
+    /// A node lost shards. Once in an hour: it reports what it lost in several parts.
     pub fn punish(&self, node: NodeId) {
-        if let Some(slot) = self.write().get_mut(&node) {
+        if let Some(slot) = self.write().get_mut(&node).filter(|slot| !slot.punished) {
+            slot.punished = true;
             slot.record.score = (slot.record.score * 9 / 10).max(SCORE_LEAST);
             slot.dirty = true;
         }
@@ -514,7 +519,7 @@ impl Registry {
             if nodes.get(&record.id).is_none_or(|slot| slot.record.state >= Liveness::Offline) {
                 news.push(ClusterEvent::NodeJoined { node_id: record.id, address: record.address.clone() });
             }
-            nodes.insert(record.id, Slot { record, seen, dirty: false });
+            nodes.insert(record.id, Slot { record, seen, dirty: false, punished: false });
         }
         drop(nodes);
         for event in news {

@@ -172,5 +172,9 @@ fn good_service_is_rewarded_up_to_full_trust() {
     }
     assert_eq!(registry.get(id).unwrap().score, SCORE_FULL);
     registry.punish(id);
-    assert_eq!(registry.get(id).unwrap().score, 900);
+    registry.punish(id);
+    assert_eq!(registry.get(id).unwrap().score, 900, "what is lost is reported in several parts");
+    registry.reward();
+    registry.punish(id);
+    assert_eq!(registry.get(id).unwrap().score, 814, "an hour later");
 }
