@@ -351,11 +351,13 @@ impl NodeService for NodeServer {
 
     async fn exit(&self, request: Request<pb::ExitRequest>) -> Result<Response<pb::ExitResponse>, Status> {
         let node = self.caller(&request, &request.get_ref().node_id).await?.id;
+        let turn = self.walks.turn(node).await.map_err(ApiError::from)?;
         let progress = match request.get_ref().action() {
             pb::exit_request::Action::Unspecified => repair::leave::progress(&self.app, node).await?,
             pb::exit_request::Action::Begin => repair::leave::set(&self.app, node, Leaving::Exiting, now_ns()).await?,
             pb::exit_request::Action::Cancel => repair::leave::cancel_exit(&self.app, node, now_ns()).await?,
         };
+        drop(turn);
         Ok(Response::new(progress.into()))
     }
 

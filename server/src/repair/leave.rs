@@ -11,7 +11,7 @@ use cyx_core::ids::NodeId;
 use cyx_proto::node::v1 as pb;
 use sqlx::Row as _;
 
-use super::Nodes;
+use super::{Nodes, SECOND_NS};
 use crate::app::App;
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -21,6 +21,9 @@ use crate::nodes::Leaving;
 use crate::placement;
 use crate::time::to_seconds;
 use crate::tree::sql;
+
+/// So long after it began, an exit that was taken back can begin again: each time all that lies on the node is queued, and taken back.
+const AGAIN_NS: i64 = 3600 * SECOND_NS;
 
 /// How far a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +58,8 @@ impl From<Progress> for pb::ExitResponse {
 /// Begins to empty a node, or takes that back with [`Leaving::None`]. `now` in Unix nanoseconds. An exit that is complete stays complete.
 ///
 /// # Errors
-/// [`cyx_core::error::ErrorCode::NotFound`], and [`cyx_core::error::ErrorCode::Conflict`] if the node has exited.
+/// [`cyx_core::error::ErrorCode::NotFound`], and [`cyx_core::error::ErrorCode::Conflict`] if the node has exited, or is to exit again within an
+/// hour.
 pub async fn set(app: &App, node: NodeId, leaving: Leaving, now: i64) -> Result<Progress, ApiError> {
     let backend = app.db.backend();
     let outcome =
@@ -91,7 +95,7 @@ async fn set_row(
     wanted: Leaving,
     now: i64,
 ) -> Result<Leaving, ApiError> {
-    let text = format!("SELECT leaving FROM node WHERE id = $1{}", backend.for_update());
+    let text = format!("SELECT leaving, leaving_ns FROM node WHERE id = $1{}", backend.for_update());
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(node.to_vec()).fetch_optional(&mut *conn).await?;
     let row = row.ok_or_else(|| ApiError::not_found("there is no such node"))?;
     let present = Leaving::parse(&row.try_get::<String, _>(0)?);
@@ -102,15 +106,19 @@ async fn set_row(
     if present == Leaving::Exited {
         return Err(has_exited());
     }
+    if (present, wanted) == (Leaving::None, Leaving::Exiting) && now.saturating_sub(sql::int(&row, 1)?) < AGAIN_NS {
+        let message = "an exit of this node began less than an hour ago and was taken back; try again later";
+        return Err(ApiError::new(cyx_core::error::ErrorCode::Conflict, message));
+    }
     // A node that is drained and then exits has one beginning.
     let goes_on = present != Leaving::None && wanted != Leaving::None;
-    let text = if goes_on {
+    let text = if goes_on || wanted == Leaving::None {
         "UPDATE node SET leaving = $1 WHERE id = $2"
     } else {
         "UPDATE node SET leaving = $1, leaving_ns = $3, moved_chunks = 0, moved_bytes = 0 WHERE id = $2"
     };
     let query = sqlx::query(text).bind(wanted.as_str()).bind(node.to_vec());
-    let query = if goes_on { query } else { query.bind(if wanted == Leaving::None { 0 } else { now }) };
+    let query = if goes_on || wanted == Leaving::None { query } else { query.bind(now) };
     query.execute(conn).await?;
     Ok(wanted)
 }
