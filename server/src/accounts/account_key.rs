@@ -77,7 +77,8 @@ pub async fn epoch(c: &mut Conn, account: AccountId) -> Result<u32, DbError> {
 /// Whether an account's key is of this epoch; it stays so until the transaction ends. An account that was erased has none: its sessions are
 /// gone, but a call that was let in before may still be under way.
 pub(crate) async fn is_newest(c: &mut Conn, backend: Backend, account: AccountId, epoch: u32) -> Result<bool, DbError> {
-    let text = format!("SELECT key_epoch FROM account WHERE id = $1 AND erased_ns IS NULL{}", backend.for_update());
+    let text =
+        format!("SELECT key_epoch FROM account WHERE id = $1 AND erased_ns IS NULL{}", backend.for_no_key_update());
     let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(text)).bind(account.to_vec()).fetch_optional(c).await?;
     Ok(found.map(to_epoch).transpose()? == Some(epoch))
 }

@@ -4,7 +4,7 @@
 //! end. What it allows counts against the quota and the traffic of the bucket's owner until it is used, released or over. Nodes hold a client
 //! to its grants; the server holds it to the allowance when the segments are committed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -222,6 +222,8 @@ impl Placements {
             .write(move |conn| {
                 let (drafts, grants) = (Arc::clone(&drafts), Arc::clone(&grants));
                 Box::pin(async move {
+                    // A further lease ends the oldest. Leases are locked before the account, as a commit does.
+                    rows::end_oldest(conn, session.id, HELD_MAX.saturating_sub(drafts.len()), now).await?;
                     // Locks the account until the transaction ends.
                     let usage = quota::lock(conn, backend, owner).await?;
                     let pending = quota::pending(conn, owner, now_ns()).await?;
@@ -244,9 +246,7 @@ impl Placements {
                         rows::insert(conn, backend, placement, now_ns()).await?;
                     }
                     let leases: Vec<Lease> = granted.iter().map(|draft| draft.lease.clone()).collect();
-                    if let Some(first) = leases.first() {
-                        rows::end_oldest(conn, first.session, HELD_MAX - fit, now).await?;
-                    }
+                    orders::release_ended(conn, session.id, now).await?;
                     rows::insert_leases(conn, &leases, now).await?;
                     let promise = Promise { account: owner, session_key: session.key, grants: grants[..fit].concat() };
                     orders::promise(conn, &promise).await?;
@@ -304,7 +304,7 @@ impl Placements {
     /// # Errors
     /// [`ErrorCode::Internal`].
     pub async fn release(&self, session: SessionId, leases: Vec<LeaseId>) -> Result<(), ApiError> {
-        let leases: Arc<[LeaseId]> = leases.into();
+        let leases: Arc<BTreeSet<LeaseId>> = Arc::new(leases.into_iter().collect());
         self.db
             .write(move |conn| {
                 let leases = Arc::clone(&leases);

@@ -1,6 +1,6 @@
 //! Placements and leases in the database.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use cyx_core::ids::{AccountId, BucketId, ID_LEN, LeaseId, NodeId, PlacementId, SessionId};
 use cyx_core::scheme::Scheme;
@@ -12,6 +12,7 @@ use super::lease::LeaseError;
 use crate::db::{Backend, Conn, DbError, insert_many};
 use crate::nodes::NodeRecord;
 use crate::orders;
+use crate::tree::sql::{self, Value};
 
 /// After so many seconds without use a lease's allowance does not count any more. Longer than it takes to fill a segment.
 pub const IDLE_SECONDS: u64 = 180;
@@ -112,7 +113,7 @@ pub(crate) async fn find(
         .bind(concat(nodes))
         .fetch_optional(conn)
         .await?;
-    row.map(|row| crate::tree::sql::id(&row, 0)).transpose()
+    row.map(|row| sql::id(&row, 0)).transpose()
 }
 
 /// No new lease may use a placement any more.
@@ -196,22 +197,45 @@ pub async fn pending_bytes(conn: &mut Conn, account: AccountId, now: u64) -> Res
     Ok(u64::try_from(sum).unwrap_or(0))
 }
 
-/// Ends all but the `keep` youngest leases of a session.
+/// Keeps those of the leases that are a session's from being changed by others until the transaction ends. Whoever needs several begins with
+/// this.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn lock(conn: &mut Conn, session: SessionId, leases: &BTreeSet<LeaseId>) -> Result<(), DbError> {
+    let backend = Backend::of(conn);
+    if backend == Backend::Postgres && leases.len() > 1 {
+        let keys: Vec<[u8; 16]> = leases.iter().map(|lease| lease.0).collect();
+        let tail = format!(") ORDER BY id{}", backend.for_no_key_update());
+        let head = "SELECT 1 FROM lease WHERE session = $1 AND id IN (";
+        sql::fetch_in(conn, head, &tail, &[Value::Bytes(&session.0)], &keys).await?;
+    }
+    Ok(())
+}
+
+/// Ends all but the `keep` youngest leases of a session. What they promise is given back by [`orders::release_ended`].
 pub(super) async fn end_oldest(conn: &mut Conn, session: SessionId, keep: usize, now: u64) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE lease SET expires = $1 WHERE session = $2 AND expires > $1 AND id NOT IN \
-         (SELECT id FROM lease WHERE session = $2 AND expires > $1 ORDER BY expires DESC, id LIMIT $3)",
-    )
-    .bind(signed(now))
-    .bind(&session.0[..])
-    .bind(count(keep))
-    .execute(&mut *conn)
-    .await?;
-    orders::release_ended(conn, session, now).await
+    let rows = sqlx::query("SELECT id FROM lease WHERE session = $1 AND expires > $2 ORDER BY expires DESC, id")
+        .bind(&session.0[..])
+        .bind(signed(now))
+        .fetch_all(&mut *conn)
+        .await?;
+    let oldest: BTreeSet<LeaseId> = rows.iter().skip(keep).map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?;
+    end_each(conn, session, &oldest, now).await
 }
 
 /// Ends leases of a session.
-pub(super) async fn end(conn: &mut Conn, session: SessionId, leases: &[LeaseId], now: u64) -> Result<(), DbError> {
+pub(super) async fn end(
+    conn: &mut Conn,
+    session: SessionId,
+    leases: &BTreeSet<LeaseId>,
+    now: u64,
+) -> Result<(), DbError> {
+    end_each(conn, session, leases, now).await?;
+    orders::release_ended(conn, session, now).await
+}
+
+async fn end_each(conn: &mut Conn, session: SessionId, leases: &BTreeSet<LeaseId>, now: u64) -> Result<(), DbError> {
     for lease in leases {
         sqlx::query("UPDATE lease SET expires = $1 WHERE id = $2 AND session = $3 AND expires > $1")
             .bind(signed(now))
@@ -220,7 +244,7 @@ pub(super) async fn end(conn: &mut Conn, session: SessionId, leases: &[LeaseId],
             .execute(&mut *conn)
             .await?;
     }
-    orders::release_ended(conn, session, now).await
+    Ok(())
 }
 
 /// Whether somebody may be storing on a node now: a lease that is in use names it, in its placement or among its spares.
@@ -251,7 +275,7 @@ pub async fn is_promised(conn: &mut Conn, node: NodeId, now: u64) -> Result<bool
 /// [`DbError`].
 pub async fn exited(conn: &mut Conn) -> Result<HashSet<NodeId>, DbError> {
     let rows = sqlx::query("SELECT id FROM node WHERE leaving = 'exited'").fetch_all(conn).await?;
-    rows.iter().map(|row| crate::tree::sql::id(row, 0)).collect()
+    rows.iter().map(|row| sql::id(row, 0)).collect()
 }
 
 /// Forgets leases that ended before `before` (Unix seconds); how many.

@@ -95,6 +95,8 @@ impl Work<'_> {
     /// Writes new segments down. They hold no blob yet and count as slack until some are placed in them.
     pub(super) async fn add_segments(&mut self, segments: &[NewSegment]) -> Result<(), TreeError> {
         let exited = if segments.is_empty() { HashSet::new() } else { placement::rows::exited(self.conn).await? };
+        let leases = segments.iter().map(|segment| segment.lease).collect();
+        placement::rows::lock(self.conn, self.actor.session, &leases).await?;
         for segment in segments {
             let (session, bucket, now) = (self.actor.session, self.bucket.id, to_seconds(self.now));
             let lease = placement::consume(self.conn, segment.lease, session, bucket, segment.length, now).await;
