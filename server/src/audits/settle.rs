@@ -16,6 +16,7 @@ use super::sample::{self, Slice};
 use super::score::Standing;
 use crate::db::{Conn, DbError};
 use crate::nodes::damage;
+use crate::repair::segment;
 
 /// How often a node has to say that a chunk is lost, or prove something else, until it is believed.
 const TRIES_OF_A_LOSS: u32 = 2;
@@ -92,6 +93,8 @@ fn nanoseconds(duration: Duration) -> i64 {
 /// [`DbError`].
 pub async fn settle(conn: &mut Conn, node: NodeId, asked: &[Asked], terms: Terms) -> Result<Verdict, DbError> {
     let mut record = rows::load(conn, node).await?.unwrap_or_else(|| Record::new(terms.now));
+    // Other nodes' answers are about the same segments.
+    segment::lock(conn, &asked.iter().map(|question| question.slice.held.segment).collect()).await?;
     let before = record.reputation.standing;
     let mut verdict = Verdict { node, standing: before, score: 0, confirmed: Vec::new(), missing: 0 };
     note_reach(&mut record, asked, terms);

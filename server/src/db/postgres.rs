@@ -3,6 +3,17 @@
 //! Isolation is `READ COMMITTED`. Jobs that depend on what they read begin by locking the row that orders them (the bucket's, the
 //! account's), so they see the newest state of it and never need to be repeated for it; deadlocks between jobs that lock several
 //! rows are resolved by the database and repeated here.
+//!
+//! Each of these costs a second, so they must be rare. Whoever locks several rows keeps to one order:
+//!
+//! 1. `job_lease`, `bucket`, `node_audit`;
+//! 2. leases, by id (`placement::rows::lock`);
+//! 3. segments, by id (`repair::segment::lock`): who has one may write its overrides, its tasks and what is queued for it, in any order, and
+//!    who has not may not;
+//! 4. `account`, in the mode that lets others refer to it (`quota::lock`);
+//! 5. placements, by id; only folding takes them before segments;
+//! 6. grants, by id;
+//! 7. `audit_head`.
 
 use std::cell::Cell;
 use std::time::Duration;

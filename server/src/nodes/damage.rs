@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::collect::holdings::{self, Held};
 use crate::db::{Conn, Db, DbError};
 use crate::ledger::changes::{self, Change};
+use crate::repair::segment;
 
 /// Most chunks of one report.
 pub const REPORT_MAX: usize = 10_000;
@@ -117,6 +118,8 @@ impl Damage {
 /// # Errors
 /// [`DbError`].
 pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str, now: i64) -> Result<u64, DbError> {
+    // Before it is looked at where they lie: an UPDATE that waited would still go by the overrides from before.
+    segment::lock(conn, &shards.iter().map(|held| held.segment).collect()).await?;
     let mut marked = 0;
     for Held { segment, shard } in shards {
         let bit = 1_i64 << shard;

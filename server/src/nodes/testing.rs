@@ -121,9 +121,10 @@ pub(crate) async fn segment(test: &TestApp, id: SegmentId, placement: &Placement
     let (k, m) = (placement.scheme.k(), placement.scheme.m());
     let present = (1_u64 << placement.nodes.len()) - 1;
     let (id, place, none) = (literal(test, &id.0), literal(test, &placement.id.0), literal(test, &[]));
+    let roots = literal(test, &vec![0; 32 * (k + m)]);
     let text = format!(
         "INSERT INTO segment (id, bucket, k, m, length, slack, placement, present, roots, live_blobs, created_ns, freed_ns) \
-         VALUES ({id}, {none}, {k}, {m}, 1, 0, {place}, {present}, {none}, 1, 1, 0)"
+         VALUES ({id}, {none}, {k}, {m}, 1, 0, {place}, {present}, {roots}, 1, 1, 0)"
     );
     execute(test, &[text]).await;
 }

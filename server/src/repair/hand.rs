@@ -5,7 +5,7 @@
 //! grant per source covers all tasks of an answer; it is bound to the key of the node that fetches, and the orders for the traffic are
 //! checked against it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
@@ -20,7 +20,8 @@ use sqlx::Row as _;
 
 use super::plan::Kind;
 use super::policy::ShardState;
-use super::segment::Segment;
+use super::queue::set_aside;
+use super::segment::{self, Segment};
 use super::{Nodes, SECOND_NS};
 use crate::app::App;
 use crate::db::{Backend, Conn, DbError, insert_many};
@@ -57,9 +58,9 @@ const COLUMNS: &str =
     "SELECT id, segment, shard, kind, target, source, bytes, asked, handed_ns, deadline_ns FROM repair_task";
 
 impl Row {
-    /// One task.
-    pub(super) async fn load(conn: &mut Conn, id: TaskId, backend: Backend) -> Result<Option<Self>, DbError> {
-        let text = format!("{COLUMNS} WHERE id = $1{}", backend.for_update());
+    /// One task. It changes only under the lock of its segment.
+    pub(super) async fn load(conn: &mut Conn, id: TaskId) -> Result<Option<Self>, DbError> {
+        let text = format!("{COLUMNS} WHERE id = $1");
         let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_vec()).fetch_optional(conn).await?;
         row.as_ref().map(Self::read).transpose()
     }
@@ -154,15 +155,16 @@ async fn choose(
 ) -> Result<Answer, DbError> {
     let grant_ns = sql::as_int(options.grant_seconds).saturating_mul(SECOND_NS);
     let mut answer = Answer { tasks: Vec::new(), grants: Vec::new() };
-    let text = format!("{COLUMNS} WHERE target = $1 ORDER BY handed_ns DESC, created_ns, id");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(target.to_vec()).fetch_all(&mut *conn).await?;
-    if rows.is_empty() || most == 0 {
+    let segments: BTreeSet<SegmentId> = tasks_of(conn, target).await?.iter().map(|row| row.segment).collect();
+    if segments.is_empty() || most == 0 {
         return Ok(answer);
     }
+    segment::lock(conn, &segments).await?;
+    // As they are now that nobody else changes them.
+    let rows = tasks_of(conn, target).await?;
     let mut readers = readers(conn, target).await?;
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    for row in &rows {
-        let mut row = Row::read(row)?;
+    for mut row in rows.into_iter().filter(|row| segments.contains(&row.segment)) {
         if answer.tasks.len() >= most || running.iter().any(|id| **id == row.id.0) {
             continue;
         }
@@ -172,7 +174,14 @@ async fn choose(
         } else if row.deadline_ns <= now {
             continue;
         }
-        let Some(segment) = Segment::load(conn, row.segment, Some(backend)).await? else {
+        let segment = match Segment::load(conn, row.segment, Some(backend)).await {
+            Err(DbError::Corrupt(what)) => {
+                set_aside(conn, row.segment, what, now).await?;
+                None
+            }
+            other => other?,
+        };
+        let Some(segment) = segment else {
             drop_task(conn, row.id).await?;
             continue;
         };
@@ -212,6 +221,13 @@ async fn choose(
         answer.tasks.push(Handed { row, segment, sources });
     }
     Ok(answer)
+}
+
+/// The tasks of a node, those first that it had before.
+async fn tasks_of(conn: &mut Conn, target: NodeId) -> Result<Vec<Row>, DbError> {
+    let text = format!("{COLUMNS} WHERE target = $1 ORDER BY handed_ns DESC, created_ns, id");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(text)).bind(target.to_vec()).fetch_all(conn).await?;
+    rows.iter().map(Row::read).collect()
 }
 
 /// Whether a shard is still queued. It is not when the node that it lay on is back.

@@ -299,7 +299,14 @@ async fn collect(
 ) -> Result<usize, DbError> {
     let mut count = 0;
     for id in segments {
-        let Some(segment) = Segment::load(conn, *id, None).await?.filter(|segment| !segment.is_freed) else { continue };
+        let segment = match Segment::load(conn, *id, None).await {
+            Err(DbError::Corrupt(what)) => {
+                tracing::error!(segment = %id, what, "a segment's rows are corrupt");
+                continue;
+            }
+            other => other?,
+        };
+        let Some(segment) = segment.filter(|segment| !segment.is_freed) else { continue };
         let held: Vec<(u8, NodeId)> =
             segment.shards().filter_map(|shard| Some((shard, segment.holder(shard)?))).collect();
         for at in close_together(held.iter().map(|(_, node)| *node), nodes) {

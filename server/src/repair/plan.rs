@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use sqlx::Row as _;
 
 use super::queue::{Verdict, delete, judge, set_aside};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::{Nodes, SECOND_NS};
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::jobs::lease::{self, JobError};
@@ -95,6 +95,7 @@ async fn plan_some(
     .bind(sql::as_int(room))
     .fetch_all(&mut *conn)
     .await?;
+    segment::lock(conn, &rows.iter().map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?).await?;
     let mut planned = Planned::default();
     let mut rng = StdRng::from_rng(&mut rand::rng());
     for row in &rows {
@@ -328,20 +329,28 @@ pub async fn expire(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Resu
             lease::check(conn, backend, held).await?;
             let text = "SELECT id, segment, shard, target, deadline_ns FROM repair_task";
             let rows = sqlx::query(text).fetch_all(&mut *conn).await?;
-            let mut expired = 0;
+            let mut over: Vec<(SegmentId, u8, TaskId, i64)> = Vec::new();
             for row in &rows {
                 let (target, deadline): (NodeId, i64) = (sql::id(row, 3)?, sql::int(row, 4)?);
                 let reachable =
                     nodes.get(target).is_some_and(|node| node.state.is_reachable() && !node.report.takes_no_tasks);
-                if reachable && deadline > now {
-                    continue;
+                if !reachable || deadline <= now {
+                    over.push((sql::id(row, 1)?, sql::uint(row, 2)?, sql::id(row, 0)?, deadline));
                 }
-                sqlx::query("DELETE FROM repair_task WHERE id = $1")
-                    .bind(sql::bytes(row, 0)?)
+            }
+            segment::lock(conn, &over.iter().map(|(segment, ..)| *segment).collect()).await?;
+            let mut expired = 0;
+            for (segment, shard, task, deadline) in over {
+                // It may have been reported, or handed out for the first time, meanwhile.
+                let deleted = sqlx::query("DELETE FROM repair_task WHERE id = $1 AND deadline_ns = $2")
+                    .bind(task.to_vec())
+                    .bind(deadline)
                     .execute(&mut *conn)
                     .await?;
-                failed(conn, sql::id(row, 1)?, sql::uint(row, 2)?, now).await?;
-                expired += 1;
+                if deleted.rows_affected() > 0 {
+                    failed(conn, segment, shard, now).await?;
+                    expired += 1;
+                }
             }
             Ok::<_, JobError>(expired)
         })

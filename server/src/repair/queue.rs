@@ -7,15 +7,16 @@
 //! Assessing looks at whole segments: how many shards are kept, how many can be reached, and whether something is to be done about each
 //! of its rows. Whatever changes a segment marks its rows as not assessed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyx_core::ids::{NodeId, PlacementId, SegmentId};
 use cyx_core::scheme::Scheme;
 use cyx_core::units::{KEEP_LIST_MARGIN_SECONDS, RECEIPT_LIFETIME_SECONDS};
+use sqlx::any::AnyRow;
 
 use super::policy::{Health, ShardState, urgent_at};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::{Nodes, SECOND_NS};
 use crate::collect::holdings::{self, Held};
 use crate::db::{Backend, Conn, Db, DbError, insert_many};
@@ -166,22 +167,23 @@ pub(super) async fn queue_shards(
         }
         _ => "ON CONFLICT (segment, shard) DO NOTHING",
     };
+    let segments: BTreeSet<SegmentId> = shards.iter().map(|shard| shard.segment).collect();
+    segment::lock(conn, &segments).await?;
     let head = "INSERT INTO repair (segment, shard, reason, node, queued_ns)";
     insert_many(conn, head, 5, tail, shards, |statement, shard| {
         let statement = statement.bind(shard.segment.to_vec()).bind(i64::from(shard.shard));
         statement.bind(why).bind(node.to_vec()).bind(now)
     })
     .await?;
-    let segments = sql::distinct(shards.iter().map(|shard| shard.segment));
-    reassess(conn, &segments).await
+    reassess(conn, segments).await
 }
 
 /// Marks all rows of segments as not assessed.
 ///
 /// # Errors
 /// [`DbError`].
-pub(super) async fn reassess(conn: &mut Conn, segments: &[SegmentId]) -> Result<(), DbError> {
-    let keys: Vec<Vec<u8>> = segments.iter().map(|segment| segment.to_vec()).collect();
+pub(super) async fn reassess(conn: &mut Conn, segments: impl IntoIterator<Item = SegmentId>) -> Result<(), DbError> {
+    let keys: Vec<[u8; 16]> = segments.into_iter().map(|segment| segment.0).collect();
     sql::execute_in(conn, "UPDATE repair SET assessed_ns = 0 WHERE segment IN (", ")", &[], &keys).await?;
     Ok(())
 }
@@ -197,13 +199,18 @@ async fn take_back(db: &Db, held: lease::Held, node: NodeId) -> Result<(), JobEr
                     .bind(node.to_vec())
                     .fetch_all(&mut *conn)
                     .await?;
-                let mut segments = Vec::with_capacity(rows.len());
+                let segments = ids(&rows)?;
+                segment::lock(conn, &segments).await?;
+                let text = "DELETE FROM repair WHERE segment = $1 AND shard = $2 AND node = $3";
                 for row in &rows {
-                    let segment: SegmentId = sql::id(row, 0)?;
-                    delete(conn, segment, sql::int(row, 1)?).await?;
-                    segments.push(segment);
+                    sqlx::query(text)
+                        .bind(sql::bytes(row, 0)?)
+                        .bind(sql::int(row, 1)?)
+                        .bind(node.to_vec())
+                        .execute(&mut *conn)
+                        .await?;
                 }
-                reassess(conn, &sql::distinct(segments)).await?;
+                reassess(conn, segments).await?;
                 Ok::<_, JobError>(rows.len())
             })
         });
@@ -211,6 +218,11 @@ async fn take_back(db: &Db, held: lease::Held, node: NodeId) -> Result<(), JobEr
             return Ok(());
         }
     }
+}
+
+/// The segments in the first column.
+fn ids(rows: &[AnyRow]) -> Result<BTreeSet<SegmentId>, DbError> {
+    rows.iter().map(|row| sql::id(row, 0)).collect()
 }
 
 /// Takes a row out of the queue.
@@ -230,15 +242,7 @@ pub(super) async fn delete(conn: &mut Conn, segment: SegmentId, shard: i64) -> R
 /// [`JobError`].
 pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Result<(), JobError> {
     let backend = db.backend();
-    db.write(move |conn| {
-        Box::pin(async move {
-            lease::check(conn, backend, held).await?;
-            let text = "UPDATE repair SET assessed_ns = 0 WHERE due = 0 OR reason = 'away'";
-            sqlx::query(text).execute(conn).await?;
-            Ok::<_, JobError>(())
-        })
-    })
-    .await?;
+    look_again(db, held).await?;
     let away: HashSet<NodeId> =
         nodes.iter().filter(|node| node.state == Liveness::Offline).map(|node| node.id).collect();
     let out: HashSet<NodeId> = nodes.iter().filter(|node| !node.state.is_reachable()).map(|node| node.id).collect();
@@ -259,6 +263,32 @@ pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64)
         }
     }
     Ok(())
+}
+
+/// Has everything assessed anew that the nodes which can be reached matter for.
+async fn look_again(db: &Db, held: lease::Held) -> Result<(), JobError> {
+    let mut after = Arc::<[u8]>::default();
+    loop {
+        let (backend, from) = (db.backend(), Arc::clone(&after));
+        let last = db.write(move |conn| {
+            let from = Arc::clone(&from);
+            Box::pin(async move {
+                lease::check(conn, backend, held).await?;
+                let text = "SELECT DISTINCT segment FROM repair WHERE segment > $1 AND assessed_ns <> 0 \
+                            AND (due = 0 OR reason = 'away') ORDER BY segment LIMIT $2";
+                let most = i64::try_from(BATCH).unwrap_or(i64::MAX);
+                let segments = ids(&sqlx::query(text).bind(&from[..]).bind(most).fetch_all(&mut *conn).await?)?;
+                segment::lock(conn, &segments).await?;
+                let last = segments.last().map(|segment| segment.0);
+                reassess(conn, segments).await?;
+                Ok::<_, JobError>(last)
+            })
+        });
+        match last.await? {
+            Some(last) => after = last.as_slice().into(),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// One shard of each segment that may be urgent, by the offline node that it lies on: the segments of placements with too many nodes out of
@@ -355,8 +385,9 @@ pub async fn assess(db: &Db, held: lease::Held, nodes: &Nodes, now: i64, limit: 
                 let text = "SELECT DISTINCT segment FROM repair WHERE assessed_ns = 0 LIMIT $1";
                 let together = i64::try_from(ASSESSED_TOGETHER).unwrap_or(1);
                 let rows = sqlx::query(text).bind(together).fetch_all(&mut *conn).await?;
-                for row in &rows {
-                    let id = sql::id(row, 0)?;
+                let segments = ids(&rows)?;
+                segment::lock(conn, &segments).await?;
+                for id in segments {
                     match assess_one(conn, backend, id, &nodes, now).await {
                         Err(DbError::Corrupt(what)) => set_aside(conn, id, what, now).await?,
                         other => other?,

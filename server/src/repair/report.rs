@@ -7,6 +7,7 @@
 //!
 //! A node also says from whom it could not read. That is no proof of anything, and makes the server look for itself ([`audits::hints`]).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cyx_core::error::ErrorCode;
@@ -19,7 +20,7 @@ use cyx_proto::node::v1 as pb;
 use cyx_proto::node::v1::failed_source::Reason;
 
 use super::hand::Row;
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::{plan, queue};
 use crate::app::App;
 use crate::audits;
@@ -185,18 +186,27 @@ fn tell(app: &App, target: NodeId, outcome: Outcome) -> Result<bool, ApiError> {
 }
 
 async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcome, DbError> {
-    let Some(row) = Row::load(conn, word.task, backend).await? else { return Ok(Outcome::Unknown) };
+    let Some(row) = Row::load(conn, word.task).await? else { return Ok(Outcome::Unknown) };
     if row.target != word.node {
         return Ok(Outcome::NotYours);
     }
+    segment::lock(conn, &BTreeSet::from([row.segment])).await?;
+    let Some(row) = Row::load(conn, word.task).await? else { return Ok(Outcome::Unknown) };
     sqlx::query("DELETE FROM repair_task WHERE id = $1").bind(row.id.to_vec()).execute(&mut *conn).await?;
-    let segment = Segment::load(conn, row.segment, Some(backend)).await?;
+    let (segment, corrupt) = match Segment::load(conn, row.segment, Some(backend)).await {
+        Err(DbError::Corrupt(what)) => (None, Some(what)),
+        other => (other?, None),
+    };
     let told = Told {
         chunk: segment.as_ref().map(|segment| segment.chunk(row.shard)),
         source: row.shown_source(),
         kind: row.kind.as_str(),
         bytes: row.bytes,
     };
+    if let Some(what) = corrupt {
+        queue::set_aside(conn, row.segment, what, word.now).await?;
+        return Ok(Outcome::Needless(told));
+    }
     let Some(segment) = segment.filter(|segment| !segment.is_freed) else {
         queue::delete(conn, row.segment, i64::from(row.shard)).await?;
         return Ok(Outcome::Needless(told));
@@ -213,14 +223,14 @@ async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcom
     let moved_meanwhile = segment.holder(row.shard).is_some_and(|holder| row.source != Some(holder));
     let holds_another = segment.others(row.shard).any(|other| other == word.node);
     if moved_meanwhile || holds_another {
-        queue::reassess(conn, &[row.segment]).await?;
+        queue::reassess(conn, [row.segment]).await?;
         return Ok(Outcome::Needless(told));
     }
     place(conn, &segment, row.shard, word.node).await?;
     let (had, has) = (segment.holder(row.shard), Some(word.node));
     changes::note(conn, Change { segment: row.segment, shard: row.shard, had, has }, word.now).await?;
     queue::delete(conn, row.segment, i64::from(row.shard)).await?;
-    queue::reassess(conn, &[row.segment]).await?;
+    queue::reassess(conn, [row.segment]).await?;
     if let Some(source) = row.source {
         let text = "UPDATE node SET moved_chunks = moved_chunks + 1, moved_bytes = moved_bytes + $1 \
                     WHERE id = $2 AND leaving IN ('draining', 'exiting')";

@@ -1,5 +1,7 @@
 //! A segment, where its shards lie and how they are.
 
+use std::collections::BTreeSet;
+
 use cyx_core::chunk::{Root, chunk_id};
 use cyx_core::ids::{BucketId, ChunkId, NodeId, PlacementId, SegmentId};
 use cyx_core::scheme::Scheme;
@@ -11,6 +13,21 @@ use crate::db::{Backend, Conn, DbError};
 use crate::nodes::Leaving;
 use crate::placement::rows;
 use crate::tree::sql;
+
+/// Keeps segments, and what is queued for them, from being changed by others until the transaction ends, in the order of all locks: see
+/// `db/postgres.rs`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn lock(conn: &mut Conn, segments: &BTreeSet<SegmentId>) -> Result<(), DbError> {
+    let backend = Backend::of(conn);
+    if backend == Backend::Postgres {
+        let keys: Vec<[u8; 16]> = segments.iter().map(|segment| segment.0).collect();
+        let tail = format!(") ORDER BY id{}", backend.for_no_key_update());
+        sql::fetch_in(conn, "SELECT 1 FROM segment WHERE id IN (", &tail, &[], &keys).await?;
+    }
+    Ok(())
+}
 
 /// A segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +52,14 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Loads one, with the row locked if `backend` is given. `None` if there is none.
+    /// Loads one, with the row locked if `backend` is given. `None` if there is none. Whoever needs several calls [`lock`] first.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn load(conn: &mut Conn, id: SegmentId, lock: Option<Backend>) -> Result<Option<Self>, DbError> {
         let text = format!(
             "SELECT bucket, k, m, length, placement, present, roots, freed_ns FROM segment WHERE id = $1{}",
-            lock.map_or("", Backend::for_update)
+            lock.map_or("", Backend::for_no_key_update)
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_vec()).fetch_optional(&mut *conn).await?;
         let Some(row) = row else { return Ok(None) };
@@ -60,6 +77,10 @@ impl Segment {
             let shard: usize = sql::uint(row, 0)?;
             *places.get_mut(shard).ok_or(DbError::Corrupt("segment_override.shard"))? = Some(sql::id(row, 1)?);
         }
+        let roots = sql::bytes(&row, 6)?;
+        if roots.len() != 32 * scheme.n() {
+            return Err(DbError::Corrupt("segment.roots"));
+        }
         Ok(Some(Self {
             id,
             bucket: sql::id(&row, 0)?,
@@ -69,7 +90,7 @@ impl Segment {
             is_freed: sql::int(&row, 7)? != 0,
             placed,
             places,
-            roots: sql::bytes(&row, 6)?,
+            roots,
         }))
     }
 

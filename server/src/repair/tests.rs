@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod churn;
+mod locks;
 mod moving;
 mod pay;
 mod refusals;

@@ -187,9 +187,11 @@ impl Work<'_> {
 
     /// Places blobs in segments and takes others out.
     pub(super) async fn step_segments(&mut self, steps: &HashMap<SegmentId, SegmentStep>) -> Result<(), TreeError> {
-        let keys: Vec<[u8; 16]> = steps.keys().map(|id| id.0).collect();
+        let mut keys: Vec<[u8; 16]> = steps.keys().map(|id| id.0).collect();
         let head = "SELECT id, length, slack, live_blobs, freed_ns FROM segment WHERE bucket = $1 AND id IN (";
-        let rows = sql::fetch_in(self.conn, head, ")", &[Value::Bytes(&self.bucket.id.0)], &keys).await?;
+        // Repairs lock segments in the order of their ids.
+        keys.sort_unstable();
+        let rows = sql::fetch_in(self.conn, head, ") ORDER BY id", &[Value::Bytes(&self.bucket.id.0)], &keys).await?;
         if rows.len() != keys.len() {
             return Err(TreeError::invalid("a blob lies in a segment that this bucket does not have"));
         }

@@ -236,6 +236,36 @@ async fn a_segment_whose_rows_are_corrupt_keeps_no_other_from_being_repaired() {
 }
 
 #[tokio::test]
+async fn a_segment_that_becomes_corrupt_keeps_no_other_from_being_handed_out_and_reported() {
+    let mut world = World::new(1..=4, 14).await;
+    let two_of_three = Scheme::new(2, 1).unwrap();
+    let broken = [world.upload_to(two_of_three, &ids(1..=2)).await, world.upload_to(two_of_three, &ids(1..=2)).await];
+    let good = world.upload_to(two_of_three, &ids(1..=2)).await;
+    let now = world.now();
+    world.worker.step(now).await.unwrap();
+    let (target, [first, second]) = (ids([3])[0], broken.map(|segment| literal(&world.test, &segment.0)));
+    let node = literal(&world.test, &target.0);
+    execute(&world.test, &[format!("UPDATE repair_task SET target = {node} WHERE segment <> {second}")]).await;
+    let short = |key: &str| {
+        let roots = literal(&world.test, &[1; 64]);
+        format!("UPDATE segment SET roots = {roots} WHERE id = {key}")
+    };
+    // One before its task is handed out, and one after that.
+    execute(&world.test, &[short(&first)]).await;
+    let answer = world.fetch(target, 4).await;
+    let handed: Vec<ChunkId> = answer.tasks.iter().map(chunk_of).collect();
+    assert_eq!(handed, [chunk_id(good, 2)]);
+    execute(&world.test, &[format!("UPDATE repair_task SET target = {node} WHERE segment = {second}")]).await;
+    let late = world.fetch(target, 4).await.tasks;
+    let task = late.iter().find(|task| chunk_of(task) == chunk_id(broken[1], 2)).unwrap();
+    let (made, _) = world.make(target, &answer.tasks[0], &answer.peers);
+    execute(&world.test, &[short(&second)]).await;
+    assert!(!world.report(target, world.receipt(target, task, &made.unwrap(), Vec::new())).await);
+    assert_eq!(world.count("repair_task").await, 1, "that of the good one is left");
+    assert_eq!(world.count("repair WHERE due = 0").await, 2, "it is known that something is wrong with the others");
+}
+
+#[tokio::test]
 async fn a_node_is_read_from_by_few_at_a_time() {
     let mut world =
         World::with((1..=8).map(|number| (number, node(number))), 11, |config| config.repair_tasks_per_node = 2).await;

@@ -253,4 +253,25 @@ async fn looks_for_shards_that_lie_too_close_are_bounded_and_go_on_where_the_las
     execute(&world.test, &["DELETE FROM repair".to_owned()]).await;
     assert_eq!(Scan::anywhere().look(&app.db, held, &nodes, Bounds::default(), now).await.unwrap(), 15);
     assert_eq!(world.count("repair WHERE reason = 'diversity'").await, 15);
+    // What is corrupt is passed over.
+    let (corrupt, roots) = (literal(&world.test, &world.uploads[0].id.0), literal(&world.test, &[1; 64]));
+    execute(&world.test, &[format!("UPDATE segment SET roots = {roots} WHERE id = {corrupt}")]).await;
+    assert_eq!(Scan::anywhere().look(&app.db, held, &nodes, Bounds::default(), now).await.unwrap(), 14);
+}
+
+/// Each time all that the node holds is queued and taken back, which others wait for.
+#[tokio::test]
+async fn an_exit_that_was_taken_back_begins_again_only_after_an_hour() {
+    let mut world = World::new(1..=3, 28).await;
+    let (app, leaver) = (world.test.app.clone(), node(1).id);
+    let begin = async |now| leave::set(&app, leaver, Leaving::Exiting, now).await;
+    begin(world.now()).await.unwrap();
+    assert_eq!(leave::cancel_exit(&app, leaver, world.now()).await.unwrap().leaving, Leaving::None);
+    world.pass(59 * MINUTE);
+    assert_eq!(begin(world.now()).await.unwrap_err().code, cyx_core::error::ErrorCode::Conflict);
+    // An administrator may always.
+    leave::set(&app, leaver, Leaving::Draining, world.now()).await.unwrap();
+    leave::set(&app, leaver, Leaving::None, world.now()).await.unwrap();
+    world.pass(61 * MINUTE);
+    assert_eq!(begin(world.now()).await.unwrap().leaving, Leaving::Exiting);
 }
