@@ -4,8 +4,11 @@
 //! revoked one is refused at once. On SQLite, where this process is the only one that can revoke, what was looked up is
 //! remembered until it is revoked here.
 
+mod revocations;
+
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cyx_core::error::ErrorCode;
@@ -14,9 +17,11 @@ use cyx_proto::status::READER_KEY;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use sqlx::Row as _;
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use tracing::Instrument as _;
 
+use self::revocations::REVOCATIONS_MAX;
+pub use self::revocations::Revocations;
 use crate::accounts::role::Role;
 use crate::app::{App, AppState};
 use crate::db::{Backend, Conn, DbError};
@@ -426,13 +431,15 @@ const KNOWN_MAX: usize = 100_000;
 /// [`write_and_forget`].
 pub struct Sessions {
     known: Mutex<HashMap<SessionId, Known>>,
-    /// Counts revocations: a lookup that began before one must not be remembered after it, and streams look at their session again.
-    revocations: watch::Sender<u64>,
+    /// Counts revocations: a lookup that began before one must not be remembered after it.
+    count: AtomicU64,
+    /// Whose sessions were revoked: streams of the account look at their session again.
+    revocations: broadcast::Sender<AccountId>,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { known: Mutex::default(), revocations: watch::Sender::new(0) }
+        Self { known: Mutex::default(), count: AtomicU64::new(0), revocations: broadcast::Sender::new(REVOCATIONS_MAX) }
     }
 }
 
@@ -447,13 +454,13 @@ impl Sessions {
     }
 
     fn mark(&self) -> u64 {
-        *self.revocations.borrow()
+        self.count.load(Ordering::SeqCst)
     }
 
-    /// Changes with every revocation: whoever serves a stream then authenticates its token again.
+    /// Hears of every revocation: whoever serves a stream of the account then authenticates its token again.
     #[must_use]
-    pub fn revocations(&self) -> watch::Receiver<u64> {
-        self.revocations.subscribe()
+    pub fn revocations(&self) -> Revocations {
+        Revocations::new(self.revocations.subscribe())
     }
 
     fn put(&self, session: SessionId, known: Known, mark: u64) {
@@ -467,18 +474,24 @@ impl Sessions {
         map.insert(session, known);
     }
 
-    /// Forgets one session.
-    pub fn forget(&self, session: SessionId) {
+    /// Forgets one session of an account.
+    pub fn forget(&self, account: AccountId, session: SessionId) {
         let mut map = self.locked();
         map.remove(&session);
-        self.revocations.send_modify(|count| *count += 1);
+        self.tell(account);
+    }
+
+    fn tell(&self, account: AccountId) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        // Nobody may be listening.
+        let _ = self.revocations.send(account);
     }
 
     /// Forgets all sessions of an account.
     pub fn forget_account(&self, account: AccountId) {
         let mut map = self.locked();
         map.retain(|_, known| known.account != account);
-        self.revocations.send_modify(|count| *count += 1);
+        self.tell(account);
     }
 }
 
@@ -527,6 +540,7 @@ pub async fn revoke(connection: &mut Conn, session: SessionId) -> Result<(), DbE
 mod tests {
     use super::*;
     use cyx_core::ids::Random as _;
+    use futures_util::FutureExt as _;
 
     fn known() -> Known {
         let (user_type, role, scope) = (UserType::User, Role::Basic, Scope::Account);
@@ -538,7 +552,7 @@ mod tests {
         let sessions = Sessions::default();
         let session = SessionId::random();
         let mark = sessions.mark();
-        sessions.forget(session);
+        sessions.forget(AccountId::random(), session);
         sessions.put(session, known(), mark);
         assert_eq!(sessions.get(session), None);
 
@@ -547,6 +561,22 @@ mod tests {
         assert_eq!(sessions.get(session), Some(entry));
         sessions.forget_account(entry.account);
         assert_eq!(sessions.get(session), None);
+    }
+
+    #[test]
+    fn only_streams_of_the_account_hear_of_a_revocation() {
+        let sessions = Sessions::default();
+        let [one, other] = [AccountId::random(), AccountId::random()];
+        let hear = |revocations: &mut Revocations, account| revocations.of(account).now_or_never().is_some();
+        let mut revocations = sessions.revocations();
+        sessions.forget(one, SessionId::random());
+        assert!(!hear(&mut revocations, other));
+        sessions.forget_account(one);
+        assert!(hear(&mut revocations, one) && !hear(&mut revocations, one));
+        for _ in 0..=REVOCATIONS_MAX {
+            sessions.forget_account(one);
+        }
+        assert!(hear(&mut revocations, other), "some were missed");
     }
 
     #[test]

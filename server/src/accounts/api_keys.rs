@@ -310,7 +310,11 @@ async fn insert(c: &mut Conn, account: AccountId, new: &NewKey, hash: &[u8; 32],
 /// [`ErrorCode::NotFound`] if the account has no such key.
 pub async fn revoke(app: &AppState, caller: &Caller, key: ApiKeyId, ip: IpAddr) -> Result<(), ApiError> {
     let account = caller.account;
-    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget_account(account);
+    let forget = move |sessions: &Sessions, outcome: &Outcome<()>| {
+        if !matches!(outcome, Ok(Err(_))) {
+            sessions.forget_account(account);
+        }
+    };
     run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             let found = sqlx::query("SELECT name FROM api_key WHERE id = $1 AND account = $2 AND revoked_ns IS NULL")

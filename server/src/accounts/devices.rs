@@ -68,7 +68,11 @@ pub async fn list(app: &App, account: AccountId) -> Result<Vec<Device>, ApiError
 /// [`cyx_core::error::ErrorCode::NotFound`] if the account has no such session that is logged in.
 pub async fn end(app: &AppState, caller: &Caller, session: SessionId, ip: IpAddr) -> Result<(), ApiError> {
     let account = caller.account;
-    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget(session);
+    let forget = move |sessions: &Sessions, outcome: &Outcome<()>| {
+        if !matches!(outcome, Ok(Err(_))) {
+            sessions.forget(account, session);
+        }
+    };
     run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             let found = sqlx::query(
@@ -96,7 +100,11 @@ pub async fn end(app: &AppState, caller: &Caller, session: SessionId, ip: IpAddr
 /// [`cyx_core::error::ErrorCode::Internal`].
 pub async fn end_others(app: &AppState, caller: &Caller, keep_current: bool, ip: IpAddr) -> Result<u64, ApiError> {
     let (account, keep) = (caller.account, keep_current.then_some(caller.session));
-    let forget = move |sessions: &Sessions, _: &Outcome<u64>| sessions.forget_account(account);
+    let forget = move |sessions: &Sessions, outcome: &Outcome<u64>| {
+        if !matches!(outcome, Ok(Ok(0) | Err(_))) {
+            sessions.forget_account(account);
+        }
+    };
     run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             let ended = end_all(c, account, keep).await?;

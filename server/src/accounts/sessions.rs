@@ -58,7 +58,7 @@ enum Rotation {
         wallet: Option<String>,
     },
     /// A copied token: the session was ended.
-    Reused(SessionId),
+    Reused(AccountId, SessionId),
     Refused,
 }
 
@@ -81,8 +81,8 @@ pub async fn refresh(app: &AppState, token: &str, ip: IpAddr) -> Result<Refreshe
     let next = app.tokens.next_refresh_token(session, token);
     let (backend, expires_ns) = (app.db.backend(), now_ns().saturating_add(nanos(app.config.refresh_token)));
     let forget = |sessions: &Sessions, rotation: &Result<Rotation, DbError>| {
-        if let Ok(Rotation::Reused(session)) = rotation {
-            sessions.forget(*session);
+        if let Ok(Rotation::Reused(account, session)) = rotation {
+            sessions.forget(*account, *session);
         }
     };
     let rotation = auth::write_and_forget(app, forget, move |c| {
@@ -94,7 +94,7 @@ pub async fn refresh(app: &AppState, token: &str, ip: IpAddr) -> Result<Refreshe
         Rotation::Next { account, session, token, wallet } => {
             Ok(Refreshed { access: app.tokens.access(account, session, wallet)?, refresh_token: token })
         }
-        Rotation::Reused(session) => {
+        Rotation::Reused(_, session) => {
             metrics::counter!("cyx_refresh_token_reuses_total").increment(1);
             tracing::warn!(%session, "an old refresh token was used again: the session was ended");
             Err(refused())
@@ -155,7 +155,7 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
     }
     auth::revoke(c, step.session).await?;
     audit::record(c, Event::anyone(Some(account), Action::RefreshReused, step.ip).refused()).await?;
-    Ok(Rotation::Reused(step.session))
+    Ok(Rotation::Reused(account, step.session))
 }
 
 /// Ends the caller's session: its tokens are refused from now on and its wrapped key is gone.
@@ -164,7 +164,7 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
 /// [`ErrorCode::Internal`].
 pub async fn logout(app: &AppState, caller: &Caller, ip: IpAddr) -> Result<(), ApiError> {
     let (account, session) = (caller.account, caller.session);
-    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget(session);
+    let forget = move |sessions: &Sessions, _: &Outcome<()>| sessions.forget(account, session);
     run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             auth::revoke(c, session).await?;

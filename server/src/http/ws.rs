@@ -174,7 +174,7 @@ async fn watch(
                 }
                 connection.send(Outgoing::heartbeat(now_seconds())).await
             }
-            Ok(()) = revocations.changed() => {
+            () = revocations.of(caller.account) => {
                 auth::authenticate_member(app, &token).await?;
                 true
             }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cyx_core::ids::BucketId;
+use cyx_core::ids::{AccountId, BucketId};
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
 use tokio::sync::mpsc;
@@ -43,14 +43,19 @@ impl MetaServer {
         let feed =
             Feed::begin(self.app.db.clone(), &self.app.changes, caller.account, &from).await?.within(caller.scope);
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(serve(self.app.clone(), feed, token, sender));
+        tokio::spawn(serve(self.app.clone(), feed, (caller.account, token), sender));
         Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 }
 
-async fn serve(app: AppState, mut feed: Feed, token: String, sender: mpsc::Sender<Result<pb::Event, Status>>) {
+async fn serve(
+    app: AppState,
+    mut feed: Feed,
+    (account, token): (AccountId, String),
+    sender: mpsc::Sender<Result<pb::Event, Status>>,
+) {
     let end = tokio::select! {
-        end = pump(&app, &mut feed, &token, &sender) => end,
+        end = pump(&app, &mut feed, (account, &token), &sender) => end,
         () = sender.closed() => return,
         () = app.shutdown.cancelled() => Err(ApiError::new(cyx_core::error::ErrorCode::Unavailable, "the server is stopping")),
     };
@@ -63,7 +68,7 @@ async fn serve(app: AppState, mut feed: Feed, token: String, sender: mpsc::Sende
 async fn pump(
     app: &AppState,
     feed: &mut Feed,
-    token: &str,
+    (account, token): (AccountId, &str),
     sender: &mpsc::Sender<Result<pb::Event, Status>>,
 ) -> Result<(), ApiError> {
     let mut beat = tokio::time::interval(BEAT);
@@ -72,7 +77,7 @@ async fn pump(
     loop {
         let next = tokio::select! {
             biased;
-            Ok(()) = revocations.changed() => {
+            () = revocations.of(account) => {
                 authenticate(app, token).await?;
                 continue;
             }

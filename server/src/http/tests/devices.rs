@@ -1,5 +1,7 @@
 //! The list of sessions, and ending them.
 
+use futures_util::FutureExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -23,14 +25,20 @@ async fn sessions_are_listed_with_place_and_last_use_and_ended_one_by_one() {
     assert_eq!(list["sessions"][0]["address"], "203.0.113.77");
 
     let id = |session: &Session| session.verified["session_id"].as_str().unwrap().to_owned();
+    let app = &server.running.app;
+    let (account, mut revocations) =
+        (crate::auth::authenticate(app, &first.access).await.unwrap().account, app.sessions.revocations());
     let end = |person: &Person<'_>, token: &str, id: String| {
         let (web, url, token) = (person.web.clone(), server.url(&format!("/api/auth/sessions/{id}")), token.to_owned());
         async move { web.delete(url).bearer_auth(token).send().await.unwrap().status() }
     };
     assert_eq!(end(&ada, &first.access, id(&foreign)).await, StatusCode::NOT_FOUND, "somebody else's");
     assert_eq!(end(&ada, &first.access, "no id".into()).await, StatusCode::NOT_FOUND);
+    assert!(revocations.of(account).now_or_never().is_none(), "nothing was revoked");
     assert_eq!(end(&ada, &first.access, id(&second)).await, StatusCode::OK);
+    assert!(revocations.of(account).now_or_never().is_some());
     assert_eq!(end(&ada, &first.access, id(&second)).await, StatusCode::NOT_FOUND, "it is over already");
+    assert!(revocations.of(account).now_or_never().is_none());
     assert_eq!(ada.get("/api/identity", &renewed).await.code(), "INVALID_CREDENTIALS");
     assert_eq!(grace.get("/api/identity", &foreign.access).await.status, StatusCode::OK);
 }
