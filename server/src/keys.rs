@@ -215,9 +215,12 @@ impl ServerKeys {
 
 /// Keeps a server's keys announced until it is to stop.
 pub async fn stay_announced(db: Db, keys: Arc<ServerKeys>, stop: CancellationToken) {
-    while tokio::time::timeout(STAY_EVERY, stop.cancelled()).await.is_err() {
+    loop {
         if let Err(error) = keys.renew(&db).await {
             tracing::warn!(%error, "cannot see whether nodes are told of this server's keys");
+        }
+        if tokio::time::timeout(STAY_EVERY, stop.cancelled()).await.is_ok() {
+            return;
         }
     }
 }

@@ -105,3 +105,33 @@ async fn a_server_that_runs_stays_announced_however_many_others_are_started() {
     running.refresh(&mut db.read().await.unwrap()).await.unwrap();
     assert_eq!(running.announced().len(), 0, "what somebody deleted stays so");
 }
+
+#[tokio::test]
+async fn a_server_whose_keys_faded_while_it_was_away_announces_them_at_once() {
+    let test = TestDb::sqlite().await;
+    let folder = tempfile::tempdir().unwrap();
+    drop(ServerKeys::load(&test.db, folder.path()).await.unwrap());
+    let later = test.db.write(|conn| {
+        Box::pin(async move {
+            for number in 0..2 * ANNOUNCED_MAX {
+                let (id, key) = (vec![u8::try_from(number).unwrap(); 16], vec![7_u8; 32]);
+                sqlx::query("INSERT INTO server_key (id, public_key, created) VALUES ($1, $2, $3)")
+                    .bind(id)
+                    .bind(key)
+                    .bind(i64::try_from(now_seconds()).unwrap() + 10)
+                    .execute(&mut *conn)
+                    .await?;
+            }
+            Ok::<_, DbError>(())
+        })
+    });
+    later.await.unwrap();
+    let keys = Arc::new(ServerKeys::load(&test.db, folder.path()).await.unwrap());
+    let is_told = || keys.announced().iter().any(|key| key.id == keys.id());
+    assert!(!is_told());
+    let stop = CancellationToken::new();
+    stop.cancel();
+    stay_announced(test.db.clone(), Arc::clone(&keys), stop).await;
+    keys.refresh(&mut test.db.read().await.unwrap()).await.unwrap();
+    assert!(is_told());
+}
