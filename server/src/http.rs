@@ -12,6 +12,7 @@ pub mod middleware;
 pub mod request_id;
 pub mod rest;
 pub mod router;
+pub mod seats;
 pub mod server;
 pub mod throttle;
 pub mod tls;

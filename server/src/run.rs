@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -104,13 +105,13 @@ impl Running {
         let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
         let app = App::open(config).await?;
         let shipping = start_shipping(&app).await?;
-        let users = bind(app.config.http, router::users(&app, user_services(&app)), tls.clone()).await?;
-        let nodes = bind(app.config.grpc, router::nodes(&app, node_services(&app)), tls.clone()).await?;
+        let users = bind(&app, app.config.http, router::users(&app, user_services(&app)), tls.clone()).await?;
+        let nodes = bind(&app, app.config.grpc, router::nodes(&app, node_services(&app)), tls.clone()).await?;
         let (http, grpc) = (users.local_addr()?, nodes.local_addr()?);
         let tasks = TaskTracker::new();
         let mut identity = None;
         if let Some(address) = app.config.identity {
-            let server = bind(address, router::identity(&app), tls).await?;
+            let server = bind(&app, address, router::identity(&app), tls).await?;
             identity = Some(server.local_addr()?);
             tasks.spawn(server.serve(app.shutdown.clone()));
         }
@@ -207,11 +208,21 @@ async fn start_shipping(app: &AppState) -> Result<Option<Shipping>, ShipError> {
 }
 
 async fn bind(
+    app: &App,
     address: SocketAddr,
     router: axum::Router,
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
 ) -> Result<Server, RunError> {
-    Server::bind(address, router, tls).await.map_err(|source| RunError::Listen { address, source })
+    let server = Server::bind(address, router, tls).await.map_err(|source| RunError::Listen { address, source })?;
+    Ok(server.behind_proxy(app.config.trusts_forwarded()))
+}
+
+/// Allows this process as many open files as it may have: every connection takes one, and the usual limit is 1024.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -219,6 +230,7 @@ async fn bind(
 /// # Errors
 /// [`RunError`].
 pub async fn run(config: Config) -> Result<(), RunError> {
+    allow_open_files();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (print_ready, part) = (config.print_ready, config.part);

@@ -1,12 +1,12 @@
 //! Listeners: connections in, requests out to a router.
 //!
 //! HTTP/1.1 and HTTP/2 are told apart by their first bytes. Connections that say nothing or read nothing are ended; when the server stops,
-//! requests that are under way get some time to end.
+//! requests that are under way get some time to end. One address has its share of them and no more.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use cyx_proto::prompt::Prompt;
@@ -23,9 +23,16 @@ use tower::ServiceExt as _;
 
 use super::extract::Peer;
 use super::greeting::Greeting;
+use super::seats::{Requests, Seat, Seats};
 
 /// Connections at once, per listener.
 const CONNECTIONS_MAX: usize = 8192;
+/// Connections at once of one address, per listener. A whole office may be behind one.
+const ADDRESS_MAX: usize = 512;
+/// A connection without a request is closed after this, or up to twice as long.
+const IDLE: Duration = Duration::from_secs(600);
+/// How often it is said that an address has too many connections.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// A TLS handshake, the bytes that tell HTTP/1.1 and HTTP/2 apart, and the head of an HTTP/1.1 request must come within this time each.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
 /// An HTTP/2 connection is asked for a sign of life this often, and ended without an answer after [`PING_TIMEOUT`].
@@ -44,6 +51,7 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     tls: Option<TlsAcceptor>,
+    address_max: usize,
 }
 
 impl Server {
@@ -52,7 +60,14 @@ impl Server {
     /// # Errors
     /// Of the operating system, for example if the address is taken.
     pub async fn bind(address: SocketAddr, router: Router, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, router, tls: tls.map(TlsAcceptor::from) })
+        let (listener, tls) = (TcpListener::bind(address).await?, tls.map(TlsAcceptor::from));
+        Ok(Self { listener, router, tls, address_max: ADDRESS_MAX })
+    }
+
+    /// Lets all connections come from one address, which is a proxy's.
+    #[must_use]
+    pub fn behind_proxy(self, is_behind_proxy: bool) -> Self {
+        Self { address_max: if is_behind_proxy { CONNECTIONS_MAX } else { self.address_max }, ..self }
     }
 
     /// Where it listens.
@@ -67,6 +82,8 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let seats = Seats::new(self.address_max);
+        let mut next_report = Instant::now();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&self.listener, &permits) => accepted,
@@ -81,11 +98,15 @@ impl Server {
                     continue;
                 }
             };
+            let Some(seat) = seats.take(peer.ip(), permit) else {
+                if Instant::now() >= next_report {
+                    next_report = Instant::now() + REPORT_EVERY;
+                    tracing::warn!(%peer, most = self.address_max, "an address has too many connections; more are refused");
+                }
+                continue;
+            };
             let (router, tls, stop) = (self.router.clone(), self.tls.clone(), stop.clone());
-            connections.spawn(async move {
-                serve_stream(stream, peer, router, tls, stop).await;
-                drop(permit);
-            });
+            connections.spawn(serve_stream(stream, peer, seat, router, tls, stop));
         }
         connections.close();
         if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
@@ -105,6 +126,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
 async fn serve_stream(
     stream: TcpStream,
     peer: SocketAddr,
+    seat: Seat,
     router: Router,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
@@ -115,22 +137,40 @@ async fn serve_stream(
         return;
     }
     let stream = Prompt::new(stream);
-    let Some(tls) = tls else { return serve_connection(stream, peer, router, stop, HELLO_TIMEOUT).await };
+    let patience = Patience { hello: HELLO_TIMEOUT, idle: IDLE };
+    let Some(tls) = tls else { return serve_connection(stream, (peer, seat), router, stop, patience).await };
     match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, peer, router, stop, HELLO_TIMEOUT).await,
+        Ok(Ok(stream)) => serve_connection(stream, (peer, seat), router, stop, patience).await,
         Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
 }
 
-async fn serve_connection<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken, hello: Duration)
-where
+/// How long a connection may do nothing.
+#[derive(Clone, Copy)]
+struct Patience {
+    hello: Duration,
+    idle: Duration,
+}
+
+async fn serve_connection<S>(
+    stream: S,
+    (peer, seat): (SocketAddr, Seat),
+    router: Router,
+    stop: CancellationToken,
+    patience: Patience,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let requests = Requests::default();
+    let begun = requests.clone();
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        // One that becomes a WebSocket outlives what is served here.
+        request.extensions_mut().insert(seat.clone());
         request.map(axum::body::Body::new)
     });
+    let service = tower::service_fn(move |request| begun.follow(service.clone().oneshot(request)));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HELLO_TIMEOUT);
     builder
@@ -144,8 +184,10 @@ where
     let stream = Greeting::new(stream);
     let greeted = stream.greeted();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-    let hello = tokio::time::sleep(hello);
+    let hello = tokio::time::sleep(patience.hello);
     tokio::pin!(connection, hello);
+    let mut idle = tokio::time::interval_at(tokio::time::Instant::now() + patience.idle, patience.idle);
+    let mut seen = 0;
     let (mut stopping, mut waiting) = (false, true);
     loop {
         tokio::select! {
@@ -160,6 +202,12 @@ where
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            _ = idle.tick(), if !stopping => {
+                if requests.are_none_since(&mut seen) {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
             () = &mut hello, if waiting => {
                 if !greeted.get() {
@@ -179,6 +227,13 @@ mod tests {
 
     use super::*;
 
+    const PATIENT: Duration = Duration::from_secs(3600);
+
+    async fn served(stream: tokio::io::DuplexStream, router: Router, patience: Patience) {
+        let peer = (SocketAddr::from(([127, 0, 0, 1], 1)), super::super::seats::tests::seat().await);
+        serve_connection(stream, peer, router, CancellationToken::new(), patience).await;
+    }
+
     /// What a connection gets that says this and then waits, while the time for the first bytes is over at once.
     async fn told(said: &[u8]) -> String {
         let slow = get(|| async {
@@ -187,8 +242,8 @@ mod tests {
         });
         let (mut client, server) = tokio::io::duplex(4096);
         client.write_all(said).await.unwrap();
-        let (peer, router) = (SocketAddr::from(([127, 0, 0, 1], 1)), Router::new().route("/", slow));
-        let serving = serve_connection(server, peer, router, CancellationToken::new(), Duration::ZERO);
+        let patience = Patience { hello: Duration::ZERO, idle: PATIENT };
+        let serving = served(server, Router::new().route("/", slow), patience);
         let mut answer = String::new();
         let (read, ()) = tokio::join!(client.read_to_string(&mut answer), serving);
         read.unwrap();
@@ -202,5 +257,30 @@ mod tests {
         assert_eq!(told(b"PRI * HTTP/2.0\r\n").await, "");
         let answer = told(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
         assert!(answer.ends_with("answered"), "{answer}");
+    }
+
+    /// Whether the server leaves an HTTP/2 client within this time, once it got an answer or the beginning of one.
+    async fn is_left(path: &str, within: Duration) -> bool {
+        let endless =
+            get(|| async { axum::body::Body::from_stream(tokio_stream::pending::<Result<String, io::Error>>()) });
+        let router = Router::new().route("/short", get(|| async { "answered" })).route("/endless", endless);
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let patience = Patience { hello: PATIENT, idle: Duration::from_millis(20) };
+        let mut serving = tokio::spawn(served(server, router, patience));
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.handshake(TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get(format!("http://a{path}")).body(axum::body::Body::empty()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let left = tokio::time::timeout(within, &mut serving).await.is_ok();
+        serving.abort();
+        drop((sender, answer));
+        left
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_requests_is_closed_and_one_that_listens_is_not() {
+        assert!(is_left("/short", PATIENT).await);
+        assert!(!is_left("/endless", Duration::from_millis(200)).await);
     }
 }

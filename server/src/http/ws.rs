@@ -10,6 +10,7 @@ mod events;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -24,6 +25,7 @@ use crate::auth::{self, Permission};
 use crate::changes::feed::Feed;
 use crate::db::Backend;
 use crate::error::ApiError;
+use crate::http::seats::Seat;
 use crate::nodes::ClusterEvent;
 use crate::time::now_seconds;
 
@@ -55,6 +57,7 @@ pub async fn events(
     State(app): State<AppState>,
     headers: HeaderMap,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    seat: Option<Extension<Seat>>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|_| ApiError::invalid("the parameters are topics, since and token"))?;
@@ -70,7 +73,10 @@ pub async fn events(
         auth::authenticate_member(&app, token).await?.require(Permission::StorageRead)?;
     }
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
-    Ok(upgrade.on_upgrade(move |socket| serve(app, Connection { socket, topics }, token, since)))
+    Ok(upgrade.on_upgrade(async move |socket| {
+        serve(app, Connection { socket, topics }, token, since).await;
+        drop(seat);
+    }))
 }
 
 /// `<bucket>:<sequence>,…`

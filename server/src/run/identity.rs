@@ -33,7 +33,7 @@ impl IdentityServer {
         let missing = || StartError::from(ConfigError::Value("--identity: an address is needed".to_owned()));
         let address = config.identity.ok_or_else(missing)?;
         let app = App::open(config).await?;
-        let server = bind(address, router::identity(&app), tls).await?;
+        let server = bind(&app, address, router::identity(&app), tls).await?;
         let address = server.local_addr()?;
         let tasks = TaskTracker::new();
         tasks.spawn(server.serve(app.shutdown.clone()));

@@ -32,7 +32,7 @@ impl Rebalancer {
         metrics::install();
         let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
         let app = App::open(config).await?;
-        let server = bind(app.config.http, router::status(&app), tls).await?;
+        let server = bind(&app, app.config.http, router::status(&app), tls).await?;
         let address = server.local_addr()?;
         let tasks = TaskTracker::new();
         tasks.spawn(server.serve(app.shutdown.clone()));
