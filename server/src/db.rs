@@ -202,6 +202,12 @@ impl Db {
         backend_of(&self.0.location)
     }
 
+    /// Most connections at once, as configured.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        usize::try_from(self.0.pool.options().get_max_connections()).unwrap_or(usize::MAX)
+    }
+
     /// The file, on SQLite.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

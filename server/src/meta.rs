@@ -6,7 +6,8 @@
 //! | file | what it serves |
 //! |---|---|
 //! | [`buckets`] | buckets, writer lists, write leases |
-//! | [`read`] | names, inodes, files, trash |
+//! | [`read`] | names, inodes, files |
+//! | [`listing`] | directories and the trash, in parts |
 //! | [`write`] | mutations, staging |
 //! | [`gather`] | mutations of many callers in one job |
 //! | [`transfer`] | leases of placements, read access, quota, cluster |
@@ -15,6 +16,7 @@
 
 mod buckets;
 mod gather;
+mod listing;
 mod read;
 mod scope;
 mod subscribe;
@@ -25,15 +27,17 @@ mod write;
 mod tests;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use cyx_core::error::ErrorCode;
-use cyx_core::ids::BucketId;
+use cyx_core::ids::{AccountId, BucketId};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_server::{MetaService, MetaServiceServer};
+use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::app::AppState;
+use crate::app::{App, AppState};
 use crate::auth::{Caller, Permission, caller_of};
 use crate::db::ReadTx;
 use crate::error::ApiError;
@@ -50,6 +54,8 @@ const REQUEST_MAX: usize = 64 * 1024 * 1024;
 pub struct MetaServer {
     app: AppState,
     gathering: Gathering,
+    /// Listings that keep a connection to the database while they wait for their client.
+    keepers: Arc<Semaphore>,
 }
 
 impl MetaServer {
@@ -57,7 +63,8 @@ impl MetaServer {
     #[must_use]
     pub fn service(app: AppState) -> MetaServiceServer<Self> {
         let gathering = Gathering::new(app.db.clone(), app.changes.clone());
-        MetaServiceServer::new(Self { app, gathering })
+        let keepers = Arc::new(Semaphore::new(app.db.connections() / 2));
+        MetaServiceServer::new(Self { app, gathering, keepers })
             .max_decoding_message_size(REQUEST_MAX)
             .max_encoding_message_size(REQUEST_MAX)
     }
@@ -71,10 +78,14 @@ impl MetaServer {
 
     /// A snapshot, and the bucket in it if the caller may see it.
     async fn open(&self, caller: &Caller, bucket: BucketId) -> Result<(ReadTx, BucketRow), ApiError> {
-        let mut read = self.app.db.read().await?;
-        let bucket = crate::tree::buckets::open(&mut read, caller.account, bucket).await?;
-        Ok((read, bucket))
+        open(&self.app, caller.account, bucket).await
     }
+}
+
+async fn open(app: &App, account: AccountId, bucket: BucketId) -> Result<(ReadTx, BucketRow), ApiError> {
+    let mut read = app.db.read().await?;
+    let bucket = crate::tree::buckets::open(&mut read, account, bucket).await?;
+    Ok((read, bucket))
 }
 
 const fn actor(caller: &Caller) -> Actor {

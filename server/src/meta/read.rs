@@ -1,33 +1,22 @@
-//! Names, inodes, files, trash.
+//! Names, inodes, files.
 
 use std::ops::Range;
-use std::time::Duration;
 
+use cyx_core::error::ErrorCode;
 use cyx_core::extent::{OFFSET_MAX, PageId};
-use cyx_core::ids::{BlobId, BucketId, InodeId, TrashId};
+use cyx_core::ids::{BlobId, InodeId};
 use cyx_proto::convert;
 use cyx_proto::meta::v1 as pb;
-use prost::Message as _;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use prost::Message;
 
-use super::{MetaServer, Parts, too_many};
+use super::{MetaServer, too_many};
 use crate::auth::Caller;
-use crate::db::{DbError, ReadTx};
 use crate::error::ApiError;
-use crate::tree::model::{BucketRow, EntryRow, InodeRow, Token};
-use crate::tree::rekey::{self, require_newest};
-use crate::tree::{file, read, request, trash};
+use crate::tree::model::{InodeRow, Token};
+use crate::tree::{file, read, rekey, request};
 
-/// How long an answer in parts waits for a client that does not read: its snapshot must not live for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Parts that wait for a slow client.
-const WAITING: usize = 4;
-/// Trash entries of one message.
-const TRASH_PAGE: i64 = 500;
-/// Bytes of one message, about: one of a full page of the largest rows could not be sent.
-const PART_BYTES: usize = 16 * 1024 * 1024;
+/// Most bytes of an answer, which has to fit a message.
+const ANSWER_MAX: usize = super::REQUEST_MAX - 1024 * 1024;
 
 impl MetaServer {
     pub(super) async fn look_up(
@@ -43,30 +32,7 @@ impl MetaServer {
         let names: Vec<Vec<Token>> = names.collect::<Result<_, _>>()?;
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let answers = read::lookup(&mut read, bucket.id, directory, &names).await?;
-        Ok(pb::LookupResponse { answers })
-    }
-
-    pub(super) async fn list_directory(
-        &self,
-        caller: &Caller,
-        question: pb::ReadDirectoryRequest,
-    ) -> Result<Parts<pb::ReadDirectoryResponse>, ApiError> {
-        let directory: InodeId = convert::id(&question.directory, "directory")?;
-        let after = question.after.map(|after| request::token(after, "after")).transpose()?;
-        let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
-        let row = read::directory(&mut read, bucket.id, directory).await?;
-        if question.key_epoch != 0 {
-            require_newest(&row, question.key_epoch)?;
-        }
-        let limit = if question.limit == 0 { u32::MAX } else { question.limit };
-        let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            let listing = Listing { bucket, directory, after, limit };
-            if let Err(error) = listing.send(read, &sender).await {
-                let _ = sender.send(Err(ApiError::from(error).into())).await;
-            }
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        sized(pb::LookupResponse { answers })
     }
 
     pub(super) async fn inodes(
@@ -80,7 +46,7 @@ impl MetaServer {
         let ids: Vec<InodeId> = question.ids.iter().map(|id| convert::id(id, "ids")).collect::<Result<_, _>>()?;
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let found = read::inodes_of(&mut read, bucket.id, &ids).await?;
-        Ok(pb::GetInodesResponse { inodes: found.iter().map(InodeRow::to_pb).collect() })
+        sized(pb::GetInodesResponse { inodes: found.iter().map(InodeRow::to_pb).collect() })
     }
 
     pub(super) async fn path(
@@ -91,7 +57,7 @@ impl MetaServer {
         let inode: InodeId = convert::id(&question.inode, "inode")?;
         let (mut read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
         let way = rekey::path(&mut read, bucket.id, bucket.root, inode).await?;
-        Ok(pb::GetPathResponse {
+        sized(pb::GetPathResponse {
             entries: way.iter().map(|(entry, _)| entry.to_pb()).collect(),
             inodes: way.iter().map(|(_, inode)| inode.to_pb()).collect(),
         })
@@ -170,40 +136,14 @@ impl MetaServer {
             placements: found.placements,
         })
     }
-
-    pub(super) async fn trash(
-        &self,
-        caller: &Caller,
-        question: pb::ListTrashRequest,
-    ) -> Result<Parts<pb::ListTrashResponse>, ApiError> {
-        let (read, bucket) = self.open(caller, convert::id(&question.bucket, "bucket")?).await?;
-        let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(async move {
-            if let Err(error) = send_trash(read, bucket.id, bucket.root, &sender).await {
-                let _ = sender.send(Err(ApiError::from(error).into())).await;
-            }
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
-    }
 }
 
-/// Cuts rows into parts of about [`PART_BYTES`], at least one.
-fn parts<T>(rows: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
-    for row in rows {
-        let more = bytes_of(&row);
-        match parts.last_mut() {
-            Some(part) if part.is_empty() || bytes + more <= PART_BYTES => {
-                part.push(row);
-                bytes += more;
-            }
-            _ => {
-                parts.push(vec![row]);
-                bytes = more;
-            }
-        }
+/// An answer that can be sent; who asked about fewer things gets one.
+fn sized<T: Message>(answer: T) -> Result<T, ApiError> {
+    if answer.encoded_len() <= ANSWER_MAX {
+        return Ok(answer);
     }
-    parts
+    Err(ApiError::new(ErrorCode::TooLarge, "the answer is too large; ask about less in one call"))
 }
 
 /// The bytes that a question is about; no length means to the end.
@@ -212,91 +152,9 @@ fn range_of(offset: u64, length: u64) -> Range<u64> {
     offset.min(end)..end
 }
 
-/// Hands a part to the client. Whether it still listens.
-async fn send<T>(sender: &mpsc::Sender<Result<T, Status>>, part: T) -> bool {
-    matches!(tokio::time::timeout(PATIENCE, sender.send(Ok(part))).await, Ok(Ok(())))
-}
-
-struct Listing {
-    bucket: BucketRow,
-    directory: InodeId,
-    after: Option<Token>,
-    limit: u32,
-}
-
-impl Listing {
-    async fn send(
-        self,
-        mut read: ReadTx,
-        sender: &mpsc::Sender<Result<pb::ReadDirectoryResponse, Status>>,
-    ) -> Result<(), DbError> {
-        let mut left = self.limit;
-        let mut after = self.after;
-        let mut wanted = left.min(read::PAGE);
-        let mut page = read::page(&mut read, self.bucket.id, self.directory, after.as_ref(), wanted).await?;
-        loop {
-            let found = u32::try_from(page.len()).unwrap_or(u32::MAX);
-            left -= found.min(left);
-            let last = found < wanted || left == 0;
-            if let Some((entry, _)) = page.last() {
-                after = Some(entry.token.clone());
-            }
-            let sequence = self.bucket.sequence;
-            let sending = async {
-                let rows = page.iter().map(|(entry, inode)| (EntryRow::to_pb(entry), InodeRow::to_pb(inode))).collect();
-                for part in parts(rows, |(entry, inode)| entry.encoded_len() + inode.encoded_len()) {
-                    let (entries, inodes) = part.into_iter().unzip();
-                    if !send(sender, pb::ReadDirectoryResponse { entries, inodes, sequence }).await {
-                        return false;
-                    }
-                }
-                true
-            };
-            if last {
-                sending.await;
-                return Ok(());
-            }
-            wanted = left.min(read::PAGE);
-            // Asked for first: the database looks for the next page while this one is made ready.
-            let next = read::page(&mut read, self.bucket.id, self.directory, after.as_ref(), wanted);
-            let (next, listens) = tokio::join!(next, sending);
-            if !listens {
-                return Ok(());
-            }
-            page = next?;
-        }
-    }
-}
-
-async fn send_trash(
-    mut read: ReadTx,
-    bucket: BucketId,
-    root: InodeId,
-    sender: &mpsc::Sender<Result<pb::ListTrashResponse, Status>>,
-) -> Result<(), DbError> {
-    let mut after: Option<TrashId> = None;
-    loop {
-        let entries = trash::list_pb(&mut read, bucket, root, after, TRASH_PAGE).await?;
-        let Some(last) = entries.last() else { return Ok(()) };
-        after = Some(TrashId::try_from(&last.id[..]).map_err(|_| DbError::Corrupt("trash.id"))?);
-        for entries in parts(entries, pb::TrashEntry::encoded_len) {
-            if !send(sender, pb::ListTrashResponse { entries }).await {
-                return Ok(());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_row_is_lost_and_none_is_cut() {
-        let rows = vec![PART_BYTES * 2, 1, PART_BYTES - 1, 1, 1];
-        assert_eq!(parts(rows, |row| *row), [vec![PART_BYTES * 2], vec![1, PART_BYTES - 1], vec![1, 1]]);
-        assert_eq!(parts(Vec::<usize>::new(), |row| *row), [Vec::<usize>::new()]);
-    }
 
     #[test]
     fn no_length_means_to_the_end() {

@@ -321,6 +321,39 @@ async fn ten_thousand_entries_come_in_parts() {
     assert!(parts.next().await.is_none());
 }
 
+#[tokio::test]
+async fn an_answer_with_too_many_large_inodes_is_refused_as_such() {
+    let mut client = Client::new(1).await;
+    let ids: Vec<InodeId> = (0..1000).map(|_| InodeId::random()).collect();
+    let name = |number: usize| format!("{number:03}");
+    let files = ids.iter().enumerate();
+    let files = files.map(|(number, id)| mutation(vec![create(*id, client.root, &name(number), pb::InodeKind::File)]));
+    let files = files.collect();
+    client.apply(files).await.results.iter().for_each(ok);
+    let enlarge = client.test.app.db.write::<_, crate::db::DbError, _>(|c| {
+        Box::pin(async move {
+            sqlx::query("UPDATE inode SET sealed_meta = $1").bind(vec![1; 70_000]).execute(c).await?;
+            Ok(())
+        })
+    });
+    enlarge.await.unwrap();
+    let (bucket, directory) = (bytes_of(client.bucket), bytes_of(client.root));
+    for (most, expected) in [(1000, Err(ErrorCode::TooLarge)), (500, Ok(500))] {
+        let question = |number| pb::NameQuestion {
+            tokens: vec![pb::NameToken { epoch: 0, name: name(number).into_bytes().into() }],
+        };
+        let names = (0..most).map(question).collect();
+        let request = pb::LookupRequest { bucket: bucket.clone(), directory: directory.clone(), names };
+        let request = client.request(request);
+        let answer = client.meta.lookup(request).await.map(|answer| answer.into_inner().answers.len());
+        assert_eq!(answer.map_err(|status| error_code(&status)), expected);
+        let inodes = ids[..most].iter().map(|id| bytes_of(*id)).collect();
+        let request = client.request(pb::GetInodesRequest { bucket: bucket.clone(), ids: inodes });
+        let answer = client.meta.get_inodes(request).await.map(|answer| answer.into_inner().inodes.len());
+        assert_eq!(answer.map_err(|status| error_code(&status)), expected);
+    }
+}
+
 async fn next_event(events: &mut tonic::Streaming<pb::Event>) -> pb::event::Event {
     loop {
         let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("an event comes").unwrap().unwrap();

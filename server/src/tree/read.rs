@@ -18,8 +18,12 @@ use cyx_core::error::ErrorCode;
 pub const LOOKUP_MAX: usize = 1000;
 /// Most inodes of one question.
 pub const INODES_MAX: usize = 1000;
-/// Entries of one message of a listing.
+/// Most entries of one message of a listing.
 pub const PAGE: u32 = 1000;
+/// An inode with more bytes of attributes and older keys than this is large.
+const LARGE: usize = 8 * 1024;
+/// Most entries of a page with large inodes.
+const LARGE_PAGE: u32 = 100;
 
 /// Columns of an entry and its inode that are bytes.
 const BLOBS: [&str; 9] = [
@@ -74,7 +78,16 @@ pub async fn lookup(
     Ok(questions.iter().map(answer).collect())
 }
 
-/// Up to `limit` entries of a directory behind a name, with what they lead to, in the order of encrypted names.
+/// A part of a directory, in the order of encrypted names.
+pub struct Page {
+    /// Entries, with what they lead to.
+    pub rows: Vec<(EntryRow, InodeRow)>,
+    /// Whether there is nothing behind them.
+    pub is_last: bool,
+}
+
+/// Up to `limit` entries of a directory behind a name, at most [`PAGE`]. A page takes at most some 16 MiB: it ends before the first large inode, or is one of
+/// few entries if that is near.
 ///
 /// # Errors
 /// [`DbError`].
@@ -84,16 +97,40 @@ pub async fn page(
     directory: InodeId,
     after: Option<&Token>,
     limit: u32,
-) -> Result<Vec<(EntryRow, InodeRow)>, DbError> {
-    let columns = sql::packed_columns(conn.backend_name(), &format!("{ENTRY_COLUMNS}, {INODE_COLUMNS}"), &BLOBS);
+) -> Result<Page, DbError> {
+    let small = limit.min(PAGE);
+    let lines = lines(conn, bucket, directory, after, small, Some(LARGE)).await?;
+    let page = rows(&lines, small)?;
+    if page.is_last || page.rows.len() >= usize::try_from(small.min(LARGE_PAGE)).unwrap_or(usize::MAX) {
+        return Ok(page);
+    }
+    let few = limit.min(LARGE_PAGE);
+    rows(&self::lines(conn, bucket, directory, after, few, None).await?, few)
+}
+
+/// Entries as text. Those with inodes of more than `most` bytes come without these.
+async fn lines(
+    conn: &mut Conn,
+    bucket: BucketId,
+    directory: InodeId,
+    after: Option<&Token>,
+    limit: u32,
+    most: Option<usize>,
+) -> Result<String, DbError> {
+    let backend = conn.backend_name().to_owned();
+    let mut line = sql::packed_columns(&backend, &format!("{ENTRY_COLUMNS}, {INODE_COLUMNS}"), &BLOBS);
+    if let Some(most) = most {
+        let entry = sql::packed_columns(&backend, ENTRY_COLUMNS, &BLOBS);
+        line = format!("CASE WHEN length(i.sealed_meta) + length(i.key_history) > {most} THEN {entry} ELSE {line} END");
+    }
     // One comparison of rows: the primary key is walked from there on. CROSS JOIN makes SQLite begin with the entries.
     let text = format!(
-        "SELECT COALESCE(string_agg(p.line, ';'), '') FROM (SELECT {columns} AS line FROM entry e CROSS JOIN inode i \
+        "SELECT COALESCE(string_agg(p.line, ';'), '') FROM (SELECT {line} AS line FROM entry e CROSS JOIN inode i \
          WHERE i.bucket = $1 AND i.id = e.child AND e.bucket = $1 AND e.directory = $2 AND (e.name, e.epoch) > ($3, $4) \
          ORDER BY e.name, e.epoch LIMIT $5) p"
     );
     let (name, epoch) = after.map_or((Vec::new(), -1), |token| (token.name.to_vec(), i64::from(token.epoch)));
-    let lines: String = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+    let lines = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
         .bind(bucket.to_vec())
         .bind(directory.to_vec())
         .bind(name)
@@ -101,12 +138,23 @@ pub async fn page(
         .bind(i64::from(limit))
         .fetch_one(conn)
         .await?;
-    let rows = lines.split_terminator(';').map(Packed::new);
-    let rows = rows.map(|row| Ok((EntryRow::read(&row, 0)?, InodeRow::read(&row, EntryRow::COLUMNS)?)));
-    let mut page: Vec<(EntryRow, InodeRow)> = rows.collect::<Result<_, DbError>>()?;
+    Ok(lines)
+}
+
+/// The entries in front of the first that came without its inode.
+fn rows(lines: &str, limit: u32) -> Result<Page, DbError> {
+    let mut entries: Vec<(EntryRow, Option<InodeRow>)> = Vec::new();
+    for line in lines.split_terminator(';') {
+        let row = Packed::new(line);
+        let inode = (row.cells() > EntryRow::COLUMNS).then(|| InodeRow::read(&row, EntryRow::COLUMNS));
+        entries.push((EntryRow::read(&row, 0)?, inode.transpose()?));
+    }
     // The lines of an aggregate come in any order.
-    page.sort_unstable_by(|(a, _), (b, _)| a.token.cmp(&b.token));
-    Ok(page)
+    entries.sort_unstable_by(|(a, _), (b, _)| a.token.cmp(&b.token));
+    let found = entries.len();
+    let rows: Vec<_> = entries.into_iter().map_while(|(entry, inode)| Some((entry, inode?))).collect();
+    let is_last = rows.len() == found && u32::try_from(found).is_ok_and(|found| found < limit);
+    Ok(Page { rows, is_last })
 }
 
 /// Those of the inodes that exist, in the order asked.

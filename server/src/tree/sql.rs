@@ -126,6 +126,11 @@ impl<'a> Packed<'a> {
         cells.extend(text.as_bytes().split(|byte| *byte == b','));
         Self(cells)
     }
+
+    /// How many columns it has.
+    pub(crate) fn cells(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Cells for Packed<'_> {

@@ -359,15 +359,46 @@ async fn listings_go_on_where_they_stopped() {
     let names: Vec<String> = (0..25).map(|number| format!("n{number:02}")).collect();
     let operations = names.iter().map(|name| mutation(vec![create(InodeId::random(), tree.root, name, File)]));
     tree.apply(operations.collect()).await.iter().for_each(ok);
+    assert_eq!(pages(&tree, 10).await, (names, vec![10, 10, 5]));
+}
+
+#[tokio::test]
+async fn a_page_of_a_listing_has_few_large_inodes() {
+    let tree = TestTree::new().await;
+    let names: Vec<String> = (0..250).map(|number| format!("n{number:03}")).collect();
+    let ids: Vec<InodeId> = names.iter().map(|_| InodeId::random()).collect();
+    let operations = ids.iter().zip(&names).map(|(id, name)| mutation(vec![create(*id, tree.root, name, File)]));
+    tree.apply(operations.collect()).await.iter().for_each(ok);
+    let enlarge = |id: InodeId| {
+        tree.test.db.write::<_, crate::db::DbError, _>(move |c| {
+            Box::pin(async move {
+                let text = "UPDATE inode SET sealed_meta = $2 WHERE id = $1";
+                sqlx::query(text).bind(id.to_vec()).bind(vec![1; 80_000]).execute(c).await?;
+                Ok(())
+            })
+        })
+    };
+    assert_eq!(pages(&tree, 1000).await, (names.clone(), vec![250]));
+    enlarge(ids[150]).await.unwrap();
+    assert_eq!(pages(&tree, 1000).await, (names.clone(), vec![150, 100, 0]));
+    enlarge(ids[20]).await.unwrap();
+    assert_eq!(pages(&tree, 1000).await, (names.clone(), vec![100, 100, 50]));
+    assert_eq!(pages(&tree, 30).await.0, names);
+}
+
+/// The names of the root, and how many come in each page.
+async fn pages(tree: &TestTree, most: u32) -> (Vec<String>, Vec<usize>) {
     let mut read = tree.test.db.read().await.unwrap();
-    let (mut after, mut seen) = (None, Vec::new());
+    let (mut after, mut seen, mut sizes) = (None, Vec::new(), Vec::new());
     loop {
-        let page = crate::tree::read::page(&mut read, tree.bucket, tree.root, after.as_ref(), 10).await.unwrap();
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.token.clone());
-        seen.extend(page.into_iter().map(|(entry, _)| String::from_utf8(entry.token.name.to_vec()).unwrap()));
+        let page = crate::tree::read::page(&mut read, tree.bucket, tree.root, after.as_ref(), most).await.unwrap();
+        sizes.push(page.rows.len());
+        after = page.rows.last().map(|(entry, _)| entry.token.clone());
+        seen.extend(page.rows.into_iter().map(|(entry, _)| String::from_utf8(entry.token.name.to_vec()).unwrap()));
+        if page.is_last {
+            return (seen, sizes);
+        }
     }
-    assert_eq!(seen, names);
 }
 
 #[tokio::test]

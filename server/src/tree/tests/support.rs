@@ -311,7 +311,7 @@ impl TestTree {
 
     pub(crate) async fn list(&self, directory: InodeId) -> Vec<(EntryRow, InodeRow)> {
         let mut read = self.test.db.read().await.unwrap();
-        read::page(&mut read, self.bucket, directory, None, u32::MAX).await.unwrap()
+        read::page(&mut read, self.bucket, directory, None, u32::MAX).await.unwrap().rows
     }
 
     /// Used, superseded and pending bytes of the account.
