@@ -190,7 +190,7 @@ impl Shipper {
     }
 
     async fn advance(&mut self) -> Result<(), ShipError> {
-        self.adopt_copy().await?;
+        self.adopt_copy(false).await?;
         self.ship().await?;
         let is_settled = self.copying.is_none() && self.next.is_none();
         if is_settled && self.wants_generation() && Instant::now() >= self.next_generation {
@@ -213,14 +213,12 @@ impl Shipper {
     /// [`ShipError`].
     pub async fn flush(&mut self) -> Result<(), ShipError> {
         loop {
-            if let Some(copying) = &mut self.copying {
-                let outcome = (&mut copying.task).await;
-                self.adopt(outcome.map_err(io::Error::other)?)?;
-            }
+            let adopted = self.adopt_copy(true).await;
             self.ship().await?;
             if self.current.is_some() {
                 return Ok(());
             }
+            adopted?;
             self.begin_generation()?;
         }
     }
@@ -260,9 +258,15 @@ impl Shipper {
     /// Ships until nothing is left. A broken tail ends its generation; one that has caught up takes over.
     async fn ship(&mut self) -> Result<(), ShipError> {
         loop {
-            while let Some(step) = step(&mut self.current, self.checkpoint).await? {
+            loop {
+                let now = unix_ms();
+                let Some(step) = step(&mut self.current, self.checkpoint, now).await? else { break };
                 match step {
-                    Step::UpToDate => break,
+                    Step::UpToDate => {
+                        #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
+                        metrics::gauge!("cyx_wal_shipped_at_seconds").set(now as f64 / 1000.0);
+                        break;
+                    }
                     Step::Shipped(_) => {}
                     Step::Broken(reason) => {
                         tracing::warn!(reason, "shipping begins anew with a copy of the database");
@@ -272,7 +276,7 @@ impl Shipper {
                 }
             }
             // One piece at a time: until it has everything, the other is what a restore takes.
-            match step(&mut self.next, self.checkpoint).await? {
+            match step(&mut self.next, self.checkpoint, unix_ms()).await? {
                 None => return Ok(()),
                 Some(Step::UpToDate) => return self.turn_to_next(),
                 Some(Step::Shipped(_)) => {}
@@ -322,11 +326,11 @@ impl Shipper {
         Ok(())
     }
 
-    async fn adopt_copy(&mut self) -> Result<(), ShipError> {
+    async fn adopt_copy(&mut self, wait: bool) -> Result<(), ShipError> {
         match &mut self.copying {
-            Some(copying) if copying.task.is_finished() => {
+            Some(copying) if wait || copying.task.is_finished() => {
                 let outcome = (&mut copying.task).await;
-                self.adopt(outcome.map_err(io::Error::other)?)
+                self.adopt(outcome.unwrap_or_else(|error| Err(io::Error::other(error))))
             }
             _ => Ok(()),
         }
@@ -408,9 +412,12 @@ fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
 }
 
 /// Ships up to about one piece into a generation, if there is one.
-async fn step(place: &mut Option<Current>, checkpoint: Option<Checkpoint>) -> Result<Option<Step>, ShipError> {
+async fn step(
+    place: &mut Option<Current>,
+    checkpoint: Option<Checkpoint>,
+    now: u64,
+) -> Result<Option<Step>, ShipError> {
     let Some(mut current) = place.take() else { return Ok(None) };
-    let now = unix_ms();
     let (current, step) = tokio::task::spawn_blocking(move || {
         let step = current.tail.step(checkpoint, now);
         (current, step)
@@ -419,16 +426,9 @@ async fn step(place: &mut Option<Current>, checkpoint: Option<Checkpoint>) -> Re
     .map_err(io::Error::other)?;
     let current = place.insert(current);
     let step = step?;
-    match step {
-        Step::UpToDate => {
-            #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
-            metrics::gauge!("cyx_wal_shipped_at_seconds").set(now as f64 / 1000.0);
-        }
-        Step::Shipped(bytes) => {
-            current.shipped += bytes;
-            metrics::counter!("cyx_wal_shipped_bytes_total").increment(bytes);
-        }
-        Step::Broken(_) => {}
+    if let Step::Shipped(bytes) = step {
+        current.shipped += bytes;
+        metrics::counter!("cyx_wal_shipped_bytes_total").increment(bytes);
     }
     Ok(Some(step))
 }

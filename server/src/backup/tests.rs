@@ -393,6 +393,21 @@ async fn a_generation_ends_after_a_day_even_if_the_server_restarts() {
 }
 
 #[tokio::test]
+async fn the_last_changes_are_shipped_even_if_a_copy_fails_at_the_stop() {
+    let server = Server::new().await;
+    drop(after_a_day(&server).await);
+    // A file instead of the folder that has the secrets.
+    let data_dir = server.path("data").join(DATABASE);
+    let options = ShipOptions { folder: server.path("shipped"), data_dir, keep: Duration::ZERO };
+    let mut shipper = Shipper::start(&server.db, options).await.unwrap();
+    shipper.step().await.unwrap();
+    add(&server.db, 2, 10).await;
+    shipper.flush().await.unwrap();
+    assert_eq!(generations(&server).len(), 1, "the copy failed");
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+}
+
+#[tokio::test]
 async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
     let server = Server::new().await;
     let mut shipper = after_a_day(&server).await;
