@@ -131,6 +131,8 @@ struct Inner {
 
 /// How long SQLite waits for a lock that another process (a backup, a shell) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pages of the log after which SQLite copies them into the file, where it may.
+const CHECKPOINT_PAGES: u32 = 1000;
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -215,6 +217,25 @@ impl Db {
             Location::Sqlite(path) => Some(path),
             Location::Postgres(_) => None,
         }
+    }
+
+    /// Lets SQLite copy its log into the file whenever it is long, as only a running server may whose log nobody ships. Others leave it to the
+    /// server, or to the last who closes the database.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn checkpoint_by_itself(&self) -> Result<(), DbError> {
+        if self.backend() != Backend::Sqlite {
+            return Ok(());
+        }
+        self.write(|conn| {
+            Box::pin(async move {
+                let text = format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
+                conn.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(text))).await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// A connection of one's own, outside all transactions: for copying the database, not for changing it.
@@ -378,7 +399,7 @@ async fn prepare(connection: &mut Conn, backend: Backend, reader: bool) -> Resul
         let busy = BUSY_TIMEOUT.as_millis();
         let text = format!(
             "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; PRAGMA query_only = {};",
+             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = {};",
             if reader { "ON" } else { "OFF" }
         );
         connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(text))).await?;

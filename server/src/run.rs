@@ -199,7 +199,10 @@ fn start_upkeep(app: &AppState, tasks: &TaskTracker) {
 }
 
 async fn start_shipping(app: &AppState) -> Result<Option<Shipping>, ShipError> {
-    let Some(folder) = app.config.ship_wal.clone() else { return Ok(None) };
+    let Some(folder) = app.config.ship_wal.clone() else {
+        app.db.checkpoint_by_itself().await?;
+        return Ok(None);
+    };
     let options = ShipOptions { folder, data_dir: app.config.data_dir.clone(), keep: app.config.ship_wal_keep };
     let shipper = Shipper::start(&app.db, options).await?;
     let stop = CancellationToken::new();

@@ -111,7 +111,7 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// Keeps the database from checkpointing by itself, and goes on with the newest generation if the log continues it.
+    /// Goes on with the newest generation if the log continues it. The database must not checkpoint by itself.
     ///
     /// # Errors
     /// [`ShipError`].
@@ -120,18 +120,8 @@ impl Shipper {
             (Backend::Sqlite, Some(path)) => path.to_owned(),
             _ => return Err(ShipError::Postgres),
         };
-        db.write(|conn| {
-            Box::pin(async move {
-                conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
-                Ok::<_, DbError>(())
-            })
-        })
-        .await?;
         let file = Arc::new(File::open(&database)?);
-        let (mut lock, mut copy) = (db.connect().await?, db.connect().await?);
-        for conn in [&mut lock, &mut copy] {
-            conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
-        }
+        let (lock, copy) = (db.connect().await?, db.connect().await?);
         super::copy::private_folder(&options.folder)?;
         let now = Instant::now();
         let current = resume(&options.folder, &database)?;

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use sqlx::Executor as _;
-
 use super::{Failure, print};
 use crate::app::App;
 use crate::backup::online::backup;
 use crate::backup::restore::{Secrets, restore};
 use crate::collect::{Pace, collect, resume};
 use crate::config::Config;
-use crate::db::{Backend, Db, DbError, Location};
+use crate::db::{Db, DbError, Location};
 use crate::jobs::record;
 use crate::keys::file::{KeyFile, must_exist};
 use crate::keys::new_incarnation;
@@ -82,7 +80,6 @@ pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<()
     must_exist(&config.data_dir)?;
     let app = App::open(config).await?;
     let outcome = async {
-        leave_log_alone(&app.db).await?;
         if resume_first {
             resume(&app).await?;
         }
@@ -130,23 +127,7 @@ pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &st
 /// Opens the database beside a server that may be running; makes none.
 async fn open(config: &Config) -> Result<Db, DbError> {
     Db::must_exist(&config.database).await?;
-    let db = Db::open(&config.database).await?;
-    leave_log_alone(&db).await?;
-    Ok(db)
-}
-
-/// A running server may be shipping its log: only it may checkpoint then.
-async fn leave_log_alone(db: &Db) -> Result<(), DbError> {
-    if db.backend() != Backend::Sqlite {
-        return Ok(());
-    }
-    db.write(|conn| {
-        Box::pin(async move {
-            conn.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
-            Ok(())
-        })
-    })
-    .await
+    Db::open(&config.database).await
 }
 
 /// RFC 3339, or seconds since 1970; milliseconds. A time without fraction means all of its second.

@@ -401,13 +401,18 @@ async fn settings_outlast_a_database_that_cannot_be_opened_for_a_while() {
     let [there, away] = ["there", "away"].map(|name| dir.path().join(name));
     let location = Location::Sqlite(there.join("cyx.db"));
     let db = Db::open(&DbConfig { location, connections: 1 }).await.unwrap();
+    let asked = |text: &'static str| {
+        db.write::<i64, DbError, _>(move |c| Box::pin(async move { Ok(sqlx::query_scalar(text).fetch_one(c).await?) }))
+    };
     let set = db.write::<(), DbError, _>(|c| {
         Box::pin(async move {
-            c.execute(sqlx::raw_sql("PRAGMA wal_autocheckpoint = 0")).await?;
+            c.execute(sqlx::raw_sql("PRAGMA max_page_count = 5000")).await?;
             Ok(())
         })
     });
     set.await.unwrap();
+    assert_eq!(asked("PRAGMA wal_autocheckpoint").await.unwrap(), 0, "a server alone changes it");
+    db.checkpoint_by_itself().await.unwrap();
     let broken = db.write::<(), DbError, _>({
         let (there, away) = (there.clone(), away.clone());
         move |c| {
@@ -422,10 +427,8 @@ async fn settings_outlast_a_database_that_cannot_be_opened_for_a_while() {
     broken.await.unwrap_err();
     db.write(|_| Box::pin(std::future::ready(Ok::<_, DbError>(())))).await.unwrap_err();
     std::fs::rename(away, there).unwrap();
-    let asked = db.write::<i64, DbError, _>(|c| {
-        Box::pin(async move { Ok(sqlx::query_scalar("PRAGMA wal_autocheckpoint").fetch_one(c).await?) })
-    });
-    assert_eq!(asked.await.unwrap(), 0);
+    assert_eq!(asked("PRAGMA wal_autocheckpoint").await.unwrap(), 1000);
+    assert_eq!(asked("PRAGMA max_page_count").await.unwrap(), 5000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -233,7 +233,7 @@ const KEPT_SETTINGS: [&str; 2] = ["wal_autocheckpoint", "max_page_count"];
 /// Their names and values.
 type Kept = BTreeMap<&'static str, i64>;
 
-/// A connection with the settings of the one before. It is not used without them: it would checkpoint what is not shipped.
+/// A connection with the settings of the one before. It is not used without them.
 async fn connect_again(location: &Location, settings: &Kept) -> Result<Conn, DbError> {
     let mut connection = connect(location).await?;
     let settings: String = settings.iter().map(|(name, value)| format!("PRAGMA {name} = {value};")).collect();
