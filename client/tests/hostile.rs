@@ -473,6 +473,27 @@ async fn many_names_of_a_directory_are_one_call() {
 }
 
 #[tokio::test]
+async fn names_of_large_inodes_are_asked_for_in_several_calls() {
+    let world = World::new().await;
+    let (bucket, root) = (&world.bucket, world.bucket.root_directory());
+    let paths: Vec<TreePath> = (0..900).map(|number| path(&format!("file-{number}"))).collect();
+    let made = paths.iter().map(|path| {
+        bucket.prepare(&root, path.name().unwrap(), NewKind::File, attributes_now(0o644)).unwrap().operation
+    });
+    bucket.apply(vec![mutation(made.collect())]).await.unwrap().remove(0).unwrap();
+    {
+        let mut state = world.gateway.state();
+        state.inodes.values_mut().for_each(|inode| inode.sealed_meta = vec![0; 4096].into());
+        state.answer_max = Some(1 << 20);
+        state.lookups.clear();
+    }
+    let found = bucket.resolve_many(&paths).await.unwrap();
+    assert!(found.iter().zip(&paths).all(|(found, path)| found.as_ref().unwrap().name == path.name().unwrap()));
+    // All, two halves, four quarters.
+    assert_eq!(world.gateway.state().lookups.len(), 7);
+}
+
+#[tokio::test]
 async fn a_subscription_goes_on_where_it_was() {
     use cyx_client::events::Notice;
     let world = World::new().await;

@@ -82,9 +82,9 @@ async fn run() -> Result<(), Failure> {
     let mut snapshot = bench.db.read().await?;
     while count < 10_000 {
         let page = read::page(&mut snapshot, bench.bucket, bench.root, after.as_ref(), read::PAGE).await?;
-        let messages: Vec<_> = page.iter().map(|(entry, inode)| (entry.to_pb(), inode.to_pb())).collect();
+        let messages: Vec<_> = page.rows.iter().map(|(entry, inode)| (entry.to_pb(), inode.to_pb())).collect();
         count += std::hint::black_box(messages).len();
-        after = page.into_iter().last().map(|(entry, _)| entry.token);
+        after = page.rows.into_iter().last().map(|(entry, _)| entry.token);
     }
     say(&format!("listing {count} entries: {:.0} ms", begin.elapsed().as_secs_f64() * 1e3))
 }

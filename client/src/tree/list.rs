@@ -108,7 +108,7 @@ impl Listing {
                 return Err(IntegrityError::Mismatch("a directory does not go on").into());
             }
             self.after.clone_from(&last.name);
-            self.backoff.reset();
+            self.backoff = Backoff::new(ATTEMPTS);
         }
         self.sequence = message.sequence;
         Ok(message.entries.into_iter().zip(message.inodes).map(|(entry, inode)| self.keys.open(entry, inode)).collect())

@@ -179,12 +179,7 @@ impl Bucket {
             let asked = questions.len();
             let mut answers = Vec::new();
             if asked > 0 {
-                let request = pb::LookupRequest {
-                    bucket: bytes_of(self.id),
-                    directory: bytes_of(directory.id),
-                    names: questions,
-                };
-                answers = self.client.meta.lookup(request).await?.answers;
+                answers = self.ask_names(directory.id, &questions).await?;
             }
             if answers.len() != asked {
                 return Err(IntegrityError::Mismatch("it answers for more or fewer names").into());
@@ -198,6 +193,21 @@ impl Bucket {
             }
         }
         Ok(results)
+    }
+
+    /// The server's answers; in several calls if the inodes are too large for one.
+    async fn ask_names(&self, directory: InodeId, names: &[pb::NameQuestion]) -> Result<Vec<pb::LookupAnswer>> {
+        let request =
+            pb::LookupRequest { bucket: bytes_of(self.id), directory: bytes_of(directory), names: names.to_vec() };
+        match self.client.meta.lookup(request).await {
+            Err(error) if error.code() == ErrorCode::TooLarge && names.len() > 1 => {
+                let (first, second) = names.split_at(names.len() / 2);
+                let mut answers = Box::pin(self.ask_names(directory, first)).await?;
+                answers.append(&mut Box::pin(self.ask_names(directory, second)).await?);
+                Ok(answers)
+            }
+            answer => Ok(answer?.answers),
+        }
     }
 
     /// The root directory's inode: mode and times of the bucket.

@@ -25,7 +25,7 @@ const DEPTH_MAX: usize = 2048;
 const PURGE_PER_MUTATION: usize = 500;
 
 /// Inodes asked for in one call. With the largest metadata that there can be the answer is still a message.
-const INODES_PER_CALL: usize = 500;
+const INODES_PER_CALL: usize = 300;
 
 /// Older keys by inode.
 type Histories = HashMap<Bytes, Bytes>;

@@ -296,7 +296,11 @@ impl MetaService for Fake {
                     inode: state.inodes.get(&state.entries[at].child).cloned(),
                 },
             };
-            Ok(pb::LookupResponse { answers: asked.names.iter().map(answer).collect() })
+            let answer = pb::LookupResponse { answers: asked.names.iter().map(answer).collect() };
+            if answer.encoded_len() > state.answer_max.unwrap_or(usize::MAX) {
+                return Err(status(ErrorCode::TooLarge, "too much at once"));
+            }
+            Ok(answer)
         })
     }
 

@@ -64,6 +64,8 @@ pub struct State {
     pub unavailable: u32,
     /// So many calls are done, but their answers are lost.
     pub lost_answers: u32,
+    /// Most bytes of an answer about names.
+    pub answer_max: Option<usize>,
     /// Calls are refused with TOKEN_EXPIRED until a token is refreshed.
     pub expire: bool,
     /// What is kept of the one API key; absent: it is refused.
@@ -137,6 +139,7 @@ impl Gateway {
             lookups: HashSet::new(),
             unavailable: 0,
             lost_answers: 0,
+            answer_max: None,
             expire: false,
             api_key: None,
             refuse_apply: false,

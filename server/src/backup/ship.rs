@@ -308,7 +308,10 @@ impl Shipper {
     }
 
     fn begin_generation(&mut self) -> Result<(), ShipError> {
-        let generation = Generation::create(&self.options.folder, unix_ms())?;
+        // Behind the one before it even if the clock was put back meanwhile: the last is what is restored and gone on with.
+        let newest = Generation::list(&self.options.folder)?.pop();
+        let after = newest.map_or(0, |newest| newest.began + 1);
+        let generation = Generation::create(&self.options.folder, unix_ms().max(after))?;
         let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
         let file = Arc::clone(&self.file);
         let task = tokio::task::spawn_blocking(move || copy.fill(&database, &file, &data_dir));

@@ -408,6 +408,28 @@ async fn the_last_changes_are_shipped_even_if_a_copy_fails_at_the_stop() {
 }
 
 #[tokio::test]
+async fn the_newest_generation_is_the_last_even_if_the_clock_was_put_back() {
+    let server = Server::new().await;
+    let mut first = server.shipper().await;
+    add(&server.db, 1, 10).await;
+    first.flush().await.unwrap();
+    drop(first);
+    let old = generations(&server).pop().unwrap();
+    let ahead = old.folder.with_file_name(format!("{:016}-old", old.began + 365 * 86_400_000));
+    std::fs::rename(&old.folder, &ahead).unwrap();
+    let mut second = server.shipper().await;
+    second.flush().await.unwrap();
+    assert_eq!(second.generation(), Some(ahead.as_path()));
+    let mut other = server.db.connect().await.unwrap();
+    other.execute(sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")).await.unwrap();
+    add(&server.db, 2, 10).await;
+    second.flush().await.unwrap();
+    assert_ne!(second.generation(), Some(ahead.as_path()));
+    assert_eq!(second.generation(), generations(&server).last().map(|last| last.folder.as_path()));
+    assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
+}
+
+#[tokio::test]
 async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
     let server = Server::new().await;
     let mut shipper = after_a_day(&server).await;

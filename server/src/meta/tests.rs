@@ -322,6 +322,38 @@ async fn ten_thousand_entries_come_in_parts() {
 }
 
 #[tokio::test]
+async fn listings_that_nobody_reads_keep_no_connection_from_others() {
+    let mut client = Client::new(1).await;
+    for part in 0..8 {
+        let name = |number| format!("{part}-{number:03}-{}", "x".repeat(200));
+        let files = (0..1000).map(|number| create(InodeId::random(), client.root, &name(number), pb::InodeKind::File));
+        let files = files.map(|file| mutation(vec![file])).collect();
+        client.apply(files).await.results.iter().for_each(ok);
+    }
+    let (bucket, directory) = (bytes_of(client.bucket), bytes_of(client.root));
+    let question = pb::ReadDirectoryRequest { bucket, directory, ..Default::default() };
+    let mut listings = Vec::new();
+    for _ in 0..12 {
+        let request = client.request(question.clone());
+        listings.push(client.meta.read_directory(request).await.unwrap().into_inner());
+    }
+    for _ in 0..12 {
+        drop(client.test.app.db.read().await.expect("a connection is free"));
+    }
+    // All at once: they share the window of their connection.
+    let names = listings.into_iter().map(|mut listing| async move {
+        let mut names = Vec::new();
+        while let Some(part) = listing.next().await {
+            names.extend(part.unwrap().entries.into_iter().map(|entry| entry.name.unwrap().name));
+        }
+        names
+    });
+    for names in futures_util::future::join_all(names).await {
+        assert!(names.is_sorted() && names.len() == 8000, "{} names", names.len());
+    }
+}
+
+#[tokio::test]
 async fn an_answer_with_too_many_large_inodes_is_refused_as_such() {
     let mut client = Client::new(1).await;
     let ids: Vec<InodeId> = (0..1000).map(|_| InodeId::random()).collect();
