@@ -8,6 +8,7 @@ mod gateway;
 #[allow(unreachable_pub, reason = "shared by test files")]
 mod support;
 
+use std::iter::once;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +31,12 @@ impl PlainSource for Written {
 }
 
 /// A patch that writes these ranges of a file.
-async fn patch(world: &World, name: &str, size: u64, data: Vec<Range<u64>>) -> Patch {
+async fn patch(world: &World, name: &str, size: u64, data: impl IntoIterator<Item = Range<u64>>) -> Patch {
     let located = world.bucket.resolve(&path(name)).await.unwrap();
     Patch {
         base: world.engine().open(&world.bucket, &located).await.unwrap(),
         size,
-        data,
+        data: data.into_iter().collect(),
         holes: Vec::new(),
         shared: Vec::new(),
         source: Arc::new(Written),
@@ -52,7 +53,7 @@ async fn every_file_whose_segment_is_refused_says_why() {
     let (mut patches, names, len) = (Vec::new(), ["a", "b"], 50_000);
     for name in names {
         world.put(name, &[1; 50_000], &PutOptions::default()).await.unwrap();
-        patches.push(patch(&world, name, len, vec![0..len]).await);
+        patches.push(patch(&world, name, len, once(0..len)).await);
     }
     // The files share a segment.
     let refusal = (ErrorCode::QuotaExceeded, "this month's traffic of the plan is used up");
@@ -70,7 +71,7 @@ async fn one_lease_suffices_for_what_a_patch_writes() {
     let world = World::new(3).await;
     world.put("file", &[1; 50_000], &PutOptions::default()).await.unwrap();
     // Alone longer than what is asked for at least, and in blobs of one frame and less.
-    for data in [vec![0..400_000], (0..100).map(|at| at * 20_000..at * 20_000 + 9_000).collect()] {
+    for data in [once(0..400_000).collect::<Vec<_>>(), (0..100).map(|at| at * 20_000..at * 20_000 + 9_000).collect()] {
         let patch = patch(&world, "file", 2_000_000, data).await;
         let before = world.gateway.state().storage.leased;
         world.uploads().prepare(vec![patch]).await.commit(None).await.pop().unwrap().unwrap();
@@ -100,7 +101,7 @@ async fn what_is_not_committed_after_all_keeps_no_lease() {
     let world = World::new(3).await;
     world.put("file", &[1; 50_000], &PutOptions::default()).await.unwrap();
     world.gateway.state().storage.room = Some(500_000);
-    let patch = patch(&world, "file", 400_000, vec![0..400_000]).await;
+    let patch = patch(&world, "file", 400_000, once(0..400_000)).await;
     let uploads = world.uploads();
     drop(uploads.prepare(vec![patch]).await);
     let place = uploads.place(&path("other")).await.unwrap();
@@ -112,8 +113,8 @@ async fn what_is_not_committed_after_all_keeps_no_lease() {
 async fn a_read_fills_its_buffer_whatever_was_in_it() {
     let world = World::new(3).await;
     world.put("a", &[1; 50_000], &PutOptions::default()).await.unwrap();
-    let holes = std::iter::once(10_000..20_000).collect();
-    let patch = Patch { holes, ..patch(&world, "a", 150_000, vec![100_000..120_000]).await };
+    let holes = once(10_000..20_000).collect();
+    let patch = Patch { holes, ..patch(&world, "a", 150_000, once(100_000..120_000)).await };
     let patched = world.uploads().prepare(vec![patch]).await.commit(None).await.pop().unwrap().unwrap();
     let Patched::Committed(reader) = patched else { panic!("it is lost") };
     let parts: [&[u8]; 5] = [&[1; 5_000], &[0; 10_000], &[1; 30_000], &[0; 50_000], &[7; 20_000]];

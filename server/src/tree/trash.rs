@@ -67,7 +67,8 @@ impl Work<'_> {
         } else {
             inode.nlink += 1;
         }
-        if !way_to(self.conn, self.bucket.id, self.bucket.root, directory).await?.is_some_and(|way| !way.trashed) {
+        let way = way_to(self.conn, self.bucket.id, self.bucket.root, directory).await?;
+        if way.is_none_or(|way| way.trashed) {
             return Err(TreeError::not_found("the directory is not in the tree"));
         }
         inode.trashed = inode.trashed.saturating_sub(1);

@@ -245,7 +245,9 @@ async fn a_segment_that_becomes_corrupt_keeps_no_other_from_being_handed_out_and
     world.worker.step(now).await.unwrap();
     let (target, [first, second]) = (ids([3])[0], broken.map(|segment| literal(&world.test, &segment.0)));
     let node = literal(&world.test, &target.0);
-    execute(&world.test, &[format!("UPDATE repair_task SET target = {node} WHERE segment <> {second}")]).await;
+    let other = literal(&world.test, &ids([4])[0].0);
+    let text = format!("UPDATE repair_task SET target = CASE WHEN segment = {second} THEN {other} ELSE {node} END");
+    execute(&world.test, &[text]).await;
     let short = |key: &str| {
         let roots = literal(&world.test, &[1; 64]);
         format!("UPDATE segment SET roots = {roots} WHERE id = {key}")
