@@ -58,7 +58,7 @@ async fn list(context: &Context, args: &List) -> Result<()> {
         failures.count();
         match trashed {
             Ok(trashed) => show(context, &trashed)?,
-            // Nothing is wrong: its directory was removed for good, and it takes room until it expires.
+            // Nothing is wrong: its directory is not there any more, or far down in the trash itself.
             Err(gone) if gone.error.code() == ErrorCode::NotFound => show_nameless(context, &gone)?,
             Err(Unreadable { id, error, .. }) => failures.add(context, id.to_string().as_bytes(), error.into()),
         }
@@ -100,7 +100,10 @@ fn show_nameless(context: &Context, gone: &Unreadable) -> Result<()> {
         });
     }
     let head = head(gone.id, gone.deleted_ns, gone.expires_ns);
-    context.output.line(format!("{head}(a {} whose directory is gone: it cannot be restored)", kind_name(gone.kind)))
+    context.output.line(format!(
+        "{head}(a {} whose directory is not to be found: it cannot be restored as things are)",
+        kind_name(gone.kind)
+    ))
 }
 
 fn head(id: TrashId, deleted_ns: i64, expires_ns: i64) -> String {

@@ -143,6 +143,9 @@ pub async fn list(
     rows.iter().map(|row| Ok((TrashRow::read(row, 0)?, InodeRow::read(row, TrashRow::COLUMNS)?))).collect()
 }
 
+/// Most directories of a way that are in the trash each for themselves. Every one costs two questions to the database, for every entry below it.
+const TRASHED_MAX: usize = 16;
+
 /// How to get from the root to a directory.
 #[derive(Clone, Default)]
 struct Way {
@@ -152,10 +155,10 @@ struct Way {
     trashed: bool,
 }
 
-/// The way to a directory, also through the trash. `None` if there is none any more.
+/// The way to a directory, also through the trash. `None` if there is none any more, or if it leads through the trash too often.
 async fn way_to(conn: &mut Conn, bucket: BucketId, root: InodeId, directory: InodeId) -> Result<Option<Way>, DbError> {
     let mut way = Way::default();
-    let mut top = directory;
+    let (mut top, mut trashed) = (directory, 0);
     while top != root {
         let Some(mut above) = path_to(conn, bucket, top).await? else { return Ok(None) };
         if above.is_empty() {
@@ -163,14 +166,14 @@ async fn way_to(conn: &mut Conn, bucket: BucketId, root: InodeId, directory: Ino
             let statement = sqlx::query(sqlx::AssertSqlSafe(text)).bind(bucket.to_vec()).bind(top.to_vec());
             let Some(row) = statement.fetch_optional(&mut *conn).await? else { return Ok(None) };
             above.push(TrashRow::read(&row, 0)?.entry);
-            way.trashed = true;
+            (way.trashed, trashed) = (true, trashed + 1);
         }
         above.append(&mut way.entries);
         way.entries = above;
         top = way.entries[0].directory;
         // Moved by turns, directories may have ended below each other.
         let is_circle = top == directory || way.entries.iter().any(|entry| entry.child == top);
-        if is_circle || way.entries.len() > DEPTH_MAX {
+        if is_circle || trashed > TRASHED_MAX || way.entries.len() > DEPTH_MAX {
             return Ok(None);
         }
     }

@@ -85,6 +85,22 @@ async fn what_was_thrown_away_before_its_directory_is_shown_and_comes_back_behin
 }
 
 #[tokio::test]
+async fn a_way_leads_through_the_trash_only_so_often() {
+    let tree = TestTree::new().await;
+    let mut chain = vec![tree.root];
+    for number in 0..18 {
+        chain.push(tree.make(chain[number], "d", Directory).await);
+    }
+    for pair in chain.windows(2).rev() {
+        throw_away(&tree, pair[0], "d", pair[1]).await;
+    }
+    let mut ways: Vec<usize> = listed(&tree).await.into_iter().map(|entry| entry.ancestors.len()).collect();
+    ways.sort_unstable();
+    // The deepest has none; the highest was in the root.
+    assert_eq!(ways, [vec![0], (0..17).collect()].concat());
+}
+
+#[tokio::test]
 async fn what_was_thrown_away_goes_with_its_directory() {
     let tree = TestTree::new().await;
     let dir = tree.make(tree.root, "d", Directory).await;
