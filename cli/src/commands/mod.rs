@@ -36,6 +36,7 @@ pub mod wallet;
 use std::ffi::OsStr;
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use cyx_client::meta::Meta;
 use cyx_client::{Bucket, Client, Config, Located, Overrides};
@@ -48,6 +49,10 @@ use crate::args::{self, Cli, Command, Global, access};
 use crate::error::{Error, Result};
 use crate::output::{Output, names};
 use crate::signals::Signals;
+
+/// How long a download that is interrupted waits for files that are being made whole or removed. Others may be reading standard input, which cannot
+/// be cut off, and wait for nothing.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What every command that talks to a server needs.
 pub struct Context {
@@ -148,7 +153,8 @@ fn run_command(cli: Cli, output: Output) -> Result<()> {
         command => {
             cyx_core::erasure::check_cpu()?;
             let context = Context::new(&cli.global, output)?;
-            run_async(dispatch(context, command))
+            let farewell = if matches!(command, Command::Download(_)) { FAREWELL } else { Duration::ZERO };
+            run_async(dispatch(context, command), farewell)
         }
     }
 }
@@ -211,14 +217,14 @@ pub async fn until_interrupted<T>(resumable: bool, work: impl Future<Output = Re
     }
 }
 
-fn run_async(command: impl Future<Output = Result<()>>) -> Result<()> {
+/// Runs a command, and waits at most this long for what it had under way on other threads when it ended.
+fn run_async(command: impl Future<Output = Result<()>>, farewell: Duration) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::Stream { action: "start the runtime", source })?;
     let result = runtime.block_on(command);
-    // Reads of standard input cannot be cut off, so nothing is waited for.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(farewell);
     result
 }
 

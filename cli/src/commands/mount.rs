@@ -54,10 +54,13 @@ pub fn run(global: &Global, output: &Output, args: &Mount) -> Result<()> {
     if args.foreground {
         let prepared = mount::prepare(&args.dir, &config.home, options)?;
         let document = mounted(&prepared);
-        return run_async(Box::pin(serve(config, prepared, output, || {
-            // Whoever waits for the line has to get it; to others nothing is said on standard output.
-            if output.json() { output.document(&document).map_err(io::Error::other) } else { Ok(()) }
-        })));
+        return run_async(
+            Box::pin(serve(config, prepared, output, || {
+                // Whoever waits for the line has to get it; to others nothing is said on standard output.
+                if output.json() { output.document(&document).map_err(io::Error::other) } else { Ok(()) }
+            })),
+            Duration::ZERO,
+        );
     }
     start(&config, output, &args.dir)
 }
@@ -99,7 +102,7 @@ fn in_background(config: &Config, output: &Output, dir: &Path, options: Options)
         // No directory is kept from being unmounted because this process stands in it.
         env::set_current_dir("/").map_err(Error::stream("leave the directory"))?;
         let answer = mounted(&prepared);
-        run_async(Box::pin(serve(config.clone(), prepared, output, || tell(&answer))))
+        run_async(Box::pin(serve(config.clone(), prepared, output, || tell(&answer))), Duration::ZERO)
     });
     if let Err(error) = &result
         && !told.load(std::sync::atomic::Ordering::SeqCst)
