@@ -3,6 +3,20 @@
 //! A password never leaves this machine. It is stretched to an authentication key, which the server compares, and a key that
 //! opens the account key, which the server keeps wrapped. After a login this device has a secret of its own; the server keeps
 //! the account key wrapped under it until the session ends.
+//!
+//! Registering and logging in stand here. The rest:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `rest`, `messages` | calls to one gateway, and their bodies |
+//! | [`password`] | rules for names, addresses and passwords |
+//! | `pending` | a login that waits for its code |
+//! | [`factors`] | codes by mail, authenticator apps, backup codes |
+//! | [`devices`], [`api_keys`], [`wallets`], [`wallet_login`] | what else may log in |
+//! | [`recovery`], [`email`], [`account_key`] | a new password, address or account key |
+//! | [`account_data`], [`audit`] | export and end of the account, its log |
+//! | [`nodes`], [`earnings`] | what operators of nodes do and get |
+//! | [`admin`] | what administrators do |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +42,7 @@ use crate::secret::Secret32;
 use crate::session::Session;
 use crate::tls;
 
+pub mod account_data;
 pub mod account_key;
 pub mod admin;
 pub mod api_keys;
@@ -40,7 +55,6 @@ pub(crate) mod messages;
 pub mod nodes;
 pub mod password;
 mod pending;
-pub mod personal;
 pub mod recovery;
 pub(crate) mod rest;
 pub mod wallet_login;

@@ -9,9 +9,9 @@ pub mod account;
 pub mod admin;
 pub mod bucket;
 pub mod dev;
+pub mod identity;
 pub mod mount;
 pub mod node;
-pub mod personal;
 pub mod rotate;
 pub mod transfer;
 pub mod trash;
@@ -92,12 +92,12 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the text on each command's struct is its help")]
 pub enum Command {
-    Register(account::Register),
-    Login(account::Login),
-    Logout(account::Logout),
-    Whoami(account::Whoami),
-    Quota(account::Quota),
-    Status(account::Status),
+    Register(identity::Register),
+    Login(identity::Login),
+    Logout(identity::Logout),
+    Whoami(identity::Whoami),
+    Quota(identity::Quota),
+    Status(identity::Status),
     Passwd(access::Passwd),
     Recover(access::Recover),
     #[command(subcommand)]
@@ -110,8 +110,8 @@ pub enum Command {
     Apikey(access::ApiKey),
     Rotate(rotate::Rotate),
     #[command(subcommand)]
-    Account(personal::Account),
-    Audit(personal::Audit),
+    Account(account::Account),
+    Audit(account::Audit),
     #[command(subcommand)]
     Admin(admin::Admin),
     #[command(subcommand)]

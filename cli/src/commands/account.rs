@@ -1,202 +1,229 @@
-//! `cyx logout`, `cyx whoami`, `cyx quota` and `cyx status`.
+//! `cyx account` and `cyx audit`.
 
-use cyx_client::identity::{self, Identity};
-use cyx_core::scheme::Scheme;
+use std::path::{Path, PathBuf};
+
+use cyx_client::Session;
+use cyx_client::identity::audit::AuditEntry;
+use cyx_client::identity::factors::Proof;
+use cyx_client::identity::password::check_email;
+use cyx_core::error::ErrorCode;
+use cyx_core::ids::SessionId;
 use serde::Serialize;
 
 use super::Context;
-use crate::error::Result;
-use crate::output::growth::Growth;
-use crate::output::human;
+use super::confirm::{check_possible, confirmed};
+use super::register::show_words;
+use super::unanswered::Unanswered;
+use crate::args::account::{Account, Audit, DeleteAccount, Email, Export, Words};
+use crate::error::{Error, Result};
+use crate::output::{human, names};
+use crate::{prompt, when};
 
 #[derive(Serialize)]
-struct LoggedOut {
-    logged_out: bool,
+struct Exported {
+    file: String,
+    bytes: u64,
 }
 
-/// Ends the session of this machine.
+#[derive(Serialize)]
+struct Deletion {
+    delete_at: String,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    kept: bool,
+}
+
+#[derive(Serialize)]
+struct NewEmail<'a> {
+    email: &'a str,
+}
+
+#[derive(Serialize)]
+struct NewWords<'a> {
+    recovery_words: &'a str,
+}
+
+/// Does one of the commands of `cyx account`.
 ///
 /// # Errors
-/// If the credentials cannot be removed.
-pub async fn logout(context: &Context) -> Result<()> {
-    let logged_out = identity::logout(&context.config).await?;
-    if context.output.json() {
-        return context.output.document(&LoggedOut { logged_out });
+/// As the commands say.
+pub async fn run(context: &Context, command: Account) -> Result<()> {
+    let session = Session::connect(&context.config).await?;
+    match command {
+        Account::Email(args) => email(context, &session, &args).await,
+        Account::Export(args) => export(context, &session, args).await,
+        Account::Delete(args) => delete(context, &session, &args).await,
+        Account::Keep(_) => keep(context, &session).await,
+        Account::Words(args) => words(context, &session, &args).await,
     }
-    context.output.note(if logged_out { "Logged out." } else { "Nobody was logged in." });
+}
+
+async fn email(context: &Context, session: &Session, args: &Email) -> Result<()> {
+    if let (Some(id), Some(old), Some(new)) = (&args.change, &args.otp_old, &args.otp_new) {
+        let id: SessionId = id.parse().map_err(|_| Error::usage("--change takes what was printed as change_id"))?;
+        let email = session.finish_email_change(id, old, new).await.map_err(unheard_email())?;
+        return report_email(context, &email);
+    }
+    let Some(new) = &args.email else { return Err(Error::usage("the new address is missing")) };
+    // Before anybody is asked for a password and a code.
+    check_email(new)?;
+    let begin = async |proof: Proof<'_>| Ok(session.begin_email_change(new, proof).await?);
+    let Some(pending) = confirmed(context, session, &args.confirm, "cyx account email EMAIL", begin).await? else {
+        return Ok(());
+    };
+    if !prompt::possible() {
+        if context.output.json() {
+            return context.output.document(&pending);
+        }
+        context.output.note("Codes are on their way to the old and to the new address. Go on with:");
+        let id = pending.change_id;
+        return context.output.line(format!("cyx account email --change {id} --otp-old CODE --otp-new CODE"));
+    }
+    context.output.note("Further codes are on their way to the old and to the new address.");
+    loop {
+        let old_code = prompt::ask("Code from the old address", "Use --change, --otp-old and --otp-new.")?;
+        let new_code = prompt::ask("Code from the new address", "Use --change, --otp-old and --otp-new.")?;
+        match session.finish_email_change(pending.change_id, &old_code, &new_code).await {
+            Err(error) if error.code() == ErrorCode::OtpInvalid => context.output.note("One of the codes is wrong."),
+            other => return report_email(context, &other.map_err(unheard_email())?),
+        }
+    }
+}
+
+fn unheard_email() -> impl FnOnce(cyx_client::Error) -> Error {
+    Error::call("which address counts", "see `cyx whoami`.")
+}
+
+fn report_email(context: &Context, email: &str) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(&NewEmail { email });
+    }
+    context.output.note(format!("The address is {} now; log in with it from now on.", names::escape(email.as_bytes())));
     Ok(())
 }
 
-/// Shows the account.
-///
-/// # Errors
-/// If nobody is logged in, or the server cannot be reached.
-pub async fn whoami(context: &Context) -> Result<()> {
-    let account = identity::whoami(&context.config).await?;
-    if context.output.json() {
-        return context.output.document(&account);
-    }
-    let Identity { id, username, email, plan, role, .. } = account;
-    context.output.line(format!("{username} <{email}>"))?;
-    context.output.line(format!("plan {plan}, role {role}"))?;
-    context.output.line(format!("account {id}"))
-}
-
-#[derive(Serialize)]
-struct Quota {
-    plan: String,
-    limit_bytes: u64,
-    used_bytes: u64,
-    pending_bytes: u64,
-    superseded_bytes: u64,
-    traffic_limit_bytes: u64,
-    traffic_used_bytes: u64,
-    traffic_pending_bytes: u64,
-    /// What was used at an earlier time, and what follows from it.
-    measured_bytes: u64,
-    measured_at: Option<String>,
-    full_at: Option<String>,
-    traffic_forecast_bytes: Option<u64>,
-}
-
-/// Shows how much space and traffic is used.
-///
-/// # Errors
-/// If nobody is logged in, or the server cannot be reached.
-pub async fn quota(context: &Context) -> Result<()> {
-    let found = context.meta().await?.quota().await?;
-    let now = jiff::Timestamp::now();
-    let taken = found.used_bytes.saturating_add(found.pending_bytes);
-    let growth = Growth::of(found.measured_bytes, found.measured_ns, taken, now);
-    let full_ns = growth.and_then(|growth| growth.full_ns(taken, found.limit_bytes, now));
-    let quota = Quota {
-        plan: found.plan,
-        limit_bytes: found.limit_bytes,
-        used_bytes: found.used_bytes,
-        pending_bytes: found.pending_bytes,
-        superseded_bytes: found.superseded_bytes,
-        traffic_limit_bytes: found.traffic_limit_bytes,
-        traffic_used_bytes: found.traffic_used_bytes,
-        traffic_pending_bytes: found.traffic_pending_bytes,
-        measured_bytes: found.measured_bytes,
-        measured_at: (found.measured_ns != 0).then(|| human::rfc3339(found.measured_ns)),
-        full_at: full_ns.map(human::rfc3339),
-        traffic_forecast_bytes: human::month_forecast(found.traffic_used_bytes, now),
+async fn export(context: &Context, session: &Session, args: Export) -> Result<()> {
+    let target = match args.output {
+        Some(target) => target,
+        None => PathBuf::from(format!("cyx-account-{}.ndjson", session.known_identity().await?.username)),
     };
+    if target == Path::new("-") {
+        session.export_to(&mut tokio::io::stdout(), Path::new("standard output")).await?;
+        return Ok(());
+    }
+    let bytes = session.export_account(&target).await?;
+    let file = target.to_string_lossy().into_owned();
     if context.output.json() {
-        return context.output.document(&quota);
+        return context.output.document(&Exported { file, bytes });
     }
-    let free = quota.limit_bytes.saturating_sub(quota.used_bytes).saturating_sub(quota.pending_bytes);
-    let line = |name: &str, bytes| context.output.line(format!("{name:<11}{:>10}", human::bytes(bytes)));
-    context.output.line(format!("{:<11}{:>10}", "plan", quota.plan))?;
-    line("limit", quota.limit_bytes)?;
-    let used = human::bytes(quota.used_bytes);
-    context.output.line(format!("{:<11}{used:>10}  {}", "used", human::bar(taken, quota.limit_bytes)))?;
-    line("pending", quota.pending_bytes)?;
-    line("free", free)?;
-    line("superseded", quota.superseded_bytes)?;
-    if let Some(growth) = growth {
-        let text = growth.text(full_ns, now);
-        context.output.line(format!("{:<11}{:>10} {text}", "growth", human::bytes(growth.per_day())))?;
-    }
-    let traffic = human::bytes(quota.traffic_used_bytes);
-    let bar = human::bar(quota.traffic_used_bytes, quota.traffic_limit_bytes);
-    let limit = human::bytes(quota.traffic_limit_bytes);
-    context.output.line(format!("{:<11}{traffic:>10}  {bar} of {limit} this month", "traffic"))?;
-    if quota.traffic_pending_bytes > 0 {
-        let reserved = human::bytes(quota.traffic_pending_bytes);
-        context.output.line(format!("{:<11}{reserved:>10} by transfers under way, for at most an hour", "reserved"))?;
-    }
-    match quota.traffic_forecast_bytes {
-        Some(bytes) => {
-            context.output.line(format!("{:<11}{:>10} by the end of the month", "forecast", human::bytes(bytes)))
-        }
-        None => Ok(()),
-    }
-}
-
-#[derive(Serialize)]
-struct Status<'a> {
-    gateway: &'a str,
-    version: &'a str,
-    scheme: Option<String>,
-    survives: Option<usize>,
-    nodes: Vec<Node<'a>>,
-}
-
-#[derive(Serialize)]
-struct Node<'a> {
-    node: String,
-    address: &'a str,
-    state: &'a str,
-    version: &'a str,
-    region: &'a str,
-    allocatable_bytes: u64,
-    used_bytes: u64,
-    last_heartbeat: String,
-}
-
-/// How many shards of a scheme have a node, by what the server says: older ones say 0.
-fn shards(scheme: Scheme, said: u32) -> usize {
-    match usize::try_from(said) {
-        Ok(said @ 1..) => said.min(scheme.n()),
-        _ => scheme.n(),
-    }
-}
-
-/// Shows the server and the storage nodes.
-///
-/// # Errors
-/// If nobody is logged in, or the server cannot be reached.
-pub async fn status(context: &Context) -> Result<()> {
-    let meta = context.meta().await?;
-    let cluster = meta.cluster().await?;
-    let scheme = cluster.scheme.and_then(|scheme| Scheme::new(scheme.k, scheme.m).ok());
-    let nodes = cluster.nodes.iter().map(|node| Node {
-        node: hex::encode(&node.node),
-        address: &node.address,
-        state: &node.state,
-        version: &node.version,
-        region: &node.region,
-        allocatable_bytes: node.allocatable_bytes,
-        used_bytes: node.used_bytes,
-        last_heartbeat: human::rfc3339(node.last_heartbeat_ns),
-    });
-    let status = Status {
-        gateway: meta.gateway().as_str(),
-        version: &cluster.version,
-        scheme: scheme.map(|scheme| scheme.to_string()),
-        survives: scheme.and_then(|scheme| scheme.survives(shards(scheme, cluster.shards))),
-        nodes: nodes.collect(),
-    };
-    if context.output.json() {
-        return context.output.document(&status);
-    }
-    let missing = scheme.map_or(0, |scheme| scheme.n() - shards(scheme, cluster.shards));
-    context.output.line(format!("server {} (version {})", status.gateway, status.version))?;
-    let alive = status.nodes.iter().filter(|node| node.state == "online").count();
-    context
-        .output
-        .line(format!("{alive} of {} are alive", human::count(status.nodes.len() as u64, "node", "nodes")))?;
-    match (&status.scheme, status.survives) {
-        (Some(scheme), Some(survives)) => {
-            let losses = human::count(survives as u64, "node", "nodes");
-            let missing = match missing {
-                0 => String::new(),
-                missing => {
-                    let missing = human::count(missing as u64, "shard", "shards");
-                    format!(", for want of nodes with {missing} left to repair,")
-                }
-            };
-            context
-                .output
-                .line(format!("a new upload is stored {scheme}{missing} and survives the loss of {losses}"))?;
-        }
-        _ => context.output.line("nothing can be uploaded")?,
-    }
-    for node in &status.nodes {
-        let space = format!("{} of {}", human::bytes(node.used_bytes), human::bytes(node.allocatable_bytes));
-        context.output.name_line("", format!("{:<10} {:<22} {space}", node.state, node.address).as_bytes(), "")?;
-    }
+    context.output.note(format!("Wrote {} to {}.", human::bytes(bytes), names::escape(file.as_bytes())));
     Ok(())
+}
+
+async fn delete(context: &Context, session: &Session, args: &DeleteAccount) -> Result<()> {
+    if !args.yes && !args.confirm.begin {
+        let name = session.known_identity().await?.username;
+        let question = format!("This deletes all files of {name}. Type the user name to go on");
+        if prompt::confirmation(&format!("deleting all files of {name}"), &question)? != name {
+            return Err(Error::usage("that is not the user name; nothing was changed"));
+        }
+    }
+    let how = "`cyx account keep` takes it back if it will, and running this again makes sure that it will.";
+    let lost = || Error::call("whether the account will be deleted", how);
+    let delete = async |proof: Proof<'_>| session.delete_account(proof).await.map_err(lost());
+    let Some(at) = confirmed(context, session, &args.confirm, "cyx account delete --yes", delete).await? else {
+        return Ok(());
+    };
+    if context.output.json() {
+        return context.output.document(&Deletion { delete_at: human::rfc3339_seconds(at) });
+    }
+    let at = human::local_time_seconds(at);
+    context.output.note(format!("The account will be deleted {at}. Until then `cyx account keep` takes it back."));
+    Ok(())
+}
+
+async fn keep(context: &Context, session: &Session) -> Result<()> {
+    session.keep_account().await?;
+    if context.output.json() {
+        return context.output.document(&Kept { kept: true });
+    }
+    context.output.note("The account is kept.");
+    Ok(())
+}
+
+async fn words(context: &Context, session: &Session, args: &Words) -> Result<()> {
+    let command = "cyx account words";
+    if args.confirm.begin {
+        let nothing = async |_: Proof<'_>| Ok(());
+        return confirmed(context, session, &args.confirm, command, nothing).await.map(drop);
+    }
+    check_possible(&args.confirm)?;
+    let new = session.make_recovery_words().await?;
+    let json = context.output.json();
+    if !json {
+        context.output.note("These recovery words take the place of the old ones once the code is confirmed.");
+        show_words(context, new.words())?;
+    }
+    let sending = Unanswered::new(context, new.words());
+    let renew = async |proof: Proof<'_>| Ok(sending.send(session.renew_recovery_words(&new, proof)).await?);
+    let renewed = confirmed(context, session, &args.confirm, command, renew).await;
+    if renewed.is_err() && !sending.is_open() {
+        context.output.note("The recovery words of before still count.");
+    }
+    renewed?;
+    if json {
+        let lost = Error::undelivered("the new recovery words", "Make others with `cyx account words`.");
+        return context.output.document(&NewWords { recovery_words: new.words() }).map_err(lost);
+    }
+    context.output.note("The new recovery words count; the old ones open nothing any more.");
+    Ok(())
+}
+
+/// Shows the log of the account.
+///
+/// # Errors
+/// A usage error for a time that is none; if nobody is logged in, or the server cannot be reached.
+pub async fn audit(context: &Context, args: &Audit) -> Result<()> {
+    let since = since(args.since.as_deref())?;
+    let session = Session::connect(&context.config).await?;
+    let mut after = None;
+    loop {
+        let page = session.audit(since, after).await?;
+        page.entries.iter().try_for_each(|entry| show_entry(context, entry))?;
+        match page.next {
+            // A server must not make this endless.
+            Some(next) if Some(next) > after => after = Some(next),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// `--since` as Unix seconds.
+///
+/// # Errors
+/// A usage error for a time that is none.
+pub(super) fn since(text: Option<&str>) -> Result<Option<u64>> {
+    text.map(|text| when::past(text, jiff::Timestamp::now())).transpose()
+}
+
+/// Shows an entry of an audit log.
+pub(super) fn show_entry(context: &Context, entry: &AuditEntry) -> Result<()> {
+    if context.output.json() {
+        return context.output.document(entry);
+    }
+    let escaped = |text: &str| names::escape(text.as_bytes());
+    let whose = entry.account.as_deref().or(entry.pseudonym.as_deref()).map(|whose| format!("  {}", escaped(whose)));
+    let line = format!(
+        "{}  {:<7}  {:<22}  {:<8}  {:<15}{}  {}",
+        human::shown_time(&entry.time),
+        escaped(&entry.outcome),
+        escaped(&entry.action),
+        escaped(&entry.actor),
+        escaped(&entry.address),
+        whose.unwrap_or_default(),
+        escaped(&entry.detail),
+    );
+    context.output.line(line.trim_end())
 }

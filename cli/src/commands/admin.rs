@@ -7,8 +7,8 @@ use cyx_client::identity::admin::{Leaving, User};
 use serde_json::Value;
 
 use super::Context;
+use super::account::{show_entry, since};
 use super::leaving::{Look, stands, watch};
-use super::personal::{show_entry, since};
 use crate::args::admin::{Admin, AdminAudit, Drain, Plan, Users};
 use crate::error::{Error, Result};
 use crate::output::{human, names};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::confirm::{Begun, note_source};
-use crate::args::account::Login;
+use crate::args::identity::Login;
 use crate::error::{Error, Result};
 use crate::output::human;
 use crate::prompt;

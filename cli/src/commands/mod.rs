@@ -11,6 +11,7 @@ mod confirm;
 pub mod dev;
 pub mod download;
 pub mod filter;
+pub mod identity;
 mod leaving;
 pub mod list;
 pub mod login;
@@ -18,7 +19,6 @@ pub mod mount;
 pub mod node;
 pub mod otp;
 pub mod passwd;
-pub mod personal;
 pub mod progress;
 pub mod recover;
 pub mod register;
@@ -133,7 +133,7 @@ fn only_shows(command: &Command) -> bool {
         Command::Admin(Admin::Drain(args)) => args.status,
         Command::Upload(args) => args.dry_run,
         Command::Download(args) => args.dry_run || is_standard_output(args.output.as_deref()),
-        Command::Account(args::personal::Account::Export(args)) => is_standard_output(args.output.as_deref()),
+        Command::Account(args::account::Account::Export(args)) => is_standard_output(args.output.as_deref()),
         _ => false,
     }
 }
@@ -172,10 +172,10 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
     match command {
         Command::Register(args) => register::run(&context, args).await,
         Command::Login(args) => login::run(&context, args).await,
-        Command::Logout(_) => account::logout(&context).await,
-        Command::Whoami(_) => account::whoami(&context).await,
-        Command::Quota(_) => account::quota(&context).await,
-        Command::Status(_) => account::status(&context).await,
+        Command::Logout(_) => identity::logout(&context).await,
+        Command::Whoami(_) => identity::whoami(&context).await,
+        Command::Quota(_) => identity::quota(&context).await,
+        Command::Status(_) => identity::status(&context).await,
         Command::Passwd(args) => passwd::run(&context, &args).await,
         Command::Recover(args) => recover::run(&context, args).await,
         Command::Otp(command) => otp::run(&context, command).await,
@@ -183,8 +183,8 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Sessions(command) => sessions::run(&context, command).await,
         Command::Apikey(command) => apikey::run(&context, command).await,
         Command::Rotate(args) => rotate::run(&context, &args).await,
-        Command::Account(command) => personal::run(&context, command).await,
-        Command::Audit(args) => personal::audit(&context, &args).await,
+        Command::Account(command) => account::run(&context, command).await,
+        Command::Audit(args) => account::audit(&context, &args).await,
         Command::Admin(command) => admin::run(&context, command).await,
         Command::Bucket(command) => bucket::run(&context, command).await,
         Command::List(args) => list::run(&context, &args).await,

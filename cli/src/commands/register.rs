@@ -5,7 +5,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Context;
-use crate::args::account::Register;
+use crate::args::identity::Register;
 use crate::error::{Error, Result};
 use crate::prompt;
 

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod account_data;
 mod api_keys;
 mod factors;
 mod operator;
 mod passwords;
-mod personal;
 mod rotate;
 mod support;
