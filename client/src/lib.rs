@@ -1,7 +1,22 @@
 //! The engine of a cyx client: session, keyring, metadata calls, transfer, events.
 //!
-//! [`Client::open`] takes the credentials of a home folder; [`Client::bucket`] opens a bucket; [`tree`] does everything about
-//! names and directories; `transfer` moves content.
+//! [`Client::open`] takes the credentials of a home folder; [`Client::bucket`] opens a bucket.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`client`] | one session with its keys and the server's metadata service: where everything begins |
+//! | [`identity`] | accounts over REST: registering, logging in, devices, API keys, administration |
+//! | [`session`], [`credentials`], `keys` | tokens that stay fresh, the file they are kept in, what they may decrypt |
+//! | [`config`] | where the server is and where files are kept |
+//! | [`buckets`], [`tree`] | buckets, and the encrypted tree as its owner sees it |
+//! | [`transfer`] | content: seal, code and place; fetch, verify, decode and open |
+//! | [`nodes`] | connections to storage nodes, and which of them are worth asking |
+//! | [`local`] | whole trees between the local filesystem and a bucket |
+//! | [`events`] | changes of buckets as they are committed |
+//! | [`meta`], `request_id`, `backoff`, `tls` | calls to the server: deadlines, repetition, connections |
+//! | [`memory`] | what was seen of a server, so that it cannot quietly go back |
+//! | [`error`] | what can go wrong, with the code that decides a program's exit code |
+//! | [`secret`], `files`, `times`, `clock` | secrets in files and bodies, private files, what is late, the time of day |
 
 mod backoff;
 pub mod buckets;

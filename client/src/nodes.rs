@@ -8,8 +8,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`access`] | a node with its address, key and grant, checked |
-//! | [`tls`] | the pinned certificate check |
-//! | [`wire`] | one HTTP/2 connection with its proof of possession |
+//! | [`wire`] | one HTTP/2 connection with its proof of possession, over [`cyx_proto::tls`] |
 //! | [`heard`] | when something last arrived over it |
 //! | [`dial`] | connections as they are made, and looks at nodes that let somebody wait |
 //! | [`bulk`] | calls that move data |

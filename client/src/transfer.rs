@@ -18,6 +18,8 @@
 //! | [`across`] | copies from one bucket to another |
 //! | [`resume`], [`journal`] | an interrupted upload goes on |
 //!
+//! [`progress`] is what both tell while they run; [`outage`] waits while hardly any node can be reached.
+//!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
 //! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order), [`save`] (into the
 //! local filesystem, [`direct`] past its cache). [`check`] asks whether all of it is still there, [`verify`] has it proven.

@@ -17,6 +17,7 @@
 //! | [`commit`] | what a writer signs when it commits a version |
 //! | [`writers`] | the list of keys whose commits count in a bucket |
 //! | [`name`], [`inode`] | encrypted names and the kinds of what they lead to |
+//! | [`sign`] | Ed25519 with a context for each purpose |
 //! | [`grant`], [`receipt`], [`keeplist`], [`deletion`], [`exit`] | what the server and the nodes sign |
 //! | [`order`] | what clients sign about their traffic |
 //! | [`earnings`] | what operators are paid for, and how much |

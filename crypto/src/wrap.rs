@@ -9,6 +9,13 @@
 //!
 //! A blob's key is the exception: it lies in an extent, whose page has the magic, the version and the epoch, and is
 //! `nonce 12 | ciphertext 32 | tag 16` alone.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `account`, `account_history` | boxes of an account and its buckets, account keys of before |
+//! | `bucket_access` | what an API key of one bucket may open |
+//! | `tree`, `history` | boxes of the tree, older keys of an inode |
+//! | `journal` | records of a transfer's journal |
 
 mod account;
 mod account_history;

@@ -67,3 +67,17 @@ fn links_between_the_documents_lead_somewhere() {
     }
     assert!(links > 20, "only {links} links were found");
 }
+
+#[test]
+fn every_source_file_that_the_architecture_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let is_source = |word: &&str| {
+        let ends = [".rs", ".proto", ".sql", ".toml"].iter().any(|end| word.ends_with(end));
+        ends && word.contains('/') && !word.contains(|c: char| c.is_whitespace() || "*<>~$…{".contains(c))
+    };
+    let named: Vec<_> = quoted(&page).into_iter().filter(is_source).collect();
+    assert!(named.len() > 50, "only {} files are named", named.len());
+    let missing: Vec<_> = named.iter().filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "there is no {missing:?}");
+}

@@ -1,4 +1,5 @@
-//! `cyx dev`: a whole cluster of the production programs on this machine.
+//! `cyx dev`: a whole cluster of the production programs on this machine. `cluster` has the steps, [`launch`] and [`process`] start and end
+//! programs, [`state`] is what is remembered, `status` what is shown.
 //!
 //! The folder of a cluster:
 //! ```text

@@ -3,6 +3,15 @@
 //! What the server says about a file is asked for once and kept: extent pages (believed because the signed commit leads to
 //! them), blobs and segments (believed because only the right bytes authenticate), and grants, which are renewed before they
 //! end. Clones share all of it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `map`, `pages` | what the server says about blobs and segments, extent pages |
+//! | `access`, `moved` | grants to read, and where shards are now |
+//! | `opening` | frames of a fetched piece: completed and opened |
+//! | `cached` | reads through a cache of sealed frames, readers of known versions |
+//! | `many` | many small files with one question |
+//! | `edit` | new extent trees from those of a version |
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

@@ -12,6 +12,8 @@
 //! | [`exit`] | leaving for good |
 //! | [`scrub`] | the slow check of everything that is kept |
 //! | [`upkeep`] | trash and the operator's word |
+//! | [`system`] | what the node says about its machine |
+//! | [`error`] | why a node does not run, as exit codes |
 //! | [`run`] | all of it together, from the start to an orderly end |
 
 mod api;
