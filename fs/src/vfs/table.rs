@@ -54,7 +54,9 @@ impl Table {
         }
         let ino = fixed.unwrap_or_else(|| inner.free_number(bucket, id));
         let node = Arc::new(make(ino));
-        inner.slots.insert(ino, Slot { node: Arc::downgrade(&node), known: None, lookups: 0 });
+        // What has a fixed number is the top of the mount, which the kernel knows without looking it up.
+        let (known, lookups) = if fixed.is_some() { (Some(Arc::clone(&node)), 1) } else { (None, 0) };
+        inner.slots.insert(ino, Slot { node: Arc::downgrade(&node), known, lookups });
         inner.by_id.insert((bucket, id), ino);
         (node, true)
     }
@@ -139,8 +141,26 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use crate::attributes::Kind;
+    use std::sync::Arc;
+
+    use cyx_core::ids::InodeId;
+    use cyx_crypto::keys::{FIRST_EPOCH, InodeKey};
+    use cyx_proto::meta::v1 as pb;
+
+    use crate::attributes::{Kind, ROOT_INO};
+    use crate::vfs::node::Node;
     use crate::vfs::tests::Tree;
+
+    #[test]
+    fn the_top_of_the_mount_is_there_though_nobody_looks_it_up() {
+        let tree = Tree::new();
+        let other = tree.directory();
+        let (home, key, seen) = (Arc::clone(&other.home), InodeKey::make_at(FIRST_EPOCH), other.home.seen_now());
+        let id = InodeId([9; 16]);
+        let make = |ino| Node::new(ino, home, id, Kind::Directory, key, &pb::Inode::default(), seen);
+        drop(tree.table.get_or_make(other.home.id, id, Some(ROOT_INO), make));
+        assert_eq!(tree.table.by_number(ROOT_INO).map(|node| node.id), Some(id));
+    }
 
     #[test]
     fn the_number_of_an_inode_that_nobody_holds_leads_to_whom_it_was_given_to_and_the_inode_does_not() {
