@@ -176,10 +176,11 @@ fn owned(name: &OsStr) -> Result<Vec<u8>, Errno> {
     if name.len() > NAME_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(name.to_vec()) }
 }
 
-/// The kernel keeps what it has of a file that is opened if it would have been told of every change. It tells of closed descriptors only if
+/// The kernel keeps what it has of a file that is opened if it has been told of every change. It tells of closed descriptors only if
 /// something is done then.
-fn file_opened(fs: &Filesystem, flags: OpenFlags) -> FopenFlags {
-    let keep = if fs.ttl() > UNHEALTHY_TTL { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+fn file_opened(fs: &Filesystem, epoch: &Epoch, ino: Ino, flags: OpenFlags) -> FopenFlags {
+    let is_current = fs.ttl() > UNHEALTHY_TTL && !epoch.is_stale(ino);
+    let keep = if is_current { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
     if fs.waits_for_close(flags) { keep } else { keep | FopenFlags::FOPEN_NOFLUSH }
 }
 

@@ -7,14 +7,15 @@
 //! An answer that was computed before a change may be sent after the kernel was told to forget; the kernel would then remember
 //! something old for as long as the answer allows. [`Epoch`] closes that gap: an answer that a change overtook allows nothing.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use crate::vfs::Invalidator;
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
     count: AtomicU64,
+    /// Inodes of which the kernel has content that it is yet to be told to forget, and how often.
+    stale: Mutex<HashMap<Ino, u32>>,
     /// Read-held while an answer is sent; taken once between a change and its notice.
     sending: RwLock<()>,
 }
@@ -41,6 +44,28 @@ impl Epoch {
     pub(super) fn answer(&self, since: u64, ttl: Duration, send: impl FnOnce(Duration)) {
         let _sending = self.sending.read().unwrap_or_else(PoisonError::into_inner);
         send(if self.now() == since { ttl } else { Duration::ZERO });
+    }
+
+    /// Whether the kernel may have content of an inode that is not of now. It does not keep that when the file is opened.
+    pub(super) fn is_stale(&self, ino: Ino) -> bool {
+        self.stale().contains_key(&ino)
+    }
+
+    fn stale(&self) -> MutexGuard<'_, HashMap<Ino, u32>> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, ino: Ino) {
+        *self.stale().entry(ino).or_default() += 1;
+    }
+
+    fn told(&self, ino: Ino) {
+        if let Entry::Occupied(mut waiting) = self.stale().entry(ino) {
+            *waiting.get_mut() -= 1;
+            if *waiting.get() == 0 {
+                waiting.remove();
+            }
+        }
     }
 
     fn advance(&self) {
@@ -135,6 +160,9 @@ impl Invalidator for KernelInvalidator {
     }
 
     fn inode(&self, ino: Ino, range: Range<u64>) {
+        if !range.is_empty() {
+            self.epoch.put(ino);
+        }
         self.epoch.advance();
         self.inodes.put(ino, (ino, range));
     }
@@ -167,6 +195,9 @@ fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, kernel: &impl Kernel, epoc
         };
         epoch.pass();
         let forgot = kernel.forget_inode(ino, &range);
+        if tries == 0 && !range.is_empty() {
+            epoch.told(ino);
+        }
         let is_unknown = forgot.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         again.put(ino, if is_unknown { range } else { 0..0 }, tries, Instant::now());
         note(forgot);
@@ -244,8 +275,6 @@ fn note(result: io::Result<()>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     /// Tells what it was told to forget, and keeps whoever names the inode or directory [`BUSY`] waiting.
@@ -286,7 +315,8 @@ mod tests {
     fn what_the_kernel_is_slow_to_forget_holds_up_little_else_and_keeps_its_order() {
         let ((told, heard), (go, wait)) = (mpsc::channel(), mpsc::channel());
         let kernel = SlowKernel { told, go: Arc::new(Mutex::new(wait)) };
-        let invalidator = KernelInvalidator::start_for(kernel, Arc::default()).unwrap();
+        let epoch = Arc::new(Epoch::default());
+        let invalidator = KernelInvalidator::start_for(kernel, Arc::clone(&epoch)).unwrap();
         let next = || heard.recv_timeout(Duration::from_secs(20)).expect("nothing else is held up");
         invalidator.inode(BUSY, 1..9);
         invalidator.inode(BUSY, 2..9);
@@ -296,6 +326,7 @@ mod tests {
         invalidator.delete(BUSY, 7, b"second");
         invalidator.delete(BUSY + 1, 8, b"other");
         assert_eq!(next(), (BUSY + 1, "other".to_owned()));
+        assert!(epoch.is_stale(BUSY), "whoever opens it has the kernel forget it");
         drop(go);
         let mut late: Vec<String> = (0..4).map(|_| next().1).collect();
         // Names and inodes have no order among each other.
@@ -303,6 +334,7 @@ mod tests {
         assert_eq!(late, ["1", "2", "first", "second"]);
         drop(invalidator);
         assert_eq!(heard.recv(), Err(mpsc::RecvError), "the threads end");
+        assert!(!epoch.is_stale(BUSY) && !epoch.is_stale(BUSY + 1));
     }
 
     #[test]

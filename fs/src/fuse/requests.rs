@@ -193,12 +193,15 @@ impl fuser::Filesystem for Adapter {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = convert::open_flags(flags.0);
+        let epoch = Arc::clone(&self.epoch);
         self.serve(
             req,
             SHORT,
             |fs| async move { fs.open_file(ino.0, flags).await.map(Opened) },
             move |fs, result| match result {
-                Ok(Opened(handle)) => reply.opened(FileHandle(handle.0), file_opened(fs, flags)),
+                Ok(Opened(handle)) => {
+                    reply.opened(FileHandle(handle.0), file_opened(fs, &epoch, ino.0, flags));
+                }
                 Err(error) => reply.error(errno(error)),
             },
         );
@@ -447,7 +450,8 @@ impl fuser::Filesystem for Adapter {
             },
             move |fs, result| match result {
                 Ok(Created(attr, handle)) => epoch.answer(since, fs.ttl(), |ttl| {
-                    reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(handle.0), file_opened(fs, flags));
+                    let opened = file_opened(fs, &epoch, attr.ino, flags);
+                    reply.created(&ttl, &file_attr(&attr), GENERATION, FileHandle(handle.0), opened);
                 }),
                 Err(error) => reply.error(errno(error)),
             },
