@@ -87,6 +87,8 @@ impl Inner {
     async fn listen(&self) {
         let mut subscription = self.client.subscribe([]);
         let (mut settled, mut doubted) = (Instant::now(), Instant::now());
+        // A beat came over the present connection: the stream can be relied on.
+        let mut caught_up = false;
         loop {
             let unsettled = self.buckets.roots().iter().any(|root| root.home.flights.unsettled());
             let heard = subscription.last_heard();
@@ -94,6 +96,11 @@ impl Inner {
             tokio::select! {
                 notice = subscription.next() => match notice {
                     Ok(notice) => {
+                        match notice {
+                            Notice::Connected | Notice::Disconnected => caught_up = false,
+                            Notice::Beat => caught_up = true,
+                            _ => {}
+                        }
                         if notice != Notice::Disconnected {
                             self.health.note_sign();
                         }
@@ -101,6 +108,7 @@ impl Inner {
                         self.note_positions(&subscription);
                     }
                     Err(error) => {
+                        caught_up = false;
                         self.health.set(false);
                         self.report(format!("changes of others are not seen: {error}"));
                         tokio::time::sleep(PAUSE).await;
@@ -113,7 +121,10 @@ impl Inner {
                     self.take_late();
                 }
                 // It was found silent: what it may still hold back comes again over another one.
-                () = self.health.lost(), if heard.is_some() => subscription.restart(),
+                () = self.health.lost(), if caught_up => {
+                    caught_up = false;
+                    subscription.restart();
+                }
                 () = tokio::time::sleep_until(quiet.unwrap_or(settled).into()), if quiet.is_some() => {
                     doubted = Instant::now();
                     self.health.doubt();
@@ -151,11 +162,12 @@ impl Inner {
                         self.resync(&root);
                     }
                 }
-                self.health.set(true);
+                self.health.set_online();
                 self.store.connected();
             }
             Notice::Disconnected => self.health.set(false),
-            Notice::Beat => {}
+            // What came first over a new connection is what was missed. A beat comes after all of it.
+            Notice::Beat => self.health.set(true),
             Notice::Resync(bucket) => {
                 if let Some(root) = self.buckets.root(bucket) {
                     tracing::info!(%bucket, "changes were missed: the bucket is read anew");
@@ -277,8 +289,15 @@ impl Inner {
             Some(name) => Some((directory, name)),
             None => {
                 // A name under a key that is not known yet: anything in the directory may have changed.
+                let names: Vec<Box<[u8]>> = directory.listing().names.keys().cloned().collect();
                 directory.listing().forget();
                 lock(&directory.facts).disbelieve();
+                if let Some(invalidator) = self.invalidator.get() {
+                    invalidator.inode(directory.ino, 0..u64::MAX);
+                    for name in names {
+                        invalidator.entry(directory.ino, &name);
+                    }
+                }
                 None
             }
         }
