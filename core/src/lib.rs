@@ -23,6 +23,7 @@
 //! | [`earnings`] | what operators are paid for, and how much |
 //! | [`enrol`] | tokens that let a machine join, and how the server shows who it is |
 //! | [`auth`] | password stretching and the authentication key |
+//! | [`login_name`] | what user names and email addresses look like |
 //! | [`wallet`] | addresses of wallets and the text that they sign to log in |
 //! | [`wire`] | the little encoder and decoder behind every layout above |
 
@@ -40,6 +41,7 @@ pub mod grant;
 pub mod ids;
 pub mod inode;
 pub mod keeplist;
+pub mod login_name;
 pub mod name;
 pub mod order;
 pub mod proof;

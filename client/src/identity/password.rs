@@ -1,6 +1,7 @@
 //! Rules for user names, email addresses and passwords, checked here because the server never sees a password.
 
 use cyx_core::error::ErrorCode;
+use cyx_core::login_name::{is_email, is_username};
 use zxcvbn::Score;
 
 use crate::error::{Error, Result};
@@ -15,9 +16,7 @@ pub const PASSWORD_MAX: usize = 1024;
 /// # Errors
 /// [`ErrorCode::InvalidUsername`].
 pub fn check_username(username: &str) -> Result<()> {
-    let fits =
-        (3..=32).contains(&username.len()) && username.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if fits {
+    if is_username(username) {
         return Ok(());
     }
     Err(refuse(
@@ -33,19 +32,7 @@ pub fn check_username(username: &str) -> Result<()> {
 /// # Errors
 /// [`ErrorCode::InvalidEmail`].
 pub fn check_email(email: &str) -> Result<()> {
-    let dots = |text: &str, allowed: fn(char) -> bool| {
-        text.split('.').all(|part| !part.is_empty() && part.chars().all(allowed))
-    };
-    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
-    let label = |c: char| c.is_alphanumeric() || c == '-';
-    let fits = email.len() <= 254
-        && email.rsplit_once('@').is_some_and(|(local, domain)| {
-            (1..=64).contains(&local.len())
-                && dots(local, atom)
-                && dots(domain, label)
-                && domain.split('.').all(|part| part.len() <= 63 && !part.starts_with('-') && !part.ends_with('-'))
-        });
-    if fits { Ok(()) } else { Err(refuse(ErrorCode::InvalidEmail, "the email address is not valid", "")) }
+    if is_email(email) { Ok(()) } else { Err(refuse(ErrorCode::InvalidEmail, "the email address is not valid", "")) }
 }
 
 /// Checks a password: 12 characters with upper and lower case, a digit and a special one, and not one that is guessed quickly.

@@ -1,11 +1,10 @@
 //! What user names, email addresses and device names look like.
 
 use cyx_core::error::ErrorCode;
+use cyx_core::login_name::{is_email, is_username};
 
 use crate::error::ApiError;
 
-/// Longest address (RFC 5321, with the angle brackets taken off).
-const EMAIL_MAX: usize = 254;
 /// Longest device name that is kept.
 const DEVICE_MAX: usize = 64;
 
@@ -14,8 +13,7 @@ const DEVICE_MAX: usize = 64;
 /// # Errors
 /// [`ErrorCode::InvalidUsername`].
 pub fn username(text: &str) -> Result<(), ApiError> {
-    let fits = (3..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if fits {
+    if is_username(text) {
         return Ok(());
     }
     Err(ApiError::new(ErrorCode::InvalidUsername, "a user name has 3 to 32 letters, digits and underscores"))
@@ -27,20 +25,7 @@ pub fn username(text: &str) -> Result<(), ApiError> {
 /// # Errors
 /// [`ErrorCode::InvalidEmail`].
 pub fn email(text: &str) -> Result<(), ApiError> {
-    let dotted = |text: &str, allowed: fn(char) -> bool| {
-        text.split('.').all(|part| !part.is_empty() && part.chars().all(allowed))
-    };
-    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
-    let label = |c: char| c.is_alphanumeric() || c == '-';
-    let fits = text.len() <= EMAIL_MAX
-        && text.rsplit_once('@').is_some_and(|(local, domain)| {
-            (1..=64).contains(&local.len())
-                && dotted(local, atom)
-                && dotted(domain, label)
-                && domain.split('.').all(|part| part.len() <= 63 && !part.starts_with('-') && !part.ends_with('-'))
-        })
-        && text.parse::<lettre::Address>().is_ok();
-    if fits {
+    if is_email(text) && text.parse::<lettre::Address>().is_ok() {
         return Ok(());
     }
     Err(ApiError::new(ErrorCode::InvalidEmail, "the email address is not valid"))
