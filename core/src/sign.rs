@@ -1,11 +1,11 @@
 //! Ed25519 signatures (RFC 8032) with a context, so that a signature for one purpose never serves another.
 //!
-//! What is signed is `context ‖ 0 ‖ body`; every body begins with its own magic and version.
+//! What is signed is `context ‖ 0 ‖ body`; every body that is stored or passed on begins with its own magic and version.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use thiserror::Error;
 
-use crate::ids::{KeyId, derive};
+use crate::ids::{KeyId, NodeId, derive};
 
 /// Bytes of a signature.
 pub const SIGNATURE_LEN: usize = 64;
@@ -86,6 +86,19 @@ pub fn verify(public_key: &[u8; 32], purpose: Purpose, body: &[u8], signature: &
     let key = VerifyingKey::from_bytes(public_key).map_err(|_| BadSignature)?;
     let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
     key.verify_strict(&message(purpose, body), &signature).map_err(|_| BadSignature)
+}
+
+/// What is signed for [`Purpose::Possession`] over a node's challenge. It names the node, so that nobody can pass it on to another one.
+#[must_use]
+pub fn possession_body(node: NodeId, challenge: &[u8]) -> Vec<u8> {
+    [&node.0[..], challenge].concat()
+}
+
+/// What a node signs for [`Purpose::Possession`] to register: who it is, when (Unix seconds) and under which address. It begins with the
+/// id of the key that signs, so a proof for another node never is a registration.
+#[must_use]
+pub fn registration_body(node: NodeId, issued_at: u64, address: &str) -> Vec<u8> {
+    [&node.0[..], &issued_at.to_le_bytes(), address.as_bytes()].concat()
 }
 
 #[cfg(test)]

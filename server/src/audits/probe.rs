@@ -168,7 +168,7 @@ impl Auditor {
             // Without TLS anybody can have taken the port of a node that is gone.
             return Err(Outcome::Offline);
         }
-        let body = [&node.id.0[..], &challenge.challenge[..]].concat();
+        let body = sign::possession_body(node.id, &challenge.challenge);
         let request = ProvePossessionRequest {
             session_key: Bytes::copy_from_slice(&self.key.verifying_key().to_bytes()),
             signature: Bytes::copy_from_slice(&sign::sign(&self.key, Purpose::Possession, &body)),

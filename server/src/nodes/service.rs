@@ -177,7 +177,7 @@ fn check_identity(request: &pb::RegisterNodeRequest, machine: MachineId) -> Resu
         return Err(ApiError::invalid("the registration was signed at another time; is the node's clock right?"));
     }
     let node = NodeId::from_public_key(&public_key);
-    let body = [&node.0[..], &request.issued_at.to_le_bytes(), request.address.as_bytes()].concat();
+    let body = sign::registration_body(node, request.issued_at, &request.address);
     sign::verify(&public_key, Purpose::Possession, &body, &request.signature)
         .map_err(|error| ApiError::denied(error.to_string()))?;
     for (word, name) in [(&request.version, "version"), (&request.region, "region")] {
