@@ -11,8 +11,8 @@ use std::time::Duration;
 use cyx_core::error::ErrorCode;
 use cyx_core::extent::TreeError;
 use cyx_core::wire::DecodeError;
+use cyx_proto::connect_error::UNTRUSTED;
 use cyx_proto::convert::InvalidField;
-use cyx_proto::words::UNTRUSTED;
 use thiserror::Error;
 
 use crate::tree::path::shown;

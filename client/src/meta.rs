@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cyx_core::error::ErrorCode;
+use cyx_proto::connect_error;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
 use cyx_proto::status::{INCARNATION_KEY, READER_KEY, REQUEST_ID_KEY, error_code, retry_after};
-use cyx_proto::words;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -395,7 +395,7 @@ fn may_repeat(status: &Status) -> bool {
 
 /// The innermost reason: tonic itself says no more than `transport error`.
 fn transport_reason(status: &Status) -> String {
-    std::error::Error::source(status).map_or_else(|| said(status.message()), words::reason)
+    std::error::Error::source(status).map_or_else(|| said(status.message()), connect_error::reason)
 }
 
 /// A mutation that the server refused.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cyx_proto::prompt::Prompt;
+use cyx_proto::idle_restart::RestartAfterIdle;
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -75,7 +75,7 @@ pub(crate) async fn channel(gateway: &Gateway, mut tls: ClientConfig) -> Result<
             let connecting = async {
                 let stream = TcpStream::connect((address.0.as_str(), address.1)).await?;
                 stream.set_nodelay(true)?;
-                let stream = Prompt::new(stream);
+                let stream = RestartAfterIdle::new(stream);
                 let io: Pin<Box<dyn Io>> = match connector {
                     Some(connector) => Box::pin(connector.connect(name, stream).await?),
                     None => Box::pin(stream),

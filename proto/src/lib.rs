@@ -2,16 +2,16 @@
 //!
 //! The `.proto` files in this crate's folder are the contract and carry its documentation; the modules here are generated
 //! from them. [`convert`] turns foreign fields into checked types of `cyx-core`, [`status`] carries stable error codes over
-//! gRPC, [`tls`] is how a connection to a node is secured, [`socket`] how it is set up below that, [`prompt`] how small
-//! messages are sent at once, [`words`] why one failed, and [`bulk`] moves chunk data past the codec.
+//! gRPC, [`tls`] is how a connection to a node is secured, [`socket`] how it is set up below that, [`idle_restart`] how small
+//! messages are sent at once, [`connect_error`] why one failed, and [`bulk`] moves chunk data past the codec.
 
 pub mod bulk;
+pub mod connect_error;
 pub mod convert;
-pub mod prompt;
+pub mod idle_restart;
 pub mod socket;
 pub mod status;
 pub mod tls;
-pub mod words;
 
 /// Between clients and storage nodes.
 pub mod chunk {

@@ -160,7 +160,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
-    use crate::prompt::{PAUSE, Prompt};
+    use crate::idle_restart::{PAUSE, RestartAfterIdle};
 
     fn congestion(stream: &impl AsFd) -> Vec<u8> {
         let name = SockRef::from(stream).tcp_congestion().unwrap();
@@ -239,8 +239,8 @@ mod tests {
     async fn a_message_behind_a_pause_is_sent_at_once() {
         let Some((here, _there)) = slow() else { return };
         here.set_nonblocking(true).unwrap();
-        let mut here = Prompt::new(tokio::net::TcpStream::from_std(here).unwrap());
-        let rate = |here: &Prompt| GetTcpInfo.get(here).unwrap().pacing_rate;
+        let mut here = RestartAfterIdle::new(tokio::net::TcpStream::from_std(here).unwrap());
+        let rate = |here: &RestartAfterIdle| GetTcpInfo.get(here).unwrap().pacing_rate;
         // Without bytes, because whatever was acknowledged would tell of a rate too.
         assert_eq!(here.write(b"").await.unwrap(), 0);
         assert_eq!(rate(&here), 12_345, "nothing was sent before");

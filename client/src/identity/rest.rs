@@ -272,7 +272,7 @@ fn http_date(text: &str) -> Option<u64> {
 
 /// The innermost reason of an error: the outer ones repeat the address.
 fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() { "no answer in time".into() } else { cyx_proto::words::reason(error) }
+    if error.is_timeout() { "no answer in time".into() } else { cyx_proto::connect_error::reason(error) }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cyx_core::ids::NodeId;
+use cyx_core::sign::possession_body;
 use cyx_core::units::MIB;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
 use cyx_proto::chunk::v1::{GetChallengeRequest, ProbeBandwidthRequest, ProvePossessionRequest};
@@ -90,7 +91,7 @@ impl Wire {
     }
 
     async fn connect(access: &NodeAccess) -> Result<Self, Problem> {
-        let unreachable = |error: std::io::Error| Problem::Unreachable(cyx_proto::words::reason(&error));
+        let unreachable = |error: std::io::Error| Problem::Unreachable(cyx_proto::connect_error::reason(&error));
         let stream = cyx_proto::socket::connect(&access.address).await.map_err(unreachable)?;
         let line = stream.as_fd().try_clone_to_owned().map_err(unreachable)?;
         if !access.tls {
@@ -165,7 +166,7 @@ impl Wire {
         if answer.challenge.len() != 32 {
             return Err(Problem::Impostor("its challenge has the wrong length"));
         }
-        let body = [&node.0[..], &answer.challenge[..]].concat();
+        let body = possession_body(node, &answer.challenge);
         let request = ProvePossessionRequest {
             session_key: session.public_key().to_vec().into(),
             signature: session.prove(&body).to_vec().into(),

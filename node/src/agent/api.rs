@@ -9,7 +9,7 @@ use cyx_core::auth::{self, StretchParams};
 use cyx_core::enrol::{self, CHALLENGE_LEN};
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::{KeyId, MachineId, random_bytes};
-use cyx_proto::words;
+use cyx_proto::connect_error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -185,7 +185,7 @@ impl Api {
             reason: if error.is_timeout() {
                 "no answer in time".to_owned()
             } else {
-                words::reason(&error.without_url())
+                connect_error::reason(&error.without_url())
             },
         };
         let mut response = request.send().await.map_err(unreachable)?;

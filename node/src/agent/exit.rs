@@ -83,7 +83,7 @@ fn refused(config: &Config, status: &tonic::Status) -> Error {
     if status.metadata().contains_key(cyx_proto::status::CODE_KEY) {
         Error::Refused { what: WHAT, code: error_code(status), message }
     } else {
-        let reason = std::error::Error::source(status).map_or(message, cyx_proto::words::reason);
+        let reason = std::error::Error::source(status).map_or(message, cyx_proto::connect_error::reason);
         Error::Unreachable { at: config.central.clone(), reason }
     }
 }

@@ -119,7 +119,7 @@ impl Caller {
         let own = status.metadata().contains_key(cyx_proto::status::CODE_KEY);
         if !own && matches!(code, cyx_core::error::ErrorCode::Unavailable) {
             let reason = std::error::Error::source(&status)
-                .map_or_else(|| status.message().to_owned(), cyx_proto::words::reason);
+                .map_or_else(|| status.message().to_owned(), cyx_proto::connect_error::reason);
             return Error::Unreachable { at: self.at.clone(), reason };
         }
         let message = status.message().chars().filter(|c| !c.is_control()).take(300).collect();
@@ -148,7 +148,7 @@ impl Link {
         let (machine, _) = self.caller.session.token().await?;
         let issued_at = self.caller.node.clock.now();
         let id = self.caller.node.identity.id();
-        let body = [&id.0[..], &issued_at.to_le_bytes(), self.profile.address.as_bytes()].concat();
+        let body = sign::registration_body(id, issued_at, &self.profile.address);
         let signature = sign::sign(self.caller.node.identity.signing_key(), Purpose::Possession, &body);
         let message = RegisterNodeRequest {
             public_key: Bytes::copy_from_slice(&self.caller.node.identity.public_key()),

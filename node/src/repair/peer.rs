@@ -217,7 +217,7 @@ impl Peers {
         if answer.node_id != peer.node.0[..] || answer.challenge.len() != 32 {
             return Err(Failure::Unreachable("another node answers there".to_owned()));
         }
-        let body = [&peer.node.0[..], &answer.challenge[..]].concat();
+        let body = sign::possession_body(peer.node, &answer.challenge);
         let request = ProvePossessionRequest {
             session_key: Bytes::copy_from_slice(&self.own_key()),
             signature: Bytes::copy_from_slice(&sign::sign(&self.key, Purpose::Possession, &body)),

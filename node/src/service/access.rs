@@ -99,7 +99,7 @@ impl Access {
     /// # Errors
     /// [`AccessError::BadProof`].
     pub fn prove(&self, connection: &Connection, session_key: [u8; 32], signature: &[u8]) -> Result<(), AccessError> {
-        let body = [&self.node.0[..], connection.challenge()].concat();
+        let body = sign::possession_body(self.node, connection.challenge());
         sign::verify(&session_key, Purpose::Possession, &body, signature).map_err(|_| AccessError::BadProof)?;
         connection.prove(session_key);
         Ok(())

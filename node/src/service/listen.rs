@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cyx_core::ids::random_bytes;
 use cyx_core::units::KIB;
-use cyx_proto::prompt::Prompt;
+use cyx_proto::idle_restart::RestartAfterIdle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -109,8 +109,8 @@ pub struct Wire {
 }
 
 enum Io {
-    Plain(Prompt),
-    Tls(Box<TlsStream<Prompt>>),
+    Plain(RestartAfterIdle),
+    Tls(Box<TlsStream<RestartAfterIdle>>),
 }
 
 impl Connected for Wire {
@@ -142,7 +142,7 @@ impl AsyncRead for Wire {
 }
 
 impl Wire {
-    fn socket(&self) -> &Prompt {
+    fn socket(&self) -> &RestartAfterIdle {
         match &self.io {
             Io::Plain(stream) => stream,
             Io::Tls(stream) => stream.get_ref().0,
@@ -218,7 +218,7 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
                 tracing::debug!(%error, "the connection is gone already");
                 continue;
             }
-            let stream = Prompt::new(stream);
+            let stream = RestartAfterIdle::new(stream);
             let Some(acceptor) = &tls else {
                 if ready.send(Ok(wire(Io::Plain(stream)))).await.is_err() {
                     return;
@@ -284,7 +284,7 @@ mod tests {
         use tokio::io::AsyncWriteExt as _;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = wire(Io::Plain(Prompt::new(listener.accept().await.unwrap().0)));
+        let mut wire = wire(Io::Plain(RestartAfterIdle::new(listener.accept().await.unwrap().0)));
         let connection = wire.connect_info();
         assert!(!connection.is_proven());
         connection.prove([1; 32]);
@@ -302,7 +302,7 @@ mod tests {
         use tokio::io::AsyncWriteExt as _;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut wire = wire(Io::Plain(Prompt::new(listener.accept().await.unwrap().0)));
+        let mut wire = wire(Io::Plain(RestartAfterIdle::new(listener.accept().await.unwrap().0)));
         let connection = wire.connect_info();
         for (asked, set) in [(0, u64::MAX), (1_000_000, 1_000_000), (0, 1_000_000), (1, RATE_MIN), (u64::MAX, u64::MAX)]
         {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use cyx_proto::prompt::Prompt;
+use cyx_proto::idle_restart::RestartAfterIdle;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -136,7 +136,7 @@ async fn serve_stream(
         tracing::debug!(%error, %peer, "a connection was gone at once");
         return;
     }
-    let stream = Prompt::new(stream);
+    let stream = RestartAfterIdle::new(stream);
     let patience = Patience { hello: HELLO_TIMEOUT, idle: IDLE };
     let Some(tls) = tls else { return serve_connection(stream, (peer, seat), router, stop, patience).await };
     match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {

@@ -19,13 +19,13 @@ use crate::socket;
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection that sends small messages at once.
-pub struct Prompt {
+pub struct RestartAfterIdle {
     stream: TcpStream,
     /// When it last sent, if nothing has waited for room since.
     sent: Option<Instant>,
 }
 
-impl Prompt {
+impl RestartAfterIdle {
     /// Of a connection to anybody.
     #[must_use]
     pub const fn new(stream: TcpStream) -> Self {
@@ -45,19 +45,19 @@ impl Prompt {
     }
 }
 
-impl AsFd for Prompt {
+impl AsFd for RestartAfterIdle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
-impl AsyncRead for Prompt {
+impl AsyncRead for RestartAfterIdle {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for RestartAfterIdle {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.begin();
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
