@@ -4,7 +4,7 @@
 //! "cyxD" 1 | key id 16 | node 16 | issued u64 | count u32 | chunk ids 16 each | signature 64
 //! ```
 //! Nobody else can order a deletion. An order is good for an hour and never touches a chunk whose newest receipt is younger
-//! than the order, so repeating an old order does no harm.
+//! than the order, so repeating an old order does no harm; nor one whose newest receipt is younger than 48 hours.
 
 use ed25519_dalek::SigningKey;
 use thiserror::Error;

@@ -5,6 +5,7 @@
 mod cluster;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,11 @@ use cyx_core::deletion::DeletionOrder;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketTag, ChunkId, Random as _};
+use cyx_core::keeplist::Incarnation;
 use cyx_core::proof;
 use cyx_core::receipt::Receipt;
 use cyx_core::sign;
-use cyx_core::units::{FRAME_SEALED, FRAMES_PER_SHARD_MAX, MIB};
+use cyx_core::units::{FRAME_SEALED, FRAMES_PER_SHARD_MAX, KEEP_LIST_MARGIN_SECONDS, MIB};
 use cyx_node::service::READS_MAX;
 use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
@@ -343,8 +345,22 @@ async fn only_the_server_orders_deletions_and_only_of_what_is_older() {
     assert_eq!(error_code(&refused), ErrorCode::PermissionDenied);
     let old = DeletionOrder { issued: NOW - 3600, ..order.clone() };
     assert_eq!(error_code(&delete(&old, &server_key()).await.unwrap_err()), ErrorCode::PermissionDenied);
-    let younger = DeletionOrder { issued: NOW, ..order.clone() };
-    assert_eq!(delete(&younger, &server_key()).await.unwrap(), 0, "the chunk is not older than the order");
+    assert_eq!(delete(&order, &server_key()).await.unwrap(), 0, "it was just stored");
+    let later = NOW + KEEP_LIST_MARGIN_SECONDS;
+    node.time.store(later, SeqCst);
+    let order = DeletionOrder { issued: later + 1, ..order };
+    assert_eq!(delete(&order, &server_key()).await.unwrap(), 0, "it is not older than 48 hours");
+    node.time.store(later + 1, SeqCst);
+    let restored = |time| Incarnation { time, random: 1 };
+    node.node.store.note_incarnation(restored(1)).await.unwrap();
+    node.node.store.note_incarnation(restored(2)).await.unwrap();
+    let refused = delete(&order, &server_key()).await.unwrap_err();
+    assert_eq!(
+        error_code(&refused),
+        ErrorCode::PermissionDenied,
+        "the operator has not confirmed the restored database"
+    );
+    assert!(node.node.store.confirm_incarnation(restored(2)).await.unwrap());
     assert_eq!(delete(&order, &server_key()).await.unwrap(), 1);
     assert_eq!(delete(&order, &server_key()).await.unwrap(), 0);
 }

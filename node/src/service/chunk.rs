@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
 use cyx_core::ids::{BucketTag, ChunkId};
+use cyx_core::units::KEEP_LIST_MARGIN_SECONDS;
 use cyx_proto::chunk::v1::chunk_service_server::ChunkService;
 use cyx_proto::chunk::v1::chunk_state::Presence;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
@@ -170,12 +171,21 @@ impl ChunkService for ChunkApi {
         request: Request<DeleteChunkRequest>,
     ) -> Result<Response<DeleteChunkResponse>, Status> {
         count_request("DeleteChunk");
-        let order = self.node.access.deletion(&request.into_inner().order, self.node.clock.now()).map_err(|error| {
+        let now = self.node.clock.now();
+        let denied = |reason: String| {
             count_error(ErrorCode::PermissionDenied);
-            status(ErrorCode::PermissionDenied, error.to_string())
-        })?;
+            status(ErrorCode::PermissionDenied, reason)
+        };
+        let order = self.node.access.deletion(&request.into_inner().order, now);
+        let order = order.map_err(|error| denied(error.to_string()))?;
+        // An order does not say which life of the server's database it is from, so none is followed until the operator knows.
+        if self.node.store.held_incarnation().map_err(|error| store_status(&error))?.is_some() {
+            return Err(denied("the server's database was restored, and the operator has not confirmed it".to_owned()));
+        }
         tracing::info!(chunks = order.chunks.len(), "the server orders a deletion");
-        let trashed = self.node.store.trash(order.chunks, order.issued).await;
+        // As old as keep-lists ask for, by this machine's clock: whoever has the server's key cannot take away what was just stored.
+        let before = order.issued.min(now.saturating_sub(KEEP_LIST_MARGIN_SECONDS));
+        let trashed = self.node.store.trash(order.chunks, before).await;
         Ok(Response::new(DeleteChunkResponse { trashed: trashed.map_err(|error| store_status(&error))? }))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
@@ -38,13 +39,17 @@ pub(crate) fn server_key() -> SigningKey {
 pub(crate) struct Running {
     pub(crate) node: Arc<Node>,
     pub(crate) address: String,
+    /// What its clock says, Unix seconds.
+    pub(crate) time: Arc<AtomicU64>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Running {
     pub(crate) async fn start(folder: &Path, tls: bool) -> Self {
-        let clock = Clock::new(|| NOW);
+        let time = Arc::new(AtomicU64::new(NOW));
+        let shown = Arc::clone(&time);
+        let clock = Clock::new(move || shown.load(Ordering::SeqCst));
         let options = DiskOptions { margin: 0, clock: clock.clone(), ..DiskOptions::default() };
         let store = Arc::new(DiskStore::open(folder, options).unwrap());
         let identity = Identity::open(folder).unwrap();
@@ -58,7 +63,7 @@ impl Running {
             let _ = stopped.await;
         });
         let task = tokio::spawn(async { serving.await.unwrap() });
-        Self { node, address, stop, task }
+        Self { node, address, time, stop, task }
     }
 
     /// Ends the service and closes everything, without settling the ledger: as a crash would.
