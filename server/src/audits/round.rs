@@ -2,7 +2,7 @@
 //!
 //! A round draws slices for every node that answers, adds what has to be asked once more, asks all nodes, several at a time, and writes
 //! down what follows, one transaction for each node. A round in which more than half of the nodes fail to answer says more about the
-//! server's own network than about theirs: then nothing but proofs counts.
+//! server's own network than about theirs: then only proofs count, and what is lost or corrupt.
 
 use std::collections::HashMap;
 use std::fmt;
