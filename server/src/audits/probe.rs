@@ -150,7 +150,8 @@ impl Auditor {
         manners: Manners,
     ) -> Result<ChunkServiceClient<Channel>, Outcome> {
         let connecting = tokio::time::timeout(manners.patience, self.connect(node, manners));
-        connecting.await.unwrap_or(Err(Outcome::TimedOut))
+        // Nobody was there to be asked, as behind a firewall that drops what comes.
+        connecting.await.unwrap_or(Err(Outcome::Offline))
     }
 
     async fn connect(&self, node: &NodeRecord, manners: Manners) -> Result<ChunkServiceClient<Channel>, Outcome> {

@@ -123,6 +123,22 @@ async fn honest_nodes_pass_and_their_segments_are_known_to_be_audited() {
     assert_eq!(network.standing(1), Standing::Trusted);
 }
 
+#[tokio::test]
+async fn a_node_whose_address_leads_nowhere_is_offline_and_loses_nothing() {
+    let mut network = Network::new(1).await;
+    let nowhere = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = nowhere.local_addr().unwrap().to_string();
+    let moved = NodeRecord { address, ..network.nodes[1].record() };
+    network.test.app.network.registry.register(moved, Instant::now());
+    // Long enough for the others on a busy machine.
+    network.options.patience = Duration::from_secs(5);
+    for _ in 0..2 {
+        let done = network.later().await;
+        assert_eq!((done.of(Outcome::Offline), done.of(Outcome::Passed)), (1, 2), "{done}");
+    }
+    assert_eq!((network.count("audit_recheck").await, network.record(1).await.unreachable), (0, 2));
+}
+
 /// What a lie is called, how many rounds it takes to be believed, and why the shard is queued for repair.
 async fn is_found(behaviour: Behaviour, outcome: Outcome, rounds: usize, reason: &str) {
     let mut network = Network::new(1).await;
