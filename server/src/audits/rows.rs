@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::probe::Outcome;
 use super::score::{Reputation, Standing};
 use crate::collect::holdings::Held;
-use crate::db::{Conn, DbError};
+use crate::db::{Backend, Conn, DbError};
 
 const MILLION: f64 = 1e6;
 
@@ -70,12 +70,13 @@ pub async fn load_all(conn: &mut Conn) -> Result<Vec<(NodeId, Record)>, DbError>
     sqlx::query(COLUMNS).fetch_all(conn).await?.iter().map(from_row).collect()
 }
 
-/// One node's record, if it was audited.
+/// One node's record, if it was audited. It stays as it is until the transaction ends: what is saved follows from what was read.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn load(conn: &mut Conn, node: NodeId) -> Result<Option<Record>, DbError> {
-    let text = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE node = $1"));
+    let lock = Backend::of(conn).for_no_key_update();
+    let text = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE node = $1{lock}"));
     let row = sqlx::query(text).bind(&node.0[..]).fetch_optional(conn).await?;
     Ok(row.as_ref().map(from_row).transpose()?.map(|(_, record)| record))
 }

@@ -98,7 +98,8 @@ impl Network {
 
     async fn record(&self, index: usize) -> rows::Record {
         let node = self.placement.nodes[index];
-        rows::load(&mut self.test.app.db.read().await.unwrap(), node).await.unwrap().expect("it was audited")
+        let all = rows::load_all(&mut self.test.app.db.read().await.unwrap()).await.unwrap();
+        all.into_iter().find(|(id, _)| *id == node).expect("it was audited").1
     }
 
     fn standing(&self, index: usize) -> Standing {
