@@ -3,10 +3,11 @@
 //! Nothing here touches a chunk. Segments that nothing refers to any more are marked freed; their rows, and with them their places in
 //! keep-lists, go later ([`forget_segments`]), when no node may still be asked for them.
 
+use std::collections::BTreeSet;
+
 use cyx_core::extent::PageId;
-use cyx_core::ids::{AccountId, BucketId, TxnId};
+use cyx_core::ids::{AccountId, BucketId, SegmentId, TxnId};
 use futures_util::future::BoxFuture;
-use sqlx::Row as _;
 
 use super::error::TreeError;
 use super::model::InodeRow;
@@ -16,6 +17,7 @@ use super::work::{Changes, Work};
 use super::{INODE_COLUMNS, Settings, before, trash};
 use crate::changes::{self, Bus};
 use crate::db::{Conn, Db, DbError};
+use crate::repair::segment;
 
 /// Rows per transaction.
 const STEP: i64 = 500;
@@ -384,7 +386,9 @@ pub async fn forget_segments(conn: &mut Conn, before: i64) -> Result<u64, DbErro
     .bind(before)
     .fetch_all(&mut *conn)
     .await?;
-    let keys: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let segments: BTreeSet<SegmentId> = rows.iter().map(|row| sql::id(row, 0)).collect::<Result<_, _>>()?;
+    segment::lock(conn, &segments).await?;
+    let keys: Vec<[u8; 16]> = segments.iter().map(|segment| segment.0).collect();
     let none: [Value<'_>; 0] = [];
     for head in [
         "DELETE FROM segment_override WHERE segment IN (",

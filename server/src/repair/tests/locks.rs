@@ -7,6 +7,7 @@ use crate::collect::holdings::Held;
 use crate::db::{Backend, Db, DbError};
 use crate::nodes::damage;
 use crate::repair::queue;
+use crate::tree::collect::forget_segments;
 
 /// A network with two segments of nodes 1 and 2, the lower one first. SQLite has one writer: nobody waits for a row there.
 async fn with_two(seed: u64) -> Option<(World, [SegmentId; 2])> {
@@ -74,6 +75,26 @@ async fn shards_that_are_lost_are_marked_in_the_order_of_their_segments() {
     let moved = format!("INSERT INTO segment_override (segment, shard, node) VALUES ({key}, 0, {other})");
     assert!(locks_the_lower_first(&world, segments, &moved, marks).await);
     assert_eq!(world.segment(higher).await.holder(0), Some(ids([3])[0]));
+}
+
+#[tokio::test]
+async fn segments_are_forgotten_in_the_order_of_their_ids() {
+    let Some((world, segments)) = with_two(55).await else { return };
+    let higher = literal(&world.test, &segments[1].0);
+    execute(
+        &world.test,
+        &[
+            "UPDATE segment SET live_blobs = 0, freed_ns = 2".to_owned(),
+            format!("UPDATE segment SET freed_ns = 1 WHERE id = {higher}"),
+        ],
+    )
+    .await;
+    let db = world.test.app.db.clone();
+    let forgets = async move {
+        let job = db.write(move |conn| Box::pin(async move { forget_segments(conn, 2).await }));
+        assert_eq!(job.await.unwrap(), 2);
+    };
+    assert!(locks_the_lower_first(&world, segments, "", forgets).await);
 }
 
 #[tokio::test]
