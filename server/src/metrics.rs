@@ -40,7 +40,10 @@ pub fn install() {
         "Shards that are queued: lost, on nodes that are lost or leave, or to be moved"
     );
     metrics::describe_gauge!("cyx_repair_due", "Queued shards about which something is to be done now");
-    metrics::describe_gauge!("cyx_repair_unreadable", "Queued shards of segments that lost more than they can");
+    metrics::describe_gauge!(
+        "cyx_repair_unreadable",
+        "Queued segments of which too few shards can be reached to read them"
+    );
     metrics::describe_gauge!("cyx_repair_oldest_seconds", "For how long the oldest shard that is due has been queued");
     metrics::describe_gauge!("cyx_repair_tasks", "Repairs and moves under way");
     metrics::describe_counter!(

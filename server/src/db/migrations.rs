@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (19, include_str!("../../migrations/0019_network_care.sql")),
     (20, include_str!("../../migrations/0020_clustered.sql")),
     (21, include_str!("../../migrations/0021_trash_directory.sql")),
+    (22, include_str!("../../migrations/0022_repair_unreadable.sql")),
 ];
 
 /// Those that only SQLite needs.

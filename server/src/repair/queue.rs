@@ -242,9 +242,9 @@ pub(super) async fn delete(conn: &mut Conn, segment: SegmentId, shard: i64) -> R
 /// [`JobError`].
 pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64) -> Result<(), JobError> {
     let backend = db.backend();
-    look_again(db, held).await?;
     let away: HashSet<NodeId> =
         nodes.iter().filter(|node| node.state == Liveness::Offline).map(|node| node.id).collect();
+    look_again(db, held, away.len()).await?;
     let out: HashSet<NodeId> = nodes.iter().filter(|node| !node.state.is_reachable()).map(|node| node.id).collect();
     if away.is_empty() || out.len() < 2 {
         return Ok(());
@@ -265,9 +265,11 @@ pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64)
     Ok(())
 }
 
-/// Has everything assessed anew that the nodes which can be reached matter for.
-async fn look_again(db: &Db, held: lease::Held) -> Result<(), JobError> {
+/// Has everything assessed anew that the nodes which can be reached matter for. With `away` nodes offline no segment cannot be read that
+/// may lose as many shards.
+async fn look_again(db: &Db, held: lease::Held, away: usize) -> Result<(), JobError> {
     let mut after = Arc::<[u8]>::default();
+    let away = i64::try_from(away).unwrap_or(i64::MAX);
     loop {
         let (backend, from) = (db.backend(), Arc::clone(&after));
         let last = db.write(move |conn| {
@@ -275,9 +277,10 @@ async fn look_again(db: &Db, held: lease::Held) -> Result<(), JobError> {
             Box::pin(async move {
                 lease::check(conn, backend, held).await?;
                 let text = "SELECT DISTINCT segment FROM repair WHERE segment > $1 AND assessed_ns <> 0 \
-                            AND (due = 0 OR reason = 'away') ORDER BY segment LIMIT $2";
+                            AND (due = 0 OR reason = 'away' OR unreadable = 1 OR margin < $2) ORDER BY segment LIMIT $3";
                 let most = i64::try_from(BATCH).unwrap_or(i64::MAX);
-                let segments = ids(&sqlx::query(text).bind(&from[..]).bind(most).fetch_all(&mut *conn).await?)?;
+                let rows = sqlx::query(text).bind(&from[..]).bind(away).bind(most).fetch_all(&mut *conn).await?;
+                let segments = ids(&rows)?;
                 segment::lock(conn, &segments).await?;
                 let last = segments.last().map(|segment| segment.0);
                 reassess(conn, segments).await?;
@@ -435,14 +438,17 @@ async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &No
             delete(conn, id, i64::from(shard)).await?;
             continue;
         }
-        sqlx::query("UPDATE repair SET margin = $1, due = $2, assessed_ns = $3 WHERE segment = $4 AND shard = $5")
-            .bind(health.margin())
-            .bind(i64::from(verdict != Verdict::Wait))
-            .bind(now.max(1))
-            .bind(id.to_vec())
-            .bind(i64::from(shard))
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(
+            "UPDATE repair SET margin = $1, due = $2, assessed_ns = $3, unreadable = $4 WHERE segment = $5 AND shard = $6",
+        )
+        .bind(health.margin())
+        .bind(i64::from(verdict != Verdict::Wait))
+        .bind(now.max(1))
+        .bind(i64::from(!health.is_readable()))
+        .bind(id.to_vec())
+        .bind(i64::from(shard))
+        .execute(&mut *conn)
+        .await?;
     }
     if segment.is_freed || !health.is_urgent() {
         return Ok(());
@@ -450,8 +456,8 @@ async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &No
     // What was found by one of its shards is repaired in all.
     for shard in segment.shards().filter(|shard| !queued.contains(shard)) {
         if segment.state(shard, nodes) <= ShardState::Away {
-            let head = "INSERT INTO repair (segment, shard, reason, node, queued_ns, margin, due, assessed_ns) \
-                        VALUES ($1, $2, 'away', $3, $4, $5, 1, $6) ON CONFLICT (segment, shard) DO NOTHING";
+            let head = "INSERT INTO repair (segment, shard, reason, node, queued_ns, margin, due, assessed_ns, unreadable) \
+                        VALUES ($1, $2, 'away', $3, $4, $5, 1, $6, $7) ON CONFLICT (segment, shard) DO NOTHING";
             sqlx::query(head)
                 .bind(id.to_vec())
                 .bind(i64::from(shard))
@@ -459,6 +465,7 @@ async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &No
                 .bind(now)
                 .bind(health.margin())
                 .bind(now.max(1))
+                .bind(i64::from(!health.is_readable()))
                 .execute(&mut *conn)
                 .await?;
         }

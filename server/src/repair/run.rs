@@ -137,7 +137,7 @@ impl Worker {
         step.moves = self.look_for_moves(held, &nodes, now).await?;
         if now.saturating_sub(self.measured_ns) >= MEASURE_NS {
             self.measured_ns = now;
-            measure(&mut *db.read().await?, now).await?;
+            show(measure(&mut *db.read().await?, now).await?);
         }
         Ok(())
     }
@@ -163,11 +163,12 @@ impl Worker {
     }
 }
 
-/// Shows the queue to Prometheus.
-async fn measure(conn: &mut Conn, now: i64) -> Result<(), DbError> {
+/// How the queue is: shards in it, those that are due, segments that cannot be read now, seconds since the oldest shard that is not merely
+/// to be moved is due, and tasks under way.
+pub(super) async fn measure(conn: &mut Conn, now: i64) -> Result<[i64; 5], DbError> {
     let row = sqlx::query(
         "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(due), 0) AS BIGINT), \
-         CAST(COALESCE(SUM(CASE WHEN margin < 0 AND due = 1 THEN 1 ELSE 0 END), 0) AS BIGINT), \
+         CAST(COUNT(DISTINCT CASE WHEN unreadable = 1 AND due = 1 THEN segment END) AS BIGINT), \
          CAST(COALESCE(MIN(CASE WHEN due = 1 AND reason NOT IN ('rebalance', 'diversity', 'leaving') THEN queued_ns END), 0) AS BIGINT) \
          FROM repair",
     )
@@ -177,12 +178,13 @@ async fn measure(conn: &mut Conn, now: i64) -> Result<(), DbError> {
         .fetch_one(conn)
         .await
         .map_err(DbError::from)?;
-    let (all, due, lost, oldest) = (sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?, sql::int(&row, 3)?);
+    let [all, due, unreadable, oldest] =
+        [sql::int(&row, 0)?, sql::int(&row, 1)?, sql::int(&row, 2)?, sql::int(&row, 3)?];
     let waits = if oldest == 0 { 0 } else { now.saturating_sub(oldest) / SECOND_NS };
-    show([all, due, lost, waits, tasks]);
-    Ok(())
+    Ok([all, due, unreadable, waits, tasks])
 }
 
+/// Shows that to Prometheus.
 fn show(values: [i64; 5]) {
     let names = [
         "cyx_repair_queue",

@@ -25,7 +25,7 @@ use ed25519_dalek::SigningKey;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::run::{Step, Worker};
+use super::run::{self, Step, Worker};
 use super::segment::Segment;
 use super::{Nodes, hand, report};
 use crate::config::Config;

@@ -287,3 +287,41 @@ async fn a_node_is_read_from_by_few_at_a_time() {
     world.settle().await;
     assert_eq!(world.count("repair").await, 0, "the others had their turn");
 }
+
+/// Segments that cannot be read now, and for how many seconds the oldest shard has been due, as they are shown.
+async fn shown(world: &World) -> (i64, i64) {
+    let mut read = world.test.app.db.read().await.unwrap();
+    let [_, _, unreadable, oldest, _] = run::measure(&mut read, world.now()).await.unwrap();
+    (unreadable, oldest)
+}
+
+#[tokio::test]
+async fn segments_that_cannot_be_read_are_counted_while_too_few_of_their_nodes_answer() {
+    let mut world = World::new(1..=16, 31).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    let away = |world: &mut World, count: u8, up: bool| {
+        for number in 1..=count {
+            world.nodes.get_mut(&node(number).id).unwrap().up = up;
+        }
+        world.pass(20 * MINUTE);
+    };
+    away(&mut world, 5, false);
+    assert_eq!(world.registry().get(node(5).id).unwrap().state, Liveness::Offline);
+    world.settle().await;
+    assert_eq!(shown(&world).await.0, 1, "nothing is lost, and 9 of 10 are there");
+    away(&mut world, 5, true);
+    world.settle().await;
+    assert_eq!((shown(&world).await.0, world.count("repair").await), (0, 0));
+
+    // Nobody can take the shards that were left out, so they stay due while a node goes and comes back.
+    let mut world = World::new(1..=10, 32).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=10)).await;
+    world.settle().await;
+    assert_eq!((shown(&world).await.0, world.count("repair WHERE due = 1").await), (0, 4));
+    away(&mut world, 1, false);
+    world.settle().await;
+    assert_eq!(shown(&world).await.0, 1);
+    away(&mut world, 1, true);
+    world.settle().await;
+    assert_eq!(shown(&world).await.0, 0);
+}
