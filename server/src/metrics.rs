@@ -44,7 +44,7 @@ pub fn install() {
         "cyx_repair_unreadable",
         "Queued segments of which too few shards can be reached to read them"
     );
-    metrics::describe_gauge!("cyx_repair_oldest_seconds", "For how long the oldest shard that is due has been queued");
+    metrics::describe_gauge!("cyx_repair_oldest_seconds", "For how long the oldest lost shard has been due");
     metrics::describe_gauge!("cyx_repair_tasks", "Repairs and moves under way");
     metrics::describe_counter!(
         "cyx_repair_tasks_total",

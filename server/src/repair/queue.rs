@@ -438,8 +438,10 @@ async fn assess_one(conn: &mut Conn, backend: Backend, id: SegmentId, nodes: &No
             delete(conn, id, i64::from(shard)).await?;
             continue;
         }
+        // What turns due has waited since now, however long it had nothing to wait for.
         sqlx::query(
-            "UPDATE repair SET margin = $1, due = $2, assessed_ns = $3, unreadable = $4 WHERE segment = $5 AND shard = $6",
+            "UPDATE repair SET queued_ns = CASE WHEN due < $2 THEN $3 ELSE queued_ns END, margin = $1, due = $2, assessed_ns = $3, \
+             unreadable = $4 WHERE segment = $5 AND shard = $6",
         )
         .bind(health.margin())
         .bind(i64::from(verdict != Verdict::Wait))

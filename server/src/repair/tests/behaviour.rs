@@ -325,3 +325,20 @@ async fn segments_that_cannot_be_read_are_counted_while_too_few_of_their_nodes_a
     world.settle().await;
     assert_eq!(shown(&world).await.0, 0);
 }
+
+#[tokio::test]
+async fn a_shard_is_late_from_when_it_turned_due() {
+    let mut world = World::new(1..=14, 33).await;
+    world.upload_to(Scheme::DEFAULT, &ids(1..=14)).await;
+    for number in [3, 7] {
+        assert_eq!(shown(&world).await.1, 0, "13 of 14 are enough");
+        world.nodes.get_mut(&node(number).id).unwrap().up = false;
+        world.pass(5 * HOUR);
+        world.settle().await;
+    }
+    assert_eq!(world.count("repair WHERE due = 1").await, 2, "nobody can take them");
+    assert_eq!(shown(&world).await.1, 0);
+    world.pass(20 * MINUTE);
+    world.settle().await;
+    assert_eq!(shown(&world).await.1, 20 * 60);
+}
