@@ -34,6 +34,7 @@ pub fn install() {
     );
     metrics::describe_counter!("cyx_db_jobs_total", "Jobs that the database writer did");
     metrics::describe_gauge!("cyx_nodes", "Storage nodes, by state");
+    metrics::describe_gauge!("cyx_placement_nodes", "Nodes on which shards of one new segment may lie together");
     metrics::describe_gauge!("cyx_nodes_available_bytes", "Bytes that living nodes can still take");
     metrics::describe_gauge!(
         "cyx_repair_queue",

@@ -71,7 +71,8 @@ impl Network {
 
     /// Starts watching the nodes, and keeps them told of this server's keys.
     pub fn start(&self, db: &Db, tasks: &TaskTracker, stop: &CancellationToken) {
-        tasks.spawn(watch::watch(db.clone(), Arc::clone(&self.keys), self.registry.clone(), stop.clone()));
+        let (keys, registry, diversity) = (Arc::clone(&self.keys), self.registry.clone(), self.placements.diversity());
+        tasks.spawn(watch::watch(db.clone(), keys, registry, diversity, stop.clone()));
         tasks.spawn(keys::stay_announced(db.clone(), Arc::clone(&self.keys), stop.clone()));
     }
 }

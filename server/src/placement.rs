@@ -74,7 +74,9 @@ impl Placements {
         Ok(Self { db, keys, registry, options, pool, reads })
     }
 
-    fn diversity(&self) -> Diversity {
+    /// Whether nodes that are likely to fail together may hold shards of one segment.
+    #[must_use]
+    pub const fn diversity(&self) -> Diversity {
         if self.options.allow_colocated { Diversity::Colocated } else { Diversity::Apart }
     }
 

@@ -3,6 +3,7 @@
 //! Heartbeats change the registry at once and the database in batches: one transaction every few seconds for all nodes that
 //! reported meanwhile, none when nobody did.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::rows;
 use crate::audits::Standing;
 use crate::db::{Backend, Db, DbError};
 use crate::keys::ServerKeys;
+use crate::placement::choice::{Diversity, capacity};
 use crate::time::now_ns;
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -20,13 +22,16 @@ const WRITE_EVERY: Duration = Duration::from_secs(10);
 const REWARD_EVERY: Duration = Duration::from_secs(3600);
 /// How often a server looks for what others wrote: its siblings, or on an embedded database a command of its administrator.
 const MERGE_EVERY: Duration = Duration::from_secs(5);
+/// How often it is counted how many nodes a placement can have.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
-/// Watches until it is to stop, then writes down what is left.
-pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: CancellationToken) {
+/// Watches until it is to stop, then writes down what is left. `diversity` is that of placements.
+pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, diversity: Diversity, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (write_every, merge_every) = exchange(db.backend(), registry.patience().suspect);
     let (mut written, mut rewarded, mut merged) = (Instant::now(), Instant::now(), Instant::now());
+    let mut counted: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -38,6 +43,11 @@ pub async fn watch(db: Db, keys: Arc<ServerKeys>, registry: Registry, stop: Canc
         let now = Instant::now();
         let changed = registry.sweep(now);
         measure(&registry);
+        if counted.is_none_or(|counted| now.duration_since(counted) >= COUNT_EVERY) {
+            counted = Some(now);
+            let together = capacity(&registry.candidates(0, &HashSet::new()), diversity);
+            metrics::gauge!("cyx_placement_nodes").set(f64::from(u32::try_from(together).unwrap_or(u32::MAX)));
+        }
         if now.duration_since(rewarded) >= REWARD_EVERY {
             rewarded = now;
             registry.reward();
