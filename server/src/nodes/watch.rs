@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::registry::Registry;
+use super::registry::{Leaving, NodeRecord, Registry};
 use super::rows;
 use crate::audits::Standing;
 use crate::db::{Backend, Db, DbError};
@@ -74,12 +74,25 @@ fn exchange(backend: Backend, suspect: Duration) -> (Duration, Duration) {
     }
 }
 
+/// What nodes are counted under.
+const STATES: [&str; 7] = ["online", "suspect", "offline", "lost", "read-only", "exited", "disqualified"];
+
+/// The one of these that a node is counted under. Who has left, or was shut out and went, is no loss.
+fn shown(node: &NodeRecord) -> &'static str {
+    if node.leaving == Leaving::Exited {
+        "exited"
+    } else if node.standing == Standing::Disqualified && !node.state.is_reachable() {
+        "disqualified"
+    } else {
+        node.status()
+    }
+}
+
 /// Shows the state of the network to Prometheus.
 fn measure(registry: &Registry) {
-    let (mut states, mut available) =
-        ([("online", 0_u32), ("suspect", 0), ("offline", 0), ("lost", 0), ("read-only", 0)], 0_u64);
+    let (mut states, mut available) = (STATES.map(|state| (state, 0_u32)), 0_u64);
     for node in registry.all() {
-        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == node.status()) {
+        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == shown(&node)) {
             *count += 1;
         }
         if node.can_take(0) {
@@ -129,6 +142,20 @@ async fn merge(db: &Db, keys: &ServerKeys, registry: &Registry) -> Result<(), Db
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::registry::Liveness;
+    use crate::nodes::testing::node;
+
+    #[test]
+    fn who_has_left_is_not_lost() {
+        let lost = NodeRecord { state: Liveness::Lost, ..node(1) };
+        assert_eq!(shown(&lost), "lost");
+        assert_eq!(shown(&NodeRecord { leaving: Leaving::Exited, ..lost.clone() }), "exited");
+        assert_eq!(shown(&NodeRecord { leaving: Leaving::Exiting, ..lost.clone() }), "lost");
+        let failed = NodeRecord { standing: Standing::Disqualified, ..lost };
+        assert_eq!(shown(&failed), "disqualified");
+        assert_eq!(shown(&NodeRecord { state: Liveness::Online, ..failed }), "online");
+        assert!(STATES.contains(&shown(&node(2))));
+    }
 
     #[test]
     fn others_hear_of_a_heartbeat_in_time() {
