@@ -9,6 +9,7 @@
 //! | [`login`] | prelogin, auth key, one-time code |
 //! | [`guard`] | pauses after failures |
 //! | [`codes`] | which codes an account takes |
+//! | `challenge` | what waits for a code: the confirmation of a change, a recovery, a new address |
 //! | [`confirm`] | password and code once more, before what a stolen session must not do |
 //! | [`factors`] | authenticator apps and backup codes |
 //! | [`sessions`], [`devices`] | refresh, logout, device keys; the list of devices |

@@ -2,6 +2,17 @@
 //!
 //! A request comes in at [`server`], passes [`middleware`] and finds its handler by the table in [`router`], which also says who may
 //! call ([`access`], for gRPC [`calls`]). Handlers in [`rest`] are thin: they turn bodies into calls of other modules and results into bodies.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`server`], [`tls`], `greeting` | listeners, their TLS, and what a connection says first |
+//! | [`seats`] | connections: how many each address has, and whether one is asked anything |
+//! | [`middleware`], [`request_id`] | what every request passes; the id under which it appears in logs |
+//! | [`router`], [`access`], [`calls`] | which path leads where, and who may call which path and gRPC method |
+//! | [`throttle`] | requests per address, account and machine |
+//! | [`extract`], [`body`] | what handlers take out of a request; pieces of JSON bodies |
+//! | [`rest`] | handlers, one module per area |
+//! | [`ws`] | events as JSON over WebSocket |
 
 pub mod access;
 pub mod body;

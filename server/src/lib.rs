@@ -20,6 +20,7 @@
 //! | [`orders`], [`ledger`] | traffic; what nodes are paid for and what it comes to |
 //! | [`meta`], [`tree`], [`changes`], [`quota`] | the encrypted tree and its gRPC service, what changed, what it counts |
 //! | [`mail`] | letters to people |
+//! | [`backup`] | copies of the database, and coming back from them |
 //! | [`cli`], [`run`] | from the command line to a running server, and down again |
 //! | [`simulate`] | how likely a segment is lost |
 //! | [`metrics`], [`time`] | numbers for Prometheus; the time |

@@ -16,7 +16,10 @@
 //! | [`purge`], [`collect`] | what is gone for good, in bounded steps |
 //! | [`read`], [`file`] | questions |
 //! | [`buckets`] | buckets, their members and writer lists |
+//! | [`write_lease`] | the right to decide a bucket's namespace locally |
 //! | [`check`] | the invariants |
+//! | [`model`], [`sql`] | rows and the messages they become; statements over lists of keys |
+//! | [`error`] | why the tree does not do what it was asked to |
 
 pub mod apply;
 mod attributes;
