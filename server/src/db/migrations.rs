@@ -1,6 +1,6 @@
 //! Bringing the tables up to date.
 //!
-//! One file per area in `server/migrations/`. Each runs once, in a transaction, and is recorded by its number and the BLAKE3 of its
+//! One file per change in `server/migrations/`, in the order in which they came. Each runs once, in a transaction, and is recorded by its number and the BLAKE3 of its
 //! text; a database whose record differs, or has one more, belongs to another version and is refused. Once released a file never
 //! changes: what is needed later comes as a new file. In the files `BYTES` stands for `BLOB` (SQLite) or `BYTEA` (PostgreSQL).
 
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::{Backend, Conn, DbError};
 
-/// Number and text of every migration, in order.
+/// Number and text of every migration, in order. No file has the numbers 16 and 17, and none may take them now: later ones have run without it.
 const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/0001_accounts.sql")),
     (2, include_str!("../../migrations/0002_tree.sql")),
