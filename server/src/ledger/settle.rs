@@ -3,9 +3,7 @@
 //! How money gets to operators is behind a trait. The one that is always there writes files for whoever pays by bank or otherwise.
 //! It may be asked twice for the same payouts, if the server ends in between: it has to do the same again.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cyx_core::ids::{AccountId, NodeId};
@@ -18,6 +16,7 @@ use thiserror::Error;
 use super::close::{Books, operator_account, paid_account};
 use super::unsigned;
 use crate::auth::column_id;
+use crate::backup::copy;
 use crate::db::{Conn, Db, DbError};
 use crate::time::{now_ns, rfc3339};
 
@@ -78,12 +77,16 @@ impl Exporter {
             let path = path.to_owned();
             move |source| SettlementError::File { path, source }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed(&self.folder))?;
+        // All of it is durable before the ledger says that it was paid, the names too.
+        copy::private_folder(&self.folder)
+            .and_then(|()| copy::sync_parent(&self.folder))
+            .map_err(failed(&self.folder))?;
         let json =
             serde_json::to_string_pretty(payouts).map_err(io::Error::other).map_err(failed(&self.folder))? + "\n";
         for (extension, text) in [("csv", csv(payouts)), ("json", json)] {
             let path = self.folder.join(format!("{name}.{extension}"));
-            replace(&path, &text).map_err(failed(&path))?;
+            // Whoever pays never reads half a file.
+            copy::write_private(&path, text.as_bytes()).map_err(failed(&path))?;
         }
         Ok(name)
     }
@@ -93,15 +96,6 @@ impl Settlement for Exporter {
     fn settle<'a>(&'a self, epoch: i64, payouts: &'a [Payout]) -> BoxFuture<'a, Result<String, SettlementError>> {
         Box::pin(async move { self.write(epoch, payouts) })
     }
-}
-
-/// Written beside and renamed, so that whoever pays never reads half a file.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
 }
 
 /// Payouts as a table (RFC 4180). Addresses come from operators: one that a spreadsheet would take for a formula is marked as text.
