@@ -7,8 +7,8 @@ pub mod rebalancer;
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::app::{App, AppState, StartError};
+use crate::backup::copy;
 use crate::backup::ship::{ShipError, ShipOptions, Shipper};
 use crate::config::{Config, Part};
 use crate::db::Location;
@@ -56,6 +57,12 @@ pub enum RunError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// Another server uses the folder that an embedded database outside of the data folder lies in.
+    #[error("another cyx-server uses the folder of the database {}", database.display())]
+    DatabaseBusy {
+        /// Which database.
+        database: PathBuf,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -85,7 +92,7 @@ pub struct Running {
     tasks: TaskTracker,
     shipping: Option<Shipping>,
     /// Held until the server stopped.
-    _lock: Option<File>,
+    _locks: Vec<File>,
 }
 
 /// The log is shipped until after the last write, so it does not end with the other tasks.
@@ -101,7 +108,7 @@ impl Running {
     /// [`RunError`].
     pub async fn start(config: Config) -> Result<Self, RunError> {
         metrics::install();
-        let lock = lock(&config).await?;
+        let locks = lock(&config).await?;
         let tls = config.tls.as_ref().map(tls::load).transpose().map_err(StartError::from)?;
         let app = App::open(config).await?;
         let shipping = start_shipping(&app).await?;
@@ -119,7 +126,7 @@ impl Running {
         tasks.spawn(nodes.serve(app.shutdown.clone()));
         start_background(&app, &tasks);
         tracing::info!(%http, %grpc, version = env!("CARGO_PKG_VERSION"), "the server is ready");
-        Ok(Self { app, http, grpc, identity, tasks, shipping, _lock: lock })
+        Ok(Self { app, http, grpc, identity, tasks, shipping, _locks: locks })
     }
 
     /// Lets requests and background work end, then closes the database.
@@ -145,20 +152,40 @@ async fn wind_down(app: &AppState, tasks: &TaskTracker) {
     app.db.close().await;
 }
 
-/// Two servers on one embedded database would not hear of each other's changes and revocations.
-async fn lock(config: &Config) -> Result<Option<File>, RunError> {
-    if matches!(config.database.location, Location::Postgres(_)) {
-        return Ok(None);
-    }
+/// Two servers on one embedded database would not hear of each other's changes and revocations. One that `DATABASE_URL` names may lie outside of
+/// the data folder, perhaps in another server's.
+async fn lock(config: &Config) -> Result<Vec<File>, RunError> {
+    let Location::Sqlite(database) = &config.database.location else { return Ok(Vec::new()) };
     let folder = &config.data_dir;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK_FILE))?;
+    copy::private_folder(folder)?;
+    if let Some(folder) = database.parent() {
+        copy::private_folder(folder)?;
+    }
+    let mut locks = vec![hold(&folder.join(LOCK_FILE), || RunError::Busy { folder: folder.clone() }).await?];
+    if let Some((lock, database)) = lock_of_database(config) {
+        locks.push(hold(&lock, || RunError::DatabaseBusy { database: database.clone() }).await?);
+    }
+    Ok(locks)
+}
+
+/// The lock in the folder of an embedded database that lies elsewhere than in the data folder, and which database that is.
+pub(crate) fn lock_of_database(config: &Config) -> Option<(PathBuf, PathBuf)> {
+    let Location::Sqlite(database) = &config.database.location else { return None };
+    // By their own names, whatever leads to them. The file may not be there yet.
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = real(&Path::new(".").join(real(database).parent()?));
+    (folder != real(&config.data_dir)).then(|| (folder.join(LOCK_FILE), database.clone()))
+}
+
+/// Locks a file, which is made if it is not there.
+async fn hold(path: &Path, busy: impl Fn() -> RunError) -> Result<File, RunError> {
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     let deadline = Instant::now() + LOCK_WAIT;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
+            Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => tokio::time::sleep(LOCK_PAUSE).await,
-            Err(TryLockError::WouldBlock) => return Err(RunError::Busy { folder: folder.clone() }),
+            Err(TryLockError::WouldBlock) => return Err(busy()),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
@@ -284,4 +311,34 @@ fn print_ready_line(app: &AppState, addresses: &[(&str, Option<SocketAddr>)]) ->
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::config;
+
+    #[tokio::test]
+    async fn of_two_servers_on_one_file_the_second_does_not_start_wherever_its_data_folder_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [mut one, mut other] = ["one", "other"].map(|name| config(&dir.path().join(name)));
+        let file = dir.path().join("shared/cyx.db");
+        assert_eq!(lock_of_database(&one), None, "the lock of the data folder is enough");
+        one.database.location = Location::Sqlite(file.clone());
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
+        other.database.location = Location::Sqlite(dir.path().join("link/shared/cyx.db"));
+        let locks = lock(&one).await.unwrap();
+        std::fs::write(&file, "").unwrap();
+        for refused in [lock(&other).await.map(drop).unwrap_err(), other.try_start().await.unwrap_err()] {
+            assert!(matches!(refused, RunError::DatabaseBusy { .. }), "{refused}");
+        }
+        drop(locks);
+        let locks = lock(&other).await.unwrap();
+        // The other way round: the folder that the database lies in is somebody's data folder.
+        let owner = config(&dir.path().join("shared"));
+        assert!(matches!(lock(&owner).await.unwrap_err(), RunError::Busy { .. }));
+        drop(locks);
+        let _locks = lock(&owner).await.unwrap();
+        assert!(matches!(lock(&one).await.unwrap_err(), RunError::DatabaseBusy { .. }));
+    }
 }

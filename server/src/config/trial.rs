@@ -12,7 +12,7 @@ use crate::app::StartError;
 use crate::db::{Db, Location};
 use crate::http::tls;
 use crate::keys::file::look;
-use crate::run::{LOCK_FILE, RunError};
+use crate::run::{self, LOCK_FILE, RunError};
 use crate::{mail, tokens};
 
 impl Config {
@@ -28,6 +28,9 @@ impl Config {
         if self.is_served() || matches!(self.database.location, Location::Postgres(_)) {
             return Ok(());
         }
+        if let Some((_, database)) = run::lock_of_database(self).filter(|(lock, _)| is_locked(lock)) {
+            return Err(RunError::DatabaseBusy { database });
+        }
         for (_, address) in self.listeners() {
             TcpListener::bind(address).map_err(|source| RunError::Listen { address, source })?;
         }
@@ -36,8 +39,7 @@ impl Config {
 
     /// Whether a server has the data folder.
     fn is_served(&self) -> bool {
-        let lock = File::open(self.data_dir.join(LOCK_FILE)).map(|file| file.try_lock_shared());
-        matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+        is_locked(&self.data_dir.join(LOCK_FILE))
     }
 
     /// Looks at what else a start would read or make: certificate and key, secrets and signing keys, folders, the addresses of mail server and
@@ -75,6 +77,11 @@ impl Config {
         }
         Ok(self.database.check()?)
     }
+}
+
+fn is_locked(path: &Path) -> bool {
+    let lock = File::open(path).map(|file| file.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 fn file_error(path: &Path, source: io::Error) -> ConfigError {
