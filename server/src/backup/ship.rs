@@ -8,8 +8,9 @@
 //! old generation goes on. A clean stop, after which there is no
 //! log any more, leaves word of how the database file was ([`super::end`]); a crash leaves the log.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use super::tail::{Checkpoint, Step, Tail, log_of};
 use crate::db::{Backend, Conn, Db, DbError};
 use crate::time::now_ns;
 
+/// Name of the file in the folder that whoever ships into it locks.
+pub(crate) const LOCK: &str = "shipping.lock";
 /// How often the log is looked at.
 const EVERY: Duration = Duration::from_millis(200);
 /// The log is checkpointed when so much of it was shipped.
@@ -61,6 +64,9 @@ pub enum ShipError {
     /// The database is a PostgreSQL server.
     #[error("only the embedded database ships its log: PostgreSQL has `archive_command` and `pg_receivewal`")]
     Postgres,
+    /// Another server ships into the folder.
+    #[error("another running cyx-server ships its log into {}: give this one a folder of its own, or none", .0.display())]
+    Taken(PathBuf),
     /// The folder cannot be used.
     #[error("shipping the write-ahead log: {0}")]
     Folder(#[from] io::Error),
@@ -108,6 +114,8 @@ pub struct Shipper {
     next_checkpoint: Instant,
     next_generation: Instant,
     next_report: Instant,
+    /// Held for as long as anything is shipped.
+    _claim: Option<File>,
 }
 
 impl Shipper {
@@ -123,6 +131,7 @@ impl Shipper {
         let file = Arc::new(File::open(&database)?);
         let (lock, copy) = (db.connect().await?, db.connect().await?);
         super::copy::private_folder(&options.folder)?;
+        let claim = claim(&options.folder)?;
         let now = Instant::now();
         let current = resume(&options.folder, &database)?;
         Ok(Self {
@@ -138,6 +147,7 @@ impl Shipper {
             next_checkpoint: now,
             next_generation: now,
             next_report: now,
+            _claim: claim,
         })
     }
 
@@ -382,6 +392,21 @@ impl Shipper {
     #[must_use]
     pub fn generation(&self) -> Option<&Path> {
         self.current.as_ref().map(|current| current.generation.folder.as_path())
+    }
+}
+
+/// Locks the folder. Of two servers that ship into one, each would take the other's state for the newest, above all a restored one that was
+/// started to try the backup out, beside the server that the backup is of. Whoever takes the place of a server that is gone finds the
+/// lock free.
+fn claim(folder: &Path) -> Result<Option<File>, ShipError> {
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(ShipError::Taken(folder.to_owned())),
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, folder = %folder.display(), "whether another server ships into the folder cannot be told");
+            Ok(None)
+        }
     }
 }
 

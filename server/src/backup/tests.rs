@@ -9,7 +9,7 @@ use sqlx::{Executor as _, Row as _};
 use super::generation::Generation;
 use super::online::{MANIFEST, backup};
 use super::restore::{RestoreError, Restored, Secrets, restore};
-use super::ship::{ShipOptions, Shipper};
+use super::ship::{ShipError, ShipOptions, Shipper};
 use super::{DATABASE, piece};
 use crate::db::{Db, DbConfig, DbError, Location};
 use crate::keys::ServerKeys;
@@ -169,6 +169,18 @@ async fn everything_committed_before_the_last_ship_is_restored() {
     assert_eq!(found, (0..=shipped).collect());
     assert!(restored.replayed.is_some_and(|replayed| replayed.commits >= 18));
     assert_eq!(generations(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn no_two_servers_ship_into_one_folder_and_whoever_comes_after_one_may() {
+    let server = Server::new().await;
+    let first = server.shipper().await;
+    let options =
+        ShipOptions { folder: server.path("shipped"), data_dir: server.path("elsewhere"), keep: Duration::ZERO };
+    let refused = Shipper::start(&server.db, options).await.map(drop).unwrap_err();
+    assert!(matches!(&refused, ShipError::Taken(folder) if *folder == server.path("shipped")), "{refused}");
+    drop(first);
+    server.shipper().await;
 }
 
 #[tokio::test]
@@ -437,7 +449,8 @@ async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
     copied(&server).await;
     let old = generations(&server);
     assert_eq!(old.len(), 1);
-    // What came up to now is shipped where it can be restored from.
+    // What came up to now is shipped where it can be restored from, by a second one that is kept from seeing the first.
+    std::fs::remove_file(server.path("shipped/shipping.lock")).unwrap();
     let mut other = server.shipper().await;
     other.step().await.unwrap();
     drop(other);

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 
 use super::{Config, ConfigError, MailRoute, Part, invalid};
 use crate::app::StartError;
+use crate::backup::ship::{self, ShipError};
 use crate::db::{Db, Location};
 use crate::http::tls;
 use crate::keys::file::look;
@@ -30,6 +31,9 @@ impl Config {
         }
         if let Some((_, database)) = run::lock_of_database(self).filter(|(lock, _)| is_locked(lock)) {
             return Err(RunError::DatabaseBusy { database });
+        }
+        if let Some(folder) = self.ship_wal.as_ref().filter(|folder| is_locked(&folder.join(ship::LOCK))) {
+            return Err(ShipError::Taken(folder.clone()).into());
         }
         for (_, address) in self.listeners() {
             TcpListener::bind(address).map_err(|source| RunError::Listen { address, source })?;
@@ -153,6 +157,17 @@ mod tests {
         busy.try_start().await.unwrap_err();
         lock.lock().unwrap();
         busy.try_start().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_another_server_ships_into_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { ship_wal: Some(dir.path().to_owned()), ..config(&dir.path().join("data")) };
+        let lock = File::create(dir.path().join(ship::LOCK)).unwrap();
+        config.try_start().await.unwrap();
+        lock.lock().unwrap();
+        let error = config.try_start().await.unwrap_err();
+        assert!(matches!(error, RunError::Ship(ShipError::Taken(_))), "{error}");
     }
 
     #[tokio::test]
