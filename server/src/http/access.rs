@@ -3,9 +3,12 @@
 //! The table's type has no default, so a path without a rule does not compile. What a handler needs beyond it, for example that a
 //! bucket is the caller's, it checks itself; a test walks every path with every kind of caller.
 
+use std::net::IpAddr;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use cyx_core::error::ErrorCode;
 
 use crate::app::AppState;
 use crate::auth::{self, Permission};
@@ -16,7 +19,7 @@ use super::extract::client_ip;
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody, as often as they like: it is about the server alone.
+    /// Anybody: it is about the server alone. Limited per address, so that whoever watches the server does not notice.
     Public,
     /// Anybody, because the body or query holds the secret, or there is none yet. Limited per address.
     Anyone,
@@ -39,36 +42,55 @@ pub enum Access {
 #[derive(Clone)]
 pub(super) struct Rule(pub(super) AppState, pub(super) Access);
 
-/// Lets through who may call; handlers find the caller in the request.
+/// Lets through who may call; handlers find the caller in the request. Whoever cannot say who they are counts as their address, and everybody
+/// else before it is asked whether they may.
 pub(super) async fn enforce(
     State(Rule(app, access)): State<Rule>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let ip = client_ip(&app, request.headers(), request.extensions());
     match access {
-        Access::Public => {}
-        Access::Anyone => app.throttle.address(client_ip(&app, request.headers(), request.extensions()))?,
+        Access::Public => app.throttle.public(ip)?,
+        Access::Anyone => app.throttle.address(ip)?,
         Access::Machine => {
-            let machine = auth::authenticate_machine(&app, auth::bearer(request.headers())?).await?;
+            let machine = counted(&app, ip, auth::machine_calling(&app, request.headers()).await)?;
             request.extensions_mut().insert(machine);
         }
         Access::Member | Access::MemberWith(_) => {
-            let member = auth::authenticate_member(&app, auth::bearer(request.headers())?).await?;
+            let member = match auth::bearer(request.headers()) {
+                Ok(token) => auth::authenticate_member(&app, token).await,
+                Err(error) => Err(error),
+            };
+            let member = counted(&app, ip, member)?;
+            app.throttle.account(member.account)?;
             if let Access::MemberWith(permission) = access {
                 member.require(permission)?;
             }
-            app.throttle.account(member.account)?;
             request.extensions_mut().insert(member);
         }
         Access::Person | Access::Confirmed | Access::Admin => {
-            let caller = auth::authenticate(&app, auth::bearer(request.headers())?).await?;
+            let caller = match auth::bearer(request.headers()) {
+                Ok(token) => auth::authenticate(&app, token).await,
+                Err(error) => Err(error),
+            };
+            let caller = counted(&app, ip, caller)?;
+            app.throttle.account(caller.account)?;
             match access {
                 Access::Admin => caller.require_admin()?,
                 _ => caller.require_person()?,
             }
-            app.throttle.account(caller.account)?;
             request.extensions_mut().insert(caller);
         }
     }
     Ok(next.run(request).await)
+}
+
+/// A request whose token is not good is one without a token.
+fn counted<T>(app: &AppState, ip: IpAddr, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+    use ErrorCode::{InvalidCredentials, PermissionDenied, TokenExpired};
+    if outcome.as_ref().is_err_and(|error| matches!(error.code, InvalidCredentials | PermissionDenied | TokenExpired)) {
+        app.throttle.address(ip)?;
+    }
+    outcome
 }

@@ -1,4 +1,4 @@
-//! Requests per address and per account: a bucket of tokens each, that fills again with time.
+//! Requests per address, account and machine: a bucket of tokens each, that fills again with time.
 //!
 //! This is about load, in memory and per process. What must hold between processes and restarts, above all guesses at secrets, is
 //! counted in the database ([`crate::accounts::guard`], [`crate::accounts::limits`]).
@@ -26,11 +26,13 @@ struct Rate {
     per_second: f64,
 }
 
-/// Without a token: logins, registrations and the like, per address. Many people may share one.
+/// Without a good token: logins, registrations and the like, per address. Many people may share one.
 const ADDRESS: Rate = Rate { burst: 600.0, per_second: 10.0 };
+/// About the server alone, per address: several who watch it may share one.
+const PUBLIC: Rate = Rate { burst: 600.0, per_second: 50.0 };
 /// With a token, per account.
 const ACCOUNT: Rate = Rate { burst: 1200.0, per_second: 40.0 };
-/// gRPC of a storage node's machine, which reports every half minute.
+/// A storage node's machine, over REST and gRPC, which reports every half minute.
 const MACHINE: Rate = Rate { burst: 1000.0, per_second: 20.0 };
 /// What is saved up of gRPC calls: so many seconds' worth.
 const CALLS_SAVED: f64 = 10.0;
@@ -41,6 +43,8 @@ const CALLS_SHARED: f64 = 2.0;
 enum Who {
     /// A hash of the address, as counters name it.
     Address([u8; 16]),
+    /// The same, about the server alone.
+    Public([u8; 16]),
     Account(AccountId),
     /// The same, for gRPC.
     CallsFrom([u8; 16]),
@@ -73,6 +77,14 @@ impl Throttle {
     /// [`ErrorCode::RateLimited`] with the time to wait.
     pub fn address(&self, ip: IpAddr) -> Result<(), ApiError> {
         self.take(Who::Address(key(ip)), ADDRESS, Instant::now())
+    }
+
+    /// Takes a token of an address that asks about the server alone.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] with the time to wait.
+    pub fn public(&self, ip: IpAddr) -> Result<(), ApiError> {
+        self.take(Who::Public(key(ip)), PUBLIC, Instant::now())
     }
 
     /// Takes a token of an account.

@@ -234,6 +234,32 @@ async fn too_many_requests_are_refused_with_the_time_to_wait_and_browsers_get_no
 }
 
 #[tokio::test]
+async fn who_has_no_good_token_or_asks_about_the_server_is_limited_too() {
+    let server = TestServer::with(|config| config.behind_proxy = true).await;
+    let web = reqwest::Client::new();
+    let get = async |path: &str, from: &str| {
+        let request = web.get(server.url(path)).header("x-forwarded-for", from).bearer_auth("not a token");
+        request.send().await.unwrap().status()
+    };
+    for (path, from) in [("/api/v1/quota", "192.0.2.1"), ("/api/auth/sessions", "192.0.2.2"), ("/version", "192.0.2.3")]
+    {
+        let first = get(path, from).await;
+        assert_ne!(first, StatusCode::TOO_MANY_REQUESTS);
+        let mut last = first;
+        for _ in 0..5_000 {
+            last = get(path, from).await;
+            if last != first {
+                break;
+            }
+        }
+        assert_eq!(last, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(get(path, "192.0.2.9").await, first, "others are not concerned");
+    }
+    assert_eq!(get("/health", "192.0.2.1").await, StatusCode::OK, "whoever watches does not suffer from it");
+    assert_eq!(get("/version", "192.0.2.1").await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_lock_says_how_long_it_lasts() {
     let server = TestServer::with(|config| config.behind_proxy = true).await;
     let web = reqwest::Client::new();
