@@ -185,6 +185,7 @@ pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) ->
         "DELETE FROM backup_code WHERE account = $1",
         "DELETE FROM wallet WHERE account = $1",
         "DELETE FROM storage_day WHERE account = $1",
+        "DELETE FROM enrolment WHERE owner = $1",
         "DELETE FROM machine WHERE owner = $1",
         "DELETE FROM bucket_member WHERE account = $1",
         "DELETE FROM audit_subject WHERE account = $1",

@@ -89,6 +89,9 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     assert_eq!(ada.get("/api/identity", &session.access).await.body["delete_at"], Value::Null);
     crate::accounts::closing::erase_due(&server.running.app).await.unwrap();
     let session = ada.log_in().await;
+    ada.send("/api/machines/enrolments", &session.access, json!({"label": "ada's rack"})).await;
+    let enrolments = "SELECT CAST(COUNT(*) AS BIGINT) FROM enrolment";
+    assert_eq!(count(&server, enrolments).await, 1);
 
     let confirmed = ada.mailed_confirmation(&session.access).await;
     ada.send("/api/v1/account/delete", &session.access, confirmed).await;
@@ -101,6 +104,7 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     ada.await_letter("Your cyx account is deleted").await;
     let named = "SELECT CAST(COUNT(*) AS BIGINT) FROM account WHERE email LIKE '%ada%' OR username LIKE '%ada%'";
     assert_eq!(count(&server, named).await, 0);
+    assert_eq!(count(&server, enrolments).await, 0);
     assert_eq!(count(&server, "SELECT CAST(COUNT(*) AS BIGINT) FROM audit_subject").await, 1);
     assert_eq!(count(&server, "SELECT CAST(COUNT(*) AS BIGINT) FROM bucket_member").await, 1);
     let check = crate::audit::check(&mut server.running.app.db.read().await.unwrap()).await.unwrap();
