@@ -326,6 +326,8 @@ pub async fn revoke(app: &AppState, caller: &Caller, key: ApiKeyId, ip: IpAddr) 
             let name: String = found.try_get(0)?;
             revoke_one(c, key).await?;
             audit::record(c, Event::owner(account, Action::ApiKeyRevoked, ip).with(format!("{key} {name}"))).await?;
+            let letter = Letter::Notice { notice: Notice::ApiKeyRevoked, detail: name };
+            mail::enqueue_to(c, account, &letter).await?;
             Ok(Ok(()))
         })
     })

@@ -8,11 +8,13 @@ use cyx_core::ids::{AccountId, SessionId};
 use sqlx::Row as _;
 
 use super::confirm::{Outcome, run_and_forget};
+use super::password::told;
 use crate::app::{App, AppState};
 use crate::audit::{self, Action, Event};
 use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
+use crate::mail::Notice;
 use crate::time::now_ns;
 
 /// Most sessions that are shown.
@@ -110,6 +112,9 @@ pub async fn end_others(app: &AppState, caller: &Caller, keep_current: bool, ip:
             let ended = end_all(c, account, keep).await?;
             let event = Event::owner(account, Action::SessionsRevoked, ip).with(format!("{ended} sessions"));
             audit::record(c, event).await?;
+            if ended > 0 {
+                told(c, account, Notice::SessionsEnded, ip).await?;
+            }
             Ok(Ok(ended))
         })
     })

@@ -85,6 +85,12 @@ notices! {
     /// A new API key; the detail is its name.
     ApiKeyCreated = "api-key-created", "Your cyx account has a new API key",
         "an API key was made for your account. Programs that\nhave it can use your account without you.\n\nIts name:";
+    /// An API key was revoked; the detail is its name.
+    ApiKeyRevoked = "api-key-revoked", "An API key of your cyx account was revoked",
+        "an API key of your account was revoked. Programs that\nhave it cannot use your account any more.\n\nIts name:";
+    /// All sessions, or all others, were ended.
+    SessionsEnded = "sessions-ended", "Devices were logged out of your cyx account",
+        "all devices were logged out of your account, or all but\nthe one that asked for it.\n\nDone from:";
     /// The account will be deleted; the detail is when.
     DeletionPlanned = "deletion-planned", "Your cyx account will be deleted",
         "your account and everything in it will be deleted.\nUntil then you can log in and change your mind:\n\n    cyx account keep\n\nIt will be deleted at:";

@@ -78,6 +78,7 @@ async fn a_key_is_made_exchanged_listed_and_revoked() {
     let (_, foreign) = Person::verified(&server, "grace").await;
     assert_eq!(revoke(foreign.access).await.code(), "NOT_FOUND");
     assert_eq!(revoke(session.access.clone()).await.body, json!({}));
+    ada.await_letter("An API key of your cyx account was revoked").await;
     assert_eq!(revoke(session.access.clone()).await.code(), "NOT_FOUND");
     assert_eq!(ada.get("/api/identity", &token).await.code(), "INVALID_CREDENTIALS", "its tokens end at once");
     assert_eq!(ada.exchange(id, &AUTH).await.code(), "INVALID_CREDENTIALS");

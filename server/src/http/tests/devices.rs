@@ -52,6 +52,7 @@ async fn all_sessions_end_or_all_but_this_one() {
     let path = "/api/auth/sessions?keep_current=true";
     let ended = ada.call(Method::DELETE, path, Some(&second.access), None).await;
     assert_eq!(ended.body, json!({"revoked": 2}));
+    ada.await_letter("Devices were logged out of your cyx account").await;
     for gone in [&first, &third] {
         assert_eq!(ada.get("/api/identity", &gone.access).await.code(), "INVALID_CREDENTIALS");
         assert_eq!(ada.refresh(&gone.refresh).await.code(), "INVALID_CREDENTIALS");
