@@ -1,6 +1,7 @@
-//! Everything that the server holds about an account, as lines of JSON: `{"table": …, "row": {…}}`.
+//! What the server holds about an account, as lines of JSON: `{"table": …, "row": {…}}`.
 //!
-//! Bytes are base64. Left out is only what would help to break in: hashes of secrets, and what secrets are derived from. What is
+//! Bytes are base64. Left out is what would help to break in: hashes of secrets, and what secrets are derived from; what lives for minutes or
+//! until it is sent: logins and changes that wait for a code, letters; and orders for the account's nodes, which others signed. What is
 //! encrypted comes encrypted: only the owner can open it. Read page by page, so that no export holds up the database; what
 //! changes meanwhile may be there in its old or its new form.
 
@@ -29,6 +30,8 @@ struct Table(&'static str, &'static str, &'static str);
 
 const OWN_BUCKETS: &str = "bucket IN (SELECT id FROM bucket WHERE owner = $1)";
 
+const OWN_NODES: &str = "node IN (SELECT id FROM node WHERE operator = $1)";
+
 const TABLES: &[Table] = &[
     Table("account", "id = $1", "id"),
     Table("session", "account = $1", "id"),
@@ -38,9 +41,13 @@ const TABLES: &[Table] = &[
     Table("machine", "owner = $1", "id"),
     Table("enrolment", "owner = $1", "token_hash"),
     Table("node", "operator = $1", "id"),
+    Table("node_audit", OWN_NODES, "node"),
+    Table("ledger_period", OWN_NODES, "node, begins"),
+    Table("ledger_posting", OWN_NODES, "epoch, node, reason"),
     Table("ledger_statement", "operator = $1", "epoch, node"),
     Table("ledger_payout", "operator = $1", "epoch, node"),
     Table("traffic_account", "account = $1", "month"),
+    Table("traffic_grant", "account = $1", "id"),
     Table("lease", "account = $1", "id"),
     Table("bucket", "owner = $1", "id"),
     Table("bucket_member", "account = $1", "bucket"),
