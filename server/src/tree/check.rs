@@ -19,7 +19,7 @@ use super::model::{BucketRow, InodeKind, InodeRow};
 use super::{BUCKET_COLUMNS, INODE_COLUMNS, sql};
 use crate::db::{Conn, DbError};
 
-/// Findings beyond this many are not listed.
+/// Findings beyond this many are counted and not listed.
 const FINDINGS_MAX: usize = 1000;
 /// Rows of a table that are in memory at a time. With the largest metadata that is 80 MiB.
 const PAGE: usize = 1000;
@@ -48,17 +48,29 @@ pub async fn check(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     }
     check_accounts(conn, &by_owner, &mut findings).await?;
     check_strays(conn, &mut findings).await?;
-    Ok(findings.0)
+    Ok(findings.listed())
 }
 
 #[derive(Default)]
-struct Findings(Vec<String>);
+struct Findings {
+    first: Vec<String>,
+    more: u64,
+}
 
 impl Findings {
     fn add(&mut self, finding: String) {
-        if self.0.len() < FINDINGS_MAX {
-            self.0.push(finding);
+        if self.first.len() < FINDINGS_MAX {
+            self.first.push(finding);
+        } else {
+            self.more += 1;
         }
+    }
+
+    fn listed(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.first.push(format!("{} more like these are not listed", self.more));
+        }
+        self.first
     }
 }
 
@@ -552,5 +564,21 @@ impl Check<'_> {
             Err(_) => self.found("has a writer list that is not valid"),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_that_are_not_listed_are_counted() {
+        let listed = |count: usize| {
+            let mut findings = Findings::default();
+            (0..count).for_each(|number| findings.add(number.to_string()));
+            findings.listed()
+        };
+        assert_eq!(listed(FINDINGS_MAX).len(), FINDINGS_MAX);
+        assert_eq!(listed(FINDINGS_MAX + 2).last().unwrap(), "2 more like these are not listed");
     }
 }
