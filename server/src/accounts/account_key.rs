@@ -226,7 +226,7 @@ async fn swap(
     let own = check_buckets(c, account, new).await?;
     let api_keys = ApiKeys::read(c, account, new).await?;
     granted!(asker.password(c, &new.auth_hash).await?);
-    granted!(asker.confirmed(c, confirmation).await?);
+    let taken = granted!(asker.confirmed(c, confirmation).await?);
 
     let mut changes = Vec::with_capacity(new.buckets.len());
     for bucket in &new.buckets {
@@ -246,6 +246,7 @@ async fn swap(
     }
     api_keys.go_on(c, new).await?;
     write_account(c, asker, new, epoch).await?;
+    asker.note_confirmed(c, taken).await?;
     audit::record(c, Event::owner(account, Action::AccountKeyReplaced, asker.ip).with(format!("epoch {epoch}")))
         .await?;
     told(c, account, Notice::AccountKeyReplaced, asker.ip).await?;

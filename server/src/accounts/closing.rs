@@ -176,7 +176,6 @@ pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) ->
     }
     let letter = Letter::Notice { notice: Notice::Deleted, detail: rfc3339(now) };
     mail::enqueue(c, &row.try_get::<String, _>(0)?, &letter).await?;
-    audit::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;
     for text in [
         "DELETE FROM session WHERE account = $1",
         "DELETE FROM login WHERE account = $1",
@@ -185,10 +184,9 @@ pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) ->
         "DELETE FROM backup_code WHERE account = $1",
         "DELETE FROM wallet WHERE account = $1",
         "DELETE FROM storage_day WHERE account = $1",
-        "DELETE FROM enrolment WHERE owner = $1",
         "DELETE FROM machine WHERE owner = $1",
+        "DELETE FROM enrolment WHERE owner = $1",
         "DELETE FROM bucket_member WHERE account = $1",
-        "DELETE FROM audit_subject WHERE account = $1",
     ] {
         sqlx::query(text).bind(account.to_vec()).execute(&mut *c).await?;
     }
@@ -206,8 +204,11 @@ pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) ->
     .bind(none)
     .bind(&[0_u8; 32][..])
     .bind(now)
-    .execute(c)
+    .execute(&mut *c)
     .await?;
+    // The last entry under the account's key, which ends with it.
+    audit::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;
+    sqlx::query("DELETE FROM audit_subject WHERE account = $1").bind(account.to_vec()).execute(c).await?;
     Ok(true)
 }
 

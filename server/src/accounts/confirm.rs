@@ -115,8 +115,10 @@ where
     move |c| {
         let (asker, confirmation, job) = (asker.clone(), confirmation.clone(), Arc::clone(&job));
         Box::pin(async move {
-            granted!(asker.confirmed(c, &confirmation).await?);
-            job(c, asker).await
+            let taken = granted!(asker.confirmed(c, &confirmation).await?);
+            let outcome = job(c, asker.clone()).await?;
+            asker.note_confirmed(c, taken).await?;
+            Ok(outcome)
         })
     }
 }
@@ -179,8 +181,8 @@ impl Asker {
         Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "the password is wrong")))
     }
 
-    /// Takes a confirmation: it is used up.
-    pub(super) async fn confirmed(&self, c: &mut Conn, confirmation: &Confirmation) -> Outcome<()> {
+    /// Takes a confirmation: it is used up. [`Self::note_confirmed`] writes it down, once the job it is for has all its rows.
+    pub(super) async fn confirmed(&self, c: &mut Conn, confirmation: &Confirmation) -> Outcome<Taken> {
         let (attempt, ..) = self.attempt(c).await?;
         granted!(attempt.check(c).await?);
         let found = challenge::attempt(c, confirmation.id, Kind::Confirm).await?;
@@ -196,11 +198,15 @@ impl Asker {
             return Ok(Err(wrong_code()));
         };
         challenge::end(c, confirmation.id).await?;
+        Ok(Ok(taken))
+    }
+
+    /// Writes down that a confirmation was taken: at the end, because whoever has the end of the log waits for nothing else.
+    pub(super) async fn note_confirmed(&self, c: &mut Conn, taken: Taken) -> Result<(), DbError> {
         if taken == Taken::Backup {
             audit::record(c, Event::owner(self.account, Action::BackupCodeUsed, self.ip)).await?;
         }
-        audit::record(c, Event::owner(self.account, Action::Confirmed, self.ip)).await?;
-        Ok(Ok(()))
+        audit::record(c, Event::owner(self.account, Action::Confirmed, self.ip)).await
     }
 }
 

@@ -257,24 +257,18 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
     }
     remove_login(c, new.id).await?;
     attempt.passed(c).await?;
-    if taken == Taken::Backup {
-        audit::record(c, Event::anyone(Some(account), Action::BackupCodeUsed, new.ip)).await?;
-    }
-    audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).with(device.clone())).await?;
     sqlx::query("UPDATE account SET verified = 1 WHERE id = $1 AND verified = 0")
         .bind(account.to_vec())
         .execute(&mut *c)
         .await?;
-    if new.admins.contains(&email_key) {
-        make_admin(c, account).await?;
-    }
+    let is_new_admin = new.admins.contains(&email_key) && make_admin(c, account).await?;
     sqlx::query(
         "INSERT INTO session (id, account, device_name, public_key, generation, created_ns, last_used_ns, expires_ns, last_address) \
          VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7)",
     )
     .bind(new.id.to_vec())
     .bind(account.to_vec())
-    .bind(device)
+    .bind(&device)
     .bind(new.public_key)
     .bind(now)
     .bind(new.expires_ns)
@@ -282,6 +276,14 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
     .execute(&mut *c)
     .await?;
     super::sessions::store_refresh(c, new.id, &new.refresh_hash, 1).await?;
+    if taken == Taken::Backup {
+        audit::record(c, Event::anyone(Some(account), Action::BackupCodeUsed, new.ip)).await?;
+    }
+    audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).with(device)).await?;
+    if is_new_admin {
+        let event = Event::new(Some(account), Actor::Server, Action::RoleChanged, None);
+        audit::record(c, event.with("to admin, by the configuration")).await?;
+    }
     let keys = under_password(c, account).await?;
     Ok(Ok((account, keys)))
 }
@@ -304,17 +306,13 @@ pub(super) async fn under_password(c: &mut Conn, account: AccountId) -> Result<W
     })
 }
 
-/// Makes an administrator of who the configuration names and who has just shown to read the mail of that address.
-async fn make_admin(c: &mut Conn, account: AccountId) -> Result<(), DbError> {
+/// Makes an administrator of who the configuration names and who has just shown to read the mail of that address. `false` if it was one.
+async fn make_admin(c: &mut Conn, account: AccountId) -> Result<bool, DbError> {
     let changed = sqlx::query("UPDATE account SET role = 'admin' WHERE id = $1 AND role <> 'admin'")
         .bind(account.to_vec())
-        .execute(&mut *c)
+        .execute(c)
         .await?;
-    if changed.rows_affected() > 0 {
-        let event = Event::new(Some(account), Actor::Server, Action::RoleChanged, None);
-        audit::record(c, event.with("to admin, by the configuration")).await?;
-    }
-    Ok(())
+    Ok(changed.rows_affected() > 0)
 }
 
 async fn remove_login(c: &mut Conn, login: SessionId) -> Result<(), DbError> {

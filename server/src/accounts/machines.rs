@@ -98,11 +98,12 @@ pub async fn register(
                     Some(redeemed.owner)
                 }
             };
+            insert(c, machine, owner, &hash, texts).await?;
             if let Some(owner) = owner {
                 let event = Event::owner(owner, Action::MachineRegistered, ip);
                 audit::record(c, event.with(machine.to_string())).await?;
             }
-            insert(c, machine, owner, &hash, texts).await.map(|()| Ok(machine))
+            Ok(Ok(machine))
         })
     })
     .await;

@@ -228,9 +228,11 @@ async fn set(c: &mut Conn, recovered: &Recovered, body: &[u8], backend: Backend,
     replace_words(c, account, &recovered.recovery_wrapped_account_key).await?;
     if recovered.remove_app {
         factors::forget_app(c, account).await?;
-        audit::record(c, Event::anyone(Some(account), Action::TotpRemoved, ip)).await?;
     }
     attempt.passed(c).await?;
+    if recovered.remove_app {
+        audit::record(c, Event::anyone(Some(account), Action::TotpRemoved, ip)).await?;
+    }
     audit::record(c, Event::anyone(Some(account), Action::Recovered, ip)).await?;
     told(c, account, Notice::Recovered, ip).await?;
     Ok(Ok(account))

@@ -286,7 +286,6 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
         audit::record(c, event.refused()).await?;
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
-    audit::record(c, event).await?;
     let (now, place) = (now_ns(), new.ip.to_canonical().to_string());
     sqlx::query(
         "INSERT INTO session (id, account, device_name, public_key, generation, created_ns, last_used_ns, expires_ns, last_address, \
@@ -307,8 +306,9 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
         .bind(wallet.to_string())
         .bind(now)
         .bind(place)
-        .execute(c)
+        .execute(&mut *c)
         .await?;
+    audit::record(c, event).await?;
     Ok(Ok((account, wallet)))
 }
 

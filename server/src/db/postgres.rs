@@ -13,7 +13,7 @@
 //! 4. `account`, in the mode that lets others refer to it (`quota::lock`);
 //! 5. placements, by id; only folding takes them before segments;
 //! 6. grants, by id;
-//! 7. `audit_head`.
+//! 7. `audit_head`, after all of the above and after the rows of sessions, keys, wallets, challenges and failures.
 
 use std::cell::Cell;
 use std::time::Duration;
