@@ -56,6 +56,8 @@ const JOURNAL_LABEL: &[u8] = b"cyx v1 transfer journal";
 const MOUNT_LABEL: &[u8] = b"cyx v1 mount journal";
 /// From there to the key of one file of such a journal; the file's id follows.
 const MOUNT_FILE_LABEL: &[u8] = b"cyx v1 mount journal file";
+/// By which a mount finds out whether a journal is of its key.
+const MOUNT_FINGERPRINT_LABEL: &[u8] = b"cyx v1 mount journal fingerprint";
 /// From a bucket's root key to the key of its root directory.
 const ROOT_DIRECTORY_LABEL: &[u8] = b"cyx v1 root directory";
 /// What seals a bucket's name for its members.
@@ -331,6 +333,12 @@ impl MountKey {
     pub(crate) fn derive_file_key(&self, file: &[u8; 16]) -> MountFileKey {
         MountFileKey(expand(&self.0, &[MOUNT_FILE_LABEL, file].concat()))
     }
+
+    /// Tells journals of this key from those of others. It is no secret, and leads to none.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        expand(&self.0, MOUNT_FINGERPRINT_LABEL)
+    }
 }
 
 /// A key of which there are several in the course of time, told apart by their epoch.
@@ -476,6 +484,7 @@ mod tests {
             JOURNAL_LABEL,
             MOUNT_LABEL,
             MOUNT_FILE_LABEL,
+            MOUNT_FINGERPRINT_LABEL,
             ROOT_DIRECTORY_LABEL,
             BUCKET_NAME_LABEL,
             CHILD_WRAP_LABEL,

@@ -52,6 +52,14 @@ struct Table {
     capacity: u32,
 }
 
+/// Removes what is in a folder of somebody else's read cache.
+pub(crate) fn clear(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Frames on disk.
 pub struct FrameStore {
     frames: File,

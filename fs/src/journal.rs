@@ -26,6 +26,7 @@ mod fresh;
 pub(crate) mod here;
 mod intents;
 mod lost;
+mod owner;
 mod recent;
 mod removal;
 mod replay;
@@ -57,6 +58,9 @@ pub enum JournalError {
     /// Another program uses the folder.
     #[error("{} is used by another mount", .0.display())]
     InUse(PathBuf),
+    /// The folder of the mount, which holds what is of other keys.
+    #[error("{} holds changes that may not be sent yet, of another account or API key", .0.display())]
+    Foreign(PathBuf),
     /// The disk failed.
     #[error("{}: {source}", path.display())]
     Disk {
@@ -230,6 +234,8 @@ struct State {
     next_sequence: u64,
     used: u64,
     broken: bool,
+    /// Nothing is taken any more.
+    ended: bool,
     reserve: Reserve,
     /// Room to seal the next record in.
     sealed: Vec<u8>,
@@ -264,7 +270,8 @@ impl Journal {
     /// Opens the journal in a folder, or begins one, and reads what is there. Blocks the thread.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] if another mount goes on using it, [`JournalError::Disk`].
+    /// [`JournalError::InUse`] if another mount goes on using it; [`JournalError::Foreign`] if it may hold what was not sent with another key;
+    /// [`JournalError::Disk`].
     pub fn open(folder: &Path, key: MountKey, limits: Limits) -> Result<(Self, Replayed), JournalError> {
         Self::open_with_older(folder, key, &[], limits)
     }
@@ -293,7 +300,9 @@ impl Journal {
             }
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
+        let taken_over = owner::take(folder, &key, older)?;
         let mut replayed = replay::read(folder, &key, older, &mut state)?;
+        replayed.taken_over = taken_over;
         state.reserve = Reserve::new(folder, limits.file);
         let shared = Shared {
             folder: folder.to_owned(),

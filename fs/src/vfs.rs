@@ -387,6 +387,14 @@ pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {
             message: error.to_string(),
             advice: Some("Take that one off first, or give this one a folder of its own with --cache-dir.".to_owned()),
         },
+        ContentError::Journal(error @ JournalError::Foreign(_)) => cyx_client::Error::Invalid {
+            code: ErrorCode::InvalidArgument,
+            message: error.to_string(),
+            advice: Some(
+                "Mount it with those credentials and take it off again, or name another folder with --cache-dir."
+                    .to_owned(),
+            ),
+        },
         ContentError::Journal(JournalError::Disk { path, source }) => cyx_client::Error::Local { path, source },
         ContentError::Folder(source) => cyx_client::Error::Local { path: "the cache of the mount".into(), source },
         other => cyx_client::Error::Config { path: "the journal of the mount".into(), reason: other.to_string() },

@@ -145,7 +145,8 @@ impl Store {
     /// Opens the store of a folder: takes its lock, reads its journal.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] while another mount uses the folder; what the disk says.
+    /// [`JournalError::InUse`] while another mount uses the folder; [`JournalError::Foreign`] if it may hold changes of another account; what the
+    /// disk says.
     pub async fn open(
         client: &Client,
         tuning: Tuning,
@@ -157,12 +158,15 @@ impl Store {
         let opening = tokio::task::spawn_blocking(move || -> Result<_> {
             let (key, older) =
                 keys.split_first().ok_or(ContentError::Client(cyx_client::Error::Internal("an account has a key")))?;
-            let journal = Journal::open_with_older(&folder.join("journal"), key.clone(), older, limits)?;
+            let (journal, replayed) = Journal::open_with_older(&folder.join("journal"), key.clone(), older, limits)?;
             let remembered = (capacity / PAGES_PART).clamp(PAGES_LEAST, PAGES_MOST);
             let cache = folder.join("cache");
+            if replayed.taken_over {
+                crate::cache::clear(&cache).map_err(ContentError::Folder)?;
+            }
             let frames = FrameStore::open(&cache, capacity).map_err(ContentError::Folder)?;
             let pages = Arc::new(PageStore::open(&cache, pages_key, remembered).map_err(ContentError::Folder)?);
-            Ok((journal, (frames.with_pages(Arc::clone(&pages)), pages)))
+            Ok(((journal, replayed), (frames.with_pages(Arc::clone(&pages)), pages)))
         });
         let cut_off = |_| ContentError::Client(cyx_client::Error::Interrupted);
         let ((journal, replayed), (cache, pages)) = opening.await.map_err(cut_off)??;

@@ -154,7 +154,7 @@ impl Journal {
     }
 
     fn write(&self, state: &mut State, record: &Record) -> Result<Position, JournalError> {
-        if state.broken {
+        if state.broken || state.ended {
             return Err(JournalError::Broken);
         }
         let full = |segment: &Segment| segment.len >= self.shared.limits.file;

@@ -24,7 +24,7 @@ use super::replay::numbered;
 use super::{Journal, JournalError, ReplayedFile, Shared, disk};
 
 /// Files of intents end with this, after a number as the journal's have.
-const ENDING: &str = "intents";
+pub(super) const ENDING: &str = "intents";
 /// Bytes after which another file is begun with what is still on its way.
 const ANEW: u64 = 256 * 1024;
 /// Longest file that is read.

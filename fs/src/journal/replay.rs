@@ -90,6 +90,8 @@ pub struct Replayed {
     pub damaged: Vec<PathBuf>,
     /// Records that are missing, as far as can be told.
     pub lost: u64,
+    /// Somebody else had the folder before, and left nothing that is not sent.
+    pub taken_over: bool,
 }
 
 #[derive(Default)]
@@ -140,6 +142,23 @@ fn open(bytes: &[u8], key: &MountKey, older: &[MountKey]) -> Option<(Salvaged, M
         first = first.or(Some((found, key.clone())));
     }
     first
+}
+
+/// Whether there are records that were promised, and none of them opens.
+pub(super) fn is_sealed_otherwise(folder: &Path, key: &MountKey, older: &[MountKey]) -> Result<bool, JournalError> {
+    let (fresh, mut is_some) = (fresh::found(folder)?, false);
+    for (_, path) in numbered(folder, ENDING)?.into_iter().filter(|(number, _)| !fresh.contains(number)) {
+        let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
+        if bytes.len() <= format::FILE_HEADER_LEN {
+            continue;
+        }
+        match open(&bytes, key, older) {
+            Some((found, _)) if !found.records.is_empty() => return Ok(false),
+            Some(_) => is_some = true,
+            None => {}
+        }
+    }
+    Ok(is_some)
 }
 
 pub(super) fn read(

@@ -11,6 +11,7 @@ use super::*;
 mod broken;
 mod cut;
 mod intents;
+mod owner;
 
 const FILE: FileId = FileId { bucket: BucketId([1; 16]), inode: InodeId([2; 16]) };
 
@@ -213,9 +214,8 @@ async fn what_was_sealed_under_a_key_of_before_is_found_and_new_files_are_under_
     assert!(replayed.damaged.is_empty());
     // The key of before alone does not open what came later.
     let other = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), other.path().join(entry.file_name())).unwrap();
+    for path in folder_files(folder.path()) {
+        std::fs::copy(&path, other.path().join(path.file_name().unwrap())).unwrap();
     }
     let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
     assert_eq!(replayed.files[0].changes.len(), 1);
@@ -296,6 +296,7 @@ async fn a_power_cut_at_any_byte_leaves_a_beginning_of_what_happened() {
     let mut last = 0;
     for cut in 0..=whole.len() {
         let other = tempfile::tempdir().unwrap();
+        super::owner::take(other.path(), &key(), &[]).unwrap();
         std::fs::write(other.path().join(file_name(1)), &whole[..cut]).unwrap();
         let (journal, replayed) = Journal::open(other.path(), key(), small()).unwrap();
         let found = replayed.files.first().map_or(0, |file| file.changes.len());

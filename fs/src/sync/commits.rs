@@ -121,6 +121,11 @@ impl Filesystem {
         if let Err(error) = self.inner.store.journal().sync().await {
             self.inner.report(format!("the journal could not be made durable: {error}"));
         }
+        let journal = self.inner.store.journal().clone();
+        let ended = tokio::task::spawn_blocking(move || journal.end()).await;
+        if let Ok(Err(error)) = ended {
+            self.inner.report(format!("the journal could not be ended: {error}"));
+        }
         self.inner.store.abandon();
     }
 }

@@ -8,6 +8,7 @@ mod coherence;
 mod full;
 mod large;
 mod model;
+mod owners;
 mod remote;
 mod removed;
 mod rules;
