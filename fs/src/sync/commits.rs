@@ -192,11 +192,25 @@ impl Inner {
                 .all(|content| content.is_orphaned() || self.store.is_stranded(content.id().bucket))
     }
 
-    /// Commits what is dirty of a file, and waits until every machine can see it. Nodes that are away may be back in a moment.
+    /// Commits what is dirty of a file, and waits until every machine can see it. What lost a race is in a copy, which is waited for as well.
     pub(crate) async fn commit_now(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        self.commit_one(node).await?;
+        loop {
+            let Some(copy) = lock(&node.file).copies.last().copied() else { return Ok(()) };
+            self.settle(&node.home, &[copy]).await?;
+            if self.is_unsent(node.home.id, copy) {
+                let copied = self.node_of(FileId { bucket: node.home.id, inode: copy }).await?;
+                Box::pin(self.commit_now(&copied)).await?;
+            }
+            lock(&node.file).copies.retain(|inode| *inode != copy);
+        }
+    }
+
+    /// Nodes that are away may be back in a moment.
+    async fn commit_one(&self, node: &Arc<Node>) -> Result<(), Errno> {
         // The server has to know the file, and what comes before it.
         self.settle(&node.home, &[node.id]).await?;
-        let Some(content) = node.content() else { return Ok(()) };
+        let Some(content) = self.content_if_any(node) else { return Ok(()) };
         if content.is_orphaned() {
             // It has no name by which any machine could see it.
             return Ok(());

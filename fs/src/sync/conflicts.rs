@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cyx_client::TreePath;
 use cyx_client::tree::list::Walked;
-use cyx_core::ids::InodeId;
+use cyx_core::ids::{BucketId, InodeId};
 use cyx_core::units::NAME_MAX;
 use cyx_proto::meta::v1 as pb;
 
@@ -128,6 +128,10 @@ impl Inner {
         Ok(())
     }
 
+    pub(super) fn is_unsent(&self, bucket: BucketId, inode: InodeId) -> bool {
+        self.store.existing(bucket, inode).is_some_and(|content| content.is_dirty())
+    }
+
     /// A removal of its name from here that is under way is done: what its commit was refused for may have been that.
     async fn removals_done(&self, node: &Node) {
         let place = lock(&node.file).place.clone();
@@ -141,7 +145,8 @@ impl Inner {
         let attributes = lock(&node.facts).attributes;
         let caller = Caller { uid: attributes.uid, gid: attributes.gid, pid: 0, umask: 0 };
         let at = content.times().map_or_else(now_ns, |(mtime, _)| mtime);
-        let new = New { kind: Kind::File, mode: attributes.mode, rdev: 0, target: &[] };
+        let meta = self.sealed_with(node).await?;
+        let new = New { kind: Kind::File, mode: attributes.mode, rdev: 0, target: &[], meta: &meta };
         let mut made = None;
         for number in 1..=NAMES {
             let name = conflict_name(&original, &self.options.host, at, number);
@@ -163,6 +168,11 @@ impl Inner {
         // Durable before the original is given up; the upload may take as long as it likes.
         copied.sync_local().await?;
         copied.upload_soon();
+        {
+            let mut file = lock(&node.file);
+            file.copies.retain(|inode| self.is_unsent(node.home.id, *inode));
+            file.copies.push(copied.id().inode);
+        }
         self.report_conflict(format!(
             "{:?} was changed elsewhere at the same time; what was written here is kept as {:?}",
             String::from_utf8_lossy(&original),
@@ -266,7 +276,7 @@ impl Inner {
     }
 
     /// The node of a file that may have been written by an earlier run.
-    async fn node_of(&self, file: FileId) -> Result<Arc<Node>, Errno> {
+    pub(super) async fn node_of(&self, file: FileId) -> Result<Arc<Node>, Errno> {
         if let Some(node) = self.table.by_id(file.bucket, file.inode) {
             return Ok(node);
         }

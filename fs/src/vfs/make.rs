@@ -15,6 +15,7 @@ use super::apply::{Applied, Change, DECISIONS};
 use super::local::Turn;
 use super::local::note::Named;
 use super::node::{Node, Seen, lock};
+use super::xattr::seal_meta;
 use super::{ANY_VERSION, Filesystem, Found, Handle, Inner, OpenFlags, check_new_name};
 use crate::attributes::{Attr, Caller, Ino, Kind};
 use crate::errno::Errno;
@@ -27,6 +28,8 @@ pub(crate) struct New<'a> {
     pub(crate) mode: u32,
     pub(crate) rdev: u32,
     pub(crate) target: &'a [u8],
+    /// Extended attributes, and what else is sealed with them.
+    pub(crate) meta: &'a [u8],
 }
 
 impl Filesystem {
@@ -47,7 +50,7 @@ impl Filesystem {
             return Err(Errno::EINVAL);
         }
         let rdev = if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { rdev } else { 0 };
-        self.make(parent, name, &New { kind, mode, rdev, target: &[] }, caller).await
+        self.make(parent, name, &New { kind, mode, rdev, target: &[], meta: &[] }, caller).await
     }
 
     /// Makes a directory; at the top of all buckets, a bucket.
@@ -58,7 +61,7 @@ impl Filesystem {
         if matches!(self.inner.found(parent)?, Found::Top) {
             return self.make_bucket(name).await;
         }
-        self.make(parent, name, &New { kind: Kind::Directory, mode, rdev: 0, target: &[] }, caller).await
+        self.make(parent, name, &New { kind: Kind::Directory, mode, rdev: 0, target: &[], meta: &[] }, caller).await
     }
 
     /// Makes a symbolic link.
@@ -72,7 +75,7 @@ impl Filesystem {
             target if target.contains(&0) => return Err(Errno::EINVAL),
             _ => {}
         }
-        self.make(parent, name, &New { kind: Kind::Symlink, mode: 0o777, rdev: 0, target }, caller).await
+        self.make(parent, name, &New { kind: Kind::Symlink, mode: 0o777, rdev: 0, target, meta: &[] }, caller).await
     }
 
     async fn make(&self, parent: Ino, name: &[u8], new: &New<'_>, caller: Caller) -> Result<Attr, Errno> {
@@ -98,7 +101,7 @@ impl Filesystem {
     ) -> Result<(Attr, Handle), Errno> {
         let inner = &*self.inner;
         let directory = inner.directory_to_change(parent, name, Errno::EPERM)?;
-        let new = New { kind: Kind::File, mode, rdev: 0, target: &[] };
+        let new = New { kind: Kind::File, mode, rdev: 0, target: &[], meta: &[] };
         for _ in 0..super::apply::DECISIONS {
             let node = match inner.make_in(&directory, name, &new, caller).await {
                 Err(Errno::EEXIST) if !flags.exclusive => match inner.find(&directory, name).await? {
@@ -264,7 +267,7 @@ impl Inner {
             wrapped_key,
             attributes: Some(self.new_attributes(directory, new, caller, stamp)),
             sealed_target,
-            sealed_meta: Bytes::new(),
+            sealed_meta: seal_meta(&key, id, new.meta)?,
         };
         let (moved, moves) = (directory.names_moved(), directory.home.moves());
         // What is heard while it is asked for may be about it.

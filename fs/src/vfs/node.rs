@@ -265,6 +265,8 @@ pub(crate) struct FileState {
     pub(crate) content: Option<Arc<Content>>,
     /// A directory and the name in it by which it was last found: where a conflict copy goes, and what it lies in.
     pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
+    /// Conflict copies of what was written here, which may not be committed yet.
+    pub(crate) copies: Vec<InodeId>,
 }
 
 /// An inode.

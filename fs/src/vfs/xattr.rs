@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cyx_client::tree::meta::{Meta, VALUE_MAX};
+use cyx_core::ids::InodeId;
 use cyx_core::units::NAME_MAX;
+use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, seal_field};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -95,7 +97,25 @@ impl Filesystem {
     }
 }
 
+/// Seals them; nothing, if there are none.
+pub(super) fn seal_meta(key: &InodeKey, inode: InodeId, plain: &[u8]) -> Result<Bytes, Errno> {
+    if plain.is_empty() {
+        return Ok(Bytes::new());
+    }
+    seal_field(key, inode, Field::Meta, plain).map(Bytes::from).map_err(|_| Errno::ENOSPC)
+}
+
 impl Inner {
+    /// What is sealed with an inode, for a copy of it: as it is known, for it may be gone.
+    pub(crate) async fn sealed_with(&self, node: &Arc<Node>) -> Result<Vec<u8>, Errno> {
+        match self.fresh(node).await {
+            Ok(()) | Err(Errno::ESTALE) => {}
+            Err(errno) => return Err(errno),
+        }
+        // Those that cannot be read keep nobody from what was written.
+        Ok(node.xattrs().ok().and_then(|xattrs| xattrs.encode()).unwrap_or_default())
+    }
+
     async fn xattrs(&self, node: &Arc<Node>) -> Result<Arc<Xattrs>, Errno> {
         self.fresh(node).await?;
         node.xattrs()
@@ -115,11 +135,7 @@ impl Inner {
             change(&mut xattrs.attributes)?;
             let plain = xattrs.encode().ok_or(Errno::ENOSPC)?;
             let key = node.key();
-            let sealed_meta = if plain.is_empty() {
-                Bytes::new()
-            } else {
-                Bytes::from(seal_field(&key, node.id, Field::Meta, &plain).map_err(|_| Errno::ENOSPC)?)
-            };
+            let sealed_meta = seal_meta(&key, node.id, &plain)?;
             let (expected_meta_version, moved) = {
                 let facts = lock(&node.facts);
                 (facts.meta_version, facts.moved)

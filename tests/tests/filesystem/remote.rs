@@ -1,10 +1,10 @@
 //! A filesystem whose `fsync` waits for nodes and server.
 
 use cyx_fs::Errno;
-use cyx_fs::vfs::Done;
+use cyx_fs::vfs::{Done, SetXattr};
 use cyx_tests::noise;
 
-use super::support::{ME, WRITE, World, bucket, content, until, write_at};
+use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
 /// So much that it needs nodes.
 const MUCH: usize = 300_000;
@@ -49,4 +49,43 @@ async fn what_was_synced_is_committed_and_what_cannot_be_is_not_said_to_be() {
     assert!(world.user.read("work", "file") == new, "what was synced is what everybody reads");
     fs.release(handle).await;
     fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_synced_after_somebody_else_was_faster_is_committed_in_its_copy() {
+    let world = World::new();
+    let slow = world
+        .machine(|options| {
+            options.fsync = Done::Remote;
+            (options.store.idle, options.store.age) = (LONG, LONG);
+        })
+        .await;
+    let fast = world.machine(|_| {}).await;
+    let (a, b) = (bucket(&slow.fs, "work").await, bucket(&fast.fs, "work").await);
+    let mine = put(&slow.fs, a, "notes", b"common").await;
+    slow.fs.setxattr(mine, b"user.note", b"kept", SetXattr::Any).await.unwrap();
+    assert_eq!(slow.fs.drain(&|_| {}).await, Ok(0));
+    until("both have the file", async || walk(&fast.fs, b, "notes").await.is_ok_and(|attr| attr.size == 6)).await;
+
+    let wanted = noise(3, MUCH);
+    let handle = slow.fs.open_file(mine, WRITE).await.unwrap();
+    write_at(&slow.fs, handle, 0, &wanted).await;
+    let theirs = walk(&fast.fs, b, "notes").await.unwrap().ino;
+    let other = fast.fs.open_file(theirs, WRITE).await.unwrap();
+    write_at(&fast.fs, other, 0, b"the winner").await;
+    fast.fs.release(other).await;
+    assert_eq!(fast.fs.drain(&|_| {}).await, Ok(0));
+    slow.fs.fsync(handle, false).await.unwrap();
+    assert_eq!((slow.fs.state().dirty_files, slow.fs.state().conflicts), (0, 1));
+    let listed = list(&slow.fs, a).await;
+    let copy = listed.iter().find(|(name, ..)| name.starts_with("notes (conflict ")).unwrap();
+    assert!(world.user.read("work", &copy.0) == wanted, "it is what others read");
+    slow.fs.release(handle).await;
+    // What else the file had its copy has as well, for others too.
+    let name = copy.0.clone();
+    until("the copy is seen", async || walk(&fast.fs, b, &name).await.is_ok()).await;
+    let seen = walk(&fast.fs, b, &name).await.unwrap().ino;
+    assert_eq!(fast.fs.getxattr(seen, b"user.note").await.unwrap(), &b"kept"[..]);
+    slow.fs.shutdown().await;
+    fast.fs.shutdown().await;
 }
