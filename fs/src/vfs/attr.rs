@@ -197,6 +197,10 @@ impl Inner {
         if file.is_some() || self.options.close == Done::Local {
             return Ok(());
         }
+        // The kernel names the file when it is cut because it is opened, and what is to be written would be seen to be missing.
+        if size == 0 && self.leave_to_close(node) {
+            return Ok(());
+        }
         // By its name: nobody closes it afterwards.
         let committed = self.commit_now(node).await;
         if let (Err(_), Some(invalidator)) = (&committed, self.invalidator.get()) {

@@ -278,6 +278,24 @@ impl Inner {
         Ok(self.keep(Open::File(file)))
     }
 
+    /// Whoever closes a file after writing commits what was changed by its name as well. Whether there is anybody.
+    pub(super) fn leave_to_close(&self, node: &Arc<Node>) -> bool {
+        if lock(&node.file).handles == 0 {
+            return false;
+        }
+        let mut is_some = false;
+        for open in lock(&self.handles).values() {
+            if let Open::File(file) = &**open
+                && file.flags.write
+                && Arc::ptr_eq(&file.node, node)
+            {
+                file.wrote.store(true, Ordering::Release);
+                is_some = true;
+            }
+        }
+        is_some
+    }
+
     /// The content of a file: of its newest version, and with what was written here since.
     pub(crate) async fn content_of(&self, node: &Arc<Node>) -> Result<Arc<Content>, Errno> {
         self.fresh(node).await?;

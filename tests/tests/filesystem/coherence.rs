@@ -307,7 +307,16 @@ async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_nam
     here.fs.flush(handle).await.unwrap();
     assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, b"so".to_vec()));
     here.fs.release(handle).await;
-    let handle = here.fs.open_file(file, OpenFlags { truncate: true, ..WRITE }).await.unwrap();
+    // As the kernel opens a file that is to be cut: nobody sees it without what is written then.
+    let handle = here.fs.open_file(file, WRITE).await.unwrap();
+    here.fs.setattr(file, cut(0, None), ME).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (1, b"so".to_vec()));
+    write_at(&here.fs, handle, 0, b"another").await;
+    here.fs.flush(handle).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, b"another".to_vec()));
+    here.fs.release(handle).await;
+    let handle = here.fs.open_file(file, WRITE).await.unwrap();
+    here.fs.setattr(file, cut(0, None), ME).await.unwrap();
     here.fs.flush(handle).await.unwrap();
     assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, Vec::new()));
     here.fs.release(handle).await;
