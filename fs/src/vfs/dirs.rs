@@ -97,10 +97,13 @@ impl Filesystem {
     /// `EBADF`; `EIO`.
     pub async fn fsyncdir(&self, handle: Handle, _data_only: bool) -> Result<(), Errno> {
         let inner = &*self.inner;
-        inner.opened(handle)?;
-        match inner.options.fsync {
-            Done::Local => Ok(inner.store.journal().sync().await?),
-            Done::Remote => Ok(inner.send_everything().await?),
+        let open = inner.opened(handle)?;
+        let Open::Directory(directory) = &*open else { return Err(Errno::EBADF) };
+        match (inner.options.fsync, inner.found(directory.ino)?) {
+            (Done::Local, _) => Ok(inner.store.journal().sync().await?),
+            (Done::Remote, Found::Node(node)) => Ok(inner.send_all(&node.home).await?),
+            // Only the server makes and removes buckets.
+            (Done::Remote, Found::Top) => Ok(()),
         }
     }
 }

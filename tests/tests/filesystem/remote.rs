@@ -1,7 +1,7 @@
 //! A filesystem whose `fsync` waits for nodes and server.
 
 use cyx_fs::Errno;
-use cyx_fs::vfs::{Done, SetXattr};
+use cyx_fs::vfs::{Done, RenameFlags, SetXattr};
 use cyx_tests::noise;
 
 use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
@@ -88,4 +88,35 @@ async fn what_was_synced_after_somebody_else_was_faster_is_committed_in_its_copy
     assert_eq!(fast.fs.getxattr(seen, b"user.note").await.unwrap(), &b"kept"[..]);
     slow.fs.shutdown().await;
     fast.fs.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn to_sync_a_directory_is_nothing_to_other_buckets() {
+    let world = World::new();
+    world.user.ok(["bucket", "create", "other"]);
+    let machine = world
+        .machine(|options| {
+            options.fsync = Done::Remote;
+            (options.store.idle, options.store.age) = (LONG, LONG);
+        })
+        .await;
+    let fs = &machine.fs;
+    let (work, other) = (bucket(fs, "work").await, bucket(fs, "other").await);
+    put(fs, work, "file", b"small").await;
+    put(fs, other, "old", b"small").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    until("names are decided here", async || fs.state().leases == 2).await;
+    // What cannot be stored holds up what is built on it.
+    world.cluster.kill_node(0);
+    put(fs, other, "new", &noise(4, MUCH)).await;
+    fs.rename(other, b"new", other, b"old", RenameFlags::default()).await.unwrap();
+    fs.mkdir(work, b"dir", 0o755, ME).await.unwrap();
+    let ((here, _), (there, _)) = (fs.opendir(work).await.unwrap(), fs.opendir(other).await.unwrap());
+    fs.fsyncdir(here, false).await.unwrap();
+    world.user.ok(["stat", "work", "dir"]);
+    assert!(fs.fsyncdir(there, false).await.is_err(), "what cannot be sent there is said to who asks for that");
+    fs.releasedir(here);
+    fs.releasedir(there);
+    world.cluster.start_node(0);
+    fs.shutdown().await;
 }
