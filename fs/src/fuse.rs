@@ -33,7 +33,7 @@ use crate::vfs::{DirEntry, Filesystem, Invalidator, OpenFlags, Remember};
 use convert::{errno, file_attr};
 use invalidate::{Epoch, KernelInvalidator};
 pub use task::Counters;
-use task::{Counted, LONG, Outcome, Plain, SHORT};
+use task::{Counted, Outcome, Plain, SHORT};
 
 /// Inode numbers are not used again while the kernel knows them.
 const GENERATION: Generation = Generation(0);
@@ -150,7 +150,7 @@ impl Adapter {
         });
     }
 
-    fn serve_attr<F>(&self, req: &Request, reply: ReplyAttr, operation: impl FnOnce(Filesystem) -> F)
+    fn serve_attr<F>(&self, req: &Request, limit: Duration, reply: ReplyAttr, operation: impl FnOnce(Filesystem) -> F)
     where
         F: Future<Output = Result<Attr, Errno>> + Send + 'static,
     {
@@ -159,7 +159,7 @@ impl Adapter {
             let operation = operation(fs);
             async move { operation.await.map(Plain) }
         };
-        self.serve(req, LONG, operation, move |fs, result| match result {
+        self.serve(req, limit, operation, move |fs, result| match result {
             Ok(Plain(attr)) => epoch.answer(since, fs.ttl(), |ttl| reply.attr(&ttl, &file_attr(&attr))),
             Err(error) => reply.error(errno(error)),
         });

@@ -74,7 +74,7 @@ impl fuser::Filesystem for Adapter {
 
     fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let handle = fh.map(|fh| Handle(fh.0));
-        self.serve_attr(req, reply, |fs| async move { fs.getattr(ino.0, handle).await });
+        self.serve_attr(req, SHORT, reply, |fs| async move { fs.getattr(ino.0, handle).await });
     }
 
     fn setattr(
@@ -115,7 +115,8 @@ impl fuser::Filesystem for Adapter {
         };
         let set = SetAttr { clear_set_id, ..set };
         let caller = caller(req, 0);
-        self.serve_attr(req, reply, |fs| async move { fs.setattr(ino.0, set, caller).await });
+        let limit = if set.size.is_some() { LONG } else { SHORT };
+        self.serve_attr(req, limit, reply, |fs| async move { fs.setattr(ino.0, set, caller).await });
     }
 
     fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
