@@ -82,6 +82,9 @@ const TTL_WATCHED: Duration = Duration::from_secs(30);
 /// Version of an entry that is not known: any will do.
 const ANY_VERSION: u64 = 0;
 
+/// Who mounts waits for an answer of the server for so long. The client would try for minutes.
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
+
 /// A mounted filesystem. Cheap to clone.
 #[derive(Clone)]
 pub struct Filesystem {
@@ -197,8 +200,8 @@ impl Filesystem {
         }
         // A server that may not be asked, such as one that was restored from a backup, says so here and not to every program.
         match &this.inner.options.top {
-            Top::Bucket(name) => drop(this.inner.open_bucket(name).await?),
-            Top::Buckets => drop(this.inner.ask_for_buckets(this.inner.client.buckets()).await?),
+            Top::Bucket(name) => drop(answered(this.inner.open_bucket(name)).await?),
+            Top::Buckets => drop(answered(this.inner.ask_for_buckets(this.inner.client.buckets())).await?),
         }
         for path in &recovered.damaged {
             this.inner.report(format!(
@@ -375,6 +378,18 @@ impl Inner {
 /// How long a name in a directory is believed of which everything else is believed for so long.
 fn name_ttl(top: &Top, parent: Ino, ttl: Duration) -> Duration {
     if top.is_list(parent) { ttl.min(node::UNWATCHED) } else { ttl }
+}
+
+/// What the server is asked before anything is mounted: it is given up if no answer comes.
+///
+/// # Errors
+/// Those of the asking; [`cyx_client::Error::Network`] if it takes too long.
+pub async fn answered<T>(asking: impl Future<Output = cyx_client::Result<T>>) -> cyx_client::Result<T> {
+    let silent = |_| cyx_client::Error::Network {
+        what: "cannot reach the server".to_owned(),
+        reason: "no answer in time".to_owned(),
+    };
+    tokio::time::timeout(FIRST_ANSWER, asking).await.map_err(silent)?
 }
 
 /// An error of the store, as an error of the client.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use cyx_client::{Client, Config};
 use cyx_fs::mount::options::{self, Options};
 use cyx_fs::mount::{self, Prepared};
+use cyx_fs::vfs::answered;
 use serde::{Deserialize, Serialize};
 
 use super::run_async;
@@ -28,8 +29,6 @@ use crate::prompt;
 const BACKGROUND: &str = "CYXCLOUD_MOUNT_BACKGROUND";
 /// A log that is larger is put aside, in bytes.
 const LARGEST_LOG: u64 = 8 << 20;
-/// Who mounts waits for the server's first answers for so long. The client would try for minutes.
-const FIRST_ANSWER: Duration = Duration::from_secs(60);
 /// Longest answer of the process in the background, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
@@ -75,12 +74,7 @@ async fn serve(
     output: &Output,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<()> {
-    let silent = |_| cyx_client::Error::Network {
-        what: "cannot reach the server".to_owned(),
-        reason: "no answer in time".to_owned(),
-    };
-    let opened = tokio::time::timeout(FIRST_ANSWER, Client::open(&config)).await;
-    let client = opened.map_err(silent)??;
+    let client = answered(Client::open(&config)).await?;
     let ended = prepared.run(client, ready).await?;
     if ended.pending_files > 0 {
         output.warn(super::umount::pending(ended.pending_files));

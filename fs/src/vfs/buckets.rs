@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::local::Local;
 use super::node::{Health, Node, Opened, UNWATCHED, lock};
-use super::{Filesystem, Inner, Top, check_new_name, store_error};
+use super::{Filesystem, Inner, Top, answered, check_new_name, store_error};
 use crate::attributes::{Attr, Kind, ROOT_INO};
 use crate::errno::Errno;
 use crate::journal::FileId;
@@ -168,14 +168,14 @@ impl Inner {
         if buckets.is_empty() {
             return Ok(());
         }
-        let answer = self.client.buckets().await?;
+        let answer = answered(self.client.buckets()).await?;
         // One that cannot be opened may be it.
         let certain = answer.iter().all(Result::is_ok);
         let found: Vec<BucketInfo> = answer.into_iter().flatten().collect();
         for bucket in buckets {
             match found.iter().find(|info| info.id == *bucket) {
                 Some(info) => {
-                    self.open_bucket(&info.name).await?;
+                    answered(self.open_bucket(&info.name)).await?;
                 }
                 None if certain => self.strand(*bucket),
                 None => {
