@@ -18,6 +18,7 @@
 //! | `make`, `remove`, `rename` | names |
 //! | `attr`, `xattr`, `space` | attributes |
 //! | `files`, `dirs`, `places` | open files and directories, and where a listing goes on |
+//! | `problems` | what went wrong, for whoever looks later |
 
 mod apply;
 mod attr;
@@ -37,6 +38,7 @@ mod make;
 pub(crate) mod node;
 mod orphans;
 mod places;
+mod problems;
 mod remove;
 mod rename;
 mod space;
@@ -69,6 +71,8 @@ use local::kept::KeptNames;
 use local::note::Note;
 pub(crate) use make::New;
 use node::{Health, Look, Node, lock};
+pub use problems::Problem;
+use problems::Problems;
 use table::Table;
 pub use types::{
     DirEntry, Done, Handle, Invalidator, MountState, OpenFlags, Options, Remember, RenameFlags, Seek, SetXattr, Space,
@@ -141,7 +145,7 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) conflicts: AtomicU64,
-    pub(crate) last_error: Mutex<Option<String>>,
+    pub(crate) problems: Mutex<Problems>,
     pub(crate) names: Arc<NameCount>,
     handles: Mutex<HashMap<u64, Arc<Open>>>,
     next_handle: AtomicU64,
@@ -188,7 +192,7 @@ impl Filesystem {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             conflicts: AtomicU64::new(0),
-            last_error: Mutex::default(),
+            problems: Mutex::default(),
             names,
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
@@ -278,6 +282,7 @@ impl Filesystem {
     pub fn state(&self) -> MountState {
         let inner = &*self.inner;
         let status = inner.store.status();
+        let problems = lock(&inner.problems).all();
         MountState {
             dirty_bytes: status.dirty_bytes,
             dirty_files: inner.dirty_files(&status),
@@ -292,7 +297,8 @@ impl Filesystem {
             leases: inner.buckets.roots().iter().filter(|root| root.home.local.decides()).count() as u64,
             deleted_bytes: status.gone_bytes,
             deleted_files: inner.deleted_files(),
-            last_error: lock(&inner.last_error).clone(),
+            last_error: problems.last().map(|problem| problem.what.clone()),
+            problems,
         }
     }
 }
@@ -362,7 +368,7 @@ impl Inner {
         if is_news(&what) {
             tracing::error!("{what}");
         }
-        *lock(&self.last_error) = Some(what);
+        lock(&self.problems).note(&what);
     }
 
     /// Two versions of something are both kept. Nothing went wrong, but somebody has to look at them.
@@ -371,7 +377,7 @@ impl Inner {
         if is_news(&what) {
             tracing::warn!("{what}");
         }
-        *lock(&self.last_error) = Some(what);
+        lock(&self.problems).note(&what);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cyx_fs::mount::control::{Live, Record, Refusal, Registry, Reply, Status};
 use cyx_fs::mount::point::{self, Found};
+use cyx_fs::vfs::Problem;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
@@ -230,8 +231,12 @@ fn show(context: &Context, record: &Record, status: io::Result<Status>) -> Resul
     if status.conflicts > 0 {
         context.output.line(format!("  {}", human::count(status.conflicts, "conflict copy", "conflict copies")))?;
     }
-    match status.last_error {
-        Some(error) => context.output.line(format!("  last problem: {}", names::escape(error.as_bytes()))),
-        None => Ok(()),
+    if !status.problems.is_empty() {
+        context.output.line("  the latest problems:")?;
     }
+    for Problem { at, what } in &status.problems {
+        let at = human::local_time_seconds(*at);
+        context.output.line(format!("    {at}  {}", names::escape(what.as_bytes())))?;
+    }
+    Ok(())
 }

@@ -21,10 +21,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::vfs::MountState;
+use crate::vfs::{MountState, Problem};
 
 /// Longest line in either direction.
-const LONGEST_LINE: u64 = 64 << 10;
+const LONGEST_LINE: u64 = 256 << 10;
 /// A client that sends no request within this time is not waited for any longer; the same for an answer about the state.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A mount that is being taken off says something at least this often.
@@ -89,6 +89,9 @@ pub struct Status {
     pub ending: bool,
     /// The last thing that went wrong in the background.
     pub last_error: Option<String>,
+    /// The latest such things, that one last.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 impl Status {
@@ -109,6 +112,7 @@ impl Status {
             deleted_files: state.deleted_files,
             ending,
             last_error: state.last_error,
+            problems: state.problems,
         }
     }
 }

@@ -11,7 +11,6 @@ use cyx_core::ids::BucketId;
 
 use super::apply::journal_error;
 use super::local::kept::Kept;
-use super::node::lock;
 use super::{Inner, store_error};
 use crate::journal::FileId;
 
@@ -90,8 +89,9 @@ impl Inner {
         self.store.keep_notes(0);
         self.store.discard_stranded().await.map_err(store_error)?;
         self.finish_stranded_orphans();
-        tracing::warn!(files, bytes, "let go of what was changed in buckets that are not there any more");
-        *lock(&self.last_error) = None;
+        self.report(format!(
+            "let go of what was changed in buckets that are not there any more: {files} files, {bytes} bytes written"
+        ));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cyx_client::transfer::Tuning;
 
+use super::problems::Problem;
 use crate::attributes::{Attr, Ino, Kind, ROOT_INO};
 use crate::content::StoreOptions;
 
@@ -225,4 +226,6 @@ pub struct MountState {
     pub deleted_files: u64,
     /// The last thing that went wrong behind everybody's back, in one sentence.
     pub last_error: Option<String>,
+    /// The latest of those things, that one last.
+    pub problems: Vec<Problem>,
 }
