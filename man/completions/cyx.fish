@@ -687,7 +687,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand mount" -l uid -d 'Shows every fi
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gid -d 'Shows every file as owned by this group' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l umask -d 'Takes permission bits away from what is shown, as umask(1) does' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-dir -d 'Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME)' -r -F
-complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-size -d 'Bound of the cache on disk, for example 50G; default 10G' -r
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l cache-size -d 'Bound of the journal and the cache on disk, for example 50G; default 10G' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l memory -d 'Bound of the memory for content that is read ahead or sent, for example 512M; default 256M' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l fsync -d 'What `fsync` waits for; default local' -r -f -a "local\t'In the journal of this machine'
 remote\t'On the storage nodes, and committed'"
@@ -697,7 +697,7 @@ complete -c cyx -n "__fish_cyx_using_subcommand mount" -l metrics -d 'Answers Pr
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l gateway -d 'Address of the server' -r
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l ca-file -d 'PEM file of the certificate authorities to trust instead of the operating system\'s' -r -F
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -s f -l foreground -d 'Stays in the foreground, logs to standard error and ends with the mount'
-complete -c cyx -n "__fish_cyx_using_subcommand mount" -l read-only -d 'Lets nothing be changed'
+complete -c cyx -n "__fish_cyx_using_subcommand mount" -l read-only -d 'Lets nothing be changed. What an earlier mount left in the cache directory is still sent'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l allow-other -d 'Lets other users of this machine in, as far as the permissions of files go'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l discard-deleted -d 'Lets go of what could not be sent to buckets that were deleted, or are not open to this account any more. Without it that is kept'
 complete -c cyx -n "__fish_cyx_using_subcommand mount" -l json -d 'Prints JSON on standard output: one document, or one per line for lists'

@@ -12,11 +12,13 @@ use clap::{Args, ValueEnum};
 /// returns when the journal has it, and after a crash the next mount sends what is left. docs/semantics.md says what programs can
 /// rely on.
 ///
+/// What is removed or replaced in a mount does not go to the trash: `cyx trash restore` does not bring it back.
+///
 /// What was changed in a bucket that is deleted, or taken from this account, before it is sent can never be sent. It is kept, encrypted, and
 /// `cyx mounts` shows it, until a mount with `--discard-deleted` lets go of it; if the bucket is there again before, the next mount sends it.
 ///
 /// Without root, fusermount3 (package fuse3) is needed. Cached content and the journal lie encrypted in the cache directory, which
-/// serves one mount at a time.
+/// serves one mount at a time, and no other account or API key before everything in it is sent.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +46,7 @@ pub struct Mount {
     /// Mounts one bucket instead of all.
     #[arg(long, short, value_name = "BUCKET")]
     pub bucket: Option<String>,
-    /// Lets nothing be changed.
+    /// Lets nothing be changed. What an earlier mount left in the cache directory is still sent.
     #[arg(long)]
     pub read_only: bool,
     /// Lets other users of this machine in, as far as the permissions of files go.
@@ -64,7 +66,9 @@ pub struct Mount {
     /// Where the journal and the cache lie; default: cache/ in ~/.cyxcloud (or CYXCLOUD_HOME).
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Bound of the cache on disk, for example 50G; default 10G.
+    /// Bound of the journal and the cache on disk, for example 50G; default 10G.
+    ///
+    /// A quarter of it, 32 MiB to 4 GiB, is the journal's. Some MiB that are kept for full disks come on top.
     #[arg(long, value_name = "SIZE")]
     pub cache_size: Option<String>,
     /// Bound of the memory for content that is read ahead or sent, for example 512M; default 256M.
