@@ -181,6 +181,10 @@ impl Inner {
             let mut facts = lock(&node.facts);
             if facts.moved == moved {
                 facts.take(&inode, seen);
+                if facts.nlink > 0 {
+                    // Before its name can be removed here again.
+                    self.has_name(node);
+                }
                 return Ok(());
             }
         }

@@ -76,6 +76,19 @@ impl Inner {
         self.let_go_of_orphan(&node.home, &content).await;
     }
 
+    /// A file has a name after all that was taken for removed here: somebody else gave it one.
+    pub(super) fn has_name(&self, node: &Node) {
+        let Some(content) = self.content_if_any(node).filter(|content| content.is_orphaned()) else { return };
+        node.home.local.if_free(node.id, || content.allow());
+        if content.is_orphaned() {
+            return;
+        }
+        content.upload_soon();
+        if let Err(error) = self.note_whole(&content) {
+            tracing::warn!(inode = %node.id, %error, "the journal still says that a file is removed");
+        }
+    }
+
     /// Nobody has a file open any more that has no name.
     pub(crate) async fn closed_without_name(&self, node: &Node) {
         let Some(content) = self.content_if_any(node) else { return };

@@ -140,13 +140,17 @@ impl Inner {
         }
     }
 
-    /// Something was renamed over a name of an inode. How many are left is asked for if it matters: somebody else may have made one
-    /// that is not known here.
+    /// Something was renamed over a name of an inode. How many are left is asked for if it matters, which it does for what is open as
+    /// well, because it may be written to later: somebody else may have made one that is not known here.
     pub(super) async fn replaced(&self, node: &Arc<Node>, stamp: i64) {
         node.lose_link(stamp);
-        if lock(&node.facts).nlink == 0 && self.is_dirty(node) && !node.home.local.decides() {
+        let has_content = self.content_if_any(node).is_some();
+        if has_content && lock(&node.facts).nlink == 0 && !node.home.local.decides() {
             lock(&node.facts).disbelieve();
-            if self.fresh(node).await.is_err() {
+            let asked = self.fresh(node).await;
+            // What is decided here and not sent is looked at again when it is.
+            let is_sent = !node.home.local.touches(&[node.id]);
+            if asked.is_err() || (is_sent && node.home.health.offline()) {
                 return;
             }
         }

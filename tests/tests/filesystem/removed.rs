@@ -350,3 +350,34 @@ async fn what_was_done_to_something_that_got_another_name_is_done_to_it() {
     assert_eq!(names(&fs, work).await.len(), 5 + 2 + 3, "{:?}", names(&fs, work).await);
     fs.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_to_a_replaced_file_that_got_another_name_elsewhere_is_kept() {
+    let world = World::with(&["--write-lease-seconds=600"]);
+    let (here, there) = (world.machine(|_| {}).await, world.machine(|_| {}).await);
+    let (a, b) = (bucket(&here.fs, "work").await, bucket(&there.fs, "work").await);
+    put(&here.fs, a, "file", b"as it was").await;
+    put(&here.fs, a, "other", b"what replaces it").await;
+    alone(&here.fs, a).await;
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    // Whoever else wants to write ends that, and for a while nobody decides alone.
+    there.fs.mkdir(b, b"dir", 0o755, ME).await.unwrap();
+    until("it is not alone any more", async || here.fs.state().leases == 0).await;
+    let file = walk(&here.fs, a, "file").await.unwrap();
+    walk(&here.fs, a, "other").await.unwrap();
+    let handle = here.fs.open_file(file.ino, WRITE).await.unwrap();
+    let linked = walk(&there.fs, b, "file").await.unwrap().ino;
+    there.fs.link(linked, b, b"second").await.unwrap();
+    assert_eq!(there.fs.drain(&|_| {}).await, Ok(0));
+    // Before its attributes are asked for again.
+    here.fs.rename(a, b"other", a, b"file", PLAIN).await.unwrap();
+    assert_eq!(here.fs.state().leases, 0);
+    write_at(&here.fs, handle, 0, b"AS").await;
+    here.fs.fsync(handle, false).await.unwrap();
+    here.fs.release(handle).await;
+    assert_eq!(here.fs.drain(&|_| {}).await, Ok(0));
+    assert_eq!(world.user.read("work", "second"), b"AS it was");
+    assert_eq!(world.user.read("work", "file"), b"what replaces it");
+    here.fs.shutdown().await;
+    there.fs.shutdown().await;
+}
