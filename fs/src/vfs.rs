@@ -133,7 +133,7 @@ pub(crate) struct Inner {
     /// Notes that nothing can be made of. They are kept.
     strays: Mutex<Vec<(Position, Record)>>,
     /// Where is noted which files were removed here and are open.
-    orphans: Mutex<HashMap<FileId, Position>>,
+    orphans: Arc<Mutex<HashMap<FileId, Position>>>,
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) look: Look,
@@ -180,7 +180,7 @@ impl Filesystem {
             notes: Mutex::new(notes.changes),
             kept: KeptNames::default(),
             strays: Mutex::new(notes.strange),
-            orphans: Mutex::new(notes.orphans),
+            orphans: Arc::new(Mutex::new(notes.orphans)),
             buckets: Buckets::new(&health),
             client,
             options,
@@ -273,7 +273,7 @@ impl Filesystem {
         let has_name = node.is_directory() || lock(&node.facts).nlink > 0;
         let content = self.inner.content_if_any(&node);
         if content.is_some_and(|content| content.is_dirty() && (!has_name || content.is_orphaned())) {
-            self.inner.begin(|inner| async move { inner.closed_without_name(&node).await });
+            self.inner.begin(|inner| async move { inner.closed_without_name(&node) });
         }
     }
 

@@ -109,7 +109,7 @@ impl Inner {
         lock(&node.facts).disbelieve();
         if found.iter().all(|inode| inode.nlink == 0) {
             // Who has it open goes on with what is there.
-            self.removed_here(node).await;
+            self.removed_here(node);
         } else {
             content.discard().await?;
             lock(&node.facts).written = None;

@@ -141,7 +141,7 @@ impl Filesystem {
             return;
         }
         if lock(&file.node.facts).nlink == 0 || file.content.is_orphaned() {
-            inner.closed_without_name(&file.node).await;
+            inner.closed_without_name(&file.node);
         } else {
             file.content.upload_soon();
             inner.let_go(&file.node);

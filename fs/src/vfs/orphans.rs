@@ -10,11 +10,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cyx_core::ids::{BucketId, InodeId};
 use cyx_core::wire::{DecodeError, Reader, Writer};
+use futures_util::FutureExt as _;
 
 use super::Inner;
 use super::node::{Node, Opened, lock};
@@ -59,6 +60,12 @@ fn begin(orphans: &mut HashMap<FileId, Position>, journal: &Journal, file: FileI
     Ok(())
 }
 
+fn finish_with(orphans: &Mutex<HashMap<FileId, Position>>, journal: &Journal, file: FileId) {
+    if let Err(error) = finish(&mut lock(orphans), journal, file) {
+        tracing::warn!(inode = %file.inode, %error, "the journal still says that a file is removed");
+    }
+}
+
 /// Notes that it is not, or not any more. If that fails the note is still there.
 fn finish(orphans: &mut HashMap<FileId, Position>, journal: &Journal, file: FileId) -> Result<(), JournalError> {
     if let Some(at) = orphans.get(&file) {
@@ -70,10 +77,10 @@ fn finish(orphans: &mut HashMap<FileId, Position>, journal: &Journal, file: File
 
 impl Inner {
     /// The last name was removed here. A program may have found the name just before, and opens what it led to.
-    pub(crate) async fn removed_here(&self, node: &Node) {
+    pub(crate) fn removed_here(&self, node: &Node) {
         let Some(content) = self.content_if_any(node) else { return };
         content.orphan();
-        self.let_go_of_orphan(&node.home, &content).await;
+        self.let_go_of_orphan(&node.home, &content);
     }
 
     /// A file has a name after all that was taken for removed here: somebody else gave it one.
@@ -90,10 +97,10 @@ impl Inner {
     }
 
     /// Nobody has a file open any more that has no name.
-    pub(crate) async fn closed_without_name(&self, node: &Node) {
+    pub(crate) fn closed_without_name(&self, node: &Node) {
         let Some(content) = self.content_if_any(node) else { return };
         if content.is_orphaned() {
-            self.let_go_of_orphan(&node.home, &content).await;
+            self.let_go_of_orphan(&node.home, &content);
         } else {
             // Somebody else removed it. The server says so when it is committed.
             content.upload_soon();
@@ -101,8 +108,9 @@ impl Inner {
         }
     }
 
-    /// Lets go of what was written to a file that was removed here, if nobody needs it any more.
-    pub(crate) async fn let_go_of_orphan(&self, home: &Opened, content: &Arc<Content>) {
+    /// Lets go of what was written to a file that was removed here, if nobody needs it any more. Waits for nothing: what is being committed
+    /// may take long, and is let go of behind that.
+    pub(crate) fn let_go_of_orphan(&self, home: &Opened, content: &Arc<Content>) {
         let file = content.id();
         // Another one is to be replaced by it, which is not to be empty for a moment; or the removal may be refused.
         if home.local.awaits(file.inode) || home.local.may_keep_name(file.inode) {
@@ -118,13 +126,25 @@ impl Inner {
             }
             lock(&node.file).content = None;
         }
-        if content.is_dirty()
-            && let Err(error) = content.discard().await
-        {
-            tracing::warn!(inode = %file.inode, %error, "what was written to a removed file stays in the journal");
+        if !content.is_dirty() {
+            self.finish_orphan(file);
             return;
         }
-        self.finish_orphan(file);
+        let (content, orphans) = (Arc::clone(content), Arc::clone(&self.orphans));
+        let journal = self.store.journal().clone();
+        let mut letting_go = Box::pin(async move {
+            match content.discard().await {
+                Ok(()) => finish_with(&orphans, &journal, file),
+                Err(error) => {
+                    tracing::warn!(inode = %file.inode, %error, "what was written to a removed file stays in the journal");
+                }
+            }
+        });
+        if letting_go.as_mut().now_or_never().is_none() {
+            // Should this run end before, the next one lets go of it.
+            self.note_orphan(file);
+            tokio::spawn(letting_go);
+        }
     }
 
     /// How many names these files have left. `None` for those of which nothing is written that is not committed.
@@ -149,9 +169,7 @@ impl Inner {
     }
 
     fn finish_orphan(&self, file: FileId) {
-        if let Err(error) = finish(&mut lock(&self.orphans), self.store.journal(), file) {
-            tracing::warn!(inode = %file.inode, %error, "the journal still says that a file is removed");
-        }
+        finish_with(&self.orphans, self.store.journal(), file);
     }
 
     /// What is written to a file from now on is let go of at the next start, until it is whole.

@@ -115,7 +115,7 @@ impl Inner {
                             self.take_results(&edge.node, &done, moved);
                         }
                     }
-                    self.drop_if_gone(&edge.node).await;
+                    self.drop_if_gone(&edge.node);
                     return Ok(None);
                 }
                 Err(error) if decide_again(&error) => directory.doubt_name(name),
@@ -134,9 +134,9 @@ impl Inner {
     }
 
     /// What nobody can open any more need not be uploaded.
-    async fn drop_if_gone(&self, node: &Arc<Node>) {
+    fn drop_if_gone(&self, node: &Arc<Node>) {
         if lock(&node.facts).nlink == 0 && !node.is_directory() {
-            self.removed_here(node).await;
+            self.removed_here(node);
         }
     }
 
@@ -154,6 +154,6 @@ impl Inner {
                 return;
             }
         }
-        self.drop_if_gone(node).await;
+        self.drop_if_gone(node);
     }
 }

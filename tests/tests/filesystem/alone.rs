@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
 use cyx_fs::vfs::{Options, RenameFlags, SetXattr, Top};
 use cyx_fs::{Errno, Filesystem, Ino, Kind, ROOT_INO, SetAttr};
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::model::{Model, Step, dump, is_loop, real, step};
-use super::support::{ME, NEW, World, bucket, content, list, put, until, walk, write_at};
+use super::support::{ME, NEW, WRITE, World, bucket, content, list, put, until, walk, write_at};
 
 const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
 
@@ -340,4 +341,32 @@ fn what_was_decided_here_is_what_everybody_sees_in_the_end() {
         })
     });
     result.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_removal_of_a_file_that_is_being_uploaded_holds_up_nothing() {
+    let world = World::with(&["--write-lease-seconds=600"]);
+    let machine = world.machine(|_| {}).await;
+    let fs = &machine.fs;
+    let work = bucket(fs, "work").await;
+    let (attr, handle) = fs.create(work, b"file", 0o644, WRITE, ME).await.unwrap();
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    alone(fs, work).await;
+    let frozen = world.cluster.freeze_node(0);
+    write_at(fs, handle, 0, &[1; 1 << 20]).await;
+    fs.release(handle).await;
+    // By then the upload is under way, and hangs.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    fs.unlink(work, b"file").await.unwrap();
+    fs.forget(attr.ino, 1);
+    let names = || world.user.ok(["list", "work", "--json"]).json_lines().len();
+    until("the removal is sent", async || names() == 0).await;
+    fs.mkdir(work, b"dir", 0o755, ME).await.unwrap();
+    until("what comes behind it is sent", async || names() == 1).await;
+    assert_eq!(fs.state().dirty_files, 1, "the upload is still under way");
+    drop(frozen);
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    until("nothing is dirty", async || fs.state().dirty_files == 0).await;
+    assert_eq!((fs.state().conflicts, fs.state().last_error), (0, None));
+    fs.shutdown().await;
 }

@@ -212,17 +212,17 @@ impl Inner {
         }
         for inode in home.local.merge_all(&undone) {
             if !kept.contains(&inode.0[..]) && !home.local.is_linked(inode) {
-                self.superseded(home, inode).await;
+                self.superseded(home, inode);
             }
         }
         Ok(())
     }
 
     /// The content of a file that an earlier run wrote need not be uploaded.
-    async fn superseded(&self, home: &Opened, inode: InodeId) {
+    fn superseded(&self, home: &Opened, inode: InodeId) {
         if let Some(content) = self.store.existing(home.id, inode) {
             content.orphan();
-            self.let_go_of_orphan(home, &content).await;
+            self.let_go_of_orphan(home, &content);
         }
     }
 }

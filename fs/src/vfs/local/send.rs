@@ -230,7 +230,7 @@ impl Inner {
                 // It is sent again, and what comes behind it as well: what of that is done already is not done twice.
                 return Ok(true);
             }
-            self.done(home, item, &links).await?;
+            self.done(home, item, &links)?;
         }
         Ok(true)
     }
@@ -335,27 +335,28 @@ impl Inner {
     pub(super) async fn undone(&self, home: &Opened, item: &Item) -> Result<()> {
         let lost: Vec<InodeId> = loses(&item.mutation).into_iter().collect();
         let links = self.links_left(home, &lost).await?;
-        self.done(home, item, &links).await
+        self.done(home, item, &links)
     }
 
-    /// A change is done with, in one way or the other. `links`: of what would have lost a name by it.
-    async fn done(&self, home: &Opened, item: &Item, links: &Links) -> Result<()> {
+    /// A change is done with, in one way or the other. `links`: of what would have lost a name by it. In one step: whoever sends may be cut
+    /// off wherever it waits, and others wait for it.
+    fn done(&self, home: &Opened, item: &Item, links: &Links) -> Result<()> {
         let Some((notes, freed)) = home.local.take(item.number) else { return Ok(()) };
         let lost = loses(&item.mutation).filter(|lost| item.last && links.get(lost) == Some(&0));
         if let Some(content) = lost.and_then(|lost| self.store.existing(home.id, lost)) {
             content.orphan();
         }
         if let Some(inode) = freed {
-            self.free(home, inode, links.get(&inode).copied()).await;
+            self.free(home, inode, links.get(&inode).copied());
         }
         self.store.journal().finish_all(&notes).map_err(journal_error)
     }
 
     /// Nothing that is to be sent keeps the content of a file from being committed any more.
-    async fn free(&self, home: &Opened, inode: InodeId, links: Option<u32>) {
+    fn free(&self, home: &Opened, inode: InodeId, links: Option<u32>) {
         let Some(content) = self.store.existing(home.id, inode) else { return };
         if content.is_orphaned() && links.is_none_or(|links| links == 0) {
-            self.let_go_of_orphan(home, &content).await;
+            self.let_go_of_orphan(home, &content);
         } else if links.is_some() {
             // Should somebody else have removed its last name, its commit finds that out.
             self.keep_name(home, inode);
