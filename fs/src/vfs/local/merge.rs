@@ -114,7 +114,6 @@ impl State {
         self.exchange_mutation(last, replacement);
         let earlier = self.queue.get_mut(first)?;
         let awaited = earlier.after.take();
-        earlier.changes = 1;
         let notes = std::mem::take(&mut earlier.notes);
         let (known, watch, last_name) = (earlier.known.take(), earlier.watch.take(), earlier.last);
         let later = self.queue.get_mut(last)?;

@@ -241,6 +241,14 @@ pub(crate) fn loses(mutation: &pb::Mutation) -> Option<InodeId> {
     InodeId::try_from(&lost.child[..]).ok()
 }
 
+/// Sequence numbers of the bucket that a mutation takes.
+pub(crate) fn changes_of(mutation: &pb::Mutation) -> u64 {
+    match operation_of(mutation) {
+        Some(Op::Rename(rename)) if rename.replaced.is_some() => 2,
+        _ => 1,
+    }
+}
+
 /// The file whose content must not be committed before a mutation is done: one that does not exist before, or one that gets a time
 /// which a later commit is to replace, or one that may have no name afterwards.
 pub(crate) fn holds(mutation: &pb::Mutation) -> Option<InodeId> {

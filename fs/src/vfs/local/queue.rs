@@ -8,7 +8,7 @@ use cyx_core::ids::InodeId;
 use cyx_proto::meta::v1 as pb;
 use pb::operation::Operation as Op;
 
-use super::note::{Named, Note, holds, loses, operation_of, touches};
+use super::note::{Named, Note, changes_of, holds, loses, operation_of, touches};
 use super::order::{Footprint, Waiting};
 use super::redirect::Link;
 use super::{Local, State, count_down};
@@ -125,7 +125,9 @@ impl State {
             *self.touched.entry(inode).or_default() += 1;
         }
         self.hold(holds(&mutation));
-        let before = std::mem::replace(&mut self.queue.get_mut(place)?.mutation, mutation);
+        let item = self.queue.get_mut(place)?;
+        item.changes = changes_of(&mutation);
+        let before = std::mem::replace(&mut item.mutation, mutation);
         self.untouch(&before);
         self.unhold(holds(&before))
     }
@@ -326,5 +328,33 @@ impl Local {
         // A file that is made now may be one whose content something waits for.
         self.commit.notify_one();
         Some((item.notes, freed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use cyx_core::ids::BucketId;
+
+    #[test]
+    fn what_takes_the_place_of_a_refused_change_takes_as_many_numbers_as_it_makes_changes() {
+        let child = |byte: u8| Some(pb::Expected { child: Bytes::from(vec![byte; 16]), entry_version: 1 });
+        let mutation = |replaced| {
+            let rename = pb::Rename { expected: child(1), replaced, ..pb::Rename::default() };
+            let operations = vec![pb::Operation { operation: Some(Op::Rename(rename)) }];
+            pb::Mutation { operations, ..pb::Mutation::default() }
+        };
+        let (bucket, mutation_over) = (BucketId([1; 16]), mutation(child(2)));
+        let note =
+            Note { bucket, mutation: mutation_over, changes: 2, after: None, known: None, last: false, named: None };
+        let local = Local::default();
+        lock(&local.state).push(Position::for_tests(1), note, None, None);
+        let changes = || local.batch().iter().map(|item| item.changes).collect::<Vec<_>>();
+        assert_eq!(changes(), [2]);
+        local.replace(0, mutation(None), None);
+        assert_eq!(changes(), [1], "the name beside is free");
+        local.replace(0, mutation(child(3)), None);
+        assert_eq!(changes(), [2]);
     }
 }
