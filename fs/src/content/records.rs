@@ -130,6 +130,16 @@ impl Content {
 
     /// As [`Self::change`]; with where the bytes are, if they are another file's.
     pub(super) async fn change_from(&self, record: &Record, change: Change, origin: Option<Origin>) -> Result<()> {
+        self.change_by(|_| Some((record.clone(), change)), origin).await.map(|_| ())
+    }
+
+    /// As [`Self::change_from`], what the length of the file makes of it. That is looked at when there is room: until then somebody else's version,
+    /// which has another length, may be taken over. The change that was made; `None` if there was nothing to be done.
+    pub(super) async fn change_by(
+        &self,
+        what: impl Fn(u64) -> Option<(Record, Change)>,
+        origin: Option<Origin>,
+    ) -> Result<Option<Change>> {
         if self.store.is_gone(self.id.bucket) {
             // It could never be committed, and would be kept for ever.
             return Err(ContentError::Gone);
@@ -140,6 +150,7 @@ impl Content {
         let done = journal.with_room(|| {
             // Appended and applied in one step, so that everything is applied in the order in which it is found again.
             let mut inner = self.inner();
+            let Some((record, change)) = what(inner.len) else { return Ok(Some(None)) };
             let is_cut = matches!(change, Change::Length { len, .. } if len < inner.len);
             let room = match is_cut {
                 // What it is filled from is given up for it.
@@ -148,10 +159,10 @@ impl Content {
                 false => Room::Usual,
             };
             let position = if inner.logged {
-                journal.offer_to(room, record)?
+                journal.offer_to(room, &record)?
             } else {
                 // First what it is based on: without that it could not be found again.
-                let both = journal.offer_both(room, &inner.base_record(self.id), record)?;
+                let both = journal.offer_both(room, &inner.base_record(self.id), &record)?;
                 both.map(|[base, position]| {
                     inner.pins.add(base);
                     inner.logged = true;
@@ -172,9 +183,9 @@ impl Content {
                 inner.since = Some(now);
             }
             let has_piece = !had_piece && inner.stream.has_piece(options);
-            Ok(Some((!was_dirty, !was_long && is_long(&inner), has_piece)))
+            Ok(Some(Some((change, !was_dirty, !was_long && is_long(&inner), has_piece))))
         });
-        let (became_dirty, became_long, has_piece) = done.await?;
+        let Some((change, became_dirty, became_long, has_piece)) = done.await? else { return Ok(None) };
         if has_piece {
             self.store.mark_stream(self.id);
         }
@@ -183,7 +194,7 @@ impl Content {
         } else if became_long {
             self.store.wake.notify_one();
         }
-        Ok(())
+        Ok(Some(change))
     }
 
     /// The record that says that a range is another file's.

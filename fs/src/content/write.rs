@@ -33,20 +33,36 @@ impl Content {
     pub async fn append(&self, data: Bytes) -> Result<Range<u64>> {
         within(self.store.options.deadline, self.base()).await?;
         let _in_order = self.writing.lock().await;
-        self.write_in_order(self.len(), data).await
+        let len = self.len();
+        self.check_end(len, data.len() as u64)?;
+        self.write_parts(None, data).await.map(|written| written.unwrap_or(len..len))
     }
 
-    async fn write_in_order(&self, offset: u64, mut data: Bytes) -> Result<Range<u64>> {
+    async fn write_in_order(&self, offset: u64, data: Bytes) -> Result<Range<u64>> {
         self.check_end(offset, data.len() as u64)?;
-        let mut written = offset..offset;
+        self.write_parts(Some(offset), data).await.map(|written| written.unwrap_or(offset..offset))
+    }
+
+    /// Writes at `offset`, or else at the end of the file. Where; `None` if there are no bytes.
+    async fn write_parts(&self, offset: Option<u64>, mut data: Bytes) -> Result<Option<Range<u64>>> {
+        let mut written: Option<Range<u64>> = None;
         while !data.is_empty() {
             let part = data.split_to(data.len().min(WRITE_MAX));
             let (len, time_ns) = (part.len() as u64, now_ns());
-            let record = Record::Write { file: self.id, offset: written.end, time_ns, data: part };
-            match self.change(&record, Change::Write { offset: written.end, len, time_ns }).await {
-                Ok(()) => written.end += len,
+            let next = written.as_ref().map(|written| written.end).or(offset);
+            let write = |end: u64| {
+                let offset = next.unwrap_or(end);
+                self.check_end(offset, len).ok()?;
+                let record = Record::Write { file: self.id, offset, time_ns, data: part.clone() };
+                Some((record, Change::Write { offset, len, time_ns }))
+            };
+            match self.change_by(write, None).await {
+                Ok(Some(Change::Write { offset, len, .. })) => {
+                    written.get_or_insert(offset..offset).end = offset + len;
+                }
+                Ok(_) => return Err(ContentError::TooLarge),
                 // Whoever goes on behind what is there hears of it.
-                Err(error) if !written.is_empty() => {
+                Err(error) if written.is_some() => {
                     tracing::debug!(%error, "there was room for a part of what was to be written");
                     break;
                 }
@@ -77,6 +93,16 @@ impl Content {
         self.change(&Record::Length { file: self.id, len, time_ns }, Change::Length { len, time_ns }).await
     }
 
+    /// Makes the file this long if it is shorter. `writing` is held.
+    async fn grow(&self, to: u64) -> Result<()> {
+        let time_ns = now_ns();
+        let grow = |len: u64| {
+            let record = Record::Length { file: self.id, len: to, time_ns };
+            (to > len).then_some((record, Change::Length { len: to, time_ns }))
+        };
+        self.change_by(grow, None).await.map(|_| ())
+    }
+
     /// Makes a range zeros that take no room. The file grows if the range reaches beyond its end, unless its size is to be kept.
     ///
     /// # Errors
@@ -85,17 +111,14 @@ impl Content {
         within(self.store.options.deadline, self.base()).await?;
         self.check_end(range.end, 0)?;
         let _in_order = self.writing.lock().await;
-        let len = self.len();
-        let (start, end) = (range.start, range.end.min(len));
-        if start < end {
-            let time_ns = now_ns();
-            self.change(&Record::Hole { file: self.id, start, end, time_ns }, Change::Hole { start, end, time_ns })
-                .await?;
-        }
-        if range.end > len && !keep_size {
-            self.set_len_in_order(range.end).await?;
-        }
-        Ok(())
+        let time_ns = now_ns();
+        let punch = |len: u64| {
+            let (start, end) = (range.start, range.end.min(len));
+            let record = Record::Hole { file: self.id, start, end, time_ns };
+            (start < end).then_some((record, Change::Hole { start, end, time_ns }))
+        };
+        self.change_by(punch, None).await?;
+        if keep_size { Ok(()) } else { self.grow(range.end).await }
     }
 
     /// Makes sure that the file is at least as long as the range reaches, unless its size is to be kept. Room is not reserved:
@@ -107,10 +130,7 @@ impl Content {
         within(self.store.options.deadline, self.base()).await?;
         self.check_end(range.end, 0)?;
         let _in_order = self.writing.lock().await;
-        if !keep_size && range.end > self.len() {
-            self.set_len_in_order(range.end).await?;
-        }
-        Ok(())
+        if keep_size { Ok(()) } else { self.grow(range.end).await }
     }
 
     /// Sets the time of the last change of content, if the content is not committed: then the commit carries it. Otherwise it is

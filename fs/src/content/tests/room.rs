@@ -1,5 +1,7 @@
 //! What sets room free in the journal.
 
+use futures_util::future::{BoxFuture, FutureExt as _};
+
 use super::*;
 use crate::content::store::groups;
 
@@ -159,4 +161,49 @@ async fn a_copy_of_what_lost_a_race_is_made_in_a_journal_that_has_no_room_for_it
     remote.behave(Behaviour::Works);
     copy.commit().await.unwrap();
     assert!(remote.content(file(2)) == vec![1; 6 << 20]);
+}
+
+#[tokio::test]
+async fn what_waits_for_room_is_appended_to_the_version_that_came_meanwhile() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let quiet = quiet(folder.path());
+    let journal = Limits { total: 64 << 10, file: 8 << 10, patience: Duration::from_secs(60), ..quiet.journal };
+    let (mount, _) = open(&remote, &StoreOptions { journal, ..quiet }).await;
+    let [content, grown, cut, filler] = [1, 2, 3, 4].map(|number| mount.store.content_of(file(number), facts(number)));
+    for content in [&content, &grown, &cut] {
+        content.write(0, Bytes::from_static(b"one")).await.unwrap();
+        content.commit().await.unwrap();
+    }
+    remote.behave(Behaviour::Refuses);
+    let mut end = 0;
+    for step in [1000, 1] {
+        let write = |at| filler.write(at, Bytes::from(vec![1; step]));
+        while let Ok(written) = tokio::time::timeout(Duration::from_millis(500), write(end)).await {
+            end = written.unwrap().end;
+        }
+    }
+    let begin = |content: &Arc<Content>, what: fn(Arc<Content>) -> BoxFuture<'static, ()>| {
+        tokio::spawn(what(Arc::clone(content)))
+    };
+    let waiting = [
+        begin(&content, |content| {
+            async move { assert_eq!(content.append(Bytes::from_static(b"!")).await.unwrap(), 6..7) }.boxed()
+        }),
+        begin(&grown, |grown| async move { grown.allocate(0..5, false).await.unwrap() }.boxed()),
+        begin(&cut, |cut| async move { cut.punch(2..9, true).await.unwrap() }.boxed()),
+    ];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for (number, content) in [(1, &content), (2, &grown), (3, &cut)] {
+        remote.commit_elsewhere(file(number), b"longer");
+        assert!(content.refresh().await.unwrap(), "it is clean");
+    }
+    remote.behave(Behaviour::Works);
+    mount.store.commit_all(None).await.unwrap();
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    assert_eq!(all(&content).await, b"longer!");
+    assert_eq!(all(&grown).await, b"longer", "it is long enough");
+    assert_eq!(all(&cut).await, b"lo\0\0\0\0");
 }
