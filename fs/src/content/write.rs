@@ -153,14 +153,43 @@ impl Content {
     /// # Errors
     /// As [`Self::read`] and [`Self::write`].
     pub async fn clone_range(&self, source: &Self, range: Range<u64>, offset: u64) -> Result<u64> {
+        let mut copied = 0;
+        self.copy_pieces(source, range, offset, u64::MAX, &mut copied).await?;
+        Ok(copied)
+    }
+
+    /// As [`Self::clone_range`], but fewer as well if `most` bytes had to be written, or if it failed behind some.
+    ///
+    /// # Errors
+    /// As [`Self::clone_range`], if nothing was copied.
+    pub async fn copy_range(&self, source: &Self, range: Range<u64>, offset: u64, most: u64) -> Result<u64> {
+        let mut copied = 0;
+        match self.copy_pieces(source, range, offset, most, &mut copied).await {
+            Err(error) if copied == 0 => return Err(error),
+            Err(error) => tracing::debug!(%error, "a part of what was to be copied was"),
+            Ok(()) => {}
+        }
+        Ok(copied)
+    }
+
+    /// Copies a range until `most` bytes of it were written; notes how far it came.
+    async fn copy_pieces(
+        &self,
+        source: &Self,
+        range: Range<u64>,
+        offset: u64,
+        most: u64,
+        copied: &mut u64,
+    ) -> Result<()> {
         within(self.store.options.deadline, source.base()).await?;
         let range = range.start..range.end.min(source.len());
         if range.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         self.check_end(offset, range.end - range.start)?;
         within(self.store.options.deadline, self.base()).await?;
         let place = |at: u64| offset + (at - range.start);
+        let mut left = most;
         for (piece, what) in within(self.store.options.deadline, source.pieces(range.clone())).await? {
             let here = place(piece.start)..place(piece.end);
             match what {
@@ -173,15 +202,19 @@ impl Content {
                     self.change_from(&record, change, Some(origin)).await?;
                 }
                 Piece::Stored(_) | Piece::Written => {
-                    let copied = self.copy_bytes(source, piece.clone(), here.start).await?;
-                    if copied < piece.end - piece.start {
-                        // It was cut off meanwhile.
-                        return Ok(piece.start + copied - range.start);
+                    let some = piece.start..piece.end.min(piece.start.saturating_add(left));
+                    let before = *copied;
+                    self.copy_bytes(source, some, here.start, copied).await?;
+                    left -= *copied - before;
+                    if *copied < piece.end - range.start {
+                        // That is as much as was wanted, or it was cut off meanwhile.
+                        return Ok(());
                     }
                 }
             }
+            *copied = piece.end - range.start;
         }
-        Ok(range.end - range.start)
+        Ok(())
     }
 
     /// Writes what is shared with other files as bytes of its own. The times stay.
@@ -214,8 +247,8 @@ impl Content {
         self.id.bucket == source.id.bucket && (is_whole || piece.end - piece.start >= self.store.options.share_from)
     }
 
-    /// Copies bytes. How many: fewer if the source is shorter.
-    async fn copy_bytes(&self, source: &Self, range: Range<u64>, offset: u64) -> Result<u64> {
+    /// Copies bytes, fewer if the source is shorter, and counts them.
+    async fn copy_bytes(&self, source: &Self, range: Range<u64>, offset: u64, copied: &mut u64) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
             let len = (range.end - at).min(COPY_STEP);
@@ -225,8 +258,9 @@ impl Content {
             }
             let written = self.write(offset + (at - range.start), bytes).await?;
             at += written.end - written.start;
+            *copied += written.end - written.start;
         }
-        Ok(at - range.start)
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Open files. Content belongs to the inode, not to the handle: what was written through one is read through all, and a write that
 //! arrives after the file was renamed or removed goes where its inode is.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use crate::attributes::{Ino, Kind};
 use crate::content::{Content, InodeFacts};
 use crate::errno::Errno;
 
-/// Bytes that a copy moves in one go where extents cannot be shared.
+/// Bytes that a copy moves in one go into another bucket.
 const COPY_STEP: usize = 1 << 20;
+/// Bytes that one request copies where they cannot be shared: not so many that its deadline comes.
+const COPY_MOST: u64 = 64 << 20;
 
 /// How long a program that reads waits for bytes while the server is away: where they are may be known, and nodes need no server.
 const AWAY: Duration = Duration::from_secs(10);
@@ -115,11 +118,15 @@ impl Filesystem {
         let inner = &*self.inner;
         let open = inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
-        match (inner.options.close, file.wrote.swap(false, Ordering::AcqRel)) {
-            (Done::Remote, true) => inner.commit_now(&file.node).await,
+        let wrote = file.wrote.swap(false, Ordering::AcqRel);
+        match inner.options.close {
+            // Also if an earlier close failed or is still under way, or if what was mapped was written through another handle.
+            Done::Remote if wrote || (file.flags.write && file.content.is_dirty()) => {
+                inner.commit_now(&file.node).await
+            }
             // Nothing was written to it, but it may be new.
-            (Done::Remote, false) if file.flags.write => Ok(inner.send_all(&file.node.home).await?),
-            (Done::Local, true) => {
+            Done::Remote if file.flags.write => Ok(inner.send_all(&file.node.home).await?),
+            Done::Local if wrote => {
                 file.content.upload_soon();
                 Ok(())
             }
@@ -175,15 +182,15 @@ impl Filesystem {
         }
         let writing = file.node.writing.lock().await;
         inner.ready(&file.node, &file.content).await?;
-        match mode {
-            0 | KEEP_SIZE => file.content.allocate(offset..end, mode == KEEP_SIZE).await?,
-            mode if mode == PUNCH_HOLE | KEEP_SIZE => file.content.punch(offset..end, true).await?,
-            mode if mode & !KEEP_SIZE == ZERO_RANGE => file.content.punch(offset..end, mode & KEEP_SIZE != 0).await?,
+        let done = match mode {
+            0 | KEEP_SIZE => file.content.allocate(offset..end, mode == KEEP_SIZE).await,
+            mode if mode == PUNCH_HOLE | KEEP_SIZE => file.content.punch(offset..end, true).await,
+            mode if mode & !KEEP_SIZE == ZERO_RANGE => file.content.punch(offset..end, mode & KEEP_SIZE != 0).await,
             _ => return Err(Errno::EOPNOTSUPP),
-        }
+        };
         content_changed(file);
         drop(writing);
-        Ok(())
+        Ok(done.inspect_err(|_| inner.doubt_content(file, offset..end))?)
     }
 
     /// The next data or hole at or behind an offset.
@@ -231,15 +238,14 @@ impl Filesystem {
         let writing = to.node.writing.lock().await;
         inner.ready(&to.node, &to.content).await?;
         let copied = if from.node.home.id == to.node.home.id {
-            to.content.clone_range(&from.content, from_offset..from_offset + len, to_offset).await?
+            to.content.copy_range(&from.content, from_offset..from_offset + len, to_offset, COPY_MOST).await
         } else {
             let data = from.content.read(from_offset, usize::try_from(len).unwrap_or(COPY_STEP).min(COPY_STEP)).await?;
-            let copied = to.content.write(to_offset, data).await?;
-            copied.end - copied.start
+            to.content.write(to_offset, data).await.map(|copied| copied.end - copied.start)
         };
         content_changed(to);
         drop(writing);
-        Ok(copied)
+        Ok(copied.inspect_err(|_| inner.doubt_content(to, to_offset..to_end))?)
     }
 }
 
@@ -346,6 +352,13 @@ impl Inner {
             node.home.health.try_to(async { Ok(content.open().await) }).await??;
         }
         Ok(())
+    }
+
+    /// A request that changes content failed, maybe behind a part of it: the kernel takes it for one that changed nothing.
+    fn doubt_content(&self, file: &OpenFile, range: Range<u64>) {
+        if let Some(invalidator) = self.invalidator.get() {
+            invalidator.inode(file.node.ino, range);
+        }
     }
 
     async fn make_durable(&self, file: &OpenFile) -> Result<(), Errno> {

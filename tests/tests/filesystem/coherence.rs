@@ -387,3 +387,23 @@ async fn a_copy_that_a_killed_mount_did_not_come_to_write_is_gone_on_with_unless
     }
     fast.fs.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_close_remote_whoever_closes_waits_for_what_was_written_by_another_way() {
+    let world = World::new();
+    let change = |options: &mut Options| {
+        options.close = Done::Remote;
+        options.store.idle = Duration::from_secs(3600);
+    };
+    let here = world.machine(change).await;
+    let work = bucket(&here.fs, "work").await;
+    let file = put(&here.fs, work, "file", b"some text").await;
+    let first = here.fs.open_file(file, WRITE).await.unwrap();
+    let second = here.fs.open_file(file, WRITE).await.unwrap();
+    write_at(&here.fs, first, 0, b"more").await;
+    here.fs.flush(second).await.unwrap();
+    assert_eq!((here.fs.state().dirty_files, world.user.read("work", "file")), (0, b"more text".to_vec()));
+    here.fs.release(first).await;
+    here.fs.release(second).await;
+    here.fs.shutdown().await;
+}

@@ -207,3 +207,22 @@ async fn what_waits_for_room_is_appended_to_the_version_that_came_meanwhile() {
     assert_eq!(all(&grown).await, b"longer", "it is long enough");
     assert_eq!(all(&cut).await, b"lo\0\0\0\0");
 }
+
+#[tokio::test]
+async fn what_was_copied_before_there_was_no_room_left_counts() {
+    let remote = Arc::new(MemoryRemote::default());
+    let folder = tempfile::tempdir().unwrap();
+    let (mount, _) = open(&remote, &crowded(folder.path(), LIMIT)).await;
+    let [content, copy] = [1, 2].map(|number| mount.store.content_of(file(number), facts(number)));
+    remote.behave(Behaviour::Refuses);
+    let bytes: Vec<u8> = (0..5 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+    content.write(0, Bytes::from(bytes.clone())).await.unwrap();
+    let len = bytes.len() as u64;
+    assert_eq!(copy.copy_range(&content, 0..len, 0, 1000).await.unwrap(), 1000, "that many are wanted");
+    let copied = copy.copy_range(&content, 1000..len, 1000, u64::MAX).await.unwrap();
+    assert!((1 << 20..len - 1000).contains(&copied), "{copied}");
+    let found = all(&copy).await;
+    assert!(found == bytes[..found.len()] && found.len() as u64 == copied + 1000);
+    let none = copy.copy_range(&content, copied + 1000..len, copied + 1000, u64::MAX).await;
+    assert!(matches!(none, Err(ContentError::Journal(JournalError::Full))));
+}
