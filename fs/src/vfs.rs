@@ -236,6 +236,20 @@ impl Filesystem {
         let _ = self.inner.invalidator.set(invalidator);
     }
 
+    /// The kernel is to forget what it has of a file.
+    pub(crate) fn forget_content(&self, ino: Ino) {
+        if let Some(invalidator) = self.inner.invalidator.get() {
+            invalidator.inode(ino, 0..u64::MAX);
+        }
+    }
+
+    /// The kernel is to forget where a name leads.
+    pub(crate) fn forget_name(&self, parent: Ino, name: &[u8]) {
+        if let Some(invalidator) = self.inner.invalidator.get() {
+            invalidator.entry(parent, name);
+        }
+    }
+
     /// How long the kernel may believe names and attributes.
     #[must_use]
     pub fn ttl(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fuser::{
@@ -15,11 +15,11 @@ use fuser::{
 };
 
 use super::convert::{self, errno, file_attr};
-use super::task::{self, Created, LONG, Listed, Opened, OpenedDir, Plain, SHORT};
+use super::task::{self, Changed, Created, Kept, LONG, Listed, Opened, OpenedDir, Plain, SHORT};
 use super::{Adapter, GENERATION, caller, file_opened, fill_plus, keep_listing, owned, reply_xattr, reserved_xattr};
 use crate::attributes::{SetAttr, SetTime};
 use crate::errno::Errno;
-use crate::vfs::{self, Handle, Seek, SetXattr};
+use crate::vfs::{self, Filesystem, Handle, Seek, SetXattr};
 
 /// Largest write of one request, in bytes: what the kernel's own limit of 256 pages allows.
 const MAX_WRITE: u32 = 1 << 20;
@@ -28,6 +28,28 @@ const MAX_BACKGROUND: u16 = 64;
 /// Entries that are listed at once, without and with attributes: what usually fits into the kernel's buffer.
 const ENTRIES: usize = 512;
 const ENTRIES_PLUS: usize = 192;
+
+impl Adapter {
+    /// A change that only succeeds or fails; with what the kernel keeps of what it changes.
+    fn serve_change<F>(
+        &self,
+        req: &Request,
+        limit: Duration,
+        reply: ReplyEmpty,
+        operation: impl FnOnce(Filesystem) -> F,
+    ) where
+        F: Future<Output = Result<Kept, Errno>> + Send + 'static,
+    {
+        let operation = |fs| {
+            let operation = operation(fs);
+            async move { operation.await.map(|kept| Changed((), kept)) }
+        };
+        self.serve(req, limit, operation, |_, result| match result {
+            Ok(Changed((), _)) => reply.ok(),
+            Err(error) => reply.error(errno(error)),
+        });
+    }
+}
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -148,12 +170,20 @@ impl fuser::Filesystem for Adapter {
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = owned(name);
-        self.serve_empty(req, SHORT, reply, |fs| async move { fs.unlink(parent.0, &name?).await });
+        self.serve_change(req, SHORT, reply, |fs| async move {
+            let name = name?;
+            fs.unlink(parent.0, &name).await?;
+            Ok(Kept::Names(vec![(parent.0, name)]))
+        });
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = owned(name);
-        self.serve_empty(req, SHORT, reply, |fs| async move { fs.rmdir(parent.0, &name?).await });
+        self.serve_change(req, SHORT, reply, |fs| async move {
+            let name = name?;
+            fs.rmdir(parent.0, &name).await?;
+            Ok(Kept::Names(vec![(parent.0, name)]))
+        });
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -175,7 +205,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (name, new_name) = (owned(name), owned(newname));
-        self.serve_empty(req, LONG, reply, |fs| async move {
+        self.serve_change(req, LONG, reply, |fs| async move {
             if !(flags - RenameFlags::RENAME_NOREPLACE - RenameFlags::RENAME_EXCHANGE).is_empty() {
                 return Err(Errno::EINVAL);
             }
@@ -183,7 +213,9 @@ impl fuser::Filesystem for Adapter {
                 no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
                 exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
             };
-            fs.rename(parent.0, &name?, newparent.0, &new_name?, flags).await
+            let (name, new_name) = (name?, new_name?);
+            fs.rename(parent.0, &name, newparent.0, &new_name, flags).await?;
+            Ok(Kept::Names(vec![(parent.0, name), (newparent.0, new_name)]))
         });
     }
 
@@ -462,14 +494,17 @@ impl fuser::Filesystem for Adapter {
     fn fallocate(
         &self,
         req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         length: u64,
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.serve_empty(req, LONG, reply, |fs| async move { fs.fallocate(Handle(fh.0), mode, offset, length).await });
+        self.serve_change(req, LONG, reply, |fs| async move {
+            fs.fallocate(Handle(fh.0), mode, offset, length).await?;
+            Ok(Kept::Content(ino.0))
+        });
     }
 
     fn lseek(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -498,7 +533,7 @@ impl fuser::Filesystem for Adapter {
         _ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
-        _ino_out: INodeNo,
+        ino_out: INodeNo,
         fh_out: FileHandle,
         offset_out: u64,
         len: u64,
@@ -512,10 +547,11 @@ impl fuser::Filesystem for Adapter {
             LONG,
             |fs| async move {
                 let copied = fs.copy_file_range(Handle(fh_in.0), offset_in, Handle(fh_out.0), offset_out, len).await?;
-                Ok(Plain(u32::try_from(copied).map_err(|_| Errno::EIO)?))
+                let copied = u32::try_from(copied).map_err(|_| Errno::EIO)?;
+                Ok(Changed(copied, Kept::Content(ino_out.0)))
             },
             |_, result| match result {
-                Ok(Plain(copied)) => reply.written(copied),
+                Ok(Changed(copied, _)) => reply.written(copied),
                 Err(error) => reply.error(errno(error)),
             },
         );

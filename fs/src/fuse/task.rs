@@ -2,7 +2,7 @@
 //!
 //! At its deadline a request is answered with `ETIMEDOUT`, so that the program that made it goes on, and with `EINTR` once that program
 //! was killed, so that it can end. What it began is not cut off but finished behind its back, and what it left behind – a counted
-//! lookup, an open handle – is given back, because the kernel does not know of it.
+//! lookup, an open handle – is given back, because the kernel does not know of it. What the kernel keeps of what it changed is forgotten.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::{Instant, timeout};
 
 use super::killed::is_killed;
-use crate::attributes::Attr;
+use crate::attributes::{Attr, Ino};
 use crate::errno::Errno;
 use crate::journal::here::may_wait;
 use crate::vfs::{DirEntry, Filesystem, Handle, Remember};
@@ -65,6 +65,26 @@ pub(super) struct Plain<T>(pub(super) T);
 
 impl<T: Send> Outcome for Plain<T> {
     async fn give_back(self, _fs: &Filesystem) {}
+}
+
+/// What the kernel keeps of something that was changed.
+pub(super) enum Kept {
+    /// The content of a file.
+    Content(Ino),
+    /// Names in directories.
+    Names(Vec<(Ino, Vec<u8>)>),
+}
+
+/// The result of a change. The kernel takes one that was given up for one that was not made, and keeps what it has.
+pub(super) struct Changed<T>(pub(super) T, pub(super) Kept);
+
+impl<T: Send> Outcome for Changed<T> {
+    async fn give_back(self, fs: &Filesystem) {
+        match self.1 {
+            Kept::Content(ino) => fs.forget_content(ino),
+            Kept::Names(names) => names.iter().for_each(|(parent, name)| fs.forget_name(*parent, name)),
+        }
+    }
 }
 
 /// Attributes of something that was looked up or made: a lookup is counted.
