@@ -208,14 +208,14 @@ impl Filesystem {
             Top::Buckets => drop(answered(this.inner.ask_for_buckets(this.inner.client.buckets())).await?),
         }
         for path in &recovered.damaged {
-            this.inner.report(format!(
+            this.inner.report(&format!(
                 "a part of the journal is damaged ({} records are missing); what can be read goes on, and the file is kept as {}",
                 recovered.lost,
                 path.display()
             ));
         }
         if strange > 0 {
-            this.inner.report(format!("{strange} changes of names in the journal make no sense and stay there"));
+            this.inner.report(&format!("{strange} changes of names in the journal make no sense and stay there"));
         }
         this.begin_events();
         this.inner.begin_bounding();
@@ -378,20 +378,20 @@ impl Inner {
     }
 
     /// Remembers what went wrong behind everybody's back.
-    pub(crate) fn report(&self, what: String) {
-        if is_news(&what) {
+    pub(crate) fn report(&self, what: &str) {
+        if is_news(what) {
             tracing::error!("{what}");
         }
-        lock(&self.problems).note(&what);
+        lock(&self.problems).note(what);
     }
 
     /// Two versions of something are both kept. Nothing went wrong, but somebody has to look at them.
-    pub(crate) fn report_conflict(&self, what: String) {
+    pub(crate) fn report_conflict(&self, what: &str) {
         self.conflicts.fetch_add(1, Ordering::Relaxed);
-        if is_news(&what) {
+        if is_news(what) {
             tracing::warn!("{what}");
         }
-        lock(&self.problems).note(&what);
+        lock(&self.problems).note(what);
     }
 }
 

@@ -44,12 +44,12 @@ impl Filesystem {
                     Some(StoreEvent::Committed { content, version, size }) => {
                         inner.committed(content.id(), version, size);
                     }
-                    Some(StoreEvent::Unreadable { file }) => inner.report(format!(
+                    Some(StoreEvent::Unreadable { file }) => inner.report(&format!(
                         "the copy {} cannot be stored: what it is a copy of was changed or removed too long ago",
                         file.inode
                     )),
                     Some(StoreEvent::Failing { error }) => {
-                        inner.report(format!("changes could not be stored, and are tried again: {error}"));
+                        inner.report(&format!("changes could not be stored, and are tried again: {error}"));
                     }
                     Some(StoreEvent::Refused) => {
                         inner.begin(|inner| async move { inner.look_for_deleted().await });
@@ -87,7 +87,7 @@ impl Filesystem {
         }
         let left = self.state().dirty_files;
         if let Some(error) = lock(&failed).take() {
-            self.inner.report(format!("{left} files are not committed: {error}"));
+            self.inner.report(&format!("{left} files are not committed: {error}"));
         }
         Ok(left)
     }
@@ -119,12 +119,12 @@ impl Filesystem {
         self.inner.give_back_unused().await;
         // What is not committed is in the journal; it must be durable there whatever was promised before.
         if let Err(error) = self.inner.store.journal().sync().await {
-            self.inner.report(format!("the journal could not be made durable: {error}"));
+            self.inner.report(&format!("the journal could not be made durable: {error}"));
         }
         let journal = self.inner.store.journal().clone();
         let ended = tokio::task::spawn_blocking(move || journal.end()).await;
         if let Ok(Err(error)) = ended {
-            self.inner.report(format!("the journal could not be ended: {error}"));
+            self.inner.report(&format!("the journal could not be ended: {error}"));
         }
         self.inner.store.abandon();
     }

@@ -74,7 +74,7 @@ impl Inner {
                     if self.store.is_stranded(file.bucket) {
                         return;
                     }
-                    self.report(format!("the conflict copy of {} cannot be made yet: {errno}", file.inode));
+                    self.report(&format!("the conflict copy of {} cannot be made yet: {errno}", file.inode));
                 }
             }
             tokio::select! {
@@ -173,7 +173,7 @@ impl Inner {
             file.copies.retain(|inode| self.is_unsent(node.home.id, *inode));
             file.copies.push(copied.id().inode);
         }
-        self.report_conflict(format!(
+        self.report_conflict(&format!(
             "{:?} was changed elsewhere at the same time; what was written here is kept as {:?}",
             String::from_utf8_lossy(&original),
             String::from_utf8_lossy(&name)

@@ -110,7 +110,7 @@ impl Inner {
                     Err(error) => {
                         caught_up = false;
                         self.health.set(false);
-                        self.report(format!("changes of others are not seen: {error}"));
+                        self.report(&format!("changes of others are not seen: {error}"));
                         tokio::time::sleep(PAUSE).await;
                     }
                 },

@@ -179,7 +179,7 @@ impl Inner {
                 }
                 None if certain => self.strand(*bucket),
                 None => {
-                    self.report(format!(
+                    self.report(&format!(
                         "the bucket {bucket} is not found; what was written to it stays in the journal"
                     ));
                 }

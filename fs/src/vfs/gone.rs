@@ -65,7 +65,7 @@ impl Inner {
         if let Err(error) = self.store.strand(bucket) {
             tracing::error!(%error, %bucket, "what was written to a bucket that is not there stays in the journal as it is");
         }
-        self.report(format!(
+        self.report(&format!(
             "the bucket {name} was deleted, or is not open to this account any more; what was changed in it and not sent is kept until \
              `cyx mount --discard-deleted`"
         ));
@@ -89,7 +89,7 @@ impl Inner {
         self.store.keep_notes(0);
         self.store.discard_stranded().await.map_err(store_error)?;
         self.finish_stranded_orphans();
-        self.report(format!(
+        self.report(&format!(
             "let go of what was changed in buckets that are not there any more: {files} files, {bytes} bytes written"
         ));
         Ok(())

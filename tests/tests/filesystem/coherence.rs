@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cyx_fs::vfs::{Done, Invalidator, OpenFlags, Options, RenameFlags};
+use cyx_fs::vfs::{Done, Invalidator, Options, RenameFlags};
 use cyx_fs::{Errno, Ino, SetAttr, SetTime};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;

@@ -131,7 +131,7 @@ impl Inner {
             } else {
                 "lost its directory, which was removed elsewhere"
             };
-            self.report_conflict(format!(
+            self.report_conflict(&format!(
                 "{name:?} {why} at the same time; what has that name here is kept as {beside:?}"
             ));
         }

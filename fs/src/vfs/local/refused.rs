@@ -165,7 +165,7 @@ impl Inner {
             return Settled::Changed;
         }
         let name = item.named.as_ref().map(|named| format!(" ({:?})", String::from_utf8_lossy(&named.name)));
-        self.report(format!(
+        self.report(&format!(
             "{}{} in the bucket {} that this machine decided on does not apply any more: {reason}",
             described(operation_of(&item.mutation)),
             name.unwrap_or_default(),

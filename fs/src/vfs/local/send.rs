@@ -167,7 +167,7 @@ impl Inner {
                     if error.is_transient() {
                         home.health.set_offline();
                     } else if row == 1 {
-                        self.report(format!(
+                        self.report(&format!(
                             "changes of names in the bucket {} are not sent yet: {error}",
                             home.bucket.name
                         ));
@@ -386,7 +386,7 @@ impl Inner {
             Err(error) => {
                 let row = home.local.uncommitted(|failures| failures.note(error));
                 if row == 1 && !error.is_transient() {
-                    self.report(format!(
+                    self.report(&format!(
                         "a file in the bucket {} does not take the place of another one yet: its content cannot be stored: {error}",
                         home.bucket.name
                     ));
