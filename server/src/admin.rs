@@ -15,7 +15,7 @@ use crate::accounts::plan::Plan;
 use crate::accounts::role::Role;
 use crate::accounts::rules;
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -222,7 +222,7 @@ async fn apply(c: &mut Conn, by: AccountId, who: &str, change: Change, ip: IpAdd
         }
     };
     let event = Event::new(Some(user.id), Actor::Admin, action, Some(ip));
-    audit::record(c, event.with(format!("by {by}: {detail}"))).await?;
+    audit_log::record(c, event.with(format!("by {by}: {detail}"))).await?;
     Ok(find(c, &user.id.to_string()).await?.ok_or_else(no_account))
 }
 
@@ -257,7 +257,7 @@ pub async fn looked(app: &App, admin: &Caller, what: &'static str, ip: IpAddr) -
         .write::<(), ApiError, _>(move |c| {
             Box::pin(async move {
                 let event = Event::new(Some(account), Actor::Admin, Action::AdminRead, Some(ip));
-                Ok(audit::record(c, event.with(what)).await?)
+                Ok(audit_log::record(c, event.with(what)).await?)
             })
         })
         .await

@@ -11,7 +11,7 @@
 //! | [`auth`] | who is calling |
 //! | [`accounts`], [`tokens`], [`http`] | registration, login, REST |
 //! | [`admin`] | what administrators see and change |
-//! | [`audit`] | who did what: rows that are only added, chained by hashes |
+//! | [`audit_log`] | who did what: rows that are only added, chained by hashes |
 //! | [`audits`] | nodes prove what they hold |
 //! | [`network`], [`keys`], [`nodes`], [`placement`] | the storage network: identity, nodes, where shards go |
 //! | [`repair`] | shards are made anew where they were lost, and moved where they should be elsewhere |
@@ -28,7 +28,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod app;
-pub mod audit;
+pub mod audit_log;
 pub mod audits;
 pub mod auth;
 pub mod backup;

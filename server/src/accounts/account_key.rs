@@ -23,7 +23,7 @@ use super::confirm::{Asker, Confirmation, Outcome, granted};
 use super::password::{replace as replace_password, replace_words, told};
 use super::register::{Password, WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
 use crate::app::AppState;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -247,7 +247,7 @@ async fn swap(
     api_keys.go_on(c, new).await?;
     write_account(c, asker, new, epoch).await?;
     asker.note_confirmed(c, taken).await?;
-    audit::record(c, Event::owner(account, Action::AccountKeyReplaced, asker.ip).with(format!("epoch {epoch}")))
+    audit_log::record(c, Event::owner(account, Action::AccountKeyReplaced, asker.ip).with(format!("epoch {epoch}")))
         .await?;
     told(c, account, Notice::AccountKeyReplaced, asker.ip).await?;
     Ok(Ok(Done { epoch, changes }))

@@ -18,7 +18,7 @@ use super::confirm::{Confirmation, Outcome, confirmed, granted, run, run_and_for
 use super::guard::Attempt;
 use super::register::{WRAPPED_PRIVATE_KEYS_MAX, fields, is_signing_key, is_wrapped_key};
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::auth::{self, Caller, Permission, Sessions, column_array, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -299,7 +299,8 @@ async fn insert(c: &mut Conn, account: AccountId, new: &NewKey, hash: &[u8; 32],
         return Ok(Err(ApiError::new(ErrorCode::AlreadyExists, "this id is taken")));
     };
     let key = read(&row)?;
-    audit::record(c, Event::owner(account, Action::ApiKeyCreated, ip).with(format!("{} {}", key.id, key.name))).await?;
+    audit_log::record(c, Event::owner(account, Action::ApiKeyCreated, ip).with(format!("{} {}", key.id, key.name)))
+        .await?;
     mail::enqueue_to(c, account, &Letter::Notice { notice: Notice::ApiKeyCreated, detail: key.name.clone() }).await?;
     Ok(Ok(key))
 }
@@ -325,7 +326,8 @@ pub async fn revoke(app: &AppState, caller: &Caller, key: ApiKeyId, ip: IpAddr) 
             let Some(found) = found else { return Ok(Err(ApiError::not_found("there is no such API key"))) };
             let name: String = found.try_get(0)?;
             revoke_one(c, key).await?;
-            audit::record(c, Event::owner(account, Action::ApiKeyRevoked, ip).with(format!("{key} {name}"))).await?;
+            audit_log::record(c, Event::owner(account, Action::ApiKeyRevoked, ip).with(format!("{key} {name}")))
+                .await?;
             let letter = Letter::Notice { notice: Notice::ApiKeyRevoked, detail: name };
             mail::enqueue_to(c, account, &letter).await?;
             Ok(Ok(()))
@@ -503,7 +505,7 @@ async fn open(c: &mut Conn, exchange: &Exchange) -> Outcome<Opened> {
         .execute(&mut *c)
         .await?;
     let event = Event::new(Some(account), Actor::ApiKey, Action::ApiKeyUsed, Some(exchange.ip));
-    audit::record(c, event.with(format!("{} {}", key.id, key.name))).await?;
+    audit_log::record(c, event.with(format!("{} {}", key.id, key.name))).await?;
     let (wrapped_private_keys, lineage) = match key.bucket {
         Some(_) => (Vec::new(), Lineage::default()),
         None => (owner.try_get(3)?, Lineage::read(&owner, 4)?),

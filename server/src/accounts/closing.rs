@@ -14,7 +14,7 @@ use super::confirm::{Confirmation, confirmed_and_forget, run};
 use super::password::told;
 use super::{api_keys, devices};
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::auth::{Caller, column_id};
 use crate::changes::Notice as Changed;
 use crate::db::{Backend, Conn, DbError};
@@ -43,7 +43,7 @@ pub async fn ask(app: &AppState, caller: &Caller, confirmation: Confirmation, ip
             devices::end_all(c, asker.account, Some(asker.session)).await?;
             api_keys::revoke_all(c, asker.account).await?;
             let event = Event::owner(asker.account, Action::DeletionAsked, asker.ip);
-            audit::record(c, event.with(rfc3339(delete_ns))).await?;
+            audit_log::record(c, event.with(rfc3339(delete_ns))).await?;
             let letter = Letter::Notice { notice: Notice::DeletionPlanned, detail: rfc3339(delete_ns) };
             mail::enqueue_to(c, asker.account, &letter).await?;
             Ok(Ok(delete_ns))
@@ -69,7 +69,7 @@ pub async fn cancel(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiErr
             if changed.rows_affected() == 0 {
                 return Ok(Err(too_late_or_never(c, account).await?));
             }
-            audit::record(c, Event::owner(account, Action::DeletionCancelled, ip)).await?;
+            audit_log::record(c, Event::owner(account, Action::DeletionCancelled, ip)).await?;
             told(c, account, Notice::DeletionCancelled, ip).await?;
             Ok(Ok(()))
         })
@@ -207,7 +207,7 @@ pub(crate) async fn scrub(c: &mut Conn, backend: Backend, account: AccountId) ->
     .execute(&mut *c)
     .await?;
     // The last entry under the account's key, which ends with it.
-    audit::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;
+    audit_log::record(c, Event::new(Some(account), Actor::Server, Action::Erased, None)).await?;
     sqlx::query("DELETE FROM audit_subject WHERE account = $1").bind(account.to_vec()).execute(c).await?;
     Ok(true)
 }

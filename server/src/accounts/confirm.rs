@@ -17,7 +17,7 @@ use super::codes::{self, Method, Taken};
 use super::guard::Attempt;
 use super::limits::{self, LOGIN_CODES};
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Caller, Sessions, column_array};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -177,7 +177,7 @@ impl Asker {
             return Ok(Ok(email));
         }
         attempt.failed(c, self.backend, Some(self.account)).await?;
-        audit::record(c, Event::owner(self.account, Action::Password, self.ip).refused()).await?;
+        audit_log::record(c, Event::owner(self.account, Action::Password, self.ip).refused()).await?;
         Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "the password is wrong")))
     }
 
@@ -194,7 +194,7 @@ impl Asker {
         let taken = codes::take(c, &self.keys, self.account, confirmation.id, &confirmation.otp).await?;
         let Some(taken) = taken else {
             attempt.failed(c, self.backend, Some(self.account)).await?;
-            audit::record(c, Event::owner(self.account, Action::Confirmed, self.ip).refused()).await?;
+            audit_log::record(c, Event::owner(self.account, Action::Confirmed, self.ip).refused()).await?;
             return Ok(Err(wrong_code()));
         };
         challenge::end(c, confirmation.id).await?;
@@ -204,9 +204,9 @@ impl Asker {
     /// Writes down that a confirmation was taken: at the end, because whoever has the end of the log waits for nothing else.
     pub(super) async fn note_confirmed(&self, c: &mut Conn, taken: Taken) -> Result<(), DbError> {
         if taken == Taken::Backup {
-            audit::record(c, Event::owner(self.account, Action::BackupCodeUsed, self.ip)).await?;
+            audit_log::record(c, Event::owner(self.account, Action::BackupCodeUsed, self.ip)).await?;
         }
-        audit::record(c, Event::owner(self.account, Action::Confirmed, self.ip)).await
+        audit_log::record(c, Event::owner(self.account, Action::Confirmed, self.ip)).await
     }
 }
 

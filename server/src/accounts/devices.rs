@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use super::confirm::{Outcome, run_and_forget};
 use super::password::told;
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -89,7 +89,7 @@ pub async fn end(app: &AppState, caller: &Caller, session: SessionId, ip: IpAddr
             let Some(found) = found else { return Ok(Err(ApiError::not_found("there is no such session"))) };
             auth::revoke(c, session).await?;
             let event = Event::owner(account, Action::SessionsRevoked, ip).with(found.try_get::<String, _>(0)?);
-            audit::record(c, event).await?;
+            audit_log::record(c, event).await?;
             Ok(Ok(()))
         })
     })
@@ -111,7 +111,7 @@ pub async fn end_others(app: &AppState, caller: &Caller, keep_current: bool, ip:
         Box::pin(async move {
             let ended = end_all(c, account, keep).await?;
             let event = Event::owner(account, Action::SessionsRevoked, ip).with(format!("{ended} sessions"));
-            audit::record(c, event).await?;
+            audit_log::record(c, event).await?;
             if ended > 0 {
                 told(c, account, Notice::SessionsEnded, ip).await?;
             }

@@ -13,7 +13,7 @@ use super::guard::Attempt;
 use super::limits::{self, RECOVERIES, REGISTRATION_MAILS};
 use super::rules;
 use crate::app::App;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::Caller;
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -68,7 +68,7 @@ async fn open(c: &mut Conn, asker: &Asker, change: SessionId, new: String) -> Ou
     let (account, session) = (Some(asker.account), Some(asker.session));
     let opened = Challenge { id: change, kind: Kind::Email, account, session, detail: new, passed: false };
     let expires_ns = challenge::begin(c, &opened, EMAIL_CODE_LIFETIME).await?;
-    audit::record(c, Event::owner(asker.account, Action::EmailAsked, asker.ip)).await?;
+    audit_log::record(c, Event::owner(asker.account, Action::EmailAsked, asker.ip)).await?;
     Ok(Ok(Begun { change, expires_at: to_seconds(expires_ns) }))
 }
 
@@ -133,7 +133,7 @@ async fn change(c: &mut Conn, asker: &Asker, codes: &Codes) -> Outcome<()> {
         & asker.keys.mailed_elsewhere(codes.change).as_bytes().ct_eq(codes.new.trim().as_bytes());
     if !bool::from(right) {
         Attempt::new(&old_key, asker.ip).failed(c, asker.backend, Some(asker.account)).await?;
-        audit::record(c, Event::owner(asker.account, Action::EmailChanged, asker.ip).refused()).await?;
+        audit_log::record(c, Event::owner(asker.account, Action::EmailChanged, asker.ip).refused()).await?;
         return Ok(Err(wrong_code()));
     }
     challenge::end(c, codes.change).await?;
@@ -154,7 +154,7 @@ async fn change(c: &mut Conn, asker: &Asker, codes: &Codes) -> Outcome<()> {
         .execute(&mut *c)
         .await?;
     challenge::end_all(c, asker.account).await?;
-    audit::record(c, Event::owner(asker.account, Action::EmailChanged, asker.ip)).await?;
+    audit_log::record(c, Event::owner(asker.account, Action::EmailChanged, asker.ip)).await?;
     for address in [&old, &found.detail] {
         let notice = Letter::Notice { notice: Notice::EmailChanged, detail: asker.ip.to_string() };
         mail::enqueue(c, address, &notice).await?;

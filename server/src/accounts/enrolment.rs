@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::confirm::{Outcome, run};
 use super::rules;
 use crate::app::App;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{Caller, Permission, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -96,7 +96,7 @@ async fn insert(
         .bind(expires)
         .execute(&mut *c)
         .await?;
-    audit::record(c, Event::owner(owner, Action::EnrolmentCreated, ip).with(label)).await?;
+    audit_log::record(c, Event::owner(owner, Action::EnrolmentCreated, ip).with(label)).await?;
     Ok(Ok(()))
 }
 

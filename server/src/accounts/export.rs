@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Column as _, Row as _};
 use super::confirm::{granted, run};
 use super::limits::EXPORTS;
 use crate::app::App;
-use crate::audit::{self, Action, Event, PAGE_MAX, Page};
+use crate::audit_log::{self, Action, Event, PAGE_MAX, Page};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::time::{now_ns, rfc3339};
@@ -77,7 +77,7 @@ pub async fn begin(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiErro
             let who = format!("export {account}");
             granted!(EXPORTS.check(c, &who, "too many exports; try again later").await?);
             EXPORTS.count(c, &who).await?;
-            audit::record(c, Event::owner(account, Action::Exported, ip)).await?;
+            audit_log::record(c, Event::owner(account, Action::Exported, ip)).await?;
             Ok(Ok(()))
         })
     })
@@ -129,7 +129,7 @@ impl Export {
             return Ok(None);
         }
         let page = Page { since_ns: 0, after: self.audit_after, limit: PAGE_MAX };
-        let entries = audit::of_account(&mut *app.db.read().await?, self.account, page).await?;
+        let entries = audit_log::of_account(&mut *app.db.read().await?, self.account, page).await?;
         let Some(last) = entries.last() else {
             self.done = true;
             return Ok(None);

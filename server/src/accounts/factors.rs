@@ -14,7 +14,7 @@ use super::codes::Method;
 use super::confirm::{Asker, Confirmation, Outcome, confirmed, granted, over, run, wrong_code};
 use super::guard::Attempt;
 use crate::app::App;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{Caller, column_array};
 use crate::db::{Conn, DbError, insert_many};
 use crate::error::ApiError;
@@ -139,7 +139,7 @@ async fn put_in_force(c: &mut Conn, asker: &Asker, codes: &[String], otp: &str) 
     let enrolment = column_array(&row, 1)?;
     let Some(step) = asker.keys.app_step(asker.account, &enrolment, otp, now_seconds()) else {
         attempt.failed(c, asker.backend, Some(asker.account)).await?;
-        audit::record(c, Event::owner(asker.account, Action::TotpEnrolled, asker.ip).refused()).await?;
+        audit_log::record(c, Event::owner(asker.account, Action::TotpEnrolled, asker.ip).refused()).await?;
         return Ok(Err(wrong_code()));
     };
     let now = now_ns();
@@ -234,6 +234,6 @@ async fn replace_backup_codes(c: &mut Conn, asker: &Asker, codes: &[String]) -> 
 }
 
 async fn changed(c: &mut Conn, asker: &Asker, action: Action, notice: Notice) -> Result<(), DbError> {
-    audit::record(c, Event::owner(asker.account, action, asker.ip)).await?;
+    audit_log::record(c, Event::owner(asker.account, action, asker.ip)).await?;
     mail::enqueue_to(c, asker.account, &Letter::Notice { notice, detail: asker.ip.to_string() }).await
 }

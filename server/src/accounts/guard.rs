@@ -11,7 +11,7 @@ use cyx_core::ids::AccountId;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::limits;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter, Notice};
@@ -92,7 +92,7 @@ impl Attempt {
         let counted = count(c, backend, &self.account, ACCOUNT_LEVELS).await?;
         let Some(owner) = owner.filter(|_| counted.locked_now) else { return Ok(()) };
         metrics::counter!("cyx_account_lockouts_total").increment(1);
-        audit::record(c, Event::anyone(Some(owner), Action::Locked, self.ip)).await?;
+        audit_log::record(c, Event::anyone(Some(owner), Action::Locked, self.ip)).await?;
         mail::enqueue_to(c, owner, &Letter::Notice { notice: Notice::Locked, detail: self.ip.to_string() }).await
     }
 

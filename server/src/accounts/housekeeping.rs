@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::growth;
 use crate::app::App;
-use crate::audit;
+use crate::audit_log;
 use crate::db::{Conn, DbError};
 use crate::time::{nanos, now_ns};
 
@@ -34,7 +34,7 @@ pub async fn run(app: Arc<App>) {
             tracing::error!(%error, "accounts could not be erased");
         }
         let oldest = now_ns().saturating_sub(nanos(app.config.audit));
-        if let Err(error) = app.db.write::<(), DbError, _>(move |c| Box::pin(audit::prune(c, oldest))).await {
+        if let Err(error) = app.db.write::<(), DbError, _>(move |c| Box::pin(audit_log::prune(c, oldest))).await {
             tracing::error!(%error, "old rows of the audit log could not be removed");
         }
     }

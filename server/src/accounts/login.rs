@@ -19,7 +19,7 @@ use super::guard::Attempt;
 use super::register::is_signing_key;
 use super::rules;
 use crate::app::App;
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::auth::{column_array, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -116,7 +116,7 @@ async fn check_auth_key(c: &mut Conn, login: Login) -> Outcome<Begun> {
         unknown_or_wrong => {
             attempt.failed(c, login.backend, unknown_or_wrong).await?;
             // For unknown addresses too, so that both take the same time.
-            audit::record(c, Event::anyone(unknown_or_wrong, Action::Password, login.ip).refused()).await?;
+            audit_log::record(c, Event::anyone(unknown_or_wrong, Action::Password, login.ip).refused()).await?;
             return Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "email or password is wrong")));
         }
     };
@@ -137,7 +137,7 @@ async fn check_auth_key(c: &mut Conn, login: Login) -> Outcome<Begun> {
         .bind(expires_ns)
         .execute(&mut *c)
         .await?;
-    audit::record(c, Event::anyone(Some(account), Action::Password, login.ip).with(login.device)).await?;
+    audit_log::record(c, Event::anyone(Some(account), Action::Password, login.ip).with(login.device)).await?;
     Ok(Ok(Begun { login: login.id, method, expires_at: to_seconds(expires_ns) }))
 }
 
@@ -249,7 +249,7 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
     granted!(attempt.check(c).await?);
     let Some(taken) = codes::take(c, &new.keys, account, new.id, &new.otp).await? else {
         attempt.failed(c, new.backend, Some(account)).await?;
-        audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).refused().with(device)).await?;
+        audit_log::record(c, Event::anyone(Some(account), Action::Login, new.ip).refused().with(device)).await?;
         return Ok(Err(confirm::wrong_code()));
     };
     if row.try_get::<i64, _>(1)? != 0 {
@@ -277,12 +277,12 @@ async fn take_code(c: &mut Conn, new: NewSession) -> Outcome<(AccountId, Wrapped
     .await?;
     super::sessions::store_refresh(c, new.id, &new.refresh_hash, 1).await?;
     if taken == Taken::Backup {
-        audit::record(c, Event::anyone(Some(account), Action::BackupCodeUsed, new.ip)).await?;
+        audit_log::record(c, Event::anyone(Some(account), Action::BackupCodeUsed, new.ip)).await?;
     }
-    audit::record(c, Event::anyone(Some(account), Action::Login, new.ip).with(device)).await?;
+    audit_log::record(c, Event::anyone(Some(account), Action::Login, new.ip).with(device)).await?;
     if is_new_admin {
         let event = Event::new(Some(account), Actor::Server, Action::RoleChanged, None);
-        audit::record(c, event.with("to admin, by the configuration")).await?;
+        audit_log::record(c, event.with("to admin, by the configuration")).await?;
     }
     let keys = under_password(c, account).await?;
     Ok(Ok((account, keys)))

@@ -14,7 +14,7 @@ use super::confirm::{Outcome, granted, run};
 use super::enrolment::{Redeemed, redeem};
 use super::limits::{self, FAILED_MACHINES};
 use crate::app::App;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Machine, Permission, column_array};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -101,7 +101,7 @@ pub async fn register(
             insert(c, machine, owner, &hash, texts).await?;
             if let Some(owner) = owner {
                 let event = Event::owner(owner, Action::MachineRegistered, ip);
-                audit::record(c, event.with(machine.to_string())).await?;
+                audit_log::record(c, event.with(machine.to_string())).await?;
             }
             Ok(Ok(machine))
         })

@@ -10,7 +10,7 @@ use super::confirm::{Confirmation, confirmed, confirmed_and_forget, granted};
 use super::register::{Password, fields, is_wrapped_key};
 use super::{api_keys, devices};
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::Caller;
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -44,7 +44,7 @@ pub async fn change(
         Box::pin(async move {
             granted!(require_newest(c, asker.backend, asker.account, change.account_key_epoch).await?);
             let ended = replace(c, asker.account, &change.new, Some(asker.session), change.revoke_api_keys).await?;
-            audit::record(c, Event::owner(asker.account, Action::PasswordChanged, asker.ip)).await?;
+            audit_log::record(c, Event::owner(asker.account, Action::PasswordChanged, asker.ip)).await?;
             told(c, asker.account, Notice::PasswordChanged, asker.ip).await?;
             Ok(Ok(ended))
         })
@@ -103,7 +103,7 @@ pub async fn change_words(
             granted!(require_newest(c, asker.backend, asker.account, account_key_epoch).await?);
             replace_words(c, asker.account, &wrapped).await?;
             challenge::end_recoveries(c, asker.account).await?;
-            audit::record(c, Event::owner(asker.account, Action::WordsChanged, asker.ip)).await?;
+            audit_log::record(c, Event::owner(asker.account, Action::WordsChanged, asker.ip)).await?;
             told(c, asker.account, Notice::WordsChanged, asker.ip).await?;
             Ok(Ok(()))
         })

@@ -22,7 +22,7 @@ use super::password::{replace, replace_words, told};
 use super::register::{Password, fields, is_wrapped_key};
 use super::{factors, rules};
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{Sessions, column_array, column_id};
 use crate::db::{Backend, Conn};
 use crate::error::ApiError;
@@ -80,7 +80,7 @@ async fn open(c: &mut Conn, recovery: SessionId, email_key: String, ip: IpAddr) 
     let kind = Kind::Recover;
     let opened = Challenge { id: recovery, kind, account, session: None, detail: email_key, passed: false };
     let expires_ns = challenge::begin(c, &opened, CODE_LIFETIME).await?;
-    audit::record(c, Event::anyone(account, Action::RecoveryAsked, ip)).await?;
+    audit_log::record(c, Event::anyone(account, Action::RecoveryAsked, ip)).await?;
     Ok(Ok(Begun { recovery, expires_at: to_seconds(expires_ns) }))
 }
 
@@ -126,7 +126,7 @@ async fn take_code(
     let right = bool::from(keys.mailed(recovery).as_bytes().ct_eq(otp.trim().as_bytes()));
     let Some(account) = found.account.filter(|_| right) else {
         Attempt::new(&found.detail, ip).failed(c, backend, found.account).await?;
-        audit::record(c, Event::anyone(found.account, Action::RecoveryCode, ip).refused()).await?;
+        audit_log::record(c, Event::anyone(found.account, Action::RecoveryCode, ip).refused()).await?;
         return Ok(Err(wrong_code()));
     };
     let row = sqlx::query(
@@ -137,7 +137,7 @@ async fn take_code(
     .fetch_one(&mut *c)
     .await?;
     let expires_ns = challenge::pass(c, recovery, WORDS_LIFETIME).await?;
-    audit::record(c, Event::anyone(Some(account), Action::RecoveryCode, ip)).await?;
+    audit_log::record(c, Event::anyone(Some(account), Action::RecoveryCode, ip)).await?;
     Ok(Ok(Wrapped {
         account_key: row.try_get(0)?,
         signing_public_key: row.try_get(1)?,
@@ -221,7 +221,7 @@ async fn set(c: &mut Conn, recovered: &Recovered, body: &[u8], backend: Backend,
     let key = column_array(&row, 0)?;
     if sign::verify(&key, Purpose::Recovery, body, &recovered.signature).is_err() {
         attempt.failed(c, backend, Some(account)).await?;
-        audit::record(c, Event::anyone(Some(account), Action::Recovered, ip).refused()).await?;
+        audit_log::record(c, Event::anyone(Some(account), Action::Recovered, ip).refused()).await?;
         return Ok(Err(ApiError::new(ErrorCode::InvalidCredentials, "the recovery words are wrong")));
     }
     replace(c, account, &recovered.password, None, recovered.revoke_api_keys).await?;
@@ -231,9 +231,9 @@ async fn set(c: &mut Conn, recovered: &Recovered, body: &[u8], backend: Backend,
     }
     attempt.passed(c).await?;
     if recovered.remove_app {
-        audit::record(c, Event::anyone(Some(account), Action::TotpRemoved, ip)).await?;
+        audit_log::record(c, Event::anyone(Some(account), Action::TotpRemoved, ip)).await?;
     }
-    audit::record(c, Event::anyone(Some(account), Action::Recovered, ip)).await?;
+    audit_log::record(c, Event::anyone(Some(account), Action::Recovered, ip)).await?;
     told(c, account, Notice::Recovered, ip).await?;
     Ok(Ok(account))
 }

@@ -16,7 +16,7 @@ use super::limits::{self, REGISTRATION_MAILS, REGISTRATIONS};
 use super::plan::Plan;
 use super::rules;
 use crate::app::App;
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
 use crate::mail::{self, Letter};
@@ -218,6 +218,6 @@ async fn insert(
         None => Letter::AlreadyRegistered,
     };
     mail::enqueue(c, &new.email, &letter).await?;
-    audit::record(c, Event::anyone(inserted.is_some().then_some(id), Action::Registered, ip)).await?;
+    audit_log::record(c, Event::anyone(inserted.is_some().then_some(id), Action::Registered, ip)).await?;
     Ok(Ok(()))
 }

@@ -15,7 +15,7 @@ use super::confirm::{Outcome, run_and_forget};
 use super::login::WrappedKeys;
 use super::register::WRAPPED_KEY_MAX;
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Caller, Sessions, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -154,7 +154,7 @@ async fn rotate(c: &mut Conn, step: Step, backend: Backend) -> Result<Rotation, 
         return Ok(next);
     }
     auth::revoke(c, step.session).await?;
-    audit::record(c, Event::anyone(Some(account), Action::RefreshReused, step.ip).refused()).await?;
+    audit_log::record(c, Event::anyone(Some(account), Action::RefreshReused, step.ip).refused()).await?;
     Ok(Rotation::Reused(account, step.session))
 }
 
@@ -168,7 +168,7 @@ pub async fn logout(app: &AppState, caller: &Caller, ip: IpAddr) -> Result<(), A
     run_and_forget(app, forget, move |c| {
         Box::pin(async move {
             auth::revoke(c, session).await?;
-            audit::record(c, Event::owner(account, Action::Logout, ip)).await?;
+            audit_log::record(c, Event::owner(account, Action::Logout, ip)).await?;
             Ok(Ok(()))
         })
     })

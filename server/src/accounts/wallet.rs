@@ -22,7 +22,7 @@ use super::login::{WrappedKeys, under_password};
 use super::register::is_signing_key;
 use super::rules;
 use crate::app::{App, AppState};
-use crate::audit::{self, Action, Event};
+use crate::audit_log::{self, Action, Event};
 use crate::auth::{self, Caller, column_id};
 use crate::db::{Backend, Conn, DbError};
 use crate::error::ApiError;
@@ -283,7 +283,7 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
         .await?;
     let event = Event::anyone(Some(account), Action::WalletLogin, new.ip).with(format!("{wallet} {}", new.device));
     if disabled != 0 {
-        audit::record(c, event.refused()).await?;
+        audit_log::record(c, event.refused()).await?;
         return Ok(Err(ApiError::denied("this account is disabled")));
     }
     let (now, place) = (now_ns(), new.ip.to_canonical().to_string());
@@ -308,7 +308,7 @@ async fn take(c: &mut Conn, new: &NewSession) -> Outcome<(AccountId, WalletAddre
         .bind(place)
         .execute(&mut *c)
         .await?;
-    audit::record(c, event).await?;
+    audit_log::record(c, event).await?;
     Ok(Ok((account, wallet)))
 }
 
@@ -331,7 +331,7 @@ pub async fn keys(app: &App, caller: &Caller, auth_key: &[u8], ip: IpAddr) -> Re
                 return Ok(Err(ApiError::denied("only a login with a wallet gets its keys this way")));
             }
             granted!(asker.password(c, &auth_hash).await?);
-            audit::record(c, Event::owner(asker.account, Action::Password, asker.ip)).await?;
+            audit_log::record(c, Event::owner(asker.account, Action::Password, asker.ip)).await?;
             Ok(Ok(under_password(c, asker.account).await?))
         })
     })
@@ -470,6 +470,6 @@ async fn told(
     notice: Notice,
     wallet: WalletAddress,
 ) -> Result<(), DbError> {
-    audit::record(c, Event::owner(asker.account, action, asker.ip).with(wallet.to_string())).await?;
+    audit_log::record(c, Event::owner(asker.account, action, asker.ip).with(wallet.to_string())).await?;
     mail::enqueue_to(c, asker.account, &Letter::Notice { notice, detail: wallet.to_string() }).await
 }

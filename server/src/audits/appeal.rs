@@ -16,7 +16,7 @@ use super::rows::{self, Record};
 use super::sample;
 use super::score::Standing;
 use crate::app::App;
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::db::DbError;
 use crate::error::ApiError;
 use crate::time::now_ns;
@@ -80,7 +80,7 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
                 (record.unreachable_ns, record.alarm_ns) = (0, 0);
                 rows::save(conn, node, &record).await?;
                 let event = Event::new(Some(admin), Actor::Admin, Action::NodeReinstated, Some(ip));
-                audit::record(conn, event.with(&*what)).await?;
+                audit_log::record(conn, event.with(&*what)).await?;
                 Ok(record)
             })
         })

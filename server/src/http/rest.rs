@@ -5,16 +5,16 @@ pub mod account_key;
 pub mod admin;
 pub mod admin_nodes;
 pub mod api_keys;
-pub mod audit;
-pub mod audits;
+pub mod audit_log;
 pub mod auth;
+pub mod credentials;
 pub mod devices;
 pub mod factors;
+pub mod identity;
 pub mod leaving;
 pub mod machines;
 pub mod nodes;
-pub mod privacy;
-pub mod security;
+pub mod reinstate;
 pub mod system;
 pub mod wallets;
 
@@ -23,6 +23,9 @@ use cyx_core::ids::{NodeId, SessionId};
 use serde::Serialize;
 
 use crate::error::ApiError;
+
+/// What a handler returns: a body as JSON, or why not.
+type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// An answer without content: `{}`.
 #[derive(Debug, Serialize)]

@@ -16,8 +16,8 @@ use super::access::{Access, Rule, enforce};
 use super::calls;
 use super::middleware::{is_grpc, limit_calls, limit_time, observe};
 use super::rest::{
-    account, account_key, admin, admin_nodes, api_keys, audit, audits, auth, devices, factors, leaving, machines,
-    nodes, privacy, security, system, wallets,
+    account, account_key, admin, admin_nodes, api_keys, audit_log, auth, credentials, devices, factors, identity,
+    leaving, machines, nodes, reinstate, system, wallets,
 };
 use super::ws;
 use crate::app::AppState;
@@ -73,13 +73,13 @@ pub fn routes() -> Vec<Route> {
         post POST "/api/auth/wallets/challenge", Person => wallets::link_challenge;
         post POST "/api/auth/wallets/remove", Confirmed => wallets::unlink;
         post POST "/api/auth/account-key", Confirmed => account_key::replace;
-        post POST "/api/auth/password", Confirmed => security::password;
-        put PUT "/api/auth/recovery", Confirmed => security::words;
-        post POST "/api/auth/recover", Anyone => security::recover;
-        post POST "/api/auth/recover/verify", Anyone => security::recover_verify;
-        post POST "/api/auth/recover/finish", Anyone => security::recover_finish;
-        post POST "/api/auth/email", Confirmed => security::email;
-        post POST "/api/auth/email/confirm", Person => security::email_confirm;
+        post POST "/api/auth/password", Confirmed => credentials::password;
+        put PUT "/api/auth/recovery", Confirmed => credentials::words;
+        post POST "/api/auth/recover", Anyone => credentials::recover;
+        post POST "/api/auth/recover/verify", Anyone => credentials::recover_verify;
+        post POST "/api/auth/recover/finish", Anyone => credentials::recover_finish;
+        post POST "/api/auth/email", Confirmed => credentials::email;
+        post POST "/api/auth/email/confirm", Person => credentials::email_confirm;
         get GET "/api/auth/sessions", Person => devices::list;
         delete DELETE "/api/auth/sessions", Person => devices::end_all;
         delete DELETE "/api/auth/sessions/{id}", Person => devices::end;
@@ -88,18 +88,18 @@ pub fn routes() -> Vec<Route> {
         get GET "/api/auth/api-keys/buckets/{bucket}", Person => api_keys::of_bucket;
         delete DELETE "/api/auth/api-keys/{id}", Person => api_keys::revoke;
         post POST "/api/auth/api-keys/token", Anyone => api_keys::exchange;
-        get GET "/api/identity", Member => account::identity;
-        get GET "/api/v1/identity", Member => account::identity;
-        get GET "/api/v1/quota", Member => account::quota;
-        get GET "/api/v1/buckets", READ => account::buckets;
+        get GET "/api/identity", Member => identity::identity;
+        get GET "/api/v1/identity", Member => identity::identity;
+        get GET "/api/v1/quota", Member => identity::quota;
+        get GET "/api/v1/buckets", READ => identity::buckets;
         get GET "/api/v1/nodes", Member => nodes::all;
         get GET "/api/v1/nodes/own", Person => nodes::own;
         get GET "/api/v1/nodes/{id}/earnings", Person => nodes::earnings;
         get GET "/api/v1/nodes/{id}/earnings/{epoch}", Person => nodes::lines;
-        get GET "/api/v1/audit", Person => audit::own;
-        get GET "/api/v1/account/export", Person => privacy::export;
-        post POST "/api/v1/account/delete", Confirmed => privacy::delete;
-        post POST "/api/v1/account/delete/cancel", Person => privacy::cancel;
+        get GET "/api/v1/audit", Person => audit_log::own;
+        get GET "/api/v1/account/export", Person => account::export;
+        post POST "/api/v1/account/delete", Confirmed => account::delete;
+        post POST "/api/v1/account/delete/cancel", Person => account::cancel;
         get GET "/api/v1/admin/users", Admin => admin::users;
         get GET "/api/v1/admin/users/{user}", Admin => admin::user;
         put PUT "/api/v1/admin/users/{user}/plan", Admin => admin::plan;
@@ -109,7 +109,7 @@ pub fn routes() -> Vec<Route> {
         get GET "/api/v1/admin/audit/check", Admin => admin::audit_check;
         get GET "/api/v1/admin/nodes", Admin => admin_nodes::all;
         get GET "/api/v1/admin/nodes/{node}", Admin => admin_nodes::one;
-        post POST "/api/v1/admin/nodes/{node}/reinstate", Admin => audits::reinstate;
+        post POST "/api/v1/admin/nodes/{node}/reinstate", Admin => reinstate::reinstate;
         put PUT "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drain;
         get GET "/api/v1/admin/nodes/{node}/drain", Admin => leaving::drained;
         put PUT "/api/v1/nodes/{node}/exit", Person => leaving::exit;

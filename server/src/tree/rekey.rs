@@ -23,7 +23,7 @@ use super::request;
 use super::work::Work;
 use crate::accounts::account_key::{REPLACED, is_newest};
 use crate::accounts::api_keys::{LivingKey, WRAPPED_MAX, living_of_bucket, rewrap};
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::db::{Conn, DbError};
 
 /// Longest history: 1,024 older keys.
@@ -345,7 +345,7 @@ impl Work<'_> {
         root.key_history = rotation.key_history.clone();
         self.put_key(&root).await?;
         let event = Event::new(Some(self.bucket.owner), Actor::Owner, Action::KeysRotated, None);
-        audit::record(self.conn, event.with(self.bucket.id.to_string())).await?;
+        audit_log::record(self.conn, event.with(self.bucket.id.to_string())).await?;
         Ok(self.record(pb::Change { kind: Kind::Keys.into(), inode: bytes_of(root.id), ..pb::Change::default() }))
     }
 

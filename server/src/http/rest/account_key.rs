@@ -5,7 +5,7 @@ use cyx_core::ids::{ApiKeyId, BucketId};
 use serde::{Deserialize, Serialize};
 
 use super::auth::auth_key;
-use super::security::NewPassword;
+use super::credentials::NewPassword;
 use crate::accounts::account_key::{self, Replacement, RewrappedBucket};
 use crate::app::AppState;
 use crate::auth::Caller;

@@ -5,18 +5,16 @@ use axum::extract::{Query, State};
 use cyx_core::ids::AccountId;
 use serde::{Deserialize, Serialize};
 
-use super::audit::{EntryBody, PageRequest, next};
-use super::unsigned;
+use super::audit_log::{EntryBody, PageRequest, next};
+use super::{Answer, unsigned};
 use crate::admin::{self, Change, PAGE_MAX, User};
 use crate::app::AppState;
-use crate::audit;
+use crate::audit_log;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::body::Json;
 use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Accounts of a page if nothing else is said.
 const PAGE: i64 = 100;
@@ -200,8 +198,8 @@ pub async fn audit_log(
     admin::looked(&app, &caller, "audit log", ip).await?;
     let mut tx = app.db.read().await?;
     let entries = match account {
-        Some(account) => audit::of_account(&mut tx, account, page).await?,
-        None => audit::all(&mut tx, page).await?,
+        Some(account) => audit_log::of_account(&mut tx, account, page).await?,
+        None => audit_log::all(&mut tx, page).await?,
     };
     let next = next(&entries, page);
     let bodies = entries.into_iter().map(|entry| AdminEntryBody {
@@ -226,7 +224,7 @@ pub struct CheckResponse {
 
 /// `GET /api/v1/admin/audit/check`
 pub async fn audit_check(State(app): State<AppState>) -> Answer<CheckResponse> {
-    let verdict = audit::check(&mut *app.db.read().await?).await?;
+    let verdict = audit_log::check(&mut *app.db.read().await?).await?;
     Ok(axum::Json(CheckResponse {
         intact: verdict.broken_at.is_none(),
         entries: unsigned(verdict.entries),

@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use cyx_core::ids::{AccountId, NodeId};
 use serde::{Deserialize, Serialize};
 
-use super::node_id;
+use super::{Answer, node_id};
 use crate::admin;
 use crate::app::{App, AppState};
 use crate::audits::Standing;
@@ -16,8 +16,6 @@ use crate::nodes::{Leaving, NodeRecord, inspect};
 use crate::placement::cluster::NodeView;
 use crate::repair::leave;
 use crate::time::{now_seconds, rfc3339};
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Nodes of a page if nothing else is said, and at most.
 const PAGE: usize = 100;

@@ -7,8 +7,8 @@ use cyx_core::ids::{ApiKeyId, BucketId, SessionId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::Empty;
-use super::account::{AccountBody, account_body};
+use super::identity::{AccountBody, account_body};
+use super::{Answer, Empty};
 use crate::accounts::api_keys::{self, ApiKey, NewKey};
 use crate::app::AppState;
 use crate::auth::{self, Caller};
@@ -16,8 +16,6 @@ use crate::error::ApiError;
 use crate::http::body::{Base64, Confirmed, Json};
 use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// A key.
 #[derive(Serialize)]

@@ -8,8 +8,8 @@ use cyx_core::ids::SessionId;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Empty;
-use super::account::{AccountBody, account_body};
+use super::identity::{AccountBody, account_body};
+use super::{Answer, Empty};
 use crate::accounts::login::WrappedKeys;
 use crate::accounts::register::{Password, Registration};
 use crate::accounts::{login, register as accounts_register, sessions};
@@ -19,8 +19,6 @@ use crate::error::ApiError;
 use crate::http::body::{Base64, Json};
 use crate::http::extract::ClientIp;
 use crate::tokens::{UserType, stored_hash};
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Body of `POST /api/auth/register`.
 #[derive(Deserialize)]

@@ -4,15 +4,13 @@ use axum::extract::{Query, State};
 use cyx_core::ids::SessionId;
 use serde::{Deserialize, Serialize};
 
-use super::Empty;
+use super::{Answer, Empty};
 use crate::accounts::devices;
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::extract::{ClientIp, Path};
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// A logged-in device.
 #[derive(Serialize)]

@@ -5,16 +5,13 @@ use cyx_core::ids::SessionId;
 use serde::{Deserialize, Serialize};
 
 use super::auth::auth_key;
-use super::{Empty, unsigned};
+use super::{Answer, Empty, unsigned};
 use crate::accounts::{confirm as confirmations, factors};
 use crate::app::AppState;
 use crate::auth::Caller;
-use crate::error::ApiError;
 use crate::http::body::{Base64, Confirmed, Json, Nothing};
 use crate::http::extract::ClientIp;
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Body of `POST /api/auth/confirm`.
 #[derive(Deserialize)]

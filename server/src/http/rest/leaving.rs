@@ -6,9 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use cyx_core::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::node_id;
+use super::{Answer, node_id};
 use crate::app::AppState;
-use crate::audit::{self, Action, Actor, Event};
+use crate::audit_log::{self, Action, Actor, Event};
 use crate::auth::Caller;
 use crate::db::DbError;
 use crate::error::ApiError;
@@ -47,8 +47,6 @@ impl LeavingBody {
     }
 }
 
-type Answer = Result<axum::Json<LeavingBody>, ApiError>;
-
 /// Body of `PUT /api/v1/admin/nodes/{node}/drain`.
 #[derive(Deserialize)]
 pub struct DrainRequest {
@@ -62,7 +60,7 @@ pub async fn drain(
     Path(node): Path<String>,
     caller: Caller,
     Json(body): Json<DrainRequest>,
-) -> Answer {
+) -> Answer<LeavingBody> {
     let node = node_id(&node)?;
     let leaving = if body.drain { Leaving::Draining } else { Leaving::None };
     let progress = leave::set(&app, node, leaving, now_ns()).await?;
@@ -71,7 +69,7 @@ pub async fn drain(
 }
 
 /// `GET /api/v1/admin/nodes/{node}/drain`
-pub async fn drained(State(app): State<AppState>, Path(node): Path<String>) -> Answer {
+pub async fn drained(State(app): State<AppState>, Path(node): Path<String>) -> Answer<LeavingBody> {
     let node = node_id(&node)?;
     Ok(axum::Json(LeavingBody::new(node, leave::progress(&app, node).await?)))
 }
@@ -89,7 +87,7 @@ pub async fn exit(
     Path(node): Path<String>,
     caller: Caller,
     Json(body): Json<ExitRequest>,
-) -> Answer {
+) -> Answer<LeavingBody> {
     let node = own(&app, &caller, &node)?;
     let progress = if body.exit {
         leave::set(&app, node, Leaving::Exiting, now_ns()).await?
@@ -101,7 +99,7 @@ pub async fn exit(
 }
 
 /// `GET /api/v1/nodes/{node}/exit`
-pub async fn exited(State(app): State<AppState>, Path(node): Path<String>, caller: Caller) -> Answer {
+pub async fn exited(State(app): State<AppState>, Path(node): Path<String>, caller: Caller) -> Answer<LeavingBody> {
     let node = own(&app, &caller, &node)?;
     Ok(axum::Json(LeavingBody::new(node, leave::progress(&app, node).await?)))
 }
@@ -127,7 +125,7 @@ async fn note(
             Box::pin(async move {
                 let event = Event::new(Some(account), actor, Action::NodeLeaving, Some(ip));
                 let what = format!("{node} {}", leaving.as_str());
-                audit::record(conn, event.with(what)).await?;
+                audit_log::record(conn, event.with(what)).await?;
                 Ok::<_, DbError>(())
             })
         })

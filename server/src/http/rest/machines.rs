@@ -10,7 +10,7 @@ use cyx_core::ids::{KeyId, MachineId};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Empty;
+use super::{Answer, Empty};
 use crate::accounts::enrolment;
 use crate::accounts::machines::{self, Description, Report};
 use crate::app::AppState;
@@ -19,8 +19,6 @@ use crate::error::ApiError;
 use crate::http::body::{Base64, Json};
 use crate::http::extract::{ClientIp, Path};
 use crate::time::{rfc3339, to_seconds};
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Body of `POST /api/machines/register`.
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use cyx_core::ids::{GrantId, NodeId};
 use cyx_core::units::NODE_RESERVATION;
 use serde::{Deserialize, Serialize};
 
-use super::node_id;
+use super::{Answer, node_id};
 use crate::accounts::role::Role;
 use crate::app::{App, AppState};
 use crate::auth::{Caller, Member};
@@ -23,8 +23,6 @@ use crate::nodes::NodeRecord;
 use crate::nodes::summary::{self, Audits, Own, StorageSummary};
 use crate::placement::cluster::NodeView;
 use crate::time::{now_seconds, rfc3339};
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Nodes of a page if nothing else is said, and at most.
 const NODES: usize = 1000;

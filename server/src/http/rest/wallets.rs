@@ -5,18 +5,15 @@ use axum::extract::State;
 use cyx_core::ids::SessionId;
 use serde::{Deserialize, Serialize};
 
-use super::Empty;
-use super::account::{AccountBody, account_body};
 use super::auth::{KeysBody, auth_key};
+use super::identity::{AccountBody, account_body};
+use super::{Answer, Empty};
 use crate::accounts::wallet::{self, Offer, Signed};
 use crate::app::AppState;
 use crate::auth::{self, Caller};
-use crate::error::ApiError;
 use crate::http::body::{Base64, Confirmed, Json};
 use crate::http::extract::ClientIp;
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Body of `POST /api/v1/auth/challenge` and of `POST /api/auth/wallets/challenge`.
 #[derive(Deserialize)]

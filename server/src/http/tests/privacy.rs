@@ -107,7 +107,7 @@ async fn an_account_is_deleted_after_its_grace_and_nothing_says_whose_it_was() {
     assert_eq!(count(&server, enrolments).await, 0);
     assert_eq!(count(&server, "SELECT CAST(COUNT(*) AS BIGINT) FROM audit_subject").await, 1);
     assert_eq!(count(&server, "SELECT CAST(COUNT(*) AS BIGINT) FROM bucket_member").await, 1);
-    let check = crate::audit::check(&mut server.running.app.db.read().await.unwrap()).await.unwrap();
+    let check = crate::audit_log::check(&mut server.running.app.db.read().await.unwrap()).await.unwrap();
     assert_eq!(check.broken_at, None, "the log still holds");
 
     // Once its buckets are cleared away the nameless row goes too, and the name is free again.

@@ -3,13 +3,12 @@
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
+use super::Answer;
 use crate::app::AppState;
-use crate::audit::{self, Entry, PAGE_MAX, Page};
+use crate::audit_log::{self, Entry, PAGE_MAX, Page};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::time::rfc3339;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// Entries of a page if nothing else is said.
 const PAGE: i64 = 100;
@@ -80,7 +79,7 @@ pub async fn own(
 ) -> Answer<EntriesResponse> {
     let Query(request) = request.map_err(|_| ApiError::invalid("since, after and limit are numbers"))?;
     let page = request.page()?;
-    let entries = audit::of_account(&mut *app.db.read().await?, caller.account, page).await?;
+    let entries = audit_log::of_account(&mut *app.db.read().await?, caller.account, page).await?;
     let next = next(&entries, page);
     Ok(axum::Json(EntriesResponse { entries: entries.into_iter().map(EntryBody::from).collect(), next }))
 }

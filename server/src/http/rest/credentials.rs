@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::auth::auth_key;
-use super::{Empty, challenge_id};
+use super::{Answer, Empty, challenge_id};
 use crate::accounts::email::Codes;
 use crate::accounts::password::Change;
 use crate::accounts::recovery::Recovered;
@@ -20,8 +20,6 @@ use crate::error::ApiError;
 use crate::http::body::{Base64, Confirmed, Json};
 use crate::http::extract::ClientIp;
 use crate::tokens::stored_hash;
-
-type Answer<T> = Result<axum::Json<T>, ApiError>;
 
 /// What a client says whether there is an account or not.
 const CHECK_YOUR_MAIL: &str = "check your mail";
