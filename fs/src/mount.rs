@@ -301,8 +301,8 @@ impl Prepared {
         options.uid = self.options.uid.or(mine.then_some(user.as_raw()));
         options.gid = self.options.gid.or(mine.then_some(group.as_raw()));
         options.umask = self.options.umask;
-        options.fsync = done(self.options.fsync);
-        options.close = done(self.options.close);
+        options.fsync = self.options.fsync;
+        options.close = self.options.close;
         options.host = host();
         // The journal has to take what is written while the network is slow, the cache what is read again.
         let size = self.options.cache_size;
@@ -314,7 +314,7 @@ impl Prepared {
         options.store.prefetch = self.options.memory / 4;
         options.store.prefetched = self.options.memory / 4;
         options.store.journal.recent = usize::try_from(self.options.memory / 8).unwrap_or(0);
-        if [options.fsync, options.close].contains(&vfs::Done::Remote) {
+        if [options.fsync, options.close].contains(&Durability::Remote) {
             options.store.hurry();
         }
         Ok(Filesystem::open(client, options).await?)
@@ -395,13 +395,6 @@ fn refused(mountpoint: &Path, source: io::Error) -> Error {
     // What a program writes on standard error is a line, or several, and says what to do by itself.
     let said = source.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     Error::Mountpoint { path, source: io::Error::other(said) }
-}
-
-const fn done(durability: Durability) -> vfs::Done {
-    match durability {
-        Durability::Local => vfs::Done::Local,
-        Durability::Remote => vfs::Done::Remote,
-    }
 }
 
 /// Name of this machine, for the names of conflict copies.

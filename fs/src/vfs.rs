@@ -75,8 +75,8 @@ pub use problems::Problem;
 use problems::Problems;
 use table::Table;
 pub use types::{
-    DirEntry, Done, Handle, Invalidator, MountState, OpenFlags, Options, Remember, RenameFlags, Seek, SetXattr, Space,
-    Top,
+    DirEntry, Durability, Handle, Invalidator, MountState, OpenFlags, Options, Remember, RenameFlags, Seek, SetXattr,
+    Space, Top,
 };
 
 /// How long the kernel may believe names and attributes while changes are pushed. They are also invalidated when they change, so this

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+pub use crate::vfs::Durability;
+
 /// Default bound of the cache on disk, in bytes.
 pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
 /// Default bound of the memory for content, in bytes.
@@ -18,16 +20,6 @@ pub const DEFAULT_MEMORY: u64 = 256 << 20;
 const LEAST_CACHE_SIZE: u64 = 64 << 20;
 /// Least memory in bytes: half of it has to hold a large segment and its parity, twice.
 const LEAST_MEMORY: u64 = 128 << 20;
-
-/// What has to be true before `fsync` or `close` returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// The journal on this machine has it.
-    #[default]
-    Local,
-    /// Storage nodes have it and the server committed it.
-    Remote,
-}
 
 impl FromStr for Durability {
     type Err = OptionError;

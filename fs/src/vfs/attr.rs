@@ -9,7 +9,7 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 use super::apply::{Applied, Change};
 use super::files::content_changed;
 use super::node::{Node, lock};
-use super::{Done, Filesystem, Found, Handle, Inner, Open};
+use super::{Durability, Filesystem, Found, Handle, Inner, Open};
 use crate::attributes::{Attr, Caller, Ino, Kind, SetAttr, SetTime, without_set_id};
 use crate::errno::Errno;
 
@@ -194,7 +194,7 @@ impl Inner {
             None => node.note_times(&content),
         }
         drop(writing);
-        if file.is_some() || self.options.close == Done::Local {
+        if file.is_some() || self.options.close == Durability::Local {
             return Ok(());
         }
         // The kernel names the file when it is cut because it is opened, and what is to be written would be seen to be missing.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::look::Listed;
 use super::node::{Node, Shown, lock};
 use super::places::{DOTS, Places};
-use super::{DirEntry, Done, Filesystem, Found, Handle, Inner, Open, Remember};
+use super::{DirEntry, Durability, Filesystem, Found, Handle, Inner, Open, Remember};
 use crate::attributes::{Ino, Kind, ROOT_INO};
 use crate::errno::Errno;
 
@@ -100,10 +100,10 @@ impl Filesystem {
         let open = inner.opened(handle)?;
         let Open::Directory(directory) = &*open else { return Err(Errno::EBADF) };
         match (inner.options.fsync, inner.found(directory.ino)?) {
-            (Done::Local, _) => Ok(inner.store.journal().sync().await?),
-            (Done::Remote, Found::Node(node)) => Ok(inner.send_all(&node.home).await?),
+            (Durability::Local, _) => Ok(inner.store.journal().sync().await?),
+            (Durability::Remote, Found::Node(node)) => Ok(inner.send_all(&node.home).await?),
             // Only the server makes and removes buckets.
-            (Done::Remote, Found::Top) => Ok(()),
+            (Durability::Remote, Found::Top) => Ok(()),
         }
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::health::gone;
 use super::node::{Node, lock};
-use super::{Done, Filesystem, Found, Handle, Inner, Open, OpenFile, OpenFlags, Seek};
+use super::{Durability, Filesystem, Found, Handle, Inner, Open, OpenFile, OpenFlags, Seek};
 use crate::attributes::{Ino, Kind};
 use crate::content::{Content, InodeFacts};
 use crate::errno::Errno;
@@ -107,7 +107,7 @@ impl Filesystem {
     /// called: what follows without waiting, [`Self::release`] does as well.
     #[must_use]
     pub fn waits_for_close(&self, flags: OpenFlags) -> bool {
-        self.inner.options.close == Done::Remote && flags.write
+        self.inner.options.close == Durability::Remote && flags.write
     }
 
     /// A descriptor was closed; others of the handle may be open.
@@ -121,12 +121,12 @@ impl Filesystem {
         let wrote = file.wrote.swap(false, Ordering::AcqRel);
         match inner.options.close {
             // Also if an earlier close failed or is still under way, or if what was mapped was written through another handle.
-            Done::Remote if wrote || (file.flags.write && file.content.is_dirty()) => {
+            Durability::Remote if wrote || (file.flags.write && file.content.is_dirty()) => {
                 inner.commit_now(&file.node).await
             }
             // Nothing was written to it, but it may be new.
-            Done::Remote if file.flags.write => Ok(inner.send_all(&file.node.home).await?),
-            Done::Local if wrote => {
+            Durability::Remote if file.flags.write => Ok(inner.send_all(&file.node.home).await?),
+            Durability::Local if wrote => {
                 file.content.upload_soon();
                 Ok(())
             }
@@ -364,12 +364,12 @@ impl Inner {
     async fn make_durable(&self, file: &OpenFile) -> Result<(), Errno> {
         match self.options.fsync {
             // Its name may be in nothing but the journal as well.
-            Done::Local => {
+            Durability::Local => {
                 self.store.journal().sync().await?;
                 // The bytes of a copy by reference are not on this machine.
                 if file.content.shares() { self.commit_now(&file.node).await } else { Ok(()) }
             }
-            Done::Remote => {
+            Durability::Remote => {
                 self.send_all(&file.node.home).await?;
                 self.commit_now(&file.node).await
             }

@@ -48,13 +48,13 @@ impl Top {
     }
 }
 
-/// When something counts as done.
+/// What has to be true before `fsync` or `close` returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Done {
-    /// As soon as the journal of this machine has it.
+pub enum Durability {
+    /// The journal of this machine has it.
     #[default]
     Local,
-    /// As soon as it is committed and every machine can see it.
+    /// Storage nodes have it and the server committed it, so that every machine can see it.
     Remote,
 }
 
@@ -72,9 +72,9 @@ pub struct Options {
     /// Mode bits that nothing has, whatever was stored.
     pub umask: u32,
     /// What `fsync` waits for.
-    pub fsync: Done,
+    pub fsync: Durability,
     /// What `close` waits for.
-    pub close: Done,
+    pub close: Durability,
     /// Name of this machine, in the names of conflict copies.
     pub host: String,
     /// Where the journal and the read cache are, and how large.
@@ -97,8 +97,8 @@ impl Options {
             uid: None,
             gid: None,
             umask: 0,
-            fsync: Done::default(),
-            close: Done::default(),
+            fsync: Durability::default(),
+            close: Durability::default(),
             host: String::new(),
             store: StoreOptions::new(folder),
             // What cannot be stored waits in the journal, and what cannot be read has a deadline.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cyx_fs::vfs::{Done, Invalidator, Options, RenameFlags};
+use cyx_fs::vfs::{Durability, Invalidator, Options, RenameFlags};
 use cyx_fs::{Errno, Ino, SetAttr, SetTime};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
@@ -296,7 +296,7 @@ async fn two_machines_that_write_one_file_keep_both() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_named() {
     let world = World::new();
-    let here = world.machine(|options| options.close = Done::Remote).await;
+    let here = world.machine(|options| options.close = Durability::Remote).await;
     let work = bucket(&here.fs, "work").await;
     let file = put(&here.fs, work, "file", b"some text").await;
     let cut = |size, handle| SetAttr { size: Some(size), handle, ..SetAttr::default() };
@@ -392,7 +392,7 @@ async fn a_copy_that_a_killed_mount_did_not_come_to_write_is_gone_on_with_unless
 async fn with_close_remote_whoever_closes_waits_for_what_was_written_by_another_way() {
     let world = World::new();
     let change = |options: &mut Options| {
-        options.close = Done::Remote;
+        options.close = Durability::Remote;
         options.store.idle = Duration::from_secs(3600);
     };
     let here = world.machine(change).await;

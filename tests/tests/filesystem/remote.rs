@@ -1,7 +1,7 @@
 //! A filesystem whose `fsync` waits for nodes and server.
 
 use cyx_fs::Errno;
-use cyx_fs::vfs::{Done, RenameFlags, SetXattr};
+use cyx_fs::vfs::{Durability, RenameFlags, SetXattr};
 use cyx_tests::noise;
 
 use super::support::{ME, WRITE, World, bucket, content, list, put, until, walk, write_at};
@@ -16,7 +16,7 @@ async fn what_was_synced_is_committed_and_what_cannot_be_is_not_said_to_be() {
     // Nothing is sent because of the time.
     let machine = world
         .machine(|options| {
-            options.fsync = Done::Remote;
+            options.fsync = Durability::Remote;
             (options.store.idle, options.store.age) = (LONG, LONG);
         })
         .await;
@@ -56,7 +56,7 @@ async fn what_was_synced_after_somebody_else_was_faster_is_committed_in_its_copy
     let world = World::new();
     let slow = world
         .machine(|options| {
-            options.fsync = Done::Remote;
+            options.fsync = Durability::Remote;
             (options.store.idle, options.store.age) = (LONG, LONG);
         })
         .await;
@@ -96,7 +96,7 @@ async fn to_sync_a_directory_is_nothing_to_other_buckets() {
     world.user.ok(["bucket", "create", "other"]);
     let machine = world
         .machine(|options| {
-            options.fsync = Done::Remote;
+            options.fsync = Durability::Remote;
             (options.store.idle, options.store.age) = (LONG, LONG);
         })
         .await;
