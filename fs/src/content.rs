@@ -33,13 +33,13 @@ pub mod changes;
 mod commit;
 mod due;
 pub mod error;
-mod gone;
 pub mod options;
 mod prefetch;
 mod read;
 mod records;
 pub mod remote;
 pub mod store;
+mod stranded;
 #[cfg(test)]
 mod tests;
 mod write;

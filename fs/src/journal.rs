@@ -5,6 +5,16 @@
 //! when nothing in it and before it is pinned, always the oldest first and only after what made it superfluous is durable. So what
 //! is found at the next start is the end of the journal without a gap. A torn end is what a power cut leaves, and is left out, with what
 //! is behind it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `append`, `write_cache` | records to the end of the journal; the last long writes in memory as well |
+//! | `blocking` | whether a thread may wait for the disk itself |
+//! | `unsynced` | marks of files of which nothing was promised yet |
+//! | `removal`, `reserve` | files that nothing needs go; room for what sets room free |
+//! | `replay`, `damaged_read` | what a journal says at the next start, also on a disk that lost a part of it |
+//! | `intents` | commits that are on their way |
+//! | `owner` | whose changes these are |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -22,17 +32,17 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 mod append;
-mod fresh;
-pub(crate) mod here;
+pub(crate) mod blocking;
+mod damaged_read;
 mod intents;
-mod lost;
 mod owner;
-mod recent;
 mod removal;
 mod replay;
 mod reserve;
 #[cfg(test)]
 mod tests;
+mod unsynced;
+mod write_cache;
 
 pub use append::Room;
 pub use cyx_crypto::mount::format::{self, Base, FileId, Intent, PlainRecord, Record, Share};
@@ -41,8 +51,8 @@ pub(crate) use intents::bound;
 pub use replay::{Change, Replayed, ReplayedFile};
 
 use format::RECORD_OVERHEAD;
-use recent::Recent;
 use reserve::Reserve;
+use write_cache::WriteCache;
 
 /// So many bytes are durable after about as long as one is.
 const QUICK: u64 = 256 << 10;
@@ -206,7 +216,7 @@ impl Unsynced {
         }
         // In their order, so that those that still are come last at every moment.
         for number in &self.fresh {
-            fresh::end(folder, *number).map_err(Unsure::OfNames)?;
+            unsynced::end(folder, *number).map_err(Unsure::OfNames)?;
         }
         if self.begun {
             File::open(folder).map_err(Unsure::OfNames)?.sync_all().map_err(Unsure::OfAll)?;
@@ -246,7 +256,7 @@ struct Shared {
     key: MountKey,
     limits: Limits,
     state: Mutex<State>,
-    recent: Mutex<Recent>,
+    recent: Mutex<WriteCache>,
     /// Held while the disk is made durable, so that those who wait meanwhile find it done.
     syncing: tokio::sync::Mutex<u64>,
     removing: tokio::sync::Mutex<()>,
@@ -309,7 +319,7 @@ impl Journal {
             key,
             limits,
             state: Mutex::new(state),
-            recent: Mutex::new(Recent::new(limits.recent)),
+            recent: Mutex::new(WriteCache::new(limits.recent)),
             syncing: tokio::sync::Mutex::new(0),
             removing: tokio::sync::Mutex::default(),
             besides: AtomicU64::new(0),
@@ -324,7 +334,7 @@ impl Journal {
         Ok((journal, replayed))
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, WriteCache> {
         self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -355,7 +365,7 @@ impl Journal {
     /// Makes files durable from this one on; says up to which sequence they are.
     async fn sync_files(&self, first: u64) -> Result<u64, JournalError> {
         let unsynced = self.unsynced(first)?;
-        if here::is_allowed() && unsynced.is_quick() {
+        if blocking::is_allowed() && unsynced.is_quick() {
             // One thread at a time comes here; whoever else waits for this is a task.
             return self.synced(&unsynced, unsynced.sync(&self.shared.folder));
         }

@@ -8,26 +8,26 @@
 //! |---|---|
 //! | [`types`] | what the filesystem and its adapter hand to each other |
 //! | `node`, `table` | inodes as this machine knows them, and their numbers |
-//! | `buckets`, `gone` | the top of the mount, and what is not there any more |
+//! | `buckets`, `stranded` | the top of the mount, and what is not there any more |
 //! | `look` | asking the server, and when an answer is believed |
 //! | `health` | whether it can be asked |
-//! | `listing`, `index`, `bound` | the names of directories, of large ones, and of many |
-//! | `flights` | telling own changes from those of others |
+//! | `listing`, `index`, `name_limit` | the names of directories, of large ones, and of many |
+//! | `own_changes` | telling own changes from those of others |
 //! | `apply` | changing the tree |
 //! | `local` | deciding that here, under the bucket's write lease |
 //! | `make`, `remove`, `rename` | names |
 //! | `attr`, `xattr`, `space` | attributes |
-//! | `files`, `dirs`, `places` | open files and directories, and where a listing goes on |
+//! | `keys` | keys that a bucket's owner replaces meanwhile |
+//! | `orphans` | files without a name that are still written to |
+//! | `files`, `dirs`, `cookies` | open files and directories, and where a listing goes on |
 //! | `problems` | what went wrong, for whoever looks later |
 
 mod apply;
 mod attr;
-mod bound;
 mod buckets;
+mod cookies;
 mod dirs;
 mod files;
-mod flights;
-mod gone;
 pub(crate) mod health;
 mod index;
 mod keys;
@@ -35,13 +35,15 @@ mod listing;
 pub(crate) mod local;
 mod look;
 mod make;
+mod name_limit;
 pub(crate) mod node;
 mod orphans;
-mod places;
+mod own_changes;
 mod problems;
 mod remove;
 mod rename;
 mod space;
+mod stranded;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -65,11 +67,11 @@ use crate::content::{Content, ContentError, Status, Store};
 use crate::errno::Errno;
 use crate::journal::{FileId, JournalError, Position, Record};
 use crate::repeats::is_news;
-use bound::NameCount;
 use buckets::Buckets;
 use local::kept::KeptNames;
 use local::note::Note;
 pub(crate) use make::New;
+use name_limit::NameCount;
 use node::{Health, Look, Node, lock};
 pub use problems::Problem;
 use problems::Problems;

@@ -3,12 +3,12 @@
 mod ahead;
 mod due;
 mod failing;
-mod gone;
 mod memory;
 mod model;
 mod prefetch;
 mod room;
 mod share;
+mod stranded;
 
 use std::sync::Arc;
 use std::time::Duration;

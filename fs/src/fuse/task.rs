@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::killed::is_killed;
 use crate::attributes::{Attr, Ino};
 use crate::errno::Errno;
-use crate::journal::here::may_wait;
+use crate::journal::blocking::may_wait;
 use crate::vfs::{DirEntry, Filesystem, Handle, Remember};
 
 /// Deadline of requests that a program expects to be quick.

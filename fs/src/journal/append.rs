@@ -12,7 +12,7 @@ use cyx_core::ids::random_bytes;
 use cyx_crypto::mount::RecordCipher;
 
 use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
-use super::{Journal, JournalError, Position, Segment, State, disk, file_name, fresh};
+use super::{Journal, JournalError, Position, Segment, State, disk, file_name, unsynced};
 
 /// Bytes beyond the limit for what moves to the end, besides what it moves out of, and half of them for what is small.
 const RESERVE: u64 = 4 << 20;
@@ -211,7 +211,7 @@ impl Journal {
             Ok(file)
         };
         state.next_file += 1;
-        fresh::begin(&self.shared.folder, number).map_err(disk(&path))?;
+        unsynced::begin(&self.shared.folder, number).map_err(disk(&path))?;
         state.fresh.insert(number);
         let file = match create() {
             Ok(file) => file,
@@ -236,7 +236,7 @@ impl Journal {
 
     /// There is no such file after all. If its mark stays, it goes with those of others.
     fn unmark(&self, state: &mut State, number: u64) {
-        if fresh::end(&self.shared.folder, number).is_ok() {
+        if unsynced::end(&self.shared.folder, number).is_ok() {
             state.fresh.remove(&number);
         }
     }

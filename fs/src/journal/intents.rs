@@ -18,8 +18,8 @@ use cyx_crypto::keys::MountKey;
 use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::salvage;
 
+use super::damaged_read::read_whole;
 use super::format::{self, FILE_HEADER_LEN, FileId, Intent, Record};
-use super::lost::read_whole;
 use super::replay::numbered;
 use super::{Journal, JournalError, ReplayedFile, Shared, disk};
 

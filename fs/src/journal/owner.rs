@@ -17,7 +17,7 @@ use cyx_crypto::keys::MountKey;
 
 use super::format::FILE_HEADER_LEN;
 use super::replay::numbered;
-use super::{Journal, JournalError, disk, fresh, intents, replay};
+use super::{Journal, JournalError, disk, intents, replay, unsynced};
 
 const NAME: &str = "owner";
 /// Digits of a fingerprint.
@@ -143,7 +143,7 @@ fn has_records(folder: &Path) -> Result<bool, JournalError> {
 
 /// Removes records that nobody needs.
 fn clear(folder: &Path) -> Result<(), JournalError> {
-    for ending in [replay::ENDING, intents::ENDING, fresh::ENDING] {
+    for ending in [replay::ENDING, intents::ENDING, unsynced::ENDING] {
         for (_, path) in numbered(folder, ending)? {
             std::fs::remove_file(&path).map_err(disk(&path))?;
         }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::replay::numbered;
-use super::{Journal, JournalError, Pins, State, disk, fresh, is_worth};
+use super::{Journal, JournalError, Pins, State, disk, is_worth, unsynced};
 
 /// A mark is an empty file, or one that was of the journal before, with the number of the file that the journal begins with, and this ending.
 const ENDING: &str = "begin";
@@ -118,7 +118,7 @@ fn remove(folder: &Path, begin: u64, free: &[PathBuf]) -> Result<(), JournalErro
     }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))?;
     cut(&mark)?;
-    let fresh = numbered(folder, fresh::ENDING)?;
+    let fresh = numbered(folder, unsynced::ENDING)?;
     let old = before.into_iter().chain(fresh).filter(|(number, _)| *number < begin).map(|(_, path)| path);
     free.iter().cloned().chain(old).try_for_each(|path| remove_file(&path))
 }
@@ -144,7 +144,7 @@ fn remove_file(path: &Path) -> Result<(), JournalError> {
 pub(super) fn finish(folder: &Path) -> Result<u64, JournalError> {
     let Some((begin, mark)) = numbered(folder, ENDING)?.pop() else { return Ok(0) };
     cut(&mark)?;
-    for ending in [super::replay::ENDING, fresh::ENDING, ENDING] {
+    for ending in [super::replay::ENDING, unsynced::ENDING, ENDING] {
         for (_, path) in numbered(folder, ending)?.into_iter().filter(|(number, _)| *number < begin) {
             remove_file(&path)?;
         }

@@ -14,9 +14,9 @@ use cyx_crypto::keys::MountKey;
 use cyx_crypto::mount::RecordCipher;
 use cyx_crypto::mount::salvage::{Found, Salvaged, salvage};
 
+use super::damaged_read::read_whole;
 use super::format::{self, Base, FileId, Intent, RECORD_MAX, Record, Share};
-use super::lost::read_whole;
-use super::{JournalError, Position, Segment, State, disk, fresh, removal};
+use super::{JournalError, Position, Segment, State, disk, removal, unsynced};
 
 /// What the names of files end with.
 pub(super) const ENDING: &str = "journal";
@@ -146,7 +146,7 @@ fn open(bytes: &[u8], key: &MountKey, older: &[MountKey]) -> Option<(Salvaged, M
 
 /// Whether there are records that were promised, and none of them opens.
 pub(super) fn is_sealed_otherwise(folder: &Path, key: &MountKey, older: &[MountKey]) -> Result<bool, JournalError> {
-    let (fresh, mut is_some) = (fresh::found(folder)?, false);
+    let (fresh, mut is_some) = (unsynced::found(folder)?, false);
     for (_, path) in numbered(folder, ENDING)?.into_iter().filter(|(number, _)| !fresh.contains(number)) {
         let bytes = read_whole(&path, FILE_MAX).map_err(disk(&path))?;
         if bytes.len() <= format::FILE_HEADER_LEN {
@@ -170,7 +170,7 @@ pub(super) fn read(
     let mut replay = Replay::default();
     let mut before: Option<Read> = None;
     state.next_file = state.next_file.max(removal::finish(folder)?);
-    state.fresh = fresh::found(folder)?;
+    state.fresh = unsynced::found(folder)?;
     // What is missing behind a file that cannot be read at all is in that file.
     let (mut first, mut is_cut_off, mut is_gap) = (None, false, false);
     for (number, path) in numbered(folder, ENDING)? {
@@ -223,7 +223,7 @@ pub(super) fn read(
         replay.take(last, None, state)?;
     }
     for number in state.fresh.extract_if(.., |number| !state.segments.contains_key(number)) {
-        fresh::end(folder, number).map_err(disk(folder))?;
+        unsynced::end(folder, number).map_err(disk(folder))?;
     }
     replay.finish(folder, state)
 }

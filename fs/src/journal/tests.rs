@@ -439,7 +439,7 @@ async fn a_file_that_takes_no_record_does_not_stay() {
     // Nor one that cannot be begun: there is another one.
     std::fs::create_dir(folder.path().join(file_name(5))).unwrap();
     assert!(journal.begin_file(&mut journal.state()).is_err());
-    assert_eq!(fresh::found(folder.path()).unwrap().into_iter().collect::<Vec<_>>(), [1]);
+    assert_eq!(unsynced::found(folder.path()).unwrap().into_iter().collect::<Vec<_>>(), [1]);
     std::fs::remove_dir(folder.path().join(file_name(5))).unwrap();
     journal.append(&write(0, b"taken")).await.unwrap();
     drop(journal);

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::cookies::{DOTS, Places};
 use super::look::Listed;
 use super::node::{Node, Shown, lock};
-use super::places::{DOTS, Places};
 use super::{DirEntry, Durability, Filesystem, Found, Handle, Inner, Open, Remember};
 use crate::attributes::{Ino, Kind, ROOT_INO};
 use crate::errno::Errno;

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use cyx_core::ids::InodeId;
 
+use super::cookies::Places;
 use super::index::NameIndex;
 use super::node::{Node, Seen};
-use super::places::Places;
 
 /// Names of one directory of which is known where they lead, at most, besides those that are not sent.
 pub(crate) const KEPT: usize = 50_000;

@@ -19,11 +19,11 @@ use cyx_crypto::keys::InodeKey;
 use cyx_crypto::wrap::{Field, InodeKeyring, epoch_of, open_field, open_history};
 use cyx_proto::meta::v1 as pb;
 
-use super::bound::{ListingGuard, NameCount};
-use super::flights::Flights;
 pub(crate) use super::health::Health;
 pub(crate) use super::listing::{Edge, KEPT, Listing, Name, Shown};
 use super::local::Local;
+use super::name_limit::{ListingGuard, NameCount};
+use super::own_changes::Flights;
 use super::xattr::Xattrs;
 use crate::attributes::{Attr, BLOCK, Ino, Kind};
 use crate::content::Content;

@@ -11,9 +11,9 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
-use super::bound::NameCount;
 use super::local::note::Note;
 use super::local::{Decided, Local};
+use super::name_limit::NameCount;
 use super::node::{Health, Node, Opened, Remote, Written, lock};
 use super::table::Table;
 use super::{TTL_WATCHED, Top, name_ttl};

@@ -52,7 +52,7 @@ async fn a_flipped_byte_in_fresh_files_costs_one_record_and_is_told() {
         let last = parse(bytes).unwrap().records.last().map(|found| found.at).unwrap();
         for at in 0..bytes.len() {
             let other = with_flipped_byte(&files, file, at);
-            (1..=files.len() as u64).for_each(|number| fresh::begin(other.path(), number).unwrap());
+            (1..=files.len() as u64).for_each(|number| unsynced::begin(other.path(), number).unwrap());
             let (_, replayed) = Journal::open(other.path(), key(), small()).unwrap();
             if (last + 5..last + 9).contains(&at) {
                 // A last record that claims to be longer looks like one whose end was never written.
@@ -77,7 +77,7 @@ fn count_writes(bytes: &[u8]) -> usize {
 async fn a_file_is_fresh_until_what_is_in_it_is_promised() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(folder.path(), key(), Limits { file: 64, ..small() }).unwrap();
-    let fresh = || fresh::found(folder.path()).unwrap().into_iter().collect::<Vec<_>>();
+    let fresh = || unsynced::found(folder.path()).unwrap().into_iter().collect::<Vec<_>>();
     journal.append(&base(1, 0)).await.unwrap();
     for offset in 0..2 {
         journal.append(&write(offset, b"w")).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_mark_that_cannot_be_removed_fails_a_sync_and_not_the_next() {
     let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
     journal.append(&base(1, 0)).await.unwrap();
     // A directory in its place.
-    let mark = folder.path().join(format!("{:016x}.{}", 1, fresh::ENDING));
+    let mark = folder.path().join(format!("{:016x}.{}", 1, unsynced::ENDING));
     std::fs::remove_file(&mark).unwrap();
     std::fs::create_dir(&mark).unwrap();
     assert!(matches!(journal.sync().await, Err(JournalError::Disk { .. })));
@@ -121,7 +121,7 @@ async fn a_first_record_whose_write_failed_takes_nothing_with_it() {
     std::fs::write(folder.path().join(file_name(1)), &failed[..failed.len() - 9]).unwrap();
     std::fs::write(folder.path().join(file_name(2)), second).unwrap();
     // The process was killed before anything was promised.
-    (1..3).for_each(|number| fresh::begin(folder.path(), number).unwrap());
+    (1..3).for_each(|number| unsynced::begin(folder.path(), number).unwrap());
     let (_, replayed) = Journal::open(folder.path(), key(), small()).unwrap();
     assert_eq!((replayed.files[0].changes.len(), replayed.damaged.len(), replayed.lost), (1, 0, 0));
 }

@@ -9,14 +9,14 @@ use bytes::Bytes;
 const LEAST: usize = 64 << 10;
 
 /// The bytes of the last long writes.
-pub(super) struct Recent {
+pub(super) struct WriteCache {
     most: usize,
     held: usize,
     /// Sequences, ascending, and bytes; none where they were taken.
     writes: VecDeque<(u64, Bytes)>,
 }
 
-impl Recent {
+impl WriteCache {
     pub(super) const fn new(most: usize) -> Self {
         Self { most, held: 0, writes: VecDeque::new() }
     }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_last_writes_are_there_until_they_are_taken() {
-        let mut recent = Recent::new(3 * LEAST);
+        let mut recent = WriteCache::new(3 * LEAST);
         recent.put(1, &Bytes::from_static(b"short"));
         for number in 2..6 {
             recent.put(number, &data(u8::try_from(number).unwrap()));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn without_room_nothing_is_kept() {
-        let mut recent = Recent::new(0);
+        let mut recent = WriteCache::new(0);
         recent.put(1, &data(1));
         assert!(recent.held == 0 && recent.get(1, true).is_none());
     }
