@@ -152,8 +152,8 @@ async fn wind_down(app: &AppState, tasks: &TaskTracker) {
     app.db.close().await;
 }
 
-/// Two servers on one embedded database would not hear of each other's changes and revocations. One that `DATABASE_URL` names may lie outside of
-/// the data folder, perhaps in another server's.
+/// Two servers on one embedded database would not hear of each other's changes and revocations. Besides the data folder the database has a lock
+/// of its own: `DATABASE_URL` may name one that lies elsewhere, perhaps in another server's folder.
 async fn lock(config: &Config) -> Result<Vec<File>, RunError> {
     let Location::Sqlite(database) = &config.database.location else { return Ok(Vec::new()) };
     let folder = &config.data_dir;
@@ -161,20 +161,22 @@ async fn lock(config: &Config) -> Result<Vec<File>, RunError> {
     if let Some(folder) = database.parent() {
         copy::private_folder(folder)?;
     }
-    let mut locks = vec![hold(&folder.join(LOCK_FILE), || RunError::Busy { folder: folder.clone() }).await?];
-    if let Some((lock, database)) = lock_of_database(config) {
-        locks.push(hold(&lock, || RunError::DatabaseBusy { database: database.clone() }).await?);
-    }
-    Ok(locks)
+    let of_folder = hold(&folder.join(LOCK_FILE), || RunError::Busy { folder: folder.clone() }).await?;
+    let of_database = hold(&lock_of(database), || RunError::DatabaseBusy { database: database.clone() }).await?;
+    Ok(vec![of_folder, of_database])
 }
 
-/// The lock in the folder of an embedded database that lies elsewhere than in the data folder, and which database that is.
-pub(crate) fn lock_of_database(config: &Config) -> Option<(PathBuf, PathBuf)> {
-    let Location::Sqlite(database) = &config.database.location else { return None };
-    // By their own names, whatever leads to them. The file may not be there yet.
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = real(&Path::new(".").join(real(database).parent()?));
-    (folder != real(&config.data_dir)).then(|| (folder.join(LOCK_FILE), database.clone()))
+/// The lock of an embedded database: beside the file, by its own name, whatever leads to it. The file may not be there yet.
+pub(crate) fn lock_of(database: &Path) -> PathBuf {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let mut path = real(database).unwrap_or_else(|| match (database.parent(), database.file_name()) {
+        (Some(folder), Some(name)) => {
+            real(&Path::new(".").join(folder)).map_or_else(|| database.to_owned(), |real| real.join(name))
+        }
+        _ => database.to_owned(),
+    });
+    path.as_mut_os_string().push(".lock");
+    path
 }
 
 /// Locks a file, which is made if it is not there.
@@ -323,7 +325,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [mut one, mut other] = ["one", "other"].map(|name| config(&dir.path().join(name)));
         let file = dir.path().join("shared/cyx.db");
-        assert_eq!(lock_of_database(&one), None, "the lock of the data folder is enough");
         one.database.location = Location::Sqlite(file.clone());
         std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
         other.database.location = Location::Sqlite(dir.path().join("link/shared/cyx.db"));
@@ -336,7 +337,10 @@ mod tests {
         let locks = lock(&other).await.unwrap();
         // The other way round: the folder that the database lies in is somebody's data folder.
         let owner = config(&dir.path().join("shared"));
-        assert!(matches!(lock(&owner).await.unwrap_err(), RunError::Busy { .. }));
+        assert!(matches!(lock(&owner).await.unwrap_err(), RunError::DatabaseBusy { .. }));
+        let mut beside = config(&dir.path().join("beside"));
+        beside.database.location = Location::Sqlite(dir.path().join("shared/beside.db"));
+        lock(&beside).await.unwrap();
         drop(locks);
         let _locks = lock(&owner).await.unwrap();
         assert!(matches!(lock(&one).await.unwrap_err(), RunError::DatabaseBusy { .. }));

@@ -42,6 +42,7 @@ const TABLES: &[Table] = &[
     Table("enrolment", "owner = $1", "token_hash"),
     Table("node", "operator = $1", "id"),
     Table("node_audit", OWN_NODES, "node"),
+    Table("traffic_node", OWN_NODES, "node, month"),
     Table("ledger_period", OWN_NODES, "node, begins"),
     Table("ledger_posting", OWN_NODES, "epoch, node, reason"),
     Table("ledger_statement", "operator = $1", "epoch, node"),

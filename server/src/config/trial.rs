@@ -29,8 +29,10 @@ impl Config {
         if self.is_served() || matches!(self.database.location, Location::Postgres(_)) {
             return Ok(());
         }
-        if let Some((_, database)) = run::lock_of_database(self).filter(|(lock, _)| is_locked(lock)) {
-            return Err(RunError::DatabaseBusy { database });
+        if let Location::Sqlite(database) = &self.database.location
+            && is_locked(&run::lock_of(database))
+        {
+            return Err(RunError::DatabaseBusy { database: database.clone() });
         }
         if let Some(folder) = self.ship_wal.as_ref().filter(|folder| is_locked(&folder.join(ship::LOCK))) {
             return Err(ShipError::Taken(folder.clone()).into());

@@ -86,11 +86,11 @@ pub(super) async fn enforce(
     Ok(next.run(request).await)
 }
 
-/// A request whose token is not good is one without a token.
+/// Counts requests whose token is not good, apart from those that need none.
 fn counted<T>(app: &AppState, ip: IpAddr, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
     use ErrorCode::{InvalidCredentials, PermissionDenied, TokenExpired};
     if outcome.as_ref().is_err_and(|error| matches!(error.code, InvalidCredentials | PermissionDenied | TokenExpired)) {
-        app.throttle.address(ip)?;
+        app.throttle.refused(ip)?;
     }
     outcome
 }

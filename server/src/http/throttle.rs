@@ -26,7 +26,7 @@ struct Rate {
     per_second: f64,
 }
 
-/// Without a good token: logins, registrations and the like, per address. Many people may share one.
+/// Without a token: logins, registrations and the like, per address, and as many with one that is not good. Many people may share one.
 const ADDRESS: Rate = Rate { burst: 600.0, per_second: 10.0 };
 /// About the server alone, per address: several who watch it may share one.
 const PUBLIC: Rate = Rate { burst: 600.0, per_second: 50.0 };
@@ -43,6 +43,8 @@ const CALLS_SHARED: f64 = 2.0;
 enum Who {
     /// A hash of the address, as counters name it.
     Address([u8; 16]),
+    /// The same, with a token that is not good.
+    Refused([u8; 16]),
     /// The same, about the server alone.
     Public([u8; 16]),
     Account(AccountId),
@@ -77,6 +79,14 @@ impl Throttle {
     /// [`ErrorCode::RateLimited`] with the time to wait.
     pub fn address(&self, ip: IpAddr) -> Result<(), ApiError> {
         self.take(Who::Address(key(ip)), ADDRESS, Instant::now())
+    }
+
+    /// Takes a token of an address whose tokens are not good. Those who log in from there do not notice.
+    ///
+    /// # Errors
+    /// [`ErrorCode::RateLimited`] with the time to wait.
+    pub fn refused(&self, ip: IpAddr) -> Result<(), ApiError> {
+        self.take(Who::Refused(key(ip)), ADDRESS, Instant::now())
     }
 
     /// Takes a token of an address that asks about the server alone.

@@ -141,7 +141,8 @@ pub async fn mark(conn: &mut Conn, node: NodeId, shards: &[Held], reason: &str, 
             changes::note(conn, change, now).await?;
             // Whatever it was queued for before, it is lost now, and stays so when its node comes back.
             let text = "INSERT INTO repair (segment, shard, reason, queued_ns) VALUES ($1, $2, $3, $4) \
-                        ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = NULL";
+                        ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = NULL, queued_ns = CASE \
+                        WHEN repair.reason IN ('leaving', 'rebalance', 'diversity') THEN excluded.queued_ns ELSE repair.queued_ns END";
             sqlx::query(text)
                 .bind(&segment.0[..])
                 .bind(i64::from(*shard))

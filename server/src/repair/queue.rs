@@ -158,8 +158,8 @@ pub(super) async fn queue_shards(
 ) -> Result<(), DbError> {
     let tail = match why {
         GONE => {
-            "ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = excluded.node, assessed_ns = 0 \
-             WHERE repair.reason IN ('leaving', 'away', 'rebalance', 'diversity')"
+            "ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = excluded.node, assessed_ns = 0, \
+             queued_ns = excluded.queued_ns WHERE repair.reason IN ('leaving', 'away', 'rebalance', 'diversity')"
         }
         LEAVING => {
             "ON CONFLICT (segment, shard) DO UPDATE SET reason = excluded.reason, node = excluded.node, assessed_ns = 0 \
@@ -246,7 +246,7 @@ pub async fn follow_outages(db: &Db, held: lease::Held, nodes: &Nodes, now: i64)
         nodes.iter().filter(|node| node.state == Liveness::Offline).map(|node| node.id).collect();
     look_again(db, held, away.len()).await?;
     let out: HashSet<NodeId> = nodes.iter().filter(|node| !node.state.is_reachable()).map(|node| node.id).collect();
-    if away.is_empty() || out.len() < 2 {
+    if away.is_empty() {
         return Ok(());
     }
     for (node, shards) in at_risk(db, &away, &out).await? {
