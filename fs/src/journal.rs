@@ -246,6 +246,8 @@ struct State {
     broken: bool,
     /// Nothing is taken any more.
     ended: bool,
+    /// The folder says that something in it may not be sent.
+    claimed: bool,
     reserve: Reserve,
     /// Room to seal the next record in.
     sealed: Vec<u8>,
@@ -310,9 +312,10 @@ impl Journal {
             }
         }
         let mut state = State { next_file: 1, next_sequence: 1, ..State::default() };
-        let taken_over = owner::take(folder, &key, older)?;
+        let taken = owner::take(folder, &key, older)?;
+        state.claimed = taken.claimed;
         let mut replayed = replay::read(folder, &key, older, &mut state)?;
-        replayed.taken_over = taken_over;
+        replayed.taken_over = taken.over;
         state.reserve = Reserve::new(folder, limits.file);
         let shared = Shared {
             folder: folder.to_owned(),

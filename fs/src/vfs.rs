@@ -428,7 +428,8 @@ pub(crate) fn store_error(error: ContentError) -> cyx_client::Error {
             code: ErrorCode::InvalidArgument,
             message: error.to_string(),
             advice: Some(
-                "Mount it with those credentials and take it off again, or name another folder with --cache-dir."
+                "Mount it with those credentials and take it off again, or name another folder with --cache-dir; if the changes may be lost, \
+                 remove it."
                     .to_owned(),
             ),
         },

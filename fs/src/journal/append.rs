@@ -12,7 +12,7 @@ use cyx_core::ids::random_bytes;
 use cyx_crypto::mount::RecordCipher;
 
 use super::format::{self, FILE_HEADER_LEN, RECORD_OVERHEAD, Record};
-use super::{Journal, JournalError, Position, Segment, State, disk, file_name, unsynced};
+use super::{Journal, JournalError, Position, Segment, State, disk, file_name, owner, unsynced};
 
 /// Bytes beyond the limit for what moves to the end, besides what it moves out of, and half of them for what is small.
 const RESERVE: u64 = 4 << 20;
@@ -156,6 +156,10 @@ impl Journal {
     fn write(&self, state: &mut State, record: &Record) -> Result<Position, JournalError> {
         if state.broken || state.ended {
             return Err(JournalError::Broken);
+        }
+        if !state.claimed {
+            owner::claim(&self.shared.folder)?;
+            state.claimed = true;
         }
         let full = |segment: &Segment| segment.len >= self.shared.limits.file;
         let active = state.active.filter(|number| state.segments.get(number).is_some_and(|found| !full(found)));

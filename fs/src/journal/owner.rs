@@ -1,7 +1,7 @@
 //! Whose changes a journal holds.
 //!
 //! A journal that was sealed under somebody else's key looks like a damaged one, and would be put aside as such. So a file says whose it is before
-//! there is any record: by a fingerprint of the key, which leads nowhere. As long as a mount uses the folder, and after one that left something behind,
+//! there is any record: by a fingerprint of the key, which leads nowhere. From a mount's first record on, and after one that left something behind,
 //! it also says that something may not be sent; when everything is sent the folder is anybody's.
 //!
 //! ```text
@@ -25,9 +25,17 @@ const DIGITS: usize = 64;
 const UNSENT: u8 = b'+';
 const SENT: u8 = b'-';
 
-/// Takes a folder for whoever has these keys; says whether somebody else had it before. Nothing is changed if it may hold what somebody else has
-/// not sent.
-pub(super) fn take(folder: &Path, key: &MountKey, older: &[MountKey]) -> Result<bool, JournalError> {
+/// How a folder was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Somebody else had it before.
+    pub(super) over: bool,
+    /// It says that something may not be sent.
+    pub(super) claimed: bool,
+}
+
+/// Takes a folder for whoever has these keys. Nothing is changed if it may hold what somebody else has not sent.
+pub(super) fn take(folder: &Path, key: &MountKey, older: &[MountKey]) -> Result<Taken, JournalError> {
     let newest = fingerprint(key);
     let foreign = || JournalError::Foreign(folder.parent().unwrap_or(folder).to_owned());
     match found(folder)? {
@@ -36,27 +44,29 @@ pub(super) fn take(folder: &Path, key: &MountKey, older: &[MountKey]) -> Result<
             if replay::is_sealed_otherwise(folder, key, older)? {
                 return Err(foreign());
             }
-            unless_full(note(folder, &newest))?;
-            Ok(false)
+            unless_full(note(folder, &newest, UNSENT))?;
+            Ok(Taken { over: false, claimed: true })
         }
         Some((owner, left)) if owner == newest || older.iter().any(|key| fingerprint(key) == owner) => {
-            if left == SENT {
-                mark(folder, UNSENT)?;
-            }
             if owner != newest {
-                unless_full(note(folder, &newest))?;
+                unless_full(note(folder, &newest, left))?;
             }
-            Ok(false)
+            Ok(Taken { over: false, claimed: left != SENT })
         }
         Some((_, left)) => {
             if left != SENT && has_records(folder)? {
                 return Err(foreign());
             }
             clear(folder)?;
-            note(folder, &newest)?;
-            Ok(true)
+            note(folder, &newest, SENT)?;
+            Ok(Taken { over: true, claimed: false })
         }
     }
+}
+
+/// Says that something may not be sent, before the first record of a mount.
+pub(super) fn claim(folder: &Path) -> Result<(), JournalError> {
+    mark(folder, UNSENT)
 }
 
 impl Journal {
@@ -71,6 +81,9 @@ impl Journal {
                 return Ok(());
             }
             state.ended = true;
+            if !state.claimed {
+                return Ok(());
+            }
         }
         match mark(&self.shared.folder, SENT) {
             // Its folder was removed, or its disk was full when it was to be said whose it is.
@@ -95,12 +108,12 @@ fn found(folder: &Path) -> Result<Option<(String, u8)>, JournalError> {
     Ok(String::from_utf8(owner.to_vec()).ok().map(|owner| (owner, *left)))
 }
 
-/// Says whose it is, and that something may not be sent.
-fn note(folder: &Path, owner: &str) -> Result<(), JournalError> {
+/// Says whose it is, and whether something may not be sent.
+fn note(folder: &Path, owner: &str, left: u8) -> Result<(), JournalError> {
     let (path, new) = (folder.join(NAME), folder.join("owner.new"));
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        file.write_all(&[owner.as_bytes(), &[UNSENT, b'\n']].concat())?;
+        file.write_all(&[owner.as_bytes(), &[left, b'\n']].concat())?;
         file.sync_all()?;
         std::fs::rename(&new, &path)?;
         File::open(folder)?.sync_all()

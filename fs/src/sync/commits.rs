@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cyx_core::ids::InodeId;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
@@ -197,13 +198,20 @@ impl Inner {
         self.commit_one(node).await?;
         loop {
             let Some(copy) = lock(&node.file).copies.last().copied() else { return Ok(()) };
-            self.settle(&node.home, &[copy]).await?;
-            if self.is_unsent(node.home.id, copy) {
-                let copied = self.node_of(FileId { bucket: node.home.id, inode: copy }).await?;
-                Box::pin(self.commit_now(&copied)).await?;
-            }
+            let committed = self.commit_copy(node, copy).await;
+            // One that cannot be stored is told once. It is tried again behind, and keeps nobody from what became of the original.
             lock(&node.file).copies.retain(|inode| *inode != copy);
+            committed?;
         }
+    }
+
+    async fn commit_copy(&self, node: &Arc<Node>, copy: InodeId) -> Result<(), Errno> {
+        self.settle(&node.home, &[copy]).await?;
+        if self.is_unsent(node.home.id, copy) {
+            let copied = self.node_of(FileId { bucket: node.home.id, inode: copy }).await?;
+            Box::pin(self.commit_now(&copied)).await?;
+        }
+        Ok(())
     }
 
     /// Nodes that are away may be back in a moment.

@@ -63,6 +63,8 @@ async fn a_folder_of_which_everything_is_sent_is_anybodys() {
     drop(journal);
     assert!(std::fs::metadata(&folder_files(folder.path())[0]).unwrap().len() > 100, "records are there all the same");
 
+    // Nor does it become somebody's by a mount that comes to nothing.
+    drop(Journal::open(folder.path(), key(), small()).unwrap());
     let (journal, replayed) = Journal::open(folder.path(), other(), small()).unwrap();
     assert!(replayed.taken_over && replayed.files.is_empty() && replayed.damaged.is_empty() && replayed.lost == 0);
     journal.append(&base(1, 0)).await.unwrap();
