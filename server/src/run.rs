@@ -57,8 +57,8 @@ pub enum RunError {
         /// Which folder.
         folder: PathBuf,
     },
-    /// Another server uses the folder that an embedded database outside of the data folder lies in.
-    #[error("another cyx-server uses the folder of the database {}", database.display())]
+    /// Another server uses the embedded database.
+    #[error("another cyx-server uses the database {}", database.display())]
     DatabaseBusy {
         /// Which database.
         database: PathBuf,
