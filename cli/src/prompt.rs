@@ -5,7 +5,9 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::task::{Context, Poll, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::signal::unix::SignalKind;
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, Result};
@@ -62,21 +64,24 @@ pub fn confirmation(what: &str, question: &str) -> Result<String> {
 }
 
 fn answer(question: &str) -> Result<String> {
-    let mut error = io::stderr().lock();
+    let mut signals = Signals::new()?;
     // A user name in it is what the server says.
-    write!(error, "{}: ", names::harmless(question)).and_then(|()| error.flush()).map_err(Error::stream("ask"))?;
-    drop(error);
-    await_line()?;
+    show(&format!("{}: ", names::harmless(question)))?;
+    await_line(&mut signals)?;
     let line = read_line("read the answer")?;
     Ok(line.trim().to_owned())
+}
+
+fn show(question: &str) -> Result<()> {
+    let mut error = io::stderr().lock();
+    error.write_all(question.as_bytes()).and_then(|()| error.flush()).map_err(Error::stream("ask"))
 }
 
 /// How often it is looked whether Ctrl-C was pressed.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Waits until a line was typed. A read alone would not end by Ctrl-C: whoever handles that waits for this very answer.
-fn await_line() -> Result<()> {
-    let mut signals = Signals::new()?;
+fn await_line(signals: &mut Signals) -> Result<()> {
     let stdin = io::stdin();
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
@@ -89,6 +94,51 @@ fn await_line() -> Result<()> {
             return Err(Error::Interrupted { signal, resumable: false });
         }
     }
+}
+
+/// While this is there the terminal does not show what is typed.
+///
+/// `rpassword` does the same, but raises Ctrl-C before it puts the terminal back, and knows of no other signal: a process that ends by
+/// one would leave a terminal behind that shows nothing.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn new() -> Result<Self> {
+        let failed = |error: rustix::io::Errno| Error::stream("ask for the password")(error.into());
+        let before = tcgetattr(io::stdin()).map_err(failed)?;
+        let mut hidden = before.clone();
+        hidden.local_modes -= LocalModes::ECHO;
+        // The end of the line is shown.
+        hidden.local_modes |= LocalModes::ECHONL;
+        // Whoever comes back after Ctrl-Z finds a terminal that shows everything, and nobody hears of Ctrl-\. Zero is no key.
+        hidden.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        hidden.special_codes[SpecialCodeIndex::VQUIT] = 0;
+        tcsetattr(io::stdin(), OptionalActions::Now, &hidden).map_err(failed)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// Asks for something that is not shown.
+fn hidden_answer(question: &str) -> Result<Zeroizing<String>> {
+    // Heard of from before the terminal is changed.
+    let mut signals = Signals::new()?;
+    let _hidden = Hidden::new()?;
+    show(question)?;
+    await_line(&mut signals).inspect_err(|_| {
+        // Half a password would become the next thing that the shell reads, and shows.
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+        let _ = show("\n");
+    })?;
+    read_line("read the password")
 }
 
 /// The password of an account: from standard input if `from_stdin`, else from the variable, else asked for.
@@ -177,16 +227,8 @@ fn secret(question: &Question, from_stdin: bool, twice: bool) -> Result<Zeroizin
     if let Some(secret) = given(question, from_stdin)? {
         return Ok(secret);
     }
-    let _ends = EndsAtOnce::new()?;
-    let hidden = |question: &str| {
-        rpassword::prompt_password(question).map(Zeroizing::new).map_err(|error| match error.kind() {
-            // It puts the terminal back before it says so.
-            io::ErrorKind::Interrupted => Error::Interrupted { signal: SignalKind::interrupt(), resumable: false },
-            _ => Error::stream("ask for the password")(error),
-        })
-    };
-    let password = hidden(question.text)?;
-    if twice && *hidden("The same again: ")? != *password {
+    let password = hidden_answer(question.text)?;
+    if twice && *hidden_answer("The same again: ")? != *password {
         return Err(Error::usage("the passwords differ"));
     }
     Ok(password)

@@ -20,7 +20,7 @@ const ENDED: &str = "ended=";
 struct Terminal {
     session: PtySession,
     shown: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Terminal {
@@ -30,7 +30,7 @@ impl Terminal {
         // Asked for nothing itself, and with a prompt of its own that cannot be mistaken.
         shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap()).env("PS1", "");
         shell.env("CYXCLOUD_GATEWAY", gateway).env("TERM", "dumb").current_dir(home.path());
-        let mut terminal = Self { session: spawn_command(shell, PATIENCE).unwrap(), shown: String::new(), _home: home };
+        let mut terminal = Self { session: spawn_command(shell, PATIENCE).unwrap(), shown: String::new(), home };
         // As people have it: what is typed is shown.
         terminal.type_line("stty sane; echo 're''ady'");
         terminal.wait("ready");
@@ -40,8 +40,15 @@ impl Terminal {
 
     /// Runs a command; how it ended is said after it.
     fn run(&mut self, arguments: &str) {
+        self.run_after("", arguments);
+    }
+
+    /// [`Terminal::run`], with something of the shell before it.
+    fn run_after(&mut self, before: &str, arguments: &str) {
         let program = env!("CARGO_BIN_EXE_cyx");
-        self.session.send_line(&format!("{program} {arguments}; echo 'ended''='$?")).unwrap();
+        // Its id is what signals are sent to.
+        let command = format!("/bin/sh -c 'echo $$ > pid; {before} exec {program} {arguments}'");
+        self.session.send_line(&format!("{command}; echo 'ended''='$?")).unwrap();
         // What was typed is shown by the terminal itself.
         self.wait("ended''=");
         self.wait("\n");
@@ -60,6 +67,13 @@ impl Terminal {
 
     fn press_control_c(&mut self) {
         self.session.send_control('c').unwrap();
+    }
+
+    /// Sends SIGTERM to the command that was run last.
+    fn terminate(&self) {
+        let id = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        let id = rustix::process::Pid::from_raw(id.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     }
 
     /// The exit code of the command.
@@ -97,6 +111,23 @@ fn ctrl_c_at_a_password_ends_the_command_and_puts_the_terminal_back() {
     assert_eq!(terminal.code(), 130);
     assert!(!terminal.shown.contains("half"), "{}", terminal.shown);
     assert!(terminal.is_as_before());
+}
+
+#[test]
+fn a_signal_at_a_password_leaves_a_terminal_that_shows_what_is_typed_and_nothing_of_the_password() {
+    let mut terminal = Terminal::new("http://127.0.0.1:9");
+    // Typed before it is asked for, since nothing shows when it has arrived later.
+    terminal.run_after("read begin;", "login --email ada@example.org");
+    terminal.session.send("\nhalf a secr").unwrap();
+    terminal.session.flush().unwrap();
+    terminal.wait("half a secr");
+    terminal.wait("Password: ");
+    // Does not stop it: who comes back would find a terminal that shows the password.
+    terminal.session.send_control('z').unwrap();
+    terminal.terminate();
+    assert_eq!(terminal.code(), 143);
+    assert!(terminal.is_as_before());
+    assert!(!terminal.shown.contains("not found"), "the shell read it: {}", terminal.shown);
 }
 
 #[test]

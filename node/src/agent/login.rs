@@ -1,10 +1,13 @@
 //! How a node becomes a machine that the server knows: saved credentials, enrolment token, environment, or a terminal.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::time::Duration;
 
 use cyx_core::enrol::EnrolmentToken;
 use cyx_core::ids::{KeyId, random_bytes};
 use ed25519_dalek::SigningKey;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::api::{Api, Machine, Token};
@@ -12,6 +15,11 @@ use super::config::{Config, Secret};
 use super::error::Error;
 use super::{credentials, system};
 use crate::service::identity::Identity;
+
+/// Longest answer in bytes, as long as a terminal's lines.
+const ANSWER_MAX: usize = 4096;
+/// How often it is looked whether a line was typed.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The machine this is: the saved one, or a new one with its first token.
 ///
@@ -102,20 +110,51 @@ pub(super) fn on_a_terminal() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Asks for something that may be seen.
 pub(super) async fn ask(question: String) -> Result<String, Error> {
-    let read = move || {
-        let mut out = std::io::stderr().lock();
-        write!(out, "{question}: ")?;
-        out.flush()?;
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer)?;
-        Ok(answer.trim().to_owned())
-    };
-    tokio::task::spawn_blocking(read).await.map_err(|error| Error::Task(error.to_string()))?.map_err(failed)
+    answer(&question).await.map(|answer| answer.expose().trim().to_owned()).map_err(failed)
 }
 
 async fn ask_hidden(question: &'static str) -> Result<Secret, Error> {
-    let read = move || rpassword::prompt_password(format!("{question}: "));
-    let answer = tokio::task::spawn_blocking(read).await.map_err(|error| Error::Task(error.to_string()))?;
-    answer.map(Secret::from).map_err(failed)
+    let _hidden = Hidden::new().map_err(failed)?;
+    answer(question).await.map_err(failed)
+}
+
+/// A line from the terminal without its end. The terminal keeps it until it is complete; until then this can be dropped, as it is when the
+/// node ends.
+async fn answer(question: &str) -> std::io::Result<Secret> {
+    std::io::stderr().write_all(format!("{question}: ").as_bytes())?;
+    let stdin = std::io::stdin();
+    while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&Timespec::default()))? == 0 {
+        tokio::time::sleep(LOOK).await;
+    }
+    let mut answer = Zeroizing::new(String::with_capacity(ANSWER_MAX));
+    stdin.lock().take(ANSWER_MAX as u64).read_line(&mut answer)?;
+    Ok(Secret::from(answer.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// While this is there the terminal does not show what is typed.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn new() -> std::io::Result<Self> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes -= LocalModes::ECHO;
+        hidden.local_modes |= LocalModes::ECHONL;
+        // The keys of signals that end or stop a process without its doing: zero is no key.
+        hidden.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        hidden.special_codes[SpecialCodeIndex::VQUIT] = 0;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // What was typed of it goes too, or the shell would read it, and show it.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.before);
+    }
 }
