@@ -111,11 +111,26 @@ pub(super) fn nanoseconds(time: SystemTime) -> i64 {
     i64::try_from(whole).unwrap_or(if sign < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// Whether a write goes to the end of the file, wherever that is by now: its descriptor appends at this moment. What the kernel writes back of
-/// a mapping goes where it was mapped, whichever descriptor it comes through.
-pub(super) fn appends(flags: i32, write: WriteFlags) -> bool {
-    OFlags::from_bits_retain(flags.cast_unsigned()).contains(OFlags::APPEND)
-        && !write.contains(WriteFlags::FUSE_WRITE_CACHE)
+/// What a write comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteFrom {
+    /// A call, which says where.
+    Offset,
+    /// A call of a descriptor that appends at this moment: it goes to the end of the file, wherever that is by now.
+    End,
+    /// Pages of a mapping that the kernel writes back: they go where they were mapped, whichever descriptor they come through.
+    Mapping,
+}
+
+pub(super) fn write_from(flags: i32, write: WriteFlags) -> WriteFrom {
+    // Without the writeback cache nothing else comes from the kernel's pages.
+    if write.contains(WriteFlags::FUSE_WRITE_CACHE) {
+        WriteFrom::Mapping
+    } else if OFlags::from_bits_retain(flags.cast_unsigned()).contains(OFlags::APPEND) {
+        WriteFrom::End
+    } else {
+        WriteFrom::Offset
+    }
 }
 
 /// The flags of `open(2)` that matter to the filesystem.
@@ -163,8 +178,13 @@ mod tests {
     #[test]
     fn flags_of_open_are_told_apart() {
         let append = OFlags::APPEND.bits().cast_signed();
-        assert!(appends(append, WriteFlags::empty()) && !appends(0, WriteFlags::empty()));
-        assert!(!appends(append, WriteFlags::FUSE_WRITE_CACHE), "what is mapped stays where it is");
+        assert_eq!(write_from(append, WriteFlags::empty()), WriteFrom::End);
+        assert_eq!(write_from(0, WriteFlags::empty()), WriteFrom::Offset);
+        assert_eq!(
+            write_from(append, WriteFlags::FUSE_WRITE_CACHE),
+            WriteFrom::Mapping,
+            "what is mapped stays where it is"
+        );
         let write = open_flags((OFlags::WRONLY | OFlags::TRUNC).bits().cast_signed());
         assert!(write.write && write.truncate && !write.read && !write.sync);
         let both = open_flags((OFlags::RDWR | OFlags::SYNC).bits().cast_signed());

@@ -14,7 +14,7 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::convert::{self, errno, file_attr};
+use super::convert::{self, WriteFrom, errno, file_attr};
 use super::task::{self, Changed, Created, Kept, LONG, Listed, Opened, OpenedDir, Plain, SHORT};
 use super::{Adapter, GENERATION, caller, file_opened, fill_plus, keep_listing, owned, reply_xattr, reserved_xattr};
 use crate::attributes::{SetAttr, SetTime};
@@ -274,7 +274,7 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let appends = convert::appends(flags.0, write_flags);
+        let (handle, from) = (Handle(fh.0), convert::write_from(flags.0, write_flags));
         let data = Bytes::copy_from_slice(data);
         let unprivileged = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         self.serve(
@@ -284,9 +284,10 @@ impl fuser::Filesystem for Adapter {
                 if unprivileged {
                     fs.clear_set_id(ino.0).await?;
                 }
-                let written = match appends {
-                    true => fs.append(Handle(fh.0), offset, data).await,
-                    false => fs.write(Handle(fh.0), offset, data).await,
+                let written = match from {
+                    WriteFrom::Offset => fs.write(handle, offset, data).await,
+                    WriteFrom::End => fs.append(handle, offset, data).await,
+                    WriteFrom::Mapping => fs.write_back(handle, offset, data).await,
                 };
                 written.map(Plain)
             },

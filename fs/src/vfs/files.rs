@@ -62,7 +62,7 @@ impl Filesystem {
     /// # Errors
     /// `EBADF`, `EFBIG`, `ENOSPC`.
     pub async fn write(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
-        self.write_where(handle, offset, false, data).await
+        self.write_where(handle, offset, Origin::Write, data).await
     }
 
     /// As [`Self::write`], at the end of the file, wherever that is by then. `offset` is where the kernel takes the end to be, and where it
@@ -71,10 +71,20 @@ impl Filesystem {
     /// # Errors
     /// As [`Self::write`].
     pub async fn append(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
-        self.write_where(handle, offset, true, data).await
+        self.write_where(handle, offset, Origin::Append, data).await
     }
 
-    async fn write_where(&self, handle: Handle, offset: u64, appends: bool, data: Bytes) -> Result<u32, Errno> {
+    /// As [`Self::write`], of pages of a shared mapping that the kernel writes back. They are of the version that was here when they were read:
+    /// written over a newer one of somebody else, whole pages of that would be gone. So they stay with their version, and its commit finds
+    /// out that both have to be kept.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn write_back(&self, handle: Handle, offset: u64, data: Bytes) -> Result<u32, Errno> {
+        self.write_where(handle, offset, Origin::Mapping, data).await
+    }
+
+    async fn write_where(&self, handle: Handle, offset: u64, origin: Origin, data: Bytes) -> Result<u32, Errno> {
         let inner = &*self.inner;
         let open = inner.opened(handle)?;
         let Open::File(file) = &*open else { return Err(Errno::EBADF) };
@@ -85,10 +95,13 @@ impl Filesystem {
             return Ok(0);
         }
         let writing = file.node.writing.lock().await;
-        inner.ready(&file.node, &file.content).await?;
-        let written = match appends {
-            true => file.content.append(data).await?,
-            false => file.content.write(offset, data).await?,
+        match origin {
+            Origin::Mapping => inner.opened_version(&file.node, &file.content).await?,
+            Origin::Write | Origin::Append => inner.ready(&file.node, &file.content).await?,
+        }
+        let written = match origin {
+            Origin::Append => file.content.append(data).await?,
+            Origin::Write | Origin::Mapping => file.content.write(offset, data).await?,
         };
         content_changed(file);
         drop(writing);
@@ -249,6 +262,14 @@ impl Filesystem {
     }
 }
 
+/// What writes: the three calls above.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Write,
+    Append,
+    Mapping,
+}
+
 /// The content was changed through this handle.
 pub(super) fn content_changed(file: &OpenFile) {
     file.node.note_times(&file.content);
@@ -272,6 +293,10 @@ impl Inner {
             self.ready(node, &content).await?;
             content.set_len(0).await?;
             node.note_times(&content);
+        } else if flags.read && flags.write {
+            // It may be mapped: of which version the pages are has to be known before they are written back. Who cannot be told that now
+            // is when something is read or written.
+            let _ = self.opened_version(node, &content).await;
         }
         {
             let mut state = lock(&node.file);
@@ -348,6 +373,11 @@ impl Inner {
     /// server can say.
     pub(crate) async fn ready(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
         self.catch_up(node, content).await?;
+        self.opened_version(node, content).await
+    }
+
+    /// The version that the content is of is opened.
+    async fn opened_version(&self, node: &Node, content: &Content) -> Result<(), Errno> {
         if content.version().is_none() {
             node.home.health.try_to(async { Ok(content.open().await) }).await??;
         }

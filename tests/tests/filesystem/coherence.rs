@@ -294,6 +294,47 @@ async fn two_machines_that_write_one_file_keep_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn mapped_pages_of_an_older_version_do_not_replace_what_somebody_else_wrote() {
+    let world = World::new();
+    let mapping = world.machine(|_| {}).await;
+    let other = world.machine(|_| {}).await;
+    let (a, b) = (bucket(&mapping.fs, "work").await, bucket(&other.fs, "work").await);
+    let mine = put(&mapping.fs, a, "pages", b"common to both").await;
+    assert_eq!(mapping.fs.drain(&|_| {}).await, Ok(0));
+    let handle = mapping.fs.open_file(mine, WRITE).await.unwrap();
+    until("the other one has it", async || walk(&other.fs, b, "pages").await.is_ok_and(|attr| attr.size == 14)).await;
+
+    let theirs = walk(&other.fs, b, "pages").await.unwrap().ino;
+    let over = other.fs.open_file(theirs, WRITE).await.unwrap();
+    write_at(&other.fs, over, 0, b"written by the other one").await;
+    other.fs.release(over).await;
+    assert_eq!(other.fs.drain(&|_| {}).await, Ok(0));
+    until("its version is known", async || walk(&mapping.fs, a, "pages").await.is_ok_and(|attr| attr.size == 24)).await;
+    // As the kernel does when it is told to forget the pages, and finds that a program has changed them.
+    assert_eq!(mapping.fs.write_back(handle, 0, Bytes::from_static(b"mapped, common")).await, Ok(14));
+    mapping.fs.release(handle).await;
+    assert_eq!(mapping.fs.drain(&|_| {}).await, Ok(0));
+
+    assert_eq!(mapping.fs.state().conflicts, 1);
+    until("theirs stays", async || content(&mapping.fs, mine).await == b"written by the other one").await;
+    assert_eq!(content(&other.fs, theirs).await, b"written by the other one");
+    let listed = list(&mapping.fs, a).await;
+    let (_, _, copy) = listed.iter().find(|(name, ..)| name.starts_with("pages (conflict desk ")).unwrap();
+    assert_eq!(content(&mapping.fs, copy.ino).await, b"mapped, common");
+
+    // The pages are read anew then, and belong to the version that is here.
+    let handle = mapping.fs.open_file(mine, WRITE).await.unwrap();
+    assert_eq!(mapping.fs.write_back(handle, 0, Bytes::from_static(b"mapped!")).await, Ok(7));
+    mapping.fs.release(handle).await;
+    assert_eq!(mapping.fs.drain(&|_| {}).await, Ok(0));
+    assert_eq!(content(&mapping.fs, mine).await, b"mapped! by the other one");
+    assert_eq!(mapping.fs.state().conflicts, 1);
+    mapping.fs.shutdown().await;
+    other.fs.shutdown().await;
+    drop((mapping.folder, other.folder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_close_remote_a_cut_is_committed_when_the_file_is_closed_or_was_named() {
     let world = World::new();
     let here = world.machine(|options| options.close = Durability::Remote).await;
