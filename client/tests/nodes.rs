@@ -190,11 +190,14 @@ async fn all_that_was_asked_for_on_a_connection_that_turns_out_to_be_gone_is_ask
     let (pool, node) = (pool(), FakeNode::start(1).await);
     let chunk = chunk(1, 100_000);
     store(&pool, &node, std::slice::from_ref(&chunk)).await.unwrap();
-    node.behave(Manner::Frozen);
+    node.behave(Manner::Hanging);
     let both = async { tokio::join!(read(&pool, &node, &chunk, 0, 10), read(&pool, &node, &chunk, 50_000, 50_010)) };
     let gone = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        node.release();
+        while node.state.reads.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        // What waits there is not let go on, so that it is never answered.
+        node.behave(Manner::Honest);
         node.drop_connections();
     };
     let ((first, second), ()) = tokio::join!(both, gone);

@@ -17,6 +17,11 @@ async fn append(remote: &MemoryRemote, content: &Content, bytes: &[u8], pieces: 
     panic!("{} of {pieces} pieces arrived", remote.ahead());
 }
 
+/// Time that is paused goes on only when nobody has anything to do: whatever was to be sent by now has been, and was looked for again.
+async fn nothing_goes_on() {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
 #[tokio::test]
 async fn a_long_file_is_sent_while_it_is_written() {
     let remote = Arc::new(MemoryRemote::default());
@@ -37,14 +42,14 @@ async fn a_long_file_is_sent_while_it_is_written() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_may_not_be_committed_is_not_sent() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;
     let content = mount.store.content_of(file(1), facts(1));
     content.hold();
     append(&remote, &content, &[1; 240], 0).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    nothing_goes_on().await;
     assert_eq!(remote.ahead(), 0);
     content.allow();
     append(&remote, &content, &[], 6).await;
@@ -73,7 +78,7 @@ async fn a_piece_that_was_changed_is_sent_again() {
     assert_eq!((remote.content(file(1)), remote.used()), (expected, 6), "what was given up is not found again");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_piece_that_cannot_be_stored_is_sent_with_the_rest() {
     let remote = Arc::new(MemoryRemote::default());
     let mount = fresh(&remote).await;
@@ -84,7 +89,7 @@ async fn a_piece_that_cannot_be_stored_is_sent_with_the_rest() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     append(&remote, &content, &[2; 400], 0).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    nothing_goes_on().await;
     assert!(remote.refused() <= AT_ONCE, "it is not tried again and again: {}", remote.refused());
     remote.behave(Behaviour::Works);
     content.commit().await.unwrap();
