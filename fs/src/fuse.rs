@@ -8,6 +8,8 @@
 mod convert;
 mod invalidate;
 mod killed;
+#[cfg(test)]
+mod late;
 mod requests;
 mod task;
 

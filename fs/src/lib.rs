@@ -17,6 +17,9 @@ pub mod cache;
 pub mod content;
 pub mod errno;
 pub mod fuse;
+#[cfg(test)]
+#[path = "../../client/tests/gateway/mod.rs"]
+mod gateway;
 pub mod journal;
 pub mod mount;
 mod repeats;

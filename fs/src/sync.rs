@@ -4,3 +4,5 @@ pub(crate) mod commits;
 pub(crate) mod conflicts;
 mod events;
 pub(crate) mod progress;
+#[cfg(test)]
+mod tests;

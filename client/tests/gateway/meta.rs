@@ -13,6 +13,7 @@ use cyx_proto::status::{INCARNATION_KEY, status};
 use futures_util::Stream;
 use futures_util::StreamExt as _;
 use prost::Message as _;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::{Request, Response, Status};
 
 use super::{Shared, State};
@@ -26,6 +27,11 @@ const MADE_AT: i64 = 1_600_000_000_000_000_000;
 
 pub struct Fake {
     state: Shared,
+}
+
+/// What a test sends while a stream stands.
+async fn next<T>(mut more: UnboundedReceiver<T>) -> Option<(Result<T, Status>, UnboundedReceiver<T>)> {
+    Some((Ok(more.recv().await?), more))
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -458,7 +464,12 @@ impl MetaService for Fake {
             events.extend(state.end_of_subscription.take().map(|code| Err(status(code, "as the test wants it"))));
             // The first stream ends behind its events; what was not sent comes on the next one.
             let rest: Answers<pb::Event> = stream_of(events);
-            Ok(if state.subscriptions.len() > 1 { Box::pin(rest.chain(futures_util::stream::pending())) } else { rest })
+            let more = state.more_events.take();
+            Ok(match more {
+                Some(more) => rest.chain(futures_util::stream::unfold(more, next)).boxed(),
+                None if state.subscriptions.len() > 1 => rest.chain(futures_util::stream::pending()).boxed(),
+                None => rest,
+            })
         })
     }
 

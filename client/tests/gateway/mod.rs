@@ -98,6 +98,8 @@ pub struct State {
     pub subscriptions: Vec<Vec<pb::Position>>,
     /// What the next stream of events ends with.
     pub end_of_subscription: Option<ErrorCode>,
+    /// What comes over the next stream behind its events, one for each that is sent here, until the sender is dropped.
+    pub more_events: Option<tokio::sync::mpsc::UnboundedReceiver<pb::Event>>,
     /// How long it takes until a subscription is answered.
     pub way_of_subscriptions: std::time::Duration,
     pub storage: storage::Storage,
@@ -161,6 +163,7 @@ impl Gateway {
             events: Vec::new(),
             subscriptions: Vec::new(),
             end_of_subscription: None,
+            more_events: None,
             way_of_subscriptions: std::time::Duration::ZERO,
             storage: storage::Storage::default(),
             asked_only: Vec::new(),
