@@ -1,8 +1,31 @@
 //! A moment in which no storage node can be reached, as when a laptop changes its network.
 
-use std::time::Duration;
+use std::net::TcpListener;
 
-use cyx_tests::{Cluster, noise};
+use cyx_tests::{Cluster, noise, wait_until};
+
+/// Listens where the storage nodes that do not run were, and hangs up on whoever comes.
+struct NobodyThere(Vec<(TcpListener, u32)>);
+
+impl NobodyThere {
+    fn instead_of_nodes(cluster: &Cluster) -> Self {
+        let status = cluster.status();
+        let listen = |node: &serde_json::Value| {
+            let listener = TcpListener::bind(node["address"].as_str().unwrap()).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            (listener, 0)
+        };
+        Self(status["nodes"].as_array().unwrap().iter().map(listen).collect())
+    }
+
+    /// Whether somebody came to one of them, and again after that.
+    fn is_tried_again(&mut self) -> bool {
+        for (listener, tries) in &mut self.0 {
+            *tries += u32::from(listener.accept().is_ok());
+        }
+        self.0.iter().any(|(_, tries)| *tries > 1)
+    }
+}
 
 #[test]
 fn uploads_and_downloads_wait_for_the_way_to_the_nodes() {
@@ -19,9 +42,11 @@ fn uploads_and_downloads_wait_for_the_way_to_the_nodes() {
     ];
     for command in commands {
         (0..3).for_each(|node| cluster.kill_node(node));
+        let mut nobody = NobodyThere::instead_of_nodes(&cluster);
         std::thread::scope(|scope| {
             let moving = scope.spawn(|| user.ok(command));
-            std::thread::sleep(Duration::from_secs(3));
+            wait_until("it tries again", || nobody.is_tried_again() || moving.is_finished());
+            drop(nobody);
             (0..3).for_each(|node| cluster.start_node(node));
             moving.join().unwrap();
         });
