@@ -300,6 +300,9 @@ impl Inner {
 }
 
 #[cfg(test)]
+mod cut;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
