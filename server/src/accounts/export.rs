@@ -177,3 +177,6 @@ fn value(row: &AnyRow, index: usize) -> Value {
     let bytes = row.try_get::<Option<Vec<u8>>, _>(index).ok().flatten();
     bytes.map_or(Value::Null, |bytes| Value::from(STANDARD.encode(bytes)))
 }
+
+#[cfg(test)]
+mod tests;
