@@ -1,5 +1,7 @@
 //! The ledger against a real database, with a clock of the test's own.
 
+mod payouts;
+
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
