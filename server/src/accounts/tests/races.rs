@@ -1,5 +1,7 @@
 //! What happens at the same moment: logins while their reason is taken away, and callers that stop waiting.
 
+mod log_order;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
