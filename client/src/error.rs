@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
-use cyx_core::extent::TreeError;
+use cyx_core::extent::ExtentTreeError;
 use cyx_core::wire::DecodeError;
 use cyx_proto::connect_error::UNTRUSTED;
 use cyx_proto::convert::InvalidField;
@@ -453,8 +453,8 @@ impl From<InvalidField> for Error {
     }
 }
 
-impl From<TreeError> for Error {
-    fn from(error: TreeError) -> Self {
+impl From<ExtentTreeError> for Error {
+    fn from(error: ExtentTreeError) -> Self {
         Self::Integrity(IntegrityError::Extents(error.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use cyx_core::commit::Commit;
 use cyx_core::extent::tree::extents_in;
-use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, TreeError};
+use cyx_core::extent::{Extent, ExtentTreeError, OFFSET_MAX, Page, PageId, PageMap};
 use cyx_core::ids::{InodeId, KeyId};
 use cyx_core::writers::WriterList;
 use cyx_crypto::identity::SignedCommit;
@@ -294,10 +294,10 @@ pub(crate) fn extents_known(pages: &PageMap, version: &VerifiedVersion, range: &
     match extents_in(pages, version.root, range.clone()) {
         Ok(extents) if extents.last().is_none_or(|last| last.end() <= version.size) => Ok(Known::All(extents)),
         Ok(_) => Err(IntegrityError::Extents("they reach beyond the file".into()).into()),
-        Err(TreeError::MissingPage(_)) if pages.len() >= PAGES_MAX => {
+        Err(ExtentTreeError::MissingPage(_)) if pages.len() >= PAGES_MAX => {
             Err(IntegrityError::Extents("there are far too many".into()).into())
         }
-        Err(TreeError::MissingPage(missing)) => Ok(Known::Missing(wanted(pages, version.root, &range, missing))),
+        Err(ExtentTreeError::MissingPage(missing)) => Ok(Known::Missing(wanted(pages, version.root, &range, missing))),
         Err(error) => Err(error.into()),
     }
 }

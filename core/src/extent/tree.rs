@@ -39,7 +39,7 @@ impl<S: PageSource + ?Sized> PageSource for &S {
 
 /// Why a tree cannot be read or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TreeError {
+pub enum ExtentTreeError {
     /// The source has no such page.
     #[error("extent page {0} is missing")]
     MissingPage(PageId),
@@ -66,8 +66,8 @@ pub struct Built {
 /// Makes a tree of sorted extents.
 ///
 /// # Errors
-/// [`TreeError::OutOfOrder`] or [`TreeError::InvalidExtent`].
-pub fn build(extents: &[Extent]) -> Result<Built, TreeError> {
+/// [`ExtentTreeError::OutOfOrder`] or [`ExtentTreeError::InvalidExtent`].
+pub fn build(extents: &[Extent]) -> Result<Built, ExtentTreeError> {
     check_extents(extents, &(0..OFFSET_MAX))?;
     Ok(grow(Entries::Extents(extents.to_vec()), true, Vec::new()))
 }
@@ -76,8 +76,13 @@ pub fn build(extents: &[Extent]) -> Result<Built, TreeError> {
 /// holes. Truncation is [`truncate`].
 ///
 /// # Errors
-/// [`TreeError`].
-pub fn replace(source: &impl PageSource, root: PageId, range: Range<u64>, new: &[Extent]) -> Result<Built, TreeError> {
+/// [`ExtentTreeError`].
+pub fn replace(
+    source: &impl PageSource,
+    root: PageId,
+    range: Range<u64>,
+    new: &[Extent],
+) -> Result<Built, ExtentTreeError> {
     check_extents(new, &range)?;
     if range.is_empty() {
         return Ok(Built { root, pages: Vec::new() });
@@ -90,7 +95,7 @@ pub fn replace(source: &impl PageSource, root: PageId, range: Range<u64>, new: &
     if edited.entries.top_level() > LEVEL_MAX {
         // Only a tree that was thinned out again and again gets here: building it anew packs it tight.
         let (before, after) = (0..range.start, range.end..OFFSET_MAX);
-        let clipped = |part: Range<u64>| -> Result<Vec<Extent>, TreeError> {
+        let clipped = |part: Range<u64>| -> Result<Vec<Extent>, ExtentTreeError> {
             Ok(extents_in(source, root, part.clone())?.iter().filter_map(|extent| extent.clip(&part)).collect())
         };
         return build(&[clipped(before)?, new.to_vec(), clipped(after)?].concat());
@@ -102,16 +107,16 @@ pub fn replace(source: &impl PageSource, root: PageId, range: Range<u64>, new: &
 /// Drops everything from byte `size` on.
 ///
 /// # Errors
-/// [`TreeError`].
-pub fn truncate(source: &impl PageSource, root: PageId, size: u64) -> Result<Built, TreeError> {
+/// [`ExtentTreeError`].
+pub fn truncate(source: &impl PageSource, root: PageId, size: u64) -> Result<Built, ExtentTreeError> {
     replace(source, root, size..OFFSET_MAX.max(size), &[])
 }
 
 /// The extents that have bytes in the file bytes `range`, whole and in order; [`Extent::clip`] cuts them.
 ///
 /// # Errors
-/// [`TreeError`].
-pub fn extents_in(source: &impl PageSource, root: PageId, range: Range<u64>) -> Result<Vec<Extent>, TreeError> {
+/// [`ExtentTreeError`].
+pub fn extents_in(source: &impl PageSource, root: PageId, range: Range<u64>) -> Result<Vec<Extent>, ExtentTreeError> {
     let mut found = Vec::new();
     if root != PageId::EMPTY && !range.is_empty() {
         collect(source, load_root(source, root)?, OFFSET_MAX, &range, &mut found)?;
@@ -136,8 +141,8 @@ impl Reused {
     /// Checks that the page of this id fits its place, as far as can be seen without the pages below it.
     ///
     /// # Errors
-    /// [`TreeError::Misplaced`].
-    pub fn check(&self, page: &Page) -> Result<(), TreeError> {
+    /// [`ExtentTreeError::Misplaced`].
+    pub fn check(&self, page: &Page) -> Result<(), ExtentTreeError> {
         let reaches = match page {
             Page::Leaf(extents) => extents.last().map_or(0, Extent::end),
             Page::Branch { children, .. } => children.last().map_or(0, |last| last.first_offset.saturating_add(1)),
@@ -145,7 +150,7 @@ impl Reused {
         let fits = self.level.is_none_or(|level| level == page.level())
             && self.first_offset.is_none_or(|offset| offset == page.first_offset())
             && reaches <= self.upper;
-        if fits { Ok(()) } else { Err(TreeError::Misplaced(self.id)) }
+        if fits { Ok(()) } else { Err(ExtentTreeError::Misplaced(self.id)) }
     }
 }
 
@@ -161,9 +166,9 @@ pub struct NewTree {
 /// Checks the pages of a commit: follows them from the root as far as `new` goes.
 ///
 /// # Errors
-/// [`TreeError::Misplaced`] if a page is not where the one above it says, is used twice, or has bytes from `size` on. Never
-/// [`TreeError::MissingPage`]: what is not among `new` is reported as reused.
-pub fn check_new(new: &impl PageSource, root: PageId, size: u64) -> Result<NewTree, TreeError> {
+/// [`ExtentTreeError::Misplaced`] if a page is not where the one above it says, is used twice, or has bytes from `size` on. Never
+/// [`ExtentTreeError::MissingPage`]: what is not among `new` is reported as reused.
+pub fn check_new(new: &impl PageSource, root: PageId, size: u64) -> Result<NewTree, ExtentTreeError> {
     let mut found = NewTree::default();
     if root == PageId::EMPTY {
         return Ok(found);
@@ -173,7 +178,7 @@ pub fn check_new(new: &impl PageSource, root: PageId, size: u64) -> Result<NewTr
     while let Some(place) = waiting.pop() {
         // Every page has one first offset, so a tree that uses one twice is out of order.
         if !seen.insert(place.id) {
-            return Err(TreeError::Misplaced(place.id));
+            return Err(ExtentTreeError::Misplaced(place.id));
         }
         let Some(page) = new.page(place.id) else {
             found.reused.push(place);
@@ -198,22 +203,22 @@ fn below(page: &Page, at: usize, upper: u64) -> Option<Reused> {
     })
 }
 
-fn load<S: PageSource>(source: &S, place: Reused) -> Result<&Page, TreeError> {
-    let page = source.page(place.id).ok_or(TreeError::MissingPage(place.id))?;
+fn load<S: PageSource>(source: &S, place: Reused) -> Result<&Page, ExtentTreeError> {
+    let page = source.page(place.id).ok_or(ExtentTreeError::MissingPage(place.id))?;
     place.check(page)?;
     Ok(page)
 }
 
-fn load_root<S: PageSource>(source: &S, root: PageId) -> Result<&Page, TreeError> {
+fn load_root<S: PageSource>(source: &S, root: PageId) -> Result<&Page, ExtentTreeError> {
     load(source, Reused { id: root, level: None, first_offset: None, upper: OFFSET_MAX })
 }
 
-fn check_extents(extents: &[Extent], range: &Range<u64>) -> Result<(), TreeError> {
+fn check_extents(extents: &[Extent], range: &Range<u64>) -> Result<(), ExtentTreeError> {
     let mut at = range.start;
     for extent in extents {
         extent.check()?;
         if extent.file_offset < at || extent.end() > range.end {
-            return Err(TreeError::OutOfOrder(extent.file_offset));
+            return Err(ExtentTreeError::OutOfOrder(extent.file_offset));
         }
         at = extent.end();
     }
@@ -226,7 +231,7 @@ fn collect(
     upper: u64,
     range: &Range<u64>,
     found: &mut Vec<Extent>,
-) -> Result<(), TreeError> {
+) -> Result<(), ExtentTreeError> {
     match page {
         Page::Leaf(extents) => {
             let first = extents.partition_point(|extent| extent.end() <= range.start);
@@ -322,13 +327,13 @@ fn grow(mut entries: Entries, at_the_end: bool, mut pages: Vec<(PageId, Vec<u8>)
 }
 
 /// Removes roots that have one child.
-fn shrink(source: &impl PageSource, built: Built) -> Result<Built, TreeError> {
+fn shrink(source: &impl PageSource, built: Built) -> Result<Built, ExtentTreeError> {
     let Built { mut root, mut pages } = built;
     while root != PageId::EMPTY {
         let fresh = pages.iter().position(|(id, _)| *id == root);
         let child = match fresh {
             Some(at) => only_child(&Page::decode(&pages[at].1)?),
-            None => only_child(source.page(root).ok_or(TreeError::MissingPage(root))?),
+            None => only_child(source.page(root).ok_or(ExtentTreeError::MissingPage(root))?),
         };
         let Some(child) = child else { break };
         if let Some(at) = fresh {
@@ -364,7 +369,7 @@ struct Edited {
 impl<S: PageSource> Editor<'_, S> {
     /// Puts the change into `page`, below which nothing reaches beyond `upper`. `place_new` is false on the way to the last
     /// of several pages, whose new extents have already been placed.
-    fn edit(&mut self, page: &Page, upper: u64, place_new: bool) -> Result<Edited, TreeError> {
+    fn edit(&mut self, page: &Page, upper: u64, place_new: bool) -> Result<Edited, ExtentTreeError> {
         match page {
             Page::Leaf(extents) => Ok(self.edit_leaf(extents, place_new)),
             Page::Branch { level, children } => self.edit_branch(page, *level, children, upper, place_new),
@@ -390,13 +395,13 @@ impl<S: PageSource> Editor<'_, S> {
         children: &[Child],
         upper: u64,
         place_new: bool,
-    ) -> Result<Edited, TreeError> {
+    ) -> Result<Edited, ExtentTreeError> {
         let source = self.source;
         // The first child that the change touches takes the new extents; the last one loses its beginning; those between
         // lie in the range entirely and are dropped unread.
         let first = children.partition_point(|child| child.first_offset <= self.range.start).saturating_sub(1);
         let end = children.partition_point(|child| child.first_offset < self.range.end).max(first + 1);
-        let Some(place) = below(page, first, upper) else { return Err(TreeError::Misplaced(PageId::EMPTY)) };
+        let Some(place) = below(page, first, upper) else { return Err(ExtentTreeError::Misplaced(PageId::EMPTY)) };
         let mut edited = self.edit(load(source, place)?, place.upper, place_new)?;
         if let Some(place) = below(page, end - 1, upper).filter(|place| end - 1 > first && place.upper > self.range.end)
         {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cyx_core::extent::tree::{self, PAGE_FILL, TreeError};
+use cyx_core::extent::tree::{self, ExtentTreeError, PAGE_FILL};
 use cyx_core::extent::{BlobHeader, Built, Child, Extent, OFFSET_MAX, Page, PageId, PageMap, check_new};
 use cyx_core::ids::BlobId;
 use proptest::prelude::*;
@@ -153,13 +153,13 @@ fn thinning_and_growing_again_and_again_never_makes_a_tree_too_deep() {
 fn a_missing_page_is_named() {
     let built = tree::build(&many(1000, 10)).unwrap();
     let mut pages = PageMap::new();
-    assert_eq!(tree::extents_in(&pages, built.root, 0..1), Err(TreeError::MissingPage(built.root)));
+    assert_eq!(tree::extents_in(&pages, built.root, 0..1), Err(ExtentTreeError::MissingPage(built.root)));
     let (id, bytes) = built.pages.last().unwrap();
     pages.insert(*id, Page::decode(bytes).unwrap());
     let leaf = built.pages[1].0;
     let second = 10 * PAGE_FILL as u64;
-    assert_eq!(tree::extents_in(&pages, built.root, second..second + 1), Err(TreeError::MissingPage(leaf)));
-    assert_eq!(tree::replace(&pages, built.root, second..second + 1, &[]), Err(TreeError::MissingPage(leaf)));
+    assert_eq!(tree::extents_in(&pages, built.root, second..second + 1), Err(ExtentTreeError::MissingPage(leaf)));
+    assert_eq!(tree::replace(&pages, built.root, second..second + 1, &[]), Err(ExtentTreeError::MissingPage(leaf)));
     let reused = check_new(&pages, built.root, 10_000).unwrap().reused;
     assert_eq!(reused.len(), 4);
     assert!(built.pages.iter().filter(|(page, _)| page != id).all(|(page, _)| reused.iter().any(|r| r.id == *page)));
@@ -200,8 +200,8 @@ fn pages_out_of_place_are_noticed() {
     ];
     for (at, change) in changes.into_iter().enumerate() {
         let (pages, root) = tampered(change);
-        assert!(matches!(tree::extents_in(&pages, root, all.clone()), Err(TreeError::Misplaced(_))), "{at}");
-        assert!(matches!(check_new(&pages, root, OFFSET_MAX), Err(TreeError::Misplaced(_))), "{at}");
+        assert!(matches!(tree::extents_in(&pages, root, all.clone()), Err(ExtentTreeError::Misplaced(_))), "{at}");
+        assert!(matches!(check_new(&pages, root, OFFSET_MAX), Err(ExtentTreeError::Misplaced(_))), "{at}");
     }
 }
 
@@ -212,8 +212,8 @@ fn a_page_of_another_level_is_noticed() {
     let page = Page::Branch { level: 3, children };
     let id = PageId::of(&page.encode());
     pages.insert(id, page);
-    assert!(matches!(tree::extents_in(&pages, id, 0..1), Err(TreeError::Misplaced(_))));
-    assert!(matches!(check_new(&pages, id, OFFSET_MAX), Err(TreeError::Misplaced(_))));
+    assert!(matches!(tree::extents_in(&pages, id, 0..1), Err(ExtentTreeError::Misplaced(_))));
+    assert!(matches!(check_new(&pages, id, OFFSET_MAX), Err(ExtentTreeError::Misplaced(_))));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn bytes_beyond_the_size_are_noticed() {
     file.take(&tree::build(&many(2 * PAGE_FILL as u64, 10)).unwrap());
     let size = 20 * PAGE_FILL as u64;
     assert_eq!(check_new(&file.pages, file.root, size).unwrap().new.len(), 3);
-    assert!(matches!(check_new(&file.pages, file.root, size - 1), Err(TreeError::Misplaced(_))));
+    assert!(matches!(check_new(&file.pages, file.root, size - 1), Err(ExtentTreeError::Misplaced(_))));
     let unknown = check_new(&PageMap::new(), file.root, size).unwrap();
     assert_eq!(unknown.reused.len(), 1);
     assert!(unknown.reused[0].check(&file.pages[&file.root]).is_ok());
@@ -239,10 +239,13 @@ fn extents_that_do_not_belong_are_refused() {
         (5..5, vec![extent(5, 1, 1, 0)]),
     ];
     for (range, new) in refused {
-        assert!(matches!(tree::replace(&pages, PageId::EMPTY, range, &new), Err(TreeError::OutOfOrder(_))), "{new:?}");
+        assert!(
+            matches!(tree::replace(&pages, PageId::EMPTY, range, &new), Err(ExtentTreeError::OutOfOrder(_))),
+            "{new:?}"
+        );
     }
     let beyond_blob = extent(0, 10, 1, 1 << 20);
-    assert!(matches!(tree::build(&[beyond_blob]), Err(TreeError::InvalidExtent(_))));
+    assert!(matches!(tree::build(&[beyond_blob]), Err(ExtentTreeError::InvalidExtent(_))));
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use cyx_core::extent::{Extent, OFFSET_MAX, Page, PageId, PageMap, PageSource, TreeError, tree};
+use cyx_core::extent::{Extent, ExtentTreeError, OFFSET_MAX, Page, PageId, PageMap, PageSource, tree};
 
 use super::FileReader;
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ impl FileReader {
                 tree::replace(&Over { fresh, known }, root, span.clone(), extents)
             };
             match built {
-                Err(TreeError::MissingPage(missing)) => self.find_pages(vec![missing]).await?,
+                Err(ExtentTreeError::MissingPage(missing)) => self.find_pages(vec![missing]).await?,
                 other => return Ok(other?),
             }
         }
