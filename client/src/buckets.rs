@@ -133,7 +133,7 @@ impl Client {
     /// The caller's buckets, sorted by name. One whose name or key is not authentic is an error in its place.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`].
+    /// As every call of [`crate::meta::MetaClient`].
     pub async fn buckets(&self) -> Result<Vec<Result<BucketInfo>>> {
         let rows = self.list_rows(None).await?;
         self.keep_scope(&rows).await?;

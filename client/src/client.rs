@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::identity::Identity;
 use crate::keys::{AccountKeys, Keys, Scope};
 use crate::memory::Memory;
-use crate::meta::Meta;
+use crate::meta::MetaClient;
 use crate::session::Session;
 
 /// A logged-in client. Cheap to clone; all clones share connections, tokens and memory.
 #[derive(Clone)]
 pub struct Client {
     /// The metadata service.
-    pub meta: Meta,
+    pub meta: MetaClient,
     /// The session.
     pub session: Arc<Session>,
     keys: Arc<Keys>,
@@ -36,7 +36,7 @@ impl Client {
     pub async fn open(config: &Config) -> Result<Self> {
         let session = Arc::new(Session::connect(config).await?);
         let memory = Arc::new(Memory::open(&config.home, session.gateway().as_str(), session.account())?);
-        let meta = Meta::connect(config, Arc::clone(&session), Arc::clone(&memory));
+        let meta = MetaClient::connect(config, Arc::clone(&session), Arc::clone(&memory));
         // At the same time, because each way to the server takes round trips of its own to build.
         let (keys, meta) = tokio::try_join!(session.fetch_keys(), meta)?;
         if keys.scope.is_none() {
@@ -121,7 +121,7 @@ impl Client {
     /// The account's space.
     ///
     /// # Errors
-    /// As every call of [`Meta`].
+    /// As every call of [`MetaClient`].
     pub async fn quota(&self) -> Result<pb::Quota> {
         self.meta.quota().await
     }

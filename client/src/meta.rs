@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Attempts of a call while the server is away: about 20 seconds with the pauses between them.
 const ATTEMPTS: u32 = 8;
 
-/// The metadata service of one gateway, as one session sees it. Cheap to clone.
+/// Calls the metadata service of one gateway, as one session sees it. Cheap to clone.
 #[derive(Clone)]
-pub struct Meta {
+pub struct MetaClient {
     service: MetaServiceClient<Channel>,
     session: Arc<Session>,
     memory: Arc<Memory>,
@@ -59,7 +59,7 @@ struct Kind {
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $deadline:ident $(, $small:ident)?;)*) => {
-        impl Meta {
+        impl MetaClient {
             $(
                 $(#[$doc])*
                 ///
@@ -131,7 +131,7 @@ calls! {
 
 macro_rules! streams {
     ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
-        impl Meta {
+        impl MetaClient {
             $(
                 $(#[$doc])*
                 ///
@@ -165,7 +165,7 @@ streams! {
 /// Messages of one streaming call.
 pub struct MetaStream<T> {
     messages: Streaming<T>,
-    meta: Meta,
+    meta: MetaClient,
 }
 
 impl<T> MetaStream<T> {
@@ -184,7 +184,7 @@ impl<T> MetaStream<T> {
     }
 }
 
-impl Meta {
+impl MetaClient {
     /// The service as an API key or the login of the home folder sees it, without the keys of the account: for what the server knows by
     /// itself. There are logins that have no keys.
     ///

@@ -38,7 +38,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use cyx_client::meta::Meta;
+use cyx_client::meta::MetaClient;
 use cyx_client::{Bucket, Client, Config, Located, Overrides};
 use cyx_core::ids::NodeId;
 use cyx_core::inode::InodeKind;
@@ -79,8 +79,8 @@ impl Context {
     ///
     /// # Errors
     /// As [`Self::client`].
-    pub async fn meta(&self) -> Result<Meta> {
-        Ok(Meta::open(&self.config).await?)
+    pub async fn meta(&self) -> Result<MetaClient> {
+        Ok(MetaClient::open(&self.config).await?)
     }
 
     /// A bucket, opened by a logged-in client.

@@ -18,7 +18,7 @@ use cyx_proto::meta::v1 as pb;
 
 use crate::clock::unix_seconds;
 use crate::error::{IntegrityError, Result, said};
-use crate::meta::Meta;
+use crate::meta::MetaClient;
 use crate::nodes::{NodeAccess, NodePool};
 
 /// A lease is not used any more this many seconds before it ends, so that what is under way can finish; but for three quarters
@@ -136,7 +136,7 @@ impl Lease {
 
 /// The leases of one bucket.
 pub(crate) struct Leases {
-    meta: Meta,
+    meta: MetaClient,
     pool: NodePool,
     bucket: BucketId,
     current: tokio::sync::Mutex<Option<Arc<Lease>>>,
@@ -147,7 +147,7 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn new(meta: Meta, pool: NodePool, bucket: BucketId) -> Self {
+    pub(crate) fn new(meta: MetaClient, pool: NodePool, bucket: BucketId) -> Self {
         Self {
             meta,
             pool,

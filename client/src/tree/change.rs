@@ -146,7 +146,7 @@ impl Bucket {
     /// succeeded, that is the result of all mutations from there on.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`], if it is the first; what the server refuses about a mutation is in its place.
+    /// As every call of [`crate::meta::MetaClient`], if it is the first; what the server refuses about a mutation is in its place.
     pub async fn apply(&self, mutations: Vec<pb::Mutation>) -> Result<Vec<Result<pb::MutationResult>>> {
         let total = mutations.len();
         let mut results = Vec::with_capacity(total);

@@ -45,7 +45,7 @@ impl Listing {
     /// A stream that breaks is taken up behind the last entry.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`]; `NOT_FOUND` if the directory is gone.
+    /// As every call of [`crate::meta::MetaClient`]; `NOT_FOUND` if the directory is gone.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<Result<Located>>>> {
         while !self.ended {
             match self.next_message().await {

@@ -20,12 +20,12 @@ pub const META_MAX: usize = 78 * 1024;
 
 /// Attributes by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Meta {
+pub struct ExtendedAttributes {
     /// Extended attributes with the names that programs use, such as `user.comment`.
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Meta {
+impl ExtendedAttributes {
     /// The bytes to seal, none for no attributes. `None` if they are too many.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
@@ -76,37 +76,37 @@ impl Meta {
 mod tests {
     use super::*;
 
-    fn meta(pairs: &[(&str, &[u8])]) -> Meta {
+    fn meta(pairs: &[(&str, &[u8])]) -> ExtendedAttributes {
         let attributes = pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
-        Meta { attributes }
+        ExtendedAttributes { attributes }
     }
 
     #[test]
     fn the_bytes_are_frozen() {
         let bytes = meta(&[("user.b", b"2"), ("user.a", b"")]).encode().unwrap();
         assert_eq!(hex::encode(&bytes), "6379785801020000000600757365722e61000000000600757365722e620100000032");
-        assert_eq!(Meta::decode(&bytes).unwrap(), meta(&[("user.a", b""), ("user.b", b"2")]));
+        assert_eq!(ExtendedAttributes::decode(&bytes).unwrap(), meta(&[("user.a", b""), ("user.b", b"2")]));
     }
 
     #[test]
     fn no_attributes_are_no_bytes() {
-        assert_eq!(Meta::default().encode(), Some(Vec::new()));
-        assert_eq!(Meta::decode(&[]), Ok(Meta::default()));
+        assert_eq!(ExtendedAttributes::default().encode(), Some(Vec::new()));
+        assert_eq!(ExtendedAttributes::decode(&[]), Ok(ExtendedAttributes::default()));
     }
 
     #[test]
     fn every_cut_and_every_other_order_is_refused() {
         let bytes = meta(&[("user.a", b"xyz"), ("user.b", b"2")]).encode().unwrap();
         for cut in 1..bytes.len() {
-            assert!(Meta::decode(&bytes[..cut]).is_err(), "{cut}");
+            assert!(ExtendedAttributes::decode(&bytes[..cut]).is_err(), "{cut}");
         }
         let mut swapped = bytes.clone();
         let (first, second) =
             (bytes.windows(6).position(|at| at == b"user.a"), bytes.windows(6).position(|at| at == b"user.b"));
         swapped[first.unwrap() + 5] = b'b';
         swapped[second.unwrap() + 5] = b'a';
-        assert!(Meta::decode(&swapped).is_err());
-        assert!(Meta::decode(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(ExtendedAttributes::decode(&swapped).is_err());
+        assert!(ExtendedAttributes::decode(&[&bytes[..], b"x"].concat()).is_err());
     }
 
     #[test]

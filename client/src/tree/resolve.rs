@@ -157,7 +157,7 @@ impl Bucket {
     /// error in its place.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`].
+    /// As every call of [`crate::meta::MetaClient`].
     pub async fn lookup(&self, directory: &Directory, names: &[&[u8]]) -> Result<Vec<Result<Option<Located>>>> {
         match self.lookup_with(directory, names).await {
             // The directory got a newer key: the names are asked for under that one.
@@ -213,7 +213,7 @@ impl Bucket {
     /// The root directory's inode: mode and times of the bucket.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`].
+    /// As every call of [`crate::meta::MetaClient`].
     pub async fn root_inode(&self) -> Result<pb::Inode> {
         let request = pb::GetInodesRequest { bucket: bytes_of(self.id), ids: vec![bytes_of(self.root)] };
         let inode = required(self.client.meta.get_inodes(request).await?.inodes.pop(), "inode")?;

@@ -81,7 +81,7 @@ impl Bucket {
     /// What is in the trash, the newest first, and then what cannot be read of it.
     ///
     /// # Errors
-    /// As every call of [`crate::meta::Meta`].
+    /// As every call of [`crate::meta::MetaClient`].
     pub async fn trash(&self) -> Result<Vec<std::result::Result<Trashed, Unreadable>>> {
         let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
         let mut stream = self.client.meta.list_trash(request).await?;
@@ -160,7 +160,7 @@ impl Bucket {
     /// Empties the trash: also of entries whose names are not authentic.
     ///
     /// # Errors
-    /// If it cannot be listed, as every call of [`crate::meta::Meta`].
+    /// If it cannot be listed, as every call of [`crate::meta::MetaClient`].
     pub async fn empty_trash(&self) -> Result<Purged> {
         let request = pb::ListTrashRequest { bucket: bytes_of(self.id) };
         let mut stream = self.client.meta.list_trash(request).await?;

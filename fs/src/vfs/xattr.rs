@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cyx_client::tree::meta::{Meta, VALUE_MAX};
+use cyx_client::tree::meta::{ExtendedAttributes, VALUE_MAX};
 use cyx_core::ids::InodeId;
 use cyx_core::units::NAME_MAX;
 use cyx_crypto::keys::InodeKey;
@@ -20,7 +20,7 @@ use crate::attributes::{Caller, Ino};
 use crate::errno::Errno;
 
 /// Attributes of an inode, and what else is sealed with them.
-pub(crate) type Xattrs = Meta;
+pub(crate) type Xattrs = ExtendedAttributes;
 
 /// What these begin with is for those who may administrate the system. The kernel keeps others from it, but does not look through lists of names.
 const TRUSTED: &[u8] = b"trusted.";
