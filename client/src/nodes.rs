@@ -45,7 +45,7 @@ pub use health::{Health, Work};
 pub use store::{Chunk, Stored};
 
 use dial::{MOMENT, Slot};
-use load::{Loads, Turn};
+use load::{Loads, TransferPermit};
 use orders::{Counted, Orders};
 use pace::Pace;
 use wire::Wire;

@@ -39,19 +39,19 @@ struct Load {
 
 /// One direction of a node's connection.
 struct Way {
-    turns: Arc<Semaphore>,
+    semaphore: Arc<Semaphore>,
     /// Bytes that it is to move, also those whose turn it is not yet.
     waiting: AtomicU64,
 }
 
 impl Default for Way {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_A_TIME as usize)), waiting: AtomicU64::new(0) }
+        Self { semaphore: Arc::new(Semaphore::new(AT_A_TIME as usize)), waiting: AtomicU64::new(0) }
     }
 }
 
 /// The right to move bytes over a node's connection, given back as they move.
-pub(super) struct Turn {
+pub(super) struct TransferPermit {
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// Whether others had to be done first.
     pub(super) waited: bool,
@@ -72,8 +72,8 @@ impl Loads {
     }
 
     /// Waits until a node's connection is free for storing so many bytes.
-    pub(super) async fn turn_to_store(&self, node: NodeId, bytes: u64) -> Turn {
-        Turn::of(Arc::clone(&self.of(node).stores), bytes).await
+    pub(super) async fn permit_to_store(&self, node: NodeId, bytes: u64) -> TransferPermit {
+        TransferPermit::of(Arc::clone(&self.of(node).stores), bytes).await
     }
 
     /// Something was sent to a node to be stored, or it answered to that.
@@ -86,19 +86,19 @@ impl Loads {
         self.of(node).steps.load(Ordering::Relaxed)
     }
 
-    /// As [`Self::turn_to_store`], for reading.
-    pub(super) async fn turn_to_read(&self, node: NodeId, bytes: u64) -> Turn {
-        Turn::of(Arc::clone(&self.of(node).reads), bytes).await
+    /// As [`Self::permit_to_store`], for reading.
+    pub(super) async fn permit_to_read(&self, node: NodeId, bytes: u64) -> TransferPermit {
+        TransferPermit::of(Arc::clone(&self.of(node).reads), bytes).await
     }
 
     /// Whether nothing of what is large is stored there now.
     pub(crate) fn stores_nothing(&self, node: NodeId) -> bool {
-        self.of(node).stores.turns.available_permits() == AT_A_TIME as usize
+        self.of(node).stores.semaphore.available_permits() == AT_A_TIME as usize
     }
 
     /// Whether nothing of what is large is read there now.
     pub(crate) fn reads_nothing(&self, node: NodeId) -> bool {
-        self.of(node).reads.turns.available_permits() == AT_A_TIME as usize
+        self.of(node).reads.semaphore.available_permits() == AT_A_TIME as usize
     }
 
     /// Bytes that nodes are to store, for those that have any to store.
@@ -176,18 +176,18 @@ impl Drop for Awaited {
     }
 }
 
-impl Turn {
+impl TransferPermit {
     async fn of(way: Arc<Way>, bytes: u64) -> Self {
-        let turns = Arc::clone(&way.turns);
+        let semaphore = Arc::clone(&way.semaphore);
         if Work::read(bytes) == Work::SmallRead {
             return Self { permit: Mutex::default(), waited: false, awaited: Awaited::of(way, 0) };
         }
         let awaited = Awaited::of(way, bytes);
         let wanted = permits(bytes);
-        let (permit, waited) = match Arc::clone(&turns).try_acquire_many_owned(wanted) {
+        let (permit, waited) = match Arc::clone(&semaphore).try_acquire_many_owned(wanted) {
             Ok(permit) => (Some(permit), false),
             // The semaphore is never closed.
-            Err(_) => (turns.acquire_many_owned(wanted).await.ok(), true),
+            Err(_) => (semaphore.acquire_many_owned(wanted).await.ok(), true),
         };
         Self { permit: Mutex::new(permit), waited, awaited }
     }
@@ -214,31 +214,31 @@ mod tests {
     #[tokio::test]
     async fn what_is_large_takes_turns_and_the_next_begins_before_the_last_is_done() {
         let loads = Loads::default();
-        let first = loads.turn_to_store(NODE, 2 * MIB).await;
-        let mut second = Box::pin(loads.turn_to_store(NODE, 2 * MIB));
+        let first = loads.permit_to_store(NODE, 2 * MIB).await;
+        let mut second = Box::pin(loads.permit_to_store(NODE, 2 * MIB));
         assert!(futures_util::poll!(&mut second).is_pending());
         first.left(MIB + MIB / 2 + 1);
         assert!(futures_util::poll!(&mut second).is_pending());
         first.left(MIB + MIB / 2);
         assert!(second.await.waited && !first.waited);
         // Another node, the other direction, and what is small.
-        assert!(!loads.turn_to_store(NodeId([2; 16]), 2 * MIB).await.waited);
-        assert!(!loads.turn_to_read(NODE, 2 * MIB).await.waited);
-        assert!(!loads.turn_to_store(NODE, 4 * KIB).await.waited);
+        assert!(!loads.permit_to_store(NodeId([2; 16]), 2 * MIB).await.waited);
+        assert!(!loads.permit_to_read(NODE, 2 * MIB).await.waited);
+        assert!(!loads.permit_to_store(NODE, 4 * KIB).await.waited);
     }
 
     #[tokio::test]
     async fn more_than_goes_at_a_time_has_all_of_it_until_little_is_left() {
         let loads = Loads::default();
-        let first = loads.turn_to_read(NODE, 4 * MIB).await;
-        let mut second = Box::pin(loads.turn_to_read(NODE, 100 * KIB));
+        let first = loads.permit_to_read(NODE, 4 * MIB).await;
+        let mut second = Box::pin(loads.permit_to_read(NODE, 100 * KIB));
         assert!(futures_util::poll!(&mut second).is_pending());
         first.left(3 * MIB);
         drop(second.await);
         // Once more, as after a broken connection: nothing is taken back.
         first.left(4 * MIB);
-        drop(loads.turn_to_read(NODE, 100 * KIB).await);
+        drop(loads.permit_to_read(NODE, 100 * KIB).await);
         drop(first);
-        assert!(!loads.turn_to_read(NODE, 4 * MIB).await.waited);
+        assert!(!loads.permit_to_read(NODE, 4 * MIB).await.waited);
     }
 }

@@ -230,15 +230,15 @@ mod tests {
         pool.wire(access).await.ok().unwrap();
         let at_work = || pool.inner.pace.at_work.load(Ordering::Relaxed);
         pool.inner.pace.at_work.store(true, Ordering::Relaxed);
-        let turn = pool.loads().turn_to_store(access.node, MUCH).await;
+        let permit = pool.loads().permit_to_store(access.node, MUCH).await;
         assert_eq!(pool.loads().to_store(), [(access.node, MUCH)]);
         assert!(pool.share_out() && lock(&pool.inner.pace.there).moved.len() == 1);
-        turn.left(MUCH / 2);
+        permit.left(MUCH / 2);
         assert_eq!(pool.loads().to_store(), [(access.node, MUCH / 4 * 3)], "half of what moved may lie in buffers");
         assert!(pool.share_out() && lock(&pool.inner.pace.there).moved.is_empty(), "little waits");
-        drop(turn);
+        drop(permit);
         assert_eq!(pool.loads().to_store(), []);
-        let turn = pool.loads().turn_to_read(access.node, MUCH).await;
+        let permit = pool.loads().permit_to_read(access.node, MUCH).await;
         for _ in 0..=WINDOW {
             assert_eq!(pool.rate_back(access.node, Work::LargeRead), u64::MAX, "too early");
             pool.loads().arrived(1000);
@@ -249,11 +249,11 @@ mod tests {
             (12_000, u64::MAX)
         );
         assert_eq!(pool.rate_back(access.node, Work::SmallRead), 0, "what is large goes on as it was");
-        turn.left(MUCH - 1);
+        permit.left(MUCH - 1);
         assert_eq!(pool.rate_back(access.node, Work::SmallRead), u64::MAX);
         assert_eq!(pool.rate_back(access.node, Work::LargeRead), u64::MAX, "little waits");
         assert!(at_work());
-        drop(turn);
+        drop(permit);
         assert!(!pool.share_out() && !at_work());
     }
 }

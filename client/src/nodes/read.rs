@@ -70,14 +70,14 @@ impl NodePool {
         let wanted = out.len() as u64;
         // Shared with a job that may be begun twice, one after the other.
         let out = Mutex::new(out);
-        let turn = self.loads().turn_to_read(access.node, wanted).await;
+        let permit = self.loads().permit_to_read(access.node, wanted).await;
         if Work::read(wanted) == Work::LargeRead {
             self.pace();
         }
         let moved = |bytes: u64| {
             let before = arrived.swap(bytes, Ordering::Relaxed);
             self.loads().arrived(bytes.saturating_sub(before));
-            turn.left(wanted - bytes);
+            permit.left(wanted - bytes);
         };
         let read = |wire, idle| read_range(self, wire, access, (chunk, range.clone()), &out, &moved, idle);
         self.with_wire(access, Waits::Once, read).await?;

@@ -20,7 +20,7 @@ use prost::Message as _;
 use super::access::NodeAccess;
 use super::bulk::Sent;
 use super::wire::{Wire, clean, problem};
-use super::{NodeError, NodePool, Problem, Turn, Waits, Work};
+use super::{NodeError, NodePool, Problem, TransferPermit, Waits, Work};
 
 /// A chunk to be stored.
 #[derive(Clone, Debug)]
@@ -49,30 +49,30 @@ impl NodePool {
     /// [`NodeError`] if any chunk is refused or not covered by a valid receipt.
     pub async fn store(&self, access: &NodeAccess, chunks: Arc<[Chunk]>) -> Result<Stored, NodeError> {
         let bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
-        let turn = Arc::new(self.turn_to_store(access, bytes).await?);
+        let permit = Arc::new(self.permit_to_store(access, bytes).await?);
         if Work::read(bytes) == Work::LargeRead {
             self.pace();
         }
-        if turn.waited && self.health().has_stalled(access.node) {
+        if permit.waited && self.health().has_stalled(access.node) {
             // Whoever was before this one waited for as long as nodes may take.
             return Err(access.error(Problem::Stalled));
         }
-        let storing = |wire, idle| store(self, wire, access, Arc::clone(&chunks), &turn, idle);
+        let storing = |wire, idle| store(self, wire, access, Arc::clone(&chunks), &permit, idle);
         let stored = self.with_wire(access, Waits::Always, storing).await?;
         self.loads().stored(access.node, bytes);
         Ok(stored)
     }
 
     /// Waits until it is the turn of so many bytes, for as long as whoever is before them gets on: one that was given up may keep
-    /// its turn, because what it sends lives for as long as its connection.
-    async fn turn_to_store(&self, access: &NodeAccess, bytes: u64) -> Result<Turn, NodeError> {
-        let mut turn = std::pin::pin!(self.loads().turn_to_store(access.node, bytes));
-        // Who has a turn may have to connect before anything moves.
+    /// its permit, because what it sends lives for as long as its connection.
+    async fn permit_to_store(&self, access: &NodeAccess, bytes: u64) -> Result<TransferPermit, NodeError> {
+        let mut permit = std::pin::pin!(self.loads().permit_to_store(access.node, bytes));
+        // Who has a permit may have to connect before anything moves.
         let patience = self.patience().connect + self.patience().idle;
         loop {
             let before = self.loads().steps(access.node);
-            match tokio::time::timeout(patience, &mut turn).await {
-                Ok(turn) => return Ok(turn),
+            match tokio::time::timeout(patience, &mut permit).await {
+                Ok(permit) => return Ok(permit),
                 Err(_elapsed)
                     if self.loads().steps(access.node) == before || self.health().has_stalled(access.node) =>
                 {
@@ -89,7 +89,7 @@ async fn store(
     wire: Wire,
     access: &NodeAccess,
     chunks: Arc<[Chunk]>,
-    turn: &Arc<Turn>,
+    permit: &Arc<TransferPermit>,
     idle: Duration,
 ) -> Result<Stored, Problem> {
     let grant = access.grant()?;
@@ -103,13 +103,13 @@ async fn store(
     let order = pool.count(access, left, false)?.order;
     let open = StoreOpen { grant: grant.bytes.clone(), order };
     let frames = Frames::new(open, Bytes::copy_from_slice(&grant.tag.0), chunks);
-    let (moved, turn, all, node) = (progress.clone(), Arc::clone(turn), pool.clone(), access.node);
+    let (moved, permit, all, node) = (progress.clone(), Arc::clone(permit), pool.clone(), access.node);
     let sent = Sent::new(frames.inspect(move |frame| {
         moved.step();
         all.loads().step(node);
         all.loads().sent(frame.len() as u64);
         left = left.saturating_sub(frame.len() as u64);
-        turn.left(left);
+        permit.left(left);
     }));
     let called = wire.call_bulk(STORE_CHUNK, sent, STORE_DATA);
     let mut answers = progress.watch(idle, called).await?.map_err(|status| problem(&status))?;
@@ -277,13 +277,13 @@ mod tests {
         let chunks: Arc<[Chunk]> = Arc::new([Chunk { id: ChunkId([1; 16]), root: root(&bytes), bytes }]);
         pool.wire(access).await.unwrap();
         for stalls in [false, true] {
-            let turn = pool.loads().turn_to_store(access.node, u64::MAX).await;
+            let permit = pool.loads().permit_to_store(access.node, u64::MAX).await;
             let mut storing = Box::pin(pool.store(access, Arc::clone(&chunks)));
             assert!(futures_util::poll!(&mut storing).is_pending());
             if stalls {
                 pool.health().fell_silent(access.node);
             }
-            drop(turn);
+            drop(permit);
             let outcome = storing.await.map(drop).map_err(|error| error.problem);
             assert_eq!(outcome, if stalls { Err(Problem::Stalled) } else { Ok(()) });
             assert_eq!(node.state.stores.load(Ordering::SeqCst), 1);
@@ -299,7 +299,7 @@ mod tests {
         let access = &all[&cluster.nodes[0].id()];
         let bytes = Bytes::from(vec![7; 100_000]);
         let chunks: Arc<[Chunk]> = Arc::new([Chunk { id: ChunkId([1; 16]), root: root(&bytes), bytes }]);
-        let _kept = pool.loads().turn_to_store(access.node, u64::MAX).await;
+        let _kept = pool.loads().permit_to_store(access.node, u64::MAX).await;
         tokio::time::pause();
         let patience = pool.patience().connect + pool.patience().idle;
         let mut storing = Box::pin(pool.store(access, chunks));

@@ -324,7 +324,7 @@ mod tests {
         let (pool, lease) = (cluster.pool(), cluster.lease(Scheme::SINGLE, 0));
         let access = &lease.nodes[0];
         let wire = pool.wire(access).await.ok().unwrap();
-        let _much = pool.loads().turn_to_read(access.node, 64 * MIB).await;
+        let _much = pool.loads().permit_to_read(access.node, 64 * MIB).await;
         for (is_far, rate) in [(true, FIRST_RATE), (false, u64::MAX)] {
             wire.shared.is_far.store(is_far, Ordering::Relaxed);
             assert_eq!(pool.rate_back(access.node, Work::LargeRead), rate);
