@@ -66,7 +66,7 @@ pub(crate) struct Buffer {
 }
 
 /// A buffer that goes back when this is dropped.
-pub(crate) struct Lent {
+pub(crate) struct PooledBuffer {
     pub(crate) bytes: Buffer,
     permit: Option<OwnedSemaphorePermit>,
     shared: Arc<Shared>,
@@ -74,7 +74,7 @@ pub(crate) struct Lent {
 
 /// A buffer that is only read any more, and may be shared. Its room is free when this is dropped, and it goes back when nobody else
 /// reads it either.
-pub(crate) struct Shelved {
+pub(crate) struct FrozenBuffer {
     bytes: Bytes,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -95,26 +95,26 @@ impl Budget {
 
     /// Waits for a buffer of `len` bytes. Whoever asked first is served first. One that is larger than the whole budget waits
     /// until everything else is back.
-    pub(crate) async fn lend(&self, len: usize) -> Lent {
+    pub(crate) async fn lend(&self, len: usize) -> PooledBuffer {
         let permit = self.lend_permit(room_for(len)).await;
         self.shared.fill(len, Some(permit))
     }
 
     /// Two buffers at once, so that nobody waits for the second while others hold what is left: for what arrives, and for what becomes
     /// of it. The second may be empty.
-    pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (Lent, Lent) {
+    pub(crate) async fn lend_two(&self, first: usize, second: usize) -> (PooledBuffer, PooledBuffer) {
         let both = self.lend_permit(room_to_read(first, second)).await;
         self.fill_two(first, second, both)
     }
 
     /// As [`Self::lend_two`], if there is room now.
-    pub(crate) fn try_lend_two(&self, first: usize, second: usize) -> Option<(Lent, Lent)> {
+    pub(crate) fn try_lend_two(&self, first: usize, second: usize) -> Option<(PooledBuffer, PooledBuffer)> {
         let wanted = self.permits_for(room_to_read(first, second));
         let both = Arc::clone(&self.shared.permits).try_acquire_many_owned(wanted).ok()?;
         Some(self.fill_two(first, second, both))
     }
 
-    fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (Lent, Lent) {
+    fn fill_two(&self, first: usize, second: usize, mut both: OwnedSemaphorePermit) -> (PooledBuffer, PooledBuffer) {
         // If the two are larger than the whole budget, the permit is smaller than they are.
         let split = both.split(permits(room_for(second)) as usize);
         (self.shared.fill(first, Some(both)), self.shared.fill(second, split))
@@ -142,7 +142,7 @@ impl Budget {
 
     /// A buffer for somebody who holds one already and will give that one back in exchange. It is not waited for, because
     /// what is waited for may be held by others who do the same; so it may exceed the budget for as long as both exist.
-    pub(crate) fn lend_beside(&self, len: usize) -> Lent {
+    pub(crate) fn lend_beside(&self, len: usize) -> PooledBuffer {
         let permit = Arc::clone(&self.shared.permits).try_acquire_many_owned(permits(room_for(len))).ok();
         self.shared.fill(len, permit)
     }
@@ -150,7 +150,7 @@ impl Budget {
 
 impl Room {
     /// A buffer of what was taken. One that was not foreseen is not waited for, and is not kept afterwards.
-    pub(crate) fn lend(&mut self, len: usize) -> Lent {
+    pub(crate) fn lend(&mut self, len: usize) -> PooledBuffer {
         let part = self.permit.split(permits(room_for(len)) as usize);
         self.shared.fill(len, part)
     }
@@ -202,7 +202,7 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> Lent {
+    fn fill(self: &Arc<Self>, len: usize, permit: Option<OwnedSemaphorePermit>) -> PooledBuffer {
         let found = self.idle().take(len);
         let memory = found.unwrap_or_else(|| {
             // What lies idle has no permit of its own: it has to fit beside what is lent.
@@ -211,7 +211,7 @@ impl Shared {
             drop(removed);
             Memory::new(room_for(len))
         });
-        Lent { bytes: Buffer { memory, len }, permit, shared: Arc::clone(self) }
+        PooledBuffer { bytes: Buffer { memory, len }, permit, shared: Arc::clone(self) }
     }
 
     fn give_back(&self, memory: Memory) {
@@ -287,18 +287,18 @@ impl Buffer {
     }
 }
 
-impl Lent {
+impl PooledBuffer {
     /// Ends the writing.
-    pub(crate) fn shelve(mut self) -> Shelved {
+    pub(crate) fn freeze(mut self) -> FrozenBuffer {
         let permit = self.permit.take();
         let home = permit.is_some().then(|| Arc::clone(&self.shared));
         let len = self.bytes.len;
         let bytes = Bytes::from_owner(Read { bytes: Buffer { memory: self.bytes.take(), len }, home });
-        Shelved { bytes, _permit: permit }
+        FrozenBuffer { bytes, _permit: permit }
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         // Without a permit it was exceptional, and is not kept.
         if self.permit.is_some() {
@@ -307,14 +307,14 @@ impl Drop for Lent {
     }
 }
 
-impl Shelved {
+impl FrozenBuffer {
     /// The bytes, to be shared.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 }
 
-impl Deref for Shelved {
+impl Deref for FrozenBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -354,7 +354,7 @@ mod tests {
         let first = budget.lend(8 * 1024).await;
         let mut second = Box::pin(budget.lend(4 * 1024));
         assert!(futures_util::poll!(&mut second).is_pending());
-        drop(first.shelve());
+        drop(first.freeze());
         assert_eq!(second.await.bytes.len(), 4 * 1024);
     }
 
@@ -368,10 +368,10 @@ mod tests {
     async fn sealed_and_plain_bytes_take_the_same_buffers_in_turn() {
         let budget = Budget::new(4096 * KIB);
         let (plain, sealed) = (64 * 16 * 1024, 64 * (16 * 1024 + 16));
-        let first = budget.lend(plain).await.shelve();
+        let first = budget.lend(plain).await.freeze();
         let address = first.as_ptr();
         drop(first);
-        let second = budget.lend(sealed).await.shelve();
+        let second = budget.lend(sealed).await.freeze();
         assert_eq!((second.as_ptr(), second.len()), (address, sealed));
         drop(second);
         assert_eq!(budget.lend(plain).await.bytes.as_ptr(), address);
@@ -380,14 +380,14 @@ mod tests {
     #[tokio::test]
     async fn buffers_are_lent_again_but_not_while_they_are_read() {
         let budget = Budget::new(1024 * KIB);
-        let first = budget.lend(80 * 1024).await.shelve();
+        let first = budget.lend(80 * 1024).await.freeze();
         let address = first.as_ptr();
         drop(first);
-        let again = budget.lend(80 * 1024).await.shelve();
+        let again = budget.lend(80 * 1024).await.freeze();
         assert_eq!(again.as_ptr(), address);
         let reader = again.bytes().clone();
         drop(again);
-        let other = budget.lend(80 * 1024).await.shelve();
+        let other = budget.lend(80 * 1024).await.freeze();
         assert_ne!(other.as_ptr(), reader.as_ptr());
     }
 
@@ -406,7 +406,7 @@ mod tests {
         let aligned = |bytes: &[u8]| bytes.as_ptr().align_offset(BLOCK) == 0;
         let lent = budget.lend(GRAIN + 5).await;
         assert!(aligned(&lent.bytes));
-        drop(lent.shelve());
+        drop(lent.freeze());
         let again = budget.lend(GRAIN + 100).await;
         assert!(aligned(&again.bytes) && idle(&budget).is_empty(), "the same one");
     }
@@ -457,7 +457,7 @@ mod tests {
         let budget = Budget::new(1024 * KIB);
         let mut room = budget.room(3, 256 * 1024).await;
         assert!(budget.try_lend_two(512 * 1024, 0).is_none(), "all of the room is taken before anything of it is lent");
-        let lent: Vec<Lent> = (0..3).map(|_| room.lend(256 * 1024)).collect();
+        let lent: Vec<PooledBuffer> = (0..3).map(|_| room.lend(256 * 1024)).collect();
         drop(room);
         assert!(budget.try_lend_two(512 * 1024, 0).is_none(), "what is lent stays taken");
         drop(lent);

@@ -19,7 +19,7 @@ use cyx_crypto::segment::{seal_and_code, seal_pieces_and_code};
 use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
-use super::budget::{Budget, Lent, Shelved};
+use super::budget::{Budget, FrozenBuffer, PooledBuffer};
 use crate::error::{Error, Result};
 use crate::nodes::Chunk;
 
@@ -41,7 +41,7 @@ pub(crate) struct Coded {
     /// Sealed bytes in it.
     pub(crate) length: u64,
     shard_len: usize,
-    buffer: Shelved,
+    buffer: FrozenBuffer,
     roots: Vec<Root>,
 }
 
@@ -52,14 +52,14 @@ pub(crate) fn buffer_len(scheme: Scheme, length: u64) -> Result<usize> {
 }
 
 /// The part of a buffer that is its segment.
-fn shards_of(buffer: &mut Lent, scheme: Scheme, length: u64) -> Result<&mut [u8]> {
+fn shards_of(buffer: &mut PooledBuffer, scheme: Scheme, length: u64) -> Result<&mut [u8]> {
     let used = buffer_len(scheme, length)?;
     buffer.bytes.get_mut(..used).ok_or(Error::Internal("a buffer is large enough for its segment"))
 }
 
 impl Coded {
     /// Codes the first `length` bytes of a buffer as a new segment. Takes a while: not for an async thread.
-    pub(crate) fn code(coder: &Coder, mut buffer: Lent, length: u64) -> Result<Self> {
+    pub(crate) fn code(coder: &Coder, mut buffer: PooledBuffer, length: u64) -> Result<Self> {
         let scheme = coder.scheme();
         let shards = shards_of(&mut buffer, scheme, length)?;
         let filled = usize::try_from(length).map_err(|_| Error::Internal("a segment fits memory"))?;
@@ -71,7 +71,7 @@ impl Coded {
     }
 
     /// Seals the one blob of a buffer and codes it as a new segment. Takes a while too.
-    pub(crate) fn seal(coder: &Coder, mut buffer: Lent, cipher: &BlobCipher) -> Result<Self> {
+    pub(crate) fn seal(coder: &Coder, mut buffer: PooledBuffer, cipher: &BlobCipher) -> Result<Self> {
         let (scheme, length) = (coder.scheme(), cipher.header().sealed_len());
         let shards = shards_of(&mut buffer, scheme, length)?;
         let roots = seal_and_code(cipher, coder, shards)
@@ -80,7 +80,12 @@ impl Coded {
     }
 
     /// The same of a blob whose plain bytes lie in pieces elsewhere.
-    pub(crate) fn seal_pieces(coder: &Coder, mut buffer: Lent, cipher: &BlobCipher, pieces: &[Bytes]) -> Result<Self> {
+    pub(crate) fn seal_pieces(
+        coder: &Coder,
+        mut buffer: PooledBuffer,
+        cipher: &BlobCipher,
+        pieces: &[Bytes],
+    ) -> Result<Self> {
         let (scheme, length) = (coder.scheme(), cipher.header().sealed_len());
         let shards = shards_of(&mut buffer, scheme, length)?;
         let roots = seal_pieces_and_code(cipher, coder, shards, pieces)
@@ -88,9 +93,9 @@ impl Coded {
         Ok(Self::new(scheme, length, buffer, roots))
     }
 
-    fn new(scheme: Scheme, length: u64, buffer: Lent, roots: Vec<Root>) -> Self {
+    fn new(scheme: Scheme, length: u64, buffer: PooledBuffer, roots: Vec<Root>) -> Self {
         let shard_len = usize::try_from(shard_len(scheme, length)).unwrap_or(usize::MAX);
-        Self { id: SegmentId::random(), scheme, length, shard_len, buffer: buffer.shelve(), roots }
+        Self { id: SegmentId::random(), scheme, length, shard_len, buffer: buffer.freeze(), roots }
     }
 
     /// The sealed bytes.

@@ -28,7 +28,7 @@ use cyx_core::segment::locate;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use super::budget::{Budget, Lent, Room};
+use super::budget::{Budget, PooledBuffer, Room};
 use super::tuning::Tuning;
 use crate::nodes::read::ChunkRef;
 use crate::nodes::{NodeAccess, NodeError, NodePool, Problem, Work};
@@ -85,7 +85,7 @@ pub(crate) struct ShardBytes {
 
 pub(crate) enum Held {
     InBuffer(Range<usize>),
-    Apart(Lent),
+    Apart(PooledBuffer),
 }
 
 /// What was read for a range.
@@ -252,7 +252,7 @@ enum Purpose {
 struct Attempted {
     purpose: Purpose,
     /// Of a direct read nothing: its bytes are in their place.
-    result: Result<Option<Lent>, NodeError>,
+    result: Result<Option<PooledBuffer>, NodeError>,
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Attempted> + Send + 'a>>;

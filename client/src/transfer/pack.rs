@@ -8,13 +8,13 @@ use cyx_core::units::INLINE_MAX;
 use cyx_crypto::frames::BlobCipher;
 use zeroize::Zeroizing;
 
-use super::budget::Lent;
+use super::budget::PooledBuffer;
 use super::coded::{blocking, buffer_len};
 use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::put::{Place, Put, PutOptions, Settled, Target};
 use super::resume::FileIdentity;
 use super::source::Source;
-use super::upload::{Shipped, Uploads, Wish, inline};
+use super::upload::{SegmentOptions, Shipped, Uploads, inline};
 use crate::error::{Error, Result};
 
 /// Mutations of one call.
@@ -149,7 +149,7 @@ impl Uploads {
             Ok((batch, _, Err(error))) => return Err((batch, error)),
             Err(error) => return Err((Vec::new(), error)),
         };
-        match self.ship(buffer, sealed, scheme, Wish { all_shards, coming: 0 }).await {
+        match self.ship(buffer, sealed, scheme, SegmentOptions { all_shards, coming: 0 }).await {
             Ok(shipped) => Ok((batch, shipped)),
             Err(error) => Err((batch, error)),
         }
@@ -253,7 +253,7 @@ impl Uploads {
     }
 }
 
-fn seal_all(batch: &[Packed], buffer: &mut Lent) -> Result<()> {
+fn seal_all(batch: &[Packed], buffer: &mut PooledBuffer) -> Result<()> {
     for file in batch {
         let Some((blob, range)) = &file.range else { continue };
         let place = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::SealedBlob;
 use super::reader::{Edit, FileReader, FrameCache, KnownVersion, keep_frames};
-use super::upload::{Shipped, Uploads, Wish, sealed_len};
+use super::upload::{SegmentOptions, Shipped, Uploads, sealed_len};
 use crate::error::{Error, Result};
 
 mod ahead;
@@ -321,7 +321,7 @@ impl Uploads {
             Ok(coded) => coded,
             Err(error) => return Ok(Err((error, users))),
         };
-        match self.ship_coded(coded, lease, Wish { all_shards: false, coming }).await {
+        match self.ship_coded(coded, lease, SegmentOptions { all_shards: false, coming }).await {
             Ok(shipped) => Ok(Ok((shipped, made))),
             Err(error) => Ok(Err((error, users))),
         }

@@ -26,7 +26,7 @@ use cyx_proto::convert::bytes_of;
 use cyx_proto::meta::v1 as pb;
 
 use super::Transfer;
-use super::budget::{Lent, Shelved};
+use super::budget::{FrozenBuffer, PooledBuffer};
 use super::coded::blocking;
 use super::fetch::{AccessMap, Fetched, Means, SegmentAt, TooFew, fetch};
 use super::liar::judge;
@@ -116,7 +116,7 @@ impl Piece {
 
 /// Plain bytes of a file.
 pub(crate) struct Plain {
-    buffer: Shelved,
+    buffer: FrozenBuffer,
     range: Range<usize>,
     frames: Option<WholeFrames>,
 }
@@ -394,7 +394,7 @@ impl FileReader {
     }
 
     /// As [`Self::read`], in the memory that [`Self::need`] asks for.
-    pub(crate) async fn read_in(&self, piece: &Piece, room: (Lent, Lent)) -> Result<Option<Plain>> {
+    pub(crate) async fn read_in(&self, piece: &Piece, room: (PooledBuffer, PooledBuffer)) -> Result<Option<Plain>> {
         match piece {
             Piece::Hole(_) => Ok(None),
             Piece::Inline { extent, sealed } => {
@@ -405,7 +405,7 @@ impl FileReader {
                 if let Some(cache) = self.shared.transfer.cache() {
                     cached::keep(&**cache, extent, job.first, sealed);
                 }
-                Ok(Some(Plain { buffer: plain.shelve(), range: job.wanted, frames: None }))
+                Ok(Some(Plain { buffer: plain.freeze(), range: job.wanted, frames: None }))
             }
             Piece::Segment { extent, segment, offset } => {
                 self.read_segment(extent, segment, *offset, room).await.map(Some)
@@ -418,7 +418,7 @@ impl FileReader {
         extent: &Extent,
         segment: &Arc<SegmentAt>,
         offset: u64,
-        room: (Lent, Lent),
+        room: (PooledBuffer, PooledBuffer),
     ) -> Result<Plain> {
         let transfer = &self.shared.transfer;
         let (mut job, mut segment) = (self.job(extent)?, Arc::clone(segment));
@@ -445,7 +445,7 @@ impl FileReader {
                 let whole = job.wanted == (0..job.plain_len);
                 let frames = whole.then_some(WholeFrames { blob: extent.blob, first: job.first, tags });
                 let opened = if plain.bytes.is_empty() { sealed } else { plain };
-                return Ok(Plain { buffer: opened.shelve(), range: job.wanted, frames });
+                return Ok(Plain { buffer: opened.freeze(), range: job.wanted, frames });
             }
             let most = (range.end - range.start).min(segment.shard_len);
             let access = self.access_to(&segment, &HashSet::new(), most, segment.shard_len).await?;
@@ -469,7 +469,7 @@ impl FileReader {
         (blob, segment): (BlobId, &mut Arc<SegmentAt>),
         unproven: &HashSet<NodeId>,
         range: Range<u64>,
-        buffer: &mut Lent,
+        buffer: &mut PooledBuffer,
     ) -> Result<Fetched> {
         let transfer = &self.shared.transfer;
         let (mut renewals, mut waiting) = (0, transfer.outage().waiting(transfer.tuning().outage));

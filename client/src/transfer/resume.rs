@@ -21,7 +21,7 @@ use cyx_proto::convert::{bytes_of, id};
 use cyx_proto::meta::v1 as pb;
 use zeroize::Zeroizing;
 
-use super::budget::Lent;
+use super::budget::PooledBuffer;
 use super::coded::blocking;
 use super::content::{SealedBlob, SegmentOutcome};
 use super::journal::{Journal, Records};
@@ -282,7 +282,12 @@ impl Resume {
     }
 
     /// Whether a buffer of `filled` plain bytes holds what was sealed as this blob.
-    pub(crate) async fn matches(&self, earlier: &Finished, buffer: Lent, filled: u64) -> Result<(Lent, bool)> {
+    pub(crate) async fn matches(
+        &self,
+        earlier: &Finished,
+        buffer: PooledBuffer,
+        filled: u64,
+    ) -> Result<(PooledBuffer, bool)> {
         if filled != earlier.header.plain_len() {
             return Ok((buffer, false));
         }

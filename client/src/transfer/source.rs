@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use cyx_core::units::{FRAME_PLAIN, FRAME_TAG};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::budget::Lent;
+use super::budget::PooledBuffer;
 use super::coded::blocking;
 use crate::error::{Error, Result};
 
@@ -147,7 +147,7 @@ impl Feed {
 
     /// Reads up to `frames` frames into a buffer, each with room for its tag behind it, and says how many plain bytes came:
     /// fewer than asked for only at the end.
-    pub(crate) async fn fill(&mut self, mut buffer: Lent, frames: usize) -> Result<(Lent, u64)> {
+    pub(crate) async fn fill(&mut self, mut buffer: PooledBuffer, frames: usize) -> Result<(PooledBuffer, u64)> {
         let source = self.source.take().ok_or(Error::Internal("a source is read by one"))?;
         let name = self.name.clone();
         let mut ahead = std::mem::take(&mut self.ahead);

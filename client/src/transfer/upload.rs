@@ -21,7 +21,7 @@ use cyx_proto::meta::v1 as pb;
 use tokio::task::JoinSet;
 
 use super::Transfer;
-use super::budget::Lent;
+use super::budget::PooledBuffer;
 use super::coded::{Coded, blocking, buffer_len, joined};
 use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::lease::{LeaseUse, Leases};
@@ -47,9 +47,9 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
 }
 
-/// What one segment needs to be stored.
+/// How one segment is stored.
 #[derive(Clone, Copy)]
-pub(crate) struct Wish {
+pub(crate) struct SegmentOptions {
     /// Every shard has to be durable.
     pub(crate) all_shards: bool,
     /// Sealed bytes that will probably follow.
@@ -116,15 +116,26 @@ impl Uploads {
     }
 
     /// Codes and places one segment.
-    pub(crate) async fn ship(&self, buffer: Lent, length: u64, scheme: Scheme, wish: Wish) -> Result<Shipped> {
-        let lease = self.shared.leases.take(length, wish.coming).await?;
+    pub(crate) async fn ship(
+        &self,
+        buffer: PooledBuffer,
+        length: u64,
+        scheme: Scheme,
+        options: SegmentOptions,
+    ) -> Result<Shipped> {
+        let lease = self.shared.leases.take(length, options.coming).await?;
         let coder = self.shared.transfer.coder(scheme);
         let coded = blocking(move || Coded::code(&coder, buffer, length)).await?;
-        self.ship_coded(coded, lease, wish).await
+        self.ship_coded(coded, lease, options).await
     }
 
     /// Places one segment. Below the write quorum the same bytes are tried on other nodes, if there are, and then as a narrower segment.
-    pub(crate) async fn ship_coded(&self, mut coded: Coded, mut lease: LeaseUse, wish: Wish) -> Result<Shipped> {
+    pub(crate) async fn ship_coded(
+        &self,
+        mut coded: Coded,
+        mut lease: LeaseUse,
+        options: SegmentOptions,
+    ) -> Result<Shipped> {
         let Shared { transfer, leases, .. } = &*self.shared;
         let (pool, tuning, length) = (transfer.pool(), transfer.tuning(), coded.length);
         let (mut renewed, mut waiting) = (0, transfer.outage().waiting(tuning.outage));
@@ -132,7 +143,7 @@ impl Uploads {
             if lease.scheme != coded.scheme {
                 coded = coded.recode(transfer.budget(), transfer.coder(lease.scheme)).await?;
             }
-            let short = match place(pool, tuning, &lease, &coded, wish.all_shards).await {
+            let short = match place(pool, tuning, &lease, &coded, options.all_shards).await {
                 Ok(placed) => {
                     transfer.outage().is_over();
                     if placed.lease_is_poor {
@@ -152,10 +163,10 @@ impl Uploads {
             let stale = short.last.as_ref().is_some_and(|error| error.problem.is_stale_grant());
             let others = leases.exchange(&lease, stale).await;
             drop(lease);
-            let next = if renewed < RENEWALS && (others || wish.all_shards) {
+            let next = if renewed < RENEWALS && (others || options.all_shards) {
                 renewed += 1;
-                Some(leases.take(length, wish.coming).await?)
-            } else if wish.all_shards {
+                Some(leases.take(length, options.coming).await?)
+            } else if options.all_shards {
                 None
             } else {
                 leases.narrower(coded.scheme, length).await?
@@ -303,7 +314,7 @@ impl Sending<'_> {
     }
 
     /// Waits for memory, and meanwhile for segments whose memory that may be.
-    async fn room(&mut self, len: usize) -> Result<Lent> {
+    async fn room(&mut self, len: usize) -> Result<PooledBuffer> {
         let budget = self.uploads.shared.transfer.budget().clone();
         let mut lending = std::pin::pin!(budget.lend(len));
         loop {
@@ -315,13 +326,13 @@ impl Sending<'_> {
         }
     }
 
-    fn dispatch(&mut self, buffer: Lent, filled: u64, scheme: Scheme, offset: u64, coming: u64) {
+    fn dispatch(&mut self, buffer: PooledBuffer, filled: u64, scheme: Scheme, offset: u64, coming: u64) {
         let (uploads, file) = (self.uploads.clone(), self.file.clone());
-        let wish = Wish { all_shards: self.options.all_shards, coming };
+        let options = SegmentOptions { all_shards: self.options.all_shards, coming };
         let fingerprints = self.options.resume.as_ref().map(|resume| resume.fingerprints());
         self.jobs.spawn(async move {
             let blob = SealedBlob::draw(filled)?;
-            let lease = uploads.shared.leases.take(blob.header.sealed_len(), wish.coming).await?;
+            let lease = uploads.shared.leases.take(blob.header.sealed_len(), options.coming).await?;
             let coder = uploads.shared.transfer.coder(scheme);
             let sealing = blocking(move || {
                 let cipher = BlobCipher::new(&blob.key, blob.id, blob.header);
@@ -330,7 +341,7 @@ impl Sending<'_> {
                 Ok((coded, blob, fingerprint))
             });
             let (coded, blob, fingerprint) = sealing.await?;
-            let shipped = uploads.ship_coded(coded, lease, wish).await?;
+            let shipped = uploads.ship_coded(coded, lease, options).await?;
             let segment = shipped.placed.upload.segment.as_ref().map(|segment| segment.id.clone()).unwrap_or_default();
             let outcome = SegmentOutcome { scheme: shipped.scheme, present: shipped.placed.present };
             let finished = fingerprint.map(|fingerprint| Finished::new(&blob, offset, fingerprint, outcome));

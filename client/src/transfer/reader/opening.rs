@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cyx_core::extent::Extent;
 use cyx_crypto::frames::{BlobCipher, FrameTag};
 
-use super::super::budget::Lent;
+use super::super::budget::PooledBuffer;
 use super::super::fetch::Fetched;
 use super::cached::{FrameCache, keep};
 
@@ -27,9 +27,9 @@ pub(super) struct Job {
 pub(super) struct Opening {
     pub(super) fetched: Fetched,
     pub(super) job: Job,
-    pub(super) sealed: Lent,
+    pub(super) sealed: PooledBuffer,
     /// Empty if the frames are to be opened where they lie.
-    pub(super) plain: Lent,
+    pub(super) plain: PooledBuffer,
     /// Where they are kept if they are authentic, and what they are.
     pub(super) keep: Option<(Arc<dyn FrameCache>, Extent)>,
     pub(super) tags: Vec<FrameTag>,
