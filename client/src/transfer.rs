@@ -22,7 +22,7 @@
 //!
 //! And one download in this: [`reader`] (a verified version, ranges of it), [`fetch`] (a range of a segment, late and dead nodes
 //! left behind), [`liar`] (who sent wrong bytes), [`download`] (everything in order), [`save`] (into the
-//! local filesystem, [`direct`] past its cache). [`check`] asks whether all of it is still there, [`verify`] has it proven.
+//! local filesystem, [`direct`] past its cache). [`health`] asks nodes whether all of it is still there, [`verify`] has them prove it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,12 +32,12 @@ use cyx_core::scheme::Scheme;
 
 pub(crate) mod across;
 pub(crate) mod budget;
-pub mod check;
 pub(crate) mod coded;
 pub mod content;
 pub(crate) mod direct;
 pub mod download;
 pub(crate) mod fetch;
+pub mod health;
 pub(crate) mod journal;
 pub(crate) mod lease;
 pub(crate) mod liar;
@@ -55,8 +55,8 @@ pub mod tuning;
 pub mod upload;
 pub mod verify;
 
-pub use check::FileHealth;
 pub use content::SegmentOutcome;
+pub use health::FileHealth;
 pub use pack::SmallFile;
 pub use patch::{Ahead, OnItsWay, Patch, Patched, Patches, PlainSource, Shared as SharedRange, WriteLease};
 pub use progress::{FileOutcome, Progress, Silent};

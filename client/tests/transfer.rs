@@ -188,7 +188,7 @@ async fn a_node_that_lies_is_named_and_survived() {
         let at = 3 * SEGMENT / 10 + 100;
         assert!(small.read_range(at as u64..at as u64 + 10).await.unwrap() == plain[at..at + 10]);
         assert_eq!(small.liars(), [world.nodes[3].id()]);
-        let health = small.check(false).await.unwrap();
+        let health = small.reported_health(false).await.unwrap();
         assert_eq!((health.segments, health.scheme, health.shards_healthy), (2, Some(Scheme::DEFAULT), 14));
     }
 }
@@ -382,7 +382,7 @@ async fn what_nodes_lost_is_counted() {
     world.nodes[1].kill();
     let located = world.bucket.resolve(&path("file")).await.unwrap();
     let reader = world.engine().open_to_check(&world.bucket, &located).await.unwrap();
-    let health = reader.check(false).await.unwrap();
+    let health = reader.reported_health(false).await.unwrap();
     assert_eq!(world.gateway.state().asked_only, [true], "no traffic is asked for");
     assert_eq!((health.scheme, health.shards_healthy, health.survives), (Some(Scheme::DEFAULT), 12, Some(2)));
     assert_eq!((health.faulty, health.unreachable), (vec![world.nodes[0].id()], vec![world.nodes[1].id()]));

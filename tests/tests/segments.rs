@@ -71,7 +71,7 @@ async fn a_file_in_segments_of_40_mib_outlives_four_nodes() {
     let transfer = Transfer::new(bucket.client(), None, largest());
     assert_eq!(put(&transfer, &bucket, &content).await, [Scheme::DEFAULT; 3]);
     check(&transfer, &bucket, &content).await;
-    let health = open(&transfer, &bucket).await.check(true).await.unwrap();
+    let health = open(&transfer, &bucket).await.reported_health(true).await.unwrap();
     assert_eq!((health.segments, health.shards_healthy, health.survives), (3, 14, Some(4)));
 
     tokio::task::block_in_place(|| [0, 4, 9, 13].into_iter().for_each(|node| cluster.kill_node(node)));

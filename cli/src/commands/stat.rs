@@ -104,7 +104,7 @@ async fn describe(
         let reader = transfer.open_to_check(bucket, located).await?;
         // What was signed, not what the listing said.
         (document.size, document.version) = (reader.size(), reader.version().version());
-        document.content = Some(reader.check(scrub).await?.into());
+        document.content = Some(reader.reported_health(scrub).await?.into());
     }
     Ok(document)
 }

@@ -253,7 +253,7 @@ impl Partial {
         let (file, partial, verified) = match earlier(records, &head, &folder) {
             Some((file, partial)) => {
                 let file = Arc::new(file);
-                let verified = verify(reader, &file, records, &key, head.inode).await?;
+                let verified = verified_prefix(reader, &file, records, &key, head.inode).await?;
                 (file, partial, verified)
             }
             None => {
@@ -357,7 +357,7 @@ fn earlier(records: &Records, head: &Head, folder: &Folder) -> Option<(File, Vec
 }
 
 /// How many first bytes of a partial file are those that were written.
-async fn verify(
+async fn verified_prefix(
     reader: &FileReader,
     file: &Arc<File>,
     records: &Records,

@@ -14,8 +14,8 @@ use cyx_core::scheme::Scheme;
 use cyx_core::units::MIB;
 use futures_util::stream::{StreamExt as _, iter};
 
-use super::check::FileHealth;
 use super::fetch::{AccessMap, SegmentAt};
+use super::health::FileHealth;
 use super::progress::Progress;
 use super::reader::{FileReader, RENEWALS_MAX};
 use crate::error::Result;
@@ -97,7 +97,7 @@ impl Verifier {
             self.known.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
         }
         let mut asked = iter(unknown)
-            .map(|segment| async move { (segment, verify(reader, segment, depth).await) })
+            .map(|segment| async move { (segment, prove_segment(reader, segment, depth).await) })
             .buffer_unordered(SEGMENTS_AT_A_TIME);
         while let Some((segment, health)) = asked.next().await {
             self.known.insert(segment.id, health?);
@@ -149,8 +149,8 @@ fn summary<'a>(segments: impl Iterator<Item = &'a SegmentHealth>) -> FileVerifie
     }
 }
 
-/// Asks all nodes of a segment at once.
-async fn verify(reader: &FileReader, segment: &SegmentAt, depth: Depth) -> Result<SegmentHealth> {
+/// Has all nodes of a segment prove what they keep of it, at once.
+async fn prove_segment(reader: &FileReader, segment: &SegmentAt, depth: Depth) -> Result<SegmentHealth> {
     let pool = reader.transfer().pool();
     let holders: Vec<(usize, NodeId)> =
         segment.holders.iter().enumerate().filter_map(|(shard, holder)| Some((shard, (*holder)?))).collect();
@@ -200,7 +200,7 @@ async fn ask(
     iter(holders.iter().copied())
         .map(|(shard, node)| async move {
             let state = match access.get(&node) {
-                Some(access) => prove(pool, access, segment.chunk(shard), depth).await,
+                Some(access) => prove_chunk(pool, access, segment.chunk(shard), depth).await,
                 None => Shard::Unreachable,
             };
             (shard, state)
@@ -211,7 +211,7 @@ async fn ask(
 }
 
 /// Has one node prove one chunk.
-async fn prove(pool: &NodePool, access: &NodeAccess, chunk: ChunkRef, depth: Depth) -> Shard {
+async fn prove_chunk(pool: &NodePool, access: &NodeAccess, chunk: ChunkRef, depth: Depth) -> Shard {
     let ranges: Vec<Range<u64>> = match depth {
         Depth::Slices => match pool.verify(access, &[chunk], true).await.as_deref() {
             Ok([ChunkHealth::Present]) => vec![slice(chunk.length)],

@@ -100,7 +100,7 @@ async fn segments(machine: &Machine, name: &str) -> usize {
     let found = machine.bucket.lookup_one(&root, name.as_bytes()).await.unwrap().unwrap();
     let transfer = Transfer::new(&machine.client, None, Tuning::default());
     let reader = transfer.open(&machine.bucket, &found).await.unwrap();
-    reader.check(false).await.unwrap().segments
+    reader.reported_health(false).await.unwrap().segments
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Is a file still there? Every node that should hold a shard of it is asked.
+//! Is a file still there? Every node that should hold a shard of it is asked, and believed; [`super::verify`] has them prove it.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ impl FileReader {
     ///
     /// # Errors
     /// Network and integrity errors about the file itself. Nodes that fail are counted, not errors.
-    pub async fn check(&self, scrub: bool) -> Result<FileHealth> {
+    pub async fn reported_health(&self, scrub: bool) -> Result<FileHealth> {
         let segments = self.segments(0..self.size()).await?;
         let mut questions: HashMap<NodeId, Vec<(usize, ChunkRef)>> = HashMap::new();
         let mut access = AccessMap::new();
