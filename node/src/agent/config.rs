@@ -14,7 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::storage::{BucketKey, Said, Storage};
+use super::storage::{BucketKey, Storage, StorageOptions};
 use crate::repair::RepairOptions;
 
 /// Name of the configuration file in the home folder.
@@ -312,7 +312,7 @@ impl Config {
         // A region that the environment has for other programs says nothing without a bucket.
         let place = options.storage.or(file.storage);
         let region = options.s3_region.filter(|_| place.is_some()).or(file.s3_region);
-        let storage = Storage::resolve(Said {
+        let storage = Storage::resolve(StorageOptions {
             place,
             endpoint: options.s3_endpoint.or(file.s3_endpoint),
             region,

@@ -50,9 +50,9 @@ pub(crate) struct Profile {
     pub(crate) takes_no_tasks: bool,
 }
 
-/// What the server wants of the node next.
+/// What the server wants of the node until the next heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct Instructions {
     /// Seconds until the next heartbeat.
     pub(crate) heartbeat_seconds: u64,
     /// The newest round of keep-lists made for this node, or 0 if there is none to follow.
@@ -143,7 +143,7 @@ impl Link {
     ///
     /// # Errors
     /// [`Error`].
-    pub(crate) async fn register(&mut self) -> Result<Wish, Error> {
+    pub(crate) async fn register(&mut self) -> Result<Instructions, Error> {
         let what = "the registration of this node";
         let (machine, _) = self.caller.session.token().await?;
         let issued_at = self.caller.node.clock.now();
@@ -176,7 +176,11 @@ impl Link {
         self.learn(what, &answer.server_keys, &answer.incarnation).await?;
         let (reserved, allocatable) = (answer.reserved_bytes, answer.allocatable_bytes);
         tracing::info!(node = %id, address = self.profile.address, reserved, allocatable, "registered");
-        Ok(Wish { heartbeat_seconds: u64::from(answer.heartbeat_seconds), keep_list_sequence: 0, tasks_wait: false })
+        Ok(Instructions {
+            heartbeat_seconds: u64::from(answer.heartbeat_seconds),
+            keep_list_sequence: 0,
+            tasks_wait: false,
+        })
     }
 
     /// Checks that the keys which the node is told to believe come from the server that it was enrolled at.
@@ -208,7 +212,7 @@ impl Link {
     ///
     /// # Errors
     /// [`Error`]; the node has to register again after [`cyx_core::error::ErrorCode::NotFound`].
-    pub(crate) async fn heartbeat(&mut self) -> Result<Wish, Error> {
+    pub(crate) async fn heartbeat(&mut self) -> Result<Instructions, Error> {
         let what = "a heartbeat";
         // The two services may be two processes: when one is away, the other still hears from the node.
         if let Err(error) = self.machine_heartbeat().await {
@@ -239,7 +243,7 @@ impl Link {
         if let Err(error) = self.report_damage().await {
             tracing::warn!(%error, "damage was not reported, the next heartbeat tries again");
         }
-        Ok(Wish {
+        Ok(Instructions {
             heartbeat_seconds: u64::from(answer.heartbeat_seconds),
             keep_list_sequence: if in_time { answer.keep_list_sequence } else { 0 },
             tasks_wait: answer.tasks_wait,

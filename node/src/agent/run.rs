@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::config::Config;
 use super::error::Error;
 use super::keep::Follower;
-use super::link::{Caller, Link, Profile, Wish, remembered_keys};
+use super::link::{Caller, Instructions, Link, Profile, remembered_keys};
 use super::session::Session;
 use super::storage::{BucketPlace, Storage};
 use super::{api::Api, channel, credentials, orders, scrub, upkeep};
@@ -161,7 +161,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         () = abandon => Err(Error::Ended),
     };
     match joined {
-        Ok((link, wish)) => {
+        Ok((link, instructions)) => {
             registered.store(true, Ordering::SeqCst);
             // A home folder that cannot be written any more is no reason not to serve.
             if let Err(error) = credentials::note_node(&config.home, node.identity.id()) {
@@ -171,9 +171,9 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
             parts.others.push(tokio::spawn(Follower::new(link.caller().clone(), applied).run(announced)));
             let interval = config.heartbeat.map_or(orders::HAND_IN, |heartbeat| heartbeat.min(orders::HAND_IN));
             parts.others.push(tokio::spawn(orders::hand_in(link.caller().clone(), interval)));
-            let (tell, told) = watch::channel(wish.tasks_wait);
+            let (tell, told) = watch::channel(instructions.tasks_wait);
             parts.others.push(tokio::spawn(worker::run(link.caller().clone(), config.repair, told)));
-            parts.others.push(tokio::spawn(beat(link, wish, config.heartbeat, (announce, tell))));
+            parts.others.push(tokio::spawn(beat(link, instructions, config.heartbeat, (announce, tell))));
             Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
         }
         Err(error) => {
@@ -384,7 +384,12 @@ async fn way_to(host: &str, port: u16) -> std::io::Result<IpAddr> {
 }
 
 /// Enrols and registers, however long the server is away. What the server refuses for good ends it.
-async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Profile) -> Result<(Link, Wish), Error> {
+async fn join(
+    config: &Arc<Config>,
+    clock: &Clock,
+    node: &Arc<Node>,
+    profile: Profile,
+) -> Result<(Link, Instructions), Error> {
     let api = Api::new(&config.api_url, config.ca_file.as_deref())?;
     let mut pause = PAUSE;
     let mut link: Option<Link> = None;
@@ -405,8 +410,8 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
             }
         };
         match attempt.await {
-            Ok(wish) => match link {
-                Some(link) => return Ok((link, wish)),
+            Ok(instructions) => match link {
+                Some(link) => return Ok((link, instructions)),
                 None => return Err(Error::Ended),
             },
             Err(error) if error.is_passing() => tracing::warn!(%error, "not registered yet, trying again"),
@@ -428,7 +433,7 @@ async fn join(config: &Arc<Config>, clock: &Clock, node: &Arc<Node>, profile: Pr
 /// Reports for ever, registers again when the server has forgotten the node, and passes on which keep-lists there are and whether tasks wait.
 async fn beat(
     mut link: Link,
-    mut wish: Wish,
+    mut instructions: Instructions,
     interval: Option<Duration>,
     (announce, tell): (watch::Sender<u64>, watch::Sender<bool>),
 ) {
@@ -436,7 +441,8 @@ async fn beat(
     let mut forgotten = false;
     loop {
         let regular = interval.unwrap_or_else(|| {
-            let seconds = if wish.heartbeat_seconds == 0 { HEARTBEAT_SECONDS } else { wish.heartbeat_seconds };
+            let seconds =
+                if instructions.heartbeat_seconds == 0 { HEARTBEAT_SECONDS } else { instructions.heartbeat_seconds };
             Duration::from_secs(seconds.clamp(1, 3600))
         });
         let done = async {
@@ -449,7 +455,7 @@ async fn beat(
             Ok(next) => {
                 announce.send_replace(next.keep_list_sequence);
                 tell.send_replace(next.tasks_wait);
-                (wish, forgotten, pause) = (next, false, PAUSE);
+                (instructions, forgotten, pause) = (next, false, PAUSE);
                 tokio::time::sleep(regular).await;
             }
             Err(error) => {

@@ -57,9 +57,9 @@ pub enum Storage {
     Bucket(BucketPlace),
 }
 
-/// What was said about it.
+/// What the configuration says about it.
 #[derive(Default)]
-pub(crate) struct Said {
+pub(crate) struct StorageOptions {
     pub(crate) place: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
@@ -70,10 +70,10 @@ pub(crate) struct Said {
 
 impl Storage {
     /// Settles where the chunks are. The key is read when it is needed.
-    pub(crate) fn resolve(said: Said) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(options: StorageOptions) -> Result<Self, ConfigError> {
         let invalid = |text: &str| Err(ConfigError::Invalid(text.to_owned()));
-        let Some(place) = said.place.filter(|place| place != "disk") else {
-            if said.endpoint.is_some() || said.region.is_some() || said.key_file.is_some() {
+        let Some(place) = options.place.filter(|place| place != "disk") else {
+            if options.endpoint.is_some() || options.region.is_some() || options.key_file.is_some() {
                 return invalid("the s3 options are of use with storage = s3://BUCKET/PREFIX only");
             }
             return Ok(Self::Disk);
@@ -84,14 +84,14 @@ impl Storage {
         if bucket.is_empty() || !bucket.chars().all(bare) || !prefix.chars().all(|c| bare(c) || c == '/') {
             return invalid("storage has to be disk or s3://BUCKET/PREFIX, in letters, digits, -, . and _");
         }
-        let endpoint = said.endpoint.map(|url| base_url(&url, said.allow_plain_http)).transpose()?;
+        let endpoint = options.endpoint.map(|url| base_url(&url, options.allow_plain_http)).transpose()?;
         Ok(Self::Bucket(BucketPlace {
             bucket: bucket.to_owned(),
             prefix: prefix.trim_matches('/').to_owned(),
             endpoint,
-            region: said.region.unwrap_or_else(|| REGION.to_owned()),
-            key: said.key,
-            key_file: said.key_file,
+            region: options.region.unwrap_or_else(|| REGION.to_owned()),
+            key: options.key,
+            key_file: options.key_file,
         }))
     }
 }
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
 
     fn place(text: &str) -> Result<BucketPlace, ConfigError> {
-        let said = Said { place: Some(text.to_owned()), ..Said::default() };
-        Storage::resolve(said).map(|storage| match storage {
+        let options = StorageOptions { place: Some(text.to_owned()), ..StorageOptions::default() };
+        Storage::resolve(options).map(|storage| match storage {
             Storage::Bucket(place) => place,
             Storage::Disk => panic!("a disk"),
         })
@@ -185,13 +185,13 @@ mod tests {
         for wrong in ["s3://", "s3:///x", "gs://x", "/srv", "s3://a b", "s3://a/ä", ""] {
             assert!(place(wrong).is_err(), "{wrong}");
         }
-        assert!(matches!(Storage::resolve(Said::default()), Ok(Storage::Disk)));
-        let lost = Said { endpoint: Some("https://s3.example.org".to_owned()), ..Said::default() };
+        assert!(matches!(Storage::resolve(StorageOptions::default()), Ok(Storage::Disk)));
+        let lost = StorageOptions { endpoint: Some("https://s3.example.org".to_owned()), ..StorageOptions::default() };
         assert!(Storage::resolve(lost).is_err(), "an endpoint without a bucket");
-        let plain = Said {
+        let plain = StorageOptions {
             place: Some("s3://a".to_owned()),
             endpoint: Some("http://s3.example.org".to_owned()),
-            ..Said::default()
+            ..StorageOptions::default()
         };
         assert!(Storage::resolve(plain).is_err(), "a key in plain text");
     }

@@ -32,7 +32,7 @@ use super::ledger::{LedgerError, Taken};
 use super::listen::Connection;
 use super::orders::Charged;
 use super::{Node, STALL, access, count_error, store_refusal};
-use crate::store::{Gathering, NewChunk, StoreError, Stored, WHOLE_MIN};
+use crate::store::{NewChunk, StoreError, Stored, WHOLE_MIN, WholeChunkBuilder};
 
 /// Bytes a second that a chunk has to come with on the whole, or its memory would be kept by one byte now and then: what is left to one of
 /// many chunks at a time over a link of 1 Mbit/s, and less.
@@ -212,10 +212,10 @@ impl Stream {
             Ok(held) => {
                 let node = Arc::clone(&self.node);
                 let whole = header.len >= WHOLE_MIN && node.store.prefers_whole();
-                let store = match whole.then(|| Gathering::new(header.len)).flatten() {
-                    Some(mut gathering) => {
-                        self.data(header.len, |data| gathering.put(&data)).await?;
-                        let chunk = gathering.finish(header.id, header.tag, header.root);
+                let store = match whole.then(|| WholeChunkBuilder::new(header.len)).flatten() {
+                    Some(mut builder) => {
+                        self.data(header.len, |data| builder.put(&data)).await?;
+                        let chunk = builder.finish(header.id, header.tag, header.root);
                         let chunk = chunk.ok_or_else(|| broken("a chunk's data is cut short"))?;
                         async move { Finished { header, held, result: node.store.store_whole(chunk).await } }.boxed()
                     }

@@ -114,16 +114,16 @@ struct Pool {
 }
 
 impl Pool {
-    fn lend(self: &Arc<Self>) -> Lent {
+    fn lend(self: &Arc<Self>) -> PooledBuffer {
         let memory = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let memory = memory.unwrap_or_else(|| vec![0; BUFFER + BLOCK]);
         let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
-        Lent { memory, start, shared: 0..0, pool: Arc::clone(self) }
+        PooledBuffer { memory, start, shared: 0..0, pool: Arc::clone(self) }
     }
 }
 
 /// A buffer, which goes back when this is dropped. What is in it is left over from earlier reads.
-struct Lent {
+struct PooledBuffer {
     memory: Vec<u8>,
     /// Where the first block begins.
     start: usize,
@@ -132,7 +132,7 @@ struct Lent {
     pool: Arc<Pool>,
 }
 
-impl Lent {
+impl PooledBuffer {
     /// The first blocks.
     fn block(&mut self, span: usize) -> &mut [u8] {
         &mut self.memory[self.start..self.start + span]
@@ -145,13 +145,13 @@ impl Lent {
     }
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.memory[self.shared.clone()]
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {

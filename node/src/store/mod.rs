@@ -50,7 +50,7 @@ use thiserror::Error;
 
 pub use bucket::{BucketOptions, BucketStore};
 pub use disk::{DiskOptions, DiskStore};
-pub use whole::{Gathering, WHOLE_MIN, WholeChunk};
+pub use whole::{WHOLE_MIN, WholeChunk, WholeChunkBuilder};
 
 /// Most bytes of one [`ChunkStore::read`].
 pub const READ_MAX: u64 = 4 * PIECE as u64;

@@ -18,9 +18,9 @@ const BLOCK: usize = ALIGN as usize;
 #[expect(clippy::cast_possible_truncation, reason = "128")]
 const HEADER: usize = RECORD_HEADER as usize;
 
-/// A chunk of which some bytes are there.
+/// Builds a [`WholeChunk`] from bytes as they arrive.
 #[derive(Debug)]
-pub struct Gathering {
+pub struct WholeChunkBuilder {
     memory: Vec<u8>,
     /// Where the record begins: at a block.
     start: usize,
@@ -28,7 +28,7 @@ pub struct Gathering {
     hasher: GroupHasher,
 }
 
-impl Gathering {
+impl WholeChunkBuilder {
     /// Begins a chunk of `len` bytes; memory for all of it is there from now on. `None` if no chunk is so long.
     #[must_use]
     pub fn new(len: u64) -> Option<Self> {
@@ -105,10 +105,10 @@ mod tests {
     use super::*;
     use crate::store::groups;
 
-    fn gather(bytes: &[u8], announced: u64, piece: usize) -> Option<WholeChunk> {
-        let mut gathering = Gathering::new(announced).unwrap();
-        bytes.chunks(piece).for_each(|piece| gathering.put(piece));
-        gathering.finish(ChunkId([1; 16]), BucketTag([2; 16]), *blake3::hash(bytes).as_bytes())
+    fn build(bytes: &[u8], announced: u64, piece: usize) -> Option<WholeChunk> {
+        let mut builder = WholeChunkBuilder::new(announced).unwrap();
+        bytes.chunks(piece).for_each(|piece| builder.put(piece));
+        builder.finish(ChunkId([1; 16]), BucketTag([2; 16]), *blake3::hash(bytes).as_bytes())
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         for len in [1, 16_384, 100_000, 524_288, 1_000_001] {
             let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 253).unwrap()).collect();
             for piece in [1000, 65_536, len] {
-                let mut whole = gather(&bytes, len as u64, piece).unwrap();
+                let mut whole = build(&bytes, len as u64, piece).unwrap();
                 assert!(whole.is_right());
                 let record = whole.record(&[9; HEADER]);
                 assert_eq!((record.as_ptr().align_offset(BLOCK), record.len() as u64), (0, span(len as u64)));
@@ -135,15 +135,15 @@ mod tests {
     #[test]
     fn too_few_bytes_and_too_many_are_no_chunk() {
         for (given, announced) in [(99_999, 100_000), (100_001, 100_000), (200_000, 100_000), (0, 0)] {
-            assert!(gather(&vec![1; given], announced, 5000).is_none(), "{given} of {announced}");
+            assert!(build(&vec![1; given], announced, 5000).is_none(), "{given} of {announced}");
         }
-        assert!(Gathering::new(CHUNK_MAX + 1).is_none());
+        assert!(WholeChunkBuilder::new(CHUNK_MAX + 1).is_none());
     }
 
     #[test]
     fn other_bytes_are_not_right() {
-        let mut gathering = Gathering::new(3).unwrap();
-        gathering.put(b"abc");
-        assert!(!gathering.finish(ChunkId([1; 16]), BucketTag([2; 16]), [0; 32]).unwrap().is_right());
+        let mut builder = WholeChunkBuilder::new(3).unwrap();
+        builder.put(b"abc");
+        assert!(!builder.finish(ChunkId([1; 16]), BucketTag([2; 16]), [0; 32]).unwrap().is_right());
     }
 }
