@@ -44,25 +44,25 @@ enum Outcome {
     /// It belongs to another node.
     NotYours,
     /// The shard lies at the node now.
-    Done(Told),
+    Done(TaskSummary),
     /// The chunk is there, but is not needed.
-    Needless(Told),
+    Needless(TaskSummary),
     /// It came to nothing.
-    Failed(Told, String),
+    Failed(TaskSummary, String),
 }
 
-/// What events and metrics tell.
+/// What events and metrics say about a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct TaskSummary {
     chunk: Option<ChunkId>,
     source: NodeId,
     kind: &'static str,
     bytes: u64,
 }
 
-/// A node's word about a task.
+/// What a node reports about a task.
 #[derive(Clone)]
-struct Word {
+struct TaskReport {
     task: TaskId,
     node: NodeId,
     /// Its key, with which it signs.
@@ -101,7 +101,7 @@ pub async fn take(
     }
     let code: String = request.error_code.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
     let words: String = request.error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
-    let word = Arc::new(Word {
+    let report = Arc::new(TaskReport {
         task,
         node: node.id,
         key: node.public_key,
@@ -113,8 +113,8 @@ pub async fn take(
     let backend = db.backend();
     let outcome = db
         .write::<_, DbError, _>(move |conn| {
-            let word = Arc::clone(&word);
-            Box::pin(async move { settle(conn, backend, &word).await })
+            let report = Arc::clone(&report);
+            Box::pin(async move { settle(conn, backend, &report).await })
         })
         .await?;
     let counts = tell(app, node.id, outcome)?;
@@ -137,12 +137,12 @@ fn count_failure(target: NodeId, source: NodeId, reason: Reason) -> Option<audit
 }
 
 /// That is a hint and no proof: whoever was to be read from, and should hold what was asked for, is asked about it by an audit.
-async fn pass_on(conn: &mut Conn, segment: &Segment, row: &Row, word: &Word) -> Result<(), DbError> {
-    for (source, shard, outcome, offset) in &word.failed {
+async fn pass_on(conn: &mut Conn, segment: &Segment, row: &Row, report: &TaskReport) -> Result<(), DbError> {
+    for (source, shard, outcome, offset) in &report.failed {
         let Ok(shard) = u8::try_from(*shard) else { continue };
         if row.asked.contains(source) && segment.holder(shard) == Some(*source) && *offset < segment.shard_len() {
             let held = Held { segment: segment.id, shard };
-            audits::rows::hint(conn, held, *source, (*outcome, *offset), word.now).await?;
+            audits::rows::hint(conn, held, *source, (*outcome, *offset), report.now).await?;
         }
     }
     Ok(())
@@ -151,33 +151,33 @@ async fn pass_on(conn: &mut Conn, segment: &Segment, row: &Row, word: &Word) -> 
 /// Counts and announces what became of a task. Whether the chunk counts.
 fn tell(app: &App, target: NodeId, outcome: Outcome) -> Result<bool, ApiError> {
     let registry = &app.network.registry;
-    let count = |told: &Told, result: &'static str| {
-        metrics::counter!("cyx_repair_tasks_total", "kind" => told.kind, "result" => result).increment(1);
+    let count = |summary: &TaskSummary, result: &'static str| {
+        metrics::counter!("cyx_repair_tasks_total", "kind" => summary.kind, "result" => result).increment(1);
     };
     match outcome {
         Outcome::Unknown => Ok(false),
         Outcome::NotYours => Err(ApiError::new(ErrorCode::PermissionDenied, "this task was given to another node")),
-        Outcome::Done(told) => {
-            count(&told, "done");
-            metrics::counter!("cyx_repaired_bytes_total", "kind" => told.kind).increment(told.bytes);
-            if let Some(chunk_id) = told.chunk {
-                let (source_node, target_node) = (told.source, target);
+        Outcome::Done(summary) => {
+            count(&summary, "done");
+            metrics::counter!("cyx_repaired_bytes_total", "kind" => summary.kind).increment(summary.bytes);
+            if let Some(chunk_id) = summary.chunk {
+                let (source_node, target_node) = (summary.source, target);
                 registry.publish(ClusterEvent::ReplicationComplete { chunk_id, source_node, target_node });
             }
             Ok(true)
         }
-        Outcome::Needless(told) => {
-            count(&told, "needless");
-            if let Some(chunk_id) = told.chunk {
+        Outcome::Needless(summary) => {
+            count(&summary, "needless");
+            if let Some(chunk_id) = summary.chunk {
                 let error = "the shard is not needed there any more".to_owned();
                 registry.publish(ClusterEvent::ReplicationFailed { chunk_id, error });
             }
             Ok(false)
         }
-        Outcome::Failed(told, error) => {
-            count(&told, "failed");
-            tracing::warn!(%target, kind = told.kind, error, "a repair came to nothing and is tried again");
-            if let Some(chunk_id) = told.chunk {
+        Outcome::Failed(summary, error) => {
+            count(&summary, "failed");
+            tracing::warn!(%target, kind = summary.kind, error, "a repair came to nothing and is tried again");
+            if let Some(chunk_id) = summary.chunk {
                 registry.publish(ClusterEvent::ReplicationFailed { chunk_id, error });
             }
             Ok(false)
@@ -185,50 +185,50 @@ fn tell(app: &App, target: NodeId, outcome: Outcome) -> Result<bool, ApiError> {
     }
 }
 
-async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcome, DbError> {
-    let Some(row) = Row::load(conn, word.task).await? else { return Ok(Outcome::Unknown) };
-    if row.target != word.node {
+async fn settle(conn: &mut Conn, backend: Backend, report: &TaskReport) -> Result<Outcome, DbError> {
+    let Some(row) = Row::load(conn, report.task).await? else { return Ok(Outcome::Unknown) };
+    if row.target != report.node {
         return Ok(Outcome::NotYours);
     }
     segment::lock(conn, &BTreeSet::from([row.segment])).await?;
-    let Some(row) = Row::load(conn, word.task).await? else { return Ok(Outcome::Unknown) };
+    let Some(row) = Row::load(conn, report.task).await? else { return Ok(Outcome::Unknown) };
     sqlx::query("DELETE FROM repair_task WHERE id = $1").bind(row.id.to_vec()).execute(&mut *conn).await?;
     let (segment, corrupt) = match Segment::load(conn, row.segment, Some(backend)).await {
         Err(DbError::Corrupt(what)) => (None, Some(what)),
         other => (other?, None),
     };
-    let told = Told {
+    let summary = TaskSummary {
         chunk: segment.as_ref().map(|segment| segment.chunk(row.shard)),
         source: row.shown_source(),
         kind: row.kind.as_str(),
         bytes: row.bytes,
     };
     if let Some(what) = corrupt {
-        queue::set_aside(conn, row.segment, what, word.now).await?;
-        return Ok(Outcome::Needless(told));
+        queue::set_aside(conn, row.segment, what, report.now).await?;
+        return Ok(Outcome::Needless(summary));
     }
     let Some(segment) = segment.filter(|segment| !segment.is_freed) else {
         queue::delete(conn, row.segment, i64::from(row.shard)).await?;
-        return Ok(Outcome::Needless(told));
+        return Ok(Outcome::Needless(summary));
     };
-    pass_on(conn, &segment, &row, word).await?;
-    if word.receipt.is_empty() {
-        plan::failed(conn, row.segment, row.shard, word.now).await?;
-        return Ok(Outcome::Failed(told, word.error.clone()));
+    pass_on(conn, &segment, &row, report).await?;
+    if report.receipt.is_empty() {
+        plan::failed(conn, row.segment, row.shard, report.now).await?;
+        return Ok(Outcome::Failed(summary, report.error.clone()));
     }
-    if let Err(why) = check(&segment, &row, word)? {
-        plan::failed(conn, row.segment, row.shard, word.now).await?;
-        return Ok(Outcome::Failed(told, why.to_owned()));
+    if let Err(why) = check(&segment, &row, report)? {
+        plan::failed(conn, row.segment, row.shard, report.now).await?;
+        return Ok(Outcome::Failed(summary, why.to_owned()));
     }
     let moved_meanwhile = segment.holder(row.shard).is_some_and(|holder| row.source != Some(holder));
-    let holds_another = segment.others(row.shard).any(|other| other == word.node);
+    let holds_another = segment.others(row.shard).any(|other| other == report.node);
     if moved_meanwhile || holds_another {
         queue::reassess(conn, [row.segment]).await?;
-        return Ok(Outcome::Needless(told));
+        return Ok(Outcome::Needless(summary));
     }
-    place(conn, &segment, row.shard, word.node).await?;
-    let (had, has) = (segment.holder(row.shard), Some(word.node));
-    changes::note(conn, Change { segment: row.segment, shard: row.shard, had, has }, word.now).await?;
+    place(conn, &segment, row.shard, report.node).await?;
+    let (had, has) = (segment.holder(row.shard), Some(report.node));
+    changes::note(conn, Change { segment: row.segment, shard: row.shard, had, has }, report.now).await?;
     queue::delete(conn, row.segment, i64::from(row.shard)).await?;
     queue::reassess(conn, [row.segment]).await?;
     if let Some(source) = row.source {
@@ -236,20 +236,20 @@ async fn settle(conn: &mut Conn, backend: Backend, word: &Word) -> Result<Outcom
                     WHERE id = $2 AND leaving IN ('draining', 'exiting')";
         sqlx::query(text).bind(crate::tree::sql::as_int(row.bytes)).bind(source.to_vec()).execute(conn).await?;
     }
-    Ok(Outcome::Done(told))
+    Ok(Outcome::Done(summary))
 }
 
 /// Whether the receipt is the node's word for exactly this chunk.
-fn check(segment: &Segment, row: &Row, word: &Word) -> Result<Result<(), &'static str>, DbError> {
-    let Ok(receipt) = Receipt::verify(&word.receipt, &word.key) else { return Ok(Err("the receipt is not valid")) };
-    let now = to_seconds(word.now);
+fn check(segment: &Segment, row: &Row, report: &TaskReport) -> Result<Result<(), &'static str>, DbError> {
+    let Ok(receipt) = Receipt::verify(&report.receipt, &report.key) else { return Ok(Err("the receipt is not valid")) };
+    let now = to_seconds(report.now);
     let fresh = now.saturating_sub(receipt.issued) <= RECEIPT_LIFETIME_SECONDS
         && receipt.issued <= now.saturating_add(CLOCK_SKEW_SECONDS);
     let root = segment.root(row.shard)?;
     let names_it = receipt.chunks.iter().any(|chunk| {
         chunk.id == segment.chunk(row.shard) && chunk.root == root && u64::from(chunk.length) == segment.shard_len()
     });
-    Ok(match (receipt.grant.0 == word.task.0, fresh, names_it) {
+    Ok(match (receipt.grant.0 == report.task.0, fresh, names_it) {
         (false, _, _) => Err("the receipt is for another task"),
         (_, false, _) => Err("the receipt is from another time"),
         (_, _, false) => Err("the receipt is for another chunk"),
