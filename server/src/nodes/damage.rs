@@ -23,35 +23,35 @@ const WALKS: usize = 2;
 
 /// Lets only a few walks run at a time, and of these only one per node: what one node asks for keeps no other from its turn.
 #[derive(Clone)]
-pub struct Walks(Arc<Turns>);
+pub struct WalkLimiter(Arc<WalkSemaphores>);
 
-struct Turns {
+struct WalkSemaphores {
     all: Semaphore,
     of_nodes: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
 }
 
-/// A turn, until it is dropped.
-pub struct Turn<'a> {
+/// The right to walk, until it is dropped.
+pub struct WalkPermit<'a> {
     _all: SemaphorePermit<'a>,
     _of_node: OwnedSemaphorePermit,
 }
 
-impl Default for Walks {
+impl Default for WalkLimiter {
     fn default() -> Self {
-        Self(Arc::new(Turns { all: Semaphore::new(WALKS), of_nodes: Mutex::default() }))
+        Self(Arc::new(WalkSemaphores { all: Semaphore::new(WALKS), of_nodes: Mutex::default() }))
     }
 }
 
-impl Walks {
+impl WalkLimiter {
     /// Waits for a node's turn, which lasts until it is dropped.
     ///
     /// # Errors
     /// [`DbError::Closed`], which never happens.
-    pub async fn turn(&self, node: NodeId) -> Result<Turn<'_>, DbError> {
+    pub async fn acquire(&self, node: NodeId) -> Result<WalkPermit<'_>, DbError> {
         let own = self.of_node(node);
         let of_node = own.acquire_owned().await.map_err(|_| DbError::Closed)?;
         let all = self.0.all.acquire().await.map_err(|_| DbError::Closed)?;
-        Ok(Turn { _all: all, _of_node: of_node })
+        Ok(WalkPermit { _all: all, _of_node: of_node })
     }
 
     fn of_node(&self, node: NodeId) -> Arc<Semaphore> {
@@ -64,13 +64,13 @@ impl Walks {
 
 /// Takes reports of damage.
 pub struct Damage {
-    walks: Walks,
+    walks: WalkLimiter,
 }
 
 impl Damage {
-    /// Takes turns with others that walk.
+    /// Shares a limiter with others that walk.
     #[must_use]
-    pub const fn new(walks: Walks) -> Self {
+    pub const fn new(walks: WalkLimiter) -> Self {
         Self { walks }
     }
 
@@ -88,7 +88,7 @@ impl Damage {
         if chunks.is_empty() {
             return Ok(0);
         }
-        let turn = self.walks.turn(node).await?;
+        let permit = self.walks.acquire(node).await?;
         let mut found = Vec::new();
         let mut snapshot = db.read().await?;
         holdings::walk(&mut snapshot, node, |held| {
@@ -98,7 +98,7 @@ impl Damage {
         })
         .await?;
         drop(snapshot);
-        drop(turn);
+        drop(permit);
         let mut marked = 0;
         for batch in found.chunks(BATCH) {
             let batch: Arc<[Held]> = batch.into();
@@ -164,15 +164,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_takes_one_turn_at_a_time() {
-        let walks = Walks::default();
+        let walks = WalkLimiter::default();
         let [one, other] = [1, 2].map(|number| NodeId([number; 16]));
-        let first = walks.turn(one).await.unwrap();
-        let mut second = Box::pin(walks.turn(one));
+        let first = walks.acquire(one).await.unwrap();
+        let mut second = Box::pin(walks.acquire(one));
         assert!(futures_util::poll!(&mut second).is_pending());
-        drop(walks.turn(other).await.unwrap());
+        drop(walks.acquire(other).await.unwrap());
         drop(first);
         drop(second.await.unwrap());
-        drop(walks.turn(other).await.unwrap());
+        drop(walks.acquire(other).await.unwrap());
         assert_eq!(walks.0.of_nodes.lock().unwrap().len(), 1, "nobody else is remembered");
     }
 }

@@ -19,7 +19,7 @@ use cyx_proto::node::v1::node_service_server::NodeService;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use super::damage::{Damage, REPORT_MAX, Walks};
+use super::damage::{Damage, REPORT_MAX, WalkLimiter};
 use super::registry::{Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
 use super::streams::{PartSender, Parts, Streams};
 use super::{address, dial, joining, rows};
@@ -47,7 +47,7 @@ const HOUSE_OPERATOR: AccountId = AccountId([0; 16]);
 pub struct NodeServer {
     app: AppState,
     dials: Semaphore,
-    walks: Walks,
+    walks: WalkLimiter,
     damage: Damage,
     streams: Streams,
 }
@@ -56,7 +56,7 @@ impl NodeServer {
     /// The service of a server.
     #[must_use]
     pub fn new(app: AppState) -> Self {
-        let walks = Walks::default();
+        let walks = WalkLimiter::default();
         let (dials, damage) = (Semaphore::new(DIALS), Damage::new(walks.clone()));
         Self { app, dials, damage, walks, streams: Streams::default() }
     }
@@ -351,13 +351,13 @@ impl NodeService for NodeServer {
 
     async fn exit(&self, request: Request<pb::ExitRequest>) -> Result<Response<pb::ExitResponse>, Status> {
         let node = self.caller(&request, &request.get_ref().node_id).await?.id;
-        let turn = self.walks.turn(node).await.map_err(ApiError::from)?;
+        let permit = self.walks.acquire(node).await.map_err(ApiError::from)?;
         let progress = match request.get_ref().action() {
             pb::exit_request::Action::Unspecified => repair::leave::progress(&self.app, node).await?,
             pb::exit_request::Action::Begin => repair::leave::set(&self.app, node, Leaving::Exiting, now_ns()).await?,
             pb::exit_request::Action::Cancel => repair::leave::cancel_exit(&self.app, node, now_ns()).await?,
         };
-        drop(turn);
+        drop(permit);
         Ok(Response::new(progress.into()))
     }
 
@@ -386,7 +386,7 @@ impl NodeServer {
 
 /// Sends the ranges of a node's round that are not confirmed yet. Nothing for a round that is over or was replaced.
 async fn send_parts(
-    (app, walks): (&AppState, &Walks),
+    (app, walks): (&AppState, &WalkLimiter),
     node: NodeId,
     sequence: u64,
     after: Option<ChunkId>,
@@ -401,9 +401,9 @@ async fn send_parts(
     };
     let mut after = after.max(round.done);
     loop {
-        let turn = walks.turn(node).await?;
+        let permit = walks.acquire(node).await?;
         let (ranges, more) = keep_lists::next_ranges(&app.db, node, after).await?;
-        drop(turn);
+        drop(permit);
         for range in &ranges {
             let signed = keep_lists::sign(&app.network.keys, node, &round, range).into();
             let ids: Vec<u8> = range.ids.iter().flat_map(|id| id.0).collect();

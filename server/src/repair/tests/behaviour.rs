@@ -3,7 +3,7 @@
 use cyx_core::scheme::Scheme;
 
 use super::*;
-use crate::nodes::damage::{Damage, Walks};
+use crate::nodes::damage::{Damage, WalkLimiter};
 use crate::nodes::{ClusterEvent, Liveness};
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn reported_damage_is_repaired_without_further_nodes() {
         let count = u8::try_from(scheme.n()).unwrap();
         let mut world = World::new(1..=count, 5).await;
         let segment = world.upload_to(scheme, &ids(1..=count)).await;
-        let damage = Damage::new(Walks::default());
+        let damage = Damage::new(WalkLimiter::default());
         for shard in lost {
             let holder = node(shard + 1).id;
             let chunk = chunk_id(segment, *shard);

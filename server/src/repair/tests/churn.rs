@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use super::pay::Pay;
 use super::*;
 use crate::nodes::Leaving;
-use crate::nodes::damage::{Damage, Walks};
+use crate::nodes::damage::{Damage, WalkLimiter};
 
 /// Time between two looks.
 const STEP: Duration = Duration::from_secs(20 * 60);
@@ -99,7 +99,7 @@ impl Churn {
         }
         self.world.nodes.get_mut(&victim).unwrap().chunks.remove(&chunk);
         let db = &self.world.test.app.db;
-        Damage::new(Walks::default()).mark_missing(db, victim, [chunk].into(), self.world.now()).await.unwrap();
+        Damage::new(WalkLimiter::default()).mark_missing(db, victim, [chunk].into(), self.world.now()).await.unwrap();
         self.rotten += 1;
     }
 
