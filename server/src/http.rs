@@ -6,7 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`server`], [`tls`], `greeting` | listeners, their TLS, and what a connection says first |
-//! | [`seats`] | connections: how many each address has, and whether one is asked anything |
+//! | [`connections`] | how many connections each address has, and whether one is asked anything |
 //! | [`middleware`], [`request_id`] | what every request passes; the id under which it appears in logs |
 //! | [`router`], [`access`], [`calls`] | which path leads where, and who may call which path and gRPC method |
 //! | [`throttle`] | requests per address, account and machine |
@@ -17,13 +17,14 @@
 pub mod access;
 pub mod body;
 pub mod calls;
+pub mod connections;
 pub mod extract;
 mod greeting;
 pub mod middleware;
 pub mod request_id;
 pub mod rest;
 pub mod router;
-pub mod seats;
+
 pub mod server;
 pub mod throttle;
 pub mod tls;

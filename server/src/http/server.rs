@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::connections::{ConnectionLimiter, ConnectionPermit, Requests};
 use super::extract::Peer;
 use super::greeting::Greeting;
-use super::seats::{Requests, Seat, Seats};
 
 /// Connections at once, per listener.
 const CONNECTIONS_MAX: usize = 8192;
@@ -82,7 +82,7 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let seats = Seats::new(self.address_max);
+        let limiter = ConnectionLimiter::new(self.address_max);
         let mut next_report = Instant::now();
         loop {
             let accepted = tokio::select! {
@@ -98,7 +98,7 @@ impl Server {
                     continue;
                 }
             };
-            let Some(seat) = seats.take(peer.ip(), permit) else {
+            let Some(permit) = limiter.take(peer.ip(), permit) else {
                 if Instant::now() >= next_report {
                     next_report = Instant::now() + REPORT_EVERY;
                     tracing::warn!(%peer, most = self.address_max, "an address has too many connections; more are refused");
@@ -106,7 +106,7 @@ impl Server {
                 continue;
             };
             let (router, tls, stop) = (self.router.clone(), self.tls.clone(), stop.clone());
-            connections.spawn(serve_stream(stream, peer, seat, router, tls, stop));
+            connections.spawn(serve_stream(stream, peer, permit, router, tls, stop));
         }
         connections.close();
         if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
@@ -126,7 +126,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
 async fn serve_stream(
     stream: TcpStream,
     peer: SocketAddr,
-    seat: Seat,
+    permit: ConnectionPermit,
     router: Router,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
@@ -138,9 +138,9 @@ async fn serve_stream(
     }
     let stream = RestartAfterIdle::new(stream);
     let patience = Patience { hello: HELLO_TIMEOUT, idle: IDLE };
-    let Some(tls) = tls else { return serve_connection(stream, (peer, seat), router, stop, patience).await };
+    let Some(tls) = tls else { return serve_connection(stream, (peer, permit), router, stop, patience).await };
     match tokio::time::timeout(HELLO_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve_connection(stream, (peer, seat), router, stop, patience).await,
+        Ok(Ok(stream)) => serve_connection(stream, (peer, permit), router, stop, patience).await,
         Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
@@ -155,7 +155,7 @@ struct Patience {
 
 async fn serve_connection<S>(
     stream: S,
-    (peer, seat): (SocketAddr, Seat),
+    (peer, permit): (SocketAddr, ConnectionPermit),
     router: Router,
     stop: CancellationToken,
     patience: Patience,
@@ -167,7 +167,7 @@ async fn serve_connection<S>(
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         // One that becomes a WebSocket outlives what is served here.
-        request.extensions_mut().insert(seat.clone());
+        request.extensions_mut().insert(permit.clone());
         request.map(axum::body::Body::new)
     });
     let service = tower::service_fn(move |request| begun.follow(service.clone().oneshot(request)));
@@ -230,7 +230,7 @@ mod tests {
     const PATIENT: Duration = Duration::from_secs(3600);
 
     async fn served(stream: tokio::io::DuplexStream, router: Router, patience: Patience) {
-        let peer = (SocketAddr::from(([127, 0, 0, 1], 1)), super::super::seats::tests::seat().await);
+        let peer = (SocketAddr::from(([127, 0, 0, 1], 1)), super::super::connections::tests::permit().await);
         serve_connection(stream, peer, router, CancellationToken::new(), patience).await;
     }
 

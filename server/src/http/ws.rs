@@ -25,7 +25,7 @@ use crate::auth::{self, Permission};
 use crate::changes::feed::Feed;
 use crate::db::Backend;
 use crate::error::ApiError;
-use crate::http::seats::Seat;
+use crate::http::connections::ConnectionPermit;
 use crate::nodes::ClusterEvent;
 use crate::time::now_seconds;
 
@@ -57,7 +57,7 @@ pub async fn events(
     State(app): State<AppState>,
     headers: HeaderMap,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
-    seat: Option<Extension<Seat>>,
+    permit: Option<Extension<ConnectionPermit>>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|_| ApiError::invalid("the parameters are topics, since and token"))?;
@@ -75,7 +75,7 @@ pub async fn events(
     let upgrade = upgrade.max_message_size(MESSAGE_MAX).max_frame_size(MESSAGE_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {
         serve(app, Connection { socket, topics }, token, since).await;
-        drop(seat);
+        drop(permit);
     }))
 }
 

@@ -13,33 +13,33 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accounts::limits;
 
-/// Who has how many connections.
+/// Counts the connections of each address and bounds them.
 #[derive(Clone)]
-pub(super) struct Seats {
+pub(super) struct ConnectionLimiter {
     most: usize,
     taken: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// One connection, and whatever became of it, until the last of these is dropped.
+/// Lets one connection be there, and whatever became of it, until the last clone is dropped.
 #[derive(Clone)]
-pub struct Seat {
-    _place: Arc<Place>,
+pub struct ConnectionPermit {
+    _slot: Arc<Slot>,
 }
 
-struct Place {
-    seats: Seats,
+struct Slot {
+    limiter: ConnectionLimiter,
     address: String,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Seats {
+impl ConnectionLimiter {
     /// At most so many for each address.
     pub(super) fn new(most: usize) -> Self {
         Self { most, taken: Arc::default() }
     }
 
-    /// A place for a connection; none if its address has its share already.
-    pub(super) fn take(&self, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Seat> {
+    /// A permit for a connection; none if its address has its share already.
+    pub(super) fn take(&self, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<ConnectionPermit> {
         let address = limits::address(peer);
         let mut taken = self.locked();
         let count = taken.entry(address.clone()).or_default();
@@ -47,7 +47,7 @@ impl Seats {
             return None;
         }
         *count += 1;
-        Some(Seat { _place: Arc::new(Place { seats: self.clone(), address, _permit: permit }) })
+        Some(ConnectionPermit { _slot: Arc::new(Slot { limiter: self.clone(), address, _permit: permit }) })
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, usize>> {
@@ -55,9 +55,9 @@ impl Seats {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.seats.locked();
+        let mut taken = self.limiter.locked();
         if let Some(count) = taken.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -131,30 +131,31 @@ impl HttpBody for Followed {
 pub(super) mod tests {
     use super::*;
 
-    async fn permit() -> OwnedSemaphorePermit {
+    async fn semaphore_permit() -> OwnedSemaphorePermit {
         Arc::new(tokio::sync::Semaphore::new(1)).acquire_owned().await.unwrap()
     }
 
-    /// A place where there is room.
-    pub(crate) async fn seat() -> Seat {
-        Seats::new(1).take([127, 0, 0, 1].into(), permit().await).unwrap()
+    /// A permit where there is room.
+    pub(crate) async fn permit() -> ConnectionPermit {
+        ConnectionLimiter::new(1).take([127, 0, 0, 1].into(), semaphore_permit().await).unwrap()
     }
 
     #[tokio::test]
     async fn an_address_has_its_share_and_gets_it_back() {
-        let (seats, [one, other]) = (Seats::new(2), [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])]);
-        let first = seats.take(one, permit().await).unwrap();
-        let second = seats.take(one, permit().await).unwrap();
-        assert!(seats.take(one, permit().await).is_none());
-        let third = seats.take(other, permit().await).unwrap();
+        let (limiter, [one, other]) =
+            (ConnectionLimiter::new(2), [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])]);
+        let first = limiter.take(one, semaphore_permit().await).unwrap();
+        let second = limiter.take(one, semaphore_permit().await).unwrap();
+        assert!(limiter.take(one, semaphore_permit().await).is_none());
+        let third = limiter.take(other, semaphore_permit().await).unwrap();
         // A WebSocket goes on.
         let kept = first.clone();
         drop(first);
-        assert!(seats.take(one, permit().await).is_none());
+        assert!(limiter.take(one, semaphore_permit().await).is_none());
         drop(kept);
-        assert!(seats.take(one, permit().await).is_some());
+        assert!(limiter.take(one, semaphore_permit().await).is_some());
         drop((second, third));
-        assert!(seats.locked().is_empty());
+        assert!(limiter.locked().is_empty());
     }
 
     #[tokio::test]
