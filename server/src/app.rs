@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Sessions;
 use crate::changes::Bus;
-use crate::config::{Config, ConfigError, Part};
+use crate::config::{Config, ConfigError, ProcessRole};
 use crate::db::{Db, DbError};
 use crate::http::throttle::Throttle;
 use crate::keys::KeyError;
 use crate::ledger;
-use crate::mail::Post;
+use crate::mail::Mailer;
 use crate::network::Network;
 use crate::tokens::Tokens;
 use crate::tree::buckets::WriterCache;
@@ -32,8 +32,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Who asked how often.
     pub throttle: Throttle,
-    /// The post office.
-    pub post: Post,
+    /// Sends letters to people.
+    pub mailer: Mailer,
     /// The storage network.
     pub network: Network,
     /// Tells those who watch what changed.
@@ -65,27 +65,27 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: Config) -> Result<AppState, StartError> {
-        let post = Post::open(&config)?;
-        Self::open_with(config, post).await
+        let mailer = Mailer::open(&config)?;
+        Self::open_with(config, mailer).await
     }
 
-    /// As [`App::open`], with a post office of the caller's choice.
+    /// As [`App::open`], with a mailer of the caller's choice.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open_with(config: Config, post: Post) -> Result<AppState, StartError> {
+    pub async fn open_with(config: Config, mailer: Mailer) -> Result<AppState, StartError> {
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
-        let network = match config.part {
-            Part::All | Part::Gateway | Part::Rebalancer => {
+        let network = match config.role {
+            ProcessRole::All | ProcessRole::Gateway | ProcessRole::Rebalancer => {
                 Network::open(&db, &config.data_dir, (&config).into()).await?
             }
-            Part::Identity => Network::open_silent(&db, (&config).into()).await?,
+            ProcessRole::Identity => Network::open_silent(&db, (&config).into()).await?,
         };
         ledger::begin(&db, (&config).into()).await?;
         let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
         let throttle = Throttle::new(config.account_calls_per_second);
         let (changes, writers) = (Bus::default(), WriterCache::default());
-        Ok(Arc::new(Self { config, db, tokens, sessions, throttle, post, network, changes, writers, shutdown }))
+        Ok(Arc::new(Self { config, db, tokens, sessions, throttle, mailer, network, changes, writers, shutdown }))
     }
 }

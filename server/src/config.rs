@@ -105,9 +105,9 @@ pub struct JwtConfig {
     pub skip_issuer_validation: bool,
 }
 
-/// What a process serves.
+/// The role of a process: what it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum ProcessRole {
     /// Everything.
     All,
     /// Users and nodes, without regular work: rebalancers on the same PostgreSQL do that.
@@ -126,8 +126,8 @@ const IDENTITY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 /// The server's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What this process serves.
-    pub part: Part,
+    /// The role of this process.
+    pub role: ProcessRole,
     /// Folder of everything the server keeps.
     pub data_dir: PathBuf,
     /// Where users come in.
@@ -243,16 +243,16 @@ impl Config {
         let data_dir = options.data_dir()?;
         let database = database(&options, &data_dir)?;
         let seconds = Duration::from_secs;
-        let part = match options.role()?.as_str() {
-            "all" => Part::All,
-            "gateway" => Part::Gateway,
-            "identity" => Part::Identity,
-            "rebalancer" => Part::Rebalancer,
+        let role = match options.role()?.as_str() {
+            "all" => ProcessRole::All,
+            "gateway" => ProcessRole::Gateway,
+            "identity" => ProcessRole::Identity,
+            "rebalancer" => ProcessRole::Rebalancer,
             _ => return Err(invalid("role", "must be all, gateway, identity or rebalancer")),
         };
-        let identity = options.identity.or((part == Part::Identity).then_some(IDENTITY));
+        let identity = options.identity.or((role == ProcessRole::Identity).then_some(IDENTITY));
         let config = Self {
-            part,
+            role,
             http: options.http()?,
             grpc: options.grpc()?,
             identity,
@@ -318,17 +318,17 @@ impl Config {
     /// chooses the port.
     #[must_use]
     pub fn node_port(&self) -> Option<u16> {
-        let serves_nodes = matches!(self.part, Part::All | Part::Gateway);
+        let serves_nodes = matches!(self.role, ProcessRole::All | ProcessRole::Gateway);
         (serves_nodes && !self.behind_proxy).then_some(self.grpc.port()).filter(|port| *port != 0)
     }
 
     /// Where this process listens, by option.
     fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
         let listeners = [("http", Some(self.http)), ("grpc", Some(self.grpc)), ("identity", self.identity)];
-        let listeners = match self.part {
-            Part::All | Part::Gateway => &listeners[..],
-            Part::Identity => &listeners[2..],
-            Part::Rebalancer => &listeners[..1],
+        let listeners = match self.role {
+            ProcessRole::All | ProcessRole::Gateway => &listeners[..],
+            ProcessRole::Identity => &listeners[2..],
+            ProcessRole::Rebalancer => &listeners[..1],
         };
         listeners.iter().filter_map(|(name, address)| Some((*name, (*address)?))).collect()
     }
@@ -362,7 +362,7 @@ impl Config {
         if self.account_calls_per_second == 0 {
             return Err(invalid("account-calls-per-second", "must be at least 1"));
         }
-        if self.part == Part::Identity {
+        if self.role == ProcessRole::Identity {
             // Otherwise it would have accounts and tokens of its own, which nobody else accepts.
             if !matches!(self.database.location, Location::Postgres(_)) {
                 return Err(invalid(
@@ -377,7 +377,7 @@ impl Config {
         if self.repair_tasks_per_node == 0 {
             return Err(invalid("repair-tasks-per-node", "must be at least 1; --repair-tasks=0 pauses repairs"));
         }
-        if matches!(self.part, Part::Gateway | Part::Rebalancer)
+        if matches!(self.role, ProcessRole::Gateway | ProcessRole::Rebalancer)
             && !matches!(self.database.location, Location::Postgres(_))
         {
             return Err(invalid(

@@ -41,7 +41,7 @@ pub async fn run(app: AppState) {
         }
         // Twice the interval, so that a server that is held up does not lose it to another one every time.
         let life = crate::time::nanos(every.saturating_mul(2).max(LEASE_LEAST));
-        let (leases, now) = (&app.network.leases, now_ns());
+        let (leases, now) = (&app.network.job_leases, now_ns());
         match leases.hold(LEASE, now, life).await {
             Ok(Some(_)) => {}
             // Another server does it.

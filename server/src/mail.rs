@@ -1,6 +1,6 @@
 //! Mail: letters to people, kept in the database until they are sent.
 //!
-//! Whoever wants a letter sent calls [`enqueue`] inside its transaction and [`Post::wake`] after it; a task of its own ([`deliver`])
+//! Whoever wants a letter sent calls [`enqueue`] inside its transaction and [`Mailer::wake`] after it; a task of its own ([`deliver`])
 //! then sends it, again and again until it is accepted or of no use any more. So no request waits for a mail server, and no letter
 //! is lost or sent for something that was rolled back. The text is written when it is sent: no one-time code lies in the database.
 
@@ -30,37 +30,37 @@ pub use self::letter::{CODE_LIFETIME, EMAIL_CODE_LIFETIME, Letter, Notice};
 pub struct MailError(String);
 
 /// A way to send letters.
-pub trait Carrier: Send + Sync {
+pub trait MailTransport: Send + Sync {
     /// Sends one; returning means that it was accepted.
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), MailError>>;
 }
 
-/// The server's post office.
-pub struct Post {
-    carrier: Box<dyn Carrier>,
+/// Sends the letters of the queue.
+pub struct Mailer {
+    transport: Box<dyn MailTransport>,
     sender: Mailbox,
     waiting: Notify,
 }
 
-impl Post {
+impl Mailer {
     /// As configured.
     ///
     /// # Errors
     /// [`ConfigError`] for a sender that is no address, an outbox that cannot be made, or a mail server without a valid name.
     pub fn open(config: &Config) -> Result<Self, ConfigError> {
-        let carrier: Box<dyn Carrier> = match &config.mail {
+        let transport: Box<dyn MailTransport> = match &config.mail {
             MailRoute::Outbox(folder) => Box::new(outbox::Outbox::open(folder)?),
             MailRoute::Smtp(smtp) => Box::new(smtp::Smtp::new(smtp)?),
         };
-        Self::with(carrier, &config.mail_from)
+        Self::with(transport, &config.mail_from)
     }
 
-    /// With a carrier of the caller's choice.
+    /// With a transport of the caller's choice.
     ///
     /// # Errors
     /// [`ConfigError`] for a sender that is no address.
-    pub fn with(carrier: Box<dyn Carrier>, sender: &str) -> Result<Self, ConfigError> {
-        Ok(Self { carrier, sender: self::sender(sender)?, waiting: Notify::new() })
+    pub fn with(transport: Box<dyn MailTransport>, sender: &str) -> Result<Self, ConfigError> {
+        Ok(Self { transport, sender: self::sender(sender)?, waiting: Notify::new() })
     }
 
     /// Says that letters were put in.

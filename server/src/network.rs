@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audits::AuditOptions;
-use crate::config::{Config, Part};
+use crate::config::{Config, ProcessRole};
 use crate::db::Db;
-use crate::jobs::lease::Leases;
+use crate::jobs::lease::JobLeases;
 use crate::keys::{self, KeyError, ServerKeys};
 use crate::nodes::registry::Patience;
 use crate::nodes::{NetworkOptions, Registry, rows, watch};
@@ -29,8 +29,8 @@ pub struct Network {
     pub options: NetworkOptions,
     /// For whom tasks wait.
     pub repair: Waiting,
-    /// Which jobs this server runs.
-    pub leases: Leases,
+    /// The leases of jobs that only one server may run.
+    pub job_leases: JobLeases,
 }
 
 impl Network {
@@ -65,8 +65,9 @@ impl Network {
         );
         let placements = Placements::load(db.clone(), Arc::clone(&keys), registry.clone(), options).await?;
         let repair = Waiting::default();
-        let leases = if options.regular_work { Leases::of_server(db.clone()) } else { Leases::abstaining(db.clone()) };
-        Ok(Self { keys, registry, placements: Arc::new(placements), options, repair, leases })
+        let job_leases =
+            if options.regular_work { JobLeases::of_server(db.clone()) } else { JobLeases::abstaining(db.clone()) };
+        Ok(Self { keys, registry, placements: Arc::new(placements), options, repair, job_leases })
     }
 
     /// Starts watching the nodes, and keeps them told of this server's keys.
@@ -97,7 +98,7 @@ impl From<&Config> for NetworkOptions {
                 recheck: config.node_audit_recheck,
                 ..AuditOptions::default()
             },
-            regular_work: config.part != Part::Gateway,
+            regular_work: config.role != ProcessRole::Gateway,
         }
     }
 }

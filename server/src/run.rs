@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use crate::app::{App, AppState, StartError};
 use crate::backup::copy;
 use crate::backup::ship::{ShipError, ShipOptions, Shipper};
-use crate::config::{Config, Part};
+use crate::config::{Config, ProcessRole};
 use crate::db::Location;
 use crate::http::server::Server;
 use crate::http::{router, tls};
@@ -265,15 +265,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     allow_open_files();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (print_ready, part) = (config.print_ready, config.part);
+    let (print_ready, role) = (config.print_ready, config.role);
     let ended = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    match part {
-        Part::All | Part::Gateway => {
+    match role {
+        ProcessRole::All | ProcessRole::Gateway => {
             let running = Running::start(config).await?;
             if print_ready {
                 let addresses =
@@ -283,7 +283,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             ended.await;
             running.stop().await;
         }
-        Part::Rebalancer => {
+        ProcessRole::Rebalancer => {
             let running = Rebalancer::start(config).await?;
             if print_ready {
                 print_ready_line(&running.app, &[("http", Some(running.address))])?;
@@ -291,7 +291,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             ended.await;
             running.stop().await;
         }
-        Part::Identity => {
+        ProcessRole::Identity => {
             let running = IdentityServer::start(config).await?;
             if print_ready {
                 print_ready_line(&running.app, &[("identity", Some(running.address))])?;

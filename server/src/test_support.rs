@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::accounts::plan::Plan;
 use crate::app::{App, AppState};
-use crate::config::{Config, JwtConfig, MailRoute, Part, Secret};
+use crate::config::{Config, JwtConfig, MailRoute, ProcessRole, Secret};
 use crate::db::{Db, DbConfig, Location};
 
 /// Names the PostgreSQL server for tests, for example `postgres://user:password@localhost/database`.
@@ -21,7 +21,7 @@ pub fn config(folder: &Path) -> Config {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let location = Location::Sqlite(folder.join("cyx.db"));
     Config {
-        part: Part::All,
+        role: ProcessRole::All,
         domain: "cyx.test".into(),
         account_calls_per_second: 3000,
         data_dir: folder.to_owned(),
@@ -148,12 +148,12 @@ impl TestApp {
     ///
     /// # Panics
     /// If there is no database to be had.
-    pub async fn with_carrier(carrier: Box<dyn crate::mail::Carrier>) -> Self {
+    pub async fn with_mail_transport(transport: Box<dyn crate::mail::MailTransport>) -> Self {
         let place = Place::new().await;
         let mut config = config(place.folder.path());
         config.database.location = place.location();
-        let post = crate::mail::Post::with(carrier, &config.mail_from).expect("the sender is an address");
-        let app = App::open_with(config, post).await.expect("the test server opens");
+        let mailer = crate::mail::Mailer::with(transport, &config.mail_from).expect("the sender is an address");
+        let app = App::open_with(config, mailer).await.expect("the test server opens");
         Self { app, place }
     }
 

@@ -197,7 +197,7 @@ pub async fn replace(
         Box::pin(async move { swap(c, &asker, &new, &signing_key, &confirmation, settings).await })
     })
     .await?;
-    app.post.wake();
+    app.mailer.wake();
     let Done { epoch, changes } = outcome?;
     for (bucket, changes) in changes {
         app.changes.publish_changes(bucket, changes);

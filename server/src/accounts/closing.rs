@@ -132,7 +132,7 @@ async fn erase(app: &App, account: AccountId) -> Result<(), TreeError> {
         .await?;
     app.sessions.forget_account(account);
     if erased {
-        app.post.wake();
+        app.mailer.wake();
         tracing::info!(%account, "an account was erased");
     }
     Ok(())

@@ -46,7 +46,7 @@ where
     T: Send + 'static,
 {
     let outcome = app.db.write::<_, DbError, _>(job).await?;
-    app.post.wake();
+    app.mailer.wake();
     outcome
 }
 
@@ -61,7 +61,7 @@ where
     T: Send + 'static,
 {
     let outcome = auth::write_and_forget(app, forget, job).await?;
-    app.post.wake();
+    app.mailer.wake();
     outcome
 }
 

@@ -106,7 +106,7 @@ pub async fn confirm(app: &App, caller: &Caller, codes: Codes, ip: IpAddr) -> Re
             Box::pin(async move { change(c, &asker, &codes).await })
         })
         .await;
-    app.post.wake();
+    app.mailer.wake();
     match changed {
         // Somebody registered the address at the same moment.
         Err(error) if error.is_unique_violation() => Err(taken()),

@@ -136,7 +136,7 @@ pub async fn register(app: &App, registration: Registration, ip: IpAddr) -> Resu
         })
         .await?;
     outcome?;
-    app.post.wake();
+    app.mailer.wake();
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use cyx_core::ids::{AccountId, NodeId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::probe::{Auditor, Manners, Outcome};
+use super::probe::{Auditor, Outcome, ProbeOptions};
 use super::rows::{self, Record};
 use super::sample;
 use super::score::Standing;
@@ -58,9 +58,9 @@ pub async fn reinstate(app: &App, node: NodeId, admin: AccountId, ip: IpAddr) ->
             "nothing is on this node any more that it could prove: it can join anew with an empty folder",
         ));
     }
-    let manners =
-        Manners { allow_loopback: network.options.allow_colocated, patience: network.options.audits.patience };
-    let outcomes = Auditor::default().ask(&network.keys, &record, &slices, manners).await;
+    let probing =
+        ProbeOptions { allow_loopback: network.options.allow_colocated, patience: network.options.audits.patience };
+    let outcomes = Auditor::default().ask(&network.keys, &record, &slices, probing).await;
     if let Some(failed) = outcomes.iter().find(|outcome| **outcome != Outcome::Passed) {
         let proven = outcomes.iter().filter(|outcome| **outcome == Outcome::Passed).count();
         let message =

@@ -14,7 +14,7 @@ use cyx_core::proof::GROUP;
 use futures_util::stream::{StreamExt as _, iter};
 
 use super::AuditOptions;
-use super::probe::{Auditor, Manners, Outcome, QUESTIONS_MAX};
+use super::probe::{Auditor, Outcome, ProbeOptions, QUESTIONS_MAX};
 use super::round::{Summary, announce, count, nanoseconds, tidy, write_down};
 use super::rows::{self, Recheck};
 use super::sample::{self, Slice};
@@ -53,11 +53,11 @@ pub async fn any(app: &App) -> Result<bool, DbError> {
 pub async fn follow(app: &App, auditor: &Auditor, options: &AuditOptions, now: i64) -> Result<Summary, ApiError> {
     let network = &app.network;
     let questions = prepare(app, options, now).await?;
-    let manners = Manners { allow_loopback: network.options.allow_colocated, patience: options.patience };
+    let probing = ProbeOptions { allow_loopback: network.options.allow_colocated, patience: options.patience };
     let answers: Vec<(NodeId, Vec<Asked>)> = iter(questions)
         .map(|Questions { node, chunks }| async move {
             let slices: Vec<Slice> = chunks.iter().flat_map(|(_, slices)| slices.iter().cloned()).collect();
-            let outcomes = auditor.ask(&network.keys, &node, &slices, manners).await;
+            let outcomes = auditor.ask(&network.keys, &node, &slices, probing).await;
             (node.id, conclude(chunks, &outcomes))
         })
         .buffer_unordered(NODES_AT_A_TIME)

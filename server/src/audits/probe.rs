@@ -95,7 +95,7 @@ impl Default for Auditor {
 
 /// How nodes are found and how long they may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Manners {
+pub struct ProbeOptions {
     /// Whether loopback addresses are dialled.
     pub allow_loopback: bool,
     /// For the connection with its proof of possession, and again for each answer.
@@ -108,9 +108,15 @@ impl Auditor {
     /// A node that cannot be reached fails in all of it. One that was reached and breaks off refuses what it was asked just then: it could
     /// otherwise be away for whatever it lost. The rest is asked over a new connection, also of one that kept the server waiting; if there is
     /// none, or that happened too often, the node is away for the rest: nothing that it was not asked is held against it.
-    pub async fn ask(&self, keys: &ServerKeys, node: &NodeRecord, slices: &[Slice], manners: Manners) -> Vec<Outcome> {
+    pub async fn ask(
+        &self,
+        keys: &ServerKeys,
+        node: &NodeRecord,
+        slices: &[Slice],
+        options: ProbeOptions,
+    ) -> Vec<Outcome> {
         let slices = slices.get(..QUESTIONS_MAX).unwrap_or(slices);
-        let mut client = match self.connect_in_time(node, manners).await {
+        let mut client = match self.connect_in_time(node, options).await {
             Ok(client) => client,
             Err(outcome) => return vec![outcome; slices.len()],
         };
@@ -119,7 +125,7 @@ impl Auditor {
         let mut outcomes = Vec::with_capacity(slices.len());
         for slice in slices {
             let tag = keys.tag(node.id, slice.bucket);
-            let answer = tokio::time::timeout(manners.patience, prove(&mut client, &grant, tag, slice));
+            let answer = tokio::time::timeout(options.patience, prove(&mut client, &grant, tag, slice));
             let outcome = answer.await.unwrap_or(Outcome::TimedOut);
             outcomes.push(if outcome == Outcome::Offline { Outcome::Refused } else { outcome });
             if outcomes.len() == slices.len() {
@@ -131,7 +137,7 @@ impl Auditor {
                 _ => continue,
             }
             let again = if interruptions < INTERRUPTIONS_MAX && waits < WAITS_MAX {
-                self.connect_in_time(node, manners).await
+                self.connect_in_time(node, options).await
             } else {
                 Err(outcome)
             };
@@ -147,16 +153,16 @@ impl Auditor {
     async fn connect_in_time(
         &self,
         node: &NodeRecord,
-        manners: Manners,
+        options: ProbeOptions,
     ) -> Result<ChunkServiceClient<Channel>, Outcome> {
-        let connecting = tokio::time::timeout(manners.patience, self.connect(node, manners));
+        let connecting = tokio::time::timeout(options.patience, self.connect(node, options));
         // Nobody was there to be asked, as behind a firewall that drops what comes.
         connecting.await.unwrap_or(Err(Outcome::Offline))
     }
 
-    async fn connect(&self, node: &NodeRecord, manners: Manners) -> Result<ChunkServiceClient<Channel>, Outcome> {
+    async fn connect(&self, node: &NodeRecord, options: ProbeOptions) -> Result<ChunkServiceClient<Channel>, Outcome> {
         let found: SocketAddr =
-            address::resolve(&node.address, node.tls, manners.allow_loopback).await.map_err(|_| Outcome::Offline)?;
+            address::resolve(&node.address, node.tls, options.allow_loopback).await.map_err(|_| Outcome::Offline)?;
         let mut client = dial::open(found, node.public_key, node.tls, MESSAGE_MAX).await.map_err(|error| {
             tracing::debug!(node = %node.id, %error, "a node cannot be reached for its audit");
             match error {

@@ -14,7 +14,7 @@ use futures_util::stream::{StreamExt as _, iter};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::probe::{Auditor, Manners, Outcome, QUESTIONS_MAX};
+use super::probe::{Auditor, Outcome, ProbeOptions, QUESTIONS_MAX};
 use super::rows::{self, Recheck};
 use super::sample::{self, Slice};
 use super::score::Standing;
@@ -109,7 +109,7 @@ pub async fn run(app: AppState) {
         if !is_round && !hints::any(&app).await.unwrap_or(false) {
             continue;
         }
-        let (leases, now) = (&app.network.leases, now_ns());
+        let (leases, now) = (&app.network.job_leases, now_ns());
         match leases.hold(LEASE, now, life).await {
             Ok(Some(_)) => {}
             // Another server does it.
@@ -157,11 +157,11 @@ pub async fn round(app: &App, auditor: &Auditor, options: &AuditOptions, now: i6
     let began = Instant::now();
     let network = &app.network;
     let questions = prepare(app, options, now).await?;
-    let manners = Manners { allow_loopback: network.options.allow_colocated, patience: options.patience };
+    let probing = ProbeOptions { allow_loopback: network.options.allow_colocated, patience: options.patience };
     let mut answers: Vec<(NodeId, Vec<Asked>)> = iter(questions)
         .map(|questions| async move {
             let slices: Vec<Slice> = questions.asked.iter().map(|(slice, _)| slice.clone()).collect();
-            let outcomes = auditor.ask(&network.keys, &questions.node, &slices, manners).await;
+            let outcomes = auditor.ask(&network.keys, &questions.node, &slices, probing).await;
             let asked = questions.asked.into_iter().zip(outcomes);
             let asked = asked.map(|((slice, earlier), outcome)| Asked { slice, earlier, outcome }).collect();
             (questions.node.id, asked)

@@ -181,7 +181,7 @@ fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
     assert!(with(Some(&url), None, None).is_err(), "a secret of its own is nobody else's");
     assert!(with(Some(&url), Some(&secret), Some("0.0.0.0:3002")).is_err(), "plain text off loopback");
     let config = with(Some(&url), Some(&secret), None).unwrap();
-    assert_eq!((config.part, config.identity), (Part::Identity, Some("127.0.0.1:3002".parse().unwrap())));
+    assert_eq!((config.role, config.identity), (ProcessRole::Identity, Some("127.0.0.1:3002".parse().unwrap())));
     assert_eq!(config.node_port(), None, "others serve nodes");
     assert!(resolve(|options| options.role = Some("half".into())).is_err());
     assert!(
@@ -195,7 +195,7 @@ fn the_identity_part_alone_needs_what_it_shares_with_the_others() {
         // It has one listener, whatever is said of others.
         (options.http, options.grpc) = (loopback, loopback);
     });
-    assert_eq!(rebalancer.unwrap().part, Part::Rebalancer);
+    assert_eq!(rebalancer.unwrap().role, ProcessRole::Rebalancer);
     assert_eq!(resolve(|_| {}).unwrap().identity, None);
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::{Config, ConfigError, MailRoute, Part, invalid};
+use super::{Config, ConfigError, MailRoute, ProcessRole, invalid};
 use crate::app::StartError;
 use crate::backup::ship::{self, ShipError};
 use crate::db::{Db, Location};
@@ -57,7 +57,7 @@ impl Config {
         self.tls.as_ref().map(tls::load).transpose()?;
         tokens::try_secret(self)?;
         folder(&self.data_dir)?;
-        if self.part != Part::Identity {
+        if self.role != ProcessRole::Identity {
             look(&self.data_dir)?;
         }
         match &self.mail {
@@ -68,7 +68,7 @@ impl Config {
             folder(payouts)?;
         }
         match (&self.ship_wal, &self.database.location) {
-            (Some(_), _) if matches!(self.part, Part::Identity | Part::Rebalancer) => {}
+            (Some(_), _) if matches!(self.role, ProcessRole::Identity | ProcessRole::Rebalancer) => {}
             (Some(shipped), Location::Sqlite(_)) => folder(shipped)?,
             (Some(_), Location::Postgres(_)) => {
                 return Err(invalid("ship-wal", "is for the embedded database; PostgreSQL has tools of its own").into());
@@ -149,7 +149,7 @@ mod tests {
             let error = busy.try_start().await.unwrap_err();
             assert!(matches!(error, RunError::Listen { address: found, .. } if found == address), "{error}");
         }
-        let elsewhere = Config { part: Part::Rebalancer, grpc: address, ..free.clone() };
+        let elsewhere = Config { role: ProcessRole::Rebalancer, grpc: address, ..free.clone() };
         elsewhere.try_start().await.unwrap();
         assert!(!free.data_dir.exists());
 

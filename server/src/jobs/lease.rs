@@ -1,4 +1,4 @@
-//! Which server runs a job that must run once.
+//! Leases of background jobs: which server runs a job that must run once.
 //!
 //! A lease is a row with a holder and an end. Whoever has it renews it in time; when it is over, another server may take it, and the
 //! *fencing number* grows. A holder that was held up for too long finds out when it writes: [`check`] stands at the beginning of every
@@ -49,9 +49,9 @@ impl From<JobError> for ApiError {
     }
 }
 
-/// Leases of one server.
+/// Leases of background jobs that one server holds. Placements are leased by [`crate::placement::lease`], which has nothing to do with these.
 #[derive(Clone)]
-pub struct Leases {
+pub struct JobLeases {
     db: Db,
     holder: [u8; 16],
     /// Whether it takes any.
@@ -59,7 +59,7 @@ pub struct Leases {
     held: Arc<Mutex<Vec<(Held, i64)>>>,
 }
 
-impl Leases {
+impl JobLeases {
     /// For a server that begins now. An embedded database has one server, which need not wait for what it held before a crash.
     #[must_use]
     pub fn of_server(db: Db) -> Self {
@@ -185,8 +185,8 @@ mod tests {
 
     const LIFE: i64 = 1000;
 
-    fn server(db: &Db) -> Leases {
-        Leases { holder: random_bytes(), ..Leases::of_server(db.clone()) }
+    fn server(db: &Db) -> JobLeases {
+        JobLeases { holder: random_bytes(), ..JobLeases::of_server(db.clone()) }
     }
 
     async fn may_write(db: &Db, held: Held) -> bool {
@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn who_abstains_takes_nothing() {
         let test = TestDb::new().await;
-        assert_eq!(Leases::abstaining(test.db.clone()).hold("job", 0, LIFE).await.unwrap(), None);
+        assert_eq!(JobLeases::abstaining(test.db.clone()).hold("job", 0, LIFE).await.unwrap(), None);
         assert!(server(&test.db).hold("job", 0, LIFE).await.unwrap().is_some());
     }
 

@@ -32,7 +32,7 @@ pub async fn deliver(app: std::sync::Arc<App>) {
             continue;
         }
         tokio::select! {
-            () = app.post.waiting.notified() => {}
+            () = app.mailer.waiting.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
             () = app.shutdown.cancelled() => {}
         }
@@ -91,8 +91,8 @@ async fn take(connection: &mut Conn) -> Result<Vec<Taken>, DbError> {
 async fn send(app: &App, taken: &Taken) -> Result<(), super::MailError> {
     let letter = Letter::from_columns(&taken.kind, &taken.detail)
         .ok_or_else(|| super::MailError("a letter of an unknown kind".into()))?;
-    let message = letter.write(&app.post.sender, &taken.recipient, &app.tokens)?;
-    app.post.carrier.send(&message).await?;
+    let message = letter.write(&app.mailer.sender, &taken.recipient, &app.tokens)?;
+    app.mailer.transport.send(&message).await?;
     metrics::counter!("cyx_mails_total").increment(1);
     Ok(())
 }

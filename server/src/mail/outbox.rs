@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use lettre::Message;
 
-use super::{Carrier, MailError};
+use super::{MailError, MailTransport};
 use crate::config::ConfigError;
 use crate::time::now_ns;
 
@@ -39,7 +39,7 @@ impl Outbox {
     }
 }
 
-impl Carrier for Outbox {
+impl MailTransport for Outbox {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), MailError>> {
         let written = self.write(message);
         std::future::ready(written.map_err(|error| MailError(format!("{}: {error}", self.folder.display())))).boxed()

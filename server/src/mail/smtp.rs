@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::{Carrier, MailError};
+use super::{MailError, MailTransport};
 use crate::config::{ConfigError, SmtpConfig, SmtpSecurity};
 
 /// How long the mail server may take for a step.
@@ -33,7 +33,7 @@ impl Smtp {
     }
 }
 
-impl Carrier for Smtp {
+impl MailTransport for Smtp {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), MailError>> {
         Box::pin(async move {
             // `send` consumes its message.

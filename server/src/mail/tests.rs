@@ -61,7 +61,7 @@ async fn a_code_stands_alone_on_a_line_and_not_in_the_subject_or_the_database() 
 /// A mail server that is down until told otherwise.
 struct Moody(Arc<AtomicBool>);
 
-impl Carrier for Moody {
+impl MailTransport for Moody {
     fn send<'a>(&'a self, _: &'a Message) -> BoxFuture<'a, Result<(), MailError>> {
         let up = self.0.load(Ordering::SeqCst);
         Box::pin(async move { if up { Ok(()) } else { Err(MailError("no answer".into())) } })
@@ -71,7 +71,7 @@ impl Carrier for Moody {
 #[tokio::test]
 async fn a_letter_waits_while_the_mail_server_is_down() {
     let up = Arc::new(AtomicBool::new(false));
-    let test = TestApp::with_carrier(Box::new(Moody(Arc::clone(&up)))).await;
+    let test = TestApp::with_mail_transport(Box::new(Moody(Arc::clone(&up)))).await;
     put(&test.app, Letter::AlreadyRegistered).await;
     assert_eq!(deliver_batch(&test.app).await.unwrap(), 1);
     assert_eq!(waiting(&test.app).await, 1);
@@ -159,7 +159,7 @@ async fn every_letter_has_plain_text_and_html_and_a_code_in_its_text_only() {
         Letter::NewAddressCode { challenge },
     ];
     for (index, letter) in letters.into_iter().enumerate() {
-        let message = letter.write(&test.app.post.sender, "ada@example.org", &test.app.tokens).unwrap().formatted();
+        let message = letter.write(&test.app.mailer.sender, "ada@example.org", &test.app.tokens).unwrap().formatted();
         let text = String::from_utf8(message).unwrap();
         let code = &codes[index / 3];
         assert_eq!(text.lines().filter(|line| line.trim() == code).count(), 1, "{text}");

@@ -94,7 +94,7 @@ impl Worker {
     pub async fn step(&mut self, now: i64) -> Result<Step, JobError> {
         let mut step = Step::default();
         // What lies on a large node takes longer to queue than the lease lives.
-        let leases = self.app.network.leases.clone();
+        let leases = self.app.network.job_leases.clone();
         let outcome = leases.keep(LEASE, now, LEASE_NS, self.work(now, &mut step)).await;
         // Also when something failed: what was planned before waits for its nodes.
         let mut read = self.app.db.read().await?;
@@ -106,7 +106,7 @@ impl Worker {
     async fn work(&mut self, now: i64, step: &mut Step) -> Result<(), JobError> {
         let app = self.app.clone();
         let (db, network) = (&app.db, &app.network);
-        let Some(held) = network.leases.hold(LEASE, now, LEASE_NS).await? else {
+        let Some(held) = network.job_leases.hold(LEASE, now, LEASE_NS).await? else {
             // Whoever takes over looks at everything anew, and shows what there is.
             self.reachable = None;
             if std::mem::take(&mut self.measured_ns) != 0 {
@@ -222,7 +222,7 @@ pub async fn run(app: AppState) {
             Err(error) => tracing::warn!(%error, "repairs do not go on; they are tried again"),
         }
     }
-    if let Err(error) = app.network.leases.release().await {
+    if let Err(error) = app.network.job_leases.release().await {
         tracing::debug!(%error, "the leases of jobs end by themselves");
     }
 }

@@ -1,7 +1,7 @@
 //! The identity part as a process of its own.
 
 use super::*;
-use crate::config::Part;
+use crate::config::ProcessRole;
 use crate::db::Backend;
 use crate::run::identity::IdentityServer;
 
@@ -14,7 +14,7 @@ async fn who_logs_in_at_the_identity_part_is_logged_in_at_the_others() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut config = server.config.clone();
-    config.part = Part::Identity;
+    config.role = ProcessRole::Identity;
     config.identity = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     config.data_dir = folder.path().to_owned();
     let part = IdentityServer::start(config).await.unwrap();

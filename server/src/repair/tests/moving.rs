@@ -239,7 +239,7 @@ async fn looks_for_shards_that_lie_too_close_are_bounded_and_go_on_where_the_las
         execute(&world.test, &[text]).await;
     }
     let (app, now) = (world.test.app.clone(), world.now());
-    let held = app.network.leases.hold("repair", now, 1 << 60).await.unwrap().unwrap();
+    let held = app.network.job_leases.hold("repair", now, 1 << 60).await.unwrap().unwrap();
     let nodes = world.nodes_now();
     let bounds = Bounds { placements: 1, segments: 3 };
     let mut scan = Scan::anywhere();
