@@ -20,8 +20,6 @@ mod page;
 pub mod tree;
 
 pub use page::{Child, LEVEL_MAX, Page};
-/// The name by which the server's tree still calls it.
-pub use tree::ExtentTreeError as TreeError;
 pub use tree::{Built, ExtentTreeError, NewTree, PageMap, PageSource, Reused, check_new};
 
 /// Files end here at the latest: offsets fit a signed 64-bit number, as the kernel wants them.

@@ -74,8 +74,8 @@ impl From<InvalidField> for TreeError {
     }
 }
 
-impl From<cyx_core::extent::TreeError> for TreeError {
-    fn from(error: cyx_core::extent::TreeError) -> Self {
+impl From<cyx_core::extent::ExtentTreeError> for TreeError {
+    fn from(error: cyx_core::extent::ExtentTreeError) -> Self {
         Self::invalid(error.to_string())
     }
 }
