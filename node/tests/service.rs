@@ -9,7 +9,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Client, NOW, Running, TAG, chunk_parts, content, get, header, open, order, server_key, session, signed};
+use cluster::{
+    AT_MOST, Client, NOW, Running, TAG, chunk_parts, content, get, header, open, order, pass, server_key, session,
+    signed,
+};
 use cyx_core::deletion::DeletionOrder;
 use cyx_core::error::ErrorCode;
 use cyx_core::grant::{Grant, Operations};
@@ -391,18 +394,6 @@ async fn many_large_streams_wait_for_each_other_and_all_finish() {
     }
     assert_eq!(node.node.store.usage().chunks, 18);
 }
-
-/// Lets this much time pass for the node, which then has a moment to notice.
-async fn pass(seconds: u64) {
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(seconds)).await;
-    tokio::time::resume();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-}
-
-/// What is to come has come by then, on slow machines too.
-const AT_MOST: Duration = Duration::from_secs(60);
 
 /// Whether this is not answered while the node answers others: a machine that stands still holds up those as well.
 async fn waits(node: &Running, read: impl Future) -> bool {

@@ -152,7 +152,11 @@ struct Stream {
 
 impl Stream {
     async fn run(&mut self) -> Result<(), End> {
-        let Some(Part::Open(open)) = self.next_part().await? else {
+        // Nobody has shown a grant yet: who says nothing, or half of a message, must not keep that and the stream for ever.
+        let first = tokio::time::timeout(STALL, self.next_part()).await;
+        let first =
+            first.map_err(|_| status(ErrorCode::Unavailable, "the client did not open the stream for too long"))??;
+        let Some(Part::Open(open)) = first else {
             return Err(broken("the first message has to open the stream with a grant"));
         };
         let now = self.node.clock.now();

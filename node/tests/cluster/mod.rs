@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cyx_core::grant::{Grant, Operations};
@@ -237,3 +238,15 @@ pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
+
+/// Lets this much time pass for the node, which then has a moment to notice.
+pub(crate) async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// What is to come has come by then, on slow machines too.
+pub(crate) const AT_MOST: Duration = Duration::from_secs(60);
