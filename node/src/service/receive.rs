@@ -57,11 +57,14 @@ pub(super) fn start(
     let (answers, receiver) = mpsc::channel(ANSWERS);
     tokio::spawn(async move {
         let waiting = FuturesUnordered::new();
-        let mut stream = Stream { node, connection, requests, answers, waiting, waiting_bytes: 0, grant: None };
+        let mut stream =
+            Stream { node, connection, requests, answers, waiting, waiting_bytes: 0, grant: None, gone: false };
         let ended = stream.run().await;
         let finished = stream.finish().await;
         // A client that is gone has no use for the reason.
-        if let Err(End::Broken(status)) = ended.and(finished) {
+        if let Err(End::Broken(status)) = ended.and(finished)
+            && !stream.gone
+        {
             drop(stream.answers.send_timeout(Err(*status), STALL).await);
         }
     });
@@ -148,6 +151,8 @@ struct Stream {
     waiting_bytes: u64,
     /// What the stream was opened with.
     grant: Option<Arc<Grant>>,
+    /// Whether the client takes no answers any more.
+    gone: bool,
 }
 
 impl Stream {
@@ -264,12 +269,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Waits for all chunks that the store has and answers for them.
+    /// Waits for all chunks that the store has and answers for them. Also for those of a client that is gone: the store keeps them, so
+    /// they are used of its allowance, and their memory is not free before.
     async fn finish(&mut self) -> Result<(), End> {
+        let mut ended = Ok(());
         while let Some(finished) = self.waiting.next().await {
-            self.answer(finished).await?;
+            let answered = self.answer(finished).await;
+            ended = ended.and(answered);
         }
-        Ok(())
+        ended
     }
 
     /// Answers for a finished chunk and for all others that are finished by now: one receipt for all, one refusal each.
@@ -319,8 +327,12 @@ impl Stream {
     }
 
     async fn send(&mut self, part: Answer) -> Result<(), End> {
+        if self.gone {
+            return Err(End::Gone);
+        }
         // A client that takes no answers must not hold the memory of its chunks for ever.
         let sent = self.answers.send_timeout(Ok(StoreChunkResponse { part: Some(part) }), STALL).await;
+        self.gone = sent.is_err();
         sent.map_err(|_| End::Gone)
     }
 }

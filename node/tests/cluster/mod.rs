@@ -15,6 +15,7 @@ use cyx_node::service::access::Access;
 use cyx_node::service::identity::Identity;
 use cyx_node::service::ledger::Ledger;
 use cyx_node::service::{self, Node};
+use cyx_node::store::volume::{DiskIo, RealIo};
 use cyx_node::store::{Clock, DiskOptions, DiskStore};
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
 use cyx_proto::chunk::v1::store_chunk_request::Part;
@@ -48,10 +49,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(folder: &Path, tls: bool) -> Self {
+        Self::start_on(folder, tls, Arc::new(RealIo)).await
+    }
+
+    /// On a disk that is not as others are.
+    pub(crate) async fn start_on(folder: &Path, tls: bool, io: Arc<dyn DiskIo>) -> Self {
         let time = Arc::new(AtomicU64::new(NOW));
         let shown = Arc::clone(&time);
         let clock = Clock::new(move || shown.load(Ordering::SeqCst));
-        let options = DiskOptions { margin: 0, clock: clock.clone(), ..DiskOptions::default() };
+        let options = DiskOptions { margin: 0, clock: clock.clone(), io, ..DiskOptions::default() };
         let store = Arc::new(DiskStore::open(folder, options).unwrap());
         let identity = Identity::open(folder).unwrap();
         let access = Access::new(identity.id(), &[server_key().verifying_key().to_bytes()]);
