@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use conformance::{chunk, content, read_all};
 use cyx_core::ids::{ChunkId, Random as _};
 use cyx_node::store::volume::{DiskIo, RealIo};
-use cyx_node::store::{ChunkStore as _, DiskOptions, DiskStore, StoreError};
+use cyx_node::store::{ChunkStore as _, DiskOptions, DiskStore, Health, StoreError};
+use rustix::io::Errno;
 
 fn options(io: Arc<dyn DiskIo>) -> DiskOptions {
     DiskOptions { margin: 0, direct: false, io, ..DiskOptions::default() }
@@ -206,4 +207,52 @@ async fn an_index_is_rebuilt_although_a_volume_header_cannot_be_read() {
     assert!(DiskStore::open(stored.folder.path(), options(stored.disk.clone())).is_err());
     stored.disk.heal();
     assert_eq!(stored.held().await, [true; 3]);
+}
+
+/// Notes how many volumes there were whenever their names were made durable, which fails if told to.
+#[derive(Default)]
+struct Names {
+    volumes: Mutex<Vec<usize>>,
+    fails: Mutex<Option<Errno>>,
+}
+
+impl DiskIo for Names {
+    fn write_at(&self, file: &File, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        RealIo.write_at(file, bytes, offset)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        RealIo.sync(file)
+    }
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        self.volumes.lock().unwrap().push(std::fs::read_dir(directory)?.count());
+        match *self.fails.lock().unwrap() {
+            Some(error) => Err(error.into()),
+            None => RealIo.sync_names(directory),
+        }
+    }
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+#[tokio::test]
+async fn too_many_open_files_refuse_a_chunk_and_the_next_is_taken() {
+    for passing in [Errno::MFILE, Errno::NFILE] {
+        let (disk, folder) = (Arc::new(Names::default()), tempfile::tempdir().unwrap());
+        let store = DiskStore::open(folder.path(), DiskOptions { volume_max: 1, ..options(disk.clone()) }).unwrap();
+        let chunks: Vec<_> = (0..3).map(|seed| (ChunkId::random(), content(seed, 40_000))).collect();
+        let stored = async |at: usize| store.store(chunk(chunks[at].0, &chunks[at].1)).await;
+        stored(0).await.unwrap();
+        *disk.fails.lock().unwrap() = Some(passing);
+        let refused = stored(1).await;
+        assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+        assert_eq!(store.health(), Health::Writable);
+        *disk.fails.lock().unwrap() = None;
+        for at in [1, 2] {
+            stored(at).await.unwrap();
+        }
+        for (id, bytes) in &chunks {
+            assert_eq!(read_all(&store, *id).await.unwrap(), *bytes);
+        }
+    }
 }

@@ -33,6 +33,14 @@ pub trait DiskIo: Send + Sync + 'static {
     /// Whatever the disk says.
     fn sync(&self, file: &File) -> io::Result<()>;
 
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        sync_directory(directory)
+    }
+
     /// Bytes that the filesystem of `directory` has left.
     ///
     /// # Errors
@@ -97,7 +105,7 @@ impl Volume {
         let volume = Self { number, file, is_labelled: true, io };
         volume.write(&[&record::encode_volume_header(key, number)], 0)?;
         volume.sync()?;
-        sync_directory(directory)?;
+        volume.io.sync_names(directory)?;
         Ok(volume)
     }
 
@@ -202,6 +210,11 @@ pub(crate) fn is_loss(error: &io::Error) -> bool {
     let losses = [Errno::IO, Errno::NODATA, Errno::REMOTEIO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN];
     error.kind() == io::ErrorKind::UnexpectedEof
         || Errno::from_io_error(error).is_some_and(|error| losses.contains(&error))
+}
+
+/// Whether a file could not be opened because too many are open, which passes.
+pub(crate) fn is_short_of_files(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| matches!(error, Errno::MFILE | Errno::NFILE))
 }
 
 /// Makes the names in a directory durable.

@@ -24,7 +24,7 @@ use super::enter::{Arrival, Decision, Place, enter};
 use super::groups::GroupHasher;
 use super::record::{RecordHeader, VOLUME_HEADER, record_len, span};
 use super::staging::{Output, Staging};
-use super::volume::Volume;
+use super::volume::{Volume, is_short_of_files};
 use super::whole::WholeChunk;
 use super::{Health, NewChunk, StoreError, Stored};
 
@@ -238,7 +238,14 @@ impl Appender {
             return Err(StoreError::Full);
         }
         let stored_at = self.shared.books.now();
-        self.make_room_in_volume(len).map_err(|error| self.write_failed(&error))?;
+        match self.make_room_in_volume(len) {
+            Ok(()) => {}
+            // Nothing was written to the volume that could not be begun, and the next chunk may begin it.
+            Err(source) if is_short_of_files(&source) => {
+                return Err(StoreError::Io { doing: "begin a volume", source });
+            }
+            Err(error) => return Err(self.write_failed(&error)),
+        }
         let offset = self.staging.position();
         match self.stage(chunk, len, stored_at) {
             Ok(true) => {}
