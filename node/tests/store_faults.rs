@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use conformance::{chunk, content, read_all};
+use conformance::{HandClock, chunk, content, read_all};
 use cyx_core::ids::{ChunkId, Random as _};
+use cyx_core::units::NODE_TRASH_SECONDS;
 use cyx_node::store::volume::{DiskIo, RealIo};
 use cyx_node::store::{ChunkStore as _, DiskOptions, DiskStore, Health, StoreError};
 use rustix::io::Errno;
@@ -255,4 +256,26 @@ async fn too_many_open_files_refuse_a_chunk_and_the_next_is_taken() {
             assert_eq!(read_all(&store, *id).await.unwrap(), *bytes);
         }
     }
+}
+
+/// Else a volume could be back after a power failure that the index knows nothing of, and with it chunks that are deleted for good.
+#[tokio::test]
+async fn a_deleted_volume_is_forgotten_when_its_name_is_gone_for_good() {
+    let (disk, folder, clock) = (Arc::new(Names::default()), tempfile::tempdir().unwrap(), HandClock::new());
+    let options = DiskOptions { clock: clock.clock(), volume_max: 1, ..options(disk.clone()) };
+    let store = DiskStore::open(folder.path(), options).unwrap();
+    let ids: Vec<_> = (0..3).map(|_| ChunkId::random()).collect();
+    for (seed, id) in (0..).zip(&ids) {
+        store.store(chunk(*id, &content(seed, 40_000))).await.unwrap();
+    }
+    store.trash(vec![ids[0]], u64::MAX).await.unwrap();
+    clock.pass(NODE_TRASH_SECONDS);
+    disk.volumes.lock().unwrap().clear();
+    *disk.fails.lock().unwrap() = Some(Errno::IO);
+    assert!(store.expire_trash(Some(clock.now())).await.is_err());
+    *disk.fails.lock().unwrap() = None;
+    store.expire_trash(Some(clock.now())).await.unwrap();
+    assert_eq!(*disk.volumes.lock().unwrap(), [2, 2], "deleted first, and tried again until it is durable");
+    store.expire_trash(Some(clock.now())).await.unwrap();
+    assert_eq!(disk.volumes.lock().unwrap().len(), 2, "then it is forgotten");
 }

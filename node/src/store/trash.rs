@@ -226,15 +226,21 @@ impl Shared {
         let dead: Vec<u32> = self.books.index.volumes().into_iter().filter(is_dead).collect();
         if !dead.is_empty() {
             self.books.index.flush()?;
-        }
-        for number in dead {
-            self.remove_volume(number);
-            match std::fs::remove_file(Volume::path(&self.volume_folder, number)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { doing: "delete an empty volume", source: error });
+            for number in &dead {
+                self.remove_volume(*number);
+                match std::fs::remove_file(Volume::path(&self.volume_folder, *number)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(StoreError::Io { doing: "delete an empty volume", source: error });
+                    }
+                    _ => {}
                 }
-                _ => self.books.index.write(Durability::Immediate, |tables| tables.drop_volume(number))?,
             }
+            // A volume that is back after a power failure, and that the index has forgotten, would bring back what was purged.
+            let gone = self.options.io.sync_names(&self.volume_folder);
+            gone.map_err(StoreError::io("make it durable that empty volumes are deleted"))?;
+            self.books.index.write(Durability::Immediate, |tables| {
+                dead.iter().try_for_each(|number| tables.drop_volume(*number))
+            })?;
         }
         loop {
             let ranges = self.books.index.reclaimable(STEP)?;
