@@ -175,10 +175,15 @@ fn serve(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::Task(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let signal = signals()?;
         run::run(config, signal).await
-    })
+    });
+    if matches!(ended, Err(Error::Ended)) {
+        // What is being opened holds a thread that nothing stops but the end of the process.
+        runtime.shutdown_background();
+    }
+    ended
 }
 
 /// Completes at the first SIGTERM or SIGINT.

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rexpect::session::spawn_command;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long something may take that certainly comes, in milliseconds.
@@ -43,4 +46,32 @@ fn a_node_ends_by_signals_while_it_asks_and_hides_the_password_alone() {
             let _ = session.send_line("exit");
         }
     }
+}
+
+#[test]
+fn a_node_ends_by_a_signal_while_it_opens_what_it_keeps() {
+    let home = tempfile::tempdir().unwrap();
+    let store = home.path().join("store");
+    std::fs::create_dir_all(store.join("volumes")).unwrap();
+    // Whoever opens this to read it waits for a writer, and there is none.
+    let volume = store.join("volumes/00000001.cyxvol");
+    mknodat(CWD, &volume, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut node = Command::new(env!("CARGO_BIN_EXE_cyx-node"));
+    node.args(["--home", ".", "--storage-path", "store", "--gateway", "http://127.0.0.1:9"]);
+    node.args(["--grpc-port", "0", "--metrics-port", "0"]).env_clear().current_dir(home.path());
+    let mut node = node.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let id = Pid::from_raw(node.id().try_into().unwrap()).unwrap();
+    // It listens to signals before it opens anything.
+    while !store.join("index.redb").exists() {
+        assert_eq!(node.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    kill_process(id, Signal::TERM).unwrap();
+    let (ended, ends) = mpsc::channel();
+    std::thread::spawn(move || ended.send(node.wait().unwrap()));
+    let end = ends.recv_timeout(Duration::from_secs(60));
+    if end.is_err() {
+        kill_process(id, Signal::KILL).unwrap();
+    }
+    assert!(end.unwrap().success());
 }

@@ -101,11 +101,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
 /// Starts a node inside this process: for tests and for programs that embed one. Returns when it is registered.
 ///
 /// # Errors
-/// [`Error`]; [`Error::Ended`] if `abandon` came first.
+/// [`Error`]; [`Error::Ended`] if `abandon` came first. What was being opened by then may go on for a while on other threads.
 pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<Running, Error> {
     let config = Arc::new(config);
     let clock = Clock::system();
-    let (node, capacity) = open(&config, &clock).await?;
+    tokio::pin!(abandon);
+    // Reading all volumes, or taking over a bucket, can take hours. Whatever is cut off is done again by the next start, as after a crash.
+    let (node, capacity) = tokio::select! {
+        opened = open(&config, &clock) => opened?,
+        () = &mut abandon => return Err(Error::Ended),
+    };
     let listening = async { Ok((listen(config.grpc).await?, listen(config.metrics).await?)) };
     let (grpc, metrics) = match listening.await {
         Ok(listeners) => listeners,
@@ -155,10 +160,9 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         let profile = Profile { address, tls, region, payout_address, capacity, takes_no_tasks };
         join(&config, &clock, &node, profile).await
     };
-    tokio::pin!(abandon);
     let joined = tokio::select! {
         joined = joining => joined,
-        () = abandon => Err(Error::Ended),
+        () = &mut abandon => Err(Error::Ended),
     };
     match joined {
         Ok((link, instructions)) => {
