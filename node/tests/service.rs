@@ -556,6 +556,21 @@ mod tls {
     }
 
     #[tokio::test]
+    async fn connections_that_say_nothing_keep_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Running::start(folder.path(), true).await;
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            silent.push(tokio::net::TcpStream::connect(&node.address).await.unwrap());
+        }
+        connect(&node.address, node.node.identity.public_key()).await.unwrap();
+        let still_open = |stream: &tokio::net::TcpStream| {
+            stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        };
+        assert!(silent.iter().all(still_open), "it was served before their time was over");
+    }
+
+    #[tokio::test]
     async fn plain_text_off_loopback_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let node = Running::start(folder.path(), false).await;

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-/// A TLS handshake that takes longer is given up.
+/// A TLS handshake that takes longer is given up, and so is a connection that says nothing or waits for its turn for so long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// TLS handshakes at the same time.
 const HANDSHAKES_MAX: usize = 64;
@@ -218,16 +218,21 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
                 tracing::debug!(%error, "the connection is gone already");
                 continue;
             }
-            let stream = RestartAfterIdle::new(stream);
             let Some(acceptor) = &tls else {
-                if ready.send(Ok(wire(Io::Plain(stream)))).await.is_err() {
+                if ready.send(Ok(wire(Io::Plain(RestartAfterIdle::new(stream))))).await.is_err() {
                     return;
                 }
                 continue;
             };
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            let (acceptor, ready, handshakes) = (acceptor.clone(), ready.clone(), Arc::clone(&handshakes));
             tokio::spawn(async move {
+                // Who says nothing has no turn, or a few such connections would hold up all others.
+                // A byte is looked for, for a socket may be said to be readable that is not.
+                let spoke = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut [0])).await;
+                let Ok(Ok(1..)) = spoke else { return tracing::debug!("a connection that says nothing") };
+                let turn = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshakes.acquire_owned()).await;
+                let Ok(Ok(permit)) = turn else { return tracing::debug!("too many TLS handshakes") };
+                let stream = RestartAfterIdle::new(stream);
                 let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
                 drop(permit);
                 match shaken {
