@@ -1,5 +1,7 @@
 //! A moment in which no storage node can be reached, as when a laptop changes its network.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::TcpListener;
 
 use cyx_tests::{Cluster, noise, wait_until};
