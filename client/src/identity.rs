@@ -387,7 +387,7 @@ pub(crate) fn received(access: &str, expires_at: u64, refresh: &str, server_time
     }
 }
 
-/// The gateway for a new login: the one named, else the one logged in to, else the default.
+/// The gateway for a new login, or for an API key: the one named, else the one logged in to, else the default.
 pub(crate) fn login_gateway(config: &Config) -> Result<Gateway> {
     if let Some(gateway) = &config.gateway {
         return Ok(gateway.clone());

@@ -121,3 +121,17 @@ async fn a_key_that_was_swapped_does_not_open() {
     keep(&gateway, Some(access.bucket), &foreign.seal(&ApiToken::make().device_key(), token.id()));
     assert!(refused(Client::open(&config).await.err()), "sealed by somebody else");
 }
+
+#[tokio::test]
+async fn a_key_goes_to_the_gateway_of_the_last_login_unless_another_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let (gateway, owner) = account(home.path()).await;
+    let token = ApiToken::make();
+    keep(&gateway, None, &seal_account_key(AccountKek::Device(&token.device_key()), &owner.secrets().key));
+    let client = Client::open(&Config { gateway: None, ..config(&gateway, home.path(), &token) }).await.unwrap();
+    assert_eq!(client.session.gateway().to_string(), owner.session.gateway().to_string());
+
+    let other = Gateway::start().await;
+    let refused = Client::open(&config(&other, home.path(), &token)).await.err().unwrap();
+    assert!(matches!(refused, Error::ApiKeyRefused), "{refused}");
+}
