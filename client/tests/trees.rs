@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use cyx_client::local::{All, DownloadOptions, Filter, Summary, UploadOptions};
 use cyx_client::nodes::SessionProof as _;
-use cyx_client::transfer::{Progress, Silent, Transfer, Tuning};
+use cyx_client::transfer::{FileOutcome, Progress, Silent, Transfer, Tuning};
 use cyx_client::tree::change::{NewKind, RemoveOptions, attributes_now, mutation};
 use cyx_client::tree::copy::CopyOptions;
 use cyx_client::{Bucket, Error, TreePath};
@@ -208,6 +208,49 @@ async fn a_tree_comes_back_with_modes_times_and_links() {
     assert_eq!(time(&target.path().join("new")), time(source.path()));
     fs::remove_file(source.path().join("socket")).unwrap();
     assert_eq!(describe(&target.path().join("new")), describe(source.path()));
+}
+
+/// Takes down which modes directories have whenever a file is done.
+struct Modes {
+    directories: Vec<std::path::PathBuf>,
+    seen: std::sync::Mutex<Vec<u32>>,
+}
+
+impl Progress for Modes {
+    fn ends(&self, _: &[u8], _: &FileOutcome) {
+        let modes = self.directories.iter().map(|path| fs::metadata(path).unwrap().mode() & 0o7777);
+        self.seen.lock().unwrap().extend(modes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_that_are_not_complete_are_open_to_their_owner_alone() {
+    let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let local = source.path().join("tree");
+    fs::create_dir_all(local.join("deep/er")).unwrap();
+    fs::write(local.join("deep/er/file"), b"x").unwrap();
+    for directory in [&local, &local.join("deep"), &local.join("deep/er")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.up(&local, "tree", UploadOptions::default(), Arc::new(All)).await;
+
+    let to = target.path().join("new");
+    let modes = Arc::new(Modes {
+        directories: vec![to.clone(), to.join("deep"), to.join("deep/er")],
+        seen: std::sync::Mutex::default(),
+    });
+    let (from, options) = (TreePath::parse("tree").unwrap(), DownloadOptions::default());
+    let summary = world.engine().download(&world.bucket, &from, &to, options, Arc::new(All), modes.clone()).await;
+    assert_eq!((summary.files, summary.failed.len()), (1, 0));
+    assert_eq!(*modes.seen.lock().unwrap(), [0o700; 3]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&to), 0o755);
+    assert_eq!(describe(&to), describe(&local));
+
+    // As a run leaves it that did not come to its end: the next one opens what is in the tree.
+    fs::set_permissions(to.join("deep"), fs::Permissions::from_mode(0o700)).unwrap();
+    world.down("tree", &to, options).await;
+    assert_eq!(describe(&to), describe(&local));
 }
 
 #[tokio::test(flavor = "multi_thread")]

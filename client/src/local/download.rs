@@ -207,7 +207,7 @@ impl Run {
             let to = to.to_owned();
             let made = blocking(move || {
                 let is_new = !to.exists();
-                std::fs::create_dir_all(&to).map_err(Error::local(&to))?;
+                make_root(&to, is_new && attributes.is_some()).map_err(Error::local(&to))?;
                 Ok((Folder::open(&to)?, is_new))
             });
             let (folder, made) = made.await?;
@@ -416,6 +416,21 @@ impl Run {
         self.progress.ends(&path, &FileOutcome::Failed(error.to_string()));
         self.summary.add_failure(path, error);
     }
+}
+
+/// Makes the directory that a tree goes into, and those above it. If it is `private` it is its owner's alone until its mode is set.
+fn make_root(to: &Path, private: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if private {
+        if let Some(above) = to.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        match std::fs::DirBuilder::new().mode(0o700).create(to) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+    }
+    std::fs::create_dir_all(to)
 }
 
 async fn open(folder: PathBuf) -> Result<Folder> {

@@ -80,10 +80,11 @@ impl Folder {
         }))
     }
 
-    /// Opens a folder in it, which is made if it is not there.
+    /// Opens a folder in it, which is made if it is not there. A new one is its owner's alone until it is [`set`](Self::set): what is in it may
+    /// have to stay between them.
     pub(crate) fn enter(&self, name: &[u8]) -> Result<Self> {
         let component = component(name)?;
-        match rustix::fs::mkdirat(&*self.fd, &*component, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(&*self.fd, &*component, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(self.error(name)(errno)),
         }
