@@ -198,6 +198,7 @@ async fn a_file_that_changes_while_it_is_read_is_read_again_and_never_stored_tor
 async fn a_tree_comes_back_with_modes_times_and_links() {
     let (world, source, target) = (World::new().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     plant(source.path());
+    fs::set_permissions(source.path(), fs::Permissions::from_mode(0o750)).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(source.path().join("socket")).unwrap();
     let summary = world.up(source.path(), "tree", UploadOptions::default(), Arc::new(All)).await;
     assert!(summary.failed.is_empty() && summary.stopped.is_none(), "{:?}", summary.failed);
@@ -206,6 +207,8 @@ async fn a_tree_comes_back_with_modes_times_and_links() {
     assert!(summary.failed.is_empty() && summary.stopped.is_none(), "{:?}", summary.failed);
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     assert_eq!(time(&target.path().join("new")), time(source.path()));
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+    assert_eq!(mode(&target.path().join("new")), mode(source.path()));
     fs::remove_file(source.path().join("socket")).unwrap();
     assert_eq!(describe(&target.path().join("new")), describe(source.path()));
 }

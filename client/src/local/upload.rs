@@ -226,7 +226,7 @@ impl Run {
                 Err(error) => return Err(error),
             }
         } else {
-            (Some(bucket.make_directories(target).await?), false)
+            (Some(bucket.make_directories_as(target, local.mode).await?), false)
         };
         let mtime_ns = (!target.is_root()).then_some(local.mtime_ns);
         let mut waiting = vec![Pair { tree, local: local.path, shown, relative: Vec::new(), remote, is_new, mtime_ns }];

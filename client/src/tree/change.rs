@@ -216,6 +216,14 @@ impl Bucket {
     /// # Errors
     /// [`Error::NotDirectory`] if something else is in the way.
     pub async fn make_directories(&self, path: &TreePath) -> Result<Directory> {
+        self.make_directories_as(path, DIRECTORY_MODE).await
+    }
+
+    /// As [`Self::make_directories`]; if the last one is new it gets this mode.
+    ///
+    /// # Errors
+    /// As [`Self::make_directories`].
+    pub(crate) async fn make_directories_as(&self, path: &TreePath, mode: u32) -> Result<Directory> {
         for _ in 0..DECISIONS {
             let mut directory = self.root_directory();
             let mut at = TreePath::root();
@@ -234,8 +242,10 @@ impl Bucket {
             }
             let Some(first) = missing else { return Ok(directory) };
             let mut operations = Vec::new();
-            for name in std::iter::once(first).chain(names) {
-                let new = self.prepare(&directory, name, NewKind::Directory, attributes_now(DIRECTORY_MODE))?;
+            let mut left = std::iter::once(first).chain(names).peekable();
+            while let Some(name) = left.next() {
+                let mode = if left.peek().is_none() { mode } else { DIRECTORY_MODE };
+                let new = self.prepare(&directory, name, NewKind::Directory, attributes_now(mode))?;
                 directory = new.directory();
                 operations.push(new.operation);
             }
