@@ -17,6 +17,8 @@ use super::events::ClusterEvent;
 use crate::audits::Standing;
 use crate::placement::choice::{Candidate, Subnet};
 
+/// More than any node can have, 1 PiB: what more is claimed would overflow sums, and draw every placement.
+pub const CAPACITY_MAX: u64 = 1 << 50;
 /// The score of a node that nothing bad is known of.
 pub const SCORE_FULL: u32 = 1000;
 /// What a new node starts with.

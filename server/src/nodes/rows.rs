@@ -6,7 +6,7 @@ use cyx_core::ids::{AccountId, NodeId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::registry::{Leaving, Liveness, NodeRecord, Report};
+use super::registry::{CAPACITY_MAX, Leaving, Liveness, NodeRecord, Report};
 use crate::audits::Standing;
 use crate::db::{Conn, DbError};
 
@@ -119,7 +119,7 @@ fn from_row(row: &AnyRow) -> Result<NodeRecord, DbError> {
         tls: row.try_get::<i64, _>(6)? != 0,
         version: row.try_get(7)?,
         region: row.try_get(8)?,
-        capacity: unsigned(row.try_get(9)?),
+        capacity: unsigned(row.try_get(9)?).min(CAPACITY_MAX),
         report: Report {
             used: unsigned(row.try_get(10)?),
             trash: unsigned(row.try_get(11)?),

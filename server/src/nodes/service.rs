@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::damage::{Damage, REPORT_MAX, WalkLimiter};
-use super::registry::{Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
+use super::registry::{CAPACITY_MAX, Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
 use super::streams::{PartSender, Parts, Streams};
 use super::{address, dial, joining, rows};
 use crate::app::AppState;
@@ -194,6 +194,10 @@ fn check_identity(request: &pb::RegisterNodeRequest, machine: MachineId) -> Resu
         );
         return Err(ApiError::new(ErrorCode::InsufficientStorage, message));
     }
+    if request.capacity_bytes > CAPACITY_MAX {
+        let message = format!("a node offers at most 1 PiB; this one offers {} bytes", request.capacity_bytes);
+        return Err(ApiError::invalid(message));
+    }
     Ok(public_key)
 }
 
@@ -212,7 +216,7 @@ fn skew(node: NodeId, node_time: u64, now: u64) -> i64 {
     if node_time >= now { apart } else { -apart }
 }
 
-/// A report with foreign text made harmless.
+/// A report with foreign text and sizes made harmless.
 fn report(metrics: &pb::NodeMetrics) -> Report {
     let reason: String = metrics.read_only_reason.chars().filter(|c| !c.is_control()).take(SENTENCE_MAX).collect();
     let read_only = match (metrics.read_only, reason.trim()) {
@@ -221,9 +225,9 @@ fn report(metrics: &pb::NodeMetrics) -> Report {
         (true, reason) => reason.to_owned(),
     };
     Report {
-        used: metrics.used_bytes,
-        trash: metrics.trash_bytes,
-        free: metrics.free_bytes,
+        used: metrics.used_bytes.min(CAPACITY_MAX),
+        trash: metrics.trash_bytes.min(CAPACITY_MAX),
+        free: metrics.free_bytes.min(CAPACITY_MAX),
         chunks: metrics.chunks,
         damaged: metrics.damaged_chunks,
         read_only,

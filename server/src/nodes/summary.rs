@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::registry::CAPACITY_MAX;
 use crate::auth::column_id;
 use crate::db::{Conn, DbError};
 use crate::orders::month;
@@ -33,14 +34,18 @@ pub struct StorageSummary {
 /// # Errors
 /// [`DbError`].
 pub async fn storage(conn: &mut Conn) -> Result<StorageSummary, DbError> {
-    let row = sqlx::query(
-        "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(total_bytes), 0) AS BIGINT), \
-         CAST(COALESCE(SUM(reserved_bytes), 0) AS BIGINT), CAST(COALESCE(SUM(allocatable_bytes), 0) AS BIGINT), \
-         CAST(COALESCE(SUM(used_bytes), 0) AS BIGINT), CAST(COALESCE(SUM(available_bytes), 0) AS BIGINT) \
-         FROM node_storage_summary WHERE state <> 'lost'",
-    )
-    .fetch_one(conn)
-    .await?;
+    // Nodes of before there was a limit may have claimed so much that the sum would not fit.
+    let sum = |column| {
+        format!(
+            "CAST(COALESCE(SUM(CASE WHEN {column} < {CAPACITY_MAX} THEN {column} ELSE {CAPACITY_MAX} END), 0) AS BIGINT)"
+        )
+    };
+    let columns = ["total_bytes", "reserved_bytes", "allocatable_bytes", "used_bytes", "available_bytes"].map(sum);
+    let text = format!(
+        "SELECT CAST(COUNT(*) AS BIGINT), {} FROM node_storage_summary WHERE state <> 'lost'",
+        columns.join(", ")
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(conn).await?;
     let (allocatable_bytes, used_bytes) = (number(&row, 3)?, number(&row, 4)?);
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let utilization = if allocatable_bytes == 0 { 1.0 } else { used_bytes as f64 / allocatable_bytes as f64 };
@@ -188,6 +193,15 @@ mod tests {
             (allocatable, GIB, allocatable - GIB)
         );
         assert!((found.utilization - 1.0 / 196.0).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn nodes_that_claimed_the_impossible_do_not_overflow_the_sum() {
+        let test = server_with((1..=3).map(node), |_| {}).await;
+        let claim = format!("UPDATE node SET capacity = {max}, used = {max}, free = {max}", max = i64::MAX);
+        execute(&test, &[claim]).await;
+        let found = storage(&mut test.app.db.read().await.unwrap()).await.unwrap();
+        assert_eq!((found.total_bytes, found.used_bytes), (3 * CAPACITY_MAX, 3 * CAPACITY_MAX));
     }
 
     #[tokio::test]

@@ -269,6 +269,29 @@ async fn a_payout_address_is_a_short_word() {
 }
 
 #[tokio::test]
+async fn no_node_offers_more_than_there_can_be() {
+    let cluster = Cluster::new().await;
+    let address = answer_as(&node_key(1), None).await;
+    for capacity_bytes in [CAPACITY_MAX + 1, u64::MAX] {
+        let request =
+            pb::RegisterNodeRequest { capacity_bytes, ..registration(&node_key(1), cluster.machine, &address) };
+        let refused = cluster.register(request).await.unwrap_err();
+        assert_eq!(error_code(&refused), ErrorCode::InvalidArgument);
+        assert!(refused.message().contains("at most 1 PiB"), "{refused}");
+    }
+    let request = pb::RegisterNodeRequest {
+        capacity_bytes: CAPACITY_MAX,
+        ..registration(&node_key(1), cluster.machine, &address)
+    };
+    let node = NodeId::try_from(&cluster.register(request).await.unwrap().node_id[..]).unwrap();
+    let (used_bytes, trash_bytes, free_bytes) = (u64::MAX, u64::MAX, u64::MAX);
+    let metrics = pb::NodeMetrics { used_bytes, trash_bytes, free_bytes, ..pb::NodeMetrics::default() };
+    cluster.beat(node, &address, metrics).await.unwrap();
+    let report = cluster.test.app.network.registry.get(node).unwrap().report;
+    assert_eq!([report.used, report.trash, report.free], [CAPACITY_MAX; 3]);
+}
+
+#[tokio::test]
 async fn a_node_that_answers_at_its_address_is_registered() {
     let cluster = Cluster::new().await;
     let address = answer_as(&node_key(1), None).await;
