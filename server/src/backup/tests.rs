@@ -520,3 +520,12 @@ async fn another_process_leaves_the_log_of_a_running_server_alone() {
     assert_eq!(generations(&server).len(), 1);
     assert_eq!(server.restore("shipped", None).await.unwrap().1, (1..=3).collect());
 }
+
+#[tokio::test]
+async fn a_log_that_was_never_shipped_shows_as_old() {
+    crate::metrics::install();
+    let server = Server::new().await;
+    let _shipper = server.shipper().await;
+    let said = crate::metrics::render();
+    assert!(said.lines().any(|line| line == "cyx_wal_shipped_at_seconds 0"), "{said}");
+}
