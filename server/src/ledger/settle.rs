@@ -48,6 +48,12 @@ pub enum SettlementError {
         /// What the system said.
         source: io::Error,
     },
+    /// The epoch has a file already, with other contents.
+    #[error(
+        "{} is there already and says something else, as after a restore: nothing of this epoch is written or counts as paid. Move the \
+         epoch's files elsewhere, and pay only what the new ones say beyond what was paid by the old ones", .0.display()
+    )]
+    Exists(PathBuf),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -87,8 +93,17 @@ impl Exporter {
             .map_err(failed(&self.folder))?;
         let json =
             serde_json::to_string_pretty(payouts).map_err(io::Error::other).map_err(failed(&self.folder))? + "\n";
-        for (extension, text) in [("csv", csv(payouts)), ("json", json)] {
-            let path = self.folder.join(format!("{name}.{extension}"));
+        let files = [("csv", csv(payouts)), ("json", json)]
+            .map(|(extension, text)| (self.folder.join(format!("{name}.{extension}")), text));
+        // Somebody may have paid by what is there: a server that was restored closes epochs once more, perhaps with other sums.
+        for (path, text) in &files {
+            match std::fs::read(path) {
+                Ok(old) if old != text.as_bytes() => return Err(SettlementError::Exists(path.clone())),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(path)(error)),
+                _ => {}
+            }
+        }
+        for (path, text) in files {
             // Whoever pays never reads half a file.
             copy::write_private(&path, text.as_bytes()).map_err(failed(&path))?;
         }
@@ -141,16 +156,22 @@ pub async fn payouts(conn: &mut Conn, epoch: Option<i64>) -> Result<Vec<Payout>,
     rows.iter().map(read).collect()
 }
 
-/// Pays out what is due, epoch by epoch; how many micros that was.
+/// Pays out what is due, epoch by epoch; how many micros that was. An epoch whose files somebody has to move first holds up no later one.
 ///
 /// # Errors
-/// [`SettlementError`]; what was paid out before stays noted.
+/// [`SettlementError`]; what was paid out stays noted.
 pub async fn settle_due(db: &Db, settlement: &dyn Settlement) -> Result<u64, SettlementError> {
     let due = payouts(&mut *db.read().await?, None).await?;
-    let mut paid = 0_u64;
+    let (mut paid, mut held_up) = (0_u64, None);
     for payouts in due.chunk_by(|a, b| a.epoch == b.epoch) {
         let Some(first) = payouts.first() else { continue };
-        let reference = settlement.settle(first.epoch, payouts).await?;
+        let reference = match settlement.settle(first.epoch, payouts).await {
+            Err(error @ SettlementError::Exists(_)) => {
+                held_up.get_or_insert(error);
+                continue;
+            }
+            other => other?,
+        };
         let (payouts, now) = (payouts.to_vec(), now_ns());
         paid = paid.saturating_add(payouts.iter().map(|payout| payout.micros).sum());
         db.write::<(), DbError, _>(move |conn| {
@@ -164,7 +185,7 @@ pub async fn settle_due(db: &Db, settlement: &dyn Settlement) -> Result<u64, Set
         })
         .await?;
     }
-    Ok(paid)
+    held_up.map_or(Ok(paid), Err)
 }
 
 async fn note(conn: &mut Conn, payout: &Payout, reference: &str, now: i64) -> Result<(), DbError> {
