@@ -360,6 +360,7 @@ impl Registry {
             (record.audit_score, record.standing) = (old.audit_score, old.standing);
             record.report = old.report.clone();
             record.registered_ns = old.registered_ns;
+            record.last_heartbeat_ns = record.last_heartbeat_ns.max(old.last_heartbeat_ns.saturating_add(1));
             record.keep_list_sequence = old.keep_list_sequence;
             record.leaving = old.leaving;
         }
@@ -389,7 +390,8 @@ impl Registry {
             version.clone_into(&mut slot.record.version);
         }
         slot.record.report = report;
-        slot.record.last_heartbeat_ns = now_ns;
+        // Later than the one before, even if the clock was set back: of two the later one counts, here and in the database.
+        slot.record.last_heartbeat_ns = now_ns.max(slot.record.last_heartbeat_ns.saturating_add(1));
         slot.record.state = Liveness::Online;
         slot.seen = now;
         slot.dirty = true;

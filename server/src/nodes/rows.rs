@@ -50,7 +50,8 @@ pub async fn register(conn: &mut Conn, node: &NodeRecord) -> Result<(), DbError>
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
          ON CONFLICT (id) DO UPDATE SET operator = excluded.operator, machine = excluded.machine, address = excluded.address, \
          ip = excluded.ip, tls = excluded.tls, version = excluded.version, region = excluded.region, capacity = excluded.capacity, \
-         state = excluded.state, last_heartbeat_ns = excluded.last_heartbeat_ns",
+         state = excluded.state, last_heartbeat_ns = CASE WHEN excluded.last_heartbeat_ns > node.last_heartbeat_ns \
+         THEN excluded.last_heartbeat_ns ELSE node.last_heartbeat_ns + 1 END",
     )
     .bind(&node.id.0[..])
     .bind(&node.public_key[..])

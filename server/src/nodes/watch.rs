@@ -142,8 +142,8 @@ async fn merge(db: &Db, keys: &ServerKeys, registry: &Registry) -> Result<(), Db
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::registry::Liveness;
-    use crate::nodes::testing::node;
+    use crate::nodes::registry::{Liveness, Report};
+    use crate::nodes::testing::{add, node, server_with};
 
     #[test]
     fn who_has_left_is_not_lost() {
@@ -155,6 +155,34 @@ mod tests {
         assert_eq!(shown(&failed), "disqualified");
         assert_eq!(shown(&NodeRecord { state: Liveness::Online, ..failed }), "online");
         assert!(STATES.contains(&shown(&node(2))));
+    }
+
+    #[tokio::test]
+    async fn heartbeats_count_after_the_clock_was_set_back() {
+        let test = server_with([], |_| {}).await;
+        let late = NodeRecord { last_heartbeat_ns: 5_000_000_000, ..node(1) };
+        add(&test, late.clone()).await;
+        let (db, registry) = (&test.app.db, &test.app.network.registry);
+        let sibling = Registry::new(vec![late.clone()], registry.patience(), Instant::now());
+        let report = Report { used: 7, ..late.report.clone() };
+        registry.heartbeat(late.id, "0.2.0", report, Instant::now(), 1_000_000_000).unwrap();
+        write_down(db, registry).await;
+        merge(db, &test.app.network.keys, &sibling).await.unwrap();
+        let heard = sibling.get(late.id).unwrap();
+        assert_eq!((heard.report.used, heard.version.as_str()), (7, "0.2.0"));
+
+        // So does a registration.
+        let again = NodeRecord { address: "10.9.9.9:1".to_owned(), last_heartbeat_ns: 2_000_000_000, ..late };
+        let row = again.clone();
+        let write = db.write(move |conn| {
+            let row = row.clone();
+            Box::pin(async move { rows::register(conn, &row).await })
+        });
+        write.await.unwrap();
+        merge(db, &test.app.network.keys, &sibling).await.unwrap();
+        assert_eq!(sibling.get(again.id).unwrap().address, again.address);
+        let known = registry.register(again, Instant::now());
+        assert!(known.last_heartbeat_ns > heard.last_heartbeat_ns);
     }
 
     #[test]
