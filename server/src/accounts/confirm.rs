@@ -249,10 +249,5 @@ async fn open(c: &mut Conn, asker: &Asker, auth_hash: &[u8; 32], id: SessionId) 
 /// Counts a code that was asked for.
 pub(super) async fn count_code(c: &mut Conn, email_key: &str) -> Outcome<()> {
     let who = limits::account(email_key);
-    if let Some(pause) = LOGIN_CODES.pause(c, &who).await? {
-        let text = "too many codes were asked for; try again later";
-        return Ok(Err(ApiError::new(ErrorCode::RateLimited, text).after(pause)));
-    }
-    LOGIN_CODES.count(c, &who).await?;
-    Ok(Ok(()))
+    LOGIN_CODES.take(c, &who, "too many codes were asked for; try again later").await
 }

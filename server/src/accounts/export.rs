@@ -76,8 +76,7 @@ pub async fn begin(app: &App, caller: &Caller, ip: IpAddr) -> Result<(), ApiErro
     run(app, move |c| {
         Box::pin(async move {
             let who = format!("export {account}");
-            granted!(EXPORTS.check(c, &who, "too many exports; try again later").await?);
-            EXPORTS.count(c, &who).await?;
+            granted!(EXPORTS.take(c, &who, "too many exports; try again later").await?);
             audit_log::record(c, Event::owner(account, Action::Exported, ip)).await?;
             Ok(Ok(()))
         })

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
+use sqlx::Row as _;
 
 use crate::db::{Conn, DbError};
 use crate::error::ApiError;
@@ -85,24 +86,45 @@ impl Limit {
         })
     }
 
-    /// Counts one. The count that reaches the limit starts the window anew, so that the lock lasts a whole window.
+    /// Counts one that is to be allowed; [`ErrorCode::RateLimited`] with the time to wait, if the limit was reached before. It is counted
+    /// first: whoever counts at the same moment waits, so that not all of them find room for one.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn take(&self, connection: &mut Conn, who: &str, text: &str) -> Result<Result<(), ApiError>, DbError> {
+        let (count, since) = self.add(connection, who).await?;
+        if count <= self.count {
+            return Ok(Ok(()));
+        }
+        let left = since.saturating_add(nanos(self.window)).saturating_sub(now_ns());
+        let pause = Duration::from_nanos(u64::try_from(left).unwrap_or(0));
+        Ok(Err(ApiError::new(ErrorCode::RateLimited, text).after(pause)))
+    }
+
+    /// Counts one.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn count(&self, connection: &mut Conn, who: &str) -> Result<(), DbError> {
+        self.add(connection, who).await.map(drop)
+    }
+
+    /// The new count, and since when. The count that reaches the limit starts the window anew, so that the lock lasts a whole window.
+    async fn add(&self, connection: &mut Conn, who: &str) -> Result<(i64, i64), DbError> {
         let now = now_ns();
-        sqlx::query(
+        let row = sqlx::query(
             "INSERT INTO attempt (key, count, since_ns) VALUES ($1, 1, $2) ON CONFLICT (key) DO UPDATE SET \
              count = CASE WHEN attempt.since_ns > $3 THEN attempt.count + 1 ELSE 1 END, \
-             since_ns = CASE WHEN attempt.since_ns > $3 AND attempt.count + 1 <> $4 THEN attempt.since_ns ELSE $2 END",
+             since_ns = CASE WHEN attempt.since_ns > $3 AND attempt.count + 1 <> $4 THEN attempt.since_ns ELSE $2 END \
+             RETURNING count, since_ns",
         )
         .bind(self.key(who))
         .bind(now)
         .bind(now.saturating_sub(nanos(self.window)))
         .bind(self.count)
-        .execute(connection)
+        .fetch_one(connection)
         .await?;
-        Ok(())
+        Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
     /// Forgets what was counted.

@@ -154,8 +154,7 @@ async fn insert(
 ) -> Result<Result<(), ApiError>, ApiError> {
     let (email_key, username_key) = (rules::key(&new.email), rules::key(&new.username));
     let (by_address, by_email) = (limits::address(ip), limits::account(&email_key));
-    granted!(REGISTRATIONS.check(c, &by_address, "too many registrations from this address; try again later").await?);
-    REGISTRATIONS.count(c, &by_address).await?;
+    granted!(REGISTRATIONS.take(c, &by_address, "too many registrations from this address; try again later").await?);
 
     let now = now_ns();
     let abandoned = now.saturating_sub(nanos(UNVERIFIED_KEPT));
@@ -175,8 +174,7 @@ async fn insert(
     if taken.is_some() {
         return Err(name_is_taken());
     }
-    granted!(REGISTRATION_MAILS.check(c, &by_email, "too many mails to this address; try again later").await?);
-    REGISTRATION_MAILS.count(c, &by_email).await?;
+    granted!(REGISTRATION_MAILS.take(c, &by_email, "too many mails to this address; try again later").await?);
 
     let id = AccountId::random();
     let inserted = sqlx::query(

@@ -144,8 +144,7 @@ async fn offer(
     run(app, move |c| {
         let (counted_as, domain) = (counted_as.clone(), domain.clone());
         Box::pin(async move {
-            granted!(WALLET_TEXTS.check(c, &counted_as, "too many texts were asked for; try again later").await?);
-            WALLET_TEXTS.count(c, &counted_as).await?;
+            granted!(WALLET_TEXTS.take(c, &counted_as, "too many texts were asked for; try again later").await?);
             let username = match linker {
                 Some((account, _)) => Some(username(c, account).await?),
                 None => None,

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::accounts::confirm::{self, Confirmation};
 use crate::accounts::sessions::logout;
-use crate::accounts::{api_keys, devices, wallet};
+use crate::accounts::{api_keys, devices, recovery, wallet};
 use crate::auth::Caller;
 use crate::db::Backend;
 
@@ -218,4 +218,24 @@ async fn a_wallet_that_is_unlinked_while_it_logs_in_leaves_no_session() {
     }
     let left = "SELECT CAST(COUNT(*) AS BIGINT) FROM session WHERE wallet IS NOT NULL AND revoked_ns IS NULL";
     assert_eq!(count(&test.app, left).await, 0);
+}
+
+#[tokio::test]
+async fn calls_at_the_same_moment_do_not_pass_a_limit_together() {
+    let test = TestApp::new().await;
+    if test.app.db.backend() == Backend::Sqlite {
+        return;
+    }
+    for _ in 1..5 {
+        recovery::begin(&test.app, "ada@example.org", HERE).await.unwrap();
+    }
+    let ask = |last| {
+        let app = test.app.clone();
+        async move { recovery::begin(&app, "ada@example.org", IpAddr::from([192, 0, 2, last])).await }
+    };
+    // One more is allowed: both have come to the counter and none has counted.
+    let (first, second) = meeting(&test.app, "SELECT key FROM attempt FOR UPDATE", ask(1), ask(2)).await;
+    let refused = [first.err(), second.err()].into_iter().flatten().collect::<Vec<_>>();
+    assert_eq!(refused.iter().map(|error| error.code).collect::<Vec<_>>(), [ErrorCode::RateLimited]);
+    assert_eq!(count(&test.app, "SELECT CAST(COUNT(*) AS BIGINT) FROM challenge").await, 5);
 }
