@@ -3,9 +3,10 @@
 //! With TLS the handshake itself is the proof, because the certificate must carry the node's own key. Without it, on loopback only,
 //! the answer to `GetChallenge` must name the node.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,23 +21,68 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 
 /// For everything together.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Addresses that are dialled at a time.
+const DIALS: usize = 16;
 /// More than the answer to a challenge needs.
 const MESSAGE_MAX: usize = 4096;
 
-/// Why the node was not found at its address.
+/// Why the node was not found at its address. Both say the same: otherwise anybody could have the server look for what runs in its own network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DialError {
     /// Nobody answers there in time.
-    #[error("the server cannot connect to {0}; is the port open to the outside and forwarded to the node?")]
+    #[error(
+        "the node does not answer at {0}; is the port open to the outside and forwarded to it, and no other program there?"
+    )]
     Unreachable(SocketAddr),
     /// Somebody else answers.
-    #[error("another program or another node answers at {0}")]
+    #[error(
+        "the node does not answer at {0}; is the port open to the outside and forwarded to it, and no other program there?"
+    )]
     Impostor(SocketAddr),
+}
+
+/// Lets only a few addresses be dialled at a time, and of these only one of each operator: whose addresses never answer keeps no other from
+/// their turn.
+pub struct Dials {
+    all: Semaphore,
+    of_operators: Mutex<HashMap<[u8; 16], Arc<Semaphore>>>,
+}
+
+/// A turn, until it is dropped.
+pub struct Turn<'a> {
+    _all: SemaphorePermit<'a>,
+    _own: OwnedSemaphorePermit,
+}
+
+impl Default for Dials {
+    fn default() -> Self {
+        Self { all: Semaphore::new(DIALS), of_operators: Mutex::default() }
+    }
+}
+
+impl Dials {
+    /// Waits for the turn of an operator, which lasts until it is dropped.
+    ///
+    /// # Errors
+    /// [`AcquireError`], which never happens.
+    pub async fn turn(&self, whose: [u8; 16]) -> Result<Turn<'_>, AcquireError> {
+        let own = self.of_operator(whose).acquire_owned().await?;
+        let all = self.all.acquire().await?;
+        Ok(Turn { _all: all, _own: own })
+    }
+
+    fn of_operator(&self, whose: [u8; 16]) -> Arc<Semaphore> {
+        let mut operators = self.of_operators.lock().unwrap_or_else(PoisonError::into_inner);
+        // Permits and those who wait for one refer to theirs.
+        operators.retain(|_, own| Arc::strong_count(own) > 1);
+        Arc::clone(operators.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
 }
 
 /// Checks that the holder of `public_key` answers at `address`.
@@ -113,5 +159,23 @@ impl tower::Service<http::Request<Body>> for Channel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(self.sender.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_operator_has_one_dial_at_a_time() {
+        let dials = Dials::default();
+        let first = dials.turn([1; 16]).await.unwrap();
+        let mut waits = Box::pin(dials.turn([1; 16]));
+        assert!(poll!(waits.as_mut()).is_pending());
+        let _other = dials.turn([2; 16]).await.unwrap();
+        drop(first);
+        drop(waits.await.unwrap());
     }
 }

@@ -16,10 +16,10 @@ use cyx_core::units::{GIB, NODE_MINIMUM, NODE_RESERVED};
 use cyx_proto::convert::{self, bytes_of};
 use cyx_proto::node::v1 as pb;
 use cyx_proto::node::v1::node_service_server::NodeService;
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::damage::{Damage, REPORT_MAX, WalkLimiter};
+use super::dial::Dials;
 use super::registry::{CAPACITY_MAX, Leaving, Liveness, NodeRecord, Report, SCORE_FULL, SCORE_NEW};
 use super::streams::{PartSender, Parts, Streams};
 use super::{address, dial, joining, rows};
@@ -35,8 +35,6 @@ use crate::time::{now_ns, now_seconds};
 
 /// A registration must have been signed within so many seconds.
 const SIGNED_WITHIN: u64 = 600;
-/// Addresses that are dialled at a time.
-const DIALS: usize = 16;
 /// Longest version, region and reason.
 const WORD_MAX: usize = 64;
 const SENTENCE_MAX: usize = 200;
@@ -46,7 +44,7 @@ const HOUSE_OPERATOR: AccountId = AccountId([0; 16]);
 /// The service.
 pub struct NodeServer {
     app: AppState,
-    dials: Semaphore,
+    dials: Dials,
     walks: WalkLimiter,
     damage: Damage,
     streams: Streams,
@@ -57,8 +55,8 @@ impl NodeServer {
     #[must_use]
     pub fn new(app: AppState) -> Self {
         let walks = WalkLimiter::default();
-        let (dials, damage) = (Semaphore::new(DIALS), Damage::new(walks.clone()));
-        Self { app, dials, damage, walks, streams: Streams::default() }
+        let damage = Damage::new(walks.clone());
+        Self { app, dials: Dials::default(), damage, walks, streams: Streams::default() }
     }
 
     fn network(&self) -> &Network {
@@ -136,11 +134,13 @@ impl NodeServer {
     ) -> Result<NodeRecord, ApiError> {
         let invalid = |error: &dyn std::fmt::Display| ApiError::invalid(format!("{}: {error}", request.address));
         let allow_loopback = self.network().options.allow_colocated;
-        let permit = self.dials.acquire().await.map_err(ApiError::internal)?;
+        // Machines of the administrator do not wait for each other: all of them may start at once.
+        let whose = machine.owner.map_or(machine.id.0, |owner| owner.0);
+        let turn = self.dials.turn(whose).await.map_err(ApiError::internal)?;
         let found: SocketAddr =
             address::resolve(&request.address, request.tls, allow_loopback).await.map_err(|error| invalid(&error))?;
         dial::dial_back(found, public_key, request.tls).await.map_err(|error| invalid(&error))?;
-        drop(permit);
+        drop(turn);
         let now = now_ns();
         Ok(NodeRecord {
             id: NodeId::from_public_key(&public_key),
