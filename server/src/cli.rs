@@ -158,8 +158,11 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         None => {
             let config = Config::resolve(cli.options)?;
             start_logging(config.log_json);
-            runtime()?.block_on(run(config))?;
-            Ok(())
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(run(config));
+            // What still waits for a folder that does not answer is not waited for.
+            runtime.shutdown_background();
+            Ok(outcome?)
         }
     }
 }

@@ -38,6 +38,8 @@ use self::rebalancer::Rebalancer;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How long background work may take to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long the rest of the log may take to be shipped.
+const SHIP_GRACE: Duration = Duration::from_secs(30);
 /// Name of the file in the data folder that a server on the embedded database locks.
 pub(crate) const LOCK_FILE: &str = "server.lock";
 /// How long a server waits for its predecessor to end.
@@ -101,6 +103,18 @@ struct Shipping {
     task: JoinHandle<()>,
 }
 
+impl Shipping {
+    /// Lets the rest be shipped, for so long.
+    async fn end(self, grace: Duration) {
+        self.stop.cancel();
+        match tokio::time::timeout(grace, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the last changes were not shipped"),
+            Err(_elapsed) => tracing::warn!("the folder does not answer: the last changes may not be shipped"),
+        }
+    }
+}
+
 impl Running {
     /// Opens everything and starts to serve.
     ///
@@ -132,11 +146,8 @@ impl Running {
     /// Lets requests and background work end, then closes the database.
     pub async fn stop(self) {
         wind_down(&self.app, &self.tasks).await;
-        if let Some(Shipping { stop, task }) = self.shipping {
-            stop.cancel();
-            if let Err(error) = task.await {
-                tracing::error!(%error, "the last changes were not shipped");
-            }
+        if let Some(shipping) = self.shipping {
+            shipping.end(SHIP_GRACE).await;
         }
         tracing::info!("the server stopped");
     }
@@ -319,6 +330,12 @@ fn print_ready_line(app: &AppState, addresses: &[(&str, Option<SocketAddr>)]) ->
 mod tests {
     use super::*;
     use crate::test_support::config;
+
+    #[tokio::test]
+    async fn a_folder_that_hangs_does_not_keep_a_server_from_stopping() {
+        let (stop, task) = (CancellationToken::new(), tokio::spawn(std::future::pending()));
+        Shipping { stop, task }.end(Duration::ZERO).await;
+    }
 
     #[tokio::test]
     async fn of_two_servers_on_one_file_the_second_does_not_start_wherever_its_data_folder_is() {
