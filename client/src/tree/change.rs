@@ -242,9 +242,9 @@ impl Bucket {
             }
             let Some(first) = missing else { return Ok(directory) };
             let mut operations = Vec::new();
-            let mut left = std::iter::once(first).chain(names).peekable();
-            while let Some(name) = left.next() {
-                let mode = if left.peek().is_none() { mode } else { DIRECTORY_MODE };
+            let names: Vec<_> = std::iter::once(first).chain(names).collect();
+            for (position, name) in names.iter().enumerate() {
+                let mode = if position + 1 == names.len() { mode } else { DIRECTORY_MODE };
                 let new = self.prepare(&directory, name, NewKind::Directory, attributes_now(mode))?;
                 directory = new.directory();
                 operations.push(new.operation);
