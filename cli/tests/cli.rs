@@ -117,6 +117,7 @@ fn exit_codes_and_messages() {
         ("apikey list",                                    4, "not logged in"),
         ("apikey revoke",                                  2, "<ID>"),
         ("recover",                                        2, "no terminal to ask on. Use --email."),
+        ("upload a/conf b/conf --bucket x",                2, "a/conf and b/conf would both be stored as conf"),
         ("recover --email a@b.org",                        2, "no terminal to ask on. Recover in two steps"),
         ("recover --email a@b.org --session x --otp 1",    2, "--session takes what --begin printed"),
         ("recover --email a@b.org --otp 1",                2, "--session"),

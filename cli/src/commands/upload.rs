@@ -1,5 +1,6 @@
 //! `cyx upload`.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +107,7 @@ fn stdin_key(args: &Upload) -> Result<TreePath> {
 fn targets(args: &Upload) -> Result<Vec<(PathBuf, TreePath)>> {
     let single = args.paths.len() == 1;
     let mut targets = Vec::with_capacity(args.paths.len());
+    let mut taken = HashMap::with_capacity(args.paths.len());
     for path in &args.paths {
         let is_directory = path.is_dir();
         if is_directory && !args.recursive {
@@ -120,6 +122,13 @@ fn targets(args: &Upload) -> Result<Vec<(PathBuf, TreePath)>> {
             Some(key) => TreePath::parse(key.as_encoded_bytes())?.join(&own_name(path)?)?,
             None => TreePath::root().join(&own_name(path)?)?,
         };
+        // The second would replace the first, and nobody would hear of it.
+        if let Some(other) = taken.insert(target.to_bytes(), path) {
+            return Err(Error::usage_with(
+                format!("{} and {} would both be stored as {target}", other.display(), path.display()),
+                "Upload them one at a time, each with a --key of its own.",
+            ));
+        }
         targets.push((path.clone(), target));
     }
     Ok(targets)
