@@ -185,7 +185,17 @@ pub fn words(from_stdin: bool) -> Result<Zeroizing<String>> {
 /// [`password`] would ask, and can be asked again.
 #[must_use]
 pub fn asks_for_password(from_stdin: bool) -> bool {
-    !from_stdin && env::var_os(PASSWORD_VARIABLE).is_none_or(|value| value.is_empty()) && possible()
+    asks_for(PASSWORD_VARIABLE, from_stdin)
+}
+
+/// [`words`] would ask, and can be asked again.
+#[must_use]
+pub fn asks_for_words(from_stdin: bool) -> bool {
+    asks_for(WORDS_VARIABLE, from_stdin)
+}
+
+fn asks_for(variable: &str, from_stdin: bool) -> bool {
+    !from_stdin && env::var_os(variable).is_none_or(|value| value.is_empty()) && possible()
 }
 
 /// Where a secret comes from.

@@ -210,3 +210,17 @@ fn three_recovery_words_are_asked_back_and_shown_again_after_a_mistake() {
     assert_eq!(words_in(&terminal.shown[before..]), words);
     assert!(terminal.shown.contains("Registered."), "{}", terminal.shown);
 }
+
+#[test]
+fn recovery_words_that_nobody_was_asked_for_are_refused_once() {
+    let cluster = Cluster::start(1);
+    let user = cyx_tests::User::register(&cluster, "grace");
+    let known = cluster.mails_with_codes(&user.email);
+    let mut terminal = Terminal::new(&cluster.gateway());
+    terminal.run_after("CYXCLOUD_RECOVERY_WORDS=abandon", &format!("recover --email {}", user.email));
+    terminal.wait("Code: ");
+    let code = cluster.new_code(&user.email, &known);
+    terminal.type_line(&code);
+    assert_eq!(terminal.code(), 2, "{}", terminal.shown);
+    assert!(terminal.shown.contains("there must be 24 recovery words, not 1"), "{}", terminal.shown);
+}

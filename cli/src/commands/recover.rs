@@ -70,7 +70,8 @@ pub async fn run(context: &Context, args: Recover) -> Result<()> {
     let secrets = loop {
         let words = prompt::words(args.words_stdin)?;
         match recovery.open(&words) {
-            Err(error) if error.code() == ErrorCode::InvalidArgument && !args.words_stdin => {
+            // What nobody was asked for would be the same again.
+            Err(error) if error.code() == ErrorCode::InvalidArgument && prompt::asks_for_words(args.words_stdin) => {
                 context.output.note(format!("{error}."));
             }
             other => break other?,
