@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use cyx_tests::mount::{Mount, unavailable};
 use cyx_tests::{Cluster, User};
 use serde_json::Value;
 
@@ -161,6 +162,22 @@ fn files() {
     assert_eq!((fields(&restored), &restored["key"]), ("id key".to_owned(), &"copy".into()));
     assert_eq!(json(&user, "trash empty docs"), serde_json::json!({"deleted": 0}));
     assert_eq!(json(&user, "bucket delete docs --force"), serde_json::json!({"name": "docs", "deleted": true}));
+}
+
+#[test]
+fn of_a_mount_that_was_killed_it_is_not_known_what_is_pending() {
+    if unavailable() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let mut mount = Mount::start(&user, "m", &["--bucket", "docs"]);
+    mount.kill();
+    let off = user.ok(["umount", mount.path().to_str().unwrap(), "--json"]);
+    assert_eq!(fields(&off.json()), "mountpoint pending_files");
+    assert!(off.json()["pending_files"].is_null(), "{off:?}");
+    assert!(off.stderr.contains("may hold changes that were not sent"), "{off:?}");
 }
 
 #[test]

@@ -21,6 +21,10 @@ const RESTORED: &str = "nothing works here since the server was restored from a 
                         operator confirms it, take this mount off (with --force, if something cannot be sent), run \
                         `cyx login --accept-changes` and mount again";
 
+/// What is said of a mount whose process could not be asked.
+const UNKNOWN: &str = "nobody could be asked what is pending: the journal of that mount may hold changes that were not sent; the next mount with \
+                       the same cache directory sends them";
+
 #[derive(Serialize)]
 struct Gone<'a> {
     mountpoint: &'a Path,
@@ -47,7 +51,9 @@ pub async fn umount(context: &Context, args: &Umount) -> Result<()> {
         Some(live) => ask(context, &live, args.force, &shown).await?,
         None => {
             take_off(&path, args.force, &shown)?;
-            Some(0)
+            // Its process was killed, or is that of another home: only the journal knows.
+            context.output.warn(UNKNOWN);
+            None
         }
     };
     if let Some(files) = pending_files.filter(|files| *files > 0) {
