@@ -320,3 +320,30 @@ fn what_was_asked_for_is_done_also_if_nobody_hears_of_it() {
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{shows:?}");
     }
 }
+
+#[test]
+fn files_are_verified_also_if_nobody_hears_of_it() {
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    user.write("docs", "good", b"x");
+    user.write("docs", "large", &cyx_tests::noise(3, 100_000));
+    cluster.kill_node(0);
+    let run = unread(&user, &["verify", "docs", "--json"]);
+    assert_eq!(run.code, 8, "{run:?}");
+    assert!(run.stderr.contains("large cannot be read now"), "{run:?}");
+}
+
+#[test]
+fn what_has_nothing_to_verify_is_not_said_to_be_well() {
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    let folder = user.path("tree");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.join("link")).unwrap();
+    user.ok(["upload", folder.to_str().unwrap(), "-r", "-b", "docs"]);
+    let run = user.fails(2, ["verify", "docs", "tree/link"]);
+    assert!(run.stderr.contains("tree/link is neither a file nor a directory"), "{run:?}");
+    user.ok(["verify", "docs", "tree"]);
+}

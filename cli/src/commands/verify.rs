@@ -54,7 +54,7 @@ struct Report {
 /// Has nodes prove that files are still there.
 ///
 /// # Errors
-/// If a bucket or the key does not exist; if a file cannot be read any more.
+/// If a bucket or the key does not exist; a usage error if the key is neither a file nor a directory; if a file cannot be read any more.
 pub async fn run(context: &Context, args: &Verify) -> Result<()> {
     let client = context.client().await?;
     let buckets = match &args.bucket {
@@ -83,7 +83,7 @@ pub async fn run(context: &Context, args: &Verify) -> Result<()> {
         job.bar.found(items.len() as u64, items.iter().map(|item| item.located.inode.size).sum());
         let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
         for item in &items {
-            job.file(bucket, &transfer, item).await?;
+            job.file(bucket, &transfer, item).await;
         }
     }
     job.bar.finish();
@@ -111,14 +111,23 @@ struct Job<'a> {
 impl Job<'_> {
     /// The files that are meant, in the order of their keys.
     async fn find(&mut self, bucket: &Bucket, args: &Verify) -> Result<Vec<Item>> {
-        let mut walk = match &args.key {
-            Some(key) => bucket.walk_entry(&TreePath::parse(key.as_encoded_bytes())?).await?,
+        let named = args.key.as_ref().map(|key| TreePath::parse(key.as_encoded_bytes())).transpose()?;
+        let mut walk = match &named {
+            Some(path) => bucket.walk_entry(path).await?,
             None => bucket.list(b"", true).await?,
         };
+        let named = named.map(|path| path.to_bytes());
         let mut items = Vec::new();
         while let Some(found) = walk.next().await {
             match found {
                 Walked::Item(item) if kind_word(&item.located) == "file" => items.push(*item),
+                // Nothing would be asked about it, which is not the same as that it is well.
+                Walked::Item(item) if !item.located.is_directory() && named.as_ref() == Some(&item.path) => {
+                    let key = names::escape(&item.path);
+                    return Err(Error::usage(format!(
+                        "{key} is neither a file nor a directory, so nodes keep nothing of it"
+                    )));
+                }
                 Walked::Item(_) => {}
                 Walked::Failed { path, error } => {
                     self.failures.count();
@@ -130,7 +139,7 @@ impl Job<'_> {
         Ok(items)
     }
 
-    async fn file(&mut self, bucket: &Bucket, transfer: &Transfer, item: &Item) -> Result<()> {
+    async fn file(&mut self, bucket: &Bucket, transfer: &Transfer, item: &Item) {
         self.failures.count();
         self.bar.begins(&item.path, Some(item.located.inode.size));
         let verified = async {
@@ -141,16 +150,17 @@ impl Job<'_> {
             Ok(verified) => verified,
             Err::<_, cyx_client::Error>(error) => {
                 self.failures.add(self.context, &item.path, error.into());
-                return Ok(());
+                return;
             }
         };
         self.report.add(&verified);
-        self.bar.suspend(|| show(self.context, &bucket.name, item, size, &verified))?;
+        // What a check finds is its exit code, also if nobody reads the lines.
+        let printed = self.bar.suspend(|| show(self.context, &bucket.name, item, size, &verified));
+        self.failures.said(printed);
         if let Some(error) = fault(&item.path, &verified, self.strict) {
             let (context, failures) = (self.context, &mut self.failures);
             self.bar.suspend(|| failures.add(context, &item.path, error));
         }
-        Ok(())
     }
 }
 
