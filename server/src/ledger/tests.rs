@@ -343,30 +343,6 @@ async fn payouts_are_exported_and_posted_once() {
 }
 
 #[tokio::test]
-async fn files_of_an_epoch_that_was_paid_before_a_restore_are_not_replaced() {
-    let test = server().await;
-    let folder = test.folder().join("payouts");
-    meter(&test, START + 2 * EPOCH).await;
-    let due = payouts(&mut test.app.db.read().await.unwrap(), None).await.unwrap();
-    let micros = |epoch| due.iter().filter(|payout| payout.epoch == epoch).map(|payout| payout.micros).sum::<u64>();
-    std::fs::create_dir(&folder).unwrap();
-    let [old, fresh] = [1, 2].map(|epoch| folder.join(format!("epoch-{epoch:08}.csv")));
-    std::fs::write(&old, "paid before").unwrap();
-    let exporter = Exporter::new(folder.clone());
-    let refused = settle_due(&test.app.db, &exporter).await.unwrap_err().to_string();
-    assert!(refused.contains("epoch-00000001.csv") && refused.contains("pay only"), "{refused}");
-    assert_eq!(std::fs::read_to_string(&old).unwrap(), "paid before");
-    assert!(!folder.join("epoch-00000001.json").exists(), "nothing of it is written");
-    assert_eq!(statement(&test, id(1), 1).await.settled_ns, 0);
-    // Later epochs do not wait for it.
-    assert!(fresh.exists() && statement(&test, id(1), 2).await.settled_ns > 0 && micros(2) > 0);
-    // Moved aside, it is paid; and what a server wrote that ended in between stands in nobody's way.
-    std::fs::write(&old, csv(&due.iter().filter(|payout| payout.epoch == 1).cloned().collect::<Vec<_>>())).unwrap();
-    assert_eq!(settle_due(&test.app.db, &exporter).await.unwrap(), micros(1));
-    assert_eq!(findings(&test).await, [""; 0]);
-}
-
-#[tokio::test]
 async fn held_pay_is_released_by_leaving_and_lost_by_failing() {
     let test = server().await;
     meter(&test, START + EPOCH).await;

@@ -272,18 +272,16 @@ async fn a_payout_address_is_a_short_word() {
 async fn no_node_offers_more_than_there_can_be() {
     let cluster = Cluster::new().await;
     let address = answer_as(&node_key(1), None).await;
-    for capacity_bytes in [CAPACITY_MAX + 1, u64::MAX] {
-        let request =
-            pb::RegisterNodeRequest { capacity_bytes, ..registration(&node_key(1), cluster.machine, &address) };
-        let refused = cluster.register(request).await.unwrap_err();
+    let claims = |capacity_bytes| {
+        let request = registration(&node_key(1), cluster.machine, &address);
+        cluster.register(pb::RegisterNodeRequest { capacity_bytes, ..request })
+    };
+    for capacity in [CAPACITY_MAX + 1, u64::MAX] {
+        let refused = claims(capacity).await.unwrap_err();
         assert_eq!(error_code(&refused), ErrorCode::InvalidArgument);
         assert!(refused.message().contains("at most 1 PiB"), "{refused}");
     }
-    let request = pb::RegisterNodeRequest {
-        capacity_bytes: CAPACITY_MAX,
-        ..registration(&node_key(1), cluster.machine, &address)
-    };
-    let node = NodeId::try_from(&cluster.register(request).await.unwrap().node_id[..]).unwrap();
+    let node = NodeId::try_from(&claims(CAPACITY_MAX).await.unwrap().node_id[..]).unwrap();
     let (used_bytes, trash_bytes, free_bytes) = (u64::MAX, u64::MAX, u64::MAX);
     let metrics = pb::NodeMetrics { used_bytes, trash_bytes, free_bytes, ..pb::NodeMetrics::default() };
     cluster.beat(node, &address, metrics).await.unwrap();
