@@ -33,9 +33,12 @@ async fn a_stream_that_nobody_opens_ends() {
     assert_eq!(error_code(&end.unwrap_err()), ErrorCode::Unavailable);
 }
 
+/// Who is told what happens, and allows each sync.
+type Holder = (Sender<&'static str>, Arc<Mutex<Receiver<()>>>);
+
 /// Once it is told how, says when a write has ended and a sync begins, and syncs only when it may.
 #[derive(Default)]
-struct Held(Mutex<Option<(Sender<&'static str>, Arc<Mutex<Receiver<()>>>)>>);
+struct Held(Mutex<Option<Holder>>);
 
 impl DiskIo for Held {
     fn write_at(&self, file: &File, bytes: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
