@@ -108,7 +108,8 @@ fn programs_go_on_while_the_server_is_frozen() {
     let space = || rustix::fs::statvfs(mount.path()).map(|space| space.f_blocks);
     let known = space().unwrap();
     // Somebody else's: where its bytes are was never asked.
-    let unopened = fs::OpenOptions::new().read(true).write(true).open(mount.join("other")).unwrap();
+    let read = fs::File::open(mount.join("other")).unwrap();
+    let written = fs::OpenOptions::new().write(true).open(mount.join("other")).unwrap();
     let frozen = cluster.freeze_server();
     fs::create_dir(mount.join("new")).unwrap();
     fs::write(mount.join("new/b"), "b").unwrap();
@@ -129,16 +130,16 @@ fn programs_go_on_while_the_server_is_frozen() {
     // What cannot be known is told at once, not at the deadline of the request.
     let errors = [
         fs::copy(mount.join("other"), mount.join("copy")).map(drop),
-        unopened.read_exact_at(&mut [0; 5], 0),
-        unopened.write_all_at(b"mine", 3),
-        unopened.set_len(2),
-        rustix::fs::seek(&unopened, rustix::fs::SeekFrom::Hole(0)).map(drop).map_err(Into::into),
+        read.read_exact_at(&mut [0; 5], 0),
+        written.write_all_at(b"mine", 3),
+        written.set_len(2),
+        rustix::fs::seek(&read, rustix::fs::SeekFrom::Hole(0)).map(drop).map_err(Into::into),
     ];
     for error in errors {
         assert_eq!(error.unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
     }
     fs::remove_file(mount.join("copy")).unwrap();
-    drop(unopened);
+    drop((read, written));
     drop(frozen);
     mount.settle();
     assert!(mount.status()["last_error"].is_null(), "{}", mount.status());
