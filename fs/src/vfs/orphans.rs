@@ -122,6 +122,8 @@ impl Inner {
                 return;
             }
             if content.is_dirty() && self.table.is_known(node.ino) {
+                // Some program may be about to open it. Should this run end before the kernel forgets it, the next one lets go of it.
+                self.note_orphan(file);
                 return;
             }
             lock(&node.file).content = None;

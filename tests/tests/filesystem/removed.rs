@@ -1,6 +1,8 @@
 //! Files and directories that somebody else removes while something in them is not sent yet: it is kept beside, under a name that says so.
 //! What this machine removed itself nobody misses.
 
+use std::time::Duration;
+
 use cyx_fs::{Errno, Filesystem, Ino, Kind};
 use cyx_tests::Gate;
 
@@ -163,6 +165,38 @@ async fn a_removal_that_is_refused_gives_back_what_was_written() {
         assert_eq!(fs.drain(&|_| {}).await, Ok(0));
         fs.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_removed_here_stays_so_if_the_mount_ends_before_the_kernel_has_forgotten_it() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        world.open(folder.path(), |options| {
+            // Nothing is committed before it is removed.
+            options.store.idle = Duration::from_secs(3600);
+            options.store.age = Duration::from_secs(3600);
+        })
+    };
+    let fs = open().await;
+    let work = bucket(&fs, "work").await;
+    let ino = put(&fs, work, "file", b"as it was").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    let handle = fs.open_file(ino, WRITE).await.unwrap();
+    alone(&fs, work).await;
+    world.cluster.kill_server();
+    write_at(&fs, handle, 0, b"written").await;
+    fs.release(handle).await;
+    fs.unlink(work, b"file").await.unwrap();
+    world.cluster.up();
+    until("the removal is sent", async || world.user.ok(["list", "work", "--json"]).json_lines().is_empty()).await;
+    fs.shutdown().await;
+    drop(fs);
+    let fs = open().await;
+    let work = bucket(&fs, "work").await;
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
+    assert_eq!((names(&fs, work).await, fs.state().conflicts), (vec![], 0));
+    fs.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
