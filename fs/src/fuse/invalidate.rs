@@ -133,10 +133,18 @@ impl<T: Send + 'static> Queues<T> {
     }
 }
 
+/// What is to be forgotten of an inode.
+struct Content {
+    ino: Ino,
+    range: Range<u64>,
+    /// Called when it is forgotten.
+    then: Option<Box<dyn FnOnce() + Send>>,
+}
+
 /// The queues in front of the kernel. Ends its threads when dropped.
 pub(super) struct KernelInvalidator {
     epoch: Arc<Epoch>,
-    inodes: Queues<(Ino, Range<u64>)>,
+    inodes: Queues<Content>,
     names: Queues<Name>,
 }
 
@@ -152,6 +160,14 @@ impl KernelInvalidator {
         let names = Queues::start("cyx-inval-name", move |queue| forget_names(queue, &kernel, &name_epoch))?;
         Ok(Self { epoch, inodes, names })
     }
+
+    fn forget(&self, ino: Ino, range: Range<u64>, then: Option<Box<dyn FnOnce() + Send>>) {
+        if !range.is_empty() {
+            self.epoch.put(ino);
+        }
+        self.epoch.advance();
+        self.inodes.put(ino, Content { ino, range, then });
+    }
 }
 
 impl Invalidator for KernelInvalidator {
@@ -160,11 +176,11 @@ impl Invalidator for KernelInvalidator {
     }
 
     fn inode(&self, ino: Ino, range: Range<u64>) {
-        if !range.is_empty() {
-            self.epoch.put(ino);
-        }
-        self.epoch.advance();
-        self.inodes.put(ino, (ino, range));
+        self.forget(ino, range, None);
+    }
+
+    fn inode_then(&self, ino: Ino, then: Box<dyn FnOnce() + Send>) {
+        self.forget(ino, 0..u64::MAX, Some(then));
     }
 
     fn entry(&self, parent: Ino, name: &[u8]) {
@@ -178,17 +194,17 @@ impl Invalidator for KernelInvalidator {
     }
 }
 
-fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, kernel: &impl Kernel, epoch: &Epoch) {
+fn forget_inodes(queue: &Receiver<Content>, kernel: &impl Kernel, epoch: &Epoch) {
     let mut again = Again::default();
     loop {
-        let (ino, range, tries) = match again.due(Instant::now()) {
-            Due::Now(late) => late,
+        let (Content { ino, range, then }, tries) = match again.due(Instant::now()) {
+            Due::Now((ino, range, tries)) => (Content { ino, range, then: None }, tries),
             Due::Never => match queue.recv() {
-                Ok((ino, range)) => (ino, range, 0),
+                Ok(content) => (content, 0),
                 Err(_) => return,
             },
             Due::In(pause) => match queue.recv_timeout(pause) {
-                Ok((ino, range)) => (ino, range, 0),
+                Ok(content) => (content, 0),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             },
@@ -197,6 +213,9 @@ fn forget_inodes(queue: &Receiver<(Ino, Range<u64>)>, kernel: &impl Kernel, epoc
         let forgot = kernel.forget_inode(ino, &range);
         if tries == 0 && !range.is_empty() {
             epoch.told(ino);
+        }
+        if let Some(then) = then {
+            then();
         }
         let is_unknown = forgot.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         again.put(ino, if is_unknown { range } else { 0..0 }, tries, Instant::now());

@@ -33,6 +33,11 @@ impl Invalidator for Told {
         self.note(format!("{ino}: {range:?}"));
     }
 
+    fn inode_then(&self, ino: Ino, then: Box<dyn FnOnce() + Send>) {
+        self.inode(ino, 0..u64::MAX);
+        then();
+    }
+
     fn entry(&self, parent: Ino, name: &[u8]) {
         self.note(format!("{parent}/{}", String::from_utf8_lossy(name)));
     }

@@ -105,27 +105,41 @@ impl Inner {
             // Removed here meanwhile: nobody misses it.
             return Ok(());
         }
-        copied?;
+        let copied = copied?;
         lock(&node.facts).disbelieve();
         if found.iter().all(|inode| inode.nlink == 0) {
             // Who has it open goes on with what is there.
             self.removed_here(node);
-        } else {
-            content.discard().await?;
-            lock(&node.facts).written = None;
-            match self.fresh(node).await {
-                Ok(()) => {
-                    content.refresh().await?;
-                }
-                Err(Errno::ESTALE) => {}
-                Err(errno) => return Err(errno),
-            }
+            self.let_go(node);
+            return Ok(());
         }
+        content.discard().await?;
+        lock(&node.facts).written = None;
+        let newest = self.newest(node, content).await;
         self.let_go(node);
-        if let Some(invalidator) = self.invalidator.get() {
-            invalidator.inode(node.ino, 0..u64::MAX);
+        self.forget_pages(node, copied);
+        newest
+    }
+
+    async fn newest(&self, node: &Arc<Node>, content: &Content) -> Result<(), Errno> {
+        match self.fresh(node).await {
+            Ok(()) => Ok(content.refresh().await.map(|_| ())?),
+            Err(Errno::ESTALE) => Ok(()),
+            Err(errno) => Err(errno),
         }
-        Ok(())
+    }
+
+    /// The kernel forgets what it has of a file that was copied. Programs that have mapped it may go on changing pages until it has: those are
+    /// of the version in the copy, and are written there.
+    fn forget_pages(&self, node: &Arc<Node>, copied: Arc<Content>) {
+        let Some(invalidator) = self.invalidator.get() else { return };
+        lock(&node.file).replaced = Some(Arc::clone(&copied));
+        let mapped = Arc::clone(node);
+        let forgotten = move || {
+            // Another copy may have been made meanwhile.
+            lock(&mapped.file).replaced.take_if(|last| Arc::ptr_eq(last, &copied));
+        };
+        invalidator.inode_then(node.ino, Box::new(forgotten));
     }
 
     pub(super) fn is_unsent(&self, bucket: BucketId, inode: InodeId) -> bool {
@@ -140,7 +154,7 @@ impl Inner {
         }
     }
 
-    async fn copy_beside(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
+    async fn copy_beside(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<Arc<Content>, Errno> {
         let (directory, original) = self.place_of(node).await?;
         let attributes = lock(&node.facts).attributes;
         let caller = Caller { uid: attributes.uid, gid: attributes.gid, pid: 0, umask: 0 };
@@ -182,7 +196,7 @@ impl Inner {
             invalidator.entry(directory.ino, &name);
             invalidator.inode(directory.ino, 0..u64::MAX);
         }
-        Ok(())
+        Ok(copied)
     }
 
     /// Puts content into a file; `None` if anybody has ever written to that. Who does so meanwhile on another machine gets a copy too: only one

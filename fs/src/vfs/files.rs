@@ -95,6 +95,10 @@ impl Filesystem {
             return Ok(0);
         }
         let writing = file.node.writing.lock().await;
+        let replaced = if origin == Origin::Mapping { lock(&file.node.file).replaced.clone() } else { None };
+        if let Some(copy) = replaced {
+            return inner.write_to_copy(file, &copy, offset, data).await;
+        }
         match origin {
             Origin::Mapping => inner.opened_version(&file.node, &file.content).await?,
             Origin::Write | Origin::Append => inner.ready(&file.node, &file.content).await?,
@@ -293,10 +297,6 @@ impl Inner {
             self.ready(node, &content).await?;
             content.set_len(0).await?;
             node.note_times(&content);
-        } else if flags.read && flags.write {
-            // It may be mapped: of which version the pages are has to be known before they are written back. Who cannot be told that now
-            // is when something is read or written.
-            let _ = self.opened_version(node, &content).await;
         }
         {
             let mut state = lock(&node.file);
@@ -305,6 +305,11 @@ impl Inner {
             state.content.get_or_insert_with(|| Arc::clone(&content));
         }
         drop(writing);
+        if flags.read && flags.write {
+            // It may be mapped: of which version the pages are has to be known before they are written back. Who cannot be told that now
+            // is when something is read or written.
+            let _ = self.opened_version(node, &content).await;
+        }
         let file = OpenFile { node: Arc::clone(node), content, flags, wrote: AtomicBool::new(cuts) };
         Ok(self.keep(Open::File(file)))
     }
@@ -374,6 +379,25 @@ impl Inner {
     pub(crate) async fn ready(&self, node: &Arc<Node>, content: &Arc<Content>) -> Result<(), Errno> {
         self.catch_up(node, content).await?;
         self.opened_version(node, content).await
+    }
+
+    /// Writes pages of a version of which a conflict copy was made.
+    async fn write_to_copy(
+        &self,
+        file: &OpenFile,
+        copy: &Arc<Content>,
+        offset: u64,
+        data: Bytes,
+    ) -> Result<u32, Errno> {
+        self.opened_version(&file.node, copy).await?;
+        let written = copy.write(offset, data).await?;
+        if let Some(node) = self.table.by_id(copy.id().bucket, copy.id().inode) {
+            node.note_times(copy);
+        }
+        // Nobody will ask for it: what is synced is the file.
+        copy.sync_local().await?;
+        file.wrote.store(true, Ordering::Release);
+        u32::try_from(written.end - written.start).map_err(|_| Errno::EINVAL)
     }
 
     /// The version that the content is of is opened.

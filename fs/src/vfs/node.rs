@@ -267,6 +267,8 @@ pub(crate) struct FileState {
     pub(crate) place: Option<(Weak<Node>, Box<[u8]>)>,
     /// Conflict copies of what was written here, which may not be committed yet.
     pub(crate) copies: Vec<InodeId>,
+    /// The conflict copy of a version that was replaced here, for as long as the kernel may have pages of that.
+    pub(crate) replaced: Option<Arc<Content>>,
 }
 
 /// An inode.

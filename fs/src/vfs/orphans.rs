@@ -86,13 +86,18 @@ impl Inner {
     /// A file has a name after all that was taken for removed here: somebody else gave it one.
     pub(super) fn has_name(&self, node: &Node) {
         let Some(content) = self.content_if_any(node).filter(|content| content.is_orphaned()) else { return };
-        node.home.local.if_free(node.id, || content.allow());
-        if content.is_orphaned() {
-            return;
+        self.allow(&node.home, &content);
+        if !content.is_orphaned() {
+            content.upload_soon();
         }
-        content.upload_soon();
-        if let Err(error) = self.note_whole(&content) {
-            tracing::warn!(inode = %node.id, %error, "the journal still says that a file is removed");
+    }
+
+    /// What was written to a file may be committed, if nothing that is to be sent keeps it from that.
+    pub(super) fn allow(&self, home: &Opened, content: &Content) {
+        let was_orphaned = content.is_orphaned();
+        home.local.if_free(content.id().inode, || content.allow());
+        if was_orphaned && let Err(error) = self.note_whole(content) {
+            tracing::warn!(inode = %content.id().inode, %error, "the journal still says that a file is removed");
         }
     }
 
@@ -118,12 +123,12 @@ impl Inner {
         }
         if let Some(node) = self.table.by_id(file.bucket, file.inode) {
             if lock(&node.file).handles > 0 {
-                self.note_orphan(file);
+                self.note_orphan(content);
                 return;
             }
             if content.is_dirty() && self.table.is_known(node.ino) {
                 // Some program may be about to open it. Should this run end before the kernel forgets it, the next one lets go of it.
-                self.note_orphan(file);
+                self.note_orphan(content);
                 return;
             }
             lock(&node.file).content = None;
@@ -132,10 +137,10 @@ impl Inner {
             self.finish_orphan(file);
             return;
         }
-        let (content, orphans) = (Arc::clone(content), Arc::clone(&self.orphans));
+        let (discarded, orphans) = (Arc::clone(content), Arc::clone(&self.orphans));
         let journal = self.store.journal().clone();
         let mut letting_go = Box::pin(async move {
-            match content.discard().await {
+            match discarded.discard().await {
                 Ok(()) => finish_with(&orphans, &journal, file),
                 Err(error) => {
                     tracing::warn!(inode = %file.inode, %error, "what was written to a removed file stays in the journal");
@@ -144,7 +149,7 @@ impl Inner {
         });
         if letting_go.as_mut().now_or_never().is_none() {
             // Should this run end before, the next one lets go of it.
-            self.note_orphan(file);
+            self.note_orphan(content);
             tokio::spawn(letting_go);
         }
     }
@@ -164,8 +169,13 @@ impl Inner {
         Ok(links)
     }
 
-    fn note_orphan(&self, file: FileId) {
-        if let Err(error) = self.note_part(file) {
+    /// Unless it was given a name meanwhile: then nobody would take the note back.
+    fn note_orphan(&self, content: &Content) {
+        let (file, mut orphans) = (content.id(), lock(&self.orphans));
+        if !content.is_orphaned() {
+            return;
+        }
+        if let Err(error) = begin(&mut orphans, self.store.journal(), file) {
             tracing::warn!(inode = %file.inode, %error, "the journal does not say that a file is removed");
         }
     }

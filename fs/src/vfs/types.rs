@@ -25,6 +25,9 @@ pub trait Invalidator: Send + Sync {
     fn overtake(&self);
     /// Attributes of an inode, and its content in this range (`0..u64::MAX`: all of it; empty: attributes only).
     fn inode(&self, ino: Ino, range: Range<u64>);
+    /// As [`Self::inode`] of all content. `then` is called when the kernel has forgotten it, and has written back what programs had changed
+    /// in pages of it.
+    fn inode_then(&self, ino: Ino, then: Box<dyn FnOnce() + Send>);
     /// A name in a directory leads elsewhere, or nowhere, or somewhere again.
     fn entry(&self, parent: Ino, name: &[u8]);
     /// A name was removed by somebody else.

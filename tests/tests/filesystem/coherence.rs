@@ -20,6 +20,8 @@ struct Told {
     entries: Mutex<Vec<(Ino, String)>>,
     inodes: Mutex<Vec<(Ino, Range<u64>)>>,
     overtaken: AtomicUsize,
+    /// What is to be done when it has forgotten content.
+    then: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Told {
@@ -31,6 +33,12 @@ impl Told {
         let entries = self.entries.lock().unwrap();
         entries.iter().map(|(_, name)| name.clone()).filter(|name| !names.contains(&name.as_str())).collect()
     }
+
+    fn forgotten(&self) {
+        let then = std::mem::take(&mut *self.then.lock().unwrap());
+        assert!(!then.is_empty());
+        then.into_iter().for_each(|then| then());
+    }
 }
 
 impl Invalidator for Told {
@@ -40,6 +48,11 @@ impl Invalidator for Told {
 
     fn inode(&self, ino: Ino, range: Range<u64>) {
         self.inodes.lock().unwrap().push((ino, range));
+    }
+
+    fn inode_then(&self, ino: Ino, then: Box<dyn FnOnce() + Send>) {
+        self.inode(ino, 0..u64::MAX);
+        self.then.lock().unwrap().push(then);
     }
 
     fn entry(&self, parent: Ino, name: &[u8]) {
@@ -298,6 +311,8 @@ async fn mapped_pages_of_an_older_version_do_not_replace_what_somebody_else_wrot
     let world = World::new();
     let mapping = world.machine(|_| {}).await;
     let other = world.machine(|_| {}).await;
+    let kernel = Arc::new(Told::default());
+    mapping.fs.set_invalidator(Arc::<Told>::clone(&kernel));
     let (a, b) = (bucket(&mapping.fs, "work").await, bucket(&other.fs, "work").await);
     let mine = put(&mapping.fs, a, "pages", b"common to both").await;
     assert_eq!(mapping.fs.drain(&|_| {}).await, Ok(0));
@@ -319,10 +334,21 @@ async fn mapped_pages_of_an_older_version_do_not_replace_what_somebody_else_wrot
     until("theirs stays", async || content(&mapping.fs, mine).await == b"written by the other one").await;
     assert_eq!(content(&other.fs, theirs).await, b"written by the other one");
     let listed = list(&mapping.fs, a).await;
-    let (_, _, copy) = listed.iter().find(|(name, ..)| name.starts_with("pages (conflict desk ")).unwrap();
+    let (name, _, copy) = listed.iter().find(|(name, ..)| name.starts_with("pages (conflict desk ")).unwrap();
     assert_eq!(content(&mapping.fs, copy.ino).await, b"mapped, common");
 
+    // Programs may go on changing pages of the copied version until the kernel has forgotten them.
+    let handle = mapping.fs.open_file(mine, WRITE).await.unwrap();
+    assert_eq!(mapping.fs.write_back(handle, 0, Bytes::from_static(b"MAPPED")).await, Ok(6));
+    assert_eq!(content(&mapping.fs, copy.ino).await, b"MAPPED, common");
+    mapping.fs.release(handle).await;
+    assert_eq!(mapping.fs.drain(&|_| {}).await, Ok(0));
+    assert_eq!(content(&mapping.fs, mine).await, b"written by the other one");
+    let theirs = walk(&other.fs, b, name).await.unwrap().ino;
+    until("the copy is committed", async || content(&other.fs, theirs).await == b"MAPPED, common").await;
+
     // The pages are read anew then, and belong to the version that is here.
+    kernel.forgotten();
     let handle = mapping.fs.open_file(mine, WRITE).await.unwrap();
     assert_eq!(mapping.fs.write_back(handle, 0, Bytes::from_static(b"mapped!")).await, Ok(7));
     mapping.fs.release(handle).await;

@@ -190,6 +190,8 @@ async fn what_was_removed_here_stays_so_if_the_mount_ends_before_the_kernel_has_
     fs.unlink(work, b"file").await.unwrap();
     world.cluster.up();
     until("the removal is sent", async || world.user.ok(["list", "work", "--json"]).json_lines().is_empty()).await;
+    // And the answer is here, but for which it would be sent again.
+    assert_eq!(fs.drain(&|_| {}).await, Ok(0));
     fs.shutdown().await;
     drop(fs);
     let fs = open().await;

@@ -361,14 +361,14 @@ impl Inner {
             // Should somebody else have removed its last name, its commit finds that out.
             self.keep_name(home, inode);
         } else {
-            home.local.if_free(inode, || content.allow());
+            self.allow(home, &content);
         }
     }
 
     /// A file that was to lose a name here keeps one.
     pub(super) fn keep_name(&self, home: &Opened, inode: InodeId) {
         let Some(content) = self.store.existing(home.id, inode) else { return };
-        home.local.if_free(inode, || content.allow());
+        self.allow(home, &content);
         content.upload_soon();
     }
 
