@@ -110,7 +110,7 @@ impl Shipping {
         match tokio::time::timeout(grace, self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the last changes were not shipped"),
-            Err(_elapsed) => tracing::warn!("the folder does not answer: the last changes may not be shipped"),
+            Err(_elapsed) => tracing::warn!(?grace, "shipping did not end in time; the last changes may be missing"),
         }
     }
 }

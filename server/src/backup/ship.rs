@@ -209,19 +209,21 @@ impl Shipper {
         Ok(())
     }
 
-    /// Ships everything that is committed now, into a finished generation.
+    /// Ships everything that is committed now, into a finished generation. Waits for a copy of the database only if there is none: that of a
+    /// large one takes longer than a stop may.
     ///
     /// # Errors
     /// [`ShipError`].
     pub async fn flush(&mut self) -> Result<(), ShipError> {
         loop {
-            let adopted = self.adopt_copy(true).await;
             self.ship().await?;
             if self.current.is_some() {
                 return Ok(());
             }
-            adopted?;
-            self.begin_generation()?;
+            if self.copying.is_none() {
+                self.begin_generation()?;
+            }
+            self.adopt_copy(true).await?;
         }
     }
 
@@ -235,6 +237,10 @@ impl Shipper {
             && Stamp::of(&self.database)? == end.stamp
         {
             end.write(&current.generation)?;
+        }
+        if let Some(Copying { generation, .. }) = self.copying {
+            // Whatever is still written into it goes with the process, and the next copy may need the space.
+            let _ = std::fs::remove_dir_all(&generation.folder);
         }
         Ok(())
     }

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use sqlx::{Executor as _, Row as _};
 
-use super::generation::Generation;
+use super::generation::{Generation, SECRETS};
 use super::online::{MANIFEST, backup};
 use super::restore::{RestoreError, Restored, Secrets, restore};
 use super::ship::{ShipError, ShipOptions, Shipper};
 use super::{DATABASE, piece};
 use crate::db::{Db, DbConfig, DbError, Location};
 use crate::keys::ServerKeys;
+use crate::keys::file::FOLDER as KEYS;
 
 struct Server {
     dir: tempfile::TempDir,
@@ -395,27 +397,45 @@ async fn after_a_day(server: &Server) -> Shipper {
     second
 }
 
+/// Steps until a second generation is finished.
+async fn turned(server: &Server, shipper: &mut Shipper) {
+    while generations(server).len() < 2 {
+        shipper.step().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_generation_ends_after_a_day_even_if_the_server_restarts() {
     let server = Server::new().await;
     let mut shipper = after_a_day(&server).await;
-    shipper.flush().await.unwrap();
-    assert_eq!(generations(&server).len(), 2);
+    turned(&server, &mut shipper).await;
     assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1]));
 }
 
 #[tokio::test]
-async fn the_last_changes_are_shipped_even_if_a_copy_fails_at_the_stop() {
+async fn a_stop_ships_the_last_changes_and_waits_for_no_copy() {
     let server = Server::new().await;
     drop(after_a_day(&server).await);
-    // A file instead of the folder that has the secrets.
-    let data_dir = server.path("data").join(DATABASE);
+    // A key that nobody writes: copying it never ends.
+    let data_dir = server.path("hangs");
+    std::fs::create_dir_all(data_dir.join(KEYS)).unwrap();
+    let pipe = data_dir.join(KEYS).join("never.key");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let options = ShipOptions { folder: server.path("shipped"), data_dir, keep: Duration::ZERO };
     let mut shipper = Shipper::start(&server.db, options).await.unwrap();
     shipper.step().await.unwrap();
+    let entries = std::fs::read_dir(server.path("shipped/generations")).unwrap();
+    let copying = entries.map(|entry| entry.unwrap().path()).max().unwrap();
+    while !copying.join(SECRETS).join(KEYS).exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     add(&server.db, 2, 10).await;
-    shipper.flush().await.unwrap();
-    assert_eq!(generations(&server).len(), 1, "the copy failed");
+    stop(&server.db, shipper).await;
+    // Lets the copy go, for which the test would wait.
+    std::fs::File::options().write(true).open(&pipe).unwrap();
+    assert!(!copying.exists(), "half a copy takes no space");
+    assert_eq!(generations(&server).len(), 1);
     assert_eq!(server.restore("shipped", None).await.unwrap().1, BTreeSet::from([1, 2]));
 }
 
@@ -460,9 +480,8 @@ async fn a_copy_is_restored_only_when_the_log_behind_it_is_shipped() {
     }
     tokio::time::sleep(Duration::from_millis(3)).await;
     add(&server.db, 3, 10).await;
-    shipper.flush().await.unwrap();
+    turned(&server, &mut shipper).await;
     let all = generations(&server);
-    assert_eq!(all.len(), 2);
     assert!(!all[1].folder.join("base.copy").exists());
     // Before the new one has everything, the old one is what there is.
     let from = all[1].began;
