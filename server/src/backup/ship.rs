@@ -44,6 +44,8 @@ const GENERATION_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Or until its pieces are this many times as large as its copy, and at least so many bytes.
 const GROWTH: u64 = 4;
 const GROWTH_LEAST: u64 = 256 << 20;
+/// A step that takes longer is reported. Unless the folder was away, it has little to ship.
+const ANSWER: Duration = Duration::from_secs(30);
 /// How often a failure is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
@@ -162,7 +164,10 @@ impl Shipper {
                 _ = tick.tick() => {}
                 () = stop.cancelled() => break,
             }
-            if let Err(error) = self.step().await {
+            let step = patiently(self.step(), ANSWER, REPORT_EVERY, || {
+                tracing::error!("shipping the write-ahead log does not come to an end; does the folder answer?");
+            });
+            if let Err(error) = step.await {
                 self.report(&error);
             }
         }
@@ -197,7 +202,7 @@ impl Shipper {
         let is_settled = self.copying.is_none() && self.next.is_none();
         if is_settled && self.wants_generation() && Instant::now() >= self.next_generation {
             self.next_generation = Instant::now() + GENERATION_AGAIN;
-            self.begin_generation()?;
+            self.begin_generation().await?;
         }
         let is_long = self.current.as_ref().is_some_and(|current| current.tail.offset() >= CHECKPOINT_BYTES);
         // Not while a copy is made, nor before its first piece: the file must not change under it.
@@ -221,7 +226,7 @@ impl Shipper {
                 return Ok(());
             }
             if self.copying.is_none() {
-                self.begin_generation()?;
+                self.begin_generation().await?;
             }
             self.adopt_copy(true).await?;
         }
@@ -233,14 +238,16 @@ impl Shipper {
         self.lock.close().await?;
         // The last one to close takes the log away.
         self.copy.close().await?;
-        if let (Some(end), Some(current)) = (end, &self.current)
-            && Stamp::of(&self.database)? == end.stamp
-        {
-            end.write(&current.generation)?;
+        if let (Some(end), Some(current)) = (end, self.current) {
+            let database = self.database;
+            let write = move || {
+                if Stamp::of(&database)? == end.stamp { end.write(&current.generation) } else { Ok(()) }
+            };
+            apart(write).await?;
         }
         if let Some(Copying { generation, .. }) = self.copying {
             // Whatever is still written into it goes with the process, and the next copy may need the space.
-            let _ = std::fs::remove_dir_all(&generation.folder);
+            remove(generation).await;
         }
         Ok(())
     }
@@ -286,33 +293,39 @@ impl Shipper {
             // One piece at a time: until it has everything, the other is what a restore takes.
             match step(&mut self.next, self.checkpoint, unix_ms()).await? {
                 None => return Ok(()),
-                Some(Step::UpToDate) => return self.turn_to_next(),
+                Some(Step::UpToDate) => return self.turn_to_next().await,
                 Some(Step::Shipped(_)) => {}
                 Some(Step::Broken(reason)) => {
                     tracing::warn!(reason, "a copy of the database is given up and another one made");
-                    self.discard_next();
+                    self.discard_next().await;
                 }
             }
         }
     }
 
     /// Everything that was committed is in the generation that was copied last: it is finished.
-    fn turn_to_next(&mut self) -> Result<(), ShipError> {
+    async fn turn_to_next(&mut self) -> Result<(), ShipError> {
         let Some(next) = &mut self.next else { return Ok(()) };
-        let completed = next.generation.complete();
-        next.tail.move_to(next.generation.wal());
+        let mut generation = next.generation.clone();
+        let (generation, completed) = apart(move || {
+            let completed = generation.complete();
+            Ok((generation, completed))
+        })
+        .await?;
+        next.tail.move_to(generation.wal());
+        next.generation = generation;
         completed?;
         tracing::info!(folder = %next.generation.folder.display(), "shipping into a new generation");
         self.current = self.next.take();
         let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
-        prune(&self.options.folder, unix_ms().saturating_sub(keep))?;
+        let root = self.options.folder.clone();
+        apart(move || prune(&root, unix_ms().saturating_sub(keep))).await?;
         Ok(())
     }
 
-    fn discard_next(&mut self) {
+    async fn discard_next(&mut self) {
         if let Some(next) = self.next.take() {
-            // Otherwise it goes with the next one that is finished.
-            let _ = std::fs::remove_dir_all(&next.generation.folder);
+            remove(next.generation).await;
         }
     }
 
@@ -325,11 +338,14 @@ impl Shipper {
         })
     }
 
-    fn begin_generation(&mut self) -> Result<(), ShipError> {
-        // Behind the one before it even if the clock was put back meanwhile: the last is what is restored and gone on with.
-        let newest = Generation::list(&self.options.folder)?.pop();
-        let after = newest.map_or(0, |newest| newest.began + 1);
-        let generation = Generation::create(&self.options.folder, unix_ms().max(after))?;
+    async fn begin_generation(&mut self) -> Result<(), ShipError> {
+        let root = self.options.folder.clone();
+        let create = move || {
+            // Behind the one before it even if the clock was put back meanwhile: the last is what is restored and gone on with.
+            let after = Generation::list(&root)?.pop().map_or(0, |newest| newest.began + 1);
+            Generation::create(&root, unix_ms().max(after))
+        };
+        let generation = apart(create).await?;
         let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
         let file = Arc::clone(&self.file);
         let task = tokio::task::spawn_blocking(move || copy.fill(&database, &file, &data_dir));
@@ -341,7 +357,7 @@ impl Shipper {
         match &mut self.copying {
             Some(copying) if wait || copying.task.is_finished() => {
                 let outcome = (&mut copying.task).await;
-                self.adopt(outcome.unwrap_or_else(|error| Err(io::Error::other(error))))
+                self.adopt(outcome.unwrap_or_else(|error| Err(io::Error::other(error)))).await
             }
             _ => Ok(()),
         }
@@ -349,13 +365,13 @@ impl Shipper {
 
     /// Begins to catch up into the generation whose copy is finished. The whole present life of the log goes to it: if no checkpoint
     /// happened since its copy began, this and the copy are everything.
-    fn adopt(&mut self, outcome: io::Result<Stamp>) -> Result<(), ShipError> {
+    async fn adopt(&mut self, outcome: io::Result<Stamp>) -> Result<(), ShipError> {
         let Some(Copying { generation, .. }) = self.copying.take() else { return Ok(()) };
         let stamp = match outcome {
             Ok(stamp) => stamp,
             Err(error) => {
                 // It may have taken the space that the next attempt needs.
-                let _ = std::fs::remove_dir_all(&generation.folder);
+                remove(generation).await;
                 return Err(error.into());
             }
         };
@@ -390,7 +406,7 @@ impl Shipper {
             tracing::error!(length, "the write-ahead log could not be shipped for too long; shipping will begin anew");
             self.current = None;
             self.checkpoint = None;
-            self.discard_next();
+            self.discard_next().await;
             passive(&mut self.copy).await?;
         }
         Ok(())
@@ -437,6 +453,29 @@ fn resume(folder: &Path, database: &Path) -> io::Result<Option<Current>> {
     Ok(Some(Current { generation, tail, base_bytes, shipped }))
 }
 
+/// Waits for a step for as long as it takes; says so after `first`, and then every `again`.
+async fn patiently<T>(step: impl Future<Output = T>, first: Duration, again: Duration, mut say: impl FnMut()) -> T {
+    let mut step = std::pin::pin!(step);
+    let mut wait = first;
+    loop {
+        if let Ok(outcome) = tokio::time::timeout(wait, step.as_mut()).await {
+            return outcome;
+        }
+        say();
+        wait = again;
+    }
+}
+
+/// Does something with the folder on a thread that may wait for it: one that hangs must not hold up timers, by which a stop ends all the same.
+async fn apart<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(job).await.map_err(io::Error::other)?
+}
+
+/// Removes a generation that is not finished. If that fails, it goes with the next one that is.
+async fn remove(generation: Generation) {
+    let _ = apart(move || std::fs::remove_dir_all(generation.folder)).await;
+}
+
 /// Ships up to about one piece into a generation, if there is one.
 async fn step(
     place: &mut Option<Current>,
@@ -444,12 +483,11 @@ async fn step(
     now: u64,
 ) -> Result<Option<Step>, ShipError> {
     let Some(mut current) = place.take() else { return Ok(None) };
-    let (current, step) = tokio::task::spawn_blocking(move || {
+    let (current, step) = apart(move || {
         let step = current.tail.step(checkpoint, now);
-        (current, step)
+        Ok((current, step))
     })
-    .await
-    .map_err(io::Error::other)?;
+    .await?;
     let current = place.insert(current);
     let step = step?;
     if let Step::Shipped(bytes) = step {
@@ -481,4 +519,20 @@ async fn passive(conn: &mut Conn) -> Result<Option<u64>, DbError> {
 
 fn unix_ms() -> u64 {
     u64::try_from(now_ns() / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_hangs_is_reported_again_and_again_and_not_given_up() {
+        let said = Cell::new(0);
+        let step = std::future::poll_fn(|_| if said.get() < 3 { Poll::Pending } else { Poll::Ready("done") });
+        let outcome = patiently(step, Duration::ZERO, Duration::ZERO, || said.set(said.get() + 1)).await;
+        assert_eq!((outcome, said.get()), ("done", 3));
+    }
 }
