@@ -1,6 +1,7 @@
 //! What all nodes together have room for, and what of one node its operator sees beyond what everybody does.
 
 use cyx_core::ids::{AccountId, NodeId};
+use cyx_core::units::MIB;
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -34,11 +35,11 @@ pub struct StorageSummary {
 /// # Errors
 /// [`DbError`].
 pub async fn storage(conn: &mut Conn) -> Result<StorageSummary, DbError> {
-    // Nodes of before there was a limit may have claimed so much that the sum would not fit.
+    // Nodes of before there was a limit may have claimed more than any can have. And the bytes of thousands of large nodes do not fit into the
+    // databases' numbers: those are added up as whole MiB and the rest.
     let sum = |column| {
-        format!(
-            "CAST(COALESCE(SUM(CASE WHEN {column} < {CAPACITY_MAX} THEN {column} ELSE {CAPACITY_MAX} END), 0) AS BIGINT)"
-        )
+        let room = format!("CASE WHEN {column} < {CAPACITY_MAX} THEN {column} ELSE {CAPACITY_MAX} END");
+        ["/", "%"].map(|part| format!("CAST(COALESCE(SUM(({room}) {part} {MIB}), 0) AS BIGINT)")).join(", ")
     };
     let columns = ["total_bytes", "reserved_bytes", "allocatable_bytes", "used_bytes", "available_bytes"].map(sum);
     let text = format!(
@@ -46,16 +47,18 @@ pub async fn storage(conn: &mut Conn) -> Result<StorageSummary, DbError> {
         columns.join(", ")
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(conn).await?;
-    let (allocatable_bytes, used_bytes) = (number(&row, 3)?, number(&row, 4)?);
+    let bytes =
+        |column| Ok::<_, DbError>(number(&row, column)?.saturating_mul(MIB).saturating_add(number(&row, column + 1)?));
+    let (allocatable_bytes, used_bytes) = (bytes(5)?, bytes(7)?);
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let utilization = if allocatable_bytes == 0 { 1.0 } else { used_bytes as f64 / allocatable_bytes as f64 };
     Ok(StorageSummary {
         nodes: number(&row, 0)?,
-        total_bytes: number(&row, 1)?,
-        reserved_bytes: number(&row, 2)?,
+        total_bytes: bytes(1)?,
+        reserved_bytes: bytes(3)?,
         allocatable_bytes,
         used_bytes,
-        available_bytes: number(&row, 5)?,
+        available_bytes: bytes(9)?,
         utilization,
     })
 }
@@ -202,6 +205,34 @@ mod tests {
         execute(&test, &[claim]).await;
         let found = storage(&mut test.app.db.read().await.unwrap()).await.unwrap();
         assert_eq!((found.total_bytes, found.used_bytes), (3 * CAPACITY_MAX, 3 * CAPACITY_MAX));
+    }
+
+    #[tokio::test]
+    async fn the_sum_of_many_large_nodes_is_more_than_a_database_counts() {
+        let test = server_with([], |_| {}).await;
+        let (none, all) = (literal(&test, &[]), 8200_u64);
+        let row = |number: u64| {
+            let id = literal(&test, &u128::from(number).to_be_bytes());
+            format!(
+                "({id}, {none}, {none}, '', '', '', 1, '', '', {CAPACITY_MAX}, 5, 0, 0, 0, 0, '', 'online', 1000, 1, 1)"
+            )
+        };
+        let statements: Vec<String> = (0..all / 1025)
+            .map(|part| {
+                let rows: Vec<String> = (part * 1025..(part + 1) * 1025).map(row).collect();
+                format!(
+                    "INSERT INTO node (id, public_key, operator, machine, address, ip, tls, version, region, capacity, used, trash, \
+                     free, chunks, damaged, read_only, state, score, registered_ns, last_heartbeat_ns) VALUES {}",
+                    rows.join(", ")
+                )
+            })
+            .collect();
+        execute(&test, &statements).await;
+        let found = storage(&mut test.app.db.read().await.unwrap()).await.unwrap();
+        let allocatable = all * (CAPACITY_MAX - NODE_RESERVED);
+        assert!(allocatable > i64::MAX.unsigned_abs());
+        assert_eq!((found.nodes, found.total_bytes, found.used_bytes), (all, all * CAPACITY_MAX, all * 5));
+        assert_eq!((found.allocatable_bytes, found.available_bytes), (allocatable, allocatable - all * 5));
     }
 
     #[tokio::test]
