@@ -54,6 +54,8 @@ async fn open(c: &mut Conn, asker: &Asker, change: SessionId, new: String) -> Ou
     let old: String = row.fetch_one(&mut *c).await?.try_get(0)?;
     let (by_account, by_email) = (limits::account(&rules::key(&old)), limits::account(&rules::key(&new)));
     let text = "too many changes were asked for; try again later";
+    // Looked at before anything is counted: what the second refuses is not to use up the first.
+    granted!(REGISTRATION_MAILS.check(c, &by_email, text).await?);
     granted!(RECOVERIES.take(c, &by_account, text).await?);
     granted!(REGISTRATION_MAILS.take(c, &by_email, text).await?);
     let letter = if is_taken(c, asker, &new).await? {

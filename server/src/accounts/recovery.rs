@@ -58,6 +58,8 @@ pub async fn begin(app: &App, email: &str, ip: IpAddr) -> Result<Begun, ApiError
 async fn open(c: &mut Conn, recovery: SessionId, email_key: String, ip: IpAddr) -> Outcome<Begun> {
     let (by_account, by_address) = (limits::account(&email_key), limits::address(ip));
     let text = "too many recoveries were asked for; try again later";
+    // Looked at before anything is counted: what the second refuses is not to use up the first, which a whole household shares.
+    granted!(RECOVERIES.check(c, &by_account, text).await?);
     granted!(RECOVERIES_FROM.take(c, &by_address, text).await?);
     granted!(RECOVERIES.take(c, &by_account, text).await?);
     let row = sqlx::query("SELECT id, email FROM account WHERE email_key = $1 AND disabled = 0")

@@ -154,6 +154,9 @@ async fn insert(
 ) -> Result<Result<(), ApiError>, ApiError> {
     let (email_key, username_key) = (rules::key(&new.email), rules::key(&new.username));
     let (by_address, by_email) = (limits::address(ip), limits::account(&email_key));
+    // Looked at before anything is counted: what an email address is refused is not to use up the network address.
+    let too_many_mails = "too many mails to this address; try again later";
+    granted!(REGISTRATION_MAILS.check(c, &by_email, too_many_mails).await?);
     granted!(REGISTRATIONS.take(c, &by_address, "too many registrations from this address; try again later").await?);
 
     let now = now_ns();
@@ -174,7 +177,7 @@ async fn insert(
     if taken.is_some() {
         return Err(name_is_taken());
     }
-    granted!(REGISTRATION_MAILS.take(c, &by_email, "too many mails to this address; try again later").await?);
+    granted!(REGISTRATION_MAILS.take(c, &by_email, too_many_mails).await?);
 
     let id = AccountId::random();
     let inserted = sqlx::query(

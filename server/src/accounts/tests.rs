@@ -1,5 +1,6 @@
 //! Sessions as a state machine, and what is removed when it is over.
 
+mod counters;
 mod races;
 
 use std::collections::HashMap;
