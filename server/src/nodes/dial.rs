@@ -29,6 +29,9 @@ use tonic::body::Body;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Addresses that are dialled at a time.
 const DIALS: usize = 16;
+/// Of these, addresses of one operator. Several, or a few nodes that cannot be reached would keep the operator's others waiting for longer than
+/// they wait for their registration.
+const DIALS_OF_OPERATOR: usize = 3;
 /// More than the answer to a challenge needs.
 const MESSAGE_MAX: usize = 4096;
 
@@ -47,8 +50,8 @@ pub enum DialError {
     Impostor(SocketAddr),
 }
 
-/// Lets only a few addresses be dialled at a time, and of these only one of each operator: whose addresses never answer keeps no other from
-/// their turn.
+/// Lets only a few addresses be dialled at a time, and of these fewer of each operator: whose addresses never answer keeps no other from their
+/// turn.
 pub struct Dials {
     all: Semaphore,
     of_operators: Mutex<HashMap<[u8; 16], Arc<Semaphore>>>,
@@ -81,7 +84,7 @@ impl Dials {
         let mut operators = self.of_operators.lock().unwrap_or_else(PoisonError::into_inner);
         // Permits and those who wait for one refer to theirs.
         operators.retain(|_, own| Arc::strong_count(own) > 1);
-        Arc::clone(operators.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        Arc::clone(operators.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(DIALS_OF_OPERATOR))))
     }
 }
 
@@ -169,13 +172,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_operator_has_one_dial_at_a_time() {
+    async fn one_operator_has_three_dials_at_a_time() {
         let dials = Dials::default();
         let first = dials.turn([1; 16]).await.unwrap();
+        let _more = [dials.turn([1; 16]).await.unwrap(), dials.turn([1; 16]).await.unwrap()];
         let mut waits = Box::pin(dials.turn([1; 16]));
         assert!(poll!(waits.as_mut()).is_pending());
         let _other = dials.turn([2; 16]).await.unwrap();
         drop(first);
+        drop(waits.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn all_operators_together_have_sixteen() {
+        let dials = Dials::default();
+        let mut turns = Vec::new();
+        for number in 0..DIALS {
+            turns.push(dials.turn([u8::try_from(number / DIALS_OF_OPERATOR).unwrap(); 16]).await.unwrap());
+        }
+        let mut waits = Box::pin(dials.turn([99; 16]));
+        assert!(poll!(waits.as_mut()).is_pending());
+        turns.pop();
         drop(waits.await.unwrap());
     }
 }
