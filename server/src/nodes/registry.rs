@@ -30,6 +30,9 @@ const ROOM_MIN: u64 = cyx_core::units::CHUNK_MAX;
 /// Events that a slow listener may lag behind.
 const EVENTS_KEPT: usize = 1024;
 
+/// A time that is further ahead of the clock, in nanoseconds, was told by one that has been set back since.
+pub(super) const AHEAD_MAX_NS: i64 = 60 * 1_000_000_000;
+
 /// Whether a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Liveness {
@@ -244,6 +247,19 @@ struct Slot {
     punished: bool,
 }
 
+impl Slot {
+    /// Whether what another server wrote down takes its place.
+    fn is_older_than(&self, record: &NodeRecord, now: i64) -> bool {
+        let (own, other) = (self.record.last_heartbeat_ns, record.last_heartbeat_ns);
+        match (is_ahead(own, now), is_ahead(other, now)) {
+            (true, false) => true,
+            // The right time is not written down yet.
+            (false, true) => !self.dirty,
+            _ => own < other,
+        }
+    }
+}
+
 /// When silence means something.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -360,7 +376,7 @@ impl Registry {
             (record.audit_score, record.standing) = (old.audit_score, old.standing);
             record.report = old.report.clone();
             record.registered_ns = old.registered_ns;
-            record.last_heartbeat_ns = record.last_heartbeat_ns.max(old.last_heartbeat_ns.saturating_add(1));
+            record.last_heartbeat_ns = behind(old.last_heartbeat_ns, record.last_heartbeat_ns);
             record.keep_list_sequence = old.keep_list_sequence;
             record.leaving = old.leaving;
         }
@@ -390,8 +406,7 @@ impl Registry {
             version.clone_into(&mut slot.record.version);
         }
         slot.record.report = report;
-        // Later than the one before, even if the clock was set back: of two the later one counts, here and in the database.
-        slot.record.last_heartbeat_ns = now_ns.max(slot.record.last_heartbeat_ns.saturating_add(1));
+        slot.record.last_heartbeat_ns = behind(slot.record.last_heartbeat_ns, now_ns);
         slot.record.state = Liveness::Online;
         slot.seen = now;
         slot.dirty = true;
@@ -504,9 +519,9 @@ impl Registry {
         let mut news = Vec::new();
         let mut nodes = self.write();
         for record in records {
-            let known = nodes.get(&record.id).map(|slot| &slot.record);
-            let newer = known.is_none_or(|known| known.last_heartbeat_ns < record.last_heartbeat_ns);
-            if let Some(was) = known.map(|known| known.standing).filter(|was| *was != record.standing) {
+            let known = nodes.get(&record.id);
+            let newer = known.is_none_or(|known| known.is_older_than(&record, now_ns));
+            if let Some(was) = known.map(|known| known.record.standing).filter(|was| *was != record.standing) {
                 // Another server audited it.
                 news.push(standing_changed(record.id, record.standing, was));
             }
@@ -530,6 +545,18 @@ impl Registry {
             self.publish(event);
         }
     }
+}
+
+/// The time of what happens now and comes behind something else: later than that even if the clock was set back, for of two the later one
+/// counts, here and in the database. Unless that time is far ahead: when a node was heard of also decides what it is paid, and when what it holds is
+/// given up.
+fn behind(last: i64, now: i64) -> i64 {
+    if is_ahead(last, now) { now } else { now.max(last.saturating_add(1)) }
+}
+
+/// Whether a time was told by a clock that has been set back since.
+const fn is_ahead(time: i64, now: i64) -> bool {
+    time > now.saturating_add(AHEAD_MAX_NS)
 }
 
 fn thousandths(value: u32) -> f64 {

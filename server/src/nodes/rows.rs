@@ -6,9 +6,10 @@ use cyx_core::ids::{AccountId, NodeId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::registry::{CAPACITY_MAX, Leaving, Liveness, NodeRecord, Report};
+use super::registry::{AHEAD_MAX_NS, CAPACITY_MAX, Leaving, Liveness, NodeRecord, Report};
 use crate::audits::Standing;
 use crate::db::{Conn, DbError};
+use crate::time::now_ns;
 
 const COLUMNS: &str = "SELECT n.id, n.public_key, n.operator, n.machine, n.address, n.ip, n.tls, n.version, n.region, n.capacity, \
                        n.used, n.trash, n.free, n.chunks, n.damaged, n.read_only, n.state, n.score, n.registered_ns, \
@@ -51,6 +52,7 @@ pub async fn register(conn: &mut Conn, node: &NodeRecord) -> Result<(), DbError>
          ON CONFLICT (id) DO UPDATE SET operator = excluded.operator, machine = excluded.machine, address = excluded.address, \
          ip = excluded.ip, tls = excluded.tls, version = excluded.version, region = excluded.region, capacity = excluded.capacity, \
          state = excluded.state, last_heartbeat_ns = CASE WHEN excluded.last_heartbeat_ns > node.last_heartbeat_ns \
+         OR node.last_heartbeat_ns > excluded.last_heartbeat_ns + $21 \
          THEN excluded.last_heartbeat_ns ELSE node.last_heartbeat_ns + 1 END",
     )
     .bind(&node.id.0[..])
@@ -73,20 +75,23 @@ pub async fn register(conn: &mut Conn, node: &NodeRecord) -> Result<(), DbError>
     .bind(i64::from(node.score))
     .bind(node.registered_ns)
     .bind(node.last_heartbeat_ns)
+    .bind(AHEAD_MAX_NS)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Writes down what heartbeats said. A server that knows less does not undo what another wrote.
+/// Writes down what heartbeats said. A server that knows less does not undo what another wrote, unless a clock that was far ahead told when.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn write_reports(conn: &mut Conn, nodes: &[NodeRecord]) -> Result<(), DbError> {
+    let ahead = now_ns().saturating_add(AHEAD_MAX_NS);
     for node in nodes {
         sqlx::query(
             "UPDATE node SET version = $1, used = $2, trash = $3, free = $4, chunks = $5, damaged = $6, read_only = $7, state = $8, \
-             score = $9, last_heartbeat_ns = $10, skew = $12, takes_no_tasks = $13 WHERE id = $11 AND last_heartbeat_ns <= $10",
+             score = $9, last_heartbeat_ns = $10, skew = $12, takes_no_tasks = $13 WHERE id = $11 \
+             AND (last_heartbeat_ns <= $10 OR last_heartbeat_ns > $14)",
         )
         .bind(&node.version)
         .bind(signed(node.report.used))
@@ -101,6 +106,7 @@ pub async fn write_reports(conn: &mut Conn, nodes: &[NodeRecord]) -> Result<(), 
         .bind(&node.id.0[..])
         .bind(node.report.skew)
         .bind(i64::from(node.report.takes_no_tasks))
+        .bind(ahead)
         .execute(&mut *conn)
         .await?;
     }

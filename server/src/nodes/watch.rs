@@ -143,7 +143,7 @@ async fn merge(db: &Db, keys: &ServerKeys, registry: &Registry) -> Result<(), Db
 mod tests {
     use super::*;
     use crate::nodes::registry::{Liveness, Report};
-    use crate::nodes::testing::{add, node, server_with};
+    use crate::nodes::testing::{add, execute, node, number, server_with};
 
     #[test]
     fn who_has_left_is_not_lost() {
@@ -183,6 +183,41 @@ mod tests {
         assert_eq!(sibling.get(again.id).unwrap().address, again.address);
         let known = registry.register(again, Instant::now());
         assert!(known.last_heartbeat_ns > heard.last_heartbeat_ns);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_far_ahead_is_not_believed_once_it_is_right() {
+        let test = server_with([], |_| {}).await;
+        let (db, registry) = (&test.app.db, &test.app.network.registry);
+        let hour = 3_600_000_000_000;
+        let ahead = NodeRecord { last_heartbeat_ns: now_ns() + hour, ..node(1) };
+        add(&test, ahead.clone()).await;
+        let sibling = Registry::new(vec![ahead.clone()], registry.patience(), Instant::now());
+        let report = Report { used: 7, ..ahead.report.clone() };
+        let heard = registry.heartbeat(ahead.id, "0.2.0", report, Instant::now(), now_ns()).unwrap();
+        assert!(heard.last_heartbeat_ns <= now_ns());
+        // What was written down before is not taken back meanwhile.
+        merge(db, &test.app.network.keys, registry).await.unwrap();
+        let kept = registry.get(ahead.id).unwrap();
+        assert_eq!((kept.report.used, kept.last_heartbeat_ns), (7, heard.last_heartbeat_ns));
+        write_down(db, registry).await;
+        assert_eq!(number(&test, "SELECT last_heartbeat_ns FROM node").await, heard.last_heartbeat_ns);
+        merge(db, &test.app.network.keys, &sibling).await.unwrap();
+        let known = sibling.get(ahead.id).unwrap();
+        assert_eq!((known.report.used, known.last_heartbeat_ns), (7, heard.last_heartbeat_ns));
+
+        // Nor by a registration.
+        execute(&test, &[format!("UPDATE node SET last_heartbeat_ns = {}", now_ns() + hour)]).await;
+        merge(db, &test.app.network.keys, registry).await.unwrap();
+        let again = NodeRecord { last_heartbeat_ns: now_ns(), ..ahead };
+        let row = again.clone();
+        let write = db.write(move |conn| {
+            let row = row.clone();
+            Box::pin(async move { rows::register(conn, &row).await })
+        });
+        write.await.unwrap();
+        assert_eq!(number(&test, "SELECT last_heartbeat_ns FROM node").await, again.last_heartbeat_ns);
+        assert_eq!(registry.register(again.clone(), Instant::now()).last_heartbeat_ns, again.last_heartbeat_ns);
     }
 
     #[test]
