@@ -347,3 +347,28 @@ fn what_has_nothing_to_verify_is_not_said_to_be_well() {
     assert!(run.stderr.contains("tree/link is neither a file nor a directory"), "{run:?}");
     user.ok(["verify", "docs", "tree"]);
 }
+
+#[test]
+fn what_cannot_be_opened_counts_also_beside_a_single_file_that_is_well() {
+    if cyx_tests::mount::missing("sqlite3") {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let user = cluster.user("ada");
+    user.ok(["bucket", "create", "docs"]);
+    user.write("docs", "tree/bad", b"x");
+    // No program makes such an entry: the server's database is told.
+    let data = cluster.status()["server"]["data_dir"].as_str().unwrap().to_owned();
+    let mut command = Command::new("sqlite3");
+    command.args(["-cmd", ".timeout 60000"]).arg(PathBuf::from(data).join("cyx.db"));
+    command.arg("UPDATE entry SET wrapped_key = zeroblob(length(wrapped_key)) WHERE kind = 1");
+    assert!(command.status().unwrap().success());
+    user.write("docs", "tree/good", b"y");
+    for key in [&["tree"][..], &[]] {
+        let run = user.fails(8, [&["verify", "docs", "--json"], key].concat());
+        assert_eq!(run.json()["key"], "tree/good", "{key:?}");
+        assert!(run.stderr.contains("bad"), "{run:?}");
+    }
+    user.ok(["verify", "docs", "tree/good"]);
+    assert!(user.cyx(["verify", "docs", "tree/bad"]).code != 0);
+}

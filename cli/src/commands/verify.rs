@@ -62,7 +62,6 @@ pub async fn run(context: &Context, args: &Verify) -> Result<()> {
         None => all_buckets(&client).await?,
     };
     let depth = if args.full { Depth::Whole } else { Depth::Slices };
-    let single = args.key.is_some();
     let mut job = Job {
         context,
         strict: args.strict,
@@ -73,13 +72,6 @@ pub async fn run(context: &Context, args: &Verify) -> Result<()> {
     };
     for bucket in &buckets {
         let items = job.find(bucket, args).await?;
-        if single
-            && let [Item { located, .. }] = &items[..]
-            && kind_word(located) == "file"
-        {
-            // Its failure is the command's own.
-            job.failures = Failures::among(1);
-        }
         job.bar.found(items.len() as u64, items.iter().map(|item| item.located.inode.size).sum());
         let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
         for item in &items {
@@ -120,7 +112,13 @@ impl Job<'_> {
         let mut items = Vec::new();
         while let Some(found) = walk.next().await {
             match found {
-                Walked::Item(item) if kind_word(&item.located) == "file" => items.push(*item),
+                Walked::Item(item) if kind_word(&item.located) == "file" => {
+                    if named.as_ref() == Some(&item.path) {
+                        // There is nothing else, so its failure is the command's own.
+                        self.failures = Failures::among(1);
+                    }
+                    items.push(*item);
+                }
                 // Nothing would be asked about it, which is not the same as that it is well.
                 Walked::Item(item) if !item.located.is_directory() && named.as_ref() == Some(&item.path) => {
                     let key = names::escape(&item.path);
