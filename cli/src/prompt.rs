@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::task::{Context, Poll, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
 };
@@ -67,8 +68,7 @@ fn answer(question: &str) -> Result<String> {
     let mut signals = Signals::new()?;
     // A user name in it is what the server says.
     show(&format!("{}: ", names::harmless(question)))?;
-    await_line(&mut signals)?;
-    let line = read_line("read the answer")?;
+    let line = text(typed_line(&mut signals, "read the answer")?)?;
     Ok(line.trim().to_owned())
 }
 
@@ -80,15 +80,36 @@ fn show(question: &str) -> Result<()> {
 /// How often it is looked whether Ctrl-C was pressed.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Waits until a line was typed. A read alone would not end by Ctrl-C: whoever handles that waits for this very answer.
-fn await_line(signals: &mut Signals) -> Result<()> {
+/// A line from the terminal.
+fn typed_line(signals: &mut Signals, action: &'static str) -> Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    // No more than that at a time: what is typed ahead is for the next question, or for the shell.
+    let mut byte = Zeroizing::new([0_u8]);
+    while line.last() != Some(&b'\n') {
+        if line.len() == LONGEST {
+            return Err(Error::usage(format!("what is typed may have {LONGEST} bytes at most")));
+        }
+        // Before each read: Ctrl-D hands over half a line, too.
+        await_input(signals, action)?;
+        match rustix::io::read(io::stdin(), &mut *byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::stream(action)(error.into())),
+        }
+    }
+    Ok(line)
+}
+
+/// Waits until something can be read. A read alone would not end by Ctrl-C: whoever handles that waits for this very answer.
+fn await_input(signals: &mut Signals, action: &'static str) -> Result<()> {
     let stdin = io::stdin();
     loop {
         let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
         match poll(&mut ready, Some(&LOOK)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(()),
-            Err(error) => return Err(Error::stream("read the answer")(error.into())),
+            Err(error) => return Err(Error::stream(action)(error.into())),
         }
         if let Poll::Ready(signal) = signals.poll(&mut Context::from_waker(Waker::noop())) {
             return Err(Error::Interrupted { signal, resumable: false });
@@ -106,7 +127,7 @@ struct Hidden {
 
 impl Hidden {
     fn new() -> Result<Self> {
-        let failed = |error: rustix::io::Errno| Error::stream("ask for the password")(error.into());
+        let failed = |error: Errno| Error::stream("ask for the password")(error.into());
         let before = tcgetattr(io::stdin()).map_err(failed)?;
         let mut hidden = before.clone();
         hidden.local_modes -= LocalModes::ECHO;
@@ -133,12 +154,12 @@ fn hidden_answer(question: &str) -> Result<Zeroizing<String>> {
     let mut signals = Signals::new()?;
     let _hidden = Hidden::new()?;
     show(question)?;
-    await_line(&mut signals).inspect_err(|_| {
+    let line = typed_line(&mut signals, "read the password").inspect_err(|_| {
         // Half a password would become the next thing that the shell reads, and shows.
         let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let _ = show("\n");
     })?;
-    read_line("read the password")
+    text(line)
 }
 
 /// The password of an account: from standard input if `from_stdin`, else from the variable, else asked for.
@@ -210,7 +231,7 @@ fn given(question: &Question, from_stdin: bool) -> Result<Option<Zeroizing<Strin
     let Question { option, variable, .. } = question;
     if from_stdin {
         let _ends = EndsAtOnce::new()?;
-        let line = read_line("read from standard input")?;
+        let line = text(given_line()?)?;
         return match line.is_empty() {
             true => Err(Error::usage(format!("there is nothing on standard input for {option}"))),
             false => Ok(Some(line)),
@@ -244,14 +265,20 @@ fn secret(question: &Question, from_stdin: bool, twice: bool) -> Result<Zeroizin
     Ok(password)
 }
 
-/// A line of standard input without its end.
-fn read_line(action: &'static str) -> Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST));
-    io::stdin().lock().take(LONGEST as u64).read_until(b'\n', &mut bytes).map_err(Error::stream(action))?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        bytes.pop();
+/// A line of standard input.
+fn given_line() -> Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let read = io::stdin().lock().take(LONGEST as u64).read_until(b'\n', &mut line);
+    read.map_err(Error::stream("read from standard input"))?;
+    Ok(line)
+}
+
+/// A line without its end.
+fn text(mut line: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>> {
+    while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        line.pop();
     }
-    match String::from_utf8(std::mem::take(&mut *bytes)) {
+    match String::from_utf8(std::mem::take(&mut *line)) {
         Ok(line) => Ok(Zeroizing::new(line)),
         Err(error) => {
             error.into_bytes().zeroize();

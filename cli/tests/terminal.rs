@@ -131,6 +131,40 @@ fn a_signal_at_a_password_leaves_a_terminal_that_shows_what_is_typed_and_nothing
 }
 
 #[test]
+fn signals_are_heard_behind_half_an_answer_that_ctrl_d_handed_over() {
+    for (arguments, question) in [("login --email ada@example.org", "Password: "), ("login", "Email address: ")] {
+        for code in [130, 143] {
+            let mut terminal = Terminal::new("http://127.0.0.1:9");
+            // Typed before it is asked for, so that the command has it when the signal comes.
+            terminal.run_after("read begin;", arguments);
+            let rest = if question == "Password: " { " secr" } else { "" };
+            terminal.session.send(&format!("\nhalf a\x04{rest}")).unwrap();
+            terminal.session.flush().unwrap();
+            terminal.wait(&format!("half a{rest}"));
+            terminal.wait(question);
+            match code {
+                130 => terminal.press_control_c(),
+                _ => terminal.terminate(),
+            }
+            assert_eq!(terminal.code(), code, "{question}");
+            assert!(terminal.is_as_before(), "{question}");
+            assert!(!terminal.shown.contains("not found"), "the shell read it: {}", terminal.shown);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_handed_over_in_parts_is_one_and_the_next_line_is_the_next_answer() {
+    let mut terminal = Terminal::new("http://127.0.0.1:9");
+    terminal.run_after("read begin;", "register --username ada --email ada@example.org");
+    terminal.session.send("\nlän\x04ger ist besser\x04\nlänger ist besser\n").unwrap();
+    terminal.session.flush().unwrap();
+    terminal.wait("The same again: ");
+    assert_eq!(terminal.code(), 6, "{}", terminal.shown);
+    assert!(!terminal.shown.contains("differ"), "{}", terminal.shown);
+}
+
+#[test]
 fn ctrl_c_at_a_question_ends_the_command_at_once() {
     let mut terminal = Terminal::new("http://127.0.0.1:9");
     terminal.run("login");
