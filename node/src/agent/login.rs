@@ -1,14 +1,17 @@
 //! How a node becomes a machine that the server knows: saved credentials, enrolment token, environment, or a terminal.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use cyx_core::enrol::EnrolmentToken;
 use cyx_core::ids::{KeyId, random_bytes};
 use ed25519_dalek::SigningKey;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use zeroize::Zeroizing;
+use rustix::io::Errno;
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::api::{Api, Machine, Token};
 use super::config::{Config, Secret};
@@ -18,7 +21,7 @@ use crate::service::identity::Identity;
 
 /// Longest answer in bytes, as long as a terminal's lines.
 const ANSWER_MAX: usize = 4096;
-/// How often it is looked whether a line was typed.
+/// How often it is looked whether something was typed.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The machine this is: the saved one, or a new one with its first token.
@@ -116,26 +119,56 @@ pub(super) async fn ask(question: String) -> Result<String, Error> {
 }
 
 async fn ask_hidden(question: &'static str) -> Result<Secret, Error> {
-    let _hidden = Hidden::new().map_err(failed)?;
-    answer(question).await.map_err(failed)
+    let mut hidden = Hidden::new().map_err(failed)?;
+    let answer = answer(question).await;
+    hidden.is_answered = answer.is_ok();
+    answer.map_err(failed)
 }
 
-/// A line from the terminal without its end. The terminal keeps it until it is complete; until then this can be dropped, as it is when the
-/// node ends.
+/// A line from the terminal without its end. Nothing is waited for outside of this runtime, so that it can be dropped at any time, as it is
+/// when the node ends.
 async fn answer(question: &str) -> std::io::Result<Secret> {
     std::io::stderr().write_all(format!("{question}: ").as_bytes())?;
-    let stdin = std::io::stdin();
-    while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&Timespec::default()))? == 0 {
-        tokio::time::sleep(LOOK).await;
+    let mut line = Zeroizing::new(Vec::with_capacity(ANSWER_MAX));
+    // No more than that at a time: what is typed ahead is for the next question, or for the shell.
+    let mut byte = Zeroizing::new([0_u8]);
+    while line.last() != Some(&b'\n') {
+        if line.len() == ANSWER_MAX {
+            return Err(std::io::Error::other("the line is too long"));
+        }
+        // Before each read: Ctrl-D hands over half a line, too.
+        while !can_read()? {
+            tokio::time::sleep(LOOK).await;
+        }
+        match rustix::io::read(std::io::stdin(), &mut *byte) {
+            Ok(0) => break,
+            Ok(_) => line.push(byte[0]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let mut answer = Zeroizing::new(String::with_capacity(ANSWER_MAX));
-    stdin.lock().take(ANSWER_MAX as u64).read_line(&mut answer)?;
-    Ok(Secret::from(answer.trim_end_matches(['\r', '\n']).to_owned()))
+    while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        line.pop();
+    }
+    String::from_utf8(std::mem::take(&mut *line)).map(Secret::from).map_err(|error| {
+        error.into_bytes().zeroize();
+        std::io::Error::new(std::io::ErrorKind::InvalidData, "what was typed is not UTF-8")
+    })
+}
+
+/// Whether something can be read at once.
+fn can_read() -> std::io::Result<bool> {
+    match poll(&mut [PollFd::new(&std::io::stdin(), PollFlags::IN)], Some(&Timespec::default())) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// While this is there the terminal does not show what is typed.
 struct Hidden {
     before: Termios,
+    is_answered: bool,
 }
 
 impl Hidden {
@@ -148,13 +181,16 @@ impl Hidden {
         hidden.special_codes[SpecialCodeIndex::VSUSP] = 0;
         hidden.special_codes[SpecialCodeIndex::VQUIT] = 0;
         tcsetattr(std::io::stdin(), OptionalActions::Now, &hidden)?;
-        Ok(Self { before })
+        Ok(Self { before, is_answered: false })
     }
 }
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // What was typed of it goes too, or the shell would read it, and show it.
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.before);
+        if !self.is_answered {
+            // Half a password would become the next thing that the shell reads, and shows.
+            let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+        }
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
     }
 }
