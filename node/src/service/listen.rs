@@ -18,10 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-/// A TLS handshake that takes longer is given up, and so is a connection that says nothing or waits for its turn for so long.
+/// A TLS handshake that takes longer is given up, also one that does not begin.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// TLS handshakes at the same time.
-const HANDSHAKES_MAX: usize = 64;
+/// Connections at the same time whose TLS handshake is not done. Each takes a file descriptor and at most 64 KiB for a message that comes
+/// in parts. They are many, because anybody can hold one for [`HANDSHAKE_TIMEOUT`] by saying nothing, or by saying half of something.
+const UNFINISHED_MAX: usize = 1024;
 /// No connection looks for its rate more often.
 const PROBES_AGAIN: Duration = Duration::from_secs(2);
 /// No connection is slower because somebody asked for it: what waits to be sent takes memory.
@@ -194,14 +195,27 @@ impl AsyncWrite for Wire {
 
 /// Accepts connections until the receiver is dropped; handshakes do not hold each other up.
 pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> mpsc::Receiver<io::Result<Wire>> {
+    accept_few(listener, tls, UNFINISHED_MAX)
+}
+
+fn accept_few(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    unfinished: usize,
+) -> mpsc::Receiver<io::Result<Wire>> {
     let (ready, accepted) = mpsc::channel(16);
     let tls = tls.map(TlsAcceptor::from);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let unfinished = Arc::new(Semaphore::new(unfinished));
     if let Err(error) = cyx_proto::socket::prepare_listener(&listener) {
         tracing::debug!(%error, "connections stay as the system has them");
     }
     tokio::spawn(async move {
         loop {
+            // Taken before: who has to wait does so in the system's queue, and takes nothing here.
+            let permit = tokio::select! {
+                () = ready.closed() => return,
+                permit = Arc::clone(&unfinished).acquire_owned() => permit,
+            };
             let stream = tokio::select! {
                 () = ready.closed() => return,
                 accepted = listener.accept() => match accepted {
@@ -224,18 +238,11 @@ pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> 
                 }
                 continue;
             };
-            let (acceptor, ready, handshakes) = (acceptor.clone(), ready.clone(), Arc::clone(&handshakes));
+            let (acceptor, ready) = (acceptor.clone(), ready.clone());
             tokio::spawn(async move {
-                // Who says nothing has no turn, or a few such connections would hold up all others.
-                // A byte is looked for, for a socket may be said to be readable that is not.
-                let spoke = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut [0])).await;
-                let Ok(Ok(1..)) = spoke else { return tracing::debug!("a connection that says nothing") };
-                let turn = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshakes.acquire_owned()).await;
-                let Ok(Ok(permit)) = turn else { return tracing::debug!("too many TLS handshakes") };
+                let _permit = permit;
                 let stream = RestartAfterIdle::new(stream);
-                let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-                drop(permit);
-                match shaken {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => drop(ready.send(Ok(wire(Io::Tls(Box::new(stream))))).await),
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -259,9 +266,13 @@ pub fn may_be_plain(address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cyx_proto::tls::pinned_config;
+    use rustls_pki_types::ServerName;
     use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
 
     use super::*;
+    use crate::service::identity::Identity;
 
     #[test]
     fn only_loopback_may_be_plain() {
@@ -282,6 +293,34 @@ mod tests {
             one.prove([key; 32]);
         }
         assert!(!one.has_proven(&[1; 32]), "the oldest of too many is forgotten");
+    }
+
+    #[tokio::test]
+    async fn connections_whose_handshake_is_not_done_are_counted_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::open(folder.path()).unwrap();
+        let serve = async |unfinished| {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            (address, accept_few(listener, Some(identity.tls_config().unwrap()), unfinished))
+        };
+        let config = Arc::new(pinned_config(identity.public_key()).unwrap());
+        let shake = |address: SocketAddr| {
+            let (connector, name) = (TlsConnector::from(Arc::clone(&config)), ServerName::try_from("node").unwrap());
+            async move { connector.connect(name, TcpStream::connect(address).await?).await }
+        };
+        let ((full, mut of_full), (free, mut of_free)) = (serve(1).await, serve(1).await);
+        let silent = TcpStream::connect(full).await.unwrap();
+        let waits = tokio::spawn(shake(full));
+        // All of these are open at the same time.
+        let mut connected = Vec::new();
+        for _ in 0..10 {
+            connected.push((shake(free).await.unwrap(), of_free.recv().await.unwrap().unwrap()));
+        }
+        assert!(!waits.is_finished(), "another is served before the one that says nothing has ended");
+        drop(silent);
+        waits.await.unwrap().unwrap();
+        of_full.recv().await.unwrap().unwrap();
     }
 
     #[tokio::test]
