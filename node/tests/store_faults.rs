@@ -262,8 +262,11 @@ async fn too_many_open_files_refuse_a_chunk_and_the_next_is_taken() {
 #[tokio::test]
 async fn a_deleted_volume_is_forgotten_when_its_name_is_gone_for_good() {
     let (disk, folder, clock) = (Arc::new(Names::default()), tempfile::tempdir().unwrap(), HandClock::new());
-    let options = DiskOptions { clock: clock.clock(), volume_max: 1, ..options(disk.clone()) };
-    let store = DiskStore::open(folder.path(), options).unwrap();
+    let open = || {
+        let options = DiskOptions { clock: clock.clock(), volume_max: 1, ..options(disk.clone()) };
+        DiskStore::open(folder.path(), options)
+    };
+    let store = open().unwrap();
     let ids: Vec<_> = (0..3).map(|_| ChunkId::random()).collect();
     for (seed, id) in (0..).zip(&ids) {
         store.store(chunk(*id, &content(seed, 40_000))).await.unwrap();
@@ -278,4 +281,23 @@ async fn a_deleted_volume_is_forgotten_when_its_name_is_gone_for_good() {
     assert_eq!(*disk.volumes.lock().unwrap(), [2, 2], "deleted first, and tried again until it is durable");
     store.expire_trash(Some(clock.now())).await.unwrap();
     assert_eq!(disk.volumes.lock().unwrap().len(), 2, "then it is forgotten");
+
+    // The same if a store ends in between: the next one finds the file gone, and cannot know for how long.
+    store.trash(vec![ids[1]], u64::MAX).await.unwrap();
+    clock.pass(NODE_TRASH_SECONDS);
+    let fails = |error| *disk.fails.lock().unwrap() = error;
+    fails(Some(Errno::IO));
+    assert!(store.expire_trash(Some(clock.now())).await.is_err());
+    store.close().await.unwrap();
+    drop(store);
+    disk.volumes.lock().unwrap().clear();
+    assert!(open().is_err());
+    fails(None);
+    let store = open().unwrap();
+    assert_eq!(*disk.volumes.lock().unwrap(), [1, 1, 2], "before it is forgotten, and then for a new one");
+    store.close().await.unwrap();
+    drop(store);
+    disk.volumes.lock().unwrap().clear();
+    open().unwrap();
+    assert_eq!(*disk.volumes.lock().unwrap(), [3], "it is forgotten");
 }

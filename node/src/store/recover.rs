@@ -40,13 +40,20 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
     let highest = numbers.iter().chain(&known).copied().max().unwrap_or(0);
     // Volumes that have less than the index says, and how much.
     let mut short = BTreeMap::new();
-    for missing in known.into_iter().filter(|number| !numbers.contains(number)) {
-        if shared.books.index.row(missing).is_empty() {
-            shared.books.index.write(Durability::Immediate, |tables| tables.drop_volume(missing))?;
-        } else {
-            tracing::error!(volume = missing, "a volume is missing: its chunks are lost");
-            short.insert(missing, 0);
-        }
+    let missing = known.into_iter().filter(|number| !numbers.contains(number));
+    let (deleted, lost): (Vec<_>, Vec<_>) = missing.partition(|number| shared.books.index.row(*number).is_empty());
+    if !deleted.is_empty() {
+        // Whoever deleted them may have ended before that was durable. One that is back after a power failure, and that the index has
+        // forgotten, would bring back what was purged.
+        let gone = shared.options.io.sync_names(&shared.volume_folder);
+        gone.map_err(StoreError::io("make it durable that empty volumes are deleted"))?;
+        shared.books.index.write(Durability::Immediate, |tables| {
+            deleted.iter().try_for_each(|number| tables.drop_volume(*number))
+        })?;
+    }
+    for number in lost {
+        tracing::error!(volume = number, "a volume is missing: its chunks are lost");
+        short.insert(number, 0);
     }
     let mut last = None;
     for number in numbers {
