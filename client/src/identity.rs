@@ -387,16 +387,24 @@ pub(crate) fn received(access: &str, expires_at: u64, refresh: &str, server_time
     }
 }
 
-/// The gateway for a new login, or for an API key: the one named, else the one logged in to, else the default.
-pub(crate) fn login_gateway(config: &Config) -> Result<Gateway> {
+/// The gateway for an API key: the one named, else the one logged in to, else the default.
+///
+/// # Errors
+/// If none is named and the credentials cannot be read: what an API key shows of itself is for its own server, and not for whoever listens
+/// at the default.
+pub(crate) fn api_key_gateway(config: &Config) -> Result<Gateway> {
     if let Some(gateway) = &config.gateway {
         return Ok(gateway.clone());
     }
-    match CredentialStore::new(&config.home).load() {
-        Ok(Some(credentials)) => credentials.gateway.parse(),
-        // Damaged credentials must not stand in the way of the login that replaces them.
-        Ok(None) | Err(_) => config.gateway_or_default(),
+    match CredentialStore::new(&config.home).load()? {
+        Some(credentials) => credentials.gateway.parse(),
+        None => config.gateway_or_default(),
     }
+}
+
+/// The same for a new login. Damaged credentials must not stand in the way of the login that replaces them.
+pub(crate) fn login_gateway(config: &Config) -> Result<Gateway> {
+    api_key_gateway(config).or_else(|_| config.gateway_or_default())
 }
 
 pub(crate) fn rest_for(config: &Config, gateway: Gateway) -> Result<Rest> {

@@ -70,7 +70,7 @@ impl Session {
     pub async fn connect(config: &Config) -> Result<Self> {
         let Some(token) = &config.token else { return Self::open(config) };
         let token = token.0.clone();
-        let rest = identity::rest_for(config, identity::login_gateway(config)?)?;
+        let rest = identity::rest_for(config, identity::api_key_gateway(config)?)?;
         let (tokens, exchanged) = exchange::exchange(&rest, &token).await?;
         Ok(Self {
             rest,

@@ -134,4 +134,11 @@ async fn a_key_goes_to_the_gateway_of_the_last_login_unless_another_is_named() {
     let other = Gateway::start().await;
     let refused = Client::open(&config(&other, home.path(), &token)).await.err().unwrap();
     assert!(matches!(refused, Error::ApiKeyRefused), "{refused}");
+
+    // Where the last login was cannot be read: that is no reason to show the key to anybody else.
+    std::fs::write(home.path().join("credentials.json"), "{").unwrap();
+    let unknown = Config { gateway: None, ..config(&gateway, home.path(), &token) };
+    let refused = Client::open(&unknown).await.err().unwrap();
+    assert!(matches!(refused, Error::Config { .. }), "{refused}");
+    Client::open(&config(&gateway, home.path(), &token)).await.unwrap();
 }
