@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,8 +122,11 @@ fn targets(args: &Upload) -> Result<Vec<(PathBuf, TreePath)>> {
             Some(key) => TreePath::parse(key.as_encoded_bytes())?.join(&own_name(path)?)?,
             None => TreePath::root().join(&own_name(path)?)?,
         };
-        // The second would replace the first, and nobody would hear of it.
         if let Some(other) = taken.insert(target.to_bytes(), path) {
+            if is_same(other, path) {
+                continue;
+            }
+            // The second would replace the first, and nobody would hear of it.
             return Err(Error::usage_with(
                 format!("{} and {} would both be stored as {target}", other.display(), path.display()),
                 "Upload them one at a time, each with a --key of its own.",
@@ -132,6 +135,11 @@ fn targets(args: &Upload) -> Result<Vec<(PathBuf, TreePath)>> {
         targets.push((path.clone(), target));
     }
     Ok(targets)
+}
+
+/// Whether two paths are the same as they are written, such as `a` and `./a`. Links are not followed.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((absolute(one), absolute(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The last name of a path; of `.` and the like, that of the directory they stand for.
@@ -266,6 +274,17 @@ mod tests {
         assert_eq!(target(&["a/b.txt", "--key", "x/y"]), ["x/y"]);
         assert_eq!(target(&["a/b.txt", "--key", "x/"]), ["x/b.txt"]);
         assert_eq!(target(&["a/b.txt", "c", "--key", "x"]), ["x/b.txt", "x/c"]);
+    }
+
+    #[test]
+    fn what_is_named_twice_is_uploaded_once_and_two_files_for_one_key_are_refused() {
+        assert_eq!(target(&["a.jpg", "b.jpg", "a.jpg", "./b.jpg"]), ["a.jpg", "b.jpg"]);
+        assert_eq!(target(&["x/a", "x//a", "--key", "y"]), ["y/a"]);
+        let here = std::env::current_dir().unwrap().join("a");
+        assert_eq!(target(&["a", here.to_str().unwrap()]), ["a"]);
+        for other in ["x/a", "../a", "a/../a"] {
+            assert_eq!(targets(&parsed(&["a", other])).unwrap_err().exit_code(), 2, "{other}");
+        }
     }
 
     #[test]
