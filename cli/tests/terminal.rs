@@ -157,7 +157,7 @@ fn signals_are_heard_behind_half_an_answer_that_ctrl_d_handed_over() {
 fn an_answer_that_is_handed_over_in_parts_is_one_and_the_next_line_is_the_next_answer() {
     let mut terminal = Terminal::new("http://127.0.0.1:9");
     terminal.run_after("read begin;", "register --username ada --email ada@example.org");
-    terminal.session.send("\nlän\x04ger ist besser\x04\nlänger ist besser\n").unwrap();
+    terminal.session.send("\nLän\x04ger als 1 Wort\x04\nLänger als 1 Wort\n").unwrap();
     terminal.session.flush().unwrap();
     terminal.wait("The same again: ");
     assert_eq!(terminal.code(), 6, "{}", terminal.shown);

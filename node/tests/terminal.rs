@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[expect(dead_code, reason = "not every test file uses all of it")]
 mod server;
 
 use std::path::Path;

@@ -47,9 +47,10 @@ pub(super) fn recover(shared: &Shared) -> Result<Active, StoreError> {
         // forgotten, would bring back what was purged.
         let gone = shared.options.io.sync_names(&shared.volume_folder);
         gone.map_err(StoreError::io("make it durable that empty volumes are deleted"))?;
-        shared.books.index.write(Durability::Immediate, |tables| {
-            deleted.iter().try_for_each(|number| tables.drop_volume(*number))
-        })?;
+        shared
+            .books
+            .index
+            .write(Durability::Immediate, |tables| deleted.iter().try_for_each(|number| tables.drop_volume(*number)))?;
     }
     for number in lost {
         tracing::error!(volume = number, "a volume is missing: its chunks are lost");
