@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
 use cyx_tests::{Cluster, noise};
 
 #[test]
@@ -84,6 +88,61 @@ fn moving_copying_and_listing_do_what_their_names_say() {
         .collect();
     assert!(keys.contains(&"copy".to_owned()), "{keys:?}");
     assert!(!keys.iter().any(|key| key.starts_with("c/")), "{keys:?}");
+}
+
+#[test]
+fn a_copied_tree_keeps_modes_and_takes_the_place_of_files_and_links() {
+    let cluster = Cluster::start(3);
+    let user = cluster.user("ada");
+    for bucket in ["docs", "other"] {
+        user.ok(["bucket", "create", bucket]);
+    }
+    let plant = |name: &str, file: &str, link: &str| {
+        let tree = user.path(name).join("tree");
+        fs::create_dir_all(tree.join("private")).unwrap();
+        for (path, mode) in [("", 0o711), ("private", 0o700)] {
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::write(tree.join(file), name).unwrap();
+        symlink(name, tree.join(link)).unwrap();
+        symlink(name, tree.join("private/link")).unwrap();
+        tree
+    };
+    let (tree, before) = (plant("new", "a", "b"), plant("old", "b", "a"));
+    let upload = |tree: &Path, bucket: &str| {
+        user.ok(["upload".as_ref(), "-r".as_ref(), tree.as_os_str(), "--bucket".as_ref(), bucket.as_ref()]);
+    };
+    upload(&tree, "docs");
+    upload(&before, "other");
+    user.ok(["mkdir", "docs", "within"]);
+    user.ok(["cp", "docs", "tree", "fresh", "-r"]);
+    // What is there already is left alone, and what differs is replaced.
+    user.ok(["cp", "docs", "tree", "within", "-r"]);
+    user.ok(["cp", "docs", "tree", "within", "-r"]);
+    user.ok(["cp", "docs", "tree", "", "-r", "--to-bucket", "other"]);
+    user.ok(["cp", "docs", "tree", "", "-r", "--to-bucket", "other"]);
+    user.fails(7, ["cp", "docs", "tree/b", "tree/b", "--no-clobber", "--to-bucket", "other"]);
+    for (bucket, key) in [("docs", "fresh"), ("docs", "within/tree"), ("other", "tree")] {
+        let found = user.path(&format!("found-{bucket}-{}", key.replace('/', "-")));
+        user.ok([
+            "download".as_ref(),
+            bucket.as_ref(),
+            "-r".as_ref(),
+            "--key".as_ref(),
+            key.as_ref(),
+            "-o".as_ref(),
+            found.as_os_str(),
+        ]);
+        let found = if found.join("tree").is_dir() { found.join("tree") } else { found };
+        for (path, mode) in [("", 0o711), ("private", 0o700)] {
+            let is = fs::metadata(found.join(path)).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(is, mode, "{bucket} {key} {path}");
+        }
+        assert_eq!(fs::read(found.join("a")).unwrap(), b"new", "{bucket} {key}");
+        for link in ["b", "private/link"] {
+            assert_eq!(fs::read_link(found.join(link)).unwrap(), Path::new("new"), "{bucket} {key} {link}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,55 @@ fn an_interrupted_upload_goes_on_where_it_was() {
     assert_eq!(user.read("docs", "big"), content);
     let left = std::fs::read_dir(&transfers).map(Iterator::count).unwrap_or(0);
     assert_eq!(left, 0, "a finished upload keeps no state");
+}
+
+#[test]
+fn what_was_staged_by_interrupted_commands_that_cannot_go_on_counts_against_no_quota() {
+    const SIZE: usize = 160 << 20;
+    let cluster = Cluster::start(14);
+    let user = cluster.user("ada");
+    for bucket in ["docs", "other"] {
+        user.ok(["bucket", "create", bucket]);
+    }
+    let content = noise(1, SIZE);
+    let source = user.file("source", &content);
+    user.ok(["upload".as_ref(), source.as_os_str(), "--bucket".as_ref(), "docs".as_ref()]);
+    let quota = || user.ok(["quota", "--json"]).json();
+    let before = quota();
+    let gateway = cluster.gateway();
+    let staged = || {
+        let metrics = scrape(&gateway);
+        let calls = metrics.lines().find(|line| line.starts_with("cyx_requests_total") && line.contains("/Stage\""));
+        calls.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+    };
+    for arguments in [
+        &["upload", "-", "--bucket", "docs", "--key", "piped"][..],
+        &["cp", "docs", "source", "copy", "--to-bucket", "other"],
+    ] {
+        let earlier = staged();
+        let mut command = user.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            let content = &content;
+            scope.spawn(move || {
+                // More than what is staged at a time, and no end, until nobody reads it any more.
+                while stdin.write_all(content).is_ok() {}
+            });
+            cyx_tests::wait_until("a part of it is staged", || {
+                assert!(child.try_wait().unwrap().is_none(), "it was done before it was interrupted");
+                staged() > earlier
+            });
+            assert_ne!(quota()["pending_bytes"], before["pending_bytes"], "what is staged counts");
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(130));
+        });
+        cyx_tests::wait_until("nothing counts that was staged", || {
+            let now = quota();
+            ["used_bytes", "pending_bytes"].iter().all(|field| now[field] == before[field])
+        });
+    }
 }
 
 /// Operations of the random loop at most, and how long it begins new ones.

@@ -1,12 +1,14 @@
 //! `cyx delete`, `cyx mkdir`, `cyx mv` and `cyx cp`.
 
+use std::cell::OnceCell;
+
 use cyx_client::TreePath;
-use cyx_client::transfer::{Silent, Transfer, Tuning};
+use cyx_client::transfer::{Silent, Transfer, Tuning, Uploads};
 use cyx_client::tree::change::RemoveOptions;
 use cyx_client::tree::copy::CopyOptions;
 use serde::Serialize;
 
-use super::{Context, Failures, ends_with_slash};
+use super::{Context, Failures, ends_with_slash, until_interrupted, upload};
 use crate::args::tree::{Cp, Delete, Mkdir, Mv};
 use crate::error::{Error, Result};
 use crate::output::names::{self, Key};
@@ -112,6 +114,15 @@ pub async fn mv(context: &Context, args: &Mv) -> Result<()> {
 /// # Errors
 /// If the key or the directory to copy into does not exist, or with `--no-clobber` if the new key does.
 pub async fn cp(context: &Context, args: &Cp) -> Result<()> {
+    let uploads = OnceCell::new();
+    let done = until_interrupted(false, Box::pin(copy(context, args, &uploads))).await;
+    if let Some(uploads) = uploads.get() {
+        upload::finish(uploads).await;
+    }
+    done
+}
+
+async fn copy(context: &Context, args: &Cp, uploads: &OnceCell<Uploads>) -> Result<()> {
     let from = TreePath::parse(args.from.as_encoded_bytes())?;
     let to = TreePath::parse(args.to.as_encoded_bytes())?;
     let bucket = context.bucket(&args.bucket).await?;
@@ -127,10 +138,8 @@ pub async fn cp(context: &Context, args: &Cp) -> Result<()> {
         bucket.copy_with(&from, &to, options).await
     } else {
         let transfer = Transfer::new(bucket.client(), Some(&context.config.home), Tuning::default());
-        let uploads = transfer.uploads(&other);
-        let copied = Box::pin(uploads.copy_from(&bucket, &from, &to, options, &Silent)).await;
-        uploads.finish().await;
-        copied
+        let uploads = uploads.get_or_init(|| transfer.uploads(&other));
+        Box::pin(uploads.copy_from(&bucket, &from, &to, options, &Silent)).await
     };
     let (target, _) = copied.map_err(|error| match error {
         // Of what exists in the way it says so itself.

@@ -163,6 +163,7 @@ async fn dispatch(context: Context, command: Command) -> Result<()> {
     match command {
         Command::Upload(args) => Box::pin(upload::run(&context, &args)).await,
         Command::Download(args) => Box::pin(download::run(&context, &args)).await,
+        Command::Cp(args) => Box::pin(change::cp(&context, &args)).await,
         other => until_interrupted(false, Box::pin(dispatch_short(context, other))).await,
     }
 }
@@ -192,7 +193,6 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Stat(args) => stat::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Cat(args) => cat::run(&context, &args).await,
-        Command::Cp(args) => change::cp(&context, &args).await,
         Command::Mv(args) => change::mv(&context, &args).await,
         Command::Mkdir(args) => change::mkdir(&context, &args).await,
         Command::Umount(args) => umount::umount(&context, &args).await,
@@ -200,7 +200,7 @@ async fn dispatch_short(context: Context, command: Command) -> Result<()> {
         Command::Node(command) => Box::pin(node::run(&context, command)).await,
         Command::Trash(command) => trash::run(&context, command).await,
         // Done before a server is looked for, or by the caller.
-        Command::Upload(_) | Command::Download(_) | Command::Mount(_) => Ok(()),
+        Command::Upload(_) | Command::Download(_) | Command::Cp(_) | Command::Mount(_) => Ok(()),
         Command::Completions(_) | Command::Dev(_) => Ok(()),
     }
 }

@@ -50,12 +50,16 @@ pub async fn run(context: &Context, args: &Upload) -> Result<()> {
         }
     };
     let done = until_interrupted(resumable, Box::pin(work)).await;
-    // What was leased and not used counts against the quota until it is given back, also after Ctrl-C.
-    if tokio::time::timeout(FAREWELL, uploads.finish()).await.is_err() {
-        tracing::debug!("leases were not given back in time; they expire");
-    }
+    finish(&uploads).await;
     bar.finish();
     report(context, Direction::Up, done?, bar.planned().as_deref())
+}
+
+/// Gives back what was leased or staged and is not used, also after Ctrl-C: until then it counts against the quota.
+pub(super) async fn finish(uploads: &Uploads) {
+    if tokio::time::timeout(FAREWELL, uploads.finish()).await.is_err() {
+        tracing::debug!("what is not used was not given back in time; it expires");
+    }
 }
 
 async fn files(

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::transfer::coded::{blocking, joined};
 use crate::transfer::put::Target;
 use crate::transfer::{Condition, FileOutcome, OnConflict, Place, Progress, Put, PutOptions, Uploads};
-use crate::tree::change::{NewKind, attributes_now, mutation};
+use crate::tree::change::{NewKind, RemoveOptions, attributes_now, mutation, remove_operation};
 use crate::tree::path::TreePath;
 use crate::tree::types::{Directory, Located};
 
@@ -394,14 +394,7 @@ impl Run {
             Some(_) if self.options.condition == Condition::IfAbsent => {
                 return Err(Error::AlreadyExists(crate::tree::path::shown(&local.name)));
             }
-            Some(located) => operations.push(pb::Operation {
-                operation: Some(Op::Unlink(pb::Unlink {
-                    directory: bytes_of(located.parent),
-                    names: located.entry.name.iter().cloned().collect(),
-                    expected: Some(located.expected()),
-                    mode: pb::unlink::Mode::Trash.into(),
-                })),
-            }),
+            Some(located) => operations.push(remove_operation(located, RemoveOptions::default())?),
             None => {}
         }
         if let Some(directory) = &pair.remote {

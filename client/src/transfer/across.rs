@@ -19,7 +19,7 @@ use super::source::Source;
 use super::upload::Uploads;
 use super::{Transfer, Tuning};
 use crate::error::{Error, IntegrityError, Result};
-use crate::tree::change::{NewKind, attributes_now, mutation, named};
+use crate::tree::change::{DIRECTORY_MODE, mutation, named};
 use crate::tree::copy::{Copied, CopyOptions};
 use crate::tree::list::Walked;
 use crate::tree::path::TreePath;
@@ -73,9 +73,12 @@ impl Uploads {
             batch_bytes: 0,
             copied: Copied::default(),
         };
-        match source.filter(|source| !source.is_directory()) {
-            Some(source) => copying.entry(source, &to).await?,
-            None => copying.tree(path, &to).await?,
+        match source {
+            Some(source) if !source.is_directory() => copying.entry(source, &to).await?,
+            // The root of a bucket is nobody's choice.
+            source => {
+                copying.tree(path, &to, source.map_or(DIRECTORY_MODE, |source| source.mode_or(DIRECTORY_MODE))).await?
+            }
         }
         copying.flush().await?;
         Ok((to, copying.copied))
@@ -94,8 +97,8 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    async fn tree(&mut self, from: &TreePath, to: &TreePath) -> Result<()> {
-        self.uploads.bucket().make_directories(to).await?;
+    async fn tree(&mut self, from: &TreePath, to: &TreePath, mode: u32) -> Result<()> {
+        self.uploads.bucket().make_directories_as(to, mode).await?;
         self.copied.directories += 1;
         let mut walk = self.from.walk(from, true).await?;
         while let Some(found) = walk.next().await {
@@ -109,7 +112,7 @@ impl Copying<'_> {
                 copy = copy.join(name)?;
             }
             if item.located.is_directory() {
-                self.uploads.bucket().make_directories(&copy).await?;
+                self.uploads.bucket().make_directories_as(&copy, item.located.mode_or(DIRECTORY_MODE)).await?;
                 self.copied.directories += 1;
             } else {
                 self.entry(item.located, &copy).await?;
@@ -128,15 +131,16 @@ impl Copying<'_> {
     }
 
     async fn link(&mut self, source: &Located, to: &TreePath) -> Result<()> {
-        let Place { directory, name, .. } = self.uploads.place(to).await?;
-        let attributes = pb::Attributes {
-            mtime_ns: source.inode.attributes.map_or(0, |attributes| attributes.mtime_ns),
-            ..attributes_now(source.inode.attributes.map_or(0o777, |attributes| attributes.mode))
-        };
+        let Place { directory, name, found, .. } = self.uploads.place(to).await?;
+        if self.options.no_clobber && found.is_some() {
+            return Err(Error::AlreadyExists(to.to_string()));
+        }
         let bucket = self.uploads.bucket();
-        let new = bucket.prepare(&directory, &name, NewKind::Symlink(&source.link_target()?), attributes)?;
-        for result in bucket.apply(vec![mutation(vec![new.operation])]).await? {
-            result.map_err(|error| named(error, to))?;
+        let operations = bucket.link_operations(source, &directory, (&name, to), found.as_ref())?;
+        if !operations.is_empty() {
+            for result in bucket.apply(vec![mutation(operations)]).await? {
+                result.map_err(|error| named(error, to))?;
+            }
         }
         self.copied.files += 1;
         Ok(())

@@ -11,13 +11,13 @@ use cyx_proto::meta::v1::operation::Operation as Op;
 
 use super::content::{Content, SegmentOutcome};
 use super::progress::Progress;
-use super::resume::{FileIdentity, Resume, abort_staged, journal_place};
+use super::resume::{FileIdentity, Resume, journal_place};
 use super::source::{Feed, Source};
 use super::upload::{SendOptions, Uploads};
 use crate::clock;
 use crate::error::{Error, IntegrityError, Result};
 use crate::meta::fault_error;
-use crate::tree::change::{NewKind, attributes_now, is_stale, mutation};
+use crate::tree::change::{NewKind, RemoveOptions, attributes_now, is_stale, mutation, remove_operation};
 use crate::tree::path::shown;
 use crate::tree::types::{Directory, Located};
 
@@ -180,6 +180,8 @@ impl Uploads {
         if let Some(staged) = resume.as_ref().map(Resume::staged_bytes).filter(|staged| *staged > 0) {
             progress.notice(&format!("{} goes on after {staged} bytes", shown(&place.name)));
         }
+        let stages = resume.is_none() && known.is_none_or(|known| known > INLINE_MAX);
+        let under_way = stages.then(|| self.under_way(txn));
         let resumes = resume.as_ref().is_some_and(|resume| resume.staged_bytes() > 0);
         let reading = || Error::local(shown(&place.name));
         let watched = if options.steady { source.watched().map_err(reading())? } else { None };
@@ -195,20 +197,18 @@ impl Uploads {
         };
         match (&sent, resume) {
             (Ok(_), Some(resume)) => {
-                if resumes && let Err(error) = abort_staged(bucket.client(), bucket.id, txn).await {
+                if resumes {
                     // Blobs of an earlier run that are not the file's bytes any more.
-                    tracing::debug!(%error, "staged segments stay until they expire");
+                    self.abort_staged(txn).await;
                 }
                 resume.complete()?;
             }
             (Err(error), Some(mut resume)) if error.code() == ErrorCode::Restage => resume.restart()?,
-            (Err(_), None) if known.is_none_or(|known| known > INLINE_MAX) => {
-                // Nobody will ask for it again, so it need not count against the quota for days.
-                if let Err(error) = abort_staged(bucket.client(), bucket.id, txn).await {
-                    tracing::debug!(%error, "staged segments stay until they expire");
-                }
-            }
+            (Err(_), None) if stages => self.abort_staged(txn).await,
             _ => {}
+        }
+        if let Some(under_way) = under_way {
+            under_way.over();
         }
         sent
     }
@@ -306,12 +306,7 @@ impl Uploads {
             }
             Target::New | Target::Instead(_) => {
                 if let Target::Instead(located) = target {
-                    operations.push(operation(Op::Unlink(pb::Unlink {
-                        directory: bytes_of(located.parent),
-                        names: located.entry.name.iter().cloned().collect(),
-                        expected: Some(located.expected()),
-                        mode: pb::unlink::Mode::Trash.into(),
-                    })));
+                    operations.push(remove_operation(located, RemoveOptions::default())?);
                 }
                 let mut attributes = attributes_now(options.mode.unwrap_or(0o644));
                 attributes.mtime_ns = mtime_ns;

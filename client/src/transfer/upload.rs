@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use cyx_core::extent::Extent;
@@ -27,7 +27,7 @@ use super::content::{Content, SealedBlob, SegmentOutcome};
 use super::lease::{LeaseUse, Leases};
 use super::place::{Placed, place};
 use super::progress::Progress;
-use super::resume::{Finished, Resume};
+use super::resume::{Finished, Resume, abort_staged};
 use super::source::Feed;
 use crate::error::{Error, Result};
 use crate::tree::types::Bucket;
@@ -45,6 +45,33 @@ pub(crate) struct Shared {
     pub(crate) transfer: Transfer,
     pub(crate) bucket: Bucket,
     pub(crate) leases: Leases,
+    /// What was staged under these is neither committed nor gone on with: whoever waited for it does so no more.
+    unfinished: Mutex<Vec<TxnId>>,
+}
+
+/// An upload under way that cannot be gone on with. Dropped before it is over, it is left to [`Uploads::finish`].
+pub(crate) struct UnderWay {
+    shared: Arc<Shared>,
+    txn: Option<TxnId>,
+}
+
+impl UnderWay {
+    /// Nothing is left to do.
+    pub(crate) fn over(mut self) {
+        self.txn = None;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.shared.unfinished().extend(self.txn);
+    }
+}
+
+impl Shared {
+    fn unfinished(&self) -> MutexGuard<'_, Vec<TxnId>> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How one segment is stored.
@@ -74,7 +101,12 @@ struct SentBlob {
 impl Uploads {
     pub(crate) fn new(transfer: &Transfer, bucket: &Bucket) -> Self {
         let leases = Leases::new(bucket.client().meta.clone(), transfer.pool().clone(), bucket.id);
-        Self { shared: Arc::new(Shared { transfer: transfer.clone(), bucket: bucket.clone(), leases }) }
+        let (transfer, bucket, unfinished) = (transfer.clone(), bucket.clone(), Mutex::default());
+        Self { shared: Arc::new(Shared { transfer, bucket, leases, unfinished }) }
+    }
+
+    pub(crate) fn under_way(&self, txn: TxnId) -> UnderWay {
+        UnderWay { shared: Arc::clone(&self.shared), txn: Some(txn) }
     }
 
     /// The bucket.
@@ -89,9 +121,21 @@ impl Uploads {
         tokio::spawn(async move { shared.leases.prepare(sealed_len(bytes)).await });
     }
 
-    /// Gives leases back that are not needed any more. Everything has to be committed by now.
+    /// Gives leases back that are not needed any more, and what uploads staged that were dropped and cannot be gone on with. Everything else
+    /// has to be committed by now.
     pub async fn finish(&self) {
+        let unfinished = std::mem::take(&mut *self.shared.unfinished());
+        for txn in unfinished {
+            self.abort_staged(txn).await;
+        }
         self.shared.leases.release().await;
+    }
+
+    /// Nobody will ask for what was staged, so it need not count against the quota for days.
+    pub(crate) async fn abort_staged(&self, txn: TxnId) {
+        if let Err(error) = abort_staged(self.shared.bucket.client(), self.shared.bucket.id, txn).await {
+            tracing::debug!(%error, "staged segments stay until they expire");
+        }
     }
 
     /// Stores everything that a source has, and commits nothing.

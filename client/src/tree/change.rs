@@ -27,7 +27,7 @@ const DECISIONS: u32 = 8;
 /// Longest target of a symbolic link, as on Linux.
 pub const TARGET_MAX: usize = 4095;
 /// Mode of directories that are made on the way.
-const DIRECTORY_MODE: u32 = 0o755;
+pub(crate) const DIRECTORY_MODE: u32 = 0o755;
 
 /// What kind of inode is to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -468,7 +468,7 @@ pub fn rename_operation(
 }
 
 /// The operation that removes an entry that was just looked up.
-fn remove_operation(located: &Located, options: RemoveOptions) -> Result<pb::Operation> {
+pub(crate) fn remove_operation(located: &Located, options: RemoveOptions) -> Result<pb::Operation> {
     let token = located.entry.name.clone().ok_or(Error::Internal("an opened entry has a name"))?;
     let mode = if options.permanent { pb::unlink::Mode::Purge } else { pb::unlink::Mode::Trash };
     Ok(operation(Op::Unlink(pb::Unlink {

@@ -8,7 +8,9 @@ use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::operation::Operation as Op;
 
 use crate::error::{Error, IntegrityError, Result};
-use crate::tree::change::{NewKind, attributes_now, decide_again, is_stale, mutation, named};
+use crate::tree::change::{
+    DIRECTORY_MODE, NewKind, RemoveOptions, attributes_now, decide_again, is_stale, mutation, named, remove_operation,
+};
 use crate::tree::list::Walked;
 use crate::tree::path::{TreePath, shown};
 use crate::tree::types::{Bucket, Directory, Located};
@@ -65,7 +67,7 @@ impl Bucket {
             if target.starts_with(from) {
                 return Err(Error::invalid(format!("{from} cannot be copied below itself")));
             }
-            let copied = self.copy_tree(from, &target, options.no_clobber).await?;
+            let copied = self.copy_tree((from, &source), &target, options.no_clobber).await?;
             return Ok((target, copied));
         }
         if target == *from {
@@ -81,7 +83,8 @@ impl Bucket {
         for _ in 0..DECISIONS {
             let directory = self.open_directory(&above).await?;
             let existing = self.existing(&directory, name, target, no_clobber).await?;
-            let (mutation, bytes) = self.copy_mutation(source, &directory, (name, target), existing.as_ref()).await?;
+            let copy = self.copy_mutation(source, &directory, (name, target), existing.as_ref()).await?;
+            let Some((mutation, bytes)) = copy else { return Ok(0) };
             match self.client.meta.apply_one(self.id.as_bytes(), mutation).await {
                 Ok(_) => return Ok(bytes),
                 Err(error) if is_stale(&error) => self.renew().await?,
@@ -107,9 +110,14 @@ impl Bucket {
         }
     }
 
-    async fn copy_tree(&self, from: &TreePath, target: &TreePath, no_clobber: bool) -> Result<Copied> {
+    async fn copy_tree(
+        &self,
+        (from, source): (&TreePath, &Located),
+        target: &TreePath,
+        no_clobber: bool,
+    ) -> Result<Copied> {
         let mut copied = Copied::default();
-        self.make_directories(target).await?;
+        self.make_directories_as(target, source.mode_or(DIRECTORY_MODE)).await?;
         copied.directories += 1;
         let mut walk = self.walk(from, true).await?;
         let mut waiting: Vec<(TreePath, pb::Mutation, u64)> = Vec::new();
@@ -125,15 +133,18 @@ impl Bucket {
                 copy = copy.join(name)?;
             }
             if item.located.is_directory() {
-                self.make_directories(&copy).await?;
+                self.make_directories_as(&copy, item.located.mode_or(DIRECTORY_MODE)).await?;
                 copied.directories += 1;
                 continue;
             }
             let (above, name) = copy.split().ok_or(Error::Internal("a copy has a name"))?;
             let directory = self.make_directories(&above).await?;
             let existing = self.existing(&directory, name, &copy, no_clobber).await?;
-            let (mutation, bytes) =
-                self.copy_mutation(&item.located, &directory, (name, &copy), existing.as_ref()).await?;
+            let made = self.copy_mutation(&item.located, &directory, (name, &copy), existing.as_ref()).await?;
+            let Some((mutation, bytes)) = made else {
+                copied.files += 1;
+                continue;
+            };
             waiting.push((copy.clone(), mutation, bytes));
             if waiting.len() >= FILES_PER_CALL {
                 self.finish(&mut waiting, &mut copied).await?;
@@ -154,41 +165,59 @@ impl Bucket {
         Ok(())
     }
 
-    /// The mutation that copies a file or link to a name, and the bytes that it copies.
+    /// What makes a symbolic link under a name, in the place of a file or of another link; nothing if it is there already.
+    pub(crate) fn link_operations(
+        &self,
+        source: &Located,
+        directory: &Directory,
+        (name, path): (&[u8], &TreePath),
+        existing: Option<&Located>,
+    ) -> Result<Vec<pb::Operation>> {
+        let target = source.link_target()?;
+        let mut operations = Vec::new();
+        match existing {
+            Some(link) if link.kind() == pb::InodeKind::Symlink && link.link_target()? == target => {
+                return Ok(operations);
+            }
+            Some(other) => operations.push(in_the_way(other, path)?),
+            None => {}
+        }
+        let new = self.prepare(directory, name, NewKind::Symlink(&target), source.copied_attributes(0o777))?;
+        operations.push(new.operation);
+        Ok(operations)
+    }
+
+    /// The mutation that copies a file or link to a name, and the bytes that it copies; `None` if that is there already.
     async fn copy_mutation(
         &self,
         source: &Located,
         directory: &Directory,
         (name, path): (&[u8], &TreePath),
         existing: Option<&Located>,
-    ) -> Result<(pb::Mutation, u64)> {
+    ) -> Result<Option<(pb::Mutation, u64)>> {
         let what = shown(&source.name);
-        let attributes = pb::Attributes {
-            mtime_ns: source.inode.attributes.as_ref().map_or(0, |attributes| attributes.mtime_ns),
-            ..attributes_now(source.inode.attributes.as_ref().map_or(0o644, |attributes| attributes.mode))
-        };
+        let attributes = source.copied_attributes(0o644);
         match source.kind() {
             pb::InodeKind::File => {}
-            pb::InodeKind::Symlink if existing.is_none() => {
-                let target = source.link_target()?;
-                let new = self.prepare(directory, name, NewKind::Symlink(&target), attributes)?;
-                return Ok((mutation(vec![new.operation]), 0));
+            pb::InodeKind::Symlink => {
+                let operations = self.link_operations(source, directory, (name, path), existing)?;
+                return Ok((!operations.is_empty()).then(|| (mutation(operations), 0)));
             }
-            pb::InodeKind::Symlink => return Err(Error::AlreadyExists(path.to_string())),
             _ => return Err(Error::invalid(format!("{what} is neither a file nor a symbolic link"))),
         }
 
         let (version, mut pages, _) = self.fetch_file_for(source.id, 0..u64::MAX, &what, Purpose::Look).await?;
-        let (operations, id, key, base) = match existing {
-            None => {
+        let mut operations = Vec::new();
+        let (id, key, base) = match existing {
+            Some(file) if file.kind() == pb::InodeKind::File => (file.id, file.key.clone(), file.inode.version),
+            other => {
+                if let Some(other) = other {
+                    operations.push(in_the_way(other, path)?);
+                }
                 let new = self.prepare(directory, name, NewKind::File, attributes)?;
-                (vec![new.operation], new.id, new.key, 0)
+                operations.push(new.operation);
+                (new.id, new.key, 0)
             }
-            Some(file) if file.kind() == pb::InodeKind::File => {
-                (Vec::new(), file.id, file.key.clone(), file.inode.version)
-            }
-            Some(other) if other.is_directory() => return Err(Error::IsDirectory(path.to_string())),
-            Some(_) => return Err(Error::AlreadyExists(path.to_string())),
         };
         let (root, new_pages) = self.rewrap(source, &version, &mut pages, &key).await?;
         let signed = self.sign_commit(id, base, version.size(), root);
@@ -204,9 +233,8 @@ impl Bucket {
             key_epoch: key.epoch(),
             ..pb::Commit::default()
         };
-        let mut operations = operations;
         operations.push(pb::Operation { operation: Some(Op::Commit(commit)) });
-        Ok((mutation(operations), version.size()))
+        Ok(Some((mutation(operations), version.size())))
     }
 
     /// The extents of a version with their blob keys under another file's key.
@@ -233,5 +261,26 @@ impl Bucket {
             .map(|(id, content)| pb::Page { id: bytes::Bytes::copy_from_slice(&id.0), content: content.into() })
             .collect();
         Ok((built.root, pages))
+    }
+}
+
+/// Moves what has a name to the trash, unless it is a directory.
+fn in_the_way(located: &Located, path: &TreePath) -> Result<pb::Operation> {
+    if located.is_directory() {
+        return Err(Error::IsDirectory(path.to_string()));
+    }
+    remove_operation(located, RemoveOptions::default())
+}
+
+impl Located {
+    /// Its mode, or this one if none is known.
+    pub(crate) fn mode_or(&self, mode: u32) -> u32 {
+        self.inode.attributes.map_or(mode, |attributes| attributes.mode)
+    }
+
+    /// What a copy of it begins with.
+    fn copied_attributes(&self, mode: u32) -> pb::Attributes {
+        let mtime_ns = self.inode.attributes.map_or(0, |attributes| attributes.mtime_ns);
+        pb::Attributes { mtime_ns, ..attributes_now(self.mode_or(mode)) }
     }
 }
