@@ -75,9 +75,10 @@ impl Uploads {
         };
         match source {
             Some(source) if !source.is_directory() => copying.entry(source, &to).await?,
-            // The root of a bucket is nobody's choice.
             source => {
-                copying.tree(path, &to, source.map_or(DIRECTORY_MODE, |source| source.mode_or(DIRECTORY_MODE))).await?
+                // The root of a bucket has no mode that anybody chose.
+                let mode = source.map_or(DIRECTORY_MODE, |source| source.mode_or(DIRECTORY_MODE));
+                copying.tree(path, &to, mode).await?;
             }
         }
         copying.flush().await?;
