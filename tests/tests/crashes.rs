@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cyx_tests::admin::scrape;
 use cyx_tests::{Cluster, User, noise};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Rounds of the loop; each kills something at another point.
 const ROUNDS: u64 = 6;
@@ -73,14 +74,14 @@ fn an_interrupted_upload_goes_on_where_it_was() {
         command
     };
     let mut child = upload().spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = Pid::from_child(&child);
     let transfers = user.home().join("transfers");
     let gateway = cluster.gateway();
     cyx_tests::wait_until("64 MiB or more of it are staged", || {
         assert!(child.try_wait().unwrap().is_none(), "it was done before it was interrupted");
         scrape(&gateway).lines().any(|line| line.starts_with("cyx_requests_total") && line.contains("/Stage\""))
     });
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
     child.wait().unwrap();
     assert_eq!(user.cyx(["stat", "docs", "big"]).code, 3, "nothing may appear before the commit");
     assert_eq!(std::fs::read_dir(&transfers).unwrap().count(), 1, "the upload keeps a state");
@@ -99,9 +100,25 @@ fn an_interrupted_upload_goes_on_where_it_was() {
     assert_eq!(left, 0, "a finished upload keeps no state");
 }
 
+/// A process that ends with the test, however that ends.
+struct Ends(Child);
+
+impl Ends {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn what_was_staged_by_interrupted_commands_that_cannot_go_on_counts_against_no_quota() {
-    const SIZE: usize = 160 << 20;
+    const SIZE: usize = 240 << 20;
     let cluster = Cluster::start(14);
     let user = cluster.user("ada");
     for bucket in ["docs", "other"] {
@@ -124,22 +141,24 @@ fn what_was_staged_by_interrupted_commands_that_cannot_go_on_counts_against_no_q
     ] {
         let earlier = staged();
         let mut command = user.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let content = &content;
         std::thread::scope(|scope| {
-            let content = &content;
+            let mut process = Ends(command.spawn().unwrap());
+            let mut stdin = process.0.stdin.take().unwrap();
             scope.spawn(move || {
                 // More than what is staged at a time, and no end, until nobody reads it any more.
                 while stdin.write_all(content).is_ok() {}
             });
             cyx_tests::wait_until("a part of it is staged", || {
-                assert!(child.try_wait().unwrap().is_none(), "it was done before it was interrupted");
+                assert!(process.0.try_wait().unwrap().is_none(), "it was done before it was interrupted");
                 staged() > earlier
             });
+            process.signal(Signal::STOP);
             assert_ne!(quota()["pending_bytes"], before["pending_bytes"], "what is staged counts");
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(130));
+            process.signal(Signal::INT);
+            process.signal(Signal::CONT);
+            assert_eq!(process.0.wait().unwrap().code(), Some(130));
         });
         cyx_tests::wait_until("nothing counts that was staged", || {
             let now = quota();

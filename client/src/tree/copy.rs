@@ -42,8 +42,8 @@ pub struct Copied {
 }
 
 impl Bucket {
-    /// Copies as `cp` does: into `to` if that is a directory, else to that name; an existing file gets a new version. Says
-    /// where it ended up.
+    /// Copies as `cp` does: into `to` if that is a directory, else to that name. An existing file gets a new version; a link
+    /// that is there, or a file where a link is to be, goes to the trash. Says where it ended up.
     ///
     /// # Errors
     /// [`Error::IsDirectory`] for a directory unless `recursive`; [`Error::NotFound`], [`Error::Conflict`]; integrity errors.
@@ -77,7 +77,7 @@ impl Bucket {
         Ok((target, Copied { files: 1, directories: 0, bytes }))
     }
 
-    /// Copies one file or link to a name, replacing a file that is there.
+    /// Copies one file or link to a name, in the place of a file or link that is there.
     async fn copy_entry(&self, source: &Located, target: &TreePath, no_clobber: bool) -> Result<u64> {
         let (above, name) = target.split().ok_or_else(|| Error::IsDirectory(target.to_string()))?;
         for _ in 0..DECISIONS {

@@ -87,6 +87,7 @@ impl From<sqlx::Error> for ShipError {
 struct Copying {
     generation: Generation,
     task: JoinHandle<io::Result<Stamp>>,
+    began: Instant,
 }
 
 /// A generation that pieces go to.
@@ -167,8 +168,9 @@ impl Shipper {
             let step = patiently(self.step(), ANSWER, REPORT_EVERY, || {
                 tracing::error!("shipping the write-ahead log does not come to an end; does the folder answer?");
             });
-            if let Err(error) = step.await {
-                self.report(&error);
+            match step.await {
+                Ok(()) => self.report_long_copy(),
+                Err(error) => self.report(&error),
             }
         }
         if let Err(error) = self.finish().await {
@@ -181,6 +183,18 @@ impl Shipper {
         if now >= self.next_report {
             self.next_report = now + REPORT_EVERY;
             tracing::error!(%error, "the write-ahead log is not shipped at present");
+        }
+    }
+
+    /// No step waits for a copy, so a folder that does not answer while the first one is made fails none.
+    fn report_long_copy(&mut self) {
+        let is_long = |copying: &Copying| copying.began.elapsed() >= ANSWER;
+        let now = Instant::now();
+        if self.current.is_none() && self.copying.as_ref().is_some_and(is_long) && now >= self.next_report {
+            self.next_report = now + REPORT_EVERY;
+            tracing::warn!(
+                "nothing is shipped before the first copy of the database is made; is it large, or does the folder not answer?"
+            );
         }
     }
 
@@ -349,7 +363,7 @@ impl Shipper {
         let (copy, database, data_dir) = (generation.clone(), self.database.clone(), self.options.data_dir.clone());
         let file = Arc::clone(&self.file);
         let task = tokio::task::spawn_blocking(move || copy.fill(&database, &file, &data_dir));
-        self.copying = Some(Copying { generation, task });
+        self.copying = Some(Copying { generation, task, began: Instant::now() });
         Ok(())
     }
 
