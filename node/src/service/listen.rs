@@ -13,16 +13,19 @@ use cyx_core::units::KIB;
 use cyx_proto::idle_restart::RestartAfterIdle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::unfinished::Unfinished;
+
 /// A TLS handshake that takes longer is given up, also one that does not begin.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at the same time whose TLS handshake is not done. Each takes a file descriptor and at most 64 KiB for a message that comes
-/// in parts. They are many, because anybody can hold one for [`HANDSHAKE_TIMEOUT`] by saying nothing, or by saying half of something.
+/// Connections at the same time whose TLS handshake is not done, and of one address. Each takes a file descriptor and at most 64 KiB for a
+/// message that comes in parts.
 const UNFINISHED_MAX: usize = 1024;
+const UNFINISHED_SHARE: usize = 256;
 /// No connection looks for its rate more often.
 const PROBES_AGAIN: Duration = Duration::from_secs(2);
 /// No connection is slower because somebody asked for it: what waits to be sent takes memory.
@@ -195,31 +198,31 @@ impl AsyncWrite for Wire {
 
 /// Accepts connections until the receiver is dropped; handshakes do not hold each other up.
 pub fn accept(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) -> mpsc::Receiver<io::Result<Wire>> {
-    accept_few(listener, tls, UNFINISHED_MAX)
+    accept_few(listener, tls, Unfinished::new(UNFINISHED_MAX, UNFINISHED_SHARE))
 }
 
 fn accept_few(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
-    unfinished: usize,
+    unfinished: Unfinished,
 ) -> mpsc::Receiver<io::Result<Wire>> {
     let (ready, accepted) = mpsc::channel(16);
     let tls = tls.map(TlsAcceptor::from);
-    let unfinished = Arc::new(Semaphore::new(unfinished));
     if let Err(error) = cyx_proto::socket::prepare_listener(&listener) {
         tracing::debug!(%error, "connections stay as the system has them");
     }
     tokio::spawn(async move {
         loop {
             // Taken before: who has to wait does so in the system's queue, and takes nothing here.
-            let permit = tokio::select! {
+            let room = tokio::select! {
                 () = ready.closed() => return,
-                permit = Arc::clone(&unfinished).acquire_owned() => permit,
+                room = unfinished.room() => room,
             };
-            let stream = tokio::select! {
+            let Ok(room) = room else { return };
+            let (stream, peer) = tokio::select! {
                 () = ready.closed() => return,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of file descriptors, most likely: trying again at once would only burn the processor.
                         tracing::warn!(%error, "cannot accept a connection");
@@ -238,9 +241,13 @@ fn accept_few(
                 }
                 continue;
             };
+            let Some(handshake) = unfinished.begin(peer.ip(), room) else {
+                tracing::debug!("an address has too many connections whose TLS handshake is not done");
+                continue;
+            };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
             tokio::spawn(async move {
-                let _permit = permit;
+                let _handshake = handshake;
                 let stream = RestartAfterIdle::new(stream);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => drop(ready.send(Ok(wire(Io::Tls(Box::new(stream))))).await),
@@ -302,7 +309,7 @@ mod tests {
         let serve = async |unfinished| {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            (address, accept_few(listener, Some(identity.tls_config().unwrap()), unfinished))
+            (address, accept_few(listener, Some(identity.tls_config().unwrap()), Unfinished::new(unfinished, 2)))
         };
         let config = Arc::new(pinned_config(identity.public_key()).unwrap());
         let shake = |address: SocketAddr| {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`identity`] | the node's Ed25519 key, its id and its TLS certificate |
 //! | [`listen`] | connections: TCP or TLS, and the challenge bound to each |
+//! | [`unfinished`] | TLS handshakes that are not done: how many of whom |
 //! | [`access`] | server keys, grants, possession: may this connection do that? |
 //! | [`ledger`] | how much of each grant's allowance is used, across restarts |
 //! | [`orders`] | traffic, and what clients signed for it |
@@ -25,6 +26,7 @@ pub mod orders;
 mod reads;
 mod receive;
 mod serve;
+mod unfinished;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
