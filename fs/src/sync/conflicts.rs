@@ -111,6 +111,9 @@ impl Inner {
             // Who has it open goes on with what is there.
             self.removed_here(node);
             self.let_go(node);
+            if let Some(invalidator) = self.invalidator.get() {
+                invalidator.inode(node.ino, 0..u64::MAX);
+            }
             return Ok(());
         }
         content.discard().await?;
