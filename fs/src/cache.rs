@@ -21,11 +21,15 @@ use cyx_core::ids::BlobId;
 use cyx_core::units::FRAME_SEALED;
 use cyx_core::wire::Reader;
 
+mod behind;
 pub mod pages;
+mod slots;
 #[cfg(test)]
 mod tests;
 
+use behind::{Behind, Copied, GROUP, OnTheirWay};
 use pages::PageStore;
+use slots::SlotFile;
 
 const MAGIC: &[u8; 5] = b"cyxF\x01";
 const ENTRY_LEN: usize = 32;
@@ -50,6 +54,8 @@ struct Table {
     newest: u32,
     oldest: u32,
     capacity: u32,
+    /// Those whose frames are not in the file yet.
+    on_their_way: OnTheirWay,
 }
 
 /// Removes what is in a folder of somebody else's read cache.
@@ -60,11 +66,19 @@ pub(crate) fn clear(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Frames on disk.
-pub struct FrameStore {
-    frames: File,
+/// What is on disk, and what is known of it.
+struct Files {
+    frames: SlotFile,
     index: File,
     table: Mutex<Table>,
+    /// Held while a copy is written, and while files are cut.
+    writing: Mutex<()>,
+}
+
+/// Frames on disk.
+pub struct FrameStore {
+    files: Arc<Files>,
+    behind: Behind,
     pages: Option<Arc<PageStore>>,
 }
 
@@ -76,11 +90,10 @@ impl FrameStore {
     /// What the operating system says.
     pub fn open(folder: &Path, capacity: u64) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let open = |name: &str| {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(folder.join(name))
-        };
-        let (frames, index) = (open("frames")?, open("index")?);
+        let frames = SlotFile::open(&folder.join("frames"))?;
+        let mut options = OpenOptions::new();
+        let index =
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(folder.join("index"))?;
         let capacity =
             u32::try_from(capacity / (FRAME_SEALED + ENTRY_LEN as u64)).unwrap_or(NONE - 1).clamp(1, NONE - 1);
         let mut table = Table::new(capacity);
@@ -91,11 +104,12 @@ impl FrameStore {
             header[..MAGIC.len()].copy_from_slice(MAGIC);
             index.write_all_at(&header, 0)?;
         }
-        if frames.metadata()?.len() > u64::from(capacity) * FRAME_SEALED {
+        if frames.len()? > u64::from(capacity) * FRAME_SEALED {
             frames.set_len(u64::from(capacity) * FRAME_SEALED)?;
             index.set_len((u64::from(capacity) + 1) * ENTRY_LEN as u64)?;
         }
-        Ok(Self { frames, index, table: Mutex::new(table), pages: None })
+        let files = Arc::new(Files { frames, index, table: Mutex::new(table), writing: Mutex::default() });
+        Ok(Self { behind: Behind::start(&files)?, files, pages: None })
     }
 
     /// Extent pages are kept as well, there.
@@ -105,7 +119,7 @@ impl FrameStore {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.table()
     }
 
     /// Bytes of frames in it.
@@ -122,23 +136,15 @@ impl FrameStore {
 
     /// The disk is full, and others need it more: half of what it has goes, and does not come back in this run.
     pub fn give_way(&self) {
-        let mut table = self.table();
+        let files = &self.files;
+        let _writing = files.writing();
+        let mut table = files.table();
         let slots = table.slots.len() / 2;
         table.cut(u32::try_from(slots).unwrap_or(NONE - 1));
-        let cut = self.frames.set_len(slots as u64 * FRAME_SEALED);
-        if let Err(error) = cut.and_then(|()| self.index.set_len((slots as u64 + 1) * ENTRY_LEN as u64)) {
+        let cut = files.frames.set_len(slots as u64 * FRAME_SEALED);
+        if let Err(error) = cut.and_then(|()| files.index.set_len((slots as u64 + 1) * ENTRY_LEN as u64)) {
             tracing::debug!(%error, "the read cache does not give way");
         }
-    }
-
-    /// Writes frames to slots that follow each other, each of which but the last it fills.
-    fn write(&self, slot: u32, key: Key, frame: usize, sealed: &[u8]) -> io::Result<()> {
-        self.frames.write_all_at(sealed, u64::from(slot) * FRAME_SEALED)?;
-        let mut entries = Vec::with_capacity(sealed.len().div_ceil(frame) * ENTRY_LEN);
-        for (at, bytes) in (key.1..).zip(sealed.chunks(frame)) {
-            entries.extend_from_slice(&entry((key.0, at), u32::try_from(bytes.len()).unwrap_or(0)));
-        }
-        self.index.write_all_at(&entries, (u64::from(slot) + 1) * ENTRY_LEN as u64)
     }
 
     /// Puts frames into slots that nobody has.
@@ -152,34 +158,90 @@ impl FrameStore {
             let mut table = self.table();
             is_new.iter().map_while(|_| table.take_slot()).collect()
         };
-        // Neighbours are written in one go.
+        // Neighbours are written in one go, as far as a copy of them has room.
         slots.sort_unstable();
         let placed: Vec<(u32, u64, &[u8])> =
             slots.iter().zip(&is_new).map(|(slot, (at, bytes))| (*slot, *at, *bytes)).collect();
         let fills = |one: &[u8]| one.len() as u64 == FRAME_SEALED;
         let follows = |before: &(u32, u64, &[u8]), next: &(u32, u64, &[u8])| {
-            before.0 + 1 == next.0 && before.1 + 1 == next.1 && fills(before.2)
+            before.0 + 1 == next.0 && before.1 + 1 == next.1 && fills(before.2) && !next.0.is_multiple_of(GROUP)
         };
         for run in placed.chunk_by(follows) {
             let Some((slot, at, _)) = run.first() else { continue };
             let from = usize::try_from(at - first).unwrap_or(usize::MAX).saturating_mul(frame);
             let len = run.iter().map(|(_, _, bytes)| bytes.len()).sum();
             let bytes = sealed.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default();
-            let written = self.write(*slot, (blob, *at), frame, bytes);
+            self.place(*slot, (blob, *at), frame, bytes);
+        }
+    }
+
+    /// Puts frames into slots that follow each other, each of which but the last they fill.
+    fn place(&self, slot: u32, key: Key, frame: usize, bytes: &[u8]) {
+        let files = &self.files;
+        let copied = if files.frames.is_direct() { self.behind.copy(slot, key, bytes) } else { None };
+        let written = if copied.is_some() { Ok(()) } else { files.write(slot, key, frame, bytes, false) };
+        if let Err(error) = &written {
+            tracing::debug!(%error, "frames are not cached");
+        }
+        {
+            let mut table = files.table();
+            for ((slot, at), bytes) in (slot..).zip(key.1..).zip(bytes.chunks(frame)) {
+                // Somebody else may have been faster.
+                if slot >= table.capacity {
+                    // It gave way meanwhile.
+                } else if written.is_err() || table.found.contains_key(&(key.0, at)) {
+                    table.free.push(slot);
+                } else {
+                    table.insert(slot, (key.0, at), u32::try_from(bytes.len()).unwrap_or(0));
+                    if let Some(copied) = &copied {
+                        table.on_their_way.insert(slot, Arc::clone(copied));
+                    }
+                }
+            }
+        }
+        if let Some(copied) = copied {
+            self.behind.write(copied);
+        }
+    }
+}
+
+impl Files {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes frames to slots that follow each other, each of which but the last they fill.
+    fn write(&self, slot: u32, key: Key, frame: usize, sealed: &[u8], direct: bool) -> io::Result<()> {
+        let offset = u64::from(slot) * FRAME_SEALED;
+        if direct {
+            self.frames.write_direct(sealed, offset)?;
+        } else {
+            self.frames.write_all_at(sealed, offset)?;
+        }
+        let mut entries = Vec::with_capacity(sealed.len().div_ceil(frame) * ENTRY_LEN);
+        for (at, bytes) in (key.1..).zip(sealed.chunks(frame)) {
+            entries.extend_from_slice(&entry((key.0, at), u32::try_from(bytes.len()).unwrap_or(0)));
+        }
+        self.index.write_all_at(&entries, (u64::from(slot) + 1) * ENTRY_LEN as u64)
+    }
+
+    /// Writes what slots still point to of a copy, and then they point to it no more.
+    fn write_copy(&self, copied: &Arc<Copied>) {
+        let _writing = self.writing();
+        let slots = self.table().waiting_for(copied);
+        for run in slots.chunk_by(|before, next| before + 1 == *next) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let key = (copied.key.0, copied.key.1 + u64::from(first - copied.slot));
+            let bytes = copied.of_slots(&(*first..last + 1));
+            let written = self.write(*first, key, FRAME_SEALED as usize, bytes, true);
             if let Err(error) = &written {
                 tracing::debug!(%error, "frames are not cached");
             }
-            let mut table = self.table();
-            for (slot, at, bytes) in run {
-                // Somebody else may have been faster.
-                if *slot >= table.capacity {
-                    // It gave way meanwhile.
-                } else if written.is_err() || table.found.contains_key(&(blob, *at)) {
-                    table.free.push(*slot);
-                } else {
-                    table.insert(*slot, (blob, *at), u32::try_from(bytes.len()).unwrap_or(0));
-                }
-            }
+            self.table().arrived(copied, run, written.is_ok());
         }
     }
 }
@@ -207,15 +269,25 @@ impl FrameCache for FrameStore {
                     return false;
                 }
                 table.touch(slot);
-                slots.push(slot);
+                slots.push((slot, table.on_their_way.get(&slot).map(Arc::clone)));
             }
         }
         // If a slot is taken by another frame meanwhile, what is read does not authenticate.
         let mut rest = sealed;
         let fills = frame as u64 == FRAME_SEALED;
-        for run in slots.chunk_by(|before, next| fills && before + 1 == *next) {
+        let together = |before: &(u32, Option<Arc<Copied>>), next: &(u32, Option<Arc<Copied>>)| {
+            fills && before.0 + 1 == next.0 && before.1.is_none() && next.1.is_none()
+        };
+        for run in slots.chunk_by(together) {
             let Some((room, behind)) = rest.split_at_mut_checked((run.len() * frame).min(rest.len())) else { break };
-            if self.frames.read_exact_at(room, u64::from(run[0]) * FRAME_SEALED).is_err() {
+            let read = match &run[0] {
+                (slot, Some(copied)) => {
+                    let frame = copied.frame(*slot).filter(|bytes| bytes.len() == room.len());
+                    frame.map(|bytes| room.copy_from_slice(bytes))
+                }
+                (slot, None) => self.files.frames.read_exact_at(room, u64::from(*slot) * FRAME_SEALED).ok(),
+            };
+            if read.is_none() {
                 return false;
             }
             rest = behind;
@@ -240,13 +312,16 @@ impl FrameCache for FrameStore {
                 let slot = table.found.remove(&(blob, frame));
                 if let Some(slot) = slot {
                     table.unlink(slot);
+                    table.on_their_way.remove(&slot);
                     table.free.push(slot);
                 }
                 slot
             };
             if let Some(slot) = slot
-                && let Err(error) =
-                    self.index.write_all_at(&entry((BlobId([0; 16]), 0), 0), (u64::from(slot) + 1) * ENTRY_LEN as u64)
+                && let Err(error) = self
+                    .files
+                    .index
+                    .write_all_at(&entry((BlobId([0; 16]), 0), 0), (u64::from(slot) + 1) * ENTRY_LEN as u64)
             {
                 tracing::debug!(%error, "a frame that is not authentic stays in the cache's index");
             }
@@ -270,7 +345,8 @@ impl FrameCache for FrameStore {
 
 impl Table {
     fn new(capacity: u32) -> Self {
-        Self { found: HashMap::new(), slots: Vec::new(), free: Vec::new(), newest: NONE, oldest: NONE, capacity }
+        let (found, on_their_way) = (HashMap::new(), HashMap::new());
+        Self { found, slots: Vec::new(), free: Vec::new(), newest: NONE, oldest: NONE, capacity, on_their_way }
     }
 
     /// Reads an index; `false` if it is none.
@@ -314,6 +390,7 @@ impl Table {
         let key = self.slots.get(oldest as usize)?.key;
         self.found.remove(&key);
         self.unlink(oldest);
+        self.on_their_way.remove(&oldest);
         Some(oldest)
     }
 
@@ -325,7 +402,31 @@ impl Table {
         }
         self.slots.truncate(slots as usize);
         self.free.retain(|slot| *slot < slots);
+        self.on_their_way.retain(|slot, _| *slot < slots);
         self.capacity = slots;
+    }
+
+    /// The slots that point to a copy, in order.
+    fn waiting_for(&self, copied: &Arc<Copied>) -> Vec<u32> {
+        let is_its = |slot: &u32| self.on_their_way.get(slot).is_some_and(|other| Arc::ptr_eq(other, copied));
+        (copied.slot..copied.slot.saturating_add(GROUP)).filter(is_its).collect()
+    }
+
+    /// Slots of a copy have their frames in the file now, or never will.
+    fn arrived(&mut self, copied: &Arc<Copied>, slots: &[u32], is_written: bool) {
+        for slot in slots {
+            // Another frame may have it by now.
+            if self.on_their_way.get(slot).is_none_or(|other| !Arc::ptr_eq(other, copied)) {
+                continue;
+            }
+            self.on_their_way.remove(slot);
+            if !is_written {
+                let key = self.slots[*slot as usize].key;
+                self.found.remove(&key);
+                self.unlink(*slot);
+                self.free.push(*slot);
+            }
+        }
     }
 
     fn touch(&mut self, slot: u32) {

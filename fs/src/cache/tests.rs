@@ -103,6 +103,129 @@ fn runs_of_frames_are_found_wherever_there_was_room_for_them() {
     assert!(read(&store, one).unwrap() == long && read(&store, two).unwrap() == long);
 }
 
+/// Frames of a run that is worth a copy, each of which says which one it is.
+fn long_run(first: u64, count: u64) -> Vec<u8> {
+    (first..first + count).flat_map(|at| frame(u8::try_from(at % 251).unwrap(), 16_400)).collect()
+}
+
+fn get_long(store: &FrameStore, blob: BlobId, first: u64, count: u64) -> bool {
+    let mut sealed = vec![0; usize::try_from(count).unwrap() * 16_400];
+    store.get_run(blob, first, 16_400, &mut sealed) && sealed == long_run(first, count)
+}
+
+/// Waits until every copy is written.
+fn settle(store: &FrameStore) {
+    while !store.table().on_their_way.is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn long_runs_are_read_while_they_are_written_and_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    {
+        let store = FrameStore::open(folder.path(), 1100 * 16_432).unwrap();
+        // In the middle of a group and of a block, over the border of groups, and with a short frame at the end.
+        store.put(blob, 5000, &frame(9, 100));
+        store.put_run(blob, 3, 16_400, &long_run(3, 600));
+        assert!(get_long(&store, blob, 3, 600), "from wherever they are");
+        let mut tail = long_run(2000, 40);
+        tail.truncate(39 * 16_400 + 7);
+        store.put_run(blob, 2000, 16_400, &tail);
+        let mut back = vec![0; tail.len()];
+        assert!(store.get_run(blob, 2000, 16_400, &mut back) && back == tail);
+        settle(&store);
+        assert!(get_long(&store, blob, 3, 600), "from the file");
+        back.fill(0);
+        assert!(store.get_run(blob, 2000, 16_400, &mut back) && back == tail);
+        store.put_run(blob, 700, 16_400, &long_run(700, 300));
+        assert_eq!(store.used(), 941 * 16_400);
+    }
+    let store = FrameStore::open(folder.path(), 1100 * 16_432).unwrap();
+    assert!(get_long(&store, blob, 3, 600) && get_long(&store, blob, 700, 300));
+    assert_eq!(get(&store, blob, 5000, 100).unwrap(), frame(9, 100));
+}
+
+/// A filesystem that cannot write past the page cache has no copies.
+fn can_copy(store: &FrameStore) -> bool {
+    store.files.frames.is_direct()
+}
+
+#[test]
+fn what_loses_its_slot_before_it_is_written_is_not_written_over_what_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (BlobId::random(), BlobId::random());
+    let store = FrameStore::open(folder.path(), 100 * 16_432).unwrap();
+    if !can_copy(&store) {
+        println!("skipped: nothing is written past the page cache here");
+        return;
+    }
+    let writing = store.files.writing();
+    store.put_run(one, 0, 16_400, &long_run(0, 100));
+    assert_eq!(store.table().on_their_way.len(), 100);
+    assert!(get_long(&store, one, 0, 100), "they are read from the copy");
+    store.forget(one, 10..20);
+    // Forgotten slots, then those of the frames that were not used for longest.
+    (0..30).for_each(|at| store.put(two, at, &frame(200, 16_400)));
+    drop(writing);
+    settle(&store);
+    (0..30).for_each(|at| assert_eq!(get(&store, two, at, 16_400).unwrap(), frame(200, 16_400)));
+    let kept: Vec<u64> = (0..100).filter(|at| store.has(one, *at..at + 1)).collect();
+    assert_eq!(kept.len(), 70);
+    kept.iter().for_each(|at| assert!(get_long(&store, one, *at, 1), "{at}"));
+}
+
+#[test]
+fn what_gives_way_is_not_written_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    let store = FrameStore::open(folder.path(), 100 * 16_432).unwrap();
+    if !can_copy(&store) {
+        println!("skipped: nothing is written past the page cache here");
+        return;
+    }
+    let writing = store.files.writing();
+    store.put_run(blob, 0, 16_400, &long_run(0, 80));
+    store.table().cut(40);
+    drop(writing);
+    settle(&store);
+    assert!(get_long(&store, blob, 0, 40) && !store.has(blob, 40..41));
+    drop(store);
+    assert_eq!(std::fs::metadata(folder.path().join("frames")).unwrap().len(), 40 * 16_400);
+}
+
+#[test]
+fn without_room_for_copies_frames_are_kept_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    let store = FrameStore::open(folder.path(), 900 * 16_432).unwrap();
+    let writing = store.files.writing();
+    (0..9).for_each(|run| store.put_run(blob, run * 100, 16_400, &long_run(run * 100, 100)));
+    let coming = store.table().on_their_way.len();
+    assert!(coming < 900, "{coming} are in memory");
+    (0..9).for_each(|run| assert!(get_long(&store, blob, run * 100, 100)));
+    drop(writing);
+    settle(&store);
+    (0..9).for_each(|run| assert!(get_long(&store, blob, run * 100, 100)));
+}
+
+#[test]
+fn what_cannot_be_written_is_not_in_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    let store = FrameStore::open(folder.path(), 100 * 16_432).unwrap();
+    store.put_run(blob, 0, 16_400, &long_run(0, 50));
+    settle(&store);
+    let copied = { store.behind.copy(0, (blob, 0), &long_run(0, 50)) };
+    let Some(copied) = copied else { return };
+    let mut table = store.table();
+    (0..50).for_each(|slot| drop(table.on_their_way.insert(slot, Arc::clone(&copied))));
+    let slots: Vec<u32> = (0..20).collect();
+    table.arrived(&copied, &slots, false);
+    assert_eq!((table.found.len(), table.free.len(), table.on_their_way.len()), (30, 20, 30));
+}
+
 #[test]
 fn an_index_that_is_none_is_an_empty_cache() {
     let folder = tempfile::tempdir().unwrap();
