@@ -97,7 +97,7 @@ impl FrameStore {
         let capacity =
             u32::try_from(capacity / (FRAME_SEALED + ENTRY_LEN as u64)).unwrap_or(NONE - 1).clamp(1, NONE - 1);
         let mut table = Table::new(capacity);
-        if !table.load(&index)? {
+        if !table.load(&index, frames.len()?)? {
             frames.set_len(0)?;
             index.set_len(0)?;
             let mut header = [0; ENTRY_LEN];
@@ -134,13 +134,17 @@ impl FrameStore {
         u64::from(self.table().capacity) * FRAME_SEALED
     }
 
-    /// The disk is full, and others need it more: half of what it has goes, and does not come back in this run.
+    /// The disk is full, and others need it more: half of what it has goes, and does not come back in this run. Blocks the
+    /// thread.
     pub fn give_way(&self) {
         let files = &self.files;
         let _writing = files.writing();
-        let mut table = files.table();
-        let slots = table.slots.len() / 2;
-        table.cut(u32::try_from(slots).unwrap_or(NONE - 1));
+        let slots = {
+            let mut table = files.table();
+            let slots = table.slots.len() / 2;
+            table.cut(u32::try_from(slots).unwrap_or(NONE - 1));
+            slots
+        };
         let cut = files.frames.set_len(slots as u64 * FRAME_SEALED);
         if let Err(error) = cut.and_then(|()| files.index.set_len((slots as u64 + 1) * ENTRY_LEN as u64)) {
             tracing::debug!(%error, "the read cache does not give way");
@@ -278,8 +282,11 @@ impl FrameCache for FrameStore {
         let together = |before: &(u32, Option<Arc<Copied>>), next: &(u32, Option<Arc<Copied>>)| {
             fills && before.0 + 1 == next.0 && before.1.is_none() && next.1.is_none()
         };
+        let mut at = first;
         for run in slots.chunk_by(together) {
             let Some((room, behind)) = rest.split_at_mut_checked((run.len() * frame).min(rest.len())) else { break };
+            let frames = at..at + run.len() as u64;
+            at = frames.end;
             let read = match &run[0] {
                 (slot, Some(copied)) => {
                     let frame = copied.frame(*slot).filter(|bytes| bytes.len() == room.len());
@@ -288,6 +295,8 @@ impl FrameCache for FrameStore {
                 (slot, None) => self.files.frames.read_exact_at(room, u64::from(*slot) * FRAME_SEALED).ok(),
             };
             if read.is_none() {
+                // Otherwise it would never be replaced.
+                self.forget(blob, frames);
                 return false;
             }
             rest = behind;
@@ -349,8 +358,8 @@ impl Table {
         Self { found, slots: Vec::new(), free: Vec::new(), newest: NONE, oldest: NONE, capacity, on_their_way }
     }
 
-    /// Reads an index; `false` if it is none.
-    fn load(&mut self, index: &File) -> io::Result<bool> {
+    /// Reads an index of frames in a file of so many bytes; `false` if it is none.
+    fn load(&mut self, index: &File, frames: u64) -> io::Result<bool> {
         let most = (self.capacity as usize + 1).saturating_mul(ENTRY_LEN);
         let len = usize::try_from(index.metadata()?.len()).unwrap_or(usize::MAX).min(most);
         let mut bytes = vec![0; len];
@@ -362,7 +371,9 @@ impl Table {
         for entry in entries.chunks_exact(ENTRY_LEN) {
             let slot = u32::try_from(self.slots.len()).unwrap_or(NONE);
             self.slots.push(Slot { key: (BlobId([0; 16]), 0), len: 0, newer: NONE, older: NONE });
-            match decode(entry).filter(|(key, _)| !self.found.contains_key(key)) {
+            // After a power loss there may be less than the index says.
+            let is_there = |len: u32| u64::from(slot) * FRAME_SEALED + u64::from(len) <= frames;
+            match decode(entry).filter(|(key, len)| is_there(*len) && !self.found.contains_key(key)) {
                 Some((key, len)) => self.insert(slot, key, len),
                 None => self.free.push(slot),
             }

@@ -44,6 +44,7 @@ mod stranded;
 mod tests;
 mod write;
 
+pub(crate) use error::journal_error;
 pub use error::{ContentError, Result};
 pub use options::StoreOptions;
 pub use store::{Recovered, Status, Store, StoreEvent};

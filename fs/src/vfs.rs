@@ -63,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attributes::{Attr, Ino};
-use crate::content::{Content, ContentError, Status, Store};
+use crate::content::{Content, ContentError, Status, Store, journal_error};
 use crate::errno::Errno;
 use crate::journal::{FileId, JournalError, Position, Record};
 use crate::repeats::is_news;
@@ -202,7 +202,7 @@ impl Filesystem {
         });
         let this = Self { inner };
         for again in notes.again {
-            this.inner.store.journal().finish(again).map_err(apply::journal_error)?;
+            this.inner.store.journal().finish(again).map_err(journal_error)?;
         }
         // A server that may not be asked, such as one that was restored from a backup, says so here and not to every program.
         match &this.inner.options.top {

@@ -103,6 +103,23 @@ fn runs_of_frames_are_found_wherever_there_was_room_for_them() {
     assert!(read(&store, one).unwrap() == long && read(&store, two).unwrap() == long);
 }
 
+#[test]
+fn frames_that_cannot_be_read_are_kept_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = BlobId::random();
+    let store = FrameStore::open(folder.path(), 10 * 16_432).unwrap();
+    (0..6).for_each(|at| store.put(blob, at, &frame(1, 16_400)));
+    store.files.frames.set_len(3 * 16_400 + 100).unwrap();
+    let mut sealed = vec![0; 6 * 16_400];
+    assert!(store.has(blob, 0..6) && !store.get_run(blob, 0, 16_400, &mut sealed));
+    store.put_run(blob, 0, 16_400, &vec![2; 6 * 16_400]);
+    assert!(store.get_run(blob, 0, 16_400, &mut sealed), "what could not be read has made room");
+    store.files.frames.set_len(3 * 16_400 + 100).unwrap();
+    drop(store);
+    let store = FrameStore::open(folder.path(), 10 * 16_432).unwrap();
+    assert!(store.used() == 3 * 16_400, "the next run believes in nothing beyond the end");
+}
+
 /// Frames of a run that is worth a copy, each of which says which one it is.
 fn long_run(first: u64, count: u64) -> Vec<u8> {
     (first..first + count).flat_map(|at| frame(u8::try_from(at % 251).unwrap(), 16_400)).collect()

@@ -23,7 +23,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::changes::{Changes, Kind, Runs};
-use super::error::{ContentError, Result, is_outage};
+use super::error::{ContentError, Result, is_outage, journal_error};
 use super::records::{copy_from, copy_out};
 use super::remote::{Change, Intents, Outcome, Remember, Shared as SharedRange};
 use super::store::{Shared, Store, StoreEvent};
@@ -269,7 +269,7 @@ async fn work(
             let noted: Vec<Option<Intent>> = intents.into_iter().zip(upto).map(to_record).collect();
             let records = noted.iter().flatten().copied().collect();
             *remembered.lock().unwrap_or_else(PoisonError::into_inner) = noted;
-            journal.intend(records).await.map_err(local)
+            journal.intend(records).await.map_err(journal_error)
         }
         .boxed()
     });
@@ -458,8 +458,4 @@ async fn earlier(
         }
     }
     Ok(None)
-}
-
-fn local(error: crate::journal::JournalError) -> Error {
-    Error::Local { path: std::path::PathBuf::from("journal"), source: io::Error::other(error) }
 }

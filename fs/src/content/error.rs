@@ -1,5 +1,7 @@
 //! What can go wrong with content, and which number a program gets.
 
+use std::io;
+
 use cyx_core::error::ErrorCode;
 use thiserror::Error;
 
@@ -38,7 +40,7 @@ pub enum ContentError {
     Gone,
     /// The folder of the mount cannot be used.
     #[error("{0}")]
-    Folder(std::io::Error),
+    Folder(io::Error),
 }
 
 impl From<ContentError> for Errno {
@@ -65,5 +67,26 @@ pub(crate) fn is_outage(error: &cyx_client::Error) -> bool {
     error.is_transient() || error.code() == ErrorCode::TooFewNodes
 }
 
+/// What the journal says, as an error of the client.
+pub(crate) fn journal_error(error: JournalError) -> cyx_client::Error {
+    let source = match error {
+        JournalError::Full => io::Error::from_raw_os_error(Errno::ENOSPC.0),
+        other => io::Error::other(other),
+    };
+    cyx_client::Error::local("the journal of the mount")(source)
+}
+
 /// Short for results of this module.
 pub type Result<T, E = ContentError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_journal_is_a_full_disk_for_whoever_waits_for_a_commit() {
+        assert_eq!(Errno::from(journal_error(JournalError::Full)), Errno::ENOSPC);
+        assert_eq!(Errno::from(ContentError::from(JournalError::Full)), Errno::ENOSPC);
+        assert_eq!(Errno::from(journal_error(JournalError::Broken)), Errno::EIO);
+    }
+}

@@ -130,7 +130,7 @@ pub(crate) struct Shared {
     pub(super) wake: Arc<Notify>,
     pub(super) prefetch: Budget,
     events: mpsc::UnboundedSender<StoreEvent>,
-    uploads: Arc<Semaphore>,
+    uploads: Semaphore,
     pub(super) busy: Mutex<HashSet<FileId>>,
     abandoned: AtomicBool,
 }
@@ -220,7 +220,7 @@ impl Store {
             abandoned: AtomicBool::new(false),
             prefetch,
             events,
-            uploads: Arc::new(Semaphore::new(AT_ONCE)),
+            uploads: Semaphore::new(AT_ONCE),
             busy: Mutex::default(),
         };
         let shared = Arc::new(shared);
@@ -427,10 +427,10 @@ impl Shared {
     pub(super) fn mark_dirty(self: &Arc<Self>, file: FileId) {
         let content = lock(&self.contents).get(&file).and_then(Weak::upgrade);
         if let Some(content) = content {
-            // Whoever commits meanwhile may have been faster.
-            let dirty = content.is_dirty();
-            if dirty && !self.is_abandoned() {
-                lock(&self.dirty).insert(file, content);
+            let mut dirty = lock(&self.dirty);
+            // Whoever commits meanwhile may have been faster; one who is slower finds it here.
+            if content.is_dirty() && !self.is_abandoned() {
+                dirty.insert(file, content);
             }
         }
         self.wake.notify_one();
@@ -533,18 +533,21 @@ async fn upload(store: Weak<Shared>) {
         let (due, next) = shared.due(hungry);
         shared.send_ahead();
         if hungry && shared.journal.is_disk_full() {
-            shared.cache.iter().for_each(|cache| cache.give_way());
+            for cache in shared.cache.iter().map(Arc::clone) {
+                let _ = tokio::task::spawn_blocking(move || cache.give_way()).await;
+            }
         }
         if hungry && due.is_empty() {
             shared.compact();
         }
         hungry = false;
         for (bucket, group) in groups(due) {
-            let Ok(permit) = Arc::clone(&shared.uploads).acquire_owned().await else { return };
             let files: Vec<FileId> = group.iter().map(|content| content.id).collect();
             lock(&shared.busy).extend(files.iter().copied());
             let working = Arc::clone(&shared);
+            // They wait for their turn there: here somebody may ask for room meanwhile, or have something to be sent ahead.
             tokio::spawn(async move {
+                let turn = working.uploads.acquire().await;
                 commit(&working, bucket, group).await;
                 {
                     let mut busy = lock(&working.busy);
@@ -552,7 +555,7 @@ async fn upload(store: Weak<Shared>) {
                         busy.remove(file);
                     });
                 }
-                drop(permit);
+                drop(turn);
                 working.wake.notify_one();
             });
         }

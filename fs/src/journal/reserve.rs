@@ -108,10 +108,15 @@ impl Journal {
         &self,
         mut attempt: impl FnMut() -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        match attempt() {
+        let done = match attempt() {
             Err(JournalError::Full) if self.state().reserve.give_up() => attempt(),
             done => done,
+        };
+        if matches!(done, Err(JournalError::Full)) {
+            // Nobody may be writing who asks for room, and without some nothing is committed that would set it free.
+            self.shared.hungry.notify_one();
         }
+        done
     }
 
     /// Does what is new. A full disk is as a full journal: room may be set free.

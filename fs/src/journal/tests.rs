@@ -524,6 +524,19 @@ async fn a_full_journal_makes_writers_wait_and_then_refuses() {
     waiting.await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn what_sets_room_free_asks_for_some_when_there_is_none_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), key(), small()).unwrap();
+    let mut attempts = 0;
+    let refused = journal.at_any_rate(|| {
+        attempts += 1;
+        Err::<(), _>(JournalError::Full)
+    });
+    assert!(matches!(refused, Err(JournalError::Full)) && attempts == 2, "{attempts}");
+    tokio::time::timeout(Duration::from_secs(60), journal.hunger().notified()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writers_keep_their_order_and_share_the_fsyncs() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,6 @@
 //!
 //! Times of a change are decided here, so that attributes do not jump when its answer or its echo arrives.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +18,8 @@ use super::local::note::{Named, Note};
 use super::local::{Decided, Turn};
 use super::node::{Edge, Name, Node, Opened, lock};
 use crate::attributes::Kind;
-use crate::errno::Errno;
-use crate::journal::{FileId, JournalError, Room, Watch};
+use crate::content::journal_error;
+use crate::journal::{FileId, Room, Watch};
 
 /// How often something is decided again because somebody else was faster.
 pub(crate) const DECISIONS: u32 = 16;
@@ -114,15 +113,6 @@ pub(crate) fn decide_again(error: &Error) -> bool {
 /// What an operation on an entry expects to find.
 pub(crate) fn expected(edge: &Edge) -> pb::Expected {
     pb::Expected { child: bytes_of(edge.node.id), entry_version: edge.version }
-}
-
-/// What the journal says, as an error of the client.
-pub(crate) fn journal_error(error: JournalError) -> Error {
-    let source = match error {
-        JournalError::Full => io::Error::from_raw_os_error(Errno::ENOSPC.0),
-        other => io::Error::other(other),
-    };
-    Error::local("the journal of the mount")(source)
 }
 
 impl Inner {

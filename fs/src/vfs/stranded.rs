@@ -9,9 +9,9 @@ use cyx_client::buckets::BucketInfo;
 use cyx_core::error::ErrorCode;
 use cyx_core::ids::BucketId;
 
-use super::apply::journal_error;
 use super::local::kept::Kept;
 use super::{Inner, store_error};
+use crate::content::journal_error;
 use crate::journal::FileId;
 
 impl Inner {
