@@ -27,7 +27,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use behind::{Behind, Copied, GROUP, OnTheirWay};
+use behind::{Behind, Copied, GROUP, OnTheirWay, SLOT};
 use pages::PageStore;
 use slots::SlotFile;
 
@@ -241,7 +241,7 @@ impl Files {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             let key = (copied.key.0, copied.key.1 + u64::from(first - copied.slot));
             let bytes = copied.of_slots(&(*first..last + 1));
-            let written = self.write(*first, key, FRAME_SEALED as usize, bytes, true);
+            let written = self.write(*first, key, SLOT, bytes, true);
             if let Err(error) = &written {
                 tracing::debug!(%error, "frames are not cached");
             }

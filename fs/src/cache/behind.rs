@@ -23,8 +23,11 @@ use super::{Files, Key};
 pub(super) const GROUP: u32 = 256;
 /// Shorter runs are not worth a copy.
 const WORTH: usize = 256 << 10;
+/// Bytes of a slot.
+#[expect(clippy::cast_possible_truncation, reason = "16,400")]
+pub(super) const SLOT: usize = FRAME_SEALED as usize;
 /// Room for the longest run, wherever in a block it begins, and to begin where a block does.
-const ROOM: usize = GROUP as usize * FRAME_SEALED as usize + 2 * BLOCK;
+const ROOM: usize = GROUP as usize * SLOT + 2 * BLOCK;
 /// Copies at a time.
 const ROOMS: usize = 8;
 /// So long after the last copy their memory is given back.
@@ -42,7 +45,7 @@ impl Copied {
     /// The frame of a slot.
     pub(super) fn frame(&self, slot: u32) -> Option<&[u8]> {
         let at = usize::try_from(slot.checked_sub(self.slot)?).ok()?;
-        self.bytes().chunks(FRAME_SEALED as usize).nth(at)
+        self.bytes().chunks(SLOT).nth(at)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -51,7 +54,7 @@ impl Copied {
 
     /// The bytes of some of its slots.
     pub(super) fn of_slots(&self, slots: &Range<u32>) -> &[u8] {
-        let at = |slot: u32| (slot.saturating_sub(self.slot) as usize).saturating_mul(FRAME_SEALED as usize);
+        let at = |slot: u32| (slot.saturating_sub(self.slot) as usize).saturating_mul(SLOT);
         let bytes = self.bytes();
         &bytes[at(slots.start).min(bytes.len())..at(slots.end).min(bytes.len())]
     }
