@@ -42,6 +42,33 @@ async fn a_long_file_is_sent_while_it_is_written() {
     );
 }
 
+#[tokio::test]
+async fn it_is_sent_while_more_waits_to_be_committed_than_may_be_at_a_time() {
+    let remote = Arc::new(MemoryRemote::default());
+    let mount = fresh(&remote).await;
+    let gate = remote.pause();
+    let mut waiting = Vec::new();
+    // Contents of different buckets are not committed together.
+    for number in 1..=5_u8 {
+        let of = FileId { bucket: BucketId([number; 16]), ..file(number) };
+        let content = mount.store.content_of(of, facts(number));
+        content.write(0, Bytes::from_static(b"x")).await.unwrap();
+        content.upload_soon();
+        waiting.push(content);
+    }
+    while remote.tried() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let content = mount.store.content_of(file(9), facts(9));
+    append(&remote, &content, &[1; 240], 6).await;
+    assert_eq!(remote.tried(), 3);
+    drop(gate);
+    mount.store.commit_all(None).await.unwrap();
+    assert!(waiting.iter().all(|content| !content.is_dirty()));
+    assert_eq!(remote.content(file(9)), [1; 240]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_committed_is_not_sent() {
     let remote = Arc::new(MemoryRemote::default());
