@@ -324,6 +324,10 @@ async fn chunks_are_verified_without_their_bytes() {
     assert_eq!(presences[2], [Present, Trashed, Damaged, Missing], "it is remembered");
     assert_eq!(error_code(&client.read(&grant, chunks[2].0).await.unwrap_err()), ErrorCode::Integrity);
     assert_eq!(error_code(&client.read(&grant, chunks[1].0).await.unwrap_err()), ErrorCode::NotFound);
+    let many = VerifyChunkRequest { chunk_ids: vec![vec![7; 16].into(); 4096], ..request(false) };
+    assert_eq!(client.rpc.verify_chunk(many).await.unwrap().into_inner().states.len(), 4096);
+    let nothing = VerifyChunkRequest { chunk_ids: vec![Bytes::new(); 70_000], ..request(false) };
+    assert_eq!(client.rpc.verify_chunk(nothing).await.unwrap_err().code(), tonic::Code::OutOfRange, "it was decoded");
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 //! The `.proto` files in this crate's folder are the contract and carry its documentation; the modules here are generated
 //! from them. [`convert`] turns foreign fields into checked types of `cyx-core`, [`status`] carries stable error codes over
 //! gRPC, [`tls`] is how a connection to a node is secured, [`socket`] how it is set up below that, [`idle_restart`] how small
-//! messages are sent at once, [`connect_error`] why one failed, and [`bulk`] moves chunk data past the codec.
+//! messages are sent at once, [`connect_error`] why one failed, [`bounded`] is the codec, and [`bulk`] moves chunk data past it.
 
+pub mod bounded;
 pub mod bulk;
 pub mod connect_error;
 pub mod convert;

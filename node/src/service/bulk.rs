@@ -27,6 +27,10 @@ use tonic::{Code, Status};
 use super::MESSAGE_MAX;
 use super::chunk::ChunkApi;
 
+/// Largest message of the other methods: the 4,096 ids of a `VerifyChunk` or `DeleteChunk`, with what allows it. A node has little memory,
+/// and what is two bytes of a list here can be a hundred there.
+const CODED_MAX: usize = 128 * 1024;
+
 /// `ChunkService` on a connection.
 #[derive(Clone)]
 pub(super) struct Service {
@@ -36,7 +40,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(api: ChunkApi) -> Self {
-        let coded = ChunkServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX);
+        let coded = ChunkServiceServer::new(api.clone()).max_decoding_message_size(CODED_MAX);
         Self { api, coded }
     }
 }

@@ -118,7 +118,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME_MAX: u32 = 1 << 20;
 /// Calls at the same time on one connection.
 const STREAMS_MAX: u32 = 256;
-/// Largest message that is accepted: data comes in pieces of 256 KiB, orders and lists of ids are smaller.
+/// Largest message of the methods that move data: it comes in pieces of 256 KiB.
 const MESSAGE_MAX: usize = 2 << 20;
 
 /// Why the service does not run.

@@ -6,6 +6,8 @@ use cyx_core::error::ErrorCode;
 use cyx_core::ids::{BucketId, Random as _};
 use cyx_proto::meta::v1 as pb;
 use cyx_proto::meta::v1::meta_service_client::MetaServiceClient;
+use cyx_proto::node::v1::HandInOrdersRequest;
+use cyx_proto::node::v1::node_service_client::NodeServiceClient;
 use cyx_proto::status::{error_code, retry_after};
 
 use super::grpc::{channel, make_bucket, make_named_bucket, with_token};
@@ -228,4 +230,30 @@ async fn what_has_no_rule_is_not_served() {
         let response = request.body(vec![0; 5]).send().await.unwrap();
         assert_eq!(response.headers()["grpc-status"], "12", "{path}");
     }
+}
+
+#[tokio::test]
+async fn lists_of_nothing_are_refused_before_there_is_room_for_them() {
+    let server = TestServer::new().await;
+    let (ada, session) = Person::verified(&server, "ada").await;
+    let mut meta = MetaServiceClient::new(channel(server.running.http).await);
+    let refused = |status: tonic::Status| {
+        assert_eq!(error_code(&status), ErrorCode::TooLarge, "{status}");
+        assert!(status.message().contains("more memory than any call needs"), "decoded all the same: {status}");
+    };
+    let mutations = vec![pb::Mutation::default(); 500_000];
+    let request = pb::ApplyRequest { mutations, ..pb::ApplyRequest::default() };
+    refused(meta.apply(with_token(request, &session.access)).await.unwrap_err());
+    let names = vec![pb::NameQuestion { tokens: vec![pb::NameToken::default()] }; 400_000];
+    let request = pb::LookupRequest { names, ..pb::LookupRequest::default() };
+    refused(meta.lookup(with_token(request, &session.access)).await.unwrap_err());
+    meta.get_quota(with_token(pb::GetQuotaRequest {}, &session.access))
+        .await
+        .expect("the connection is as good as before");
+
+    let enrol = Some(json!({"hostname": "h", "os": "o"}));
+    let machine = ada.call(reqwest::Method::POST, "/api/machines/register", Some("enrol for tests"), enrol).await;
+    let mut nodes = NodeServiceClient::new(channel(server.running.grpc).await);
+    let request = HandInOrdersRequest { orders: vec![Default::default(); 1_100_000], ..Default::default() };
+    refused(nodes.hand_in_orders(with_token(request, &machine.text("access_token"))).await.unwrap_err());
 }
