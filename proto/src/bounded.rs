@@ -23,6 +23,14 @@ use crate::status::status;
 /// besides, but is as long on the wire, and other bytes stay where they arrived.
 const LISTS_MAX: usize = 64 << 20;
 
+/// Counts what the lists of a message will take, before there are any; its refusal is the answer.
+pub type Count = Box<dyn Fn(usize) -> Result<(), Status> + Send + Sync>;
+
+tokio::task_local! {
+    /// Who counts, for messages that are decoded in a task where somebody wants to know.
+    pub static COUNT: Count;
+}
+
 /// A list, or a message that may have lists in it.
 #[derive(Debug)]
 pub struct Field {
@@ -76,7 +84,8 @@ impl<U: Bounded> Decoder for BoundedDecoder<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // A message lies in one piece. If it did not, its first one would be malformed.
-        lists::<U>(buf.chunk(), LISTS_MAX)?;
+        let taken = lists::<U>(buf.chunk(), LISTS_MAX)?;
+        COUNT.try_with(|count| count(taken)).unwrap_or(Ok(()))?;
         self.0.decode(buf)
     }
 }

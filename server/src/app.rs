@@ -9,6 +9,7 @@ use crate::auth::Sessions;
 use crate::changes::Bus;
 use crate::config::{Config, ConfigError, ProcessRole};
 use crate::db::{Db, DbError};
+use crate::http::arriving::Arriving;
 use crate::http::throttle::Throttle;
 use crate::keys::KeyError;
 use crate::ledger;
@@ -32,6 +33,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Who asked how often.
     pub throttle: Throttle,
+    /// What is there of calls that are not answered yet.
+    pub arriving: Arriving,
     /// Sends letters to people.
     pub mailer: Mailer,
     /// The storage network.
@@ -86,6 +89,18 @@ impl App {
         let (sessions, shutdown) = (Sessions::default(), CancellationToken::new());
         let throttle = Throttle::new(config.account_calls_per_second);
         let (changes, writers) = (Bus::default(), WriterCache::default());
-        Ok(Arc::new(Self { config, db, tokens, sessions, throttle, mailer, network, changes, writers, shutdown }))
+        Ok(Arc::new(Self {
+            config,
+            db,
+            tokens,
+            sessions,
+            throttle,
+            arriving: Arriving::default(),
+            mailer,
+            network,
+            changes,
+            writers,
+            shutdown,
+        }))
     }
 }

@@ -9,12 +9,13 @@
 //! | [`connections`] | how many connections each address has, and whether one is asked anything |
 //! | [`middleware`], [`request_id`] | what every request passes; the id under which it appears in logs |
 //! | [`router`], [`access`], [`calls`] | which path leads where, and who may call which path and gRPC method |
-//! | [`throttle`] | requests per address, account and machine |
+//! | [`throttle`], [`arriving`] | requests per address, account and machine; what those may have sent at the same time |
 //! | [`extract`], [`body`] | what handlers take out of a request; pieces of JSON bodies |
 //! | [`rest`] | handlers, one module per area |
 //! | [`ws`] | events as JSON over WebSocket |
 
 pub mod access;
+pub mod arriving;
 pub mod body;
 pub mod calls;
 pub mod connections;

@@ -4,14 +4,20 @@
 //! What depends on the message, above all which bucket it is about, is checked by the service ([`crate::meta`]); a test walks every
 //! method with every kind of caller.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use cyx_proto::bounded::{COUNT, Count};
 use tonic::Status;
 
 use crate::app::{App, AppState};
 use crate::auth::{self, Permission, Scope};
 use crate::error::ApiError;
+
+use super::arriving::{Counted, Who};
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,23 +91,29 @@ pub fn rule(path: &str) -> Option<Calls> {
     table.iter().find(|(name, _)| *name == method).map(|(_, rule)| *rule)
 }
 
-/// Lets through who may call; the services find the caller in the request.
+/// Lets through who may call; the services find the caller in the request. What it sends counts until it is answered.
 pub(super) async fn enforce(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
     let Some(rule) = rule(request.uri().path()) else {
         return Status::unimplemented("there is no such method").into_http();
     };
     match admit(&app, rule, &mut request).await {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            let call = Arc::new(app.arriving.call(who));
+            let lists = Arc::clone(&call);
+            let count: Count = Box::new(move |len| lists.count(len).map_err(Status::from));
+            COUNT.scope(count, next.run(request.map(|body| Body::new(Counted { body, call })))).await
+        }
         Err(error) => Status::from(error).into_http(),
     }
 }
 
-async fn admit(app: &App, rule: Calls, request: &mut Request) -> Result<(), ApiError> {
+async fn admit(app: &App, rule: Calls, request: &mut Request) -> Result<Who, ApiError> {
     let permission = match rule {
         Machine => {
             let machine = auth::machine_calling(app, request.headers()).await?;
+            let who = Who::Machine(machine.id);
             request.extensions_mut().insert(machine);
-            return Ok(());
+            return Ok(who);
         }
         Read => Permission::StorageRead,
         Write | WriteAll => Permission::StorageWrite,
@@ -111,6 +123,7 @@ async fn admit(app: &App, rule: Calls, request: &mut Request) -> Result<(), ApiE
     if rule == WriteAll && caller.scope != Scope::Account {
         return Err(ApiError::denied("this key is for one bucket only"));
     }
+    let who = Who::Account(caller.account);
     request.extensions_mut().insert(caller);
-    Ok(())
+    Ok(who)
 }

@@ -12,6 +12,7 @@ use cyx_proto::status::{error_code, retry_after};
 
 use super::grpc::{channel, make_bucket, make_named_bucket, with_token};
 use super::*;
+use crate::http::arriving::{CALLER_MAX, Who};
 use crate::http::calls::{Calls, rule};
 use crate::tokens::{Subject, UserType};
 
@@ -256,4 +257,30 @@ async fn lists_of_nothing_are_refused_before_there_is_room_for_them() {
     let mut nodes = NodeServiceClient::new(channel(server.running.grpc).await);
     let request = HandInOrdersRequest { orders: vec![Default::default(); 1_100_000], ..Default::default() };
     refused(nodes.hand_in_orders(with_token(request, &machine.text("access_token"))).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn who_has_sent_much_that_is_not_answered_yet_waits_with_large_messages() {
+    let server = TestServer::new().await;
+    let (_, own) = Person::verified(&server, "ada").await;
+    let (_, other) = Person::verified(&server, "grace").await;
+    let account = own.verified["account"]["id"].as_str().unwrap().parse().unwrap();
+    let mut meta = MetaServiceClient::new(channel(server.running.http).await);
+    let large = pb::GetInodesRequest { ids: vec![vec![7; 16].into(); 60_000], ..pb::GetInodesRequest::default() };
+    let elsewhere = server.running.app.arriving.call(Who::Account(account));
+    elsewhere.count(CALLER_MAX).unwrap();
+    let refused = meta.get_inodes(with_token(large.clone(), &own.access)).await.unwrap_err();
+    assert_eq!((refused.code(), error_code(&refused)), (tonic::Code::ResourceExhausted, ErrorCode::RateLimited));
+    assert!(retry_after(&refused).is_some());
+    // Short, but with lists that are not.
+    let lists = pb::GetInodesRequest { ids: vec![Default::default(); 10_000], ..pb::GetInodesRequest::default() };
+    let refused = meta.get_inodes(with_token(lists, &own.access)).await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::RateLimited);
+    meta.get_quota(with_token(pb::GetQuotaRequest {}, &own.access)).await.expect("small ones are not concerned");
+    let mut ask = async |token: &str| error_code(&meta.get_inodes(with_token(large.clone(), token)).await.unwrap_err());
+    assert_eq!(ask(&other.access).await, ErrorCode::TooLarge, "others are not concerned");
+    drop(elsewhere);
+    for _ in 0..60 {
+        assert_eq!(ask(&own.access).await, ErrorCode::TooLarge, "what is answered does not count any more");
+    }
 }
