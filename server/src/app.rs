@@ -77,8 +77,23 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn open_with(config: Config, mailer: Mailer) -> Result<AppState, StartError> {
+        // First, so that a secret that is no good leaves no database behind.
         let tokens = Tokens::load(&config)?;
         let db = Db::open(&config.database).await?;
+        Self::with(config, mailer, tokens, db).await
+    }
+
+    /// As [`App::open`], on a database that is open already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open_on(config: Config, db: Db) -> Result<AppState, StartError> {
+        let mailer = Mailer::open(&config)?;
+        let tokens = Tokens::load(&config)?;
+        Self::with(config, mailer, tokens, db).await
+    }
+
+    async fn with(config: Config, mailer: Mailer, tokens: Tokens, db: Db) -> Result<AppState, StartError> {
         let network = match config.role {
             ProcessRole::All | ProcessRole::Gateway | ProcessRole::Rebalancer => {
                 Network::open(&db, &config.data_dir, (&config).into()).await?

@@ -118,6 +118,15 @@ impl DbConfig {
     }
 }
 
+/// What the tables of a database have to be that is opened as it is.
+#[derive(Clone, Copy)]
+enum Tables {
+    /// This program's, or those of its past.
+    Known,
+    /// This program's.
+    Current,
+}
+
 /// A handle on the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
@@ -148,6 +157,29 @@ impl Db {
         }
         let mut connection = connect(&config.location).await?;
         migrations::run(&mut connection, backend_of(&config.location)).await?;
+        Self::with(connection, config).await
+    }
+
+    /// Opens a database beside a server that may be running: its tables are exactly those of this program, and stay as they are.
+    ///
+    /// # Errors
+    /// [`DbError::Missing`] if there is none, [`DbError::Older`], [`DbError::Newer`] or [`DbError::ForeignMigration`] if its tables are
+    /// another version's; otherwise if it cannot be opened.
+    pub async fn open_existing(config: &DbConfig) -> Result<Self, DbError> {
+        Self::must_have(config, Tables::Current).await?;
+        Self::with(connect(&config.location).await?, config).await
+    }
+
+    /// As [`Db::open_existing`], also with tables of this program's past: for who copies them whatever they are.
+    ///
+    /// # Errors
+    /// As [`Db::open_existing`], but never [`DbError::Older`].
+    pub async fn open_to_copy(config: &DbConfig) -> Result<Self, DbError> {
+        Self::must_have(config, Tables::Known).await?;
+        Self::with(connect(&config.location).await?, config).await
+    }
+
+    async fn with(connection: Conn, config: &DbConfig) -> Result<Self, DbError> {
         let writer = match &config.location {
             Location::Sqlite(_) => Some(Writer::start(connection, config.location.clone())),
             Location::Postgres(_) => {
@@ -159,11 +191,8 @@ impl Db {
         Ok(Self(Arc::new(Inner { location: config.location.clone(), pool, writer })))
     }
 
-    /// Makes sure that there is a database of this program's, and makes and changes nothing.
-    ///
-    /// # Errors
-    /// [`DbError::Missing`] if there is none; otherwise if it cannot be asked.
-    pub async fn must_exist(config: &DbConfig) -> Result<(), DbError> {
+    /// Makes sure that there is a database with such tables, and makes and changes nothing.
+    async fn must_have(config: &DbConfig, tables: Tables) -> Result<(), DbError> {
         sqlx::any::install_default_drivers();
         let place = match &config.location {
             Location::Sqlite(path) => path.display().to_string(),
@@ -175,15 +204,21 @@ impl Db {
         }
         // Not prepared as others are: that would make a write-ahead log of an empty file.
         let mut connection = connect_options(&config.location, "ro")?.connect().await?;
-        let exists = migrations::exist(&mut connection, backend_of(&config.location)).await;
+        let backend = backend_of(&config.location);
+        let found = match (migrations::exist(&mut connection, backend).await, tables) {
+            (Ok(true), Tables::Known) => migrations::are_known(&mut connection, backend).await,
+            (Ok(true), Tables::Current) => migrations::are_current(&mut connection, backend).await,
+            (Ok(false), _) => Err(DbError::Missing(place)),
+            (Err(error), _) => Err(error),
+        };
         connection.close().await?;
-        if exists? { Ok(()) } else { Err(DbError::Missing(place)) }
+        found
     }
 
     /// Makes sure that the tables, if there are any, were made by this program's past, and makes and changes nothing.
     ///
     /// # Errors
-    /// [`DbError::ForeignMigration`] if a start would be refused; otherwise if the database cannot be asked.
+    /// [`DbError::Newer`] or [`DbError::ForeignMigration`] if a start would be refused; otherwise if the database cannot be asked.
     pub async fn must_be_known(config: &DbConfig) -> Result<(), DbError> {
         sqlx::any::install_default_drivers();
         let mode = match &config.location {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use cyx_server::config::{Config, Options};
+use cyx_server::db::{Db, DbConfig, DbError, Location};
 use cyx_server::run::Running;
 
 /// Every command that works on what a server made.
@@ -87,6 +88,66 @@ async fn an_installation_is_worked_on_and_folders_may_be_bare_names() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(run(dir.path(), &["check", "--data-dir", "again"]).status.success());
     assert_eq!(names(dir.path()), ["again", "copy", "data"]);
+}
+
+/// Changes what the database in a data folder says about its tables.
+async fn pretend(data_dir: &Path, statement: &'static str) {
+    let location = Location::Sqlite(data_dir.join("cyx.db"));
+    let db = Db::open_existing(&DbConfig { location, connections: 1 }).await.unwrap();
+    let changed: Result<(), DbError> = db
+        .write(move |c| {
+            Box::pin(async move {
+                sqlx::raw_sql(statement).execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    changed.unwrap();
+    db.close().await;
+}
+
+fn is_refused(output: &Output, because: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(because), "{said}");
+}
+
+#[tokio::test]
+async fn an_older_database_is_copied_as_it_is_and_otherwise_left_to_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    installation(&data).await;
+    let older = "ALTER TABLE repair DROP COLUMN unreadable; DELETE FROM schema_migration WHERE number = 22";
+    pretend(&data, older).await;
+    // Twice: none of them brings the tables up to date for the others.
+    for command in ABOUT_AN_INSTALLATION.repeat(2) {
+        if !["backup", "rotate-key"].contains(&command[0]) {
+            is_refused(&run(dir.path(), &[command, &["--data-dir", "data"]].concat()), "older than this program");
+        }
+    }
+    let output = run(dir.path(), &["backup", "--to", "copy", "--data-dir", "data"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for folder in ["copy", "data"] {
+        is_refused(&run(dir.path(), &["check", "--data-dir", folder]), "older than this program");
+    }
+    let output = run(dir.path(), &["restore", "--from", "copy", "--data-dir", "again"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(run(dir.path(), &["check", "--data-dir", "again"]).status.success());
+    installation(&data).await;
+    assert!(run(dir.path(), &["check", "--data-dir", "data"]).status.success());
+}
+
+#[tokio::test]
+async fn a_newer_database_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    installation(&data).await;
+    pretend(&data, "INSERT INTO schema_migration (number, hash) VALUES (1000000, x'00')").await;
+    for command in ABOUT_AN_INSTALLATION.iter().filter(|command| command[0] != "rotate-key") {
+        is_refused(&run(dir.path(), &[command, &["--data-dir", "data"][..]].concat()), "newer than this program");
+    }
+    assert_eq!(names(dir.path()), ["data"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::time::{now_seconds, rfc3339};
 
 /// `cyx-server backup --to DIR`
 pub(super) async fn run_backup(config: &Config, to: &Path) -> Result<(), Failure> {
-    let db = open(config).await?;
+    let db = Db::open_to_copy(&config.database).await?;
     let outcome = backup(&db, &config.data_dir, to).await;
     db.close().await;
     let manifest = outcome?;
@@ -51,7 +51,7 @@ pub(super) async fn run_restore(
 
 /// `cyx-server new-incarnation`
 pub(super) async fn run_new_incarnation(config: &Config) -> Result<(), Failure> {
-    let db = open(config).await?;
+    let db = Db::open_existing(&config.database).await?;
     let outcome = db.write(|conn| Box::pin(new_incarnation(conn))).await;
     db.close().await;
     let incarnation: cyx_core::keeplist::Incarnation = outcome.map_err(|error: DbError| error)?;
@@ -75,10 +75,10 @@ pub(super) fn run_rotate_key(config: &Config) -> Result<(), Failure> {
 
 /// `cyx-server collect [--resume]`
 pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<(), Failure> {
-    Db::must_exist(&config.database).await?;
+    let db = Db::open_existing(&config.database).await?;
     // With PostgreSQL the folder is another matter: keep-lists that a new key signs are believed by nobody.
     must_exist(&config.data_dir)?;
-    let app = App::open(config).await?;
+    let app = App::open_on(config, db).await?;
     let outcome = async {
         if resume_first {
             resume(&app).await?;
@@ -92,7 +92,7 @@ pub(super) async fn run_collect(config: Config, resume_first: bool) -> Result<()
 
 /// `cyx-server check`: one line per contradiction, and a failure if there is any.
 pub(super) async fn run_check(config: &Config) -> Result<(), Failure> {
-    let db = open(config).await?;
+    let db = Db::open_existing(&config.database).await?;
     let outcome = async {
         let mut tx = db.read().await?;
         let mut findings = crate::tree::check::check(&mut tx).await?;
@@ -113,7 +113,7 @@ pub(super) async fn run_check(config: &Config) -> Result<(), Failure> {
 
 /// `cyx-server payouts [--epoch N] [--format csv|json]`
 pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &str) -> Result<(), Failure> {
-    let db = open(config).await?;
+    let db = Db::open_existing(&config.database).await?;
     let outcome = async { settle::payouts(&mut *db.read().await?, epoch).await }.await;
     db.close().await;
     let payouts = outcome?;
@@ -122,12 +122,6 @@ pub(super) async fn run_payouts(config: &Config, epoch: Option<i64>, format: &st
         _ => settle::csv(&payouts),
     };
     print(text.as_bytes())
-}
-
-/// Opens the database beside a server that may be running; makes none.
-async fn open(config: &Config) -> Result<Db, DbError> {
-    Db::must_exist(&config.database).await?;
-    Db::open(&config.database).await
 }
 
 /// RFC 3339, or seconds since 1970; milliseconds. A time without fraction means all of its second.

@@ -185,9 +185,8 @@ mod tests {
         newer.await.unwrap();
         let refused = async || {
             let error = config.try_start().await.unwrap_err();
-            let foreign =
-                |error: &_| matches!(error, RunError::Start(StartError::Db(DbError::ForeignMigration { .. })));
-            assert!(foreign(&error), "{error}");
+            let newer = |error: &_| matches!(error, RunError::Start(StartError::Db(DbError::Newer { .. })));
+            assert!(newer(&error), "{error}");
         };
         // It is still in the log.
         refused().await;

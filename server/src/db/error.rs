@@ -22,9 +22,28 @@ pub enum DbError {
     #[error("{0}")]
     Location(&'static str),
     /// The tables were made by something else than this program's past.
-    #[error("migration {number:04} of this database is not one of this program: it belongs to another version")]
+    #[error(
+        "migration {number:04} of this database is not one of this program: use the version of cyx-server that ran it"
+    )]
     ForeignMigration {
         /// Number of the migration.
+        number: i64,
+    },
+    /// The tables are those of a later version.
+    #[error(
+        "the database is newer than this program (migration {number:04}): use the version of cyx-server that made it so"
+    )]
+    Newer {
+        /// Number of a migration that this program does not have.
+        number: i64,
+    },
+    /// The tables are those of an earlier version, and the caller does not change them.
+    #[error(
+        "the database is older than this program (no migration {number:04}): start the server of this version once, or use the version of \
+         cyx-server that belongs to the database"
+    )]
+    Older {
+        /// Number of the first migration that was not run.
         number: i64,
     },
     /// A row holds what no version of this program writes.

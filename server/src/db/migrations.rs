@@ -57,9 +57,25 @@ pub(super) async fn are_known(connection: &mut Conn, backend: Backend) -> Result
         MIGRATIONS.iter().any(|(known, text)| *known == number && blake3::hash(text.as_bytes()).as_bytes() == hash)
     };
     match done.into_iter().find(|(number, hash)| !is_known(*number, hash)) {
+        Some((number, _)) if MIGRATIONS.iter().all(|(known, _)| *known < number) => Err(DbError::Newer { number }),
         Some((number, _)) => Err(DbError::ForeignMigration { number }),
         None => Ok(()),
     }
+}
+
+/// Makes sure that everything was run which this program has, and nothing else. For tables that [`exist`].
+pub(super) async fn are_current(connection: &mut Conn, backend: Backend) -> Result<(), DbError> {
+    are_known(connection, backend).await?;
+    let done: Vec<i64> = sqlx::query_scalar("SELECT number FROM schema_migration").fetch_all(connection).await?;
+    match needed(backend).find(|(number, _)| !done.contains(number)) {
+        Some((number, _)) => Err(DbError::Older { number: *number }),
+        None => Ok(()),
+    }
+}
+
+/// What a database of this kind has.
+fn needed(backend: Backend) -> impl Iterator<Item = &'static (i64, &'static str)> {
+    MIGRATIONS.iter().filter(move |(number, _)| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number))
 }
 
 /// Runs what has not been run.
@@ -77,9 +93,8 @@ pub(super) async fn run(connection: &mut Conn, backend: Backend) -> Result<(), D
     transaction.execute(sqlx::raw_sql(AssertSqlSafe(translate(record, backend)))).await?;
     transaction.commit().await?;
     are_known(connection, backend).await?;
-    let needed = |number: &i64| backend == Backend::Sqlite || !ONLY_SQLITE.contains(number);
     keep_aside_in(connection, backend, "FILE").await?;
-    for (number, text) in MIGRATIONS.iter().filter(|(number, _)| needed(number)) {
+    for (number, text) in needed(backend) {
         run_one(connection, backend, begin, *number, text).await?;
     }
     keep_aside_in(connection, backend, "MEMORY").await

@@ -228,8 +228,35 @@ async fn a_database_that_a_newer_version_has_changed_is_refused() {
         .await;
     changed.unwrap();
     for refused in [Db::must_be_known(&test.config).await.err(), Db::open(&test.config).await.err()] {
-        assert!(matches!(refused, Some(DbError::ForeignMigration { number: 1_000_000 })), "{refused:?}");
+        assert!(matches!(refused, Some(DbError::Newer { number: 1_000_000 })), "{refused:?}");
     }
+    for refused in [Db::open_existing(&test.config).await.err(), Db::open_to_copy(&test.config).await.err()] {
+        assert!(matches!(refused, Some(DbError::Newer { number: 1_000_000 })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_version_is_worked_on_by_nobody_who_does_not_bring_it_up_to_date() {
+    let test = TestDb::new().await;
+    Db::open_existing(&test.config).await.unwrap().close().await;
+    let changed: Result<(), DbError> = test
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::raw_sql("ALTER TABLE repair DROP COLUMN unreadable").execute(&mut *c).await?;
+                sqlx::query("DELETE FROM schema_migration WHERE number = 22").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await;
+    changed.unwrap();
+    let refused = Db::open_existing(&test.config).await.err();
+    assert!(matches!(refused, Some(DbError::Older { number: 22 })), "{refused:?}");
+    Db::open_to_copy(&test.config).await.unwrap().close().await;
+    let refused = Db::open_existing(&test.config).await.err();
+    assert!(matches!(refused, Some(DbError::Older { number: 22 })), "copying it changed it: {refused:?}");
+    Db::open(&test.config).await.unwrap().close().await;
+    Db::open_existing(&test.config).await.unwrap().close().await;
 }
 
 #[tokio::test]
@@ -514,11 +541,11 @@ async fn a_reader_that_stops_waiting_leaves_no_transaction_to_others() {
 #[tokio::test]
 async fn a_database_that_must_exist_is_not_made() {
     let test = TestDb::new().await;
-    Db::must_exist(&test.config).await.unwrap();
+    Db::open_existing(&test.config).await.unwrap().close().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none").join("cyx.db");
     let config = DbConfig { location: Location::Sqlite(path.clone()), connections: 1 };
-    let refused = Db::must_exist(&config).await.unwrap_err();
+    let refused = Db::open_existing(&config).await.err().unwrap();
     assert!(matches!(&refused, DbError::Missing(place) if *place == path.display().to_string()), "{refused}");
     assert!(!folder.path().join("none").exists());
 }
@@ -536,5 +563,5 @@ async fn a_database_with_tables_of_others_alone_is_missing() {
         })
         .await;
     dropped.unwrap();
-    assert!(matches!(Db::must_exist(&test.config).await, Err(DbError::Missing(_))));
+    assert!(matches!(Db::open_existing(&test.config).await, Err(DbError::Missing(_))));
 }
