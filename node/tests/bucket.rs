@@ -45,6 +45,8 @@ struct Fickle {
     /// What is put arrives, and its sender is told that it failed.
     mute: AtomicBool,
     puts: AtomicU64,
+    /// Most bytes that volumes have taken at a time.
+    peak: AtomicU64,
     gets: AtomicU64,
 }
 
@@ -59,6 +61,13 @@ impl Fickle {
     async fn volumes(&self) -> Vec<ObjectPath> {
         let all: Vec<ObjectMeta> = self.inside.list(None).try_collect().await.unwrap();
         all.into_iter().map(|object| object.location).filter(|path| path.as_ref().ends_with(".cyxvol")).collect()
+    }
+
+    /// Bytes of all volumes.
+    async fn taken(&self) -> u64 {
+        let all: Vec<ObjectMeta> = self.inside.list(None).try_collect().await.unwrap();
+        let volumes = all.into_iter().filter(|object| object.location.as_ref().ends_with(".cyxvol"));
+        volumes.map(|object| object.size).sum()
     }
 
     async fn bytes(&self, path: &ObjectPath) -> Vec<u8> {
@@ -88,6 +97,7 @@ impl ObjectStore for Fickle {
         self.heard()?;
         self.puts.fetch_add(1, Ordering::SeqCst);
         let put = self.inside.put_opts(location, payload, options).await;
+        self.peak.fetch_max(self.taken().await, Ordering::SeqCst);
         match self.mute.load(Ordering::SeqCst) {
             true => Err(object_store::Error::Generic { store: "fickle", source: "the answer was lost".into() }),
             false => put,
@@ -469,4 +479,94 @@ async fn a_capacity_is_a_capacity_and_ends_when_there_is_room_again() {
     clock.pass(NODE_TRASH_SECONDS);
     store.expire_trash(Some(clock.now())).await.unwrap();
     store.store(chunk(ChunkId::random(), &content(9, 1 << 20))).await.unwrap();
+}
+
+/// Stores chunks of this length until one is refused. Those that were stored.
+async fn fill(store: &BucketStore, len: usize) -> Vec<ChunkId> {
+    let mut stored = Vec::new();
+    loop {
+        let new: Vec<_> = (0..16).map(|seed| (ChunkId::random(), content(seed, len))).collect();
+        let answers =
+            futures_util::future::join_all(new.iter().map(|(id, bytes)| store.store(chunk(*id, bytes)))).await;
+        for ((id, _), answer) in new.iter().zip(&answers) {
+            match answer {
+                Ok(_) => stored.push(*id),
+                Err(error) => assert!(matches!(error, StoreError::Full), "{error}"),
+            }
+        }
+        if answers.iter().all(Result::is_err) {
+            return stored;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bucket_never_takes_more_than_is_offered_whatever_is_dead_in_it() {
+    let (folder, bucket, clock) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()), HandClock::new());
+    let capacity = 8 * MIB;
+    let options = BucketOptions { clock: clock.clock(), capacity, pack: MIB, ..options() };
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options.clone()).await.unwrap();
+    let mut kept = fill(&store, 50_000).await;
+    // First less than is written anew, then more, each time all over the objects.
+    for (round, dead) in [2, 2, 4, 3].into_iter().enumerate() {
+        let taken = bucket.taken().await;
+        let (trashed, left) = kept.iter().enumerate().partition::<Vec<_>, _>(|(at, _)| at % 5 < dead);
+        store.trash(trashed.into_iter().map(|(_, id)| *id).collect(), u64::MAX).await.unwrap();
+        kept = left.into_iter().map(|(_, id)| *id).collect();
+        clock.pass(NODE_TRASH_SECONDS);
+        store.expire_trash(Some(clock.now())).await.unwrap();
+        if dead > 2 {
+            assert!(bucket.taken().await < taken * 2 / 3, "a full bucket is rid of what is dead in it");
+            assert_eq!(store.health(), Health::Writable);
+        }
+        kept.extend(fill(&store, if round == 0 { 50_000 } else { 20_000 }).await);
+        let peak = bucket.peak.load(Ordering::SeqCst);
+        assert!(peak <= capacity && peak > capacity * 3 / 4, "{peak} of {capacity}");
+        assert_eq!(store.usage().chunks, kept.len() as u64);
+    }
+    let room = store.usage().free_bytes;
+    store.close().await.unwrap();
+    drop(store);
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options).await.unwrap();
+    assert!(store.usage().free_bytes.abs_diff(room) < MIB, "{} {room}", store.usage().free_bytes);
+    assert!(bucket.peak.load(Ordering::SeqCst) <= capacity);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_may_have_arrived_counts_until_it_is_deleted() {
+    let (folder, bucket) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()));
+    let options = BucketOptions { capacity: 8 * MIB, ..options() };
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options).await.unwrap();
+    let free = store.usage().free_bytes;
+    bucket.mute.store(true, Ordering::SeqCst);
+    store.store(chunk(ChunkId::random(), &content(1, 1 << 20))).await.unwrap_err();
+    bucket.mute.store(false, Ordering::SeqCst);
+    while store.health() != Health::Writable {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(bucket.taken().await > MIB);
+    assert_eq!(store.usage().free_bytes, free - bucket.taken().await);
+    store.expire_trash(None).await.unwrap();
+    assert_eq!((store.usage().free_bytes, bucket.taken().await), (free, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_bucket_stays_full_when_little_is_written_anew() {
+    let (folder, bucket, clock) = (tempfile::tempdir().unwrap(), Arc::new(Fickle::default()), HandClock::new());
+    let options =
+        BucketOptions { clock: clock.clock(), capacity: 3 * MIB, linger: Duration::from_millis(200), ..options() };
+    let store = BucketStore::open(folder.path(), Arc::clone(&bucket) as _, options).await.unwrap();
+    let small: Vec<_> = (0..3).map(|seed| (ChunkId::random(), content(seed, 3000))).collect();
+    let storing = small.iter().map(|(id, bytes)| store.store(chunk(*id, bytes)));
+    futures_util::future::try_join_all(storing).await.unwrap();
+    fill(&store, 100_000).await;
+    fill(&store, 3000).await;
+    assert_eq!(store.health(), Health::Full);
+    let puts = bucket.puts.load(Ordering::SeqCst);
+    store.trash(small[..2].iter().map(|(id, _)| *id).collect(), u64::MAX).await.unwrap();
+    clock.pass(NODE_TRASH_SECONDS);
+    store.expire_trash(Some(clock.now())).await.unwrap();
+    assert_eq!(bucket.puts.load(Ordering::SeqCst), puts + 1, "written anew");
+    assert_eq!(store.health(), Health::Full);
+    assert_eq!(read_all(&store, small[2].0).await.unwrap(), small[2].1);
 }

@@ -316,13 +316,18 @@ async fn open_bucket(
     clock: Clock,
 ) -> Result<(BucketStore, u64), Error> {
     let client = place.client()?;
-    let options = BucketOptions { prefix: place.prefix(owner), margin: MARGIN, clock, ..BucketOptions::new(owner) };
+    let offered = config.capacity.unwrap_or(0);
+    let options = BucketOptions {
+        prefix: place.prefix(owner),
+        // What is less is refused below unless there are chunks, and then taken for the least.
+        capacity: offered.max(NODE_MINIMUM) - NODE_RESERVED,
+        margin: MARGIN,
+        clock,
+        ..BucketOptions::new(owner)
+    };
     let store = BucketStore::open(&config.storage_path, client, options).await?;
-    match enough(config, config.capacity.unwrap_or(0), store.taken_bytes()) {
-        Ok(capacity) => {
-            store.set_capacity(capacity - NODE_RESERVED);
-            Ok((store, capacity))
-        }
+    match enough(config, offered, store.taken_bytes()) {
+        Ok(capacity) => Ok((store, capacity)),
         Err(error) => {
             store.close().await?;
             Err(error)

@@ -37,7 +37,7 @@ pub(crate) struct Books {
     pub(crate) index: Index,
     clock: Clock,
     health: Mutex<Health>,
-    /// Bytes that are being stored and that the index does not count yet.
+    /// Bytes that are being stored, or may be there, and that the index does not count.
     pub(crate) pending: AtomicU64,
     capacity: AtomicU64,
     directory: PathBuf,
@@ -92,14 +92,15 @@ impl Books {
         self.capacity.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that chunks take or are about to take, trash and damaged ones included.
-    pub(crate) fn taken(&self) -> u64 {
-        self.index.total().span.saturating_add(self.pending.load(Ordering::Relaxed))
+    /// Bytes that chunks may take in all.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
     }
 
-    /// What is left of the bytes that chunks may take.
+    /// What is left of the bytes that chunks may take where the room of each is given back: trash and damaged ones count.
     pub(crate) fn left(&self) -> u64 {
-        self.capacity.load(Ordering::Relaxed).saturating_sub(self.taken())
+        let taken = self.index.total().span.saturating_add(self.pending.load(Ordering::Relaxed));
+        self.capacity().saturating_sub(taken)
     }
 
     /// Bytes that the filesystem of the directory has beyond what stays free.
@@ -184,7 +185,7 @@ impl Books {
             trash_bytes: total.trash.bytes,
             damaged_chunks: total.damaged.chunks,
             free_bytes: if self.health() == Health::Writable { room } else { 0 },
-            capacity_bytes: self.capacity.load(Ordering::Relaxed),
+            capacity_bytes: self.capacity(),
         }
     }
 

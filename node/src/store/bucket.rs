@@ -19,6 +19,7 @@ mod start;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ use super::volume::{DiskIo, RealIo};
 use super::{
     ChunkInfo, ChunkState, ChunkStore, Clock, Health, KeepOutcome, NewChunk, READ_MAX, StoreError, Stored, Usage,
 };
-use objects::{Fault, Objects};
+use objects::{Fault, OBJECT_MAX, Objects};
 use pack::{Job, Numbers};
 
 /// Not empty in the index of a store whose bytes are in a bucket.
@@ -59,7 +60,7 @@ pub struct BucketOptions {
     pub owner: NodeId,
     /// What stands before the names of the objects.
     pub prefix: String,
-    /// Bytes that chunks may take in all.
+    /// Bytes that objects may take in all, with what is dead in them.
     pub capacity: u64,
     /// Bytes of the filesystem of the index that stay free.
     pub margin: u64,
@@ -97,8 +98,8 @@ struct Shared {
     key: StoreKey,
     options: BucketOptions,
     numbers: Mutex<Numbers>,
-    /// Objects that may be there although nothing refers to them: putting them seemed to fail.
-    doubtful: Mutex<Vec<u32>>,
+    /// Objects that may be there although nothing refers to them, and their lengths: putting them seemed to fail.
+    doubtful: Mutex<Vec<(u32, u64)>>,
     /// The bucket was found to be out of reach.
     went_away: Arc<Notify>,
 }
@@ -142,11 +143,6 @@ impl BucketStore {
         self.shared.books.index.total().span
     }
 
-    /// Changes how many bytes chunks may take in all.
-    pub fn set_capacity(&self, bytes: u64) {
-        self.shared.books.set_capacity(bytes);
-    }
-
     fn books(&self) -> &Arc<Books> {
         &self.shared.books
     }
@@ -178,9 +174,37 @@ async fn watch(shared: Weak<Shared>, went_away: Arc<Notify>) {
 }
 
 impl Shared {
+    /// What chunks that arrive may take.
     fn room(&self) -> u64 {
         // The index has to have room too.
-        if self.books.free() == 0 { 0 } else { self.books.left() }
+        if self.books.free() == 0 {
+            return 0;
+        }
+        let pending = self.books.pending.load(Ordering::Acquire);
+        self.limit(false).saturating_sub(self.books.index.total().tail.saturating_add(pending))
+    }
+
+    /// Bytes that the bucket may have. Chunks that arrive leave room for what is written anew, without which a full bucket could not be
+    /// rid of what is dead in it: the useful half of the largest object, or less where little is offered.
+    fn limit(&self, moving: bool) -> u64 {
+        let capacity = self.books.capacity();
+        if moving { capacity } else { capacity - (capacity / 16).min(OBJECT_MAX / 2) }
+    }
+
+    /// Counts bytes that are about to be put, if they may be. Whole objects count, until they are deleted.
+    fn claim(&self, bytes: u64, moving: bool) -> bool {
+        let limit = self.limit(moving);
+        let claimed = self.books.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, |pending| {
+            let pending = pending.checked_add(bytes)?;
+            // Looked at after `pending`: what the index took over meanwhile counts twice, and never not at all.
+            (self.books.index.total().tail.checked_add(pending)? <= limit).then_some(pending)
+        });
+        claimed.is_ok()
+    }
+
+    /// Forgets bytes that were claimed, once the index counts them or they are not there.
+    fn release(&self, bytes: u64) {
+        self.books.pending.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Notes that the bucket is out of reach.
@@ -208,8 +232,9 @@ impl Shared {
         }
     }
 
-    fn doubt(&self, number: u32) {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+    /// Notes an object that may have arrived. It counts as if it had until it is deleted.
+    fn doubt(&self, number: u32, len: u64) {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push((number, len));
     }
 
     /// What is wanted of a live chunk, verified. What does not verify twice, in the same place, is damaged.

@@ -196,6 +196,7 @@ impl Row {
         let apply = |value: &mut u64, by: u64| {
             *value = if sign { value.saturating_add(by) } else { value.saturating_sub(by) };
         };
+        apply(&mut self.tail, other.tail);
         apply(&mut self.span, other.span);
         for (mine, theirs) in
             [(&mut self.live, other.live), (&mut self.trash, other.trash), (&mut self.damaged, other.damaged)]

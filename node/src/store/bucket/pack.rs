@@ -4,7 +4,6 @@
 //! node makes large ones; an idle one waits some milliseconds for company. The order is what makes an acknowledgement true: the bucket
 //! has the object, the index is durable, then the answer.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -210,13 +209,13 @@ async fn store(
             }
             Err(fault) => {
                 // It may have arrived all the same.
-                shared.doubt(number);
+                shared.doubt(number, bytes);
                 let reason = match fault {
                     Fault::Missing => "there is no such bucket",
                     Fault::Away(reason) => reason,
                 };
                 drop(shared.away(reason));
-                waiting = refuse_placed(&shared, waiting);
+                waiting = refuse_placed(waiting);
             }
         }
     }
@@ -234,12 +233,9 @@ async fn store(
 }
 
 /// Refuses what was in an object that may not have arrived; what needs no object remains.
-fn refuse_placed(shared: &Shared, waiting: Vec<Waiting>) -> Vec<Waiting> {
+fn refuse_placed(waiting: Vec<Waiting>) -> Vec<Waiting> {
     let (placed, others) = waiting.into_iter().partition::<Vec<_>, _>(|waiting| waiting.arrival.placed.is_some());
-    for Waiting { arrival, reply, .. } in placed {
-        shared.books.pending.fetch_sub(span(arrival.len), Ordering::Relaxed);
-        reply.refuse(StoreError::Away);
-    }
+    placed.into_iter().for_each(|waiting| waiting.reply.refuse(StoreError::Away));
     others
 }
 
@@ -286,16 +282,26 @@ fn take(
         Some(entry) if entry.is_good() && !rewrite => return Ok((None, Vec::new())),
         _ => {}
     }
-    // What is written anew gives back as much as it takes.
-    if moved.is_none() && shared.room() < span(len) {
-        shared.books.set_full(shared.room() < VOLUME_MIN);
-        return Err(StoreError::Full);
+    let wanted = if package.is_none() { VOLUME_HEADER + span(len) } else { span(len) };
+    let moving = moved.is_some();
+    let full = || {
+        if !moving {
+            shared.books.set_full(shared.room() < VOLUME_MIN);
+        }
+        StoreError::Full
+    };
+    // Before the work of hashing it; whether there is room is decided behind it.
+    if !moving && shared.room() < wanted {
+        return Err(full());
     }
     let mut hasher = GroupHasher::new(len);
     chunk.pieces.iter().for_each(|piece| hasher.update(piece));
     let hashed = hasher.finish().filter(|hashed| hashed.root == chunk.root).ok_or(StoreError::WrongBytes)?;
+    if !shared.claim(wanted, moving) {
+        return Err(full());
+    }
     if package.is_none() {
-        let number = shared.number()?;
+        let number = shared.number().inspect_err(|_| shared.release(wanted))?;
         let pieces = vec![Bytes::from(encode_volume_header(&shared.key, number))];
         *package = Some(Package { number, pieces, len: VOLUME_HEADER });
     }
@@ -310,8 +316,10 @@ fn take(
     package.pieces.push(Bytes::from_static(ZEROS).slice(..padding));
     let place = Place { volume: package.number, offset: package.len, at };
     package.len += span(len);
-    shared.books.pending.fetch_add(span(len), Ordering::Relaxed);
-    shared.books.set_full(false);
+    // What is written anew says nothing about room for what arrives.
+    if !moving {
+        shared.books.set_full(false);
+    }
     Ok((Some(place), values))
 }
 
@@ -334,8 +342,8 @@ fn commit(
         }
         batch.iter().map(|waiting| enter_one(tables, waiting, now)).collect::<Result<Vec<_>, StoreError>>()
     });
-    for waiting in batch.iter().filter(|waiting| waiting.arrival.placed.is_some()) {
-        shared.books.pending.fetch_sub(span(waiting.arrival.len), Ordering::Relaxed);
+    if let Some((_, len)) = object {
+        shared.release(len);
     }
     let entered = match entered {
         Ok(entered) => entered,

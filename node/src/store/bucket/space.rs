@@ -35,8 +35,7 @@ impl BucketStore {
         let done = async {
             self.shared.delete_doubtful().await?;
             self.shared.delete_dead().await?;
-            self.compact().await?;
-            self.shared.delete_dead().await
+            self.compact().await
         };
         match done.await {
             Err(StoreError::Away | StoreError::Stopped) => return Ok(()),
@@ -48,7 +47,8 @@ impl BucketStore {
         Ok(())
     }
 
-    /// Writes anew what is left in objects that are mostly dead.
+    /// Writes anew what is left in objects that are mostly dead, one after the other: what an object takes meanwhile is given back before
+    /// the next one.
     async fn compact(&self) -> Result<(), StoreError> {
         let index = &self.shared.books.index;
         let mut read = 0;
@@ -56,7 +56,11 @@ impl BucketStore {
             let row = index.row(number);
             if is_wasteful(&row) && read < ROUND {
                 read += row.tail;
-                self.write_anew(number).await?;
+                match self.write_anew(number).await {
+                    // There may be room for a smaller one, and for this one when that is deleted.
+                    Ok(()) | Err(StoreError::Full) => self.shared.delete_dead().await?,
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -105,9 +109,14 @@ impl Shared {
     async fn delete_doubtful(&self) -> Result<(), StoreError> {
         loop {
             let last = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).last().copied();
-            let Some(number) = last else { return Ok(()) };
+            let Some((number, len)) = last else { return Ok(()) };
             self.objects.delete(number).await.map_err(|fault| self.fault(fault))?;
-            self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).retain(|doubtful| *doubtful != number);
+            let mut doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another round may have been as far.
+            if let Some(at) = doubtful.iter().position(|(doubtful, _)| *doubtful == number) {
+                doubtful.swap_remove(at);
+                self.release(len);
+            }
         }
     }
 

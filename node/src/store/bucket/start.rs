@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -54,8 +55,8 @@ pub(super) async fn open(
     });
     note_missing(&shared, &volumes).await?;
     let known = shared.books.index.volumes();
-    for number in volumes.into_keys().filter(|number| known.binary_search(number).is_err()) {
-        take_over(&shared, number).await?;
+    for (number, len) in volumes.into_iter().filter(|(number, _)| known.binary_search(number).is_err()) {
+        take_over(&shared, number, len).await?;
     }
     Ok(shared)
 }
@@ -139,11 +140,13 @@ async fn note_missing(shared: &Shared, volumes: &BTreeMap<u32, u64>) -> Result<(
 }
 
 /// Enters what an object holds that the index does not know.
-async fn take_over(shared: &Arc<Shared>, number: u32) -> Result<(), StoreError> {
+async fn take_over(shared: &Arc<Shared>, number: u32, len: u64) -> Result<(), StoreError> {
     let bytes = match shared.objects.get(number).await {
         Ok(bytes) => bytes,
         Err(Fault::Missing) => {
             tracing::error!(volume = number, "an object cannot be used");
+            // It takes room all the same.
+            shared.books.pending.fetch_add(len, Ordering::AcqRel);
             return Ok(());
         }
         Err(away) => return Err(unreached(away)),
