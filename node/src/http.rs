@@ -1,7 +1,6 @@
 //! `/health`, `/version`, `/metrics`, and for operators `/status` and `/facts`, on the metrics port.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use crate::agent::standing::Standing;
 use crate::service::{Node, VERSION};
 use crate::store::Health as StoreHealth;
 
@@ -44,7 +44,7 @@ pub fn install_metrics() {
 #[derive(Clone)]
 struct Seen {
     node: Arc<Node>,
-    registered: Arc<AtomicBool>,
+    standing: Arc<Standing>,
     since: Instant,
 }
 
@@ -67,7 +67,7 @@ struct HealthBody {
 pub async fn serve(
     listener: TcpListener,
     node: Arc<Node>,
-    registered: Arc<AtomicBool>,
+    standing: Arc<Standing>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let router = Router::new()
@@ -76,7 +76,7 @@ pub async fn serve(
         .route("/status", get(status))
         .route("/facts", get(facts))
         .route("/metrics", get(render))
-        .with_state(Seen { node, registered, since: Instant::now() });
+        .with_state(Seen { node, standing, since: Instant::now() });
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown).await {
         tracing::error!(%error, "the metrics port failed");
     }
@@ -84,19 +84,18 @@ pub async fn serve(
 
 async fn health(State(seen): State<Seen>) -> impl IntoResponse {
     let usage = seen.node.store.usage();
-    let registered = seen.registered.load(Ordering::SeqCst);
-    let (status, code, reason) = match seen.node.store.health() {
-        StoreHealth::Failed(reason) => ("failed", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
-        StoreHealth::Away(reason) => ("unreachable", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
-        _ if !registered => ("starting", StatusCode::SERVICE_UNAVAILABLE, None),
-        StoreHealth::Full => ("full", StatusCode::OK, Some("the disk is full".to_owned())),
-        StoreHealth::Writable => ("ok", StatusCode::OK, None),
+    let (status, code, reason) = match (seen.node.store.health(), seen.standing.trouble()) {
+        (StoreHealth::Failed(reason), _) => ("failed", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
+        (StoreHealth::Away(reason), _) => ("unreachable", StatusCode::SERVICE_UNAVAILABLE, Some(reason)),
+        (_, Some(trouble)) => (trouble, StatusCode::SERVICE_UNAVAILABLE, None),
+        (StoreHealth::Full, None) => ("full", StatusCode::OK, Some("the disk is full".to_owned())),
+        (StoreHealth::Writable, None) => ("ok", StatusCode::OK, None),
     };
     let body = HealthBody {
         status,
         node_id: seen.node.identity.id().to_string(),
         version: VERSION,
-        registered,
+        registered: seen.standing.is_registered(),
         read_only_reason: reason,
         trash_held: matches!(seen.node.store.held_incarnation(), Ok(Some(_))),
         chunks: usage.chunks,
@@ -136,7 +135,7 @@ async fn status(State(seen): State<Seen>) -> impl IntoResponse {
     Json(StatusBody {
         node_id: node.identity.id().to_string(),
         version: VERSION,
-        registered: seen.registered.load(Ordering::SeqCst),
+        registered: seen.standing.is_registered(),
         uptime_seconds: seen.since.elapsed().as_secs(),
         offered_bytes: usage.capacity_bytes.saturating_add(NODE_RESERVED),
         reserved_bytes: NODE_RESERVED,
@@ -179,7 +178,7 @@ async fn render(State(seen): State<Seen>) -> impl IntoResponse {
     set("cyx_node_free_bytes", usage.free_bytes);
     set("cyx_node_capacity_bytes", usage.capacity_bytes);
     set("cyx_node_read_only", u64::from(seen.node.store.health() != StoreHealth::Writable));
-    set("cyx_node_registered", u64::from(seen.registered.load(Ordering::SeqCst)));
+    set("cyx_node_registered", u64::from(seen.standing.is_registered()));
     match METRICS.get() {
         Some(Some(handle)) => {
             handle.run_upkeep();

@@ -324,6 +324,37 @@ async fn refused_tokens_are_renewed_and_a_forgotten_node_registers_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_the_server_refuses_does_not_say_that_it_is_registered() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();
+    let get = async |path: &str| reqwest::get(format!("http://{}{path}", node.metrics())).await.unwrap();
+    let until = async |healthy: bool, status: &str| {
+        for _ in 0..200 {
+            let answer = get("/health").await;
+            let code = answer.status().as_u16();
+            let health: serde_json::Value = answer.json().await.unwrap();
+            if health["registered"] == healthy {
+                assert_eq!((health["status"].as_str().unwrap(), code), (status, if healthy { 200 } else { 503 }));
+                let seen: serde_json::Value = get("/status").await.json().await.unwrap();
+                assert_eq!(seen["registered"], healthy);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it is never {status}");
+    };
+    until(true, "ok").await;
+    {
+        let mut book = server.book();
+        (book.known, book.refuse_registration) = (false, Some(ErrorCode::Conflict));
+    }
+    until(false, "refused").await;
+    server.book().refuse_registration = None;
+    until(true, "ok").await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn keep_lists_are_followed_and_confirmed() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let node = start(enrolled(&server, folder.path()), pending()).await.unwrap();

@@ -13,6 +13,7 @@
 //! | [`scrub`] | the slow check of everything that is kept |
 //! | [`upkeep`] | trash and the operator's word |
 //! | [`system`] | what the node says about its machine |
+//! | [`standing`] | what the server last said about the node |
 //! | [`error`] | why a node does not run, as exit codes |
 //! | [`run`] | all of it together, from the start to an orderly end |
 
@@ -29,6 +30,7 @@ mod orders;
 pub mod run;
 mod scrub;
 mod session;
+pub mod standing;
 pub mod storage;
 mod system;
 mod trust;

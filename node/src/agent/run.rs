@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cyx_core::error::ErrorCode;
@@ -20,6 +19,7 @@ use super::error::Error;
 use super::keep::Follower;
 use super::link::{Caller, Instructions, Link, Profile, remembered_keys};
 use super::session::Session;
+use super::standing::Standing;
 use super::storage::{BucketPlace, Storage};
 use super::{api::Api, channel, credentials, orders, scrub, upkeep};
 use crate::http;
@@ -135,13 +135,13 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
         }
     };
     let serving = service::serve(Arc::clone(&node), grpc, tls, stopping());
-    let registered = Arc::new(AtomicBool::new(false));
+    let standing = Arc::new(Standing::default());
     let (applied, current) = watch::channel(None);
     let mut parts = Parts {
         node: Arc::clone(&node),
         stop,
         grpc: tokio::spawn(serving),
-        metrics: tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&registered), stopping())),
+        metrics: tokio::spawn(http::serve(metrics, Arc::clone(&node), Arc::clone(&standing), stopping())),
         others: vec![
             tokio::spawn(upkeep::run(Arc::clone(&node), Arc::from(config.storage_path.as_path()), current)),
             tokio::spawn(orders::save(Arc::clone(&node))),
@@ -166,7 +166,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
     };
     match joined {
         Ok((link, instructions)) => {
-            registered.store(true, Ordering::SeqCst);
+            standing.accepted(between(config.heartbeat, &instructions));
             // A home folder that cannot be written any more is no reason not to serve.
             if let Err(error) = credentials::note_node(&config.home, node.identity.id()) {
                 tracing::warn!(%error, "it is not noted which node this machine is");
@@ -177,7 +177,7 @@ pub async fn start(config: Config, abandon: impl Future<Output = ()>) -> Result<
             parts.others.push(tokio::spawn(orders::hand_in(link.caller().clone(), interval)));
             let (tell, told) = watch::channel(instructions.tasks_wait);
             parts.others.push(tokio::spawn(worker::run(link.caller().clone(), config.repair, told)));
-            parts.others.push(tokio::spawn(beat(link, instructions, config.heartbeat, (announce, tell))));
+            parts.others.push(tokio::spawn(beat(link, instructions, config.heartbeat, standing, (announce, tell))));
             Ok(Running { node, grpc: grpc_address, metrics: metrics_address, parts })
         }
         Err(error) => {
@@ -439,21 +439,27 @@ async fn join(
     }
 }
 
+/// The time between two heartbeats: what was configured, or else what the server wishes.
+fn between(interval: Option<Duration>, instructions: &Instructions) -> Duration {
+    interval.unwrap_or_else(|| {
+        let seconds =
+            if instructions.heartbeat_seconds == 0 { HEARTBEAT_SECONDS } else { instructions.heartbeat_seconds };
+        Duration::from_secs(seconds.clamp(1, 3600))
+    })
+}
+
 /// Reports for ever, registers again when the server has forgotten the node, and passes on which keep-lists there are and whether tasks wait.
 async fn beat(
     mut link: Link,
     mut instructions: Instructions,
     interval: Option<Duration>,
+    standing: Arc<Standing>,
     (announce, tell): (watch::Sender<u64>, watch::Sender<bool>),
 ) {
     let mut pause = PAUSE;
     let mut forgotten = false;
     loop {
-        let regular = interval.unwrap_or_else(|| {
-            let seconds =
-                if instructions.heartbeat_seconds == 0 { HEARTBEAT_SECONDS } else { instructions.heartbeat_seconds };
-            Duration::from_secs(seconds.clamp(1, 3600))
-        });
+        let regular = between(interval, &instructions);
         let done = async {
             if forgotten {
                 link.register().await?;
@@ -465,10 +471,12 @@ async fn beat(
                 announce.send_replace(next.keep_list_sequence);
                 tell.send_replace(next.tasks_wait);
                 (instructions, forgotten, pause) = (next, false, PAUSE);
+                standing.accepted(between(interval, &instructions));
                 tokio::time::sleep(regular).await;
             }
             Err(error) => {
                 metrics::counter!("cyx_node_heartbeat_failures_total").increment(1);
+                standing.failed(&error);
                 forgotten |=
                     matches!(error, Error::Refused { code: ErrorCode::NotFound | ErrorCode::PermissionDenied, .. });
                 tracing::warn!(%error, "a heartbeat failed");

@@ -160,7 +160,7 @@ fn lines(document: &Document) -> Vec<String> {
     let mut add = |name: &str, text: String| lines.push(format!("{name:<10} {text}"));
     match &document.local {
         Some(local) => {
-            let state = if local.registered { "registered" } else { "not registered yet" };
+            let state = if local.registered { "registered" } else { "not registered" };
             let pid = document.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
             let since = duration(local.uptime_seconds);
             add("node", format!("{}  {state}, up {since}{pid}", names::escape(local.node_id.as_bytes())));
