@@ -2,7 +2,7 @@
 //!
 //! All chunks are read in the order of their ids and compared with their hashes, at a bounded rate, over and over, with at least a day
 //! between the beginnings of two rounds. What is damaged is marked as when a client's read finds it, never served again, and reported
-//! with the next heartbeat. A restart goes on where the last minute's note says.
+//! with the next heartbeat. A restart goes on where the last minute's note says, or waits for what is left of the day.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use crate::store::{ChunkState, StoreError};
 
 /// Name of the note in the ledger's facts: the last chunk that was read, and nothing between two rounds.
 const POSITION: &str = "scrub position";
+/// When the last round that came to its end began: Unix seconds.
+const BEGUN: &str = "scrub begun";
 /// Chunks that are looked up at a time.
 const BATCH: usize = 256;
 /// Between two notes of the position.
@@ -30,12 +32,14 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Reads everything over and over until it is dropped, at most `rate` bytes a second.
 pub(crate) async fn run(node: Arc<Node>, rate: u64) {
     loop {
-        let begun = Instant::now();
-        match round(&node, rate).await {
+        match turn(&node, rate).await {
             Ok(Found { chunks, damaged }) => {
                 metrics::counter!("cyx_node_scrub_rounds_total").increment(1);
                 tracing::info!(chunks, damaged, "every chunk was read and compared with its hash");
-                tokio::time::sleep(ROUND_MIN.saturating_sub(begun.elapsed())).await;
+                // Nothing was noted that makes the next one wait.
+                if chunks == 0 {
+                    tokio::time::sleep(ROUND_MIN).await;
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the chunks cannot be checked");
@@ -49,6 +53,31 @@ pub(crate) async fn run(node: Arc<Node>, rate: u64) {
 struct Found {
     chunks: u64,
     damaged: u64,
+}
+
+/// Waits until a round is due, and goes through it.
+async fn turn(node: &Node, rate: u64) -> Result<Found, Error> {
+    tokio::time::sleep(due_in(node)?).await;
+    let begun = node.clock.now();
+    let found = round(node, rate).await?;
+    // One that read nothing says nothing about what is there at the next start.
+    if found.chunks > 0 {
+        note(node, BEGUN, begun.to_le_bytes().to_vec()).await?;
+    }
+    Ok(found)
+}
+
+/// How long no round begins yet. One that was interrupted goes on at once.
+fn due_in(node: &Node) -> Result<Duration, Error> {
+    let interrupted = node.ledger.meta(POSITION)?.is_some_and(|position| !position.is_empty());
+    let begun = node.ledger.meta(BEGUN)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    Ok(match begun {
+        // A clock that was set back costs a day at most.
+        Some(begun) if !interrupted => {
+            ROUND_MIN.saturating_sub(Duration::from_secs(node.clock.now().saturating_sub(begun)))
+        }
+        _ => Duration::ZERO,
+    })
 }
 
 /// Goes through all chunks behind the noted position.
@@ -80,16 +109,16 @@ async fn round(node: &Node, rate: u64) -> Result<Found, Error> {
             free_at = Instant::now() + pause(info.len, rate);
         }
         if noted.elapsed() >= NOTE {
-            note(node, after.map(|id| id.to_vec()).unwrap_or_default()).await?;
+            note(node, POSITION, after.map(|id| id.to_vec()).unwrap_or_default()).await?;
             noted = Instant::now();
         }
     }
-    note(node, Vec::new()).await?;
+    note(node, POSITION, Vec::new()).await?;
     Ok(found)
 }
 
-async fn note(node: &Node, position: Vec<u8>) -> Result<(), Error> {
-    Ok(node.ledger.blocking(move |ledger| ledger.set_meta(POSITION, &position)).await?)
+async fn note(node: &Node, name: &'static str, value: Vec<u8>) -> Result<(), Error> {
+    Ok(node.ledger.blocking(move |ledger| ledger.set_meta(name, &value)).await?)
 }
 
 /// How long reading a chunk of `len` bytes may keep the disk busy.
@@ -160,9 +189,31 @@ mod tests {
         for number in 0..10 {
             ids.push(store(&node, number, 100).await);
         }
-        note(&node, ids[6].to_vec()).await.unwrap();
+        note(&node, POSITION, ids[6].to_vec()).await.unwrap();
         assert_eq!(round(&node, u64::MAX).await.unwrap().chunks, 3);
         assert_eq!(round(&node, u64::MAX).await.unwrap().chunks, 10);
+    }
+
+    #[tokio::test]
+    async fn a_restart_begins_no_round_before_the_day_is_over_and_ends_one_that_was_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = open(folder.path());
+        assert_eq!(turn(&node, u64::MAX).await.unwrap().chunks, 0);
+        assert_eq!(due_in(&node).unwrap(), Duration::ZERO, "it never read anything");
+        let id = store(&node, 1, 100).await;
+        assert_eq!(turn(&node, u64::MAX).await.unwrap().chunks, 1);
+        node.store.close().await.unwrap();
+        node.ledger.close().await.unwrap();
+        drop(node);
+        let node = open(folder.path());
+        let due = due_in(&node).unwrap();
+        assert!(due <= ROUND_MIN && due + Duration::from_secs(60) > ROUND_MIN, "{due:?}");
+        note(&node, POSITION, id.to_vec()).await.unwrap();
+        assert_eq!(due_in(&node).unwrap(), Duration::ZERO, "it was interrupted");
+        note(&node, POSITION, Vec::new()).await.unwrap();
+        let yesterday = node.clock.now() - ROUND_MIN.as_secs();
+        note(&node, BEGUN, yesterday.to_le_bytes().to_vec()).await.unwrap();
+        assert_eq!(due_in(&node).unwrap(), Duration::ZERO, "the day is over");
     }
 
     #[test]
