@@ -110,15 +110,20 @@ async fn set_row(
         let message = "an exit of this node began less than an hour ago and was taken back; try again later";
         return Err(ApiError::new(cyx_core::error::ErrorCode::Conflict, message));
     }
-    // A node that is drained and then exits has one beginning.
-    let goes_on = present != Leaving::None && wanted != Leaving::None;
-    let text = if goes_on || wanted == Leaving::None {
-        "UPDATE node SET leaving = $1 WHERE id = $2"
-    } else {
-        "UPDATE node SET leaving = $1, leaving_ns = $3, moved_chunks = 0, moved_bytes = 0 WHERE id = $2"
+    let (text, began) = match (present, wanted) {
+        (Leaving::None, _) => (
+            "UPDATE node SET leaving = $1, leaving_ns = $3, moved_chunks = 0, moved_bytes = 0 WHERE id = $2",
+            Some(now),
+        ),
+        // What an administrator began and took back is no exit, and keeps no operator from one.
+        (Leaving::Draining, Leaving::None) => {
+            ("UPDATE node SET leaving = $1, leaving_ns = $3 WHERE id = $2", Some(0_i64))
+        }
+        // A node that is drained and then exits has one beginning.
+        _ => ("UPDATE node SET leaving = $1 WHERE id = $2", None),
     };
     let query = sqlx::query(text).bind(wanted.as_str()).bind(node.to_vec());
-    let query = if goes_on || wanted == Leaving::None { query } else { query.bind(now) };
+    let query = if let Some(began) = began { query.bind(began) } else { query };
     query.execute(conn).await?;
     Ok(wanted)
 }

@@ -275,3 +275,19 @@ async fn an_exit_that_was_taken_back_begins_again_only_after_an_hour() {
     world.pass(61 * MINUTE);
     assert_eq!(begin(world.now()).await.unwrap().leaving, Leaving::Exiting);
 }
+
+#[tokio::test]
+async fn a_drain_that_was_taken_back_keeps_no_operator_from_an_exit() {
+    let mut world = World::new(1..=3, 28).await;
+    let (app, leaver) = (world.test.app.clone(), node(1).id);
+    leave::set(&app, leaver, Leaving::Draining, world.now()).await.unwrap();
+    world.pass(MINUTE);
+    leave::set(&app, leaver, Leaving::None, world.now()).await.unwrap();
+    let began = world.now();
+    leave::set(&app, leaver, Leaving::Exiting, began).await.unwrap();
+    // The exit counts, however soon it is taken back.
+    leave::cancel_exit(&app, leaver, world.now()).await.unwrap();
+    world.pass(59 * MINUTE);
+    let again = leave::set(&app, leaver, Leaving::Exiting, world.now()).await;
+    assert_eq!(again.unwrap_err().code, cyx_core::error::ErrorCode::Conflict);
+}
