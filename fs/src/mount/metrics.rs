@@ -73,7 +73,7 @@ fn page(status: &Status, counters: &Counters) -> String {
     let mut page = String::new();
     let numbers = [
         ("dirty_bytes", "gauge", "Written bytes that are not committed yet.", status.dirty_bytes),
-        ("dirty_files", "gauge", "Files with such bytes.", status.dirty_files),
+        ("dirty_files", "gauge", "Files with such bytes, or names or attributes not sent yet.", status.dirty_files),
         ("sent_bytes_total", "counter", "Bytes that went to storage nodes.", status.sent_bytes),
         ("cache_bytes", "gauge", "Bytes in the read cache.", status.cache_bytes),
         ("journal_bytes", "gauge", "Bytes of the journal on disk.", status.journal_bytes),
@@ -122,5 +122,16 @@ mod tests {
         assert!(page.contains("\ncyx_mount_dirty_bytes 12\n"), "{page}");
         assert!(page.contains("\ncyx_mount_connected 1\n"), "{page}");
         assert!(page.contains("# TYPE cyx_mount_requests_total counter\n"), "{page}");
+    }
+
+    #[test]
+    fn every_number_is_documented() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+        let page = page(&Status::default(), &Counters::default());
+        let names: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert_eq!(names.len(), 15);
+        for name in names {
+            assert!(docs.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+        }
     }
 }
