@@ -26,12 +26,23 @@ nix::setsockopt_impl!(MaxPacingRate, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE,
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct TcpInfo {
-    _before: [u8; 24],
+    _before: [u8; 16],
+    /// Bytes of a packet.
+    snd_mss: u32,
+    _rcv_mss: u32,
     /// Packets of which nobody knows yet whether they arrived.
     unacked: u32,
     _between: [u32; 19],
     /// Bytes a second.
     pacing_rate: u64,
+    _max_pacing_rate: u64,
+    /// Bytes that arrived at the other end.
+    bytes_acked: u64,
+    _received: u64,
+    _segs: [u32; 2],
+    /// Bytes that no packet was made of yet.
+    notsent_bytes: u32,
+    _min_rtt: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +52,15 @@ nix::getsockopt_impl!(GetTcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo, Ge
 
 /// With as many bytes a second a small message leaves in a moment.
 const LOW_RATE: u64 = MIB;
+
+/// How far a connection has come with what it was given to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sending {
+    /// Bytes that arrived at the other end.
+    pub arrived: u64,
+    /// Bytes that have not.
+    pub left: u64,
+}
 
 /// Connects to a node by its address, and sets the connection up as [`prepare`] does.
 ///
@@ -119,6 +139,13 @@ pub fn limit_rate(stream: &impl AsFd, bytes_per_second: u64) {
         let limit = usize::try_from(bytes_per_second).unwrap_or(usize::MAX).min(i32::MAX as usize);
         let _ = MaxPacingRate.set(stream, &limit);
     }
+}
+
+/// How far a connection has come; `None` if the system does not say.
+pub fn sending(stream: &impl AsFd) -> Option<Sending> {
+    let info = GetTcpInfo.get(stream).ok()?;
+    let on_their_way = u64::from(info.unacked) * u64::from(info.snd_mss);
+    Some(Sending { arrived: info.bytes_acked, left: u64::from(info.notsent_bytes) + on_their_way })
 }
 
 /// Has a connection find its rate anew if it has nothing on the way and believes in a low one, which it may have from small messages alone.
@@ -216,6 +243,29 @@ mod tests {
         // Lifting the limit is not yet to know better.
         limit_rate(&here, u64::MAX);
         Some((here, there))
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_told_from_what_did() {
+        use std::io::{Read as _, Write as _};
+        let (mut here, mut there) = connection();
+        SockRef::from(&there).set_recv_buffer_size(8 << 10).unwrap();
+        here.set_nonblocking(true).unwrap();
+        let before = sending(&here).unwrap();
+        assert_eq!(before.left, 0);
+        let mut written = 0;
+        while let Ok(len) = here.write(&[7; 64 << 10]) {
+            written += len;
+        }
+        let full = sending(&here).unwrap();
+        assert!(full.left > 0 && full.arrived > before.arrived, "{full:?}");
+        let mut rest = vec![0; written];
+        there.read_exact(&mut rest).unwrap();
+        let all = before.arrived + written as u64;
+        // The last acknowledgement may be on its way.
+        while sending(&here).unwrap() != (Sending { arrived: all, left: 0 }) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     #[test]

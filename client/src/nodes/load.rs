@@ -159,7 +159,7 @@ impl Awaited {
         Self { way, all, waiting: AtomicU64::new(all) }
     }
 
-    /// So many bytes are left to move. Half of what was sent counts until all of it is acknowledged, because it may lie in buffers still.
+    /// So many bytes are left to read. Half of what arrived counts until all of it did.
     fn left(&self, bytes: u64) {
         self.set(bytes.midpoint(self.all));
     }
@@ -192,9 +192,20 @@ impl TransferPermit {
         Self { permit: Mutex::new(permit), waited, awaited }
     }
 
-    /// So many bytes are left to move.
+    /// So many bytes are left that the connection has not taken to send.
+    pub(super) fn not_taken(&self, bytes: u64) {
+        // Something is: they are not done before they are acknowledged.
+        self.awaited.set(bytes.max(1));
+        self.give_back(bytes);
+    }
+
+    /// So many bytes are left to read.
     pub(super) fn left(&self, bytes: u64) {
         self.awaited.left(bytes);
+        self.give_back(bytes);
+    }
+
+    fn give_back(&self, bytes: u64) {
         let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(permit) = permit.as_mut() {
             let needless = permit.num_permits().saturating_sub(permits(bytes) as usize);

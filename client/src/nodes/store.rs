@@ -109,7 +109,7 @@ async fn store(
         all.loads().step(node);
         all.loads().sent(frame.len() as u64);
         left = left.saturating_sub(frame.len() as u64);
-        permit.left(left);
+        permit.not_taken(left);
     }));
     let called = wire.call_bulk(STORE_CHUNK, sent, STORE_DATA);
     let mut answers = progress.watch(idle, called).await?.map_err(|status| problem(&status))?;

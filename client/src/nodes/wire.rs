@@ -15,6 +15,7 @@ use cyx_core::sign::possession_body;
 use cyx_core::units::MIB;
 use cyx_proto::chunk::v1::chunk_service_client::ChunkServiceClient;
 use cyx_proto::chunk::v1::{GetChallengeRequest, ProbeBandwidthRequest, ProvePossessionRequest};
+use cyx_proto::socket::Sending;
 use cyx_proto::status::error_code;
 use cyx_proto::tls::pinned_config;
 use hyper::body::Incoming;
@@ -70,6 +71,8 @@ struct Shared {
     has_sent: AtomicBool,
     /// Milliseconds after `opened` at which either side was asked to look for its rate last.
     probed: AtomicU64,
+    /// Bytes that had arrived at the node when somebody asked last.
+    arrived: AtomicU64,
 }
 
 impl Wire {
@@ -150,6 +153,7 @@ impl Wire {
             is_far: AtomicBool::new(false),
             has_sent: AtomicBool::new(false),
             probed: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
         };
         Ok(Self { sender, shared: Arc::new(shared) })
     }
@@ -240,6 +244,21 @@ impl Wire {
         }
     }
 
+    /// Bytes that it was given to send and that have not arrived.
+    pub(super) fn backlog(&self) -> u64 {
+        self.sending().map_or(0, |sending| sending.left)
+    }
+
+    /// Bytes that arrived at the node since this was asked last.
+    pub(super) fn newly_arrived(&self) -> u64 {
+        let Some(Sending { arrived, .. }) = self.sending() else { return 0 };
+        arrived.saturating_sub(self.shared.arrived.swap(arrived, Ordering::Relaxed))
+    }
+
+    fn sending(&self) -> Option<Sending> {
+        cyx_proto::socket::sending(&*self.shared.line.upgrade()?)
+    }
+
     /// Has it send no more than so many bytes a second, if it leads to another machine.
     pub(super) fn limit_rate(&self, bytes_per_second: u64) {
         if let Some(line) = self.shared.line.upgrade() {
@@ -315,7 +334,7 @@ mod tests {
     use super::*;
     use crate::nodes::NodePool;
     use crate::nodes::Work;
-    use crate::nodes::pace::FIRST_RATE;
+    use crate::nodes::pace::FIRST_RATE_BACK;
     use crate::test_nodes::Cluster;
 
     #[tokio::test]
@@ -325,7 +344,7 @@ mod tests {
         let access = &lease.nodes[0];
         let wire = pool.wire(access).await.ok().unwrap();
         let _much = pool.loads().permit_to_read(access.node, 64 * MIB).await;
-        for (is_far, rate) in [(true, FIRST_RATE), (false, u64::MAX)] {
+        for (is_far, rate) in [(true, FIRST_RATE_BACK), (false, u64::MAX)] {
             wire.shared.is_far.store(is_far, Ordering::Relaxed);
             assert_eq!(pool.rate_back(access.node, Work::LargeRead), rate);
             wire.limit_rate(rate);
