@@ -230,7 +230,7 @@ mod tests {
         let id = Bytes::from(
             GetInodesRequest { ids: vec![Bytes::new(); 1000], ..GetInodesRequest::default() }.encode_to_vec(),
         );
-        let encoded = GetInodesRequest { bucket: id.clone(), ids: vec![id.clone()] }.encode_to_vec();
+        let encoded = GetInodesRequest { bucket: id.clone(), ids: vec![id] }.encode_to_vec();
         assert_eq!(lists::<GetInodesRequest>(&encoded, usize::MAX), Ok(4 * size_of::<Bytes>()));
         // Field 500, in all four ways to write one, with what elsewhere would be a list.
         let mut unknown = Vec::new();
