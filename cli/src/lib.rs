@@ -76,5 +76,6 @@ fn start_logging(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
+    // That a line cannot be written would be said on the same standard error, by what panics if that fails too.
+    log.with_ansi(io::stderr().is_terminal()).log_internal_errors(false).init();
 }

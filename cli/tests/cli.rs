@@ -40,6 +40,23 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_changes_nothing() {
+    let program = Program::new();
+    let run = |stderr: Stdio| {
+        let mut command = program.command();
+        // Nobody listens there, which the log tells.
+        command.args(words("-vvv login --begin --email a@example.org --password-stdin --gateway http://127.0.0.1:1"));
+        let mut child = command.stdin(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"A long pass phrase 1!\n").unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let logged = run(Stdio::piped());
+    assert!(text(&logged.stderr).contains("DEBUG"), "{}", text(&logged.stderr));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(run(full.into()).status.code(), logged.status.code());
+}
+
+#[test]
 fn exit_codes_and_messages() {
     #[rustfmt::skip]
     let table: &[(&str, i32, &str)] = &[

@@ -159,14 +159,16 @@ fn say(line: &str) -> Result<(), Error> {
     print(format!("{line}\n").as_bytes())
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a program")]
 fn complain(error: &Error) {
-    eprintln!("cyx-node: {error}");
+    // Nobody may hear it; the exit code says it too.
+    let _ = writeln!(std::io::stderr(), "cyx-node: {error}");
 }
 
 fn serve(config: Config) -> Result<(), Error> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // That a line cannot be written would be said on the same standard error, by what panics if that fails too.
+    log.log_internal_errors(false).init();
     allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)

@@ -190,6 +190,8 @@ fn start_logging(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // That a line cannot be written would be said on the same standard error, by what panics if that fails too.
+    let builder = builder.log_internal_errors(false);
     // A second subscriber in one process can only be a test's; the first one stays.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }
