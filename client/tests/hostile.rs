@@ -400,6 +400,7 @@ async fn things_are_moved_removed_and_restored() {
     assert!(matches!(taken, Err(Error::AlreadyExists(_))));
     bucket.rename(&path("other"), &path("one/file"), RenameOptions::default()).await.unwrap();
     assert_eq!(world.read(bucket, "one/file").await.unwrap(), 20);
+    assert_eq!(world.gateway.state().trash.drain(..).count(), 1, "what was replaced");
 
     let gone = bucket.remove_many(&[path("one/file"), path("nothing"), path("one")], RemoveOptions::default()).await;
     let gone = gone.unwrap();

@@ -78,6 +78,18 @@ fn moving_copying_and_listing_do_what_their_names_say() {
     assert_eq!(user.read("docs", "c/moved/one"), content);
     user.fails(3, ["stat", "docs", "a/b/one"]);
     user.ok(["cp", "docs", "c/moved/one", "copy"]);
+    user.write("docs", "other", b"other");
+    user.fails(7, ["mv", "docs", "other", "copy", "--no-clobber"]);
+    user.ok(["mv", "docs", "copy", "other"]);
+    assert_eq!(user.read("docs", "other"), content);
+    let trash = user.ok(["trash", "list", "docs", "--json"]).json_lines();
+    assert_eq!(trash.len(), 1, "{trash:?}");
+    user.ok(["trash", "restore", "docs", trash[0]["id"].as_str().unwrap(), "--as", "copy"]);
+    assert_eq!(user.read("docs", "copy"), b"other");
+    // A directory replaces no file, and a file no directory.
+    user.fails(2, ["mv", "docs", "c", "copy"]);
+    assert_eq!(user.read("docs", "copy"), b"other");
+    user.ok(["mv", "docs", "other", "copy"]);
     user.ok(["delete", "docs", "c", "-r", "--permanent"]);
     assert_eq!(user.read("docs", "copy"), content);
     let keys: Vec<String> = user

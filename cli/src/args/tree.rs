@@ -155,7 +155,7 @@ Examples:
   cyx mv photos pets animals
   cyx mv photos tom.jpg pets/             into a directory
 
-Moving a directory takes one step, however much is in it. Between buckets use `cyx cp --to-bucket` and `cyx delete`.")]
+A file that the new key already leads to goes to the trash. Moving a directory takes one step, however much is in it. Between buckets use `cyx cp --to-bucket` and `cyx delete`.")]
 pub struct Mv {
     /// The bucket.
     pub bucket: OsString,

@@ -273,8 +273,8 @@ impl Bucket {
         Ok(new)
     }
 
-    /// Renames: re-wraps one key, whatever lies below. An existing file of the new name is replaced, an existing empty
-    /// directory by a directory.
+    /// Renames: re-wraps one key, whatever lies below. An existing file or link of the new name goes to the trash, and an existing empty
+    /// directory makes room for a directory.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::AlreadyExists`], [`Error::IsDirectory`], [`Error::NotDirectory`]; `NOT_EMPTY`, `LOOP`.
@@ -308,9 +308,16 @@ impl Bucket {
             if options.exchange && replaced.is_none() {
                 return Err(Error::NotFound(to.to_string()));
             }
-            let operation =
-                rename_operation(&located, &old_directory, &new_directory, to_name, replaced.as_ref(), options)?;
-            let result = self.apply_one(vec![operation]).await;
+            let mut replaced = replaced;
+            let mut operations = Vec::with_capacity(2);
+            // Another name of the same file is replaced by nothing, and what cannot be replaced is refused by the server.
+            let to_trash = !options.exchange && !located.is_directory();
+            if let Some(other) = replaced.take_if(|other| to_trash && !other.is_directory() && other.id != located.id) {
+                operations.push(remove_operation(&other, RemoveOptions::default())?);
+            }
+            let replaced = replaced.as_ref();
+            operations.push(rename_operation(&located, &old_directory, &new_directory, to_name, replaced, options)?);
+            let result = self.apply_one(operations).await;
             self.directories.forget();
             match result {
                 Ok(_) => return Ok(()),
