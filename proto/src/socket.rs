@@ -22,7 +22,7 @@ struct MaxPacingRate;
 // Neither socket2 nor rustix has this option.
 nix::setsockopt_impl!(MaxPacingRate, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, usize, SetUsize);
 
-/// The beginning of the structure of this name in `linux/tcp.h`, which every kernel fills that has `bbr`.
+/// The beginning of the structure of this name in `linux/tcp.h`, which every kernel fills since 4.6, and so every one that has `bbr`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct TcpInfo {
